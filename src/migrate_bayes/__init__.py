@@ -1,0 +1,1 @@
+"""Hierarchical Bayesian metallicity gradients with stellar age."""

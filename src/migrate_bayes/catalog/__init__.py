@@ -1,0 +1,1 @@
+"""What was observed: columns and units, readers, duplicates, quality cuts, extinction."""

@@ -1,0 +1,71 @@
+"""The errors that a user can cause, and mend.
+
+Every one is a `MigrateBayesError`: the command line prints its message and exits with code 2,
+without a traceback. Anything else that escapes is a defect of ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CatalogError",
+    "FitError",
+    "IsochroneError",
+    "MigrateBayesError",
+    "OrbitError",
+    "ProductError",
+    "RecipeError",
+    "suggest",
+]
+
+
+class MigrateBayesError(Exception):
+    """Base of every error whose message tells the user what to do."""
+
+
+class CatalogError(MigrateBayesError):
+    """An input catalogue cannot be read or holds something impossible."""
+
+
+class RecipeError(MigrateBayesError):
+    """A run recipe or a model specification is not valid."""
+
+
+class IsochroneError(MigrateBayesError):
+    """An isochrone source is unknown, absent or malformed."""
+
+
+class OrbitError(MigrateBayesError):
+    """A potential or a solar frame is unknown or impossible."""
+
+
+class ProductError(MigrateBayesError):
+    """A product cannot be read, written or combined."""
+
+
+class FitError(MigrateBayesError):
+    """A fit cannot be done with the stars or the settings given."""
+
+
+def suggest(name: str, valid: Iterable[str]) -> str:
+    """Word the end of a message about an unknown name.
+
+    Parameters
+    ----------
+    name : str
+        What the user wrote.
+    valid : iterable of str
+        What they could have written.
+
+    Returns
+    -------
+    str
+        ``"did you mean 'x'? Valid: a, b, c"``, the question only where something is near.
+    """
+    options = sorted(str(v) for v in valid)
+    lowered = {o.lower(): o for o in options}
+    near = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
+    question = f"did you mean '{lowered[near[0]]}'? " if near else ""
+    return f"{question}Valid: {', '.join(options)}"

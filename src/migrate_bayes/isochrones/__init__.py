@@ -1,0 +1,1 @@
+"""Isochrone grids, photometry, the segment likelihood and age posteriors."""

@@ -1,0 +1,1 @@
+"""Solar frame, Monte-Carlo draws, potentials, guiding radii and orbit extrema."""

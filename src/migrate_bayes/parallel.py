@@ -1,0 +1,70 @@
+"""Threads over stars, with results that do not depend on how many there are.
+
+The kernels are compiled with ``nogil=True`` and work on a slice of stars. The slices here have
+fixed bounds whatever the number of workers, and reductions add them in order, so one worker and two
+give the same bits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+__all__ = ["blocks", "default_workers", "map_blocks"]
+
+
+def default_workers() -> int:
+    """Return ``$MIGRATE_BAYES_WORKERS``, or else the number of processors this process may use."""
+    wanted = os.environ.get("MIGRATE_BAYES_WORKERS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def blocks(n: int, size: int) -> list[tuple[int, int]]:
+    """Cut ``range(n)`` into consecutive ``(start, stop)`` pairs of at most `size`."""
+    return [(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+@lru_cache(maxsize=8)
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix="migrate-bayes")
+
+
+def map_blocks[T](
+    function: Callable[[int, int], T],
+    n: int,
+    size: int,
+    *,
+    workers: int | None = None,
+    on_done: Callable[[int], None] | None = None,
+) -> list[T]:
+    """Call ``function(start, stop)`` on every block of stars, in threads.
+
+    Parameters
+    ----------
+    function : callable
+        Must release the GIL to gain anything, and must not itself call `map_blocks`.
+    n, size : int
+        Number of stars, and stars per block. Keep `size` fixed: it is what makes sums reproducible.
+    workers : int, optional
+        Threads; `default_workers` where not given.
+    on_done : callable, optional
+        Called with the number of stars after each block, in order (a progress bar's ``advance``).
+
+    Returns
+    -------
+    list
+        What `function` returned, in block order.
+    """
+    workers = default_workers() if workers is None else workers
+    parts = blocks(n, size)
+    results: list[T] = []
+    run = map if workers == 1 or len(parts) == 1 else _pool(workers).map
+    for (start, stop), result in zip(parts, run(lambda part: function(*part), parts), strict=True):
+        results.append(result)
+        if on_done is not None:
+            on_done(stop - start)
+    return results

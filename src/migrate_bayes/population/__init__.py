@@ -1,0 +1,1 @@
+"""The hierarchical model of gradient(age) with thin and thick discs."""
