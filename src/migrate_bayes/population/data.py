@@ -1,0 +1,160 @@
+"""From StarPosteriors to the arrays of the likelihood: which stars, which radius, which errors.
+
+The age likelihood is divided by the interim prior it was made with, so that the population's own
+age distribution is the only age prior in the fit, whatever grid stage came before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from migrate_bayes.errors import FitError, suggest
+from migrate_bayes.population.packing import PackedStars, pack
+
+__all__ = ["PopulationData", "population_data"]
+
+# Errors below these are not believed: they only guard a division by zero where a catalogue claims
+# perfection. kpc, dex, dex, and ln kpc.
+_MIN_RADIUS_SD = 1e-3
+_MIN_FEH_SD = 1e-3
+_MIN_ALPHA_SD = 1e-3
+_MIN_LN_ZMAX_SD = 1e-2
+
+
+@dataclass(frozen=True)
+class PopulationData:
+    """Stars ready for the likelihood.
+
+    Attributes
+    ----------
+    packed : PackedStars
+        In the kernel's layout.
+    ages : ndarray, shape (n_ages,)
+        Nodes of the age grid, Gyr.
+    source_id : ndarray, shape (n_stars,)
+        Identifiers, in the order of the selection.
+    potential, radius : str
+        Which potential the guiding radii are of; ``"rg"`` or ``"r_present"``.
+    left_out : dict
+        Why selected stars could not be used, and how many.
+    """
+
+    packed: PackedStars
+    ages: NDArray[np.float64]
+    source_id: NDArray
+    potential: str
+    radius: str
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def n_stars(self) -> int:
+        """Number of stars in the fit."""
+        return self.packed.n_stars
+
+
+def _observed(stars: xr.Dataset, name: str, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """A per-star column as float64, NaN where the catalogue has none."""
+    if name not in stars:
+        return np.full(int(keep.sum()), np.nan)
+    return np.asarray(stars[name].values, dtype=np.float64)[keep]
+
+
+def population_data(
+    stars: xr.Dataset,
+    *,
+    potential: str = "MWPotential2014",
+    mask: NDArray[np.bool_] | xr.DataArray | None = None,
+    radius: str = "rg",
+    trim: float = 1e-6,
+) -> PopulationData:
+    """Take the stars of a selection into the likelihood.
+
+    Parameters
+    ----------
+    stars : xarray.Dataset
+        StarPosteriors.
+    potential : str
+        Which potential's guiding radius and Z_max.
+    mask : array of bool, shape (star,), optional
+        The selection; all stars where not given.
+    radius : {"rg", "r_present"}
+        Regress on the guiding radius or on today's radius.
+    trim : float
+        Age nodes below this fraction of a star's highest weight are left out.
+
+    Raises
+    ------
+    FitError
+        Where the potential or radius is unknown, or no star is left.
+    """
+    if radius not in ("rg", "r_present"):
+        raise FitError(f"unknown radius '{radius}'; {suggest(radius, ['rg', 'r_present'])}")
+    if "potential" in stars.dims:
+        names = [str(p) for p in stars["potential"].values]
+        if potential not in names:
+            raise FitError(
+                f"no potential '{potential}' in the product; {suggest(potential, names)}"
+            )
+        stars = stars.sel(potential=potential)
+    if radius == "rg" and "rg_mean" not in stars:
+        raise FitError("the product has no guiding radii: run `migrate-bayes orbits` first")
+    if "log_age_likelihood" not in stars:
+        raise FitError("the product has no age likelihoods: run `migrate-bayes ages` first")
+
+    n = stars.sizes["star"]
+    selected = np.ones(n, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+    centre, spread = ("rg_mean", "rg_sd") if radius == "rg" else ("r_present", "r_present_sd")
+    r = np.asarray(stars[centre].values, dtype=np.float64)
+    log_age = stars["log_age_likelihood"].values
+    has_age = np.isfinite(log_age).any(axis=1)
+    keep = selected & np.isfinite(r) & has_age
+    left_out = {
+        "no radius": int((selected & ~np.isfinite(r)).sum()),
+        "no age likelihood": int((selected & has_age.__invert__() & np.isfinite(r)).sum()),
+    }
+    if not keep.any():
+        raise FitError(
+            f"no star can be fitted: {int(selected.sum())} of {n} selected, of which "
+            + ", ".join(f"{count} have {why}" for why, count in left_out.items())
+        )
+
+    weight = log_age[keep].astype(np.float64)
+    weight[np.isnan(weight)] = -np.inf
+    weight -= weight.max(axis=1, keepdims=True)
+    if "log_interim_prior" in stars:
+        weight -= np.asarray(stars["log_interim_prior"].values, dtype=np.float64)
+
+    def variance(name: str, floor: float) -> NDArray[np.float64]:
+        return np.maximum(_observed(stars, name, keep), floor) ** 2
+
+    if "feh_mean" in stars:
+        feh = stars["feh_mean"].values[keep].astype(np.float64)
+        feh_var = np.maximum(stars["feh_sd"].values[keep].astype(np.float64), _MIN_FEH_SD) ** 2
+    else:
+        feh = np.broadcast_to(_observed(stars, "feh", keep)[:, None], weight.shape)
+        feh_var = np.broadcast_to(variance("feh_error", _MIN_FEH_SD)[:, None], weight.shape)
+    packed = pack(
+        log_weight=weight,
+        feh=feh,
+        feh_variance=feh_var,
+        radius=r[keep],
+        radius_variance=variance(spread, _MIN_RADIUS_SD),
+        alpha=_observed(stars, "alpha_fe", keep),
+        alpha_variance=variance("alpha_fe_error", _MIN_ALPHA_SD),
+        ln_zmax=_observed(stars, "ln_zmax_mean", keep),
+        ln_zmax_variance=variance("ln_zmax_sd", _MIN_LN_ZMAX_SD),
+        trim=trim,
+    )
+    ids = stars["source_id"].values if "source_id" in stars.coords else np.arange(n)
+    return PopulationData(
+        packed=packed,
+        ages=np.asarray(stars["age"].values, dtype=np.float64),
+        source_id=ids[keep],
+        potential=potential,
+        radius=radius,
+        left_out={why: count for why, count in left_out.items() if count},
+    )

@@ -1,0 +1,92 @@
+"""A population model's log density as a plain function, for optimisers and samplers.
+
+The PyMC model is split at the seam: one compiled function from the raveled unconstrained
+parameters to θ and the log prior, one back from ∂ ln L/∂θ to the gradient; the pass over the stars
+runs between them, outside any lock, so that several chains may share one `PosteriorDensity`.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor
+import pytensor.tensor as pt
+from numpy.typing import NDArray
+from pymc.blocking import DictToArrayBijection
+from pymc.pytensorf import join_nonshared_inputs
+
+from migrate_bayes.population.model import likelihood_of, theta_of
+
+__all__ = ["PosteriorDensity"]
+
+
+class PosteriorDensity:
+    """ln p(x | stars) up to a constant, and its gradient, x being unconstrained.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        From `migrate_bayes.population.model.build_model`.
+
+    Attributes
+    ----------
+    n : int
+        Length of x.
+    start : ndarray, shape (n,)
+        The model's initial point.
+    """
+
+    def __init__(self, model: pm.Model) -> None:
+        self.model = model
+        self.likelihood = likelihood_of(model)
+        point = model.initial_point()
+        raveled = DictToArrayBijection.map(point)
+        self.start = np.asarray(raveled.data, dtype=np.float64)
+        self.n = len(self.start)
+        others = [p for p in model.potentials if p.name != "stars"]
+        prior = model.logp(vars=[*model.free_RVs, *others])
+        theta, *named = model.replace_rvs_by_values([theta_of(model), *model.unobserved_RVs])
+        outputs, x = join_nonshared_inputs(
+            point, [prior, theta, *named], [model.rvs_to_values[rv] for rv in model.free_RVs]
+        )
+        prior, theta, *named = outputs
+        slope = pt.dtensor3("theta_gradient")
+        gradient = pytensor.grad(prior + (theta * slope).sum(), x)
+        self._lock = threading.Lock()
+        self._down = pytensor.function([x], [theta, prior])
+        self._up = pytensor.function([x, slope], gradient)
+        self._named = pytensor.function([x], named)
+        self._names = [rv.name for rv in model.unobserved_RVs]
+
+    def theta(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the hyperparameters θ at a point, shape (n_components, n_ages, 11)."""
+        with self._lock:
+            return np.array(self._down(x)[0])
+
+    def __call__(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Evaluate the log density and its gradient; a pass over the stars."""
+        with self._lock:
+            theta, prior = (np.array(v) for v in self._down(x))
+        if not np.isfinite(theta).all():
+            return -np.inf, np.zeros(self.n)
+        value, slope = self.likelihood.value_and_gradient(theta)
+        with self._lock:
+            gradient = np.array(self._up(x, slope))
+        total = float(prior) + value
+        if not (np.isfinite(total) and np.isfinite(gradient).all()):
+            return -np.inf, np.zeros(self.n)
+        return total, gradient
+
+    def named(self, draws: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Carry unconstrained draws, shape (..., n), to every named variable of the model."""
+        flat = draws.reshape(-1, self.n)
+        with self._lock:
+            rows: list[list[Any]] = [self._named(x) for x in flat]
+        shape = draws.shape[:-1]
+        return {
+            str(name): np.stack([row[i] for row in rows]).reshape(*shape, *np.shape(rows[0][i]))
+            for i, name in enumerate(self._names)
+        }

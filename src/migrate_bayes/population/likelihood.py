@@ -1,0 +1,143 @@
+"""The seam between PyMC and the stars: θ goes in, Σ ln L and its gradient come out.
+
+Above the seam everything is ordinary PyMC code on a small array θ[component, age, parameter]; below
+it one pass of the compiled kernel over the packed stars. A faster or a distributed sum replaces
+`StarLikelihood.value_and_gradient` and nothing above it changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from numpy.typing import NDArray
+from pytensor.gradient import DisconnectedType
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+
+from migrate_bayes.parallel import map_blocks
+from migrate_bayes.population.kernel import BLOCK, log_likelihood_blocks
+from migrate_bayes.population.packing import PackedStars
+
+__all__ = ["PopulationLogLikelihood", "StarLikelihood"]
+
+# Blocks per unit of work. Fixed: it sets the order in which partial sums are added, and so makes
+# the result independent of the number of workers to the last bit.
+_BLOCKS_PER_TASK = 256
+
+_NO_ROW = np.empty(0)
+_NO_CUBE = np.empty((0, 0, 0))
+
+
+class StarLikelihood:
+    """The likelihood of packed stars as a function of θ.
+
+    Parameters
+    ----------
+    stars : PackedStars
+        From `migrate_bayes.population.packing.pack`.
+    workers : int, optional
+        Threads for one evaluation. Use 1 where chains already run side by side.
+    """
+
+    def __init__(self, stars: PackedStars, *, workers: int | None = None) -> None:
+        self.stars = stars
+        self.workers = workers
+        self.evaluations = 0
+
+    def _run(
+        self,
+        theta: NDArray[np.float64],
+        start: int,
+        stop: int,
+        log_like: NDArray[np.float64],
+        responsibility: NDArray[np.float64],
+        gradient: NDArray[np.float64],
+    ) -> float:
+        packed = self.stars
+        return log_likelihood_blocks(
+            packed.rows, packed.offset, packed.first_node, packed.n_nodes,
+            theta, start, stop, log_like, responsibility, gradient,
+        )  # fmt: skip
+
+    def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return Σ ln L and its gradient, shape of `theta` (n_components, n_ages, 11)."""
+        theta = np.ascontiguousarray(theta, dtype=np.float64)
+        self.evaluations += 1
+
+        def task(start: int, stop: int) -> tuple[float, NDArray[np.float64]]:
+            gradient = np.zeros_like(theta)
+            value = self._run(theta, start, stop, _NO_ROW, _NO_CUBE, gradient)
+            return value, gradient
+
+        parts = map_blocks(task, self.stars.n_blocks, _BLOCKS_PER_TASK, workers=self.workers)
+        total = np.zeros_like(theta)
+        value = 0.0
+        for part_value, part_gradient in parts:
+            value += part_value
+            total += part_gradient
+        return value, total
+
+    def per_star(
+        self, theta: NDArray[np.float64], *, membership: bool = True
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Return ln L of each star, in input order, and P(component, age | star).
+
+        Returns
+        -------
+        log_like : ndarray, shape (n_stars,)
+        probability : ndarray, shape (n_components, n_ages, n_stars), or None
+        """
+        theta = np.ascontiguousarray(theta, dtype=np.float64)
+        packed = self.stars
+        log_like = np.empty(packed.n_stars)
+        probability = np.zeros((*theta.shape[:2], packed.n_stars)) if membership else None
+
+        def task(start: int, stop: int) -> None:
+            n = (stop - start) * BLOCK
+            piece = np.empty(n)
+            cube = np.zeros((*theta.shape[:2], n)) if membership else _NO_CUBE
+            self._run(theta, start, stop, piece, cube, _NO_CUBE)
+            star = packed.star[start * BLOCK : stop * BLOCK]
+            real = star >= 0
+            log_like[star[real]] = piece[real]
+            if probability is not None:
+                probability[:, :, star[real]] = cube[:, :, real]
+
+        map_blocks(task, packed.n_blocks, 64, workers=self.workers)
+        return log_like, probability
+
+
+class PopulationLogLikelihood(Op):
+    """PyTensor Op: θ → (Σ ln L, ∂ Σ ln L / ∂θ). Differentiable once, through its second output."""
+
+    __props__ = ()
+
+    def __init__(self, likelihood: StarLikelihood) -> None:
+        self.likelihood = likelihood
+
+    # Two Ops over different stars are different, whatever their (empty) properties say.
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def make_node(self, theta: Any) -> Apply:
+        """Build the node: a float64 cube in, a scalar and a cube out."""
+        theta = pt.as_tensor_variable(theta).astype("float64")
+        return Apply(self, [theta], [pt.dscalar(), pt.dtensor3()])
+
+    def perform(self, node: Apply, inputs: list[Any], outputs: list[list[Any]]) -> None:
+        """Evaluate both outputs at once."""
+        value, gradient = self.likelihood.value_and_gradient(inputs[0])
+        outputs[0][0] = np.asarray(value)
+        outputs[1][0] = gradient
+
+    def pullback(self, inputs: list[Any], outputs: list[Any], cotangents: list[Any]) -> list[Any]:
+        """Back-propagate: the gradient is an output already."""
+        of_value, of_gradient = cotangents
+        if not isinstance(of_gradient.type, DisconnectedType):
+            raise NotImplementedError("second derivatives of the population likelihood")
+        return [of_value * outputs[1]]
