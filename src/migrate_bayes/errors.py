@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
 
 __all__ = [
     "CatalogError",
@@ -17,6 +21,7 @@ __all__ = [
     "OrbitError",
     "ProductError",
     "RecipeError",
+    "describe_validation",
     "suggest",
 ]
 
@@ -69,3 +74,31 @@ def suggest(name: str, valid: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
     question = f"did you mean '{lowered[near[0]]}'? " if near else ""
     return f"{question}Valid: {', '.join(options)}"
+
+
+def describe_validation(error: ValidationError, model: type[BaseModel]) -> str:
+    """Word pydantic's findings for a person: one clause each, with the nearest valid name."""
+    clauses = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            names = _fields_at(model, item["loc"][:-1])
+            hint = suggest(str(item["loc"][-1]), names) if names else "no such entry"
+            clauses.append(f"unknown entry '{place}'; {hint}")
+        else:
+            clauses.append(f"'{place}': {item['msg'].removeprefix('Value error, ')}")
+    return "; ".join(clauses)
+
+
+def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """Names of the entries of a nested section."""
+    from pydantic import BaseModel
+
+    for part in location:
+        info = model.model_fields.get(str(part))
+        options = [info.annotation, *getattr(info.annotation, "__args__", ())] if info else []
+        nested = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+        if not nested:
+            return []
+        model = nested[0]
+    return list(model.model_fields)

@@ -80,33 +80,43 @@ class StarLikelihood:
         return value, total
 
     def per_star(
-        self, theta: NDArray[np.float64], *, membership: bool = True
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Return ln L of each star, in input order, and P(component, age | star).
+        self, theta: NDArray[np.float64], reduce: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return each star's ln L and expectations over its components and ages.
+
+        Parameters
+        ----------
+        theta : ndarray, shape (n_components, n_ages, 11)
+        reduce : ndarray, shape (n_quantities, n_components, n_ages), optional
+            Functions f(c, k) whose mean over P(c, k | star) is wanted.
 
         Returns
         -------
         log_like : ndarray, shape (n_stars,)
-        probability : ndarray, shape (n_components, n_ages, n_stars), or None
+            In the order in which the stars were packed.
+        expectation : ndarray, shape (n_quantities, n_stars)
         """
         theta = np.ascontiguousarray(theta, dtype=np.float64)
         packed = self.stars
+        wanted = np.zeros((0, theta.shape[0] * theta.shape[1]))
+        if reduce is not None:
+            wanted = reduce.reshape(len(reduce), -1)
         log_like = np.empty(packed.n_stars)
-        probability = np.zeros((*theta.shape[:2], packed.n_stars)) if membership else None
+        expectation = np.empty((len(wanted), packed.n_stars))
 
         def task(start: int, stop: int) -> None:
             n = (stop - start) * BLOCK
             piece = np.empty(n)
-            cube = np.zeros((*theta.shape[:2], n)) if membership else _NO_CUBE
+            cube = np.zeros((*theta.shape[:2], n)) if len(wanted) else _NO_CUBE
             self._run(theta, start, stop, piece, cube, _NO_CUBE)
             star = packed.star[start * BLOCK : stop * BLOCK]
             real = star >= 0
             log_like[star[real]] = piece[real]
-            if probability is not None:
-                probability[:, :, star[real]] = cube[:, :, real]
+            if len(wanted):
+                expectation[:, star[real]] = (wanted @ cube.reshape(-1, n))[:, real]
 
         map_blocks(task, packed.n_blocks, 64, workers=self.workers)
-        return log_like, probability
+        return log_like, expectation
 
 
 class PopulationLogLikelihood(Op):

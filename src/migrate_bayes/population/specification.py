@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from migrate_bayes.errors import RecipeError, suggest
+from migrate_bayes.errors import RecipeError, describe_validation, suggest
 
 __all__ = ["DEFAULT_PRIORS", "FORMS", "FunctionKnots", "ModelSpec", "load_model_spec"]
 
@@ -192,20 +192,3 @@ def load_model_spec(source: str | Path | dict[str, Any]) -> ModelSpec:
         return ModelSpec.model_validate(content)
     except ValidationError as error:
         raise RecipeError(f"{where}: {describe_validation(error, ModelSpec)}") from None
-
-
-def describe_validation(error: ValidationError, model: type[BaseModel]) -> str:
-    """Word pydantic's findings for a person: one line each, with the nearest valid name."""
-    lines = []
-    for item in error.errors():
-        place = ".".join(str(p) for p in item["loc"])
-        if item["type"] == "extra_forbidden":
-            fields: Any = model
-            for part in item["loc"][:-1]:
-                annotation = fields.model_fields[part].annotation if fields else None
-                fields = annotation if isinstance(annotation, type) else None
-            hint = suggest(str(item["loc"][-1]), fields.model_fields) if fields else ""
-            lines.append(f"unknown entry '{place}'; {hint}")
-        else:
-            lines.append(f"'{place}': {item['msg'].removeprefix('Value error, ')}")
-    return "; ".join(lines)

@@ -1,0 +1,174 @@
+"""Run recipes: one TOML file says everything that decides a run's numbers.
+
+`Recipe` is the schema, with the default of every entry; `load_recipe` reads a file and words what
+is wrong with it. A recipe's hash is of its content, so layout and comments may change freely.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from migrate_bayes.errors import RecipeError, describe_validation
+from migrate_bayes.provenance import content_hash
+
+__all__ = ["Recipe", "data_root", "load_recipe"]
+
+DATA_ENV = "MIGRATE_BAYES_DATA"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(_Section):
+    """Where the stars come from and which of them count."""
+
+    source: Literal["file", "mock"] = "file"
+    path: str = ""
+    columns: str | dict[str, Any] | None = None
+    duplicate_radius: float | None = 5.0  # arcsec; null keeps repeat observations
+    min_snr: float | None = 50.0  # each of g, r, i; null cuts nothing
+    max_age_error: float | None = 0.25  # relative; null cuts nothing
+    extinction: str = "auto"
+
+
+class SimulateSection(_Section):
+    """The mock survey's truth and size."""
+
+    stars: int = Field(default=20_000, gt=0)
+    gradient_young: float = -0.075  # dex/kpc at 1 Gyr
+    flattening_rate: float = 0.003  # dex/kpc/Gyr
+    gradient_thick: float = 0.02  # dex/kpc
+    thick_fraction: float = Field(default=0.15, ge=0, lt=1)
+
+
+class OrbitSection(_Section):
+    """Frame, potentials and Monte-Carlo draws."""
+
+    frame: str | dict[str, float] = "vickers2021"
+    potentials: tuple[str, ...] = ("MWPotential2014", "Irrgang13I", "McMillan17")
+    zmax_potentials: tuple[str, ...] | None = None  # where Z_max is computed; null: all
+    scaling: Literal["rescaled", "native"] = "rescaled"
+    draws: int = Field(default=100, gt=1)
+    zmax_draws: int = Field(default=8, gt=1)
+
+
+class IsochroneSection(_Section):
+    """How ages are made."""
+
+    source: str = "dartmouth"  # or "external": the catalogue's own ages
+    method: Literal["fine", "paper"] = "fine"
+    observables: tuple[str, ...] = ("teff", "logg", "feh", "alpha_fe", "abs_g")
+    age_prior: Literal["flat", "log-flat"] = "flat"
+    photometric_floor: float = Field(default=0.02, ge=0)
+
+
+class BaselineSection(_Section):
+    """The paper's way: ODR in age bins."""
+
+    selection: str = "thin"
+    bin_width: float = Field(default=1.25, gt=0)
+    age_range: tuple[float, float] = (1.0, 12.25)
+    min_stars: int = Field(default=20, gt=2)
+
+
+class ModelSection(_Section):
+    """The hierarchical fit."""
+
+    spec: str | dict[str, Any] = "models/thin-thick.toml"
+    potential: str = "MWPotential2014"
+    selection: str = "all"
+    radius: Literal["rg", "r_present"] = "rg"
+
+
+class SamplerSection(_Section):
+    """NUTS."""
+
+    draws: int = Field(default=1000, gt=0)
+    tune: int = Field(default=500, gt=0)
+    chains: int = Field(default=4, gt=0)
+    target_accept: float = Field(default=0.85, gt=0, lt=1)
+
+
+class Recipe(_Section):
+    """A run, from data to report."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    seed: int = 20210301
+    chunk_size: int = Field(default=100_000, gt=0)
+    compare: Literal["", "harps", "corogee"] = ""  # checks against a table's own columns
+    data: DataSection = DataSection()
+    simulate: SimulateSection = SimulateSection()
+    orbits: OrbitSection = OrbitSection()
+    isochrones: IsochroneSection = IsochroneSection()
+    baseline: BaselineSection | None = BaselineSection()
+    model: ModelSection = ModelSection()
+    sampler: SamplerSection = SamplerSection()
+
+    @property
+    def hash(self) -> str:
+        """Hash of the content, 16 hex digits."""
+        return content_hash(self.model_dump(mode="json"))
+
+    def truth(self) -> dict[str, float] | None:
+        """The mock's true values by the names of the posterior, or None for real data."""
+        if self.data.source != "mock":
+            return None
+        names = ("gradient_young", "flattening_rate", "gradient_thick")
+        return {name: getattr(self.simulate, name) for name in names}
+
+
+def data_root() -> Path:
+    """Return the folder of third-party data: ``$MIGRATE_BAYES_DATA`` or ``../shared/data``."""
+    return Path(os.environ.get(DATA_ENV, "../shared/data"))
+
+
+def resolve_data_path(path: str) -> Path:
+    """Expand ``$MIGRATE_BAYES_DATA`` in a recipe's path.
+
+    Raises
+    ------
+    RecipeError
+        Where the path needs the data folder and that is not there.
+    """
+    marker = f"${DATA_ENV}"
+    if marker not in path:
+        return Path(path)
+    root = data_root()
+    if not root.is_dir():
+        raise RecipeError(
+            f"this recipe needs third-party data, which is not at {root}: set ${DATA_ENV} to the "
+            "folder that holds it"
+        )
+    return Path(path.replace(marker, str(root)))
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a run recipe.
+
+    Raises
+    ------
+    RecipeError
+        Where the file is missing, is no TOML, or has an unknown or invalid entry.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise RecipeError(f"cannot read recipe {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    content.setdefault("name", path.stem)
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {describe_validation(error, Recipe)}") from None
+    if recipe.data.source == "file" and not recipe.data.path:
+        raise RecipeError(f'{path}: [data] needs a `path`, or `source = "mock"`')
+    return recipe

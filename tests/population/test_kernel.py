@@ -1,0 +1,188 @@
+"""The likelihood kernel against independent computations."""
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal, norm
+
+from migrate_bayes.population.kernel import BLOCK, PIVOT_RADIUS, THETA
+from migrate_bayes.population.likelihood import StarLikelihood
+from migrate_bayes.population.packing import pack
+
+N_AGES = 7
+
+
+def random_theta(rng, n_components=2, n_ages=N_AGES):
+    theta = np.empty((n_components, n_ages, len(THETA)))
+    shape = (n_components, n_ages)
+    for name, draw in {
+        "log_weight": rng.normal(-2, 1, shape),
+        "mu": rng.normal(8, 1, shape),
+        "sigma2": rng.uniform(0.5, 4, shape),
+        "Z": rng.normal(-0.2, 0.2, shape),
+        "G": rng.normal(-0.05, 0.05, shape),
+        "s2": rng.uniform(0.01, 0.1, shape),
+        "a": rng.normal(0.1, 0.1, shape),
+        "b": rng.normal(-0.1, 0.2, shape),
+        "t2": rng.uniform(0.0005, 0.01, shape),
+        "m": rng.normal(-0.5, 1, shape),
+        "q2": rng.uniform(0.1, 1.0, shape),
+    }.items():
+        theta[..., THETA.index(name)] = draw
+    return theta
+
+
+def random_stars(rng, n):
+    return {
+        "log_weight": rng.normal(0, 3, (n, N_AGES)),
+        "feh": rng.normal(-0.2, 0.3, (n, N_AGES)),
+        "feh_variance": rng.uniform(0.02, 0.1, (n, N_AGES)) ** 2,
+        "radius": rng.normal(8, 2, n),
+        "radius_variance": rng.uniform(0.05, 0.5, n) ** 2,
+        "alpha": rng.normal(0.1, 0.1, n),
+        "alpha_variance": rng.uniform(0.01, 0.05, n) ** 2,
+        "ln_zmax": rng.normal(-0.5, 1, n),
+        "ln_zmax_variance": rng.uniform(0.01, 0.3, n) ** 2,
+    }
+
+
+def joint_normal_log_likelihood(stars, theta):
+    """ln L of each star from one 4-dimensional normal per component and node."""
+    n = len(stars["radius"])
+    terms = np.empty((n, theta.shape[0], N_AGES))
+    for i in range(n):
+        for c in range(theta.shape[0]):
+            for k in range(N_AGES):
+                lnp, mu, s2r, Z, G, s2, a, b, t2, m, q2 = theta[c, k]
+                mean_f = Z + G * (mu - PIVOT_RADIUS)
+                var_f = G**2 * s2r + s2
+                cov = np.array(
+                    [
+                        [s2r, G * s2r, b * G * s2r],
+                        [G * s2r, var_f, b * var_f],
+                        [b * G * s2r, b * var_f, b**2 * var_f + t2],
+                    ]
+                ) + np.diag(
+                    [
+                        stars["radius_variance"][i],
+                        stars["feh_variance"][i, k],
+                        stars["alpha_variance"][i],
+                    ]
+                )
+                observed = [stars["radius"][i], stars["feh"][i, k], stars["alpha"][i]]
+                sd_z = np.sqrt(q2 + stars["ln_zmax_variance"][i])
+                terms[i, c, k] = (
+                    stars["log_weight"][i, k]
+                    + lnp
+                    + multivariate_normal([mu, mean_f, a + b * mean_f], cov).logpdf(observed)
+                    + norm(m, sd_z).logpdf(stars["ln_zmax"][i])
+                )
+    return logsumexp(terms, axis=(1, 2)), terms
+
+
+@pytest.mark.parametrize("n", [1, BLOCK - 1, BLOCK, 3 * BLOCK + 5])
+def test_matches_joint_normal(n):
+    rng = np.random.default_rng(n)
+    stars, theta = random_stars(rng, n), random_theta(rng)
+    likelihood = StarLikelihood(pack(**stars, trim=1e-300))
+    expected, terms = joint_normal_log_likelihood(stars, theta)
+
+    value, _ = likelihood.value_and_gradient(theta)
+    assert value == pytest.approx(expected.sum(), rel=1e-12, abs=1e-10)
+
+    pick = rng.normal(size=(2, 2, N_AGES))
+    log_like, mean = likelihood.per_star(theta, pick)
+    np.testing.assert_allclose(log_like, expected, rtol=1e-12, atol=1e-11)
+    probability = np.exp(terms - expected[:, None, None])
+    np.testing.assert_allclose(
+        mean, np.einsum("ick,qck->qi", probability, pick), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_gradient_against_finite_differences():
+    rng = np.random.default_rng(5)
+    stars, theta = random_stars(rng, 100), random_theta(rng)
+    likelihood = StarLikelihood(pack(**stars, trim=1e-300))
+    _, gradient = likelihood.value_and_gradient(theta)
+    for c in range(2):
+        for k in (0, 3, N_AGES - 1):
+            for p in range(len(THETA)):
+                step = 1e-4 * max(abs(theta[c, k, p]), 0.1)
+                values = []
+                # Fourth-order central difference: rounding and truncation both below 1e-7.
+                for shift in (-2, -1, 1, 2):
+                    moved = theta.copy()
+                    moved[c, k, p] += shift * step
+                    values.append(likelihood.value_and_gradient(moved)[0])
+                numeric = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
+                assert gradient[c, k, p] == pytest.approx(numeric, rel=2e-6, abs=2e-6), THETA[p]
+
+
+def test_weights_sum_of_gradient_is_number_of_stars():
+    # d ln L / d ln P(c, k), summed over (c, k), is a sum of probabilities: one for each star.
+    rng = np.random.default_rng(6)
+    likelihood = StarLikelihood(pack(**random_stars(rng, 150)))
+    _, gradient = likelihood.value_and_gradient(random_theta(rng))
+    assert gradient[..., 0].sum() == pytest.approx(150.0, rel=1e-12)
+
+
+def test_workers_and_order_do_not_matter():
+    rng = np.random.default_rng(7)
+    n = 40_000
+    stars, theta = random_stars(rng, n), random_theta(rng)
+    packed = pack(**stars)
+    one = StarLikelihood(packed, workers=1).value_and_gradient(theta)
+    two = StarLikelihood(packed, workers=2).value_and_gradient(theta)
+    assert one[0] == two[0]
+    np.testing.assert_array_equal(one[1], two[1])
+    order = rng.permutation(n)
+    shuffled = StarLikelihood(pack(**{k: v[order] for k, v in stars.items()}))
+    value, gradient = shuffled.value_and_gradient(theta)
+    assert value == pytest.approx(one[0], rel=1e-12)
+    np.testing.assert_allclose(gradient, one[1], rtol=1e-9, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["alpha", "ln_zmax"])
+def test_missing_observable_is_the_limit_of_a_large_error(name):
+    rng = np.random.default_rng(8)
+    stars, theta = random_stars(rng, 50), random_theta(rng)
+    gone = {**stars, name: np.full(50, np.nan)}
+    wide = {**stars, f"{name}_variance": np.full(50, 1e12)}
+    a = StarLikelihood(pack(**gone)).value_and_gradient(theta)
+    b = StarLikelihood(pack(**wide)).value_and_gradient(theta)
+    assert a[0] == pytest.approx(b[0], rel=1e-9)
+    np.testing.assert_allclose(a[1], b[1], atol=1e-6)
+    # … and what is not observed pulls on nothing.
+    p = THETA.index("a" if name == "alpha" else "m")
+    np.testing.assert_allclose(a[1][..., p], 0.0, atol=1e-9)
+
+
+def test_extreme_outlier_stays_finite():
+    rng = np.random.default_rng(9)
+    stars, theta = random_stars(rng, 64), random_theta(rng)
+    stars["feh"][3] = 1e4
+    stars["radius"][4] = -1e5
+    value, gradient = StarLikelihood(pack(**stars)).value_and_gradient(theta)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
+def test_trimming_costs_less_than_it_says():
+    rng = np.random.default_rng(10)
+    stars, theta = random_stars(rng, 500), random_theta(rng)
+    stars["log_weight"] = -0.5 * ((np.arange(N_AGES) - rng.uniform(0, 6, (500, 1))) / 0.4) ** 2
+    full, _ = StarLikelihood(pack(**stars, trim=1e-300)).per_star(theta)
+    trimmed, _ = StarLikelihood(pack(**stars, trim=1e-9)).per_star(theta)
+    packed = pack(**stars, trim=1e-9)
+    assert packed.mean_nodes < 0.9 * N_AGES
+    np.testing.assert_allclose(trimmed, full, atol=1e-4)
+
+
+def test_star_weight_is_multiplicity():
+    rng = np.random.default_rng(11)
+    stars, theta = random_stars(rng, 20), random_theta(rng)
+    twice = {k: np.concatenate([v, v]) for k, v in stars.items()}
+    weighted = StarLikelihood(pack(**stars, weight=np.full(20, 2.0))).value_and_gradient(theta)
+    doubled = StarLikelihood(pack(**twice)).value_and_gradient(theta)
+    assert weighted[0] == pytest.approx(doubled[0], rel=1e-12)
+    np.testing.assert_allclose(weighted[1], doubled[1], rtol=1e-9, atol=1e-10)
