@@ -95,6 +95,42 @@ class SamplerSection(_Section):
     target_accept: float = Field(default=0.85, gt=0, lt=1)
 
 
+class ReferenceColumn(_Section):
+    """A column of ours to hold against one that the catalogue brought along (`ref_…`)."""
+
+    ours: str
+    reference: str
+    label: str
+    unit: str = ""
+
+
+class PublishedGradient(_Section):
+    """A published gradient in an age range, to measure again on the same stars."""
+
+    label: str
+    age_range: tuple[float, float]  # Gyr
+    slope: float  # dex/kpc
+    slope_error: float | None = None
+
+
+class PublishedSection(_Section):
+    """How published gradients were measured."""
+
+    radius: str = "r_present"  # column against which [Fe/H] is fitted
+    radius_error: str = "r_present_sd"
+    height: str = "z"
+    max_height: float = 0.3  # kpc
+    gradients: tuple[PublishedGradient, ...] = ()
+
+
+class ReferenceSection(_Section):
+    """Checks against the catalogue's own columns and published numbers."""
+
+    frame: str = ""  # the frame the reference columns were made in, in words
+    columns: tuple[ReferenceColumn, ...] = ()
+    published: PublishedSection | None = None
+
+
 class Recipe(_Section):
     """A run, from data to report."""
 
@@ -102,11 +138,11 @@ class Recipe(_Section):
     description: str = ""
     seed: int = 20210301
     chunk_size: int = Field(default=100_000, gt=0)
-    compare: Literal["", "harps", "corogee"] = ""  # checks against a table's own columns
     data: DataSection = DataSection()
     simulate: SimulateSection = SimulateSection()
     orbits: OrbitSection = OrbitSection()
     isochrones: IsochroneSection = IsochroneSection()
+    reference: ReferenceSection | None = None
     baseline: BaselineSection | None = BaselineSection()
     model: ModelSection = ModelSection()
     sampler: SamplerSection = SamplerSection()

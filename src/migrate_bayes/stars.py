@@ -69,7 +69,7 @@ def assemble_stars(
         flag |= stage["flag"].values.astype(np.int32)
         parts.append(stage.drop_vars(["flag", "source_id"], errors="ignore"))
         merged.update(stage.attrs)
-    stars = xr.merge(parts, join="exact", compat="no_conflicts", combine_attrs="drop")
+    stars = xr.merge(parts, join="exact", compat="no_conflicts", combine_attrs="drop_conflicts")
     stars["flag"] = ("star", flag, _flag_attrs())
     stars.attrs = {**merged, **(attrs or {})}
     return stars

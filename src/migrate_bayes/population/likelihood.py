@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pytensor.gradient import DisconnectedType
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
+from pytensor.link.numba.dispatch import basic as numba_basic
+from pytensor.link.numba.dispatch import numba_funcify
 
 from migrate_bayes.parallel import map_blocks
 from migrate_bayes.population.kernel import BLOCK, log_likelihood_blocks
@@ -151,3 +154,17 @@ class PopulationLogLikelihood(Op):
         if not isinstance(of_gradient.type, DisconnectedType):
             raise NotImplementedError("second derivatives of the population likelihood")
         return [of_value * outputs[1]]
+
+
+@numba_funcify.register(PopulationLogLikelihood)
+def _numba_population_log_likelihood(op: PopulationLogLikelihood, **kwargs: Any) -> Any:
+    """Let compiled graphs call the Op: the kernel is compiled already and releases the GIL."""
+    evaluate = op.likelihood.value_and_gradient
+
+    @numba_basic.numba_njit
+    def population_log_likelihood(theta):  # type: ignore[no-untyped-def]
+        with numba.objmode(value="float64", gradient="float64[:, :, ::1]"):
+            value, gradient = evaluate(theta)
+        return np.asarray(value), gradient
+
+    return population_log_likelihood

@@ -1,0 +1,153 @@
+"""The command line. Only typer is imported here; each command imports what it needs when it runs.
+
+An error that a user can mend ends with one message and exit code 2; ``--debug`` shows where it came
+from.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="migrate-bayes",
+    help="Metallicity gradients with stellar age, from catalogue to hierarchical fit and report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_state = {"debug": False}
+
+RecipeArgument = Annotated[Path, typer.Argument(help="A run recipe (TOML); see runs/.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace products that exist.")]
+Products = Annotated[Path, typer.Option("--products", help="Folder for products.")]
+Reports = Annotated[Path, typer.Option("--reports", help="Folder for rendered reports.")]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    _state["debug"] = debug
+
+
+def _run(recipe: Path, products: Path, reports: Path, overwrite: bool) -> Any:
+    from migrate_bayes.config import load_recipe
+    from migrate_bayes.pipeline import Run
+
+    return Run(
+        load_recipe(recipe),
+        recipe_text=recipe.read_text(),
+        products=products,
+        reports=reports,
+        overwrite=overwrite,
+    )
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    overwrite: Overwrite = False,
+    products: Products = Path("runs"),
+    reports: Reports = Path("reports"),
+) -> None:
+    """Run a recipe from data to report; the last line is the report's path."""
+    page = _run(recipe, products, reports, overwrite).all()
+    print(page)
+
+
+@app.command()
+def simulate(
+    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = Path("runs")
+) -> None:
+    """Make a recipe's mock catalogue, with its truth beside it."""
+    print(_run(recipe, products, Path("reports"), overwrite).simulate())
+
+
+@app.command()
+def ages(
+    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = Path("runs")
+) -> None:
+    """Compute age posteriors."""
+    print(_run(recipe, products, Path("reports"), overwrite).ages())
+
+
+@app.command()
+def orbits(
+    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = Path("runs")
+) -> None:
+    """Compute phase space, guiding radii and Z_max."""
+    print(_run(recipe, products, Path("reports"), overwrite).orbits())
+
+
+@app.command()
+def baseline(
+    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = Path("runs")
+) -> None:
+    """Fit ODR in age bins, as the paper did."""
+    done = _run(recipe, products, Path("reports"), overwrite)
+    fit = done.baseline()
+    if fit is not None:
+        from migrate_bayes.report import print_baseline
+
+        print_baseline(fit)
+
+
+@app.command()
+def fit(
+    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = Path("runs")
+) -> None:
+    """Fit the hierarchical model."""
+    done = _run(recipe, products, Path("reports"), overwrite)
+    tree = done.fit()
+    from migrate_bayes.report import print_headline
+
+    print_headline(tree, None, done.recipe.truth())
+
+
+@app.command()
+def report(
+    recipe: RecipeArgument,
+    overwrite: Overwrite = False,
+    products: Products = Path("runs"),
+    reports: Reports = Path("reports"),
+) -> None:
+    """Render the report of fits that exist; the last line is its path."""
+    print(_run(recipe, products, reports, overwrite).report())
+
+
+@app.command()
+def show(
+    product: Annotated[Path, typer.Argument(help="A product or catalogue.")],
+) -> None:
+    """Print what a product holds."""
+    from migrate_bayes.show import show_product
+
+    show_product(product)
+
+
+def main() -> None:
+    """Entry point: word the user's errors, and end with exit code 2."""
+    from migrate_bayes.errors import MigrateBayesError
+
+    try:
+        app()
+    except MigrateBayesError as error:
+        if _state["debug"]:
+            raise
+        print(f"migrate-bayes: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("migrate-bayes: interrupted; unfinished products were removed", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

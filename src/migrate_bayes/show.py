@@ -1,0 +1,74 @@
+"""What a product holds, in a short table: variables with units and ranges, provenance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from migrate_bayes.errors import ProductError
+from migrate_bayes.tables import print_table
+
+__all__ = ["show_product"]
+
+
+def _rows(data: xr.Dataset) -> list[list[str]]:
+    rows = []
+    for name, variable in data.variables.items():
+        shape = ", ".join(f"{d} {n}" for d, n in variable.sizes.items())
+        spread = ""
+        if variable.dtype.kind in "fiu" and variable.size:
+            values = np.asarray(variable.values, dtype=float)
+            finite = values[np.isfinite(values)]
+            if len(finite):
+                low, mid, high = np.percentile(finite, [5, 50, 95])
+                spread = f"{low:.4g} … {mid:.4g} … {high:.4g}"
+        unit = str(variable.attrs.get("units", ""))
+        rows.append([str(name), shape, unit, spread])
+    return rows
+
+
+def show_product(path: str | Path) -> None:
+    """Print a product's content: StarPosteriors, a fit, a baseline or a catalogue.
+
+    Raises
+    ------
+    ProductError
+        Where the file is missing or of no known kind.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ProductError(f"no such product: {path}")
+    header = ["variable", "shape", "unit", "5% … median … 95%"]
+    if path.is_dir():
+        from migrate_bayes.flags import FLAG_MEANING, count_flags
+        from migrate_bayes.stars import open_stars, verify_stars
+
+        verify_stars(path)
+        stars = open_stars(path)
+        print_table(f"{path}: {stars.sizes['star']:,} stars", header, _rows(stars))
+        flags = [[f"{n:,}", FLAG_MEANING[f]] for f, n in count_flags(stars["flag"]).items()]
+        print_table("Flags", ["stars", "reason"], flags)
+        attrs = stars.attrs
+    elif path.suffix == ".nc":
+        try:
+            tree = xr.open_datatree(path, engine="h5netcdf")
+        except (OSError, ValueError) as error:
+            raise ProductError(f"{path} is damaged or no NetCDF file: {error}") from None
+        for group in tree.subtree:
+            if group.data_vars:
+                print_table(f"{path}:{group.path}", header, _rows(group.to_dataset()))
+        attrs = tree.attrs
+    else:
+        from migrate_bayes.catalog import read_catalog
+
+        catalog = read_catalog(path)
+        print_table(f"{path}: {catalog.sizes['star']:,} stars", header, _rows(catalog))
+        attrs = catalog.attrs
+    rows = []
+    for key, value in attrs.items():
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        rows.append([str(key), text if len(text) < 100 else text[:97] + "…"])
+    print_table("Attributes", ["name", "value"], rows)

@@ -1,0 +1,185 @@
+"""The PyMC model, its density and its posterior."""
+
+import numpy as np
+import pymc as pm
+import pytest
+
+from migrate_bayes.errors import FitError, RecipeError
+from migrate_bayes.population import (
+    ModelSpec,
+    build_model,
+    load_model_spec,
+    membership,
+    population_data,
+    sample,
+)
+from migrate_bayes.population.density import PosteriorDensity
+from migrate_bayes.population.mode import find_mode
+from migrate_bayes.population.specification import FORMS
+
+TRUTH = {"gradient_young": -0.075, "flattening_rate": 0.003, "gradient_thick": 0.02}
+
+SMALL = {
+    "metallicity": {"thin": [1.0, 12.0], "thick": [8.0]},
+    "scatter": {"thin": [5.0], "thick": [8.0]},
+    "radius": {"thin": [5.0], "thick": [8.0]},
+    "radius_scatter": {"thin": [5.0], "thick": [8.0]},
+    "zmax": {"thin": [1.0, 12.0], "thick": [8.0]},
+    "age_weight": {"thin": [1.0, 4.0, 8.0, 13.0], "thick": [2.0, 8.0, 13.0]},
+}
+
+
+def quick(model):
+    """Compile for few evaluations."""
+    return PosteriorDensity(model, mode="FAST_COMPILE")
+
+
+@pytest.mark.parametrize(("form", "outliers"), [(f, f == "linear") for f in FORMS])
+def test_density_is_the_pymc_models_own(make_stars, form, outliers):
+    model = build_model(population_data(make_stars(50)), ModelSpec(form=form, outliers=outliers))
+    density = quick(model)
+    x = density.start + 0.1 * np.random.default_rng(0).normal(size=density.n)
+    whole = model.logp_dlogp_function(ravel_inputs=True, mode="FAST_COMPILE")
+    whole.set_extra_values({})
+    value, gradient = whole(x)
+    mine = density(x)
+    assert mine[0] == pytest.approx(float(value), rel=1e-11)
+    np.testing.assert_allclose(mine[1], gradient, rtol=1e-8, atol=1e-7)
+
+
+def test_gradient_of_whole_density(make_stars):
+    density = quick(build_model(population_data(make_stars(80)), ModelSpec()))
+    rng = np.random.default_rng(1)
+    x = density.start + 0.1 * rng.normal(size=density.n)
+    _, gradient = density(x)
+    for _ in range(5):
+        direction = rng.normal(size=density.n)
+        h = 1e-5
+        numeric = (density(x + h * direction)[0] - density(x - h * direction)[0]) / (2 * h)
+        assert gradient @ direction == pytest.approx(numeric, rel=1e-5, abs=1e-3)
+
+
+def test_interim_prior_is_divided_out(make_stars):
+    # Ages made with a log-flat prior and with a flat one must give one posterior.
+    flat = population_data(make_stars(300, seed=2))
+    log_flat = population_data(make_stars(300, seed=2, log_prior=lambda age: -np.log(age)))
+    a, b = (quick(build_model(d, ModelSpec())) for d in (flat, log_flat))
+    shift = 0.2 * np.random.default_rng(3).normal(size=a.n)
+    difference = [d(d.start + shift)[0] - d(d.start)[0] for d in (a, b)]  # constants cancel
+    assert difference[0] == pytest.approx(difference[1], rel=1e-5)
+
+
+def test_mode_recovers_truth_and_membership(make_stars):
+    stars = make_stars(6000, seed=4)
+    data = population_data(stars)
+    model = build_model(data, ModelSpec(form="linear", **SMALL))
+    density = quick(model)
+    mode = find_mode(density)
+    named = density.named(mode.vector[None])
+    sd = np.sqrt(np.diag(mode.covariance))
+    names = [v.name for v in model.free_RVs]
+    for name in ("flattening_rate", "gradient_thick"):
+        # Scalars lead the raveled vector in the order of the free variables.
+        error = sd[names.index(name)]
+        assert abs(named[name][0] - TRUTH[name]) < 4 * error
+        assert error < 0.005
+    posterior = {k: (("chain", "draw", *[f"{k}_{i}" for i in range(v.ndim - 1)]), v[None])
+                 for k, v in named.items() if k in names}  # fmt: skip
+    import xarray as xr
+
+    member = membership(model, data, xr.Dataset(posterior), draws=1)
+    p = member["p_thin"].values
+    thick = stars["thick"].values
+    assert p.min() >= 0
+    assert p.max() <= 1 + 1e-12
+    assert ((p < 0.5) == thick).mean() > 0.93
+    # Calibrated: among stars given p, a share p is thin.
+    for low, high in [(0.0, 0.2), (0.2, 0.8), (0.8, 1.0)]:
+        inside = (p >= low) & (p <= high)
+        share = 1 - thick[inside].mean()
+        assert abs(share - p[inside].mean()) < 4 * np.sqrt(0.25 / inside.sum())
+
+
+def test_own_gradient_function(make_stars):
+    def step(ages):
+        level = pm.Normal("level", -0.05, 0.05) if not seen else seen[0]
+        seen.append(level)
+        return level * np.ones(len(ages))
+
+    seen = []
+    model = build_model(population_data(make_stars(40)), ModelSpec(), gradient=step)
+    assert "level" in model.named_vars
+    value, gradient = quick(model)(quick(model).start)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
+def test_nuts_agrees_with_laplace_and_with_truth(make_stars):
+    model = build_model(
+        population_data(make_stars(1500, seed=5)), ModelSpec(form="linear", **SMALL)
+    )
+    tree = sample(model, draws=300, tune=200, chains=2, seed=1, progressbar=False)
+    posterior = tree["posterior"]
+    assert int(tree["sample_stats"]["diverging"].sum()) == 0
+    density = quick(model)
+    mode = find_mode(density)
+    sd = np.sqrt(np.diag(mode.covariance))
+    names = [v.name for v in model.free_RVs]
+    for name in ("gradient_reference", "flattening_rate", "gradient_thick"):
+        i = names.index(name)
+        draws = posterior[name].values.ravel()
+        assert abs(draws.mean() - mode.vector[i]) < 0.35 * sd[i], name
+        assert draws.std() == pytest.approx(sd[i], rel=0.25), name
+    for name, truth in TRUTH.items():
+        draws = posterior[name].values.ravel()
+        assert abs(draws.mean() - truth) < 4 * draws.std(), name
+    assert posterior["gradient"].dims == ("chain", "draw", "component", "age")
+    assert posterior["flattening_rate"].attrs["units"] == "dex / (kpc Gyr)"
+    again = sample(model, draws=20, tune=200, chains=2, seed=1, progressbar=False, prior_draws=0)
+    np.testing.assert_array_equal(again["posterior"]["flattening_rate"].shape, (2, 20))
+
+
+def test_no_usable_star(make_stars):
+    stars = make_stars(10)
+    with pytest.raises(FitError, match="no star can be fitted"):
+        population_data(stars, mask=np.zeros(10, bool))
+    stars["rg_mean"][:] = np.nan
+    with pytest.raises(FitError, match="10 have no radius"):
+        population_data(stars)
+    with pytest.raises(FitError, match=r"no potential 'McMillan17'.*Valid: MWPotential2014"):
+        population_data(stars, potential="McMillan17")
+    with pytest.raises(FitError, match="unknown radius 'r_g'; did you mean 'rg'"):
+        population_data(stars, radius="r_g")
+
+
+def test_star_without_age_is_counted_and_left_out(make_stars):
+    stars = make_stars(10)
+    stars["log_age_likelihood"][2] = np.nan
+    stars["log_age_likelihood"][3] = -np.inf
+    data = population_data(stars)
+    assert data.n_stars == 8
+    assert data.left_out == {"no age likelihood": 2}
+    assert 2 not in data.source_id
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"form": "linaer"}, "unknown gradient form 'linaer'; did you mean 'linear'"),
+        ({"refrence_age": 3}, "unknown entry 'refrence_age'; did you mean 'reference_age'"),
+        ({"gradient_knots": [1, 2]}, "three or more increasing ages"),
+        ({"metallicity": {"thin": [3, 1], "thick": [8]}}, "increasing ages"),
+        ({"priors": {"flatening_rate": [0, 1]}}, "did you mean 'flattening_rate'"),
+    ],
+)
+def test_wrong_specifications(content, message):
+    with pytest.raises(RecipeError, match=message):
+        load_model_spec(content)
+
+
+def test_specification_files(tmp_path):
+    with pytest.raises(RecipeError, match="cannot read model specification"):
+        load_model_spec(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("form = ")
+    with pytest.raises(RecipeError, match="not valid TOML"):
+        load_model_spec(tmp_path / "bad.toml")

@@ -1,0 +1,135 @@
+"""StarPosteriors: assembled, written, read, joined; never lost, never mixed."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from migrate_bayes.errors import ProductError
+from migrate_bayes.flags import StarFlag
+from migrate_bayes.stars import (
+    StarWriter,
+    assemble_stars,
+    concat_stars,
+    open_stars,
+    verify_stars,
+    write_stars,
+)
+
+
+def make_parts(n=10, text_ids=False, seed=0):
+    rng = np.random.default_rng(seed)
+    ids = np.arange(n) + 10**15
+    ids = np.array([f"HD{i}" for i in ids]) if text_ids else ids
+    coords = {"source_id": ("star", ids)}
+    catalog = xr.Dataset(
+        {
+            "feh": ("star", rng.normal(size=n), {"units": "dex"}),
+            "flag": ("star", np.full(n, int(StarFlag.LOW_SNR), np.int32)),
+            "star_key": ("star", rng.integers(0, 2**63, n).astype(np.uint64)),
+        },
+        coords=coords,
+        attrs={"source": "test"},
+    )
+    ages = xr.Dataset(
+        {
+            "log_age_likelihood": (("star", "age"), rng.normal(size=(n, 4)).astype(np.float32)),
+            "log_interim_prior": ("age", np.zeros(4)),
+            "flag": ("star", np.full(n, int(StarFlag.POOR_AGE), np.int32)),
+        },
+        coords={"age": [1.0, 2.0, 4.0, 8.0], **coords},
+        attrs={"isochrone_source": "none", "nested": {"a": [1, 2]}, "yes": True},
+    )
+    orbits = xr.Dataset(
+        {
+            "rg_mean": (("star", "potential"), rng.normal(8, 1, (n, 2)), {"units": "kpc"}),
+            "flag": ("star", np.zeros(n, np.int32)),
+        },
+        coords={"potential": ["A", "B"], **coords},
+    )
+    return catalog, ages, orbits
+
+
+def test_flags_are_joined_and_attributes_kept():
+    stars = assemble_stars(*make_parts(), attrs={"seed": "1"})
+    assert (stars["flag"] == int(StarFlag.LOW_SNR | StarFlag.POOR_AGE)).all()
+    assert stars.attrs["source"] == "test"
+    assert stars.attrs["seed"] == "1"
+    assert stars["rg_mean"].attrs["units"] == "kpc"
+
+
+@pytest.mark.parametrize("text_ids", [False, True])
+@pytest.mark.parametrize("part_size", [3, 10, 100])
+def test_round_trip(tmp_path, text_ids, part_size):
+    stars = assemble_stars(*make_parts(text_ids=text_ids))
+    path = write_stars(stars, tmp_path / "stars", part_size=part_size)
+    verify_stars(path)
+    back = open_stars(path)
+    assert back["log_age_likelihood"].chunks is not None
+    for name in stars.variables:
+        np.testing.assert_array_equal(back[name].values, stars[name].values)
+    assert back["star_key"].dtype == np.uint64
+    assert back["source_id"].dtype.kind == ("U" if text_ids else "i")
+    assert back["feh"].attrs["units"] == "dex"
+    assert json.loads(back.attrs["nested"]) == {"a": [1, 2]}
+
+
+def test_no_overwrite_unless_asked(tmp_path):
+    stars = assemble_stars(*make_parts())
+    write_stars(stars, tmp_path / "s")
+    with pytest.raises(ProductError, match="exists already: use --overwrite"):
+        write_stars(stars, tmp_path / "s")
+    write_stars(stars.isel(star=slice(0, 4)), tmp_path / "s", overwrite=True)
+    assert open_stars(tmp_path / "s").sizes["star"] == 4
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
+def test_interrupted_write_leaves_nothing(tmp_path):
+    stars = assemble_stars(*make_parts())
+
+    def interrupted():
+        with StarWriter(tmp_path / "s") as out:
+            out.append(stars)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unwritable_output(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ProductError, match="cannot write"):
+        write_stars(assemble_stars(*make_parts()), tmp_path / "file" / "stars")
+
+
+def test_damage_is_named(tmp_path):
+    path = write_stars(assemble_stars(*make_parts()), tmp_path / "s", part_size=5)
+    part = path / "part-00001.nc"
+    with part.open("ab") as handle:
+        handle.write(b"x")
+    with pytest.raises(ProductError, match=r"part-00001\.nc differs"):
+        verify_stars(path)
+    part.unlink()
+    with pytest.raises(ProductError, match=r"part-00001\.nc is missing"):
+        open_stars(path)
+    with pytest.raises(ProductError, match=r"no manifest\.json"):
+        open_stars(tmp_path)
+
+
+def test_join_refuses_other_grids():
+    one = assemble_stars(*make_parts())
+    two = one.assign_coords(age=one["age"] + 0.5)
+    with pytest.raises(ProductError, match="different `age`"):
+        concat_stars([one, two])
+    with pytest.raises(ProductError, match="no StarPosteriors"):
+        concat_stars([])
+    joined = concat_stars([one, one])
+    assert joined.sizes == {"star": 20, "age": 4, "potential": 2}
+
+
+def test_stages_of_other_stars_are_refused():
+    catalog, ages, _ = make_parts()
+    with pytest.raises(ProductError, match="not of the same stars"):
+        assemble_stars(catalog, ages.isel(star=slice(0, 5)))
