@@ -1,0 +1,210 @@
+"""Absolute magnitudes and dereddened colours.
+
+    M_G = G - 5 log10(d / 10 pc) - A_G,    (BP-RP)_0 = (BP-RP) - E(BP-RP)
+
+with A_G and E(BP-RP) from A_V by the colour-dependent Gaia law of `gaia_extinction`. A_V is taken
+for the law's A0 (the two differ by about a per cent). Errors add in quadrature: photometry,
+distance (5 / ln 10 times the mean of the two relative distance errors) and extinction (the
+catalogue's own error where it has one, else 10 per cent of the extinction).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from migrate_bayes.catalog.checks import validate_required
+from migrate_bayes.catalog.columns import attributes
+from migrate_bayes.errors import CatalogError, suggest
+from migrate_bayes.flags import StarFlag
+
+__all__ = ["R_V", "correct_extinction"]
+
+R_V = 3.1
+_RELATIVE_ERROR = 0.1
+_SOLAR_RATIO = (0.86, 0.44)
+_MAPS = (
+    "Combined15",
+    "Combined19",
+    "Green15",
+    "Green19",
+    "Marshall06",
+    "Drimmel03",
+    "SFD",
+    "Sale14",
+)
+
+
+def correct_extinction(
+    catalog: xr.Dataset, *, source: str = "auto", distance_aware: bool = True
+) -> xr.Dataset:
+    """Add absolute magnitudes and dereddened colours.
+
+    Parameters
+    ----------
+    catalog : xarray.Dataset
+        With ``phot_g_mean_mag`` and distances; ``phot_bp_mean_mag`` and ``phot_rp_mean_mag`` (or
+        ``bp_rp_observed``) where there are.
+    source : str
+        ``"a_v"``, ``"ebv"`` (with R_V = 3.1), ``"auto"`` (the first of these two that there is),
+        ``"none"`` (no extinction at all, for nearby stars), or ``"mwdust:<map>"`` for a
+        three-dimensional map, which mwdust downloads (gigabytes) at first use.
+    distance_aware : bool
+        For a map: evaluate it at the star's distance and its two percentiles, half the difference
+        being an error of the extinction; if not, at the distance alone.
+
+    Returns
+    -------
+    xarray.Dataset
+        With ``abs_g``, ``abs_g_error``, ``a_g``, ``bp_rp``, ``bp_rp_error`` (as far as they can be
+        had) and ``flag``, where ``MISSING_PHOTOMETRY`` now means that there is no ``abs_g``. What
+        was done stands in ``attrs["extinction"]`` of the Dataset.
+
+    Raises
+    ------
+    CatalogError
+        For an unknown source, or one that is absent.
+    """
+    from migrate_bayes.catalog.gaia_extinction import deredden
+
+    validate_required(catalog, needs="photometry")
+    n = catalog.sizes["star"]
+    a_v, a_v_error, said = _extinction(catalog, source, distance_aware)
+
+    distance = catalog["distance"].values
+    g = catalog["phot_g_mean_mag"].values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reddened = g - 5.0 * np.log10(distance) - 10.0
+    colour = _observed_colour(catalog)
+    teff = catalog["teff"].values if "teff" in catalog else np.full(n, np.nan)
+    a_g, e_bp_rp = deredden(a_v, bp_rp_observed=colour, teff=teff, abs_g_reddened=reddened)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # What a magnitude of A_V does in G and in BP-RP; a Sun-like star's where A_V is zero.
+        k_g = np.where(a_v > 0, a_g / a_v, _SOLAR_RATIO[0])
+        k_colour = np.where(a_v > 0, e_bp_rp / a_v, _SOLAR_RATIO[1])
+        width = 0.5 * (catalog["distance_hi"].values - catalog["distance_lo"].values) / distance
+    doubt = np.where(np.isfinite(a_v_error), a_v_error, _RELATIVE_ERROR * a_v)
+    g_error = _error(catalog, "phot_g_mean_mag")
+    distance_error = 5.0 / np.log(10.0) * width
+    abs_g = reddened - a_g
+    abs_g_error = np.sqrt(g_error**2 + distance_error**2 + (k_g * doubt) ** 2)
+    # A magnitude without a finite error cannot be compared with anything.
+    whole = np.isfinite(abs_g) & np.isfinite(abs_g_error)
+
+    flag = catalog["flag"].values & ~np.int32(StarFlag.MISSING_PHOTOMETRY)
+    flag = np.where(whole, flag, flag | np.int32(StarFlag.MISSING_PHOTOMETRY)).astype(np.int32)
+    new = {
+        "abs_g": np.where(whole, abs_g, np.nan),
+        "abs_g_error": np.where(whole, abs_g_error, np.nan),
+        "a_g": a_g,
+    }
+    if np.isfinite(colour).any():
+        colour_error = _colour_error(catalog)
+        new["bp_rp"] = colour - e_bp_rp
+        new["bp_rp_error"] = np.where(
+            np.isfinite(new["bp_rp"]), np.hypot(colour_error, k_colour * doubt), np.nan
+        )
+    out = catalog.assign({k: ("star", v, attributes(k)) for k, v in new.items()})
+    out["flag"] = ("star", flag, catalog["flag"].attrs or attributes("flag"))
+    out.attrs["extinction"] = said
+    return out
+
+
+def _observed_colour(catalog: xr.Dataset) -> NDArray[np.float64]:
+    if "phot_bp_mean_mag" in catalog and "phot_rp_mean_mag" in catalog:
+        return catalog["phot_bp_mean_mag"].values - catalog["phot_rp_mean_mag"].values
+    if "bp_rp_observed" in catalog:
+        return catalog["bp_rp_observed"].values
+    return np.full(catalog.sizes["star"], np.nan)
+
+
+def _error(catalog: xr.Dataset, name: str) -> NDArray[np.float64]:
+    """Photometric error, zero where the catalogue gives none (Gaia's are millimagnitudes)."""
+    if f"{name}_error" not in catalog:
+        return np.zeros(catalog.sizes["star"])
+    return np.nan_to_num(catalog[f"{name}_error"].values)
+
+
+def _colour_error(catalog: xr.Dataset) -> NDArray[np.float64]:
+    if "phot_bp_mean_mag" in catalog and "phot_rp_mean_mag" in catalog:
+        return np.hypot(_error(catalog, "phot_bp_mean_mag"), _error(catalog, "phot_rp_mean_mag"))
+    return _error(catalog, "bp_rp_observed")
+
+
+def _extinction(
+    catalog: xr.Dataset, source: str, distance_aware: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+    n = catalog.sizes["star"]
+    unknown = np.full(n, np.nan)
+    if source == "auto":
+        source = next((name for name in ("a_v", "ebv") if name in catalog), "")
+        if not source:
+            raise CatalogError(
+                "no extinction in the catalogue (a_v or ebv): map such a column, name a map as "
+                "extinction 'mwdust:Combined15', or say 'none' if the stars are near enough"
+            )
+    law = "Gaia (E)DR3 law (Fitzpatrick et al. 2019), A_V taken for A0"
+    if source == "none":
+        return np.zeros(n), np.zeros(n), "none: A_V = 0 for every star"
+    if source in ("a_v", "ebv"):
+        if source not in catalog:
+            there = [name for name in ("a_v", "ebv") if name in catalog]
+            raise CatalogError(
+                f"the catalogue has no {source}: "
+                f"{suggest(source, [*there, 'none', 'mwdust:<map>'])}"
+            )
+        factor = R_V if source == "ebv" else 1.0
+        error = catalog[f"{source}_error"].values if f"{source}_error" in catalog else unknown
+        name = "column a_v" if source == "a_v" else f"column ebv, R_V = {R_V:g}"
+        doubt = "its own error" if f"{source}_error" in catalog else "error 10% of the extinction"
+        # A fit may give a slightly negative extinction: it is zero with the same error.
+        a_v = np.where(catalog[source].values < 0, 0.0, catalog[source].values * factor)
+        return a_v, error * factor, f"{name}; {law}; {doubt}"
+    kind, _, name = source.partition(":")
+    if kind == "mwdust" and name:
+        a_v, error = _from_map(catalog, name, distance_aware)
+        return a_v, error, f"{source}; {law}"
+    valid = ["auto", "a_v", "ebv", "none", *(f"mwdust:{m}" for m in _MAPS)]
+    raise CatalogError(f"no extinction source '{source}': {suggest(source, valid)}")
+
+
+def _from_map(
+    catalog: xr.Dataset, name: str, distance_aware: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    try:
+        import mwdust
+    except ImportError as absent:
+        raise CatalogError(
+            f"extinction 'mwdust:{name}' needs the package mwdust: "
+            "pip install 'migrate-bayes[dust]' (maps of gigabytes are downloaded at first use)"
+        ) from absent
+    if not hasattr(mwdust, name):
+        known = [m for m in dir(mwdust) if m[:1].isupper()] or list(_MAPS)
+        raise CatalogError(f"mwdust has no map '{name}': {suggest(name, known)}")
+    # Schlafly & Finkbeiner's (2011) coefficients, R_V = 3.1: in this filter the map gives A_V.
+    dust = getattr(mwdust, name)(filter="CTIO V", sf10=True)
+    longitude, latitude = _galactic(catalog["ra"].values, catalog["dec"].values)
+    names = ("distance", "distance_lo", "distance_hi") if distance_aware else ("distance",)
+    distances = np.stack([catalog[k].values for k in names], axis=1)
+    a_v = np.full(distances.shape, np.nan)
+    for i in np.flatnonzero(np.isfinite(distances).all(axis=1) & np.isfinite(longitude)):
+        a_v[i] = np.atleast_1d(dust(longitude[i], latitude[i], distances[i]))
+    error = np.hypot(
+        _RELATIVE_ERROR * a_v[:, 0], 0.5 * (a_v[:, -1] - a_v[:, min(1, len(names) - 1)])
+    )
+    return a_v[:, 0], error
+
+
+def _galactic(
+    ra: NDArray[np.float64], dec: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    from astropy import units as u
+    from astropy.coordinates import SkyCoord
+
+    good = np.isfinite(ra) & np.isfinite(dec)
+    out = np.full((2, ra.size), np.nan)
+    place = SkyCoord(ra[good] * u.deg, dec[good] * u.deg, frame="icrs").galactic
+    out[0, good], out[1, good] = place.l.deg, place.b.deg
+    return out[0], out[1]
