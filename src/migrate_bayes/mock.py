@@ -10,7 +10,8 @@ What is drawn, with age τ in Gyr and x = R_g - 8 kpc:
 * thin disc: τ from a gamma law, truncated to the isochrones' range;
   [Fe/H] ~ N(-0.02 - 0.01 τ + [G_1 + r (τ - 1)] x, 0.12 + 0.006 τ), with G_1 and r the recipe's
   ``gradient_young`` and ``flattening_rate``; [α/Fe] ~ N(0.03 - 0.10 [Fe/H], 0.025);
-  ln Z_max ~ N(-1.5 + 0.08 τ, 0.6);
+  ln Z_max ~ N(-1.5 + 0.08 τ, 0.6), at fixed R: the orbit's own, which is kept as the truth,
+  reaches higher as it moves in R;
 * thick disc: τ ~ N(10, 1.5); [Fe/H] ~ N(-0.5 + G_thick x, 0.22); [α/Fe] ~ N(0.20 - 0.10 [Fe/H],
   0.035); ln Z_max ~ N(0.3, 0.5).
 """
@@ -30,9 +31,9 @@ __all__ = ["simulate"]
 
 Columns = dict[str, NDArray[Any]]
 
-# The survey reaches G = 17.8 with S/N enough for abundances; LAMOST's errors at S/N > 50 are those
+# The survey reaches G = 16.8 with S/N enough for abundances; LAMOST's errors at S/N > 50 are those
 # quoted by the paper, and grow as 1/(S/N) below.
-_FAINT_LIMIT = 17.8
+_FAINT_LIMIT = 16.8
 _TEFF_RANGE = (4200.0, 7500.0)
 _LOGG_RANGE = (1.0, 5.0)
 _ERRORS = {"teff": 22.6, "logg": 0.05, "feh": 0.03, "alpha_fe": 0.02}
@@ -85,13 +86,13 @@ def _population(truth: SimulateSection, n: int, ages: tuple[float, float], rng: 
 
 def _orbit(star: Columns, orbits: OrbitSection, rng: Any) -> Columns:
     """Place each star on its orbit: L_z exact, radial motion epicyclic, vertical by energy."""
-    from migrate_bayes.orbits import circular_velocity, vertical_speed
+    from migrate_bayes.orbits import circular_velocity, get_frame, vertical_speed
 
     n = len(star["rg"])
-    frame = {"frame": orbits.frame, "scaling": orbits.scaling}
+    frame, scaling = get_frame(orbits.frame), orbits.scaling
     potential = orbits.potentials[0]
     rg, zmax = star["rg"], star["zmax"]
-    v_circ = circular_velocity(rg, potential, **frame)
+    v_circ = circular_velocity(rg, potential, frame=frame, scaling=scaling)
     # Radial dispersion grows with age (e.g. Mackereth et al. 2019); epicycle frequency of a flat
     # rotation curve.
     sigma_r = np.where(star["thick"], 55.0, 18.0 + 2.2 * star["age"])
@@ -101,7 +102,7 @@ def _orbit(star: Columns, orbits: OrbitSection, rng: Any) -> Columns:
     R = rg - amplitude * np.cos(phase)
     chi = rng.uniform(0, 2 * np.pi, n)
     z = zmax * np.sin(chi)
-    v_z = np.sign(np.cos(chi)) * vertical_speed(R, z, zmax, potential, **frame)
+    v_z = np.sign(np.cos(chi)) * vertical_speed(R, z, zmax, potential, frame=frame, scaling=scaling)
     return {
         "R": R,
         "phi": rng.normal(0.0, 0.10, n),
@@ -112,11 +113,24 @@ def _orbit(star: Columns, orbits: OrbitSection, rng: Any) -> Columns:
     }
 
 
+def _sky(place: Columns, orbits: OrbitSection) -> Columns:
+    """See the stars from the Sun, which stands on the negative x axis."""
+    from migrate_bayes.orbits import from_cylindrical, get_frame, phase_space_to_observed
+
+    x, y = -place["R"] * np.cos(place["phi"]), place["R"] * np.sin(place["phi"])
+    vx, vy = from_cylindrical(x, y, place["v_r"], place["v_phi"])
+    names = ("ra", "dec", "distance", "pmra", "pmdec", "rv")
+    seen = phase_space_to_observed(
+        x, y, place["z"], vx, vy, place["v_z"], frame=get_frame(orbits.frame)
+    )
+    return dict(zip(names, seen, strict=True))
+
+
 def _observe(true: Columns, rng: Any) -> Columns:
     """Measure: LAMOST-like spectra, Gaia-like astrometry and photometry."""
     n = len(true["teff"])
     seen: Columns = {}
-    snr_g = 85.0 * np.exp(0.5 * rng.normal(size=n)) * 10 ** (-0.06 * (true["g"] - 14.0))
+    snr_g = 110.0 * np.exp(0.5 * rng.normal(size=n)) * 10 ** (-0.06 * (true["g"] - 14.0))
     seen["snr_g"] = np.clip(snr_g, 10.0, 900.0)
     seen["snr_r"], seen["snr_i"] = 1.35 * seen["snr_g"], 1.25 * seen["snr_g"]
     worse = np.maximum(50.0 / seen["snr_g"], 1.0)
@@ -178,9 +192,9 @@ def simulate(
     xarray.Dataset
         A catalogue of canonical columns, with `ref_true_…` columns for the truth.
     """
-    from migrate_bayes.catalog.extinction import band_extinction
+    from migrate_bayes.catalog.gaia_extinction import extinction_ratio
     from migrate_bayes.isochrones import draw_stars, load_source
-    from migrate_bayes.orbits import phase_space_to_observed
+    from migrate_bayes.orbits import orbit_extrema
 
     truth = truth or SimulateSection()
     isochrones = isochrones or IsochroneSection()
@@ -195,7 +209,7 @@ def simulate(
         n = int(1.15 * (truth.stars - have)) + 100
         star = _population(truth, n, age_range, rng)
         place = _orbit(star, orbits, rng)
-        sky = phase_space_to_observed(**place, frame=orbits.frame)
+        sky = _sky(place, orbits)
         # A smooth dust disc: 0.7 mag/kpc in the plane, scale height 150 pc, as seen from the Sun.
         z = np.abs(place["z"]) + 1e-6
         column = 0.15 * (1.0 - np.exp(-z / 0.15)) / z
@@ -212,22 +226,28 @@ def simulate(
             abs_g_max=_FAINT_LIMIT - modulus - 0.85 * a_v,
         )
         ok = drawn.pop("ok")
-        a_g, a_bp, a_rp = band_extinction(a_v, bp_rp=drawn["bp_rp"], teff=drawn["teff"])
+        a_g, a_bp, a_rp = (
+            a_v * extinction_ratio(band, a_v, bp_rp=drawn["bp_rp"]) for band in ("G", "BP", "RP")
+        )
         # G lies between BP and RP: M_BP and M_RP from the colour by G - RP ≈ 0.59 (BP - RP), the
         # mean relation of the isochrones; only BP - RP enters anything below.
         g_rp = 0.59 * drawn["bp_rp"]
         star |= {
             **drawn,
             **sky,
+            **place,
             "a_v": a_v,
             "g": drawn["abs_g"] + modulus + a_g,
             "bp": drawn["abs_g"] - g_rp + drawn["bp_rp"] + modulus + a_bp,
             "rp": drawn["abs_g"] - g_rp + modulus + a_rp,
-            "r_now": place["R"],
         }
         kept.append({name: values[ok] for name, values in star.items()})
         have += int(ok.sum())
     true = {name: np.concatenate([part[name] for part in kept])[: truth.stars] for name in kept[0]}
+    true["zmax"] = orbit_extrema(
+        true["R"], true["v_r"], true["v_phi"], true["z"], true["v_z"], orbits.potentials[0],
+        frame=orbits.frame, scaling=orbits.scaling,
+    ).zmax  # fmt: skip
     seen = _observe(true, rng)
     source_id = np.arange(1, truth.stars + 1, dtype=np.int64)
     again = np.flatnonzero(rng.random(truth.stars) < _REPEATS)

@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.errors import FitError, suggest
+from migrate_bayes.flags import FATAL_AGE
 from migrate_bayes.population.packing import PackedStars, pack
 
 __all__ = ["PopulationData", "population_data"]
@@ -111,10 +112,16 @@ def population_data(
     r = np.asarray(stars[centre].values, dtype=np.float64)
     log_age = stars["log_age_likelihood"].values
     has_age = np.isfinite(log_age).any(axis=1)
-    keep = selected & np.isfinite(r) & has_age
+    if "flag" in stars:
+        # A star without an age carries a likelihood that knows nothing; its flag says so.
+        has_age &= (stars["flag"].values & np.int32(FATAL_AGE)) == 0
+    if "feh" in stars:
+        has_age &= np.isfinite(stars["feh"].values)
+    has_radius = np.isfinite(r)
+    keep = selected & has_radius & has_age
     left_out = {
-        "no radius": int((selected & ~np.isfinite(r)).sum()),
-        "no age likelihood": int((selected & has_age.__invert__() & np.isfinite(r)).sum()),
+        "no radius": int((selected & ~has_radius).sum()),
+        "no age likelihood": int((selected & has_radius & ~has_age).sum()),
     }
     if not keep.any():
         raise FitError(
