@@ -1,1 +1,30 @@
-"""Isochrone grids, photometry, the segment likelihood and age posteriors."""
+"""Isochrone grids, photometry, the segment likelihood and age posteriors.
+
+`estimate_ages` is what most users want; `load_source` and `build_grid` give the isochrones
+themselves, `draw_stars` samples them for a mock survey. Names load when first used, so that
+importing the package does not load numba.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "IsochroneSource": "source",
+    "WorkingGrid": "grid",
+    "build_grid": "grid",
+    "draw_stars": "draw",
+    "estimate_ages": "ages",
+    "external_ages": "external",
+    "load_source": "source",
+    "source_names": "source",
+}
+
+__all__ = [*_HOME]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'migrate_bayes.isochrones' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"migrate_bayes.isochrones.{_HOME[name]}"), name)

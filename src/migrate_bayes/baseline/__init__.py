@@ -1,0 +1,29 @@
+r"""The classical way: orthogonal distance regression of [Fe/H] on radius in bins of age.
+
+Vickers, Shen & Li (2021): stars are binned by maximum-likelihood age, each bin is fitted with
+[Fe/H] = a + b (R − 8 kpc), errors on both axes, and a line is drawn through b(age). For a straight
+line ODR minimises over (a, b), the stars' true radii profiled out,
+
+.. math:: χ² = \sum_i (y_i - a - b x_i)² / (σ_{y,i}² + s² + b² σ_{x,i}²)
+
+with s = 0 in the paper (method ``odr``). Discs have intrinsic scatter, and leaving it out makes the
+radius errors look large beside the [Fe/H] errors: the slope comes out too steep. ``odr+scatter``
+finds s such that χ²/(n − 2) = 1 (Tremaine et al. 2002, ApJ 574, 740). Maximising the likelihood of
+(a, b, s) instead would shrink the slope, through the logarithm of the b-dependent variance; the
+moment condition is free of that and needs no Gaussian scatter.
+"""
+
+from __future__ import annotations
+
+from migrate_bayes.baseline.bins import METHODS, PIVOT, expanded_interval, fit_baseline
+from migrate_bayes.baseline.line import LineFit, fit_line, weighted_line
+
+__all__ = [
+    "METHODS",
+    "PIVOT",
+    "LineFit",
+    "expanded_interval",
+    "fit_baseline",
+    "fit_line",
+    "weighted_line",
+]

@@ -1,0 +1,410 @@
+r"""Likelihood of each age for each star: everything but age integrated in closed form.
+
+For a star with observables :math:`d` (T_eff, log g, M_G, BP−RP; errors :math:`\Sigma`, diagonal),
+[Fe/H] :math:`f_0 \pm s_f` and [α/Fe] :math:`a_0 \pm s_a`, and for an isochrone of age τ whose
+points :math:`m(\mu; f, a)` are born in numbers :math:`\xi(\mu)\,d\mu`,
+
+.. math:: L(\tau) = \int d\mu\, df\, da\; \xi(\mu)\, N(d; m(\mu; f, a), \Sigma)\,
+   N(f_0; f, s_f^2)\, N(a_0; a, s_a^2)
+
+(Jørgensen & Lindegren 2005, A&A 436, 127; Vickers, Shen & Li 2021, section 2.1.1). Along a segment
+of the isochrone, and in (f, a) within a few errors of the star, :math:`m` is linear, with
+derivatives F and A. The integrals over f and a are then Gaussian,
+
+.. math:: L = \sum_\mathrm{segments} \xi_j \int_0^1 du\; N(d; P_j + u D_j, C_j),\quad
+   C = \Sigma + s_f^2 F F^T + s_a^2 A A^T
+
+and the one over u is an error function (two Gauss-Legendre points where the segment is shorter than
+half an error: the remainder is below 4e-5 of the peak). P, F and A are the statistical
+linearisation of the grid's piecewise linear function: its mean, and its mean slope, under the
+Gaussians in f and a; this is what makes the result smooth where a star's error straddles a node. A
+wide :math:`s_f` is split into a mixture of narrower Gaussians (`MAX_FEH_SD`).
+
+Nothing is approximated by a window: blocks of segments are left out only when a lower bound of
+their χ² exceeds the best found by `CUT`, that is below 1e-10 of the best point's weight.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+__all__ = ["BLOCK", "CUT", "FAR", "MAX_FEH_SD", "age_likelihood", "block_bounds"]
+
+BLOCK = 8  # segments that share a bounding box
+CUT = 46.0  # in χ²: exp(-23) = 1e-10
+FAR = 100.0  # χ² beyond which a star is off the grid (10 sigma, the paper's window)
+MAX_FEH_SD = 0.1  # dex: over a wider Gaussian an isochrone is not linear in [Fe/H]
+_MIN_CELL = 2e-3  # probability below which a star has no business in a cell of the grid
+_SHORT = 0.25  # squared length of a segment, in errors, up to which two points integrate it
+_GAUSS = 0.5 - 0.5 / math.sqrt(3.0)
+
+
+@njit(cache=True, nogil=True)
+def block_bounds(points, feh, alpha):  # type: ignore[no-untyped-def]
+    """Bound each block of segments at each node of the grid.
+
+    Parameters
+    ----------
+    points : numpy.ndarray
+        As in `WorkingGrid`.
+    feh, alpha : numpy.ndarray
+        Nodes.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape ``(age, feh, alpha, block, 16)``: least and greatest value of the four
+        observables, then the greatest absolute slope in [Fe/H] and in [α/Fe] in the cells about
+        the node.
+    """
+    n_age, n_feh, n_alpha, n_eep, _ = points.shape
+    n_block = (n_eep - 2) // BLOCK + 1
+    out = np.zeros((n_age, n_feh, n_alpha, n_block, 16), dtype=np.float32)
+    for i in range(n_age):
+        for j in range(n_feh):
+            for k in range(n_alpha):
+                for b in range(n_block):
+                    out[i, j, k, b, 0:4] = np.inf
+                    out[i, j, k, b, 4:8] = -np.inf
+                    for e in range(b * BLOCK, min((b + 1) * BLOCK, n_eep - 1) + 1):
+                        for c in range(4):
+                            x = points[i, j, k, e, c]
+                            box = out[i, j, k, b]
+                            box[c] = min(box[c], x)
+                            box[4 + c] = max(box[4 + c], x)
+                            for side in (-1, 1):
+                                if 0 <= j + side < n_feh:
+                                    step = points[i, j + side, k, e, c] - x
+                                    slope = abs(step / (feh[j + side] - feh[j]))
+                                    box[8 + c] = max(box[8 + c], slope)
+                                if 0 <= k + side < n_alpha:
+                                    step = points[i, j, k + side, e, c] - x
+                                    slope = abs(step / (alpha[k + side] - alpha[k]))
+                                    box[12 + c] = max(box[12 + c], slope)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _normal_cdf(x):  # type: ignore[no-untyped-def]
+    return 0.5 * math.erfc(-x * 0.7071067811865476)
+
+
+@njit(cache=True, nogil=True)
+def _linearise(axis, centre, sd, node, mean, slope):  # type: ignore[no-untyped-def]
+    """Mean and mean slope, under a Gaussian, of a piecewise linear function on `axis`.
+
+    Fills `node` with the nodes that matter, and `mean` and `slope` with what to multiply their
+    values by; returns how many there are. The end cells extend outwards.
+    """
+    n = len(axis)
+    if n == 1:
+        node[0], mean[0], slope[0] = 0, 1.0, 0.0
+        return 1
+    count, total = 0, 0.0
+    for cell in range(n - 1):
+        low, high = axis[cell], axis[cell + 1]
+        first, last = cell == 0, cell == n - 2
+        if sd <= 0.0:
+            inside = (first or centre >= low) and (last or centre < high)
+            p, excess = (1.0, centre - low) if inside else (0.0, 0.0)
+        else:
+            x, y = (low - centre) / sd, (high - centre) / sd
+            cdf_x = 0.0 if first else _normal_cdf(x)
+            cdf_y = 1.0 if last else _normal_cdf(y)
+            pdf_x = 0.0 if first else 0.3989422804014327 * math.exp(-0.5 * x * x)
+            pdf_y = 0.0 if last else 0.3989422804014327 * math.exp(-0.5 * y * y)
+            p = cdf_y - cdf_x
+            excess = (centre - low) * p - sd * (pdf_y - pdf_x)
+        if p < _MIN_CELL:
+            continue
+        width = high - low
+        if count == 0 or node[count - 1] != cell:
+            node[count], mean[count], slope[count] = cell, 0.0, 0.0
+            count += 1
+        mean[count - 1] += p - excess / width
+        slope[count - 1] -= p / width
+        node[count], mean[count], slope[count] = cell + 1, excess / width, p / width
+        count += 1
+        total += p
+    for i in range(count):
+        mean[i] /= total
+        slope[i] /= total
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _lower_bounds(  # type: ignore[no-untyped-def]
+    bounds, first, last, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
+    obs, inv, sd_f, sd_a, per_alpha, out, begin, end,
+):  # fmt: skip
+    """Fill `out` (age, block) with lower bounds of χ²; `begin`, `end` with ranges of points.
+
+    With G = (s_f F, s_a A)/σ, χ² = rᵀ(1 + GGᵀ)⁻¹r is at least |r|²/(1 + |G|²) and, for every
+    observable alone, rᵢ²/(1 + |Gᵢ|²).
+    """
+    n_age, n_block = out.shape
+    best = np.inf
+    for i in range(n_age):
+        lo_e, hi_e = 0, 1 << 30
+        for jf in range(n_f):
+            for ja in range(n_a):
+                lo_e = max(lo_e, first[i, nodes_f[jf], nodes_a[ja]])
+                hi_e = min(hi_e, last[i, nodes_f[jf], nodes_a[ja]])
+        begin[i], end[i] = lo_e, hi_e
+        for b in range(n_block):
+            if (b + 1) * BLOCK <= lo_e or b * BLOCK >= hi_e:
+                out[i, b] = np.inf
+                continue
+            total, single, spread = 0.0, 0.0, 0.0
+            for c in range(4):
+                if inv[c] == 0.0:
+                    continue
+                low, high, by_f, by_a = 0.0, 0.0, 0.0, 0.0
+                for jf in range(n_f):
+                    for ja in range(n_a):
+                        box = bounds[i, nodes_f[jf], nodes_a[ja], b]
+                        w = mean_f[jf] * mean_a[ja]
+                        if w >= 0.0:
+                            low += w * box[c]
+                            high += w * box[4 + c]
+                        else:
+                            low += w * box[4 + c]
+                            high += w * box[c]
+                        by_f = max(by_f, box[8 + c])
+                        by_a = max(by_a, box[12 + c])
+                by_a += per_alpha * by_f
+                r = max(low - obs[c], obs[c] - high, 0.0) * inv[c]
+                g = ((sd_f * by_f) ** 2 + (sd_a * by_a) ** 2) * inv[c] * inv[c]
+                total += r * r
+                spread += g
+                single = max(single, r * r / (1.0 + g))
+            out[i, b] = max(total / (1.0 + spread), single)
+            best = min(best, out[i, b])
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _gather(  # type: ignore[no-untyped-def]
+    points, i, nodes_f, mean_f, slope_f, n_f, nodes_a, mean_a, slope_a, n_a,
+    per_alpha, start, stop, P, F, A,
+):  # fmt: skip
+    """Linearise the points `start`..`stop` (inclusive) of age `i`: values and slopes."""
+    P[:] = 0.0
+    F[:] = 0.0
+    A[:] = 0.0
+    for jf in range(n_f):
+        for ja in range(n_a):
+            rows = points[i, nodes_f[jf], nodes_a[ja]]
+            w = mean_f[jf] * mean_a[ja]
+            wf = slope_f[jf] * mean_a[ja]
+            wa = mean_f[jf] * slope_a[ja] + per_alpha * wf
+            for e in range(start, stop + 1):
+                for c in range(5):
+                    x = rows[e, c]
+                    P[e - start, c] += w * x
+                    F[e - start, c] += wf * x
+                    A[e - start, c] += wa * x
+
+
+@njit(cache=True, nogil=True)
+def _block(  # type: ignore[no-untyped-def]
+    P, F, A, n_segment, obs, inv, sd_f, sd_a, reference, cut, sums,
+):  # fmt: skip
+    """Add a block of segments to `sums` (∫L, ∫L·z, ∫L·z², z in [Fe/H] errors); return its best χ².
+
+    Everything is relative to exp(-reference/2).
+    """
+    best = np.inf
+    for e in range(n_segment):
+        born = P[e, 4]
+        if born <= 0.0:
+            continue
+        # Dot products in units of the errors: residual r, segment d, slopes g (in f) and h (in a).
+        rr = rd = dd = rg = rh = dg = dh = gg = gh = hh = 0.0
+        for c in range(4):
+            q = inv[c]
+            r = (obs[c] - P[e, c]) * q
+            d = (P[e + 1, c] - P[e, c]) * q
+            g = 0.5 * (F[e, c] + F[e + 1, c]) * q * sd_f
+            h = 0.5 * (A[e, c] + A[e + 1, c]) * q * sd_a
+            rr += r * r
+            rd += r * d
+            dd += d * d
+            rg += r * g
+            rh += r * h
+            dg += d * g
+            dh += d * h
+            gg += g * g
+            gh += g * h
+            hh += h * h
+        gg += 1.0
+        hh += 1.0
+        det = gg * hh - gh * gh
+        inverse = 1.0 / det
+        # Posterior of (f, a) given u: mean z0 - u z1 and x0 - u x1, variance of z gg⁻¹.
+        z0, z1 = (hh * rg - gh * rh) * inverse, (hh * dg - gh * dh) * inverse
+        x0, x1 = (gg * rh - gh * rg) * inverse, (gg * dh - gh * dg) * inverse
+        c0 = rr - rg * z0 - rh * x0
+        b = rd - dg * z0 - dh * x0
+        a = dd - dg * z1 - dh * x1
+        nearest = 0.0 if b <= 0.0 else (1.0 if b >= a else b / a)
+        chi2 = c0 - nearest * (2.0 * b - nearest * a)
+        best = min(best, chi2)
+        if chi2 > cut:
+            continue
+        scale = math.sqrt(inverse)
+        variance = hh * inverse
+        by_z, by_x = F[e, 4] * sd_f, A[e, 4] * sd_a
+        if a < _SHORT:
+            for side in range(2):
+                u = _GAUSS if side == 0 else 1.0 - _GAUSS
+                z, x = z0 - u * z1, x0 - u * x1
+                weight = max(born + by_z * z + by_x * x, 0.0) * 0.5 * scale
+                weight *= math.exp(-0.5 * (c0 - u * (2.0 * b - u * a) - reference))
+                sums[0] += weight
+                sums[1] += weight * z
+                sums[2] += weight * (z * z + variance)
+        else:
+            length = math.sqrt(a)
+            centre = b / a
+            left, right = -centre * length, (1.0 - centre) * length
+            if left > 0.0:
+                span = math.erfc(left * 0.7071067811865476) - math.erfc(right * 0.7071067811865476)
+            elif right < 0.0:
+                span = math.erfc(-right * 0.7071067811865476) - math.erfc(-left * 0.7071067811865476)
+            else:
+                span = math.erf(right * 0.7071067811865476) - math.erf(left * 0.7071067811865476)
+            across = math.exp(-0.5 * (c0 - b * centre - reference))
+            i0 = across * 1.2533141373155003 / length * span
+            if i0 <= 0.0:
+                continue
+            start = across * math.exp(-0.5 * left * left)
+            stop = across * math.exp(-0.5 * right * right)
+            u1 = centre + (start - stop) / (a * i0)
+            u2 = centre * u1 + (1.0 - stop / i0) / a
+            u1 = min(max(u1, 0.0), 1.0)
+            z, x = z0 - u1 * z1, x0 - u1 * x1
+            weight = max(born + by_z * z + by_x * x, 0.0) * scale * i0
+            sums[0] += weight
+            sums[1] += weight * z
+            sums[2] += weight * (z * z + z1 * z1 * max(u2 - u1 * u1, 0.0) + variance)
+    return best
+
+
+@njit(cache=True, nogil=True)
+def age_likelihood(  # type: ignore[no-untyped-def]
+    points, bounds, first, last, feh, alpha, salaris,
+    obs, inv, feh_mean, feh_sd, alpha_mean, alpha_sd, max_feh_sd,
+    log_like, out_mean, out_sd, chi2_min,
+):  # fmt: skip
+    """Compute ln L(age) and the mean and sd of [Fe/H] at each age, for a block of stars.
+
+    Parameters
+    ----------
+    points, first, last, feh, alpha, salaris
+        Of the `WorkingGrid`; `bounds` from `block_bounds`.
+    obs, inv : numpy.ndarray, shape (star, 4)
+        T_eff, log g, M_G, BP−RP and the inverse of their errors: 0 for one that is missing.
+    feh_mean, feh_sd, alpha_mean, alpha_sd : numpy.ndarray, shape (star,)
+        Gaussians of the star's composition, their means inside the grid.
+    max_feh_sd : float
+        Split wider Gaussians of [Fe/H] into narrower ones.
+    log_like, out_mean, out_sd : numpy.ndarray, shape (star, age)
+        Results. ``-inf`` where no segment counts. The Gaussian constants of `obs` are left out.
+    chi2_min : numpy.ndarray, shape (star,)
+        The least χ², over everything, minimised over [Fe/H] and [α/Fe] too.
+    """
+    n_age, _, _, n_eep, _ = points.shape
+    n_block = bounds.shape[3]
+    lower = np.empty((n_age, n_block))
+    begin = np.empty(n_age, dtype=np.int64)
+    end = np.empty(n_age, dtype=np.int64)
+    nodes_f = np.empty(len(feh) + 1, dtype=np.int64)
+    mean_f, slope_f = np.empty(len(feh) + 1), np.empty(len(feh) + 1)
+    nodes_a = np.empty(len(alpha) + 1, dtype=np.int64)
+    mean_a, slope_a = np.empty(len(alpha) + 1), np.empty(len(alpha) + 1)
+    P, F, A = np.empty((BLOCK + 1, 5)), np.empty((BLOCK + 1, 5)), np.empty((BLOCK + 1, 5))
+    sums, totals, trash = np.empty(3), np.empty((n_age, 3)), np.empty(3)
+
+    for s in range(len(feh_mean)):
+        x, q = obs[s], inv[s]
+        sd_a = alpha_sd[s]
+        shift, per_alpha = 0.0, 0.0
+        if salaris:
+            # [Fe/H] stands for total metallicity: [α/Fe] moves it, at this rate.
+            enhanced = 0.638 * 10.0 ** alpha_mean[s]
+            shift = math.log10(enhanced + 0.362)
+            per_alpha = enhanced / (enhanced + 0.362)
+            n_a = _linearise(alpha, 0.0, 0.0, nodes_a, mean_a, slope_a)
+        else:
+            n_a = _linearise(alpha, alpha_mean[s], sd_a, nodes_a, mean_a, slope_a)
+        # Mixture of Gaussians of sd narrow, at centres step apart with weights of sd wide.
+        narrow, wide, step, half = feh_sd[s], 0.0, 0.0, 0
+        if narrow > max_feh_sd:
+            narrow = 0.8 * max_feh_sd
+            wide = math.sqrt(feh_sd[s] ** 2 - narrow**2)
+            step = 1.25 * narrow * wide / feh_sd[s]
+            half = int(4.2 * wide / step) + 1
+        totals[:] = 0.0
+        best, reference, mass = np.inf, 0.0, 0.0
+        for turn in range(2 * half + 1):
+            # From the centre outwards: 0, +1, -1, +2, ...
+            k = (turn + 1) // 2 if turn % 2 else -(turn // 2)
+            centre = feh_mean[s] + k * step + shift
+            if k != 0 and (centre < feh[0] or centre > feh[-1]):
+                continue
+            offset = 0.0 if k == 0 else (k * step / wide) ** 2
+            portion = math.exp(-0.5 * offset)
+            mass += portion
+            n_f = _linearise(feh, centre, narrow, nodes_f, mean_f, slope_f)
+            least = _lower_bounds(
+                bounds, first, last, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
+                x, q, narrow, sd_a, per_alpha, lower, begin, end,
+            )  # fmt: skip
+            if least + offset > min(best + CUT, FAR + CUT):
+                continue
+            for phase in range(2):
+                # First the most promising block, alone, for a best to compare with; then all.
+                for i in range(n_age):
+                    sums[:] = 0.0
+                    for b in range(n_block):
+                        if phase == 0 and lower[i, b] != least:
+                            continue
+                        cut = min(best, FAR) + CUT - offset
+                        if lower[i, b] > cut:
+                            continue
+                        start = max(b * BLOCK, begin[i])
+                        stop = min((b + 1) * BLOCK, end[i])
+                        if stop <= start:
+                            continue
+                        _gather(
+                            points, i, nodes_f, mean_f, slope_f, n_f, nodes_a, mean_a, slope_a,
+                            n_a, per_alpha, start, stop, P, F, A,
+                        )  # fmt: skip
+                        chi2 = _block(
+                            P, F, A, stop - start, x, q, narrow, sd_a,
+                            reference, cut if phase else -1.0, sums if phase else trash,
+                        )  # fmt: skip
+                        best = min(best, chi2 + offset)
+                    if phase == 1 and sums[0] > 0.0:
+                        z1, z2 = sums[1] / sums[0], sums[2] / sums[0]
+                        f = k * step + narrow * z1
+                        square = (k * step) ** 2 + 2 * k * step * narrow * z1 + narrow**2 * z2
+                        totals[i, 0] += portion * sums[0]
+                        totals[i, 1] += portion * sums[0] * f
+                        totals[i, 2] += portion * sums[0] * square
+                if phase == 0 and turn == 0:
+                    reference = min(best, FAR)
+        chi2_min[s] = best
+        for i in range(n_age):
+            log_like[s, i] = -np.inf
+            out_mean[s, i] = feh_mean[s]
+            out_sd[s, i] = feh_sd[s]
+            if totals[i, 0] > 0.0:
+                mean = totals[i, 1] / totals[i, 0]
+                log_like[s, i] = math.log(totals[i, 0] / mass) - 0.5 * reference
+                out_mean[s, i] = feh_mean[s] + mean
+                out_sd[s, i] = math.sqrt(max(totals[i, 2] / totals[i, 0] - mean * mean, 1e-8))

@@ -1,0 +1,189 @@
+"""From a catalogue to the plain arrays that the age kernels take, and who cannot have an age.
+
+Missing observables are left out star by star (their inverse error is 0). A star needs T_eff or
+BP−RP, log g or M_G, and [Fe/H]; an observable that is there without a positive, finite error
+condemns the star (BAD_ERROR), since leaving it out in silence would change what its age means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import special
+
+from migrate_bayes.errors import CatalogError, suggest
+from migrate_bayes.flags import StarFlag, add_flag
+from migrate_bayes.isochrones.grid import WorkingGrid, salaris
+
+__all__ = ["OBSERVABLES", "Observed", "prepare"]
+
+#: What an age can be estimated from.
+OBSERVABLES = ("teff", "logg", "feh", "alpha_fe", "abs_g", "bp_rp")
+_KERNEL = ("teff", "logg", "abs_g", "bp_rp")  # the order of the grid's columns
+_PHOTOMETRIC = ("abs_g", "bp_rp")
+_WINDOW = 10.0  # errors: a star further than this from the grid's [Fe/H] or [α/Fe] is off it
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Stars as arrays.
+
+    Parameters
+    ----------
+    values, inverse_error : numpy.ndarray, shape (star, 4)
+        T_eff, log g, M_G, BP−RP; 0 inverse error for one that is missing.
+    feh, alpha : numpy.ndarray, shape (star, 2)
+        Mean and standard deviation of the composition within the grid: the observed Gaussian cut
+        at the grid's edge, as the Gaussian of the same mean and variance.
+    log_constant : numpy.ndarray, shape (star,)
+        Normalisation of the observables' Gaussians, and the part of the composition's that is
+        inside the grid.
+    raw_feh, raw_alpha : numpy.ndarray, shape (star, 2)
+        Observed value and error, uncut; [α/Fe] is (0, 0) where missing.
+    n_observed : numpy.ndarray, shape (star,)
+        How many observables each star has.
+    flag : numpy.ndarray, int32
+        Reasons found so far.
+    """
+
+    values: NDArray[np.float64]
+    inverse_error: NDArray[np.float64]
+    feh: NDArray[np.float64]
+    alpha: NDArray[np.float64]
+    log_constant: NDArray[np.float64]
+    raw_feh: NDArray[np.float64]
+    raw_alpha: NDArray[np.float64]
+    n_observed: NDArray[np.int64]
+    flag: NDArray[np.int32]
+
+
+def prepare(
+    catalog: xr.Dataset,
+    grid: WorkingGrid,
+    *,
+    observables: Sequence[str] = OBSERVABLES[:5],
+    photometric_floor: float = 0.02,
+) -> Observed:
+    """Collect the observables of every star.
+
+    Parameters
+    ----------
+    catalog : xarray.Dataset
+        Canonical columns and their ``_error``.
+    grid : WorkingGrid
+        Sets the limits of the composition.
+    observables : sequence of str
+        Which of `OBSERVABLES` to use; those the catalogue lacks are left out.
+    photometric_floor : float
+        Added in quadrature to the errors of M_G and BP−RP, mag: what models and zero points owe.
+
+    Raises
+    ------
+    CatalogError
+        Where an observable is unknown or [Fe/H] is absent.
+    """
+    for name in observables:
+        if name not in OBSERVABLES:
+            raise CatalogError(f"unknown observable '{name}': {suggest(name, OBSERVABLES)}")
+    if "feh" not in observables or "feh" not in catalog:
+        raise CatalogError("isochrone ages need [Fe/H]: column 'feh' is absent or not asked for")
+    if not np.isfinite(photometric_floor) or photometric_floor < 0:
+        raise CatalogError(f"photometric_floor is {photometric_floor}: give 0 or more, mag")
+    n = catalog.sizes["star"]
+    flag = np.zeros(n, dtype=np.int32)
+    pairs: dict[str, tuple[NDArray, NDArray]] = {}
+    bad = np.zeros(n, dtype=bool)
+    for name in OBSERVABLES:
+        value, error = np.full(n, np.nan), np.full(n, np.nan)
+        if name in observables and name in catalog:
+            value = catalog[name].values.astype(np.float64)
+            if f"{name}_error" not in catalog:
+                raise CatalogError(
+                    f"column '{name}' has no '{name}_error': map one, or leave '{name}' out of "
+                    "the observables"
+                )
+            error = catalog[f"{name}_error"].values.astype(np.float64)
+        value = np.where(np.isfinite(value), value, np.nan)
+        bad |= np.isfinite(value) & ~((error > 0) & np.isfinite(error))
+        pairs[name] = (value, error)
+
+    values, inverse = np.zeros((n, 4)), np.zeros((n, 4))
+    constant = np.zeros(n)
+    for k, name in enumerate(_KERNEL):
+        value, error = pairs[name]
+        if name in _PHOTOMETRIC:
+            error = np.hypot(error, photometric_floor)
+        used = np.isfinite(value) & (error > 0) & np.isfinite(error)
+        values[used, k] = value[used]
+        inverse[used, k] = 1.0 / error[used]
+        constant[used] -= np.log(error[used]) + 0.5 * np.log(2 * np.pi)
+    has = inverse > 0
+    feh, feh_error = pairs["feh"]
+    missing = ~((has[:, 0] | has[:, 3]) & (has[:, 1] | has[:, 2]) & np.isfinite(feh))
+    add_flag(flag, missing, StarFlag.MISSING_PARAMETERS)
+    add_flag(flag, bad & ~missing, StarFlag.BAD_ERROR)
+    if "abs_g" in observables:
+        add_flag(flag, ~has[:, 2], StarFlag.MISSING_PHOTOMETRY)
+
+    with_alpha = np.isfinite(pairs["alpha_fe"][0])
+    raw_alpha = np.stack([np.where(with_alpha, p, 0.0) for p in pairs["alpha_fe"]], axis=1)
+    raw_feh = np.stack([feh, feh_error], axis=1)
+    good = flag & np.int32(StarFlag.MISSING_PARAMETERS | StarFlag.BAD_ERROR) == 0
+    low, high = (-0.2, 0.8) if grid.salaris else (grid.alpha[0], grid.alpha[-1])
+    alpha, log_alpha = _cut(np.where(good[:, None], raw_alpha, 0.0), low, high)
+    shift = salaris(alpha[:, 0]) if grid.salaris else 0.0
+    inside = np.where(good[:, None], raw_feh, [[np.mean(grid.feh), 0.1]])
+    cut_feh, log_feh = _cut(inside, grid.feh[0] - shift, grid.feh[-1] - shift)
+    off = good & ~(np.isfinite(log_alpha) & np.isfinite(log_feh))
+    add_flag(flag, off, StarFlag.OFF_GRID)
+    return Observed(
+        values=values,
+        inverse_error=inverse,
+        feh=cut_feh,
+        alpha=alpha,
+        log_constant=constant + log_feh + log_alpha,
+        raw_feh=raw_feh,
+        raw_alpha=raw_alpha,
+        n_observed=has.sum(axis=1) + 1 + with_alpha,
+        flag=flag,
+    )
+
+
+def _cut(
+    gaussian: NDArray, low: NDArray | float, high: NDArray | float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cut Gaussians at limits: mean and sd of what is left, and ln of how much that is.
+
+    The log is NaN where the limits are further than the window. A Gaussian well inside is returned
+    to the bit; one without width is moved to the limit if it is no further than 1e-9.
+    """
+    mean, sd = gaussian.T
+    safe = np.maximum(sd, 1e-12)
+    x, y = (low - mean) / safe, (high - mean) / safe
+    # By symmetry work on the side where the cut is, with scaled error functions for the tails.
+    flip = x > -y
+    a, b = np.where(flip, -y, x), np.where(flip, -x, y)
+    untouched = a < -8.5
+    a, b = np.maximum(a, -40.0), np.clip(b, -40.0, 40.0)
+    log_mass = _log_interval(a, b)
+    pdf_a, pdf_b = (-0.5 * z * z - 0.5 * np.log(2 * np.pi) - log_mass for z in (a, b))
+    first = np.exp(pdf_a) - np.exp(pdf_b)
+    second = 1.0 + a * np.exp(pdf_a) - b * np.exp(pdf_b) - first**2
+    moved = np.where(flip, -first, first)
+    new_mean = np.where(untouched, mean, mean + sd * moved)
+    new_sd = np.where(untouched, sd, sd * np.sqrt(np.clip(second, 1e-6, 1.0)))
+    log_mass = np.where(untouched, 0.0, log_mass)
+    log_mass = np.where((b < -_WINDOW) | (a > _WINDOW), np.nan, log_mass)
+    return np.stack([np.clip(new_mean, low, high), new_sd], axis=1), log_mass
+
+
+def _log_interval(a: NDArray, b: NDArray) -> NDArray[np.float64]:
+    """Return ln(Φ(b) − Φ(a)) for a < b, without cancellation in the tails."""
+    upper = a > 0
+    p, q = np.where(upper, -b, a), np.where(upper, -a, b)
+    log_q, log_p = special.log_ndtr(q), special.log_ndtr(p)
+    return log_q + np.log1p(-np.exp(np.minimum(log_p - log_q, -1e-300)))

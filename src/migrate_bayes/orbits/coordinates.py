@@ -1,0 +1,239 @@
+"""From the sky to Galactocentric phase space, and back.
+
+With r̂, p̂, q̂ the unit vectors of line of sight, right ascension and declination (Johnson &
+Soderblom 1987), position and velocity are ``B·(d r̂) + p₀`` and
+``B·(v_r r̂ + k d (μ_α* p̂ + μ_δ q̂)) + v₀``, where B is the ICRS-to-Galactic rotation of Hipparcos and
+Gaia followed by the small tilt that puts the Galactic centre in the plane z = 0, and k is one
+astronomical unit per year. Axes and signs are those of `migrate_bayes.orbits.frame`.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ICRS_TO_GALACTIC",
+    "KMS_PER_KPC_MASYR",
+    "Transform",
+    "cartesian_to_cylindrical",
+    "from_cylindrical",
+    "observed_to_cartesian",
+    "observed_to_phase_space",
+    "phase_space_to_observed",
+    "to_cylindrical",
+    "transform_arrays",
+]
+
+import math
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from migrate_bayes.orbits.frame import SolarFrame, get_frame
+
+Floats = NDArray[np.float64]
+
+KMS_PER_KPC_MASYR = 149597870.7 / (365.25 * 86400.0)
+"""km/s per (kpc mas/yr), from the astronomical unit and the Julian year."""
+
+
+def _galactic_matrix() -> Floats:
+    """Rotation from ICRS to Galactic axes, from the angles Hipparcos and Gaia define it by."""
+    ra_pole, dec_pole, l_node = np.radians([192.85948, 27.12825, 32.93192])
+
+    def turn(axis: int, angle: float) -> Floats:
+        i, j = [(1, 2), (2, 0), (0, 1)][axis]
+        matrix = np.eye(3)
+        matrix[i, i] = matrix[j, j] = math.cos(angle)
+        matrix[i, j] = math.sin(angle)
+        matrix[j, i] = -math.sin(angle)
+        return matrix
+
+    return turn(2, -l_node) @ turn(0, np.pi / 2 - dec_pole) @ turn(2, ra_pole + np.pi / 2)
+
+
+ICRS_TO_GALACTIC = _galactic_matrix()
+
+
+class Transform(NamedTuple):
+    """Map of a frame: `rotation` (3, 3), and the Sun's `origin` (kpc) and `velocity` (km/s)."""
+
+    rotation: Floats
+    origin: Floats
+    velocity: Floats
+
+
+def transform_arrays(frame: SolarFrame) -> Transform:
+    """Return the frame's rotation from ICRS, and the Sun's place and velocity, for the kernels."""
+    sin_tilt = frame.z_sun / frame.r0
+    cos_tilt = math.sqrt(1.0 - sin_tilt**2)
+    tilt = np.array([[cos_tilt, 0.0, sin_tilt], [0.0, 1.0, 0.0], [-sin_tilt, 0.0, cos_tilt]])
+    origin = tilt @ np.array([-frame.r0, 0.0, 0.0])
+    velocity = np.array([frame.u, frame.v0 + frame.v, frame.w])
+    return Transform(np.ascontiguousarray(tilt @ ICRS_TO_GALACTIC), origin, velocity)
+
+
+@numba.njit(cache=True, nogil=True)
+def observed_to_cartesian(
+    ra: float, dec: float, distance: float, pmra: float, pmdec: float, rv: float,
+    rotation: Floats, origin: Floats, velocity: Floats,
+) -> tuple[float, float, float, float, float, float]:  # fmt: skip
+    """One star: deg, kpc, mas/yr, km/s to (x, y, z, vx, vy, vz) in kpc and km/s."""
+    alpha, delta = math.radians(ra), math.radians(dec)
+    ca, sa, cd, sd = math.cos(alpha), math.sin(alpha), math.cos(delta), math.sin(delta)
+    va = KMS_PER_KPC_MASYR * distance * pmra
+    vd = KMS_PER_KPC_MASYR * distance * pmdec
+    px, py, pz = distance * ca * cd, distance * sa * cd, distance * sd
+    vx = rv * ca * cd - va * sa - vd * ca * sd
+    vy = rv * sa * cd + va * ca - vd * sa * sd
+    vz = rv * sd + vd * cd
+    r = rotation
+    return (
+        r[0, 0] * px + r[0, 1] * py + r[0, 2] * pz + origin[0],
+        r[1, 0] * px + r[1, 1] * py + r[1, 2] * pz + origin[1],
+        r[2, 0] * px + r[2, 1] * py + r[2, 2] * pz + origin[2],
+        r[0, 0] * vx + r[0, 1] * vy + r[0, 2] * vz + velocity[0],
+        r[1, 0] * vx + r[1, 1] * vy + r[1, 2] * vz + velocity[1],
+        r[2, 0] * vx + r[2, 1] * vy + r[2, 2] * vz + velocity[2],
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def cartesian_to_cylindrical(
+    x: float, y: float, vx: float, vy: float
+) -> tuple[float, float, float]:
+    """One star: (R, v_R, v_phi), v_phi positive for the disc; on the axis v_R is the speed."""
+    radius = math.hypot(x, y)
+    if radius == 0.0:
+        return 0.0, math.hypot(vx, vy), 0.0
+    return radius, (x * vx + y * vy) / radius, (y * vx - x * vy) / radius
+
+
+@numba.njit(cache=True, nogil=True)
+def _observed_block(
+    ra: Floats, dec: Floats, distance: Floats, pmra: Floats, pmdec: Floats, rv: Floats,
+    rotation: Floats, origin: Floats, velocity: Floats,
+) -> Floats:  # fmt: skip
+    out = np.empty((6, ra.size))
+    for i in range(ra.size):
+        state = observed_to_cartesian(
+            ra[i], dec[i], distance[i], pmra[i], pmdec[i], rv[i], rotation, origin, velocity
+        )
+        for k in range(6):
+            out[k, i] = state[k]
+    return out
+
+
+def _broadcast(*values: ArrayLike) -> tuple[tuple[int, ...], list[Floats]]:
+    arrays = np.broadcast_arrays(*[np.asarray(value, dtype=np.float64) for value in values])
+    return arrays[0].shape, [np.ascontiguousarray(array).ravel() for array in arrays]
+
+
+def observed_to_phase_space(
+    ra: ArrayLike,
+    dec: ArrayLike,
+    distance: ArrayLike,
+    pmra: ArrayLike,
+    pmdec: ArrayLike,
+    radial_velocity: ArrayLike,
+    *,
+    frame: str | SolarFrame = "vickers2021",
+) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
+    """Turn observations into Galactocentric Cartesian phase space.
+
+    Parameters
+    ----------
+    ra, dec : array_like
+        ICRS, deg.
+    distance : array_like
+        kpc.
+    pmra, pmdec : array_like
+        mas/yr; `pmra` includes cos(dec).
+    radial_velocity : array_like
+        Heliocentric, km/s.
+    frame : str or SolarFrame
+        See `get_frame`.
+
+    Returns
+    -------
+    x, y, z, vx, vy, vz : ndarray
+        kpc and km/s, of the inputs' broadcast shape. NaN in, NaN out.
+    """
+    shape, columns = _broadcast(ra, dec, distance, pmra, pmdec, radial_velocity)
+    x, y, z, vx, vy, vz = _observed_block(*columns, *transform_arrays(get_frame(frame))).reshape(
+        6, *shape
+    )
+    return x, y, z, vx, vy, vz
+
+
+def phase_space_to_observed(
+    x: ArrayLike,
+    y: ArrayLike,
+    z: ArrayLike,
+    vx: ArrayLike,
+    vy: ArrayLike,
+    vz: ArrayLike,
+    *,
+    frame: str | SolarFrame = "vickers2021",
+) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
+    """Turn Galactocentric Cartesian phase space into what an observer at the Sun sees.
+
+    The inverse of `observed_to_phase_space`.
+
+    Parameters
+    ----------
+    x, y, z : array_like
+        kpc.
+    vx, vy, vz : array_like
+        km/s. From cylindrical velocities: ``vx = (v_r x + v_phi y) / R``,
+        ``vy = (v_r y - v_phi x) / R`` (see `from_cylindrical`).
+    frame : str or SolarFrame
+        See `get_frame`.
+
+    Returns
+    -------
+    ra, dec, distance, pmra, pmdec, radial_velocity : ndarray
+        deg (0 ≤ ra < 360), kpc, mas/yr, km/s. At the Sun itself the angles and motions are NaN.
+    """
+    shape, columns = _broadcast(x, y, z, vx, vy, vz)
+    rotation, origin, velocity = transform_arrays(get_frame(frame))
+    position = rotation.T @ (np.stack(columns[:3]) - origin[:, None])
+    motion = rotation.T @ (np.stack(columns[3:]) - velocity[:, None])
+    across = np.hypot(position[0], position[1])
+    distance = np.hypot(across, position[2])
+    alpha = np.arctan2(position[1], position[0])
+    delta = np.arctan2(position[2], across)
+    ca, sa, cd, sd = np.cos(alpha), np.sin(alpha), np.cos(delta), np.sin(delta)
+    scale = np.where(distance > 0, KMS_PER_KPC_MASYR * distance, np.nan)
+    observed = np.stack([
+        np.degrees(alpha) % 360.0,
+        np.degrees(delta),
+        distance,
+        (ca * motion[1] - sa * motion[0]) / scale,
+        (cd * motion[2] - sd * (ca * motion[0] + sa * motion[1])) / scale,
+        cd * (ca * motion[0] + sa * motion[1]) + sd * motion[2],
+    ])  # fmt: skip
+    observed[:, distance == 0] = np.nan
+    observed[2, distance == 0] = 0.0
+    ra, dec, dist, pmra, pmdec, rv = observed.reshape(6, *shape)
+    return ra, dec, dist, pmra, pmdec, rv
+
+
+def to_cylindrical(
+    x: ArrayLike, y: ArrayLike, vx: ArrayLike, vy: ArrayLike
+) -> tuple[Floats, Floats, Floats]:
+    """Return (R, v_R, v_phi) in kpc and km/s; v_phi is positive for the disc."""
+    x, y, vx, vy = (np.asarray(value, dtype=np.float64) for value in (x, y, vx, vy))
+    radius = np.hypot(x, y)
+    safe = np.where(radius > 0, radius, 1.0)
+    v_r = np.where(radius > 0, (x * vx + y * vy) / safe, np.hypot(vx, vy))
+    return radius, v_r, np.where(radius > 0, (y * vx - x * vy) / safe, 0.0)
+
+
+def from_cylindrical(
+    x: ArrayLike, y: ArrayLike, v_r: ArrayLike, v_phi: ArrayLike
+) -> tuple[Floats, Floats]:
+    """Return (vx, vy) in km/s at (x, y) from (v_R, v_phi), v_phi positive for the disc."""
+    x, y, v_r, v_phi = (np.asarray(value, dtype=np.float64) for value in (x, y, v_r, v_phi))
+    radius = np.hypot(x, y)
+    return (v_r * x + v_phi * y) / radius, (v_r * y - v_phi * x) / radius

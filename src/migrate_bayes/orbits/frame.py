@@ -1,0 +1,112 @@
+"""Where the Sun is and how it moves: the frame that turns observations into phase space.
+
+Galactocentric axes here are right-handed with the Sun at negative x: x points from the Sun towards
+the centre, y in the direction of Galactic rotation at the Sun, z to the north Galactic pole. The
+disc's angular momentum then points to negative z; `v_phi` and `L_z` are quoted with the opposite
+sign, so that **the disc rotates with positive v_phi and L_z** whatever the handedness.
+"""
+
+from __future__ import annotations
+
+__all__ = ["FRAMES", "SolarFrame", "get_frame"]
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from migrate_bayes.errors import OrbitError, suggest
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolarFrame:
+    """Position and velocity of the Sun.
+
+    Parameters
+    ----------
+    r0 : float
+        Distance of the Sun from the Galactic centre, kpc.
+    v0 : float
+        Circular velocity at the Sun (of the local standard of rest), km/s.
+    u, v, w : float
+        Velocity of the Sun relative to the local standard of rest, km/s: towards the centre, along
+        rotation, and to the north pole.
+    z_sun : float
+        Height of the Sun above the plane, kpc. The plane is tilted to contain the centre, as in
+        astropy's ``Galactocentric``.
+    name : str
+        What to call it in products.
+    """
+
+    r0: float = 8.27
+    v0: float = 236.0
+    u: float = 13.0
+    v: float = 12.24
+    w: float = 7.24
+    z_sun: float = 0.0
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "name":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise OrbitError(f"solar frame: {field.name} must be a number, not {value!r}")
+            if not math.isfinite(value):
+                raise OrbitError(f"solar frame: {field.name} must be finite, not {value!r}")
+            object.__setattr__(self, field.name, float(value))
+        for field_name in ("r0", "v0"):
+            if getattr(self, field_name) <= 0:
+                raise OrbitError(f"solar frame: {field_name} must be positive")
+        if abs(self.z_sun) >= self.r0:
+            raise OrbitError("solar frame: |z_sun| must be smaller than r0 (both are kpc)")
+
+    def as_dict(self) -> dict[str, float | str]:
+        """Return the numbers and the name, for a product's attributes."""
+        return asdict(self)
+
+
+FRAMES: dict[str, SolarFrame] = {
+    # Schönrich & Aumer (2017), as adopted by Vickers, Shen & Li (2021).
+    "vickers2021": SolarFrame(name="vickers2021"),
+    # Bland-Hawthorn & Gerhard (2016), table 1 and section 3.4; LSR of Schönrich et al. (2010).
+    "bland-hawthorn2016": SolarFrame(
+        name="bland-hawthorn2016", r0=8.2, v0=238.0, u=10.0, v=11.0, w=7.0, z_sun=0.025
+    ),
+    # GRAVITY (2019) distance; the proper motion of Sgr A* (6.379 mas/yr, Reid & Brunthaler 2004)
+    # gives V + v0 = 247.4 km/s there, of which 12.24 is the Sun's own (Schönrich et al. 2010);
+    # height from Bennett & Bovy (2019).
+    "gravity2019": SolarFrame(
+        name="gravity2019", r0=8.178, v0=235.1, u=11.1, v=12.24, w=7.25, z_sun=0.0208
+    ),
+}
+
+
+def get_frame(frame: str | SolarFrame | Mapping[str, Any]) -> SolarFrame:
+    """Look up a solar frame.
+
+    Parameters
+    ----------
+    frame : str, SolarFrame or mapping
+        A preset's name, a frame, or a mapping of `SolarFrame`'s fields. A mapping may hold
+        ``base``, the preset whose numbers stand where it gives none (default ``vickers2021``).
+
+    Raises
+    ------
+    OrbitError
+        Where the name or a field is unknown, or a number impossible.
+    """
+    if isinstance(frame, SolarFrame):
+        return frame
+    if isinstance(frame, str):
+        if frame not in FRAMES:
+            raise OrbitError(f"unknown solar frame '{frame}': {suggest(frame, FRAMES)}")
+        return FRAMES[frame]
+    given = dict(frame)
+    base = get_frame(given.pop("base", "vickers2021"))
+    known = [field.name for field in fields(SolarFrame)]
+    for key in given:
+        if key not in known:
+            raise OrbitError(f"unknown solar frame field '{key}': {suggest(key, [*known, 'base'])}")
+    return SolarFrame(**{**base.as_dict(), "name": "custom", **given})

@@ -1,0 +1,216 @@
+"""From a catalogue to orbits: flags, reproducibility, moments, attributes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from migrate_bayes.errors import CatalogError, OrbitError
+from migrate_bayes.flags import StarFlag
+from migrate_bayes.orbits import (
+    compute_orbits,
+    guiding_radius,
+    observed_to_phase_space,
+    orbit_extrema,
+    phase_space_to_observed,
+    to_cylindrical,
+)
+
+NAME = "MWPotential2014"
+Make = Callable[..., xr.Dataset]
+FAST = {"potentials": (NAME,), "show_progress": False, "span": 1.0}
+
+
+def _same(one: xr.Dataset, two: xr.Dataset) -> None:
+    assert set(one.data_vars) == set(two.data_vars)
+    for name in one.data_vars:
+        np.testing.assert_array_equal(one[name].values, two[name].values, err_msg=str(name))
+
+
+def test_follows_the_contract(make_catalog: Make) -> None:
+    catalog = make_catalog(30)
+    orbits = compute_orbits(catalog, potentials=(NAME, "Irrgang13I"), zmax=[NAME], **{
+        k: v for k, v in FAST.items() if k != "potentials"
+    })  # fmt: skip
+    assert orbits.sizes == {"star": 30, "potential": 2}
+    assert orbits["potential"].values.tolist() == [NAME, "Irrgang13I"]
+    np.testing.assert_array_equal(orbits["source_id"], catalog["source_id"])
+    for name in ("x", "y", "z", "v_r", "v_phi", "v_z", "r_present"):
+        assert orbits[name].dims == ("star",)
+        assert np.all(orbits[name + "_sd"] > 0)
+    for name, variable in orbits.data_vars.items():
+        assert "units" in variable.attrs, name
+        assert variable.attrs["long_name"], name
+    assert orbits["flag"].dtype == np.int32
+    assert orbits["rg_mean"].notnull().all()
+    assert orbits["zmax"].sel(potential=NAME).notnull().all()
+    assert orbits["zmax"].sel(potential="Irrgang13I").isnull().all()
+    assert json.loads(orbits.attrs["solar_frame"])["r0"] == 8.27
+    assert orbits.attrs["scaling"] == "rescaled"
+
+
+def test_chunks_order_and_workers_do_not_matter(make_catalog: Make) -> None:
+    catalog = make_catalog(60)
+    whole = compute_orbits(catalog, workers=1, **FAST)
+    parts = [
+        compute_orbits(catalog.isel(star=part), workers=2, **FAST)
+        for part in (slice(0, 7), slice(7, 41), slice(41, 60))
+    ]
+    _same(xr.concat(parts, "star", data_vars="all"), whole)
+    order = np.random.default_rng(3).permutation(60)
+    _same(compute_orbits(catalog.isel(star=order), **FAST), whole.isel(star=order))
+    other = compute_orbits(catalog, seed=1, **FAST)
+    assert np.all(other["rg_mean"] != whole["rg_mean"])
+
+
+def test_without_errors_the_draws_are_the_star(make_catalog: Make) -> None:
+    catalog = make_catalog(20)
+    catalog = catalog.drop_vars([
+        "pmra_error", "pmdec_error", "radial_velocity_error", "distance_lo", "distance_hi",
+    ])  # fmt: skip
+    orbits = compute_orbits(catalog, **FAST)
+    columns = ("ra", "dec", "distance", "pmra", "pmdec", "radial_velocity")
+    x, y, z, vx, vy, vz = observed_to_phase_space(*(catalog[name].values for name in columns))
+    R, v_r, v_phi = to_cylindrical(x, y, vx, vy)
+    for name, value in zip(
+        ("x", "y", "z", "v_r", "v_phi", "v_z", "r_present"), (x, y, z, v_r, v_phi, vz, R),
+        strict=True,
+    ):  # fmt: skip
+        np.testing.assert_allclose(orbits[name], value, rtol=1e-13, atol=1e-13)
+        np.testing.assert_array_equal(orbits[name + "_sd"], 0.0)
+    np.testing.assert_allclose(orbits["rg_mean"][:, 0], guiding_radius(R * v_phi, NAME), rtol=1e-13)
+    expected = orbit_extrema(R, v_r, v_phi, z, vz, NAME, span=1.0)
+    np.testing.assert_allclose(orbits["zmax"][:, 0], expected.zmax, rtol=1e-10)
+    np.testing.assert_allclose(orbits["ln_zmax_mean"][:, 0], np.log(expected.zmax), rtol=1e-10)
+    assert not orbits["flag"].any()
+    assert "pmra_error" in json.loads(orbits.attrs["errors_taken_as_zero"])
+
+
+def test_spread_of_the_draws_follows_the_errors(make_catalog: Make) -> None:
+    """Towards the pole, v_z varies as the radial velocity and R_g as the motion along rotation."""
+    one = make_catalog(1)
+    x, y, z, vx, vy, vz = -8.27, 0.0, 1.0, 10.0, 230.0, 5.0
+    values = phase_space_to_observed(x, y, z, vx, vy, vz)
+    columns = ("ra", "dec", "distance", "pmra", "pmdec", "radial_velocity")
+    for name, value in zip(columns, values, strict=True):
+        one[name] = ("star", np.array([value]))
+    one["radial_velocity_error"] = ("star", np.array([3.0]))
+    one["pmra_error"] = one["pmdec_error"] = ("star", np.array([0.5]))
+    one["distance_lo"] = one["distance_hi"] = one["distance"]
+    n = 20_000
+    orbits = compute_orbits(one, draws=n, zmax=False, **FAST)
+    assert orbits["v_z_sd"] == pytest.approx(3.0, rel=5 / np.sqrt(2 * n))
+    expected = 4.740470463533348 * 0.5
+    assert orbits["v_phi_sd"] == pytest.approx(expected, rel=5 / np.sqrt(2 * n))
+    assert orbits["v_phi"] == pytest.approx(230.0, abs=5 * expected / np.sqrt(n))
+    lz = 8.27 * 230.0
+    step = 8.27 * expected
+    slope = (guiding_radius(lz + step, NAME) - guiding_radius(lz - step, NAME)) / 2
+    assert orbits["rg_sd"].item() == pytest.approx(slope, rel=0.03)
+
+
+def test_correlated_proper_motions(make_catalog: Make) -> None:
+    """Var of μ_α a + μ_δ b is a'Ca: with correlation ±1 the motions add or cancel."""
+    one = make_catalog(1)
+    one["ra"], one["dec"] = ("star", [266.4]), ("star", [-28.94])
+    one["distance_lo"] = one["distance_hi"] = one["distance"]
+    one["radial_velocity_error"] = ("star", [0.0])
+    one["pmra_error"] = one["pmdec_error"] = ("star", np.array([1.0]))
+    spread = {}
+    for corr in (-0.9, 0.0, 0.9):
+        one["pmra_pmdec_corr"] = ("star", [corr])
+        orbits = compute_orbits(one, draws=4000, zmax=False, **FAST)
+        assert not orbits["flag"].any()
+        spread[corr] = np.array([orbits["v_phi_sd"].item(), orbits["v_z_sd"].item()])
+    unit = 4.740470463533348 * one["distance"].item()
+    np.testing.assert_allclose(spread[0.0], unit, rtol=0.05)
+    # Towards the centre, Galactic north and rotation are 58.6° from celestial north.
+    twice = 2 * np.radians(58.6)
+    for corr in (-0.9, 0.9):
+        mixed = unit * np.sqrt(1 + corr * np.sin(twice) * np.array([1.0, -1.0]))
+        np.testing.assert_allclose(spread[corr], mixed, rtol=0.06)
+
+
+def test_bad_stars_are_flagged_and_kept(make_catalog: Make) -> None:
+    catalog = make_catalog(12)
+    zero = xr.zeros_like(catalog["ra"])
+    for name in ("ra_dec_corr", "ra_pmra_corr", "dec_pmra_corr", "pmra_pmdec_corr"):
+        catalog[name] = zero.copy()
+    clean = compute_orbits(catalog, **FAST)
+
+    def spoil(name: str, star: int, value: float) -> None:
+        catalog[name].values[star] = value
+
+    spoil("pmra", 0, np.nan)
+    spoil("radial_velocity", 1, np.inf)
+    spoil("distance", 2, -1.0)
+    spoil("distance", 3, np.nan)
+    spoil("radial_velocity_error", 4, np.nan)
+    spoil("pmra_error", 5, -0.1)
+    spoil("pmra_pmdec_corr", 6, 1.0)
+    spoil("pmra_pmdec_corr", 7, np.nan)
+    spoil("radial_velocity", 8, 5000.0)
+    spoil("distance_hi", 9, catalog["distance"].values[9] - 0.01)
+    orbits = compute_orbits(catalog, **FAST)
+    flags = [StarFlag(int(value)) for value in orbits["flag"].values]
+    assert flags[0] == StarFlag.MISSING_ASTROMETRY
+    assert flags[1] == StarFlag.MISSING_RADIAL_VELOCITY
+    assert flags[2] == flags[3] == StarFlag.BAD_DISTANCE
+    assert flags[4] == flags[5] == flags[9] == StarFlag.BAD_ERROR
+    assert flags[6] == flags[7] == StarFlag.BAD_COVARIANCE
+    assert StarFlag.UNBOUND in flags[8]
+    assert flags[10] == flags[11] == StarFlag(0)
+    for name in ("x", "v_phi", "rg_mean", "zmax", "ln_zmax_sd"):
+        values = orbits[name].values.reshape(12, -1)
+        assert np.isnan(values[:4]).all()
+        assert np.isfinite(values[[4, 5, 6, 7, 9, 10, 11]]).all()
+    assert np.isnan(orbits["zmax"].values[8])
+    assert np.isfinite(orbits["rg_mean"].values[8])
+    _same(orbits.isel(star=[10, 11]), clean.isel(star=[10, 11]))
+
+
+def test_retrograde_star_is_flagged(make_catalog: Make) -> None:
+    one = make_catalog(2)
+    for vy, star in ((-150.0, 0), (150.0, 1)):
+        sky = phase_space_to_observed(-8.0, 0.1, 0.2, 20.0, vy, 10.0)
+        columns = ("ra", "dec", "distance", "pmra", "pmdec", "radial_velocity")
+        for name, value in zip(columns, sky, strict=True):
+            one[name].values[star] = value
+        one["distance_lo"].values[star] = one["distance_hi"].values[star] = sky[2]
+    orbits = compute_orbits(one, **FAST)
+    assert StarFlag(int(orbits["flag"][0])) == StarFlag.RETROGRADE
+    assert orbits["flag"][1] == 0
+    assert orbits["v_phi"][0] < 0
+    assert orbits["rg_mean"][0].item() > 0
+
+
+def test_catalogue_of_unusable_stars(make_catalog: Make) -> None:
+    catalog = make_catalog(3)
+    catalog["distance"].values[:] = np.nan
+    orbits = compute_orbits(catalog, **FAST)
+    assert (orbits["flag"] == int(StarFlag.BAD_DISTANCE)).all()
+    assert orbits["rg_mean"].isnull().all()
+
+
+def test_errors_say_what_to_do(make_catalog: Make) -> None:
+    catalog = make_catalog(3)
+    with pytest.raises(CatalogError, match="pmra, radial_velocity"):
+        compute_orbits(catalog.drop_vars(["pmra", "radial_velocity"]))
+    with pytest.raises(CatalogError, match="star_key"):
+        compute_orbits(catalog.drop_vars("star_key"))
+    with pytest.raises(OrbitError, match="did you mean 'Irrgang13I'"):
+        compute_orbits(catalog, potentials=["Irrgang13"])
+    with pytest.raises(OrbitError, match="at least 2"):
+        compute_orbits(catalog, draws=1)
+    with pytest.raises(OrbitError, match="zmax_draws"):
+        compute_orbits(catalog, zmax_draws=1)
+    with pytest.raises(OrbitError, match="Z_max asked in 'McMillan17'"):
+        compute_orbits(catalog, potentials=[NAME], zmax=["McMillan17"])
+    with pytest.raises(OrbitError, match="each once"):
+        compute_orbits(catalog, potentials=[NAME, NAME])
+    with pytest.raises(OrbitError, match="seed"):
+        compute_orbits(catalog, seed=-1)

@@ -1,0 +1,180 @@
+"""Figures: what is drawn is what the data say."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from migrate_bayes.report.columns import star_columns, thin_probability
+from migrate_bayes.report.figures import (
+    chemistry_figure,
+    energy_figure,
+    gradient_figure,
+    kiel_figure,
+    png_base64,
+    prior_figure,
+    radial_figure,
+    rank_figure,
+)
+
+
+def lines(ax: object) -> dict[str, np.ndarray]:
+    return {line.get_label(): line.get_xydata() for line in ax.get_lines()}  # type: ignore[attr-defined]
+
+
+def test_gradient_figure_draws_medians_points_and_truth(
+    fit: xr.DataTree, baseline: xr.Dataset, truth: dict[str, float]
+) -> None:
+    made = gradient_figure(fit, baseline, truth)
+    (ax,) = made.axes
+    drawn = lines(ax)
+    curve = fit["posterior"].to_dataset()["gradient"].sel(component="thin")
+    expected = curve.median(("chain", "draw"))
+    np.testing.assert_allclose(drawn["hierarchical, thin disc"][:, 0], curve["age"])
+    np.testing.assert_allclose(drawn["hierarchical, thin disc"][:, 1], expected)
+    (x0, y0), (x1, y1) = drawn["truth"]
+    assert (y1 - y0) / (x1 - x0) == pytest.approx(0.003)
+    assert y0 + (1 - x0) * 0.003 == pytest.approx(-0.075)
+    points = {c.get_label(): c for c in ax.containers}
+    assert set(points) == {"ODR", "ODR + scatter"}
+    at = points["ODR + scatter"].lines[0].get_xydata()
+    np.testing.assert_allclose(at[:, 0], baseline["age_bin"])
+    np.testing.assert_allclose(at[:, 1], baseline["slope"].sel({"method": "odr+scatter"}))
+    low, high = ax.get_ylim()
+    assert low < at[:, 1].min()
+    assert high > 0.02
+    assert "R_" in ax.get_ylabel()
+
+
+def test_gradient_figure_with_either_alone(fit: xr.DataTree, baseline: xr.Dataset) -> None:
+    assert not gradient_figure(fit).axes[0].containers
+    empty = baseline.copy()
+    empty["slope"] = empty["slope"] * np.nan
+    assert not gradient_figure(None, empty).axes[0].containers
+    baseline = baseline.assign_attrs(radius="r_present")
+    assert "R_" not in gradient_figure(None, baseline).axes[0].get_ylabel()
+
+
+@pytest.mark.parametrize("n", [200, 6000])
+def test_chemistry_figure_has_the_papers_lines(n: int) -> None:
+    rng = np.random.default_rng(0)
+    feh, alpha, p = rng.uniform(-1, 0.5, n), rng.uniform(-0.1, 0.4, n), rng.random(n)
+    feh[0] = np.nan
+    ax = chemistry_figure(feh, alpha, p).axes[0]
+    dashed = next(line for line in ax.get_lines() if line.get_linestyle() == "--")
+    x, y = dashed.get_data()
+    for at, value in ((-0.5, 0.15), (-0.25, 0.15), (0.25, 0.05)):
+        assert np.interp(at, x, y) == pytest.approx(value, abs=2e-3)
+    colours = ax.collections[0].get_array()
+    assert colours.min() >= 0
+    assert colours.max() <= 1
+    if n < 1000:
+        assert len(colours) == n - 1
+    chemistry_figure(feh, alpha)
+
+
+@pytest.mark.parametrize("n", [200, 6000])
+def test_kiel_figure_runs_as_astronomers_read_it(n: int) -> None:
+    rng = np.random.default_rng(1)
+    ax = kiel_figure(rng.uniform(4500, 7000, n), rng.uniform(1, 5, n), rng.uniform(0, 13, n)).axes[
+        0
+    ]
+    assert ax.get_xlim()[0] > ax.get_xlim()[1]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+
+
+@pytest.mark.parametrize("n", [400, 60_000])
+def test_radial_figure_has_a_panel_per_bin(n: int, fit: xr.DataTree, baseline: xr.Dataset) -> None:
+    rng = np.random.default_rng(2)
+    age = rng.uniform(0, 14, n)
+    edges = np.append(baseline["age_lo"].values, baseline["age_hi"].values[-1])
+    made = radial_figure(
+        rng.normal(8, 1, n), rng.normal(0, 0.2, n), age, edges, baseline=baseline, fit=fit
+    )
+    assert len(made.axes) == 9
+    counts = [int(ax.texts[0].get_text().split("N = ")[1].replace(",", "")) for ax in made.axes]
+    assert counts == np.histogram(age, edges)[0].tolist()
+    x, y = lines(made.axes[0])["ODR + scatter"].T
+    row = baseline.sel({"method": "odr+scatter"}).isel(age_bin=0)
+    assert np.diff(y)[0] / np.diff(x)[0] == pytest.approx(float(row["slope"]))
+    x, y = lines(made.axes[0])["hierarchical, thin disc"].T
+    assert (y[-1] - y[0]) / (x[-1] - x[0]) == pytest.approx(-0.073, abs=0.004)
+
+
+def test_radial_figure_of_a_bin_without_stars() -> None:
+    made = radial_figure(np.array([8.0]), np.array([0.0]), np.array([5.0]), np.arange(1.0, 7.0))
+    assert sum("N = 1" in ax.texts[0].get_text() for ax in made.axes if ax.texts) == 1
+
+
+def test_rank_histograms_are_flat_for_alike_chains_only(
+    fit: xr.DataTree, make_fit: object, stars: xr.Dataset
+) -> None:
+    def heights(tree: xr.DataTree) -> np.ndarray:
+        return np.stack([p.get_data().values for p in rank_figure(tree).axes[0].patches[1:]])
+
+    flat = heights(fit)
+    assert flat.shape == (4, 20)
+    np.testing.assert_array_equal(flat.sum(axis=1), 500)
+    np.testing.assert_array_equal(flat.sum(axis=0), 100)
+    apart = make_fit(stars)  # type: ignore[operator]
+    posterior = apart["posterior"].to_dataset()
+    posterior["gradient_young"][0] += 1.0
+    apart["posterior"] = posterior
+    # Every draw of the first chain ranks above all others.
+    np.testing.assert_array_equal(heights(apart)[0], [0] * 15 + [100] * 5)
+
+
+def test_figures_that_cannot_be_are_none(fit: xr.DataTree) -> None:
+    assert energy_figure(xr.DataTree()) is None
+    assert rank_figure(xr.DataTree()) is None
+    assert prior_figure(xr.DataTree.from_dict({"posterior": fit["posterior"].to_dataset()})) is None
+    assert len(prior_figure(fit).axes) == 3
+    assert energy_figure(fit) is not None
+
+
+def test_png_is_the_same_for_the_same_data(fit: xr.DataTree) -> None:
+    first, second = (png_base64(energy_figure(fit), dpi=60) for _ in range(2))
+    assert first == second
+    assert base64.b64decode(first).startswith(b"\x89PNG\r\n")
+
+
+def test_membership_is_matched_by_identifier(fit: xr.DataTree, stars: xr.Dataset) -> None:
+    p = thin_probability(stars, fit)
+    assert p is not None
+    group = fit["membership"].to_dataset()
+    fitted = dict(zip(group["source_id"].values, group["p_thin"].values, strict=True))
+    expected = [fitted.get(i, np.nan) for i in stars["source_id"].values]
+    np.testing.assert_array_equal(p, expected)
+    assert 0 < np.isnan(p).sum() < len(p)
+    # The fit holds its stars in another order: position would have been wrong.
+    assert group["source_id"].values[0] != stars["source_id"].values[0]
+
+
+def test_repeats_of_a_star_were_not_fitted(fit: xr.DataTree, stars: xr.Dataset) -> None:
+    from migrate_bayes.flags import StarFlag
+
+    repeat = stars.isel(star=[0]).copy(deep=True)
+    repeat["flag"][:] = int(StarFlag.DUPLICATE)
+    both = xr.concat(
+        [stars, repeat],
+        dim="star",
+        join="outer",
+        compat="equals",
+        coords="minimal",
+        data_vars="minimal",
+    )
+    p = thin_probability(both, fit)
+    assert p is not None
+    assert np.isfinite(p[0])
+    assert np.isnan(p[-1])
+
+
+def test_columns_the_catalogue_lacks_are_nan(stars: xr.Dataset) -> None:
+    mask = np.arange(stars.sizes["star"]) < 10
+    columns = star_columns(stars.drop_vars("teff"), mask=mask, potential="McMillan17", radius="rg")
+    assert np.isnan(columns.teff).all()
+    assert np.isfinite(columns.radius).all()
+    assert not columns.any_of(columns.teff, columns.logg)

@@ -1,0 +1,132 @@
+"""The headline: the numbers, their wording, and both ways of printing them."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from migrate_bayes.baseline import fit_baseline
+from migrate_bayes.report import Estimate, headline, print_baseline, print_headline
+from migrate_bayes.report.headline import headline_table
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(-0.07521, 0.00041, 0.00043), "-0.07521 ± 0.00042"),
+        (Estimate(-0.07521, 0.0104, 0.0104), "-0.075 ± 0.010"),
+        (Estimate(0.02, 0.002, 0.004), "0.0200 +0.0040 -0.0020"),
+        (Estimate(12.3, 3.0, 3.0), "12.3 ± 3.0"),
+        (Estimate(1234.0, 56.0, 56.0), "1234 ± 56"),
+        (Estimate(0.5, 0.0, 0.0), "0.5"),
+        (Estimate(np.nan, 1.0, 1.0), "n/a"),
+    ],
+)
+def test_estimates_show_two_figures_of_their_error(estimate: Estimate, text: str) -> None:
+    assert str(estimate) == text
+
+
+def test_rows_are_medians_beside_the_baseline(
+    fit: xr.DataTree, baseline: xr.Dataset, truth: dict[str, float]
+) -> None:
+    rows = {r.name: r for r in headline(fit, baseline, truth)}
+    assert list(rows) == ["gradient_young", "slope_youngest", "flattening_rate", "gradient_thick"]
+    young = rows["gradient_young"]
+    assert young.hierarchical is not None
+    assert young.odr_scatter is not None
+    draws = fit["posterior"]["gradient_young"].values.ravel()
+    assert young.hierarchical.value == np.median(draws)
+    width = young.hierarchical.minus + young.hierarchical.plus
+    assert width == pytest.approx(np.diff(np.percentile(draws, [16, 84]))[0])
+    assert young.odr_scatter.value == float(baseline["slope_at_1gyr"][1])
+    assert rows["flattening_rate"].odr == Estimate(
+        float(baseline["trend"][0]), *[float(baseline["trend_error"][0])] * 2
+    )
+    # The youngest bin is compared at its centre, 1.625 Gyr, on the truth's line.
+    assert rows["slope_youngest"].truth == pytest.approx(-0.075 + 0.003 * 0.625)
+    curve = fit["posterior"].to_dataset()["gradient"].sel(component="thin").interp(age=1.625)
+    assert rows["slope_youngest"].hierarchical is not None
+    assert rows["slope_youngest"].hierarchical.value == pytest.approx(float(curve.median()))
+    assert rows["gradient_thick"].odr is None
+
+
+def test_pull_uses_the_error_on_the_side_of_the_truth(
+    fit: xr.DataTree, truth: dict[str, float]
+) -> None:
+    row = headline(fit, None, truth)[0]
+    assert row.hierarchical is not None
+    value = row.hierarchical.value
+    below = headline(fit, None, {"gradient_young": value - 2 * row.hierarchical.minus})[0]
+    above = headline(fit, None, {"gradient_young": value + 2 * row.hierarchical.plus})[0]
+    assert below.pull == pytest.approx(2)
+    assert above.pull == pytest.approx(-2)
+
+
+def test_thick_baseline_stands_in_the_thick_row(
+    fit: xr.DataTree, baseline: xr.Dataset, make_stars: object
+) -> None:
+    thick = fit_baseline(make_stars(3000), selection="thick")  # type: ignore[operator]
+    row = {r.name: r for r in headline(fit, baseline, thick_baseline=thick)}["gradient_thick"]
+    assert row.odr_scatter is not None
+    assert row.odr_scatter.value == float(thick["mean_slope"][1])
+
+
+def test_columns_and_rows_without_content_are_left_out(
+    fit: xr.DataTree, baseline: xr.Dataset
+) -> None:
+    header, _ = headline_table(headline(fit, None))
+    assert header == ["quantity", "unit", "hierarchical"]
+    header, rows = headline_table(headline(None, baseline))
+    assert header == ["quantity", "unit", "ODR + scatter", "ODR"]
+    assert len(rows) == 3
+    assert headline(None) == []
+    assert headline_table([]) == ([], [])
+
+
+def test_failed_bins_do_not_reach_the_headline(baseline: xr.Dataset) -> None:
+    empty = baseline.copy()
+    for name in ("slope", "trend", "slope_at_1gyr", "slope_youngest", "mean_slope"):
+        empty[name] = empty[name] * np.nan
+    assert headline(None, empty) == []
+
+
+def test_plain_text_away_from_a_terminal(
+    fit: xr.DataTree,
+    baseline: xr.Dataset,
+    truth: dict[str, float],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_headline(fit, baseline, truth)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "Metallicity gradients"
+    assert lines[2].split("  ")[1].strip() == "quantity"
+    row = next(line for line in lines if "at 1 Gyr" in line)
+    assert "dex/kpc" in row
+    assert "  -0.075  " in row
+    assert str(headline(fit)[0].hierarchical) in row
+    print_baseline(baseline)
+    out = capsys.readouterr().out
+    assert "1–2.25" in out
+    assert "ODR + scatter" in out
+    assert "\x1b" not in out
+
+
+def test_ruled_table_on_a_terminal(
+    fit: xr.DataTree, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "160")
+    print_headline(fit, None, {"gradient_young": -0.075})
+    out = capsys.readouterr().out
+    assert "━" in out
+    assert str(headline(fit)[0].hierarchical) in out
+
+
+def test_reasons_stand_where_a_bin_has_no_slope(
+    make_stars: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_baseline(fit_baseline(make_stars(300), min_stars=15))  # type: ignore[operator]
+    assert "stars, fewer than 15" in capsys.readouterr().out

@@ -1,0 +1,189 @@
+"""The page: self-contained, escaped, whole or absent, and right about what it could not show."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from migrate_bayes.errors import ProductError
+from migrate_bayes.report import headline, write_report
+from migrate_bayes.report.headline import headline_table
+
+VOID = {"meta", "img", "input", "br", "link"}
+
+
+class Page(HTMLParser):
+    """Balance of tags, text by section, and everything that points elsewhere."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.cells: list[str] = []
+        self.headings: list[str] = []
+        self.scripts = 0
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.links += [v for k, v in attrs if k in ("src", "href", "action") and v]
+        if tag == "img":
+            self.images.append(values)
+        self.scripts += tag == "script"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("td", "th"):
+            self.cells.append(data.strip())
+        if self.open and self.open[-1] in ("h1", "h2"):
+            self.headings.append(data)
+
+
+@pytest.fixture(scope="module")
+def text(
+    tmp_path_factory: pytest.TempPathFactory,
+    stars: xr.Dataset,
+    fit: xr.DataTree,
+    baseline: xr.Dataset,
+    truth: dict[str, float],
+) -> str:
+    path = write_report(
+        tmp_path_factory.mktemp("reports") / "demo",
+        name="demo <script>alert(1)</script>",
+        stars=stars,
+        fit=fit,
+        baseline=baseline,
+        truth=truth,
+        recipe_text='name = "<b>&amp;"',
+        notes=["a note with <i>tags</i>"],
+        tables=[("Check & co", ["what", "n"], [["a < b", 3]])],
+    )
+    assert path.name == "index.html"
+    return path.read_text()
+
+
+def test_page_is_well_formed_and_has_every_section(text: str) -> None:
+    page = Page(text)
+    assert page.open == []
+    assert page.headings[1:] == [
+        "Metallicity gradients", "Gradient and age", "Stars", "Flags", "Check & co", "Diagnostics",
+        "What was run",
+    ]  # fmt: skip
+
+
+def test_user_text_is_escaped(text: str) -> None:
+    assert Page(text).scripts == 0
+    assert "demo &lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "a note with &lt;i&gt;tags&lt;/i&gt;" in text
+    assert "&lt;b&gt;&amp;amp;" in text
+    assert "a &lt; b" in text
+
+
+def test_page_needs_nothing_beside_it(text: str) -> None:
+    page = Page(text)
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in page.links)
+    assert "@import" not in text
+    assert not re.search(r"url\(", text)
+    targets = {link[1:] for link in page.links if link.startswith("#")}
+    assert all(f'id="{target}"' in text for target in targets)
+
+
+def test_figures_are_pngs_with_words(text: str) -> None:
+    images = Page(text).images
+    assert len(images) == 7
+    for image in images:
+        assert image["alt"]
+        data = base64.b64decode(str(image["src"]).split(",", 1)[1])
+        assert data.startswith(b"\x89PNG")
+        width = int.from_bytes(data[16:20])
+        assert width > 700
+
+
+def test_page_and_terminal_say_the_same(
+    text: str, fit: xr.DataTree, baseline: xr.Dataset, truth: dict[str, float]
+) -> None:
+    cells = Page(text).cells
+    header, rows = headline_table(headline(fit, baseline, truth))
+    assert cells[: len(header)] == header
+    start = len(header)
+    for row in rows:
+        filled = [c for c in row if c]
+        assert cells[start : start + len(filled)] == filled
+        start += len(filled)
+
+
+def test_flags_versions_and_checksums_are_listed(text: str, stars: xr.Dataset) -> None:
+    cells = Page(text).cells
+    at = cells.index("LOW_SNR")
+    assert cells[at : at + 4] == ["LOW_SNR", "S/N below the cut in some band", "30", "1.0%"]
+    assert "f" * 64 in cells
+    assert "numpy" in cells
+    assert "abc123" in cells
+    assert "2,960 of 3,000" in text
+
+
+def test_verdict_of_a_failing_fit_stands_at_the_top(
+    tmp_path: Path, stars: xr.Dataset, make_fit: object
+) -> None:
+    tree = make_fit(stars)  # type: ignore[operator]
+    stats = tree["sample_stats"].to_dataset()
+    stats["diverging"][0, :9] = True
+    tree["sample_stats"] = stats
+    path = write_report(tmp_path / "r", name="r", stars=stars, fit=tree, baseline=None)
+    text = path.read_text()
+    assert "✗ The sampler fails 1 of 6 checks (divergences)" in text
+    assert text.index("✗ The sampler fails") < text.index("Gradient and age")
+
+
+def test_either_fit_or_baseline_may_be_missing(
+    tmp_path: Path, stars: xr.Dataset, fit: xr.DataTree, baseline: xr.Dataset
+) -> None:
+    only = write_report(tmp_path / "a", name="a", stars=stars, fit=None, baseline=baseline)
+    page = Page(only.read_text())
+    assert "Diagnostics" not in page.headings
+    assert "Gradient and age" in page.headings
+    bare = xr.Dataset({"feh": ("star", [0.1, np.nan]), "flag": ("star", np.array([0, 1], "i4"))})
+    neither = write_report(tmp_path / "b", name="b", stars=bare, fit=None, baseline=None)
+    page = Page(neither.read_text())
+    assert page.headings == ["b", "Flags", "What was run"]
+    assert page.open == []
+    plain = xr.DataTree.from_dict({"posterior": fit["posterior"].to_dataset()[["gradient_young"]]})
+    sparse = write_report(tmp_path / "c", name="c", stars=stars, fit=plain, baseline=None)
+    assert "divergences could not be judged" in sparse.read_text()
+
+
+def test_a_report_is_replaced_only_when_asked(tmp_path: Path, stars: xr.Dataset) -> None:
+    def write(**options: bool) -> Path:
+        return write_report(
+            tmp_path / "r", name="r", stars=stars.isel(star=[0]), fit=None, baseline=None, **options
+        )
+
+    write()
+    with pytest.raises(ProductError, match="exists already"):
+        write()
+    (tmp_path / "r" / "old.txt").write_text("old")
+    assert write(overwrite=True).exists()
+    assert not (tmp_path / "r" / "old.txt").exists()
+
+
+def test_a_mask_of_other_stars_is_refused_and_leaves_nothing(
+    tmp_path: Path, stars: xr.Dataset
+) -> None:
+    with pytest.raises(ProductError, match="the selection has 3 stars, the product 3,000"):
+        write_report(
+            tmp_path / "r", name="r", stars=stars, fit=None, baseline=None,
+            selection_mask=np.ones(3, dtype=bool),
+        )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
