@@ -93,11 +93,11 @@ def baseline(
 ) -> None:
     """Fit ODR in age bins, as the paper did."""
     done = _run(recipe, products, Path("reports"), overwrite)
-    fit = done.baseline()
-    if fit is not None:
-        from migrate_bayes.report import print_baseline
+    from migrate_bayes.report import print_baseline
 
-        print_baseline(fit)
+    for fit in done.baseline():
+        if fit is not None:
+            print_baseline(fit)
 
 
 @app.command()

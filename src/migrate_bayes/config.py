@@ -72,6 +72,7 @@ class BaselineSection(_Section):
     """The paper's way: ODR in age bins."""
 
     selection: str = "thin"
+    thick_selection: str | None = "thick"  # a second fit, for the thick disc; null: none
     bin_width: float = Field(default=1.25, gt=0)
     age_range: tuple[float, float] = (1.0, 12.25)
     min_stars: int = Field(default=20, gt=2)
@@ -90,7 +91,7 @@ class SamplerSection(_Section):
     """NUTS."""
 
     draws: int = Field(default=1000, gt=0)
-    tune: int = Field(default=500, gt=0)
+    tune: int = Field(default=400, gt=0)
     chains: int = Field(default=4, gt=0)
     target_accept: float = Field(default=0.85, gt=0, lt=1)
 

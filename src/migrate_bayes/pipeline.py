@@ -19,7 +19,7 @@ from typing import Any
 import xarray as xr
 
 from migrate_bayes.config import Recipe, resolve_data_path
-from migrate_bayes.errors import MigrateBayesError, ProductError
+from migrate_bayes.errors import FitError, ProductError
 from migrate_bayes.provenance import atomic_output, file_sha256, provenance
 from migrate_bayes.stars import StarWriter, assemble_stars, open_stars
 
@@ -214,21 +214,17 @@ class Run:
 
         return select(self.stars, selection, potential=self.recipe.model.potential)
 
-    def baseline(self) -> xr.Dataset | None:
-        """ODR in age bins."""
+    def _one_baseline(self, selection: str, path: Path) -> xr.Dataset:
         from migrate_bayes.baseline import fit_baseline
 
         b = self.recipe.baseline
-        if b is None:
-            return None
-        path = self.folder / "baseline.nc"
-        self._refuse_existing(path)
+        assert b is not None
         stars = self.stars
         with self._stage("baseline") as done:
             fit = fit_baseline(
                 stars,
                 potential=self.recipe.model.potential,
-                selection=b.selection,
+                selection=selection,
                 radius=self.recipe.model.radius,
                 bin_width=b.bin_width,
                 age_range=b.age_range,
@@ -238,8 +234,30 @@ class Run:
             with atomic_output(path, overwrite=self.overwrite) as out:
                 fit.to_netcdf(out, engine="h5netcdf")
             n = int(fit["n_stars"].sum())
-            done["text"] = f"ODR in age bins, {n:,} stars of '{b.selection}' → {path}"
+            done["text"] = f"ODR in age bins, {n:,} stars of '{selection}' → {path}"
         return fit
+
+    def baseline(self) -> tuple[xr.Dataset | None, xr.Dataset | None]:
+        """ODR in age bins, of the thin-disc selection and of the thick."""
+        b = self.recipe.baseline
+        if b is None:
+            return None, None
+        selections = (b.selection, b.thick_selection)
+        self._refuse_existing(*self._baseline_paths)
+        fits: list[xr.Dataset | None] = []
+        for path, selection in zip(self._baseline_paths, selections, strict=True):
+            try:
+                fits.append(None if selection is None else self._one_baseline(selection, path))
+            except FitError as error:
+                # A sample too small for age bins is worth a note, not the end of the run.
+                self.notes.append(f"No ODR baseline of '{selection}': {error}")
+                self.say(self.notes[-1])
+                fits.append(None)
+        return fits[0], fits[1]
+
+    @property
+    def _baseline_paths(self) -> tuple[Path, Path]:
+        return self.folder / "baseline.nc", self.folder / "baseline-thick.nc"
 
     def fit(self) -> xr.DataTree:
         """The hierarchical model."""
@@ -293,13 +311,22 @@ class Run:
         except (OSError, ValueError) as error:
             raise ProductError(f"{path} is damaged: {error}") from None
 
-    def report(self, baseline: xr.Dataset | None = None, fit: xr.DataTree | None = None) -> Path:
+    def report(
+        self,
+        baselines: tuple[xr.Dataset | None, xr.Dataset | None] | None = None,
+        fit: xr.DataTree | None = None,
+    ) -> Path:
         """The HTML page."""
         from migrate_bayes.report import write_report
 
         self._refuse_existing(self.report_folder)
-        if baseline is None and self.recipe.baseline is not None:
-            baseline = self._read("baseline.nc", xr.load_dataset)
+        if baselines is None:
+            thin, thick = (
+                self._read(path.name, xr.load_dataset) if path.exists() else None
+                for path in self._baseline_paths
+            )
+        else:
+            thin, thick = baselines
         if fit is None:
             fit = self._read("fit.nc", xr.load_datatree)
         stars = self.stars
@@ -309,7 +336,8 @@ class Run:
                 name=self.recipe.name,
                 stars=stars,
                 fit=fit,
-                baseline=baseline,
+                baseline=thin,
+                thick_baseline=thick,
                 selection_mask=self._mask(self.recipe.model.selection),
                 truth=self.recipe.truth(),
                 recipe_text=self.recipe_text,
@@ -329,7 +357,7 @@ class Run:
         from migrate_bayes.report import print_headline
         from migrate_bayes.tables import print_table
 
-        targets = [self.folder / n for n in ("stars", "baseline.nc", "fit.nc")]
+        targets = [self.folder / "stars", self.folder / "fit.nc", *self._baseline_paths]
         if self.recipe.data.source == "mock":
             targets.insert(0, self.catalog_path)
         self._refuse_existing(*targets, self.report_folder)
@@ -356,19 +384,8 @@ class Run:
             for title, header, body in new:
                 print_table(title, header, body, say=self.say)
             self.tables += new
-        baseline = self._try_baseline()
+        baselines = self.baseline()
         tree = self.fit()
-        page = self.report(baseline, tree)
-        print_headline(tree, baseline, self.recipe.truth())
+        page = self.report(baselines, tree)
+        print_headline(tree, baselines[0], self.recipe.truth(), thick_baseline=baselines[1])
         return page
-
-    def _try_baseline(self) -> xr.Dataset | None:
-        """A sample too small for age bins is a note in the report, not the end of the run."""
-        try:
-            return self.baseline()
-        except MigrateBayesError as error:
-            if isinstance(error, ProductError):
-                raise
-            self.notes.append(f"No baseline: {error}")
-            self.say(self.notes[-1])
-            return None

@@ -144,14 +144,15 @@ def _silent() -> Any:
 
 
 def _fine_runner(grid: WorkingGrid, stars: Observed) -> Any:
-    bounds = kernel.block_bounds(grid.points, grid.feh, grid.alpha)
+    small, large = kernel.bounds_of(grid.points, grid.feh, grid.alpha)
 
     def run(rows: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         shape = (len(rows), len(grid.ages))
         log_like, mean, sd = np.empty(shape), np.empty(shape), np.empty(shape)
         chi2 = np.empty(len(rows))
         kernel.age_likelihood(
-            grid.points, bounds, grid.first, grid.last, grid.feh, grid.alpha, grid.salaris,
+            grid.points, small, large, grid.first, grid.last,
+            grid.feh, grid.alpha, grid.salaris,
             stars.values[rows], stars.inverse_error[rows],
             *stars.feh[rows].T.copy(), *stars.alpha[rows].T.copy(), kernel.MAX_FEH_SD,
             log_like, mean, sd, chi2,

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.errors import IsochroneError
-from migrate_bayes.isochrones.source import COLUMNS, IsochroneSource
-from migrate_bayes.isochrones.tracks import fill_between, mend
+from migrate_bayes.isochrones.source import COLUMNS, MAX_STEP, IsochroneSource
+from migrate_bayes.isochrones.tracks import fill_between, mend, refine
 from migrate_bayes.provenance import content_hash, file_sha256
 
 __all__ = ["read_native", "read_native_file"]
@@ -140,13 +140,19 @@ def read_native(folder: str | Path) -> IsochroneSource:
     _complete(axis, np.array(alphas), values, nominal_feh, initial)
     used = np.flatnonzero(np.isfinite(values[..., 0]).any(axis=(0, 1, 2)))
     kept = slice(used[0], used[-1] + 1)
+    numbers, values = refine(
+        np.arange(_MAX_EEP)[kept],
+        values[:, :, :, kept],
+        column=COLUMNS.index("abs_g"),
+        step=MAX_STEP,
+    )
     return IsochroneSource(
         name=f"dartmouth-native:{folder}",
         ages=np.array(ages),
         feh=axis,
         alpha=np.array(alphas),
-        eep=np.arange(_MAX_EEP)[kept],
-        values=np.ascontiguousarray(values[:, :, :, kept].transpose(2, 0, 1, 3, 4)),
+        eep=numbers,
+        values=np.ascontiguousarray(values.transpose(2, 0, 1, 3, 4)),
         solar_feh_initial=0.07,
         bands=("Gaia_G_DR2Rev", "Gaia_BP_DR2Rev", "Gaia_RP_DR2Rev"),
         checksum=content_hash({p.name: file_sha256(p) for p in found}),

@@ -31,20 +31,25 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["BLOCK", "CUT", "FAR", "MAX_FEH_SD", "age_likelihood", "block_bounds"]
+__all__ = ["BLOCK", "CUT", "FAR", "MAX_FEH_SD", "age_likelihood", "block_bounds", "bounds_of"]
 
 BLOCK = 8  # segments that share a bounding box
+_PER_LARGE = 4  # blocks in a large block
+_LARGE = BLOCK * _PER_LARGE
 CUT = 46.0  # in χ²: exp(-23) = 1e-10
 FAR = 100.0  # χ² beyond which a star is off the grid (10 sigma, the paper's window)
-MAX_FEH_SD = 0.1  # dex: over a wider Gaussian an isochrone is not linear in [Fe/H]
+MAX_FEH_SD = 0.06  # dex: over a wider Gaussian an isochrone is not linear in [Fe/H]
 _MIN_CELL = 2e-3  # probability below which a star has no business in a cell of the grid
 _SHORT = 0.25  # squared length of a segment, in errors, up to which two points integrate it
+_UNEVEN = 0.02  # square of the change of the slopes along a segment, in errors, that is borne
+_MAX_PIECES = 32
+_ROOT_HALF = math.sqrt(0.5)
 _GAUSS = 0.5 - 0.5 / math.sqrt(3.0)
 
 
 @njit(cache=True, nogil=True)
-def block_bounds(points, feh, alpha):  # type: ignore[no-untyped-def]
-    """Bound each block of segments at each node of the grid.
+def block_bounds(points, feh, alpha, size):  # type: ignore[no-untyped-def]
+    """Bound each block of `size` segments at each node of the grid.
 
     Parameters
     ----------
@@ -61,7 +66,7 @@ def block_bounds(points, feh, alpha):  # type: ignore[no-untyped-def]
         the node.
     """
     n_age, n_feh, n_alpha, n_eep, _ = points.shape
-    n_block = (n_eep - 2) // BLOCK + 1
+    n_block = (n_eep - 2) // size + 1
     out = np.zeros((n_age, n_feh, n_alpha, n_block, 16), dtype=np.float32)
     for i in range(n_age):
         for j in range(n_feh):
@@ -69,7 +74,7 @@ def block_bounds(points, feh, alpha):  # type: ignore[no-untyped-def]
                 for b in range(n_block):
                     out[i, j, k, b, 0:4] = np.inf
                     out[i, j, k, b, 4:8] = -np.inf
-                    for e in range(b * BLOCK, min((b + 1) * BLOCK, n_eep - 1) + 1):
+                    for e in range(b * size, min((b + 1) * size, n_eep - 1) + 1):
                         for c in range(4):
                             x = points[i, j, k, e, c]
                             box = out[i, j, k, b]
@@ -87,9 +92,14 @@ def block_bounds(points, feh, alpha):  # type: ignore[no-untyped-def]
     return out
 
 
+def bounds_of(points, feh, alpha):  # type: ignore[no-untyped-def]
+    """Return `block_bounds` for the small and the large blocks."""
+    return block_bounds(points, feh, alpha, BLOCK), block_bounds(points, feh, alpha, _LARGE)
+
+
 @njit(cache=True, nogil=True)
 def _normal_cdf(x):  # type: ignore[no-untyped-def]
-    return 0.5 * math.erfc(-x * 0.7071067811865476)
+    return 0.5 * math.erfc(-x * _ROOT_HALF)
 
 
 @njit(cache=True, nogil=True)
@@ -136,54 +146,35 @@ def _linearise(axis, centre, sd, node, mean, slope):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
-def _lower_bounds(  # type: ignore[no-untyped-def]
-    bounds, first, last, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
-    obs, inv, sd_f, sd_a, per_alpha, out, begin, end,
+def _lower_bound(  # type: ignore[no-untyped-def]
+    bounds, i, b, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a, obs, inv, sd_f, sd_a, per_alpha
 ):  # fmt: skip
-    """Fill `out` (age, block) with lower bounds of χ²; `begin`, `end` with ranges of points.
+    """Return a lower bound of χ² over block `b` of age `i`.
 
     With G = (s_f F, s_a A)/σ, χ² = rᵀ(1 + GGᵀ)⁻¹r is at least |r|²/(1 + |G|²) and, for every
     observable alone, rᵢ²/(1 + |Gᵢ|²).
     """
-    n_age, n_block = out.shape
-    best = np.inf
-    for i in range(n_age):
-        lo_e, hi_e = 0, 1 << 30
+    total, single, spread = 0.0, 0.0, 0.0
+    for c in range(4):
+        if inv[c] == 0.0:
+            continue
+        low, high, by_f, by_a = 0.0, 0.0, 0.0, 0.0
         for jf in range(n_f):
             for ja in range(n_a):
-                lo_e = max(lo_e, first[i, nodes_f[jf], nodes_a[ja]])
-                hi_e = min(hi_e, last[i, nodes_f[jf], nodes_a[ja]])
-        begin[i], end[i] = lo_e, hi_e
-        for b in range(n_block):
-            if (b + 1) * BLOCK <= lo_e or b * BLOCK >= hi_e:
-                out[i, b] = np.inf
-                continue
-            total, single, spread = 0.0, 0.0, 0.0
-            for c in range(4):
-                if inv[c] == 0.0:
-                    continue
-                low, high, by_f, by_a = 0.0, 0.0, 0.0, 0.0
-                for jf in range(n_f):
-                    for ja in range(n_a):
-                        box = bounds[i, nodes_f[jf], nodes_a[ja], b]
-                        w = mean_f[jf] * mean_a[ja]
-                        if w >= 0.0:
-                            low += w * box[c]
-                            high += w * box[4 + c]
-                        else:
-                            low += w * box[4 + c]
-                            high += w * box[c]
-                        by_f = max(by_f, box[8 + c])
-                        by_a = max(by_a, box[12 + c])
-                by_a += per_alpha * by_f
-                r = max(low - obs[c], obs[c] - high, 0.0) * inv[c]
-                g = ((sd_f * by_f) ** 2 + (sd_a * by_a) ** 2) * inv[c] * inv[c]
-                total += r * r
-                spread += g
-                single = max(single, r * r / (1.0 + g))
-            out[i, b] = max(total / (1.0 + spread), single)
-            best = min(best, out[i, b])
-    return best
+                box = bounds[i, nodes_f[jf], nodes_a[ja], b]
+                w = mean_f[jf] * mean_a[ja]
+                one, two = w * box[c], w * box[4 + c]
+                low += min(one, two)
+                high += max(one, two)
+                by_f = max(by_f, box[8 + c])
+                by_a = max(by_a, box[12 + c])
+        by_a += per_alpha * by_f
+        r = max(low - obs[c], obs[c] - high, 0.0) * inv[c]
+        g = ((sd_f * by_f) ** 2 + (sd_a * by_a) ** 2) * inv[c] * inv[c]
+        total += r * r
+        spread += g
+        single = max(single, r * r / (1.0 + g))
+    return max(total / (1.0 + spread), single)
 
 
 @njit(cache=True, nogil=True)
@@ -219,84 +210,114 @@ def _block(  # type: ignore[no-untyped-def]
     """
     best = np.inf
     for e in range(n_segment):
-        born = P[e, 4]
-        if born <= 0.0:
+        if P[e, 4] <= 0.0:
             continue
-        # Dot products in units of the errors: residual r, segment d, slopes g (in f) and h (in a).
-        rr = rd = dd = rg = rh = dg = dh = gg = gh = hh = 0.0
+        # Where the slopes change along the segment, cut it into pieces over which they hardly do.
+        uneven = 0.0
         for c in range(4):
-            q = inv[c]
-            r = (obs[c] - P[e, c]) * q
-            d = (P[e + 1, c] - P[e, c]) * q
-            g = 0.5 * (F[e, c] + F[e + 1, c]) * q * sd_f
-            h = 0.5 * (A[e, c] + A[e + 1, c]) * q * sd_a
-            rr += r * r
-            rd += r * d
-            dd += d * d
-            rg += r * g
-            rh += r * h
-            dg += d * g
-            dh += d * h
-            gg += g * g
-            gh += g * h
-            hh += h * h
-        gg += 1.0
-        hh += 1.0
-        det = gg * hh - gh * gh
-        inverse = 1.0 / det
-        # Posterior of (f, a) given u: mean z0 - u z1 and x0 - u x1, variance of z gg⁻¹.
-        z0, z1 = (hh * rg - gh * rh) * inverse, (hh * dg - gh * dh) * inverse
-        x0, x1 = (gg * rh - gh * rg) * inverse, (gg * dh - gh * dg) * inverse
-        c0 = rr - rg * z0 - rh * x0
-        b = rd - dg * z0 - dh * x0
-        a = dd - dg * z1 - dh * x1
-        nearest = 0.0 if b <= 0.0 else (1.0 if b >= a else b / a)
-        chi2 = c0 - nearest * (2.0 * b - nearest * a)
-        best = min(best, chi2)
-        if chi2 > cut:
-            continue
-        scale = math.sqrt(inverse)
-        variance = hh * inverse
-        by_z, by_x = F[e, 4] * sd_f, A[e, 4] * sd_a
-        if a < _SHORT:
-            for side in range(2):
-                u = _GAUSS if side == 0 else 1.0 - _GAUSS
-                z, x = z0 - u * z1, x0 - u * x1
-                weight = max(born + by_z * z + by_x * x, 0.0) * 0.5 * scale
-                weight *= math.exp(-0.5 * (c0 - u * (2.0 * b - u * a) - reference))
-                sums[0] += weight
-                sums[1] += weight * z
-                sums[2] += weight * (z * z + variance)
-        else:
-            length = math.sqrt(a)
-            centre = b / a
-            left, right = -centre * length, (1.0 - centre) * length
-            if left > 0.0:
-                span = math.erfc(left * 0.7071067811865476) - math.erfc(right * 0.7071067811865476)
-            elif right < 0.0:
-                span = math.erfc(-right * 0.7071067811865476) - math.erfc(-left * 0.7071067811865476)
-            else:
-                span = math.erf(right * 0.7071067811865476) - math.erf(left * 0.7071067811865476)
-            across = math.exp(-0.5 * (c0 - b * centre - reference))
-            i0 = across * 1.2533141373155003 / length * span
-            if i0 <= 0.0:
-                continue
-            start = across * math.exp(-0.5 * left * left)
-            stop = across * math.exp(-0.5 * right * right)
-            u1 = centre + (start - stop) / (a * i0)
-            u2 = centre * u1 + (1.0 - stop / i0) / a
-            u1 = min(max(u1, 0.0), 1.0)
-            z, x = z0 - u1 * z1, x0 - u1 * x1
-            weight = max(born + by_z * z + by_x * x, 0.0) * scale * i0
-            sums[0] += weight
-            sums[1] += weight * z
-            sums[2] += weight * (z * z + z1 * z1 * max(u2 - u1 * u1, 0.0) + variance)
+            by_f = (F[e + 1, c] - F[e, c]) * inv[c] * sd_f
+            by_a = (A[e + 1, c] - A[e, c]) * inv[c] * sd_a
+            uneven += by_f * by_f + by_a * by_a
+        pieces = 1 if uneven < _UNEVEN else min(1 + int(math.sqrt(uneven / _UNEVEN)), _MAX_PIECES)
+        for piece in range(pieces):
+            chi2 = _piece(
+                P, F, A, e, piece / pieces, 1.0 / pieces, obs, inv, sd_f, sd_a, reference, cut, sums
+            )
+            best = min(best, chi2)
     return best
 
 
 @njit(cache=True, nogil=True)
+def _add(sums, weight, born, by_z, by_x, z, x, variance, covariance, along):  # type: ignore[no-untyped-def]
+    """Add ∫(born + by_z z + by_x x)(1, z, z²) over the Gaussian of (z, x) to `sums`.
+
+    `along` is what the spread along the segment adds to the variance of z.
+    """
+    number = born + by_z * z + by_x * x
+    if number <= 0.0:
+        return
+    z2 = z * z + variance
+    sums[0] += weight * number
+    sums[1] += weight * (number * z + by_z * variance + by_x * covariance)
+    sums[2] += weight * (
+        number * (z2 + along) + 2.0 * z * (by_z * variance + by_x * covariance)
+    )
+
+
+@njit(cache=True, nogil=True)
+def _piece(  # type: ignore[no-untyped-def]
+    P, F, A, e, begin, part, obs, inv, sd_f, sd_a, reference, cut, sums,
+):  # fmt: skip
+    """Add the part of segment `e` from fraction `begin`; return its best χ²."""
+    middle = begin + 0.5 * part
+    # Dot products in units of the errors: residual r, segment d, slopes g (in f) and h (in a).
+    rr = rd = dd = rg = rh = dg = dh = gg = gh = hh = 0.0
+    for c in range(4):
+        q = inv[c]
+        step = P[e + 1, c] - P[e, c]
+        r = (obs[c] - P[e, c] - begin * step) * q
+        d = part * step * q
+        g = (F[e, c] + middle * (F[e + 1, c] - F[e, c])) * q * sd_f
+        h = (A[e, c] + middle * (A[e + 1, c] - A[e, c])) * q * sd_a
+        rr += r * r
+        rd += r * d
+        dd += d * d
+        rg += r * g
+        rh += r * h
+        dg += d * g
+        dh += d * h
+        gg += g * g
+        gh += g * h
+        hh += h * h
+    gg += 1.0
+    hh += 1.0
+    det = gg * hh - gh * gh
+    inverse = 1.0 / det
+    # Posterior of (f, a) given u: mean z0 - u z1 and x0 - u x1, variance of z gg⁻¹.
+    z0, z1 = (hh * rg - gh * rh) * inverse, (hh * dg - gh * dh) * inverse
+    x0, x1 = (gg * rh - gh * rg) * inverse, (gg * dh - gh * dg) * inverse
+    c0 = rr - rg * z0 - rh * x0
+    b = rd - dg * z0 - dh * x0
+    a = dd - dg * z1 - dh * x1
+    nearest = 0.0 if b <= 0.0 else (1.0 if b >= a else b / a)
+    chi2 = c0 - nearest * (2.0 * b - nearest * a)
+    if chi2 > cut:
+        return chi2
+    # Moments of z, and of z with x, given u; the number born varies with both, linearly.
+    scale = math.sqrt(inverse) * part
+    variance, covariance = hh * inverse, -gh * inverse
+    born, by_z, by_x = P[e, 4], F[e, 4] * sd_f, A[e, 4] * sd_a
+    if a < _SHORT:
+        for side in range(2):
+            u = _GAUSS if side == 0 else 1.0 - _GAUSS
+            z, x = z0 - u * z1, x0 - u * x1
+            weight = 0.5 * scale * math.exp(-0.5 * (c0 - u * (2.0 * b - u * a) - reference))
+            _add(sums, weight, born, by_z, by_x, z, x, variance, covariance, 0.0)
+        return chi2
+    length = math.sqrt(a)
+    centre = b / a
+    left, right = -centre * length, (1.0 - centre) * length
+    if left > 0.0:
+        span = math.erfc(left * _ROOT_HALF) - math.erfc(right * _ROOT_HALF)
+    elif right < 0.0:
+        span = math.erfc(-right * _ROOT_HALF) - math.erfc(-left * _ROOT_HALF)
+    else:
+        span = math.erf(right * _ROOT_HALF) - math.erf(left * _ROOT_HALF)
+    across = math.exp(-0.5 * (c0 - b * centre - reference))
+    whole = across * math.sqrt(0.5 * math.pi) / length * span
+    if whole > 0.0:
+        start = across * math.exp(-0.5 * left * left)
+        stop = across * math.exp(-0.5 * right * right)
+        u = min(max(centre + (start - stop) / (a * whole), 0.0), 1.0)
+        spread = max(centre * u + (1.0 - stop / whole) / a - u * u, 0.0)
+        z, x = z0 - u * z1, x0 - u * x1
+        _add(sums, scale * whole, born, by_z, by_x, z, x, variance, covariance, z1 * z1 * spread)
+    return chi2
+
+
+@njit(cache=True, nogil=True)
 def age_likelihood(  # type: ignore[no-untyped-def]
-    points, bounds, first, last, feh, alpha, salaris,
+    points, small, large, first, last, feh, alpha, salaris,
     obs, inv, feh_mean, feh_sd, alpha_mean, alpha_sd, max_feh_sd,
     log_like, out_mean, out_sd, chi2_min,
 ):  # fmt: skip
@@ -305,7 +326,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     Parameters
     ----------
     points, first, last, feh, alpha, salaris
-        Of the `WorkingGrid`; `bounds` from `block_bounds`.
+        Of the `WorkingGrid`; `small` and `large` from `bounds_of`.
     obs, inv : numpy.ndarray, shape (star, 4)
         T_eff, log g, M_G, BP−RP and the inverse of their errors: 0 for one that is missing.
     feh_mean, feh_sd, alpha_mean, alpha_sd : numpy.ndarray, shape (star,)
@@ -318,8 +339,8 @@ def age_likelihood(  # type: ignore[no-untyped-def]
         The least χ², over everything, minimised over [Fe/H] and [α/Fe] too.
     """
     n_age, _, _, n_eep, _ = points.shape
-    n_block = bounds.shape[3]
-    lower = np.empty((n_age, n_block))
+    n_block, n_large = small.shape[3], large.shape[3]
+    lower = np.empty((n_age, n_large))
     begin = np.empty(n_age, dtype=np.int64)
     end = np.empty(n_age, dtype=np.int64)
     nodes_f = np.empty(len(feh) + 1, dtype=np.int64)
@@ -327,7 +348,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     nodes_a = np.empty(len(alpha) + 1, dtype=np.int64)
     mean_a, slope_a = np.empty(len(alpha) + 1), np.empty(len(alpha) + 1)
     P, F, A = np.empty((BLOCK + 1, 5)), np.empty((BLOCK + 1, 5)), np.empty((BLOCK + 1, 5))
-    sums, totals, trash = np.empty(3), np.empty((n_age, 3)), np.empty(3)
+    sums, totals = np.empty(3), np.empty((n_age, 3))
 
     for s in range(len(feh_mean)):
         x, q = obs[s], inv[s]
@@ -360,35 +381,52 @@ def age_likelihood(  # type: ignore[no-untyped-def]
             portion = math.exp(-0.5 * offset)
             mass += portion
             n_f = _linearise(feh, centre, narrow, nodes_f, mean_f, slope_f)
-            least = _lower_bounds(
-                bounds, first, last, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
-                x, q, narrow, sd_a, per_alpha, lower, begin, end,
-            )  # fmt: skip
-            if least + offset > min(best + CUT, FAR + CUT):
-                continue
+            # Lower bounds of the large blocks, and the most promising of them.
+            least, at_i, at_b = np.inf, 0, 0
+            for i in range(n_age):
+                lo_e, hi_e = 0, n_eep
+                for jf in range(n_f):
+                    for ja in range(n_a):
+                        lo_e = max(lo_e, first[i, nodes_f[jf], nodes_a[ja]])
+                        hi_e = min(hi_e, last[i, nodes_f[jf], nodes_a[ja]])
+                begin[i], end[i] = lo_e, hi_e
+                for b in range(n_large):
+                    lower[i, b] = np.inf
+                    if (b + 1) * _LARGE > lo_e and b * _LARGE < hi_e:
+                        lower[i, b] = _lower_bound(
+                            large, i, b, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
+                            x, q, narrow, sd_a, per_alpha,
+                        )  # fmt: skip
+                        if lower[i, b] < least:
+                            least, at_i, at_b = lower[i, b], i, b
+            # First the most promising block, alone, for a best to compare with; then all.
             for phase in range(2):
-                # First the most promising block, alone, for a best to compare with; then all.
-                for i in range(n_age):
+                for i in range(at_i if phase == 0 else 0, at_i + 1 if phase == 0 else n_age):
                     sums[:] = 0.0
-                    for b in range(n_block):
-                        if phase == 0 and lower[i, b] != least:
+                    for big in range(
+                        at_b if phase == 0 else 0, at_b + 1 if phase == 0 else n_large
+                    ):
+                        if lower[i, big] > min(best, FAR) + CUT - offset:
                             continue
-                        cut = min(best, FAR) + CUT - offset
-                        if lower[i, b] > cut:
-                            continue
-                        start = max(b * BLOCK, begin[i])
-                        stop = min((b + 1) * BLOCK, end[i])
-                        if stop <= start:
-                            continue
-                        _gather(
-                            points, i, nodes_f, mean_f, slope_f, n_f, nodes_a, mean_a, slope_a,
-                            n_a, per_alpha, start, stop, P, F, A,
-                        )  # fmt: skip
-                        chi2 = _block(
-                            P, F, A, stop - start, x, q, narrow, sd_a,
-                            reference, cut if phase else -1.0, sums if phase else trash,
-                        )  # fmt: skip
-                        best = min(best, chi2 + offset)
+                        for b in range(big * _PER_LARGE, min((big + 1) * _PER_LARGE, n_block)):
+                            start, stop = max(b * BLOCK, begin[i]), min((b + 1) * BLOCK, end[i])
+                            if stop <= start:
+                                continue
+                            cut = min(best, FAR) + CUT - offset
+                            if cut < _lower_bound(
+                                small, i, b, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
+                                x, q, narrow, sd_a, per_alpha,
+                            ):  # fmt: skip
+                                continue
+                            _gather(
+                                points, i, nodes_f, mean_f, slope_f, n_f,
+                                nodes_a, mean_a, slope_a, n_a, per_alpha, start, stop, P, F, A,
+                            )  # fmt: skip
+                            chi2 = _block(
+                                P, F, A, stop - start, x, q, narrow, sd_a,
+                                reference, cut if phase else -1.0, sums,
+                            )  # fmt: skip
+                            best = min(best, chi2 + offset)
                     if phase == 1 and sums[0] > 0.0:
                         z1, z2 = sums[1] / sums[0], sums[2] / sums[0]
                         f = k * step + narrow * z1

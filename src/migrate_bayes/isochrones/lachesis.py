@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from migrate_bayes.errors import IsochroneError
 from migrate_bayes.isochrones.photometry import BANDS, load_bolometric_corrections
-from migrate_bayes.isochrones.source import COLUMNS, IsochroneSource
-from migrate_bayes.isochrones.tracks import mend
+from migrate_bayes.isochrones.source import COLUMNS, MAX_STEP, IsochroneSource
+from migrate_bayes.isochrones.tracks import mend, refine
 from migrate_bayes.provenance import content_hash, file_sha256
 
 __all__ = ["FAMILIES", "read_lachesis"]
@@ -97,6 +97,7 @@ def read_lachesis(name: str) -> IsochroneSource:
     ).transpose(1, 0, 2, 3)[:, :, None]
     assert values.shape[-1] == len(COLUMNS)
     values = mend(np.ascontiguousarray(values, dtype=np.float32))
+    numbers, values = refine(eep[kept], values, column=COLUMNS.index("abs_g"), step=MAX_STEP)
     # Ages at which some composition is empty (very young PARSEC) would leave holes in the grid.
     whole = np.isfinite(values[..., 0]).any(axis=-1).all(axis=(1, 2))
     return IsochroneSource(
@@ -104,7 +105,7 @@ def read_lachesis(name: str) -> IsochroneSource:
         ages=_tidy(ages[keep_age][whole]),
         feh=np.round(feh, 6),
         alpha=np.zeros(1),
-        eep=eep[kept],
+        eep=numbers,
         values=np.ascontiguousarray(values[whole]),
         solar_feh_initial=family.solar_feh_initial,
         bands=BANDS,

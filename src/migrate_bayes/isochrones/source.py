@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from migrate_bayes.errors import IsochroneError, suggest
 
-__all__ = ["COLUMNS", "IsochroneSource", "load_source", "source_names"]
+__all__ = ["COLUMNS", "MAX_STEP", "IsochroneSource", "load_source", "source_names"]
 
 #: Last axis of `IsochroneSource.values`: initial mass (solar), K, dex, mag, mag.
 COLUMNS = ("mass", "teff", "logg", "abs_g", "bp_rp")
+#: Points are added to isochrones whose neighbours are further apart, mag in M_G.
+MAX_STEP = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ class IsochroneSource:
     alpha : numpy.ndarray
         [α/Fe] of the models, increasing; a single 0 where the family has no such axis.
     eep : numpy.ndarray
-        Evolutionary points, the common numbering of all isochrones.
+        Evolutionary points, the common numbering of all isochrones; fractional where added.
     values : numpy.ndarray
         float32, shape ``(age, feh, alpha, eep, COLUMNS)``. NaN before the first and after the last
         point of an isochrone, never between.
@@ -55,7 +57,7 @@ class IsochroneSource:
     ages: NDArray[np.float64]
     feh: NDArray[np.float64]
     alpha: NDArray[np.float64]
-    eep: NDArray[np.int64]
+    eep: NDArray[np.float64]
     values: NDArray[np.float32]
     solar_feh_initial: float
     bands: tuple[str, ...]

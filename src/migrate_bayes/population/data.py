@@ -70,7 +70,7 @@ def population_data(
     potential: str = "MWPotential2014",
     mask: NDArray[np.bool_] | xr.DataArray | None = None,
     radius: str = "rg",
-    trim: float = 1e-6,
+    trim: float = 1e-5,
 ) -> PopulationData:
     """Take the stars of a selection into the likelihood.
 

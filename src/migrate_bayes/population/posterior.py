@@ -30,7 +30,7 @@ def sample(
     model: pm.Model,
     *,
     draws: int = 1000,
-    tune: int = 500,
+    tune: int = 400,
     chains: int = 4,
     seed: int = 0,
     target_accept: float = 0.85,
