@@ -133,3 +133,13 @@ def test_stages_of_other_stars_are_refused():
     catalog, ages, _ = make_parts()
     with pytest.raises(ProductError, match="not of the same stars"):
         assemble_stars(catalog, ages.isel(star=slice(0, 5)))
+
+
+def test_external_ages_make_way_for_the_age_axis():
+    # `age` was both a catalogue column and the axis of the likelihood, and the merge failed.
+    catalog, ages, orbits = make_parts()
+    for name in ("age", "age_lo", "age_hi"):
+        catalog[name] = ("star", np.full(10, 3.0))
+    stars = assemble_stars(catalog, ages, orbits)
+    assert stars["external_age"].dims == ("star",)
+    np.testing.assert_array_equal(stars["age"], [1.0, 2.0, 4.0, 8.0])

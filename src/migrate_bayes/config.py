@@ -128,6 +128,7 @@ class ReferenceSection(_Section):
     """Checks against the catalogue's own columns and published numbers."""
 
     frame: str = ""  # the frame the reference columns were made in, in words
+    note: str = ""  # what to know of them
     columns: tuple[ReferenceColumn, ...] = ()
     published: PublishedSection | None = None
 

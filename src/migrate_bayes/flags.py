@@ -38,6 +38,7 @@ class StarFlag(IntFlag):
     NEAR_CENTRE = 1 << 16
     ZMAX_FAILED = 1 << 17
     MISSING_AGE = 1 << 18
+    UNKNOWN_KINEMATIC_ERROR = 1 << 19
 
 
 FLAG_MEANING: dict[StarFlag, str] = {
@@ -60,6 +61,7 @@ FLAG_MEANING: dict[StarFlag, str] = {
     StarFlag.NEAR_CENTRE: "orbit or star within 0.1 kpc of the Galactic centre",
     StarFlag.ZMAX_FAILED: "Z_max could not be computed to tolerance",
     StarFlag.MISSING_AGE: "no external age in the catalogue",
+    StarFlag.UNKNOWN_KINEMATIC_ERROR: "an astrometric or velocity error is missing: taken as 0",
 }
 
 FATAL_AGE = (

@@ -125,9 +125,15 @@ class Run:
             if data.duplicate_radius is not None:
                 catalog = mark_duplicates(catalog, radius_arcsec=data.duplicate_radius)
             catalog = quality_cuts(catalog, min_snr=data.min_snr)
-            catalog = correct_extinction(catalog, source=data.extinction)
+            if self._needs_photometry:
+                catalog = correct_extinction(catalog, source=data.extinction)
             done["text"] = f"{catalog.sizes['star']:,} stars from {self.catalog_path.name}"
         return catalog
+
+    @property
+    def _needs_photometry(self) -> bool:
+        i = self.recipe.isochrones
+        return i.source != "external" and not {"abs_g", "bp_rp"}.isdisjoint(i.observables)
 
     def _chunks(self) -> Iterator[xr.Dataset]:
         size = self.recipe.chunk_size
@@ -386,6 +392,25 @@ class Run:
             self.tables += new
         baselines = self.baseline()
         tree = self.fit()
+        title, header, body = gradient_table(tree["posterior"].to_dataset())
+        print_table(title, header, body, say=self.say)
         page = self.report(baselines, tree)
         print_headline(tree, baselines[0], self.recipe.truth(), thick_baseline=baselines[1])
         return page
+
+
+def gradient_table(
+    posterior: xr.Dataset, ages: tuple[float, ...] = (1.0, 2.0, 3.0, 4.5, 6.0, 8.0, 10.0, 12.0)
+) -> tuple[str, list[str], list[list[str]]]:
+    """Tabulate the fitted gradient of each disc at a few ages: mean and standard deviation."""
+    curve = posterior["gradient"].stack(sample=("chain", "draw"))
+    curve = curve.interp(age=[a for a in ages if curve.age[0] <= a <= curve.age[-1]])
+    rows = []
+    for age in curve["age"].values:
+        cells = [f"{age:g}"]
+        for component in ("thin", "thick"):
+            draws = curve.sel(component=component, age=age).values
+            cells.append(f"{draws.mean():+.4f} ± {draws.std():.4f}")
+        rows.append(cells)
+    header = ["age (Gyr)", "thin disc", "thick disc"]
+    return "Hierarchical gradient(age), dex/kpc", header, rows

@@ -53,6 +53,8 @@ def reference_tables(stars: xr.Dataset, recipe: Recipe) -> tuple[list[Table], li
             f"Frames: ours {ours}, potential {recipe.model.potential} ({recipe.orbits.scaling}); "
             f"theirs: {section.frame}"
         )
+    if section.note:
+        notes.append(section.note)
     if "potential" in stars.dims:
         stars = stars.sel(potential=recipe.model.potential)
     tables = []

@@ -46,7 +46,8 @@ def assemble_stars(
     Parameters
     ----------
     catalog, ages, orbits : xarray.Dataset
-        Row by row the same stars.
+        Row by row the same stars. Beside `ages`, a catalogue's own ages become `external_age`,
+        `external_age_lo` and `external_age_hi`.
     attrs : mapping, optional
         Provenance, added to the attributes of the stages.
 
@@ -56,7 +57,9 @@ def assemble_stars(
         Where the stages hold different numbers of stars.
     """
     flag = catalog["flag"].values.astype(np.int32).copy()
-    parts = [catalog.drop_vars("flag")]
+    # `age` is the axis of the age likelihood here; a catalogue's own ages step aside.
+    own = {name: f"external_{name}" for name in ("age", "age_lo", "age_hi") if name in catalog}
+    parts = [catalog.drop_vars("flag").rename(own if ages is not None else {})]
     merged: dict[str, Any] = dict(catalog.attrs)
     for stage, name in ((ages, "ages"), (orbits, "orbits")):
         if stage is None:

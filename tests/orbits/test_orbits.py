@@ -160,7 +160,7 @@ def test_bad_stars_are_flagged_and_kept(make_catalog: Make) -> None:
     assert flags[0] == StarFlag.MISSING_ASTROMETRY
     assert flags[1] == StarFlag.MISSING_RADIAL_VELOCITY
     assert flags[2] == flags[3] == StarFlag.BAD_DISTANCE
-    assert flags[4] == flags[5] == flags[9] == StarFlag.BAD_ERROR
+    assert flags[4] == flags[5] == flags[9] == StarFlag.UNKNOWN_KINEMATIC_ERROR
     assert flags[6] == flags[7] == StarFlag.BAD_COVARIANCE
     assert StarFlag.UNBOUND in flags[8]
     assert flags[10] == flags[11] == StarFlag(0)

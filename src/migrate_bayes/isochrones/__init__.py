@@ -21,7 +21,7 @@ _HOME = {
     "source_names": "source",
 }
 
-__all__ = [*_HOME]  # noqa: PLE0604
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:

@@ -92,9 +92,7 @@ def estimate_ages(
     if age_prior not in AGE_PRIORS:
         raise IsochroneError(f"unknown age_prior '{age_prior}': {suggest(age_prior, AGE_PRIORS)}")
     grid = build_grid(source, method=method, feh_scale=feh_scale, ages=ages)
-    stars = prepare(
-        catalog, grid, observables=observables, photometric_floor=photometric_floor
-    )
+    stars = prepare(catalog, grid, observables=observables, photometric_floor=photometric_floor)
     fatal = StarFlag.MISSING_PARAMETERS | StarFlag.BAD_ERROR | StarFlag.OFF_GRID
     able = np.flatnonzero(stars.flag & np.int32(fatal) == 0)
     n, n_age = len(stars.flag), len(grid.ages)
@@ -144,14 +142,14 @@ def _silent() -> Any:
 
 
 def _fine_runner(grid: WorkingGrid, stars: Observed) -> Any:
-    small, large = kernel.bounds_of(grid.points, grid.feh, grid.alpha)
+    packed = kernel.pack(grid.points, grid.feh, grid.alpha)
 
     def run(rows: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         shape = (len(rows), len(grid.ages))
         log_like, mean, sd = np.empty(shape), np.empty(shape), np.empty(shape)
         chi2 = np.empty(len(rows))
         kernel.age_likelihood(
-            grid.points, small, large, grid.first, grid.last,
+            *packed, grid.first, grid.last,
             grid.feh, grid.alpha, grid.salaris,
             stars.values[rows], stars.inverse_error[rows],
             *stars.feh[rows].T.copy(), *stars.alpha[rows].T.copy(), kernel.MAX_FEH_SD,

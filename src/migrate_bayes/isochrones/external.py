@@ -1,7 +1,7 @@
 r"""Ages from elsewhere (asteroseismology, other catalogues) in the place of the isochrone stage.
 
 A catalogue gives a median and a 68% interval; the likelihood on the age grid is a two-piece
-Gaussian in ln age with those quantiles,
+Gaussian in ln age, continuous at the median, whose sides have the widths of the interval,
 
 .. math:: \ln L(\tau) = -\tfrac12 [(\ln\tau - \ln\tau_{50}) / \sigma_\pm]^2 + \ln(2 /
    (\sigma_- + \sigma_+)),

@@ -142,10 +142,7 @@ def _build(
     feh = source.feh - shift if feh_step is None else _regular(low, high, feh_step)
     alpha_low, alpha_high = (source.alpha[0], source.alpha[-1]) if source.has_alpha else (-0.2, 0.8)
     by_salaris = not source.has_alpha and alpha_step is None
-    if alpha_step is not None:
-        alpha = _regular(alpha_low, alpha_high, alpha_step)
-    else:
-        alpha = source.alpha
+    alpha = source.alpha if alpha_step is None else _regular(alpha_low, alpha_high, alpha_step)
     initial = feh + shift
     by_age = _combine(source.values, _weights(np.log(source.ages), np.log(nodes)), 0)
     columns = []

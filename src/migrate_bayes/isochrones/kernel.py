@@ -21,7 +21,7 @@ Gaussians in f and a; this is what makes the result smooth where a star's error 
 wide :math:`s_f` is split into a mixture of narrower Gaussians (`MAX_FEH_SD`).
 
 Nothing is approximated by a window: blocks of segments are left out only when a lower bound of
-their χ² exceeds the best found by `CUT`, that is below 1e-10 of the best point's weight.
+their χ² exceeds the best found by `CUT`, that is below 2e-8 of the best point's weight.
 """
 
 from __future__ import annotations
@@ -31,23 +31,25 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["BLOCK", "CUT", "FAR", "MAX_FEH_SD", "age_likelihood", "block_bounds", "bounds_of"]
+__all__ = ["BLOCK", "CUT", "FAR", "MAX_FEH_SD", "age_likelihood", "block_bounds", "pack"]
 
 BLOCK = 8  # segments that share a bounding box
 _PER_LARGE = 4  # blocks in a large block
 _LARGE = BLOCK * _PER_LARGE
-CUT = 46.0  # in χ²: exp(-23) = 1e-10
+_STRIDE = 5 * BLOCK  # values from one block to the next
+_VALUES = _STRIDE + 5  # values in a block, which shares its last point with the next
+CUT = 36.0  # in χ²: exp(-18) = 2e-8
 FAR = 100.0  # χ² beyond which a star is off the grid (10 sigma, the paper's window)
 MAX_FEH_SD = 0.06  # dex: over a wider Gaussian an isochrone is not linear in [Fe/H]
 _MIN_CELL = 2e-3  # probability below which a star has no business in a cell of the grid
 _SHORT = 0.25  # squared length of a segment, in errors, up to which two points integrate it
-_UNEVEN = 0.02  # square of the change of the slopes along a segment, in errors, that is borne
+_UNEVEN = 0.06  # square of the change of the slopes along a segment, in errors, that is borne
 _MAX_PIECES = 32
 _ROOT_HALF = math.sqrt(0.5)
 _GAUSS = 0.5 - 0.5 / math.sqrt(3.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def block_bounds(points, feh, alpha, size):  # type: ignore[no-untyped-def]
     """Bound each block of `size` segments at each node of the grid.
 
@@ -92,17 +94,31 @@ def block_bounds(points, feh, alpha, size):  # type: ignore[no-untyped-def]
     return out
 
 
-def bounds_of(points, feh, alpha):  # type: ignore[no-untyped-def]
-    """Return `block_bounds` for the small and the large blocks."""
-    return block_bounds(points, feh, alpha, BLOCK), block_bounds(points, feh, alpha, _LARGE)
+def pack(points, feh, alpha):  # type: ignore[no-untyped-def]
+    """Lay a grid out for `age_likelihood`.
+
+    Returns
+    -------
+    packed : numpy.ndarray
+        `points` as ``(age, feh, alpha, value)``, filled up to whole blocks with points that no
+        star is born at.
+    small, large : numpy.ndarray
+        `block_bounds` of the blocks and of the large blocks.
+    """
+    n_eep = points.shape[3]
+    padding = -(n_eep - 1) % BLOCK
+    whole = np.pad(points, [(0, 0)] * 3 + [(0, padding), (0, 0)], mode="edge")
+    whole[..., n_eep - 1 :, 4] = 0.0
+    packed = np.ascontiguousarray(whole.reshape(*points.shape[:3], -1))
+    return packed, *(block_bounds(points, feh, alpha, size) for size in (BLOCK, _LARGE))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _normal_cdf(x):  # type: ignore[no-untyped-def]
     return 0.5 * math.erfc(-x * _ROOT_HALF)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _linearise(axis, centre, sd, node, mean, slope):  # type: ignore[no-untyped-def]
     """Mean and mean slope, under a Gaussian, of a piecewise linear function on `axis`.
 
@@ -145,89 +161,106 @@ def _linearise(axis, centre, sd, node, mean, slope):  # type: ignore[no-untyped-
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _lower_bound(  # type: ignore[no-untyped-def]
-    bounds, i, b, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a, obs, inv, sd_f, sd_a, per_alpha
+    bounds, i, b, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
+    obs, inv, sd_f, sd_a, per_alpha, work,
 ):  # fmt: skip
     """Return a lower bound of χ² over block `b` of age `i`.
 
     With G = (s_f F, s_a A)/σ, χ² = rᵀ(1 + GGᵀ)⁻¹r is at least |r|²/(1 + |G|²) and, for every
     observable alone, rᵢ²/(1 + |Gᵢ|²).
     """
+    work[:] = 0.0
+    for jf in range(n_f):
+        for ja in range(n_a):
+            box = bounds[i, nodes_f[jf], nodes_a[ja], b]
+            w = mean_f[jf] * mean_a[ja]
+            for c in range(4):
+                one, two = w * box[c], w * box[4 + c]
+                work[0, c] += min(one, two)
+                work[1, c] += max(one, two)
+                work[2, c] = max(work[2, c], box[8 + c])
+                work[3, c] = max(work[3, c], box[12 + c])
     total, single, spread = 0.0, 0.0, 0.0
     for c in range(4):
-        if inv[c] == 0.0:
-            continue
-        low, high, by_f, by_a = 0.0, 0.0, 0.0, 0.0
-        for jf in range(n_f):
-            for ja in range(n_a):
-                box = bounds[i, nodes_f[jf], nodes_a[ja], b]
-                w = mean_f[jf] * mean_a[ja]
-                one, two = w * box[c], w * box[4 + c]
-                low += min(one, two)
-                high += max(one, two)
-                by_f = max(by_f, box[8 + c])
-                by_a = max(by_a, box[12 + c])
-        by_a += per_alpha * by_f
-        r = max(low - obs[c], obs[c] - high, 0.0) * inv[c]
-        g = ((sd_f * by_f) ** 2 + (sd_a * by_a) ** 2) * inv[c] * inv[c]
+        by_f = sd_f * work[2, c] * inv[c]
+        by_a = sd_a * (work[3, c] + per_alpha * work[2, c]) * inv[c]
+        r = max(work[0, c] - obs[c], obs[c] - work[1, c], 0.0) * inv[c]
+        g = by_f * by_f + by_a * by_a
         total += r * r
         spread += g
         single = max(single, r * r / (1.0 + g))
     return max(total / (1.0 + spread), single)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _gather(  # type: ignore[no-untyped-def]
-    points, i, nodes_f, mean_f, slope_f, n_f, nodes_a, mean_a, slope_a, n_a,
-    per_alpha, start, stop, P, F, A,
+    packed, i, b, nodes_f, mean_f, slope_f, n_f, nodes_a, mean_a, slope_a, n_a,
+    per_alpha, obs, inv, sd_f, sd_a, R, F, A,
 ):  # fmt: skip
-    """Linearise the points `start`..`stop` (inclusive) of age `i`: values and slopes."""
-    P[:] = 0.0
-    F[:] = 0.0
-    A[:] = 0.0
+    """Linearise the points of block `b` of age `i`, in units of the errors.
+
+    `R` gets residuals (and, in its last column, the number born), `F` and `A` the slopes for one
+    standard deviation of [Fe/H] and of [α/Fe].
+    """
+    first = True
+    offset = np.uint64(b * _STRIDE)
     for jf in range(n_f):
         for ja in range(n_a):
-            rows = points[i, nodes_f[jf], nodes_a[ja]]
+            rows = packed[i, nodes_f[jf], nodes_a[ja]]
             w = mean_f[jf] * mean_a[ja]
             wf = slope_f[jf] * mean_a[ja]
             wa = mean_f[jf] * slope_a[ja] + per_alpha * wf
-            for e in range(start, stop + 1):
-                for c in range(5):
-                    x = rows[e, c]
-                    P[e - start, c] += w * x
-                    F[e - start, c] += wf * x
-                    A[e - start, c] += wa * x
+            # A fixed number of values, whatever of the block is used: the loop is then unrolled.
+            if first:
+                for k in range(_VALUES):
+                    x = float(rows[offset + np.uint64(k)])
+                    R[k], F[k], A[k] = w * x, wf * x, wa * x
+                first = False
+            else:
+                for k in range(_VALUES):
+                    x = float(rows[offset + np.uint64(k)])
+                    R[k] += w * x
+                    F[k] += wf * x
+                    A[k] += wa * x
+    for e in range(BLOCK + 1):
+        for c in range(4):
+            k = 5 * e + c
+            R[k] = (obs[c] - R[k]) * inv[c]
+            F[k] *= sd_f * inv[c]
+            A[k] *= sd_a * inv[c]
+        F[5 * e + 4] *= sd_f
+        A[5 * e + 4] *= sd_a
 
 
-@njit(cache=True, nogil=True)
-def _block(  # type: ignore[no-untyped-def]
-    P, F, A, n_segment, obs, inv, sd_f, sd_a, reference, cut, sums,
-):  # fmt: skip
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _block(R, F, A, start, stop, reference, cut, sums):  # type: ignore[no-untyped-def]
     """Add a block of segments to `sums` (∫L, ∫L·z, ∫L·z², z in [Fe/H] errors); return its best χ².
 
     Everything is relative to exp(-reference/2).
     """
     best = np.inf
-    for e in range(n_segment):
-        if P[e, 4] <= 0.0:
+    for segment in range(start, stop):
+        e = 5 * segment
+        if R[e + 4] <= 0.0:
             continue
         # Where the slopes change along the segment, cut it into pieces over which they hardly do.
         uneven = 0.0
         for c in range(4):
-            by_f = (F[e + 1, c] - F[e, c]) * inv[c] * sd_f
-            by_a = (A[e + 1, c] - A[e, c]) * inv[c] * sd_a
+            by_f, by_a = F[e + 5 + c] - F[e + c], A[e + 5 + c] - A[e + c]
             uneven += by_f * by_f + by_a * by_a
-        pieces = 1 if uneven < _UNEVEN else min(1 + int(math.sqrt(uneven / _UNEVEN)), _MAX_PIECES)
-        for piece in range(pieces):
-            chi2 = _piece(
-                P, F, A, e, piece / pieces, 1.0 / pieces, obs, inv, sd_f, sd_a, reference, cut, sums
-            )
+        if uneven < _UNEVEN:
+            best = min(best, _piece(R, F, A, e, 0.0, 1.0, reference, cut, sums))
+            continue
+        pieces = min(1 + int(math.sqrt(uneven / _UNEVEN)), _MAX_PIECES)
+        for k in range(pieces):
+            chi2 = _piece(R, F, A, e, k / pieces, 1.0 / pieces, reference, cut, sums)
             best = min(best, chi2)
     return best
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _add(sums, weight, born, by_z, by_x, z, x, variance, covariance, along):  # type: ignore[no-untyped-def]
     """Add ∫(born + by_z z + by_x x)(1, z, z²) over the Gaussian of (z, x) to `sums`.
 
@@ -239,26 +272,21 @@ def _add(sums, weight, born, by_z, by_x, z, x, variance, covariance, along):  # 
     z2 = z * z + variance
     sums[0] += weight * number
     sums[1] += weight * (number * z + by_z * variance + by_x * covariance)
-    sums[2] += weight * (
-        number * (z2 + along) + 2.0 * z * (by_z * variance + by_x * covariance)
-    )
+    sums[2] += weight * (number * (z2 + along) + 2.0 * z * (by_z * variance + by_x * covariance))
 
 
-@njit(cache=True, nogil=True)
-def _piece(  # type: ignore[no-untyped-def]
-    P, F, A, e, begin, part, obs, inv, sd_f, sd_a, reference, cut, sums,
-):  # fmt: skip
-    """Add the part of segment `e` from fraction `begin`; return its best χ²."""
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _piece(R, F, A, e, begin, part, reference, cut, sums):  # type: ignore[no-untyped-def]
+    """Add the part of the segment at offset `e` from fraction `begin`; return its best χ²."""
     middle = begin + 0.5 * part
     # Dot products in units of the errors: residual r, segment d, slopes g (in f) and h (in a).
     rr = rd = dd = rg = rh = dg = dh = gg = gh = hh = 0.0
     for c in range(4):
-        q = inv[c]
-        step = P[e + 1, c] - P[e, c]
-        r = (obs[c] - P[e, c] - begin * step) * q
-        d = part * step * q
-        g = (F[e, c] + middle * (F[e + 1, c] - F[e, c])) * q * sd_f
-        h = (A[e, c] + middle * (A[e + 1, c] - A[e, c])) * q * sd_a
+        step = R[e + 5 + c] - R[e + c]
+        r = R[e + c] + begin * step
+        d = -part * step
+        g = F[e + c] + middle * (F[e + 5 + c] - F[e + c])
+        h = A[e + c] + middle * (A[e + 5 + c] - A[e + c])
         rr += r * r
         rd += r * d
         dd += d * d
@@ -286,7 +314,7 @@ def _piece(  # type: ignore[no-untyped-def]
     # Moments of z, and of z with x, given u; the number born varies with both, linearly.
     scale = math.sqrt(inverse) * part
     variance, covariance = hh * inverse, -gh * inverse
-    born, by_z, by_x = P[e, 4], F[e, 4] * sd_f, A[e, 4] * sd_a
+    born, by_z, by_x = R[e + 4], F[e + 4], A[e + 4]
     if a < _SHORT:
         for side in range(2):
             u = _GAUSS if side == 0 else 1.0 - _GAUSS
@@ -315,9 +343,9 @@ def _piece(  # type: ignore[no-untyped-def]
     return chi2
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def age_likelihood(  # type: ignore[no-untyped-def]
-    points, small, large, first, last, feh, alpha, salaris,
+    packed, small, large, first, last, feh, alpha, salaris,
     obs, inv, feh_mean, feh_sd, alpha_mean, alpha_sd, max_feh_sd,
     log_like, out_mean, out_sd, chi2_min,
 ):  # fmt: skip
@@ -325,8 +353,10 @@ def age_likelihood(  # type: ignore[no-untyped-def]
 
     Parameters
     ----------
-    points, first, last, feh, alpha, salaris
-        Of the `WorkingGrid`; `small` and `large` from `bounds_of`.
+    packed, small, large
+        From `pack`.
+    first, last, feh, alpha, salaris
+        Of the `WorkingGrid`.
     obs, inv : numpy.ndarray, shape (star, 4)
         T_eff, log g, M_G, BP−RP and the inverse of their errors: 0 for one that is missing.
     feh_mean, feh_sd, alpha_mean, alpha_sd : numpy.ndarray, shape (star,)
@@ -338,7 +368,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     chi2_min : numpy.ndarray, shape (star,)
         The least χ², over everything, minimised over [Fe/H] and [α/Fe] too.
     """
-    n_age, _, _, n_eep, _ = points.shape
+    n_age, n_eep = len(packed), packed.shape[3]
     n_block, n_large = small.shape[3], large.shape[3]
     lower = np.empty((n_age, n_large))
     begin = np.empty(n_age, dtype=np.int64)
@@ -347,7 +377,8 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     mean_f, slope_f = np.empty(len(feh) + 1), np.empty(len(feh) + 1)
     nodes_a = np.empty(len(alpha) + 1, dtype=np.int64)
     mean_a, slope_a = np.empty(len(alpha) + 1), np.empty(len(alpha) + 1)
-    P, F, A = np.empty((BLOCK + 1, 5)), np.empty((BLOCK + 1, 5)), np.empty((BLOCK + 1, 5))
+    R, F, A = np.empty(_VALUES), np.empty(_VALUES), np.empty(_VALUES)
+    work = np.empty((4, 4))
     sums, totals = np.empty(3), np.empty((n_age, 3))
 
     for s in range(len(feh_mean)):
@@ -395,7 +426,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                     if (b + 1) * _LARGE > lo_e and b * _LARGE < hi_e:
                         lower[i, b] = _lower_bound(
                             large, i, b, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
-                            x, q, narrow, sd_a, per_alpha,
+                            x, q, narrow, sd_a, per_alpha, work,
                         )  # fmt: skip
                         if lower[i, b] < least:
                             least, at_i, at_b = lower[i, b], i, b
@@ -415,17 +446,18 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                             cut = min(best, FAR) + CUT - offset
                             if cut < _lower_bound(
                                 small, i, b, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
-                                x, q, narrow, sd_a, per_alpha,
+                                x, q, narrow, sd_a, per_alpha, work,
                             ):  # fmt: skip
                                 continue
                             _gather(
-                                points, i, nodes_f, mean_f, slope_f, n_f,
-                                nodes_a, mean_a, slope_a, n_a, per_alpha, start, stop, P, F, A,
+                                packed, i, b, nodes_f, mean_f, slope_f, n_f,
+                                nodes_a, mean_a, slope_a, n_a, per_alpha,
+                                x, q, narrow, sd_a, R, F, A,
                             )  # fmt: skip
-                            chi2 = _block(
-                                P, F, A, stop - start, x, q, narrow, sd_a,
+                            chi2 = _block(  # fmt: skip
+                                R, F, A, start - b * BLOCK, stop - b * BLOCK,
                                 reference, cut if phase else -1.0, sums,
-                            )  # fmt: skip
+                            )
                             best = min(best, chi2 + offset)
                     if phase == 1 and sums[0] > 0.0:
                         z1, z2 = sums[1] / sums[0], sums[2] / sums[0]

@@ -61,7 +61,8 @@ class BolometricCorrections:
             *(np.asarray(v, dtype=np.float64) for v in (feh, log_teff, logg))
         )
         cells = [
-            _cell(axis, x) for axis, x in zip((self.feh, self.log_teff, self.logg), inputs, strict=True)
+            _cell(axis, x)
+            for axis, x in zip((self.feh, self.log_teff, self.logg), inputs, strict=True)
         ]
         out = np.zeros((*inputs[0].shape, self.table.shape[-1]))
         for corner in range(8):
@@ -108,7 +109,9 @@ def load_bolometric_corrections() -> BolometricCorrections:
     try:
         with h5py.File(path) as handle:
             group = handle[_GROUP]
-            names = [n.decode() if isinstance(n, bytes) else str(n) for n in group["band_names"][()]]
+            names = [
+                n.decode() if isinstance(n, bytes) else str(n) for n in group["band_names"][()]
+            ]
             columns = [_AXES + names.index(band) for band in BANDS]
             feh = group["feh_values"][()].astype(np.float64)
             data = group["data"][()].astype(np.float64)

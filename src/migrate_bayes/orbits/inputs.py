@@ -90,7 +90,9 @@ def read_kinematics(catalog: xr.Dataset) -> Kinematics:
     wrong_sigma = ~(np.isfinite(sigma) & (sigma >= 0))
     wrong_spread = ~(np.isfinite(spread) & (spread >= 0)) & has_distance[:, None]
     usable = astrometry & has_rv & has_distance
-    add_flag(flag, usable & (wrong_sigma.any(1) | wrong_spread.any(1)), StarFlag.BAD_ERROR)
+    add_flag(
+        flag, usable & (wrong_sigma.any(1) | wrong_spread.any(1)), StarFlag.UNKNOWN_KINEMATIC_ERROR
+    )
     sigma[wrong_sigma] = 0.0
     spread[wrong_spread] = 0.0
 

@@ -7,6 +7,7 @@ units and correlations of the parameters. The result is a DataTree with named di
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 import warnings
@@ -87,12 +88,7 @@ def sample(
     tree = _tree(model, density.named(unconstrained), "posterior")
     tree["sample_stats"] = stats
     if prior_draws:
-        with model, warnings.catch_warnings():
-            # The stars are a potential: the prior is that of the parameters alone, as meant.
-            warnings.filterwarnings("ignore", message=".*[Pp]otential.*")
-            names = [v.name for v in model.unobserved_RVs]
-            drawn = pm.sample_prior_predictive(prior_draws, var_names=names, random_seed=seed)
-        tree["prior"] = _with_units(drawn["prior"].to_dataset())
+        tree["prior"] = _with_units(_prior(model, prior_draws, seed))
     now = time.perf_counter()
     tree.attrs.update(provenance(seed=seed))
     tree.attrs.update(
@@ -157,6 +153,21 @@ def _nuts(
         progress_bar=progressbar,
     )
     return tree["posterior"]["x"].values, tree["sample_stats"].to_dataset()
+
+
+def _prior(model: pm.Model, draws: int, seed: int) -> xr.Dataset:
+    """Draw from the prior: the stars, a potential, take no part, which PyMC need not remark on."""
+    log = logging.getLogger("pymc")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with model, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*[Pp]otential.*")
+            names = [v.name for v in model.unobserved_RVs]
+            tree = pm.sample_prior_predictive(draws, var_names=names, random_seed=seed)
+    finally:
+        log.setLevel(level)
+    return tree["prior"].to_dataset()
 
 
 def _tree(model: pm.Model, values: dict[str, NDArray[np.float64]], group: str) -> xr.DataTree:

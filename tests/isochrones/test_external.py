@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from migrate_bayes.errors import CatalogError
+from migrate_bayes.flags import StarFlag
+from migrate_bayes.isochrones import external_ages
+
+
+def catalog(age, low, high, feh=0.0):
+    n = len(age)
+    columns = {"age": age, "age_lo": low, "age_hi": high, "feh": np.full(n, feh)}
+    columns["feh_error"] = np.full(n, 0.03)
+    return xr.Dataset(
+        {name: ("star", np.asarray(v, float)) for name, v in columns.items()},
+        coords={"source_id": ("star", np.arange(n))},
+    )
+
+
+def test_quantiles_come_back():
+    # On a fine grid the likelihood has the catalogue's own median and 68% interval in ln age.
+    grid = np.exp(np.linspace(np.log(0.2), np.log(20), 4000))
+    product = external_ages(catalog([4.0], [3.0], [6.0]), ages=grid)
+    density = np.exp(product["log_age_likelihood"].values[0].astype(float))
+    # Equal mass on both sides of the median: the density of a two-piece Gaussian is scaled so.
+    below, above = np.log(4 / 3), np.log(6 / 4)
+    cumulative = np.cumsum(density / grid * np.gradient(grid))
+    cumulative /= cumulative[-1]
+    share = below / (below + above)
+    assert np.interp(4.0, grid, cumulative) == pytest.approx(share, abs=2e-3)
+    assert np.interp(3.0, grid, cumulative) == pytest.approx(0.3173 * share, abs=2e-3)
+    assert product["age_error"].values[0] == pytest.approx(3 / 8)
+
+
+def test_bad_ages_are_flagged_and_kept():
+    product = external_ages(catalog([np.nan, -1, 3, 4, 20], [1, 1, 4, 3, 15], [2, 2, 5, 5, 25]))
+    missing = (product["flag"].values & int(StarFlag.MISSING_AGE)) != 0
+    np.testing.assert_array_equal(missing, [True, True, True, False, False])
+    assert np.isnan(product["age_ml"].values[:3]).all()
+    assert product["flag"].values[4] == int(StarFlag.EDGE_OLD)
+    assert np.isfinite(product["log_age_likelihood"].values[3]).all()
+
+
+def test_missing_columns_are_named():
+    with pytest.raises(CatalogError, match=r"missing: \['age_hi'\]"):
+        external_ages(catalog([1.0], [0.9], [1.1]).drop_vars("age_hi"))

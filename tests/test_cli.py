@@ -1,0 +1,86 @@
+"""The command line as a person meets it: exit codes, one message, no traceback."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def call(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "migrate_bayes.cli", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def test_help_needs_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['migrate-bayes', '--help']\n"
+        "from migrate_bayes.cli import main\n"
+        "try:\n    main()\nexcept SystemExit: pass\n"
+        "heavy = {'numpy', 'xarray', 'pymc', 'galpy', 'astropy', 'numba'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in ("run", "simulate", "ages", "orbits", "baseline", "fit", "report", "show"):
+        assert command in done.stdout
+
+
+RECIPE = '[data]\npath = "{path}"\n[isochrones]\nsource = "{source}"\n'
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (None, "cannot read recipe"),
+        ("[data]\nsource = 'mok'", "'data.source'"),
+        (RECIPE.format(path="none.csv", source="dartmouth"), "none.csv"),
+        ('[data]\nsource = "mock"\n[isochrones]\nsource = "dartmuth"', "did you mean 'dartmouth'"),
+        (
+            '[data]\nsource = "mock"\n[simulate]\nstars = 50\n[orbits]\npotentials = ["McMilan17"]',
+            "did you mean 'McMillan17'",
+        ),
+    ],
+)
+def test_errors_are_one_message_and_code_2(tmp_path, recipe, message):
+    path = tmp_path / "recipe.toml"
+    if recipe is not None:
+        path.write_text(recipe)
+    done = call("run", str(path), cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert done.stderr.startswith("migrate-bayes: ")
+    assert "Traceback" not in done.stderr
+    debug = call("--debug", "run", str(path), "--overwrite", cwd=tmp_path)
+    assert "Traceback" in debug.stderr
+
+
+def test_gradient_form_and_show(tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        '[data]\nsource = "mock"\n[simulate]\nstars = 60\n[model]\nspec = { form = "cubic" }\n'
+        '[orbits]\npotentials = ["MWPotential2014"]\ndraws = 10\n'
+    )
+    assert call("simulate", str(recipe), cwd=tmp_path).returncode == 0
+    again = call("simulate", str(recipe), cwd=tmp_path)
+    assert again.returncode == 2
+    assert "use --overwrite" in again.stderr
+    shown = call("show", "runs/r/catalogue.parquet", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "ref_true_age" in shown.stdout
+    missing = call("show", "runs/r/nothing.nc", cwd=tmp_path)
+    assert missing.returncode == 2
+    assert "no such product" in missing.stderr
+    done = call("ages", str(recipe), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    shown = call("show", "runs/r/ages", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "log_age_likelihood" in shown.stdout
+    fit = call("fit", str(recipe), cwd=tmp_path)
+    assert fit.returncode == 2
+    assert "unknown gradient form 'cubic'" in fit.stderr
+    assert "linear+deviations" in fit.stderr

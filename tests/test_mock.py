@@ -1,0 +1,75 @@
+"""The mock survey: its truth is in it, its errors are what they say."""
+
+import numpy as np
+import pytest
+
+from migrate_bayes.config import SimulateSection
+from migrate_bayes.mock import simulate
+
+
+@pytest.fixture(scope="module")
+def survey():
+    return simulate(SimulateSection(stars=6000, thick_fraction=0.2), seed=3)
+
+
+def test_seeded(survey):
+    again = simulate(SimulateSection(stars=6000, thick_fraction=0.2), seed=3)
+    for name in survey.data_vars:
+        np.testing.assert_array_equal(survey[name].values, again[name].values)
+    other = simulate(SimulateSection(stars=6000, thick_fraction=0.2), seed=4)
+    assert not np.array_equal(survey["teff"].values[:6000], other["teff"].values[:6000])
+
+
+@pytest.mark.parametrize("thick", [0, 1])
+def test_gradients_are_the_truth(survey, thick):
+    stars = survey.isel(star=slice(0, 6000))
+    mine = stars["ref_true_thick"].values == thick
+    x = stars["ref_true_rg"].values[mine] - 8.0
+    age = stars["ref_true_age"].values[mine] - 1.0
+    y = stars["ref_true_feh"].values[mine]
+    columns = [np.ones_like(x), x] + ([] if thick else [age, age * x])
+    design = np.stack(columns, axis=1)
+    scatter = np.full_like(x, 0.22) if thick else 0.12 + 0.006 * (age + 1.0)
+    design, y = design / scatter[:, None], y / scatter
+    fit = np.linalg.lstsq(design, y)[0]
+    sd = np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
+    truth = {1: 0.02} if thick else {1: -0.075, 3: 0.003}
+    for i, value in truth.items():
+        assert abs(fit[i] - value) < 4 * sd[i]
+
+
+@pytest.mark.parametrize("name", ["teff", "logg", "feh", "alpha_fe", "parallax"])
+def test_errors_are_what_they_say(survey, name):
+    stars = survey.isel(star=slice(0, 6000))
+    if name in ("feh", "alpha_fe"):
+        pull = (stars[name] - stars[f"ref_true_{name}"]) / stars[f"{name}_error"]
+        assert abs(float(pull.mean())) < 4 / np.sqrt(6000)
+        assert float(pull.std()) == pytest.approx(1.0, abs=4 / np.sqrt(2 * 6000))
+    assert (stars[f"{name}_error"] > 0).all()
+
+
+def test_repeats_are_fainter_copies(survey):
+    ids, count = np.unique(survey["source_id"].values, return_counts=True)
+    assert len(ids) == 6000
+    assert 0.01 < (count == 2).mean() < 0.03
+    twice = ids[count == 2][0]
+    pair = survey.isel(star=np.flatnonzero(survey["source_id"].values == twice))
+    assert pair["snr_g"].values[1] < pair["snr_g"].values[0]
+    assert pair["ra"].values[0] == pair["ra"].values[1]
+    assert pair["feh"].values[0] != pair["feh"].values[1]
+
+
+def test_guiding_radius_is_recovered_from_the_sky(survey):
+    # Through the observed frame and back: what is left is the measurement error.
+    from migrate_bayes.catalog import star_keys
+    from migrate_bayes.orbits import compute_orbits
+
+    stars = survey.isel(star=slice(0, 500))
+    stars["flag"] = ("star", np.zeros(500, np.int32))
+    stars["star_key"] = ("star", star_keys(stars["source_id"].values))
+    orbits = compute_orbits(
+        stars, potentials=("MWPotential2014",), zmax=False, show_progress=False
+    ).isel(potential=0)
+    pull = (orbits["rg_mean"] - stars["ref_true_rg"]) / orbits["rg_sd"]
+    assert abs(float(pull.median())) < 0.2
+    assert 0.8 < float(np.abs(pull).quantile(0.68)) < 1.25

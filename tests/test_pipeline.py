@@ -1,0 +1,108 @@
+"""The whole chain on a small mock, and what must not change its numbers."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from migrate_bayes.config import Recipe
+from migrate_bayes.errors import ProductError
+from migrate_bayes.pipeline import Run, gradient_table
+from migrate_bayes.stars import open_stars
+
+SMALL_MODEL = {
+    "form": "linear",
+    **{
+        name: {"thin": [5.0], "thick": [8.0]}
+        for name in ("scatter", "radius", "radius_scatter", "zmax")
+    },
+    "metallicity": {"thin": [1.0, 12.0], "thick": [8.0]},
+    "age_weight": {"thin": [1.0, 5.0, 13.0], "thick": [2.0, 9.0, 13.0]},
+}
+
+
+def recipe(**changes):
+    content = {
+        "name": "small",
+        "data": {"source": "mock"},
+        "simulate": {"stars": 900, "thick_fraction": 0.25},
+        "orbits": {"potentials": ["MWPotential2014"], "draws": 30, "zmax_draws": 4},
+        "model": {"spec": SMALL_MODEL},
+        "sampler": {"draws": 150, "tune": 150, "chains": 2},
+        **changes,
+    }
+    return Recipe.model_validate(content)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    lines = []
+    run = Run(recipe(), products=folder / "runs", reports=folder / "reports", say=lines.append)
+    return run, run.all(), lines
+
+
+def test_every_product_is_there(finished):
+    run, page, lines = finished
+    assert page.name == "index.html"
+    assert page.read_text().count("<img") > 4
+    assert {p.name for p in run.folder.iterdir()} >= {
+        "catalogue.parquet",
+        "stars",
+        "baseline.nc",
+        "fit.nc",
+    }
+    tree = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")
+    assert tree.attrs["recipe_hash"] == run.recipe.hash
+    assert "catalogue.parquet" in tree.attrs["inputs"]
+    assert set(tree["membership"].data_vars) >= {"p_thin", "age_population"}
+    assert tree["posterior"]["flattening_rate"].attrs["units"] == "dex / (kpc Gyr)"
+    text = "\n".join(lines)
+    assert "relative age error above the cut" in text
+    stars = open_stars(run.folder / "stars")
+    assert stars.sizes["star"] >= 900  # nobody is dropped
+    assert stars.attrs["recipe_hash"] == run.recipe.hash
+
+
+def test_truth_is_within_reach(finished):
+    run, _, _ = finished
+    posterior = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")["posterior"]
+    for name, truth in run.recipe.truth().items():
+        draws = posterior[name].values
+        assert abs(draws.mean() - truth) < 4 * draws.std(), name
+    _, header, rows = gradient_table(posterior.to_dataset())
+    assert header[1] == "thin disc"
+    assert [row[0] for row in rows][:2] == ["1", "2"]
+
+
+def test_nothing_is_overwritten_unasked(finished):
+    run, _, _ = finished
+    again = Run(run.recipe, products=run.folder.parent, reports=run.report_folder.parent)
+    with pytest.raises(ProductError, match="exists already: use --overwrite"):
+        again.all()
+
+
+@pytest.mark.parametrize(("chunk", "workers"), [(137, "1"), (450, "2")])
+def test_stars_do_not_depend_on_chunks_or_workers(finished, tmp_path, monkeypatch, chunk, workers):
+    run, _, _ = finished
+    monkeypatch.setenv("MIGRATE_BAYES_WORKERS", workers)
+    other = Run(recipe(chunk_size=chunk), products=tmp_path, say=lambda line: None)
+    other.make_stars()
+    a, b = run.stars, other.stars
+    assert set(a.variables) == set(b.variables)
+    for name in a.variables:
+        np.testing.assert_array_equal(a[name].values, b[name].values, err_msg=str(name))
+
+
+def test_separate_stages_make_the_same_stars(finished, tmp_path):
+    run, _, _ = finished
+    halves = Run(recipe(), products=tmp_path, say=lambda line: None)
+    with pytest.raises(ProductError, match="run `migrate-bayes run`, or `ages` and `orbits`"):
+        _ = halves.stars
+    halves.ages()
+    halves.orbits()
+    for name in run.stars.variables:
+        np.testing.assert_array_equal(
+            halves.stars[name].values, run.stars[name].values, err_msg=str(name)
+        )
+    with pytest.raises(ProductError, match=r"no fit\.nc"):
+        Run(recipe(), products=tmp_path, reports=tmp_path / "r", say=print).report()
