@@ -36,8 +36,8 @@ __all__ = ["BLOCK", "CUT", "FAR", "MAX_FEH_SD", "age_likelihood", "block_bounds"
 BLOCK = 8  # segments that share a bounding box
 _PER_LARGE = 4  # blocks in a large block
 _LARGE = BLOCK * _PER_LARGE
-_STRIDE = 5 * BLOCK  # values from one block to the next
-_VALUES = _STRIDE + 5  # values in a block, which shares its last point with the next
+_POINTS = BLOCK + 1  # points of a block, which shares its last with the next
+_VALUES = 5 * _POINTS
 CUT = 36.0  # in χ²: exp(-18) = 2e-8
 FAR = 100.0  # χ² beyond which a star is off the grid (10 sigma, the paper's window)
 MAX_FEH_SD = 0.06  # dex: over a wider Gaussian an isochrone is not linear in [Fe/H]
@@ -45,6 +45,7 @@ _MIN_CELL = 2e-3  # probability below which a star has no business in a cell of 
 _SHORT = 0.25  # squared length of a segment, in errors, up to which two points integrate it
 _UNEVEN = 0.06  # square of the change of the slopes along a segment, in errors, that is borne
 _MAX_PIECES = 32
+_QUANTITIES = 11  # of a segment, in `_quadratics`
 _ROOT_HALF = math.sqrt(0.5)
 _GAUSS = 0.5 - 0.5 / math.sqrt(3.0)
 
@@ -100,8 +101,8 @@ def pack(points, feh, alpha):  # type: ignore[no-untyped-def]
     Returns
     -------
     packed : numpy.ndarray
-        `points` as ``(age, feh, alpha, value)``, filled up to whole blocks with points that no
-        star is born at.
+        `points` as ``(age, feh, alpha, value)``: block by block, the quantities of a block's points
+        one after the other. The last block is filled up with points that no star is born at.
     small, large : numpy.ndarray
         `block_bounds` of the blocks and of the large blocks.
     """
@@ -109,7 +110,10 @@ def pack(points, feh, alpha):  # type: ignore[no-untyped-def]
     padding = -(n_eep - 1) % BLOCK
     whole = np.pad(points, [(0, 0)] * 3 + [(0, padding), (0, 0)], mode="edge")
     whole[..., n_eep - 1 :, 4] = 0.0
-    packed = np.ascontiguousarray(whole.reshape(*points.shape[:3], -1))
+    n_block = (n_eep + padding - 1) // BLOCK
+    index = BLOCK * np.arange(n_block)[:, None] + np.arange(_POINTS)
+    packed = whole[:, :, :, index].swapaxes(-1, -2).reshape(*points.shape[:3], -1)
+    packed = np.ascontiguousarray(packed)
     return packed, *(block_bounds(points, feh, alpha, size) for size in (BLOCK, _LARGE))
 
 
@@ -176,17 +180,20 @@ def _lower_bound(  # type: ignore[no-untyped-def]
         for ja in range(n_a):
             box = bounds[i, nodes_f[jf], nodes_a[ja], b]
             w = mean_f[jf] * mean_a[ja]
-            for c in range(4):
-                one, two = w * box[c], w * box[4 + c]
-                work[0, c] += min(one, two)
-                work[1, c] += max(one, two)
-                work[2, c] = max(work[2, c], box[8 + c])
-                work[3, c] = max(work[3, c], box[12 + c])
+            if w >= 0.0:
+                for c in range(8):
+                    work[c] += w * box[c]
+            else:
+                for c in range(4):
+                    work[c] += w * box[4 + c]
+                    work[4 + c] += w * box[c]
+            for c in range(8, 16):
+                work[c] = max(work[c], box[c])
     total, single, spread = 0.0, 0.0, 0.0
     for c in range(4):
-        by_f = sd_f * work[2, c] * inv[c]
-        by_a = sd_a * (work[3, c] + per_alpha * work[2, c]) * inv[c]
-        r = max(work[0, c] - obs[c], obs[c] - work[1, c], 0.0) * inv[c]
+        by_f = sd_f * work[8 + c] * inv[c]
+        by_a = sd_a * (work[12 + c] + per_alpha * work[8 + c]) * inv[c]
+        r = max(work[c] - obs[c], obs[c] - work[4 + c], 0.0) * inv[c]
         g = by_f * by_f + by_a * by_a
         total += r * r
         spread += g
@@ -205,7 +212,7 @@ def _gather(  # type: ignore[no-untyped-def]
     standard deviation of [Fe/H] and of [α/Fe].
     """
     first = True
-    offset = np.uint64(b * _STRIDE)
+    offset = np.uint64(b * _VALUES)
     for jf in range(n_f):
         for ja in range(n_a):
             rows = packed[i, nodes_f[jf], nodes_a[ja]]
@@ -224,40 +231,17 @@ def _gather(  # type: ignore[no-untyped-def]
                     R[k] += w * x
                     F[k] += wf * x
                     A[k] += wa * x
-    for e in range(BLOCK + 1):
-        for c in range(4):
-            k = 5 * e + c
-            R[k] = (obs[c] - R[k]) * inv[c]
-            F[k] *= sd_f * inv[c]
-            A[k] *= sd_a * inv[c]
-        F[5 * e + 4] *= sd_f
-        A[5 * e + 4] *= sd_a
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _block(R, F, A, start, stop, reference, cut, sums):  # type: ignore[no-untyped-def]
-    """Add a block of segments to `sums` (∫L, ∫L·z, ∫L·z², z in [Fe/H] errors); return its best χ².
-
-    Everything is relative to exp(-reference/2).
-    """
-    best = np.inf
-    for segment in range(start, stop):
-        e = 5 * segment
-        if R[e + 4] <= 0.0:
-            continue
-        # Where the slopes change along the segment, cut it into pieces over which they hardly do.
-        uneven = 0.0
-        for c in range(4):
-            by_f, by_a = F[e + 5 + c] - F[e + c], A[e + 5 + c] - A[e + c]
-            uneven += by_f * by_f + by_a * by_a
-        if uneven < _UNEVEN:
-            best = min(best, _piece(R, F, A, e, 0.0, 1.0, reference, cut, sums))
-            continue
-        pieces = min(1 + int(math.sqrt(uneven / _UNEVEN)), _MAX_PIECES)
-        for k in range(pieces):
-            chi2 = _piece(R, F, A, e, k / pieces, 1.0 / pieces, reference, cut, sums)
-            best = min(best, chi2)
-    return best
+    for c in range(4):
+        q = inv[c]
+        x = obs[c]
+        for e in range(_POINTS):
+            k = c * _POINTS + e
+            R[k] = (x - R[k]) * q
+            F[k] *= sd_f * q
+            A[k] *= sd_a * q
+    for k in range(4 * _POINTS, _VALUES):
+        F[k] *= sd_f
+        A[k] *= sd_a
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -276,45 +260,97 @@ def _add(sums, weight, born, by_z, by_x, z, x, variance, covariance, along):  # 
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _piece(R, F, A, e, begin, part, reference, cut, sums):  # type: ignore[no-untyped-def]
-    """Add the part of the segment at offset `e` from fraction `begin`; return its best χ²."""
+def _quadratics(R, F, A, begin, part, table):  # type: ignore[no-untyped-def]
+    """Reduce every segment of a block to a quadratic in u; row `k` of `table` is quantity `k`.
+
+    0-2: χ²(u) = c − 2bu + au²; 3-6: the mean of (z, x), which are f and a in errors, is
+    z0 − u z1, x0 − u x1; 7-9: the variance of z, its covariance with x, √det; 10: how much the
+    slopes change. `begin` and `part`: only this part of each segment. No branches: it is
+    vectorised over segments.
+    """
     middle = begin + 0.5 * part
-    # Dot products in units of the errors: residual r, segment d, slopes g (in f) and h (in a).
-    rr = rd = dd = rg = rh = dg = dh = gg = gh = hh = 0.0
-    for c in range(4):
-        step = R[e + 5 + c] - R[e + c]
-        r = R[e + c] + begin * step
-        d = -part * step
-        g = F[e + c] + middle * (F[e + 5 + c] - F[e + c])
-        h = A[e + c] + middle * (A[e + 5 + c] - A[e + c])
-        rr += r * r
-        rd += r * d
-        dd += d * d
-        rg += r * g
-        rh += r * h
-        dg += d * g
-        dh += d * h
-        gg += g * g
-        gh += g * h
-        hh += h * h
-    gg += 1.0
-    hh += 1.0
-    det = gg * hh - gh * gh
-    inverse = 1.0 / det
-    # Posterior of (f, a) given u: mean z0 - u z1 and x0 - u x1, variance of z gg⁻¹.
-    z0, z1 = (hh * rg - gh * rh) * inverse, (hh * dg - gh * dh) * inverse
-    x0, x1 = (gg * rh - gh * rg) * inverse, (gg * dh - gh * dg) * inverse
-    c0 = rr - rg * z0 - rh * x0
-    b = rd - dg * z0 - dh * x0
-    a = dd - dg * z1 - dh * x1
+    for e in range(BLOCK):
+        rr = rd = dd = rg = rh = dg = dh = gg = gh = hh = uneven = 0.0
+        for c in range(4):
+            k = c * _POINTS + e
+            step = R[k + 1] - R[k]
+            by_f = F[k + 1] - F[k]
+            by_a = A[k + 1] - A[k]
+            r = R[k] + begin * step
+            d = -part * step
+            g = F[k] + middle * by_f
+            h = A[k] + middle * by_a
+            uneven += by_f * by_f + by_a * by_a
+            rr += r * r
+            rd += r * d
+            dd += d * d
+            rg += r * g
+            rh += r * h
+            dg += d * g
+            dh += d * h
+            gg += g * g
+            gh += g * h
+            hh += h * h
+        gg += 1.0
+        hh += 1.0
+        inverse = 1.0 / (gg * hh - gh * gh)
+        z0, z1 = (hh * rg - gh * rh) * inverse, (hh * dg - gh * dh) * inverse
+        x0, x1 = (gg * rh - gh * rg) * inverse, (gg * dh - gh * dg) * inverse
+        table[e] = rr - rg * z0 - rh * x0
+        table[BLOCK + e] = rd - dg * z0 - dh * x0
+        table[2 * BLOCK + e] = dd - dg * z1 - dh * x1
+        table[3 * BLOCK + e] = z0
+        table[4 * BLOCK + e] = z1
+        table[5 * BLOCK + e] = x0
+        table[6 * BLOCK + e] = x1
+        table[7 * BLOCK + e] = hh * inverse
+        table[8 * BLOCK + e] = -gh * inverse
+        table[9 * BLOCK + e] = inverse
+        table[10 * BLOCK + e] = uneven
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _block(R, F, A, start, stop, reference, cut, sums, table):  # type: ignore[no-untyped-def]
+    """Add a block of segments to `sums` (∫L, ∫L·z, ∫L·z², z in [Fe/H] errors); return its best χ².
+
+    Everything is relative to exp(-reference/2).
+    """
+    best, most = np.inf, 1
+    _quadratics(R, F, A, 0.0, 1.0, table)
+    for e in range(start, stop):
+        if R[4 * _POINTS + e] <= 0.0:
+            continue
+        uneven = table[10 * BLOCK + e]
+        pieces = 1
+        if uneven > _UNEVEN:
+            # The slopes change along the segment: cut it, below, where they hardly do.
+            pieces = min(1 + int(math.sqrt(uneven / _UNEVEN)), _MAX_PIECES)
+            most = max(most, pieces)
+        else:
+            best = min(best, _segment(R, F, A, e, 1.0, reference, cut, sums, table))
+    if most > 1:
+        for k in range(most):
+            _quadratics(R, F, A, k / most, 1.0 / most, table)
+            for e in range(start, stop):
+                if R[4 * _POINTS + e] > 0.0 and table[10 * BLOCK + e] > _UNEVEN:
+                    chi2 = _segment(R, F, A, e, 1.0 / most, reference, cut, sums, table)
+                    best = min(best, chi2)
+    return best
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _segment(R, F, A, e, part, reference, cut, sums, table):  # type: ignore[no-untyped-def]
+    """Add a segment, or this part of it, integrated over u; return its best χ²."""
+    c0, b, a = table[e], table[BLOCK + e], table[2 * BLOCK + e]
     nearest = 0.0 if b <= 0.0 else (1.0 if b >= a else b / a)
     chi2 = c0 - nearest * (2.0 * b - nearest * a)
     if chi2 > cut:
         return chi2
-    # Moments of z, and of z with x, given u; the number born varies with both, linearly.
-    scale = math.sqrt(inverse) * part
-    variance, covariance = hh * inverse, -gh * inverse
-    born, by_z, by_x = R[e + 4], F[e + 4], A[e + 4]
+    z0, z1 = table[3 * BLOCK + e], table[4 * BLOCK + e]
+    x0, x1 = table[5 * BLOCK + e], table[6 * BLOCK + e]
+    variance, covariance = table[7 * BLOCK + e], table[8 * BLOCK + e]
+    scale = math.sqrt(table[9 * BLOCK + e]) * part
+    born, by_z, by_x = R[4 * _POINTS + e], F[4 * _POINTS + e], A[4 * _POINTS + e]
     if a < _SHORT:
         for side in range(2):
             u = _GAUSS if side == 0 else 1.0 - _GAUSS
@@ -368,7 +404,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     chi2_min : numpy.ndarray, shape (star,)
         The least χ², over everything, minimised over [Fe/H] and [α/Fe] too.
     """
-    n_age, n_eep = len(packed), packed.shape[3]
+    n_age, n_eep = len(packed), small.shape[3] * BLOCK + 1
     n_block, n_large = small.shape[3], large.shape[3]
     lower = np.empty((n_age, n_large))
     begin = np.empty(n_age, dtype=np.int64)
@@ -378,7 +414,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     nodes_a = np.empty(len(alpha) + 1, dtype=np.int64)
     mean_a, slope_a = np.empty(len(alpha) + 1), np.empty(len(alpha) + 1)
     R, F, A = np.empty(_VALUES), np.empty(_VALUES), np.empty(_VALUES)
-    work = np.empty((4, 4))
+    work, table = np.empty(16), np.empty(_QUANTITIES * BLOCK)
     sums, totals = np.empty(3), np.empty((n_age, 3))
 
     for s in range(len(feh_mean)):
@@ -454,10 +490,10 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                                 nodes_a, mean_a, slope_a, n_a, per_alpha,
                                 x, q, narrow, sd_a, R, F, A,
                             )  # fmt: skip
-                            chi2 = _block(  # fmt: skip
+                            chi2 = _block(
                                 R, F, A, start - b * BLOCK, stop - b * BLOCK,
-                                reference, cut if phase else -1.0, sums,
-                            )
+                                reference, cut if phase else -1.0, sums, table,
+                            )  # fmt: skip
                             best = min(best, chi2 + offset)
                     if phase == 1 and sums[0] > 0.0:
                         z1, z2 = sums[1] / sums[0], sums[2] / sums[0]

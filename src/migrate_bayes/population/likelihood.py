@@ -27,7 +27,7 @@ __all__ = ["PopulationLogLikelihood", "StarLikelihood"]
 
 # Blocks per unit of work. Fixed: it sets the order in which partial sums are added, and so makes
 # the result independent of the number of workers to the last bit.
-_BLOCKS_PER_TASK = 256
+_BLOCKS_PER_TASK = 64
 
 _NO_ROW = np.empty(0)
 _NO_CUBE = np.empty((0, 0, 0))
