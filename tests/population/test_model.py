@@ -183,3 +183,24 @@ def test_specification_files(tmp_path):
     (tmp_path / "bad.toml").write_text("form = ")
     with pytest.raises(RecipeError, match="not valid TOML"):
         load_model_spec(tmp_path / "bad.toml")
+
+
+def test_deviations_do_not_depend_on_their_coordinates(make_stars, monkeypatch):
+    # The density of (σ_G, d) is one whatever length l stretches the sampled coordinate v.
+    from migrate_bayes.population import gradients
+
+    data, sigma = population_data(make_stars(40)), 0.004
+    deviation = np.array([0.001, -0.002, 0.0015, 0.003])
+    values = []
+    for length in (0.1, 3.0):
+        monkeypatch.setattr(gradients, "_DEVIATION_ERROR", length)
+        density = quick(build_model(data, ModelSpec()))
+        stretch = np.sqrt(1 + (sigma / (length / np.sqrt(40))) ** 2)
+        point = density.model.initial_point()
+        point["sigma_G_log__"] = np.log(sigma)
+        point["deviation_G"] = deviation * stretch / sigma
+        x = np.concatenate([np.ravel(point[name]) for name in point])
+        values.append(density(x)[0] + 4 * np.log(stretch / sigma))
+        knots = density.named(x[None])["gradient_deviation"][0]
+        assert knots.sum() == pytest.approx(0, abs=1e-15)
+    assert values[0] == pytest.approx(values[1], rel=1e-12)

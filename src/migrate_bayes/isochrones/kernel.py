@@ -14,11 +14,12 @@ derivatives F and A. The integrals over f and a are then Gaussian,
 .. math:: L = \sum_\mathrm{segments} \xi_j \int_0^1 du\; N(d; P_j + u D_j, C_j),\quad
    C = \Sigma + s_f^2 F F^T + s_a^2 A A^T
 
-and the one over u is an error function (two Gauss-Legendre points where the segment is shorter than
-half an error: the remainder is below 4e-5 of the peak). P, F and A are the statistical
-linearisation of the grid's piecewise linear function: its mean, and its mean slope, under the
-Gaussians in f and a; this is what makes the result smooth where a star's error straddles a node. A
-wide :math:`s_f` is split into a mixture of narrower Gaussians (`MAX_FEH_SD`).
+and the one over u is an error function. Short segments take three Gauss-Legendre points (up to
+:math:`\sqrt2` errors, remainder below 6e-5 of the peak) or one (up to 0.1 errors, below 4e-4).
+P, F and A are the statistical linearisation of the grid's piecewise linear function: its mean, and
+its mean slope, under the Gaussians in f and a, so that the result is smooth where a star's error
+straddles a node. A segment along which F or A change is cut in pieces; a wide :math:`s_f` is split
+into a mixture of narrower Gaussians (`MAX_FEH_SD`).
 
 Nothing is approximated by a window: blocks of segments are left out only when a lower bound of
 their χ² exceeds the best found by `CUT`, that is below 2e-8 of the best point's weight.
@@ -42,12 +43,13 @@ CUT = 36.0  # in χ²: exp(-18) = 2e-8
 FAR = 100.0  # χ² beyond which a star is off the grid (10 sigma, the paper's window)
 MAX_FEH_SD = 0.06  # dex: over a wider Gaussian an isochrone is not linear in [Fe/H]
 _MIN_CELL = 2e-3  # probability below which a star has no business in a cell of the grid
-_SHORT = 0.25  # squared length of a segment, in errors, up to which two points integrate it
+_TINY = 0.01  # squared length of a segment, in errors, up to which its middle stands for it,
+_SHORT = 2.0  # and up to which three Gauss-Legendre points integrate it
 _UNEVEN = 0.06  # square of the change of the slopes along a segment, in errors, that is borne
 _MAX_PIECES = 32
-_QUANTITIES = 11  # of a segment, in `_quadratics`
+_QUANTITIES = 12  # of a segment, in `_quadratics`
 _ROOT_HALF = math.sqrt(0.5)
-_GAUSS = 0.5 - 0.5 / math.sqrt(3.0)
+_GAUSS = 0.5 * math.sqrt(0.6)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -64,23 +66,23 @@ def block_bounds(points, feh, alpha, size):  # type: ignore[no-untyped-def]
     Returns
     -------
     numpy.ndarray
-        float32, shape ``(age, feh, alpha, block, 16)``: least and greatest value of the four
+        float32, shape ``(age, feh, alpha, 16, block)``: least and greatest value of the four
         observables, then the greatest absolute slope in [Fe/H] and in [α/Fe] in the cells about
         the node.
     """
     n_age, n_feh, n_alpha, n_eep, _ = points.shape
     n_block = (n_eep - 2) // size + 1
-    out = np.zeros((n_age, n_feh, n_alpha, n_block, 16), dtype=np.float32)
+    out = np.zeros((n_age, n_feh, n_alpha, 16, n_block), dtype=np.float32)
     for i in range(n_age):
         for j in range(n_feh):
             for k in range(n_alpha):
                 for b in range(n_block):
-                    out[i, j, k, b, 0:4] = np.inf
-                    out[i, j, k, b, 4:8] = -np.inf
+                    out[i, j, k, 0:4, b] = np.inf
+                    out[i, j, k, 4:8, b] = -np.inf
                     for e in range(b * size, min((b + 1) * size, n_eep - 1) + 1):
                         for c in range(4):
                             x = points[i, j, k, e, c]
-                            box = out[i, j, k, b]
+                            box = out[i, j, k, :, b]
                             box[c] = min(box[c], x)
                             box[4 + c] = max(box[4 + c], x)
                             for side in (-1, 1):
@@ -166,39 +168,46 @@ def _linearise(axis, centre, sd, node, mean, slope):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _lower_bound(  # type: ignore[no-untyped-def]
-    bounds, i, b, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
-    obs, inv, sd_f, sd_a, per_alpha, work,
+def _lower_bounds(  # type: ignore[no-untyped-def]
+    bounds, i, start, stop, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
+    obs, inv, sd_f, sd_a, per_alpha, work, out,
 ):  # fmt: skip
-    """Return a lower bound of χ² over block `b` of age `i`.
+    """Fill ``out[start:stop]`` with lower bounds of χ² over those blocks of age `i`.
 
     With G = (s_f F, s_a A)/σ, χ² = rᵀ(1 + GGᵀ)⁻¹r is at least |r|²/(1 + |G|²) and, for every
-    observable alone, rᵢ²/(1 + |Gᵢ|²).
+    observable alone, rᵢ²/(1 + |Gᵢ|²). Loops run over blocks innermost, to be vectorised.
     """
-    work[:] = 0.0
+    for c in range(16):
+        for b in range(start, stop):
+            work[c, b] = 0.0
     for jf in range(n_f):
         for ja in range(n_a):
-            box = bounds[i, nodes_f[jf], nodes_a[ja], b]
+            box = bounds[i, nodes_f[jf], nodes_a[ja]]
             w = mean_f[jf] * mean_a[ja]
-            if w >= 0.0:
-                for c in range(8):
-                    work[c] += w * box[c]
-            else:
-                for c in range(4):
-                    work[c] += w * box[4 + c]
-                    work[4 + c] += w * box[c]
+            # A negative weight (beyond the last node) swaps least and greatest.
+            swap = 4 if w < 0.0 else 0
+            for c in range(8):
+                for b in range(start, stop):
+                    work[c, b] += w * box[c ^ swap, b]
             for c in range(8, 16):
-                work[c] = max(work[c], box[c])
-    total, single, spread = 0.0, 0.0, 0.0
+                for b in range(start, stop):
+                    work[c, b] = max(work[c, b], box[c, b])
+    total, single, spread = work[16], work[17], work[18]
+    for b in range(start, stop):
+        total[b], single[b], spread[b] = 0.0, 0.0, 1.0
     for c in range(4):
-        by_f = sd_f * work[8 + c] * inv[c]
-        by_a = sd_a * (work[12 + c] + per_alpha * work[8 + c]) * inv[c]
-        r = max(work[c] - obs[c], obs[c] - work[4 + c], 0.0) * inv[c]
-        g = by_f * by_f + by_a * by_a
-        total += r * r
-        spread += g
-        single = max(single, r * r / (1.0 + g))
-    return max(total / (1.0 + spread), single)
+        x, q = obs[c], inv[c]
+        qf, qa = sd_f * q, sd_a * q
+        for b in range(start, stop):
+            by_f = qf * work[8 + c, b]
+            by_a = qa * (work[12 + c, b] + per_alpha * work[8 + c, b])
+            r = max(max(work[c, b] - x, x - work[4 + c, b]), 0.0) * q
+            g = by_f * by_f + by_a * by_a
+            total[b] += r * r
+            spread[b] += g
+            single[b] = max(single[b], r * r / (1.0 + g))
+    for b in range(start, stop):
+        out[b] = max(total[b] / spread[b], single[b])
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -260,16 +269,17 @@ def _add(sums, weight, born, by_z, by_x, z, x, variance, covariance, along):  # 
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _quadratics(R, F, A, begin, part, table):  # type: ignore[no-untyped-def]
-    """Reduce every segment of a block to a quadratic in u; row `k` of `table` is quantity `k`.
+def _quadratics(R, F, A, start, stop, begin, part, table):  # type: ignore[no-untyped-def]
+    """Reduce segments `start`..`stop`, or a part of each, to a quadratic in u.
 
-    0-2: χ²(u) = c − 2bu + au²; 3-6: the mean of (z, x), which are f and a in errors, is
-    z0 − u z1, x0 − u x1; 7-9: the variance of z, its covariance with x, √det; 10: how much the
-    slopes change. `begin` and `part`: only this part of each segment. No branches: it is
-    vectorised over segments.
+    Row `k` of `table` is quantity `k`. 0-2: c, b, a of χ²(u) = c − 2bu + au²; 3-6: the mean of
+    (z, x), which are f and a in errors, is (z0 − u z1, x0 − u x1); 7-8: the variance of z and its
+    covariance with x; 9: 1/det(1 + GᵀG); 10: how much the slopes change along the
+    segment; 11: the least χ² on it.
     """
     middle = begin + 0.5 * part
-    for e in range(BLOCK):
+    for e in range(start, stop):
+        # Dot products of the residual r, the segment d and the slopes g (in f) and h (in a).
         rr = rd = dd = rg = rh = dg = dh = gg = gh = hh = uneven = 0.0
         for c in range(4):
             k = c * _POINTS + e
@@ -296,9 +306,12 @@ def _quadratics(R, F, A, begin, part, table):  # type: ignore[no-untyped-def]
         inverse = 1.0 / (gg * hh - gh * gh)
         z0, z1 = (hh * rg - gh * rh) * inverse, (hh * dg - gh * dh) * inverse
         x0, x1 = (gg * rh - gh * rg) * inverse, (gg * dh - gh * dg) * inverse
-        table[e] = rr - rg * z0 - rh * x0
-        table[BLOCK + e] = rd - dg * z0 - dh * x0
-        table[2 * BLOCK + e] = dd - dg * z1 - dh * x1
+        c0 = rr - rg * z0 - rh * x0
+        b = rd - dg * z0 - dh * x0
+        a = dd - dg * z1 - dh * x1
+        table[e] = c0
+        table[BLOCK + e] = b
+        table[2 * BLOCK + e] = a
         table[3 * BLOCK + e] = z0
         table[4 * BLOCK + e] = z1
         table[5 * BLOCK + e] = x0
@@ -307,6 +320,8 @@ def _quadratics(R, F, A, begin, part, table):  # type: ignore[no-untyped-def]
         table[8 * BLOCK + e] = -gh * inverse
         table[9 * BLOCK + e] = inverse
         table[10 * BLOCK + e] = uneven
+        nearest = min(max(b / max(a, 1e-300), 0.0), 1.0)
+        table[11 * BLOCK + e] = c0 - nearest * (2.0 * b - nearest * a)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -315,49 +330,54 @@ def _block(R, F, A, start, stop, reference, cut, sums, table):  # type: ignore[n
 
     Everything is relative to exp(-reference/2).
     """
-    best, most = np.inf, 1
-    _quadratics(R, F, A, 0.0, 1.0, table)
+    best = np.inf
+    _quadratics(R, F, A, 0, BLOCK, 0.0, 1.0, table)
     for e in range(start, stop):
         if R[4 * _POINTS + e] <= 0.0:
             continue
         uneven = table[10 * BLOCK + e]
-        pieces = 1
-        if uneven > _UNEVEN:
-            # The slopes change along the segment: cut it, below, where they hardly do.
-            pieces = min(1 + int(math.sqrt(uneven / _UNEVEN)), _MAX_PIECES)
-            most = max(most, pieces)
-        else:
-            best = min(best, _segment(R, F, A, e, 1.0, reference, cut, sums, table))
-    if most > 1:
-        for k in range(most):
-            _quadratics(R, F, A, k / most, 1.0 / most, table)
-            for e in range(start, stop):
-                if R[4 * _POINTS + e] > 0.0 and table[10 * BLOCK + e] > _UNEVEN:
-                    chi2 = _segment(R, F, A, e, 1.0 / most, reference, cut, sums, table)
-                    best = min(best, chi2)
+        if uneven < _UNEVEN:
+            chi2 = table[11 * BLOCK + e]
+            best = min(best, chi2)
+            if chi2 <= cut:
+                _segment(R, F, A, e, 1.0, reference, sums, table)
+            continue
+        # The slopes change along the segment: cut it into pieces over which they hardly do.
+        pieces = min(1 + int(math.sqrt(uneven / _UNEVEN)), _MAX_PIECES)
+        part = 1.0 / pieces
+        for piece in range(pieces):
+            _quadratics(R, F, A, e, e + 1, piece * part, part, table)
+            chi2 = table[11 * BLOCK + e]
+            best = min(best, chi2)
+            if chi2 <= cut:
+                _segment(R, F, A, e, part, reference, sums, table)
     return best
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _segment(R, F, A, e, part, reference, cut, sums, table):  # type: ignore[no-untyped-def]
-    """Add a segment, or this part of it, integrated over u; return its best χ²."""
+def _segment(R, F, A, e, part, reference, sums, table):  # type: ignore[no-untyped-def]
+    """Add a segment, or a part of it, integrated over u."""
     c0, b, a = table[e], table[BLOCK + e], table[2 * BLOCK + e]
-    nearest = 0.0 if b <= 0.0 else (1.0 if b >= a else b / a)
-    chi2 = c0 - nearest * (2.0 * b - nearest * a)
-    if chi2 > cut:
-        return chi2
     z0, z1 = table[3 * BLOCK + e], table[4 * BLOCK + e]
     x0, x1 = table[5 * BLOCK + e], table[6 * BLOCK + e]
     variance, covariance = table[7 * BLOCK + e], table[8 * BLOCK + e]
     scale = math.sqrt(table[9 * BLOCK + e]) * part
-    born, by_z, by_x = R[4 * _POINTS + e], F[4 * _POINTS + e], A[4 * _POINTS + e]
+    # The number born varies with f and a, linearly.
+    k = 4 * _POINTS + e
+    born, by_z, by_x = R[k], F[k], A[k]
+    if a < _TINY:
+        z, x = z0 - 0.5 * z1, x0 - 0.5 * x1
+        weight = scale * math.exp(-0.5 * (c0 - b + 0.25 * a - reference))
+        _add(sums, weight, born, by_z, by_x, z, x, variance, covariance, 0.0)
+        return
     if a < _SHORT:
-        for side in range(2):
-            u = _GAUSS if side == 0 else 1.0 - _GAUSS
+        for side in range(3):
+            u = 0.5 + (side - 1) * _GAUSS
             z, x = z0 - u * z1, x0 - u * x1
-            weight = 0.5 * scale * math.exp(-0.5 * (c0 - u * (2.0 * b - u * a) - reference))
+            weight = scale * (4.0 / 9.0 if side == 1 else 5.0 / 18.0)
+            weight *= math.exp(-0.5 * (c0 - u * (2.0 * b - u * a) - reference))
             _add(sums, weight, born, by_z, by_x, z, x, variance, covariance, 0.0)
-        return chi2
+        return
     length = math.sqrt(a)
     centre = b / a
     left, right = -centre * length, (1.0 - centre) * length
@@ -376,7 +396,6 @@ def _segment(R, F, A, e, part, reference, cut, sums, table):  # type: ignore[no-
         spread = max(centre * u + (1.0 - stop / whole) / a - u * u, 0.0)
         z, x = z0 - u * z1, x0 - u * x1
         _add(sums, scale * whole, born, by_z, by_x, z, x, variance, covariance, z1 * z1 * spread)
-    return chi2
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -404,8 +423,8 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     chi2_min : numpy.ndarray, shape (star,)
         The least χ², over everything, minimised over [Fe/H] and [α/Fe] too.
     """
-    n_age, n_eep = len(packed), small.shape[3] * BLOCK + 1
-    n_block, n_large = small.shape[3], large.shape[3]
+    n_age, n_eep = len(packed), small.shape[4] * BLOCK + 1
+    n_block, n_large = small.shape[4], large.shape[4]
     lower = np.empty((n_age, n_large))
     begin = np.empty(n_age, dtype=np.int64)
     end = np.empty(n_age, dtype=np.int64)
@@ -414,7 +433,8 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     nodes_a = np.empty(len(alpha) + 1, dtype=np.int64)
     mean_a, slope_a = np.empty(len(alpha) + 1), np.empty(len(alpha) + 1)
     R, F, A = np.empty(_VALUES), np.empty(_VALUES), np.empty(_VALUES)
-    work, table = np.empty(16), np.empty(_QUANTITIES * BLOCK)
+    work, fine = np.empty((19, n_block)), np.empty(n_block)
+    table = np.empty(_QUANTITIES * BLOCK)
     sums, totals = np.empty(3), np.empty((n_age, 3))
 
     for s in range(len(feh_mean)):
@@ -459,13 +479,16 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                 begin[i], end[i] = lo_e, hi_e
                 for b in range(n_large):
                     lower[i, b] = np.inf
-                    if (b + 1) * _LARGE > lo_e and b * _LARGE < hi_e:
-                        lower[i, b] = _lower_bound(
-                            large, i, b, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
-                            x, q, narrow, sd_a, per_alpha, work,
-                        )  # fmt: skip
-                        if lower[i, b] < least:
-                            least, at_i, at_b = lower[i, b], i, b
+                from_b, to_b = lo_e // _LARGE, (hi_e - 1) // _LARGE + 1
+                if hi_e <= lo_e:
+                    continue
+                _lower_bounds(
+                    large, i, from_b, to_b, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
+                    x, q, narrow, sd_a, per_alpha, work, lower[i],
+                )  # fmt: skip
+                for b in range(from_b, to_b):
+                    if lower[i, b] < least:
+                        least, at_i, at_b = lower[i, b], i, b
             # First the most promising block, alone, for a best to compare with; then all.
             for phase in range(2):
                 for i in range(at_i if phase == 0 else 0, at_i + 1 if phase == 0 else n_age):
@@ -475,15 +498,17 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                     ):
                         if lower[i, big] > min(best, FAR) + CUT - offset:
                             continue
-                        for b in range(big * _PER_LARGE, min((big + 1) * _PER_LARGE, n_block)):
+                        from_b, to_b = big * _PER_LARGE, min((big + 1) * _PER_LARGE, n_block)
+                        _lower_bounds(
+                            small, i, from_b, to_b, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
+                            x, q, narrow, sd_a, per_alpha, work, fine,
+                        )  # fmt: skip
+                        for b in range(from_b, to_b):
                             start, stop = max(b * BLOCK, begin[i]), min((b + 1) * BLOCK, end[i])
                             if stop <= start:
                                 continue
                             cut = min(best, FAR) + CUT - offset
-                            if cut < _lower_bound(
-                                small, i, b, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
-                                x, q, narrow, sd_a, per_alpha, work,
-                            ):  # fmt: skip
+                            if fine[b] > cut:
                                 continue
                             _gather(
                                 packed, i, b, nodes_f, mean_f, slope_f, n_f,

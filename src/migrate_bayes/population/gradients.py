@@ -29,6 +29,10 @@ from migrate_bayes.population.specification import ModelSpec
 
 __all__ = ["GradientForm", "thin_gradient"]
 
+# Error of a deviation at a knot from one star, dex/kpc: from the curvature at the mode of mock
+# surveys of 10⁴ stars. Only the sampler's efficiency depends on it.
+_DEVIATION_ERROR = 0.5
+
 #: A gradient of one's own: ages in Gyr in, a tensor of the same shape in dex/kpc out.
 GradientForm = Callable[[NDArray[np.float64]], Any]
 
@@ -45,13 +49,24 @@ def _line(spec: ModelSpec) -> GradientForm:
 
 
 def _line_and_deviations(spec: ModelSpec) -> GradientForm:
+    """Add deviations d_j ~ N(0, σ_G) at the knots, less their own straight-line fit.
+
+    Sampled as v_j = d_j √(1/σ_G² + 1/l²), with l about the error that the stars leave on d_j: the
+    posterior of v_j has unit width whatever σ_G, so that there is no funnel, neither the one of few
+    stars (where d_j/σ_G has none) nor that of many (where d_j has none). l is a coordinate, not a
+    prior: any value gives the same posterior.
+    """
     line = _line(spec)
     sigma = pm.HalfNormal("sigma_G", spec.prior("sigma_G")[1])
-    n = len(spec.gradient_knots) - 2
-    z = pm.Normal("z_G", 0.0, 1.0, shape=n)
+    informed = _DEVIATION_ERROR / np.sqrt(max(pm.modelcontext(None).migrate_bayes["n_stars"], 1))
+    stretch = pt.sqrt(1.0 + (sigma / informed) ** 2)
+    v = pm.Normal("deviation_G", 0.0, stretch, shape=len(spec.gradient_knots) - 2)
+    deviation = sigma / stretch * v
+    at_knots = deviation_basis(spec.gradient_knots, spec.gradient_knots)
+    pm.Deterministic("gradient_deviation", pt.dot(at_knots, deviation), dims="gradient_knot")
 
     def gradient(ages: NDArray[np.float64]) -> Any:
-        return line(ages) + sigma * pt.dot(deviation_basis(ages, spec.gradient_knots), z)
+        return line(ages) + pt.dot(deviation_basis(ages, spec.gradient_knots), deviation)
 
     return gradient
 

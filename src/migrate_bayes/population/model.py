@@ -31,6 +31,7 @@ UNITS = {
     "gradient": "dex / kpc",
     "flattening_rate": "dex / (kpc Gyr)",
     "sigma_G": "dex / kpc",
+    "gradient_deviation": "dex / kpc",
     "birth_gradient": "dex / kpc",
     "birth_gradient_rate": "dex / (kpc Gyr)",
     "birth_radius_spread": "kpc",
@@ -132,6 +133,7 @@ def build_model(
         "gradient_knot": list(spec.gradient_knots),
     }
     with pm.Model(coords=coords) as model:
+        model.migrate_bayes = {"spec": spec, "n_stars": data.n_stars}
         g_thin = thin_gradient(spec, ages, gradient)
         level = pm.Normal("gradient_thick", *spec.prior("gradient_thick"))
         g_thick = level * np.ones(len(ages))
@@ -162,7 +164,7 @@ def build_model(
         pm.Deterministic("scatter", pt.sqrt(theta[:, :, 5]), dims=("component", "age"))
         likelihood = PopulationLogLikelihood(StarLikelihood(data.packed, workers=workers))
         pm.Potential("stars", likelihood(theta)[0])
-    model.migrate_bayes = {"theta": theta, "likelihood": likelihood.likelihood, "spec": spec}
+    model.migrate_bayes |= {"theta": theta, "likelihood": likelihood.likelihood}
     return model
 
 

@@ -1,0 +1,29 @@
+"""Make the README's figure from the products of `make demo`: python docs/make_figures.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+from migrate_bayes.config import load_recipe
+from migrate_bayes.report.figures.gradient import gradient_figure
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    """Draw gradient(age) of the demo."""
+    run = ROOT / "runs" / "demo"
+    made = gradient_figure(
+        xr.load_datatree(run / "fit.nc", engine="h5netcdf"),
+        xr.load_dataset(run / "baseline.nc", engine="h5netcdf"),
+        load_recipe(run.with_suffix(".toml")).truth(),
+    )
+    target = ROOT / "docs" / "images" / "demo-gradient.png"
+    made.savefig(target, dpi=120)
+    print(target.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
