@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["progress"]
+__all__ = ["progress", "status"]
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def progress(total: int, label: str, *, unit: str = "stars") -> Iterator[Callabl
 
     with Progress(
         TextColumn("{task.description:<12}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         Rate(),
         TimeElapsedColumn(),
@@ -60,3 +60,15 @@ def progress(total: int, label: str, *, unit: str = "stars") -> Iterator[Callabl
     ) as bar:
         task = bar.add_task(label, total=total)
         yield lambda n: bar.advance(task, n)
+
+
+@contextmanager
+def status(label: str) -> Iterator[None]:
+    """Show a spinner beside `label` while the body runs, where a person looks."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(label):
+        yield

@@ -49,6 +49,7 @@ _UNEVEN = 0.06  # square of the change of the slopes along a segment, in errors,
 _MAX_PIECES = 32
 _QUANTITIES = 12  # of a segment, in `_quadratics`
 _ROOT_HALF = math.sqrt(0.5)
+_ROOT_HALF_PI = math.sqrt(0.5 * math.pi)
 _GAUSS = 0.5 * math.sqrt(0.6)
 
 
@@ -254,21 +255,6 @@ def _gather(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _add(sums, weight, born, by_z, by_x, z, x, variance, covariance, along):  # type: ignore[no-untyped-def]
-    """Add ∫(born + by_z z + by_x x)(1, z, z²) over the Gaussian of (z, x) to `sums`.
-
-    `along` is what the spread along the segment adds to the variance of z.
-    """
-    number = born + by_z * z + by_x * x
-    if number <= 0.0:
-        return
-    z2 = z * z + variance
-    sums[0] += weight * number
-    sums[1] += weight * (number * z + by_z * variance + by_x * covariance)
-    sums[2] += weight * (number * (z2 + along) + 2.0 * z * (by_z * variance + by_x * covariance))
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _quadratics(R, F, A, start, stop, begin, part, table):  # type: ignore[no-untyped-def]
     """Reduce segments `start`..`stop`, or a part of each, to a quadratic in u.
 
@@ -365,37 +351,48 @@ def _segment(R, F, A, e, part, reference, sums, table):  # type: ignore[no-untyp
     # The number born varies with f and a, linearly.
     k = 4 * _POINTS + e
     born, by_z, by_x = R[k], F[k], A[k]
+    # Integral over u of exp(-χ²/2), mean of u and its variance.
     if a < _TINY:
-        z, x = z0 - 0.5 * z1, x0 - 0.5 * x1
-        weight = scale * math.exp(-0.5 * (c0 - b + 0.25 * a - reference))
-        _add(sums, weight, born, by_z, by_x, z, x, variance, covariance, 0.0)
-        return
-    if a < _SHORT:
-        for side in range(3):
-            u = 0.5 + (side - 1) * _GAUSS
-            z, x = z0 - u * z1, x0 - u * x1
-            weight = scale * (4.0 / 9.0 if side == 1 else 5.0 / 18.0)
-            weight *= math.exp(-0.5 * (c0 - u * (2.0 * b - u * a) - reference))
-            _add(sums, weight, born, by_z, by_x, z, x, variance, covariance, 0.0)
-        return
-    length = math.sqrt(a)
-    centre = b / a
-    left, right = -centre * length, (1.0 - centre) * length
-    if left > 0.0:
-        span = math.erfc(left * _ROOT_HALF) - math.erfc(right * _ROOT_HALF)
-    elif right < 0.0:
-        span = math.erfc(-right * _ROOT_HALF) - math.erfc(-left * _ROOT_HALF)
+        whole, u, spread = math.exp(-0.5 * (c0 - b + 0.25 * a - reference)), 0.5, 0.0
+    elif a < _SHORT:
+        low, high = 0.5 - _GAUSS, 0.5 + _GAUSS
+        one = 5.0 / 18.0 * math.exp(-0.5 * (c0 - low * (2.0 * b - low * a) - reference))
+        two = 8.0 / 18.0 * math.exp(-0.5 * (c0 - b + 0.25 * a - reference))
+        three = 5.0 / 18.0 * math.exp(-0.5 * (c0 - high * (2.0 * b - high * a) - reference))
+        whole = one + two + three
+        if whole <= 0.0:
+            return
+        lean = (three - one) / whole
+        u = 0.5 + _GAUSS * lean
+        spread = _GAUSS * _GAUSS * ((one + three) / whole - lean * lean)
     else:
-        span = math.erf(right * _ROOT_HALF) - math.erf(left * _ROOT_HALF)
-    across = math.exp(-0.5 * (c0 - b * centre - reference))
-    whole = across * math.sqrt(0.5 * math.pi) / length * span
-    if whole > 0.0:
+        length = math.sqrt(a)
+        centre = b / a
+        left, right = -centre * length, (1.0 - centre) * length
+        if left > 0.0:
+            span = math.erfc(left * _ROOT_HALF) - math.erfc(right * _ROOT_HALF)
+        elif right < 0.0:
+            span = math.erfc(-right * _ROOT_HALF) - math.erfc(-left * _ROOT_HALF)
+        else:
+            span = math.erf(right * _ROOT_HALF) - math.erf(left * _ROOT_HALF)
+        across = math.exp(-0.5 * (c0 - b * centre - reference))
+        whole = across * _ROOT_HALF_PI / length * span
+        if whole <= 0.0:
+            return
         start = across * math.exp(-0.5 * left * left)
         stop = across * math.exp(-0.5 * right * right)
         u = min(max(centre + (start - stop) / (a * whole), 0.0), 1.0)
         spread = max(centre * u + (1.0 - stop / whole) / a - u * u, 0.0)
-        z, x = z0 - u * z1, x0 - u * x1
-        _add(sums, scale * whole, born, by_z, by_x, z, x, variance, covariance, z1 * z1 * spread)
+    z, x = z0 - u * z1, x0 - u * x1
+    variance += spread * z1 * z1
+    covariance += spread * z1 * x1
+    number = born + by_z * z + by_x * x
+    if number > 0.0:
+        weight = scale * whole
+        lean = by_z * variance + by_x * covariance
+        sums[0] += weight * number
+        sums[1] += weight * (number * z + lean)
+        sums[2] += weight * (number * (z * z + variance) + 2.0 * z * lean)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})

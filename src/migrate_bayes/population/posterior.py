@@ -22,6 +22,7 @@ from migrate_bayes.parallel import default_workers
 from migrate_bayes.population.density import PosteriorDensity
 from migrate_bayes.population.mode import find_mode
 from migrate_bayes.population.model import UNITS
+from migrate_bayes.progress import status
 from migrate_bayes.provenance import provenance
 
 __all__ = ["sample"]
@@ -71,8 +72,9 @@ def sample(
         Where the density is not finite at the model's initial point.
     """
     began = time.perf_counter()
-    density = PosteriorDensity(model)
-    mode = find_mode(density)
+    with status("compiling the model (once, up to a minute) and finding the posterior's mode"):
+        density = PosteriorDensity(model)
+        mode = find_mode(density)
     found = time.perf_counter()
     cores = min(chains, default_workers()) if cores is None else cores
     workers = density.likelihood.workers
