@@ -396,7 +396,16 @@ class Run:
         print_table(title, header, body, say=self.say)
         page = self.report(baselines, tree)
         print_headline(tree, baselines[0], self.recipe.truth(), thick_baseline=baselines[1])
+        self.say(f"Sampler: {sampler_line(tree)}")
         return page
+
+
+def sampler_line(tree: xr.DataTree) -> str:
+    """Word the sampler's checks: the worst of each, its limit, and whether it passes."""
+    from migrate_bayes.report.diagnostics import check_fit
+
+    mark = {True: "pass", False: "FAIL", None: "not known"}
+    return "; ".join(f"{c.name} {c.value} [{c.limit}] {mark[c.passed]}" for c in check_fit(tree))
 
 
 def gradient_table(
