@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -27,8 +28,9 @@ from migrate_bayes.progress import progress
 __all__ = ["AGE_PRIORS", "LOG_FLOOR", "estimate_ages"]
 
 AGE_PRIORS = ("flat", "log-flat")
-#: ln of the least likelihood, relative to the star's peak, that an age node is given.
-LOG_FLOOR = -50.0
+#: ln of the least likelihood, relative to the star's peak, that an age node is given (1.5e-8): the
+#: kernel looks no deeper, so that all that is below is as good as zero and equal.
+LOG_FLOOR = -0.5 * kernel.CUT
 _STARS_PER_BLOCK = 256
 _IMPROBABLE = 1e-4  # chance of a worse χ² below which a fit is called poor
 
@@ -141,8 +143,13 @@ def _silent() -> Any:
     return nullcontext(lambda n: None)
 
 
+@lru_cache(maxsize=4)
+def _packed(grid: WorkingGrid) -> Any:
+    return kernel.pack(grid.points, grid.feh, grid.alpha)
+
+
 def _fine_runner(grid: WorkingGrid, stars: Observed) -> Any:
-    packed = kernel.pack(grid.points, grid.feh, grid.alpha)
+    packed = _packed(grid)
 
     def run(rows: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         shape = (len(rows), len(grid.ages))

@@ -121,7 +121,7 @@ def prepare(
         values[used, k] = value[used]
         inverse[used, k] = 1.0 / error[used]
         constant[used] -= np.log(error[used]) + 0.5 * np.log(2 * np.pi)
-    has = inverse > 0
+    has = np.stack([np.isfinite(pairs[name][0]) for name in _KERNEL], axis=1)
     feh, feh_error = pairs["feh"]
     missing = ~((has[:, 0] | has[:, 3]) & (has[:, 1] | has[:, 2]) & np.isfinite(feh))
     add_flag(flag, missing, StarFlag.MISSING_PARAMETERS)
@@ -165,14 +165,16 @@ def _cut(
     safe = np.maximum(sd, 1e-12)
     x, y = (low - mean) / safe, (high - mean) / safe
     # By symmetry work on the side where the cut is, with scaled error functions for the tails.
-    flip = x > -y
+    flip = x < -y
     a, b = np.where(flip, -y, x), np.where(flip, -x, y)
     untouched = a < -8.5
     a, b = np.maximum(a, -40.0), np.clip(b, -40.0, 40.0)
     log_mass = _log_interval(a, b)
-    pdf_a, pdf_b = (-0.5 * z * z - 0.5 * np.log(2 * np.pi) - log_mass for z in (a, b))
-    first = np.exp(pdf_a) - np.exp(pdf_b)
-    second = 1.0 + a * np.exp(pdf_a) - b * np.exp(pdf_b) - first**2
+    # Beyond the window the numbers overflow, and are not used.
+    with np.errstate(over="ignore", invalid="ignore"):
+        pdf_a, pdf_b = (np.exp(-0.5 * (z * z + np.log(2 * np.pi)) - log_mass) for z in (a, b))
+        first = pdf_a - pdf_b
+        second = 1.0 + a * pdf_a - b * pdf_b - first**2
     moved = np.where(flip, -first, first)
     new_mean = np.where(untouched, mean, mean + sd * moved)
     new_sd = np.where(untouched, sd, sd * np.sqrt(np.clip(second, 1e-6, 1.0)))
@@ -186,4 +188,4 @@ def _log_interval(a: NDArray, b: NDArray) -> NDArray[np.float64]:
     upper = a > 0
     p, q = np.where(upper, -b, a), np.where(upper, -a, b)
     log_q, log_p = special.log_ndtr(q), special.log_ndtr(p)
-    return log_q + np.log1p(-np.exp(np.minimum(log_p - log_q, -1e-300)))
+    return log_q + np.log1p(-np.exp(np.minimum(log_p - log_q, -1e-14)))

@@ -1,0 +1,62 @@
+"""Ages of real stars: M67's turn-off and subgiants, Kepler dwarfs with asteroseismic ages."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from migrate_bayes.isochrones import estimate_ages
+
+
+def catalogue(columns):
+    return xr.Dataset({k: ("star", np.asarray(v, dtype=float)) for k, v in columns.items()})
+
+
+@pytest.fixture(scope="module")
+def m67(shared_data):
+    stars = pd.read_csv(shared_data("m67/m67_apogee_edr3.csv"))
+    abs_g = stars.G_MAG - 9.65 - 0.84 * 3.1 * 0.04
+    chosen = (abs_g > 2.2) & (abs_g < 3.9) & (stars.TEFF > 5000) & (stars.memprob > 0.7)
+    stars, abs_g = stars[chosen], abs_g[chosen]
+    n = len(stars)
+    return catalogue({
+        "teff": stars.TEFF, "teff_error": np.full(n, 80.0),
+        "logg": stars.LOGG, "logg_error": np.full(n, 0.08),
+        "feh": stars.FE_H, "feh_error": np.full(n, 0.03),
+        "abs_g": abs_g, "abs_g_error": np.full(n, 0.05),
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kepler(shared_data):
+    stars = pd.read_csv(shared_data("kepler_dwarfs/legacy_kages_with_parallax.csv"))
+    parallax = stars.parallax_sd.fillna(stars.plx_dr2)
+    error = stars.parallax_error_sd.fillna(stars.e_plx_dr2)
+    good = parallax / error > 10
+    stars, parallax, error = stars[good], parallax[good], error[good]
+    table = catalogue({
+        "teff": stars.Teff, "teff_error": stars.eTeff,
+        "logg": stars.modlogg, "logg_error": np.full(len(stars), 0.05),
+        "feh": stars.feh, "feh_error": stars.efeh,
+        "abs_g": stars.G - 10 + 5 * np.log10(parallax),
+        "abs_g_error": np.hypot(2.17 * error / parallax, 0.02),
+    })  # fmt: skip
+    return table, stars.age.to_numpy()
+
+
+@pytest.mark.parametrize("source", ["dartmouth", "native", "mist", "parsec"])
+def test_m67_turn_off_has_the_age_of_the_literature(m67, source, shared_data):
+    name = f"dartmouth-native:{shared_data('dartmouth_gaia')}" if source == "native" else source
+    result = estimate_ages(m67, source=name, show_progress=False)
+    assert m67.sizes["star"] > 40
+    assert 3.3 < float(result.age_median.median()) < 4.8
+
+
+@pytest.mark.parametrize("source", ["dartmouth", "mist", "parsec"])
+def test_kepler_dwarfs_agree_with_asteroseismology(kepler, source):
+    table, seismic = kepler
+    result = estimate_ages(table, source=source, show_progress=False)
+    offset = result.age_median.values - seismic
+    assert np.isfinite(offset).sum() > 20
+    assert abs(np.nanmedian(offset)) < 0.6
+    assert np.nanmedian(np.abs(offset) / seismic) < 0.2
