@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from migrate_bayes.benchmark.commands import app as benchmarks
+
 __all__ = ["app", "main"]
 
 app = typer.Typer(
@@ -22,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(benchmarks, name="benchmark")
 
 _state = {"debug": False}
 
