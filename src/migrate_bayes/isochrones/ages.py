@@ -97,10 +97,17 @@ def estimate_ages(
     stars = prepare(catalog, grid, observables=observables, photometric_floor=photometric_floor)
     fatal = StarFlag.MISSING_PARAMETERS | StarFlag.BAD_ERROR | StarFlag.OFF_GRID
     able = np.flatnonzero(stars.flag & np.int32(fatal) == 0)
+    # Like stars one after the other use the same part of the grid: it then stays in the cache.
+    alike = (
+        stars.values[able, 2],
+        np.round(stars.alpha[able, 0], 1),
+        np.round(stars.feh[able, 0], 1),
+    )
+    able = able[np.lexsort(alike)]
     n, n_age = len(stars.flag), len(grid.ages)
     like = np.zeros((n, n_age), dtype=np.float32)
-    mean = np.repeat(stars.raw_feh[:, :1], n_age, axis=1).astype(np.float32)
-    sd = np.repeat(stars.raw_feh[:, 1:], n_age, axis=1).astype(np.float32)
+    mean = np.repeat(stars.feh[:, :1], n_age, axis=1).astype(np.float32)
+    sd = np.repeat(stars.feh[:, 1:], n_age, axis=1).astype(np.float32)
     summary, chi2 = np.full((n, 4), np.nan), np.full(n, np.nan)
     log_prior = np.zeros(n_age) if age_prior == "flat" else -np.log(grid.ages)
     run = _fine_runner(grid, stars) if method == "fine" else _paper_runner(grid, stars)
@@ -144,22 +151,21 @@ def _silent() -> Any:
 
 
 @lru_cache(maxsize=4)
-def _packed(grid: WorkingGrid) -> Any:
-    return kernel.pack(grid.points, grid.feh, grid.alpha)
+def _layout(grid: WorkingGrid) -> kernel.Layout:
+    return kernel.lay_out(grid)
 
 
 def _fine_runner(grid: WorkingGrid, stars: Observed) -> Any:
-    packed = _packed(grid)
+    layout = _layout(grid)
+    values, inverse = stars.values.astype(np.float32), stars.inverse_error.astype(np.float32)
 
     def run(rows: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         shape = (len(rows), len(grid.ages))
         log_like, mean, sd = np.empty(shape), np.empty(shape), np.empty(shape)
         chi2 = np.empty(len(rows))
         kernel.age_likelihood(
-            *packed, grid.first, grid.last,
-            grid.feh, grid.alpha, grid.salaris,
-            stars.values[rows], stars.inverse_error[rows],
-            *stars.feh[rows].T.copy(), *stars.alpha[rows].T.copy(), kernel.MAX_FEH_SD,
+            layout, values[rows], inverse[rows],
+            *stars.feh[rows].T.copy(), *stars.alpha[rows].T.copy(), kernel.MAX_ALPHA_SD,
             log_like, mean, sd, chi2,
         )  # fmt: skip
         return log_like, mean, sd, chi2
@@ -173,9 +179,9 @@ def _paper_runner(grid: WorkingGrid, stars: Observed) -> Any:
         log_like, mean, sd = np.empty(shape), np.empty(shape), np.empty(shape)
         chi2 = np.empty(len(rows))
         paper_kernel.age_likelihood_by_nodes(
-            grid.points, grid.first, grid.last, grid.feh, grid.alpha,
+            grid.points, grid.metallicity, grid.alpha,
             stars.values[rows], stars.inverse_error[rows],
-            stars.raw_feh[rows], stars.raw_alpha[rows],
+            stars.feh[rows], stars.raw_alpha[rows],
             log_like, mean, sd, chi2,
         )  # fmt: skip
         return log_like, mean, sd, chi2

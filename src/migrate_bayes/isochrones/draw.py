@@ -1,7 +1,7 @@
 """Draw stars of given age and composition along their isochrone, by the initial mass function.
 
-What a mock survey needs: the isochrone is interpolated continuously in log age, [Fe/H] and [α/Fe]
-at equal EEP (so no star sits on a node of the grid), and one uniform number per star picks the
+What a mock survey needs: the isochrone is interpolated as `grid` says, between nodes of age
+linearly in log age (so no star sits on a node of the grid), and one uniform number per star picks the
 initial mass from the Kroupa (2001) function restricted to the part of the isochrone that the
 survey's limits allow.
 """
@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.errors import IsochroneError
+from migrate_bayes.isochrones.cubic import cubic_stencil
 from migrate_bayes.isochrones.grid import WorkingGrid, build_grid, salaris
 from migrate_bayes.isochrones.source import IsochroneSource
 from migrate_bayes.parallel import map_blocks
@@ -20,6 +21,7 @@ from migrate_bayes.parallel import map_blocks
 __all__ = ["draw_stars"]
 
 _BLOCK = 4096
+_SLACK = 1e-6
 
 
 def draw_stars(
@@ -69,19 +71,24 @@ def draw_stars(
     tau, metal, alpha, u, faint = (np.ascontiguousarray(v) for v in stars)
     if np.any((u < 0) | (u >= 1)):
         raise IsochroneError("uniforms must lie in [0, 1)")
-    if grid.salaris:
-        metal, alpha = metal + salaris(alpha), np.zeros_like(alpha)
+    low, high = grid.feh_range
+    inside = (metal >= low - _SLACK) & (metal <= high + _SLACK)
+    if len(grid.alpha) > 1:
+        inside &= (alpha >= grid.alpha[0] - _SLACK) & (alpha <= grid.alpha[-1] + _SLACK)
+    if grid.total_metallicity:
+        metal = metal + salaris(alpha)
     out = np.full((len(u), 6), np.nan)
     limits = np.array([*teff_range, *logg_range], dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         log_age = np.log(tau)
-    axes = (np.log(grid.ages), grid.feh, grid.alpha)
+        inside &= (tau >= grid.ages[0] * (1 - _SLACK)) & (tau <= grid.ages[-1] * (1 + _SLACK))
+    axes = (np.log(grid.ages), grid.metallicity, grid.alpha)
 
     def run(start: int, stop: int) -> None:
         s = slice(start, stop)
         _draw(
-            *axes, grid.points, grid.mass, grid.first, grid.last,
-            log_age[s], metal[s], alpha[s], u[s], faint[s], limits, out[s],
+            *axes, grid.points, grid.mass,
+            log_age[s], metal[s], alpha[s], inside[s], u[s], faint[s], limits, out[s],
         )  # fmt: skip
 
     map_blocks(run, len(u), _BLOCK, workers=workers)
@@ -91,23 +98,10 @@ def draw_stars(
     return drawn
 
 
-@njit(cache=True, nogil=True)
-def _cell(axis, x):  # type: ignore[no-untyped-def]
-    """Return the node below and the fraction to the next; −1 outside (single nodes: always in)."""
-    n = len(axis)
-    if n == 1:
-        return 0, 0.0
-    slack = 1e-6
-    if not (x >= axis[0] - slack and x <= axis[n - 1] + slack):
-        return -1, 0.0
-    i = min(max(np.searchsorted(axis, x) - 1, 0), n - 2)
-    return i, min(max((x - axis[i]) / (axis[i + 1] - axis[i]), 0.0), 1.0)
-
-
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _draw(  # type: ignore[no-untyped-def]
-    log_ages, fehs, alphas, points, masses, first, last,
-    log_age, feh, alpha, uniforms, faint, limits, out,
+    log_ages, metals, alphas, points, masses,
+    log_age, metal, alpha, inside, uniforms, faint, limits, out,
 ):  # fmt: skip
     """Fill `out` (star, [teff, logg, abs_g, bp_rp, mass, probability]); NaN rows stay."""
     n_eep = points.shape[3]
@@ -115,27 +109,32 @@ def _draw(  # type: ignore[no-untyped-def]
     mass = np.empty(n_eep)
     low = np.empty(n_eep)
     total = np.empty(n_eep)
+    by_metal, by_alpha = np.empty(4), np.empty(4)
+    unused, unused2 = np.empty(4), np.empty(4)
     for s in range(len(uniforms)):
-        i, ti = _cell(log_ages, log_age[s])
-        j, tj = _cell(fehs, feh[s])
-        k, tk = _cell(alphas, alpha[s])
-        if i < 0 or j < 0 or k < 0:
+        if not inside[s]:
             continue
+        i = min(max(np.searchsorted(log_ages, log_age[s]) - 1, 0), len(log_ages) - 2)
+        t = (log_age[s] - log_ages[i]) / (log_ages[i + 1] - log_ages[i])
+        t = min(max(t, 0.0), 1.0)
+        j = cubic_stencil(metals, metal[s], by_metal, unused, unused2)
+        k = cubic_stencil(alphas, alpha[s], by_alpha, unused, unused2)
         track[:] = 0.0
         mass[:] = 0.0
+        for a in range(2):
+            for f in range(4):
+                for b in range(4):
+                    weight = (t if a else 1.0 - t) * by_metal[f] * by_alpha[b]
+                    if weight == 0.0:
+                        continue
+                    for e in range(n_eep):
+                        mass[e] += weight * masses[i + a, j + f, k + b, e]
+                        for c in range(5):
+                            track[e, c] += weight * points[i + a, j + f, k + b, e, c]
         begin, end = 0, n_eep - 1
-        for corner in range(8):
-            a, f, b = corner >> 2 & 1, corner >> 1 & 1, corner & 1
-            weight = (ti if a else 1 - ti) * (tj if f else 1 - tj) * (tk if b else 1 - tk)
-            if weight <= 0.0:
-                continue
-            begin = max(begin, first[i + a, j + f, k + b])
-            end = min(end, last[i + a, j + f, k + b])
-            for e in range(n_eep):
-                mass[e] += weight * masses[i + a, j + f, k + b, e]
-                for c in range(5):
-                    track[e, c] += weight * points[i + a, j + f, k + b, e, c]
         # Allowed part of each segment: [low, high] in the fraction u along it.
+        for e in range(n_eep - 1):
+            track[e, 4] = max(track[e, 4], 0.0)
         cumulative = 0.0
         for e in range(begin, end):
             lo, hi = 0.0, 1.0

@@ -1,21 +1,33 @@
-r"""The grid that the age estimate works on: isochrones on age × [Fe/H] × [α/Fe], at equal EEP.
+r"""The grid that the age estimate works on: isochrones on age × metallicity × [α/Fe], at equal EEP.
 
-Between nodes an isochrone is the linear combination, point by point at equal EEP, of those around
-it: linear in log age, in [Fe/H] and in [α/Fe]. (Cubic interpolation in [Fe/H] was tried against
-left-out compositions of the native Dartmouth files, and is no better.) The ``fine`` grid keeps the
-source's own [Fe/H] and [α/Fe] nodes, since its kernel interpolates between them exactly; the
-``paper`` grid has the nodes of Vickers, Shen & Li (2021).
+**The metallicity axis** of the ``fine`` grid is not [Fe/H] but the [Fe/H] of equal total metallicity
+(Salaris et al. 1993, ApJ 414, 580),
 
-**Whose [Fe/H].** Models are labelled by the *initial* [Fe/H]; a spectrograph sees the surface,
-which diffusion has depleted. ``feh_scale="surface"`` (the default) subtracts from the label the
-initial [Fe/H] of the family's own solar-calibrated model, so that the Sun is at 0;
-``feh_scale="initial"`` takes labels literally.
+.. math:: \phi = [\mathrm{Fe/H}] + S([\alpha/\mathrm{Fe}]),\qquad
+   S(a) = \log_{10}(0.638 \cdot 10^{a} + 0.362)
 
-A family without an [α/Fe] axis is read at the [Fe/H] of equal total metallicity (Salaris et al.
-1993, ApJ 414, 580):
+since at equal φ isochrones hardly depend on [α/Fe]: what is left is small and smooth, where at equal
+[Fe/H] it is neither. A family without an [α/Fe] axis is one column in φ. The ``paper`` grid has the
+nodes of Vickers, Shen & Li (2021) in [Fe/H] and [α/Fe].
 
-.. math:: [\mathrm{Fe/H}]_\mathrm{eff} = [\mathrm{Fe/H}] +
-   \log_{10}(0.638 \cdot 10^{[\alpha/\mathrm{Fe}]} + 0.362)
+**Interpolation**, always point by point at equal EEP: linear in log age; along each [α/Fe] column of
+the source by a monotone cubic in [Fe/H] (`scipy.interpolate.PchipInterpolator`), on to regular nodes
+0.05 dex apart. Between the nodes of the ``fine`` grid an isochrone is *defined* as the tensor
+product of the cubics of `cubic` in φ and in [α/Fe], of every quantity (T_eff, log g, M_G, BP−RP,
+number born); straight lines join its points. That is what the kernel integrates over, and what its
+tests and the reference integral integrate over by brute force.
+
+**Whose [Fe/H].** Models are labelled by the *initial* [Fe/H]; a spectrograph sees the surface. In a
+dwarf diffusion has depleted it, by what takes the family's own solar-calibrated model (initial
+[Fe/H] +0.07 in Dartmouth) to 0 at the age of the Sun; in a giant the convective envelope has
+dredged all of it up again (as M67 shows: Souto et al. 2019, ApJ 874, 97). ``feh_scale="surface"``
+(the default) therefore reads a point of an isochrone at
+
+.. math:: [\mathrm{Fe/H}]_\mathrm{initial} = [\mathrm{Fe/H}]_\mathrm{surface}
+   + w(\log g)\, [\mathrm{Fe/H}]_\mathrm{initial, \odot}
+
+with w = 1 above log g 3.9 and 0 below 3.5, straight between. ``"dwarf"`` takes w = 1 everywhere,
+``"initial"`` w = 0: labels taken literally.
 """
 
 from __future__ import annotations
@@ -27,6 +39,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import PchipInterpolator
 
 from migrate_bayes.errors import IsochroneError, suggest
 from migrate_bayes.isochrones.imf import kroupa_cumulative
@@ -38,7 +51,10 @@ __all__ = ["FEH_SCALES", "METHODS", "PAPER_AGES", "WorkingGrid", "build_grid", "
 PAPER_AGES = np.concatenate([np.arange(1.0, 5.01, 0.25), np.arange(5.5, 14.51, 0.5)])
 _YOUNG_AGES = np.array([0.25, 0.5, 0.75])
 METHODS = ("fine", "paper")
-FEH_SCALES = ("surface", "initial")
+FEH_SCALES = ("surface", "dwarf", "initial")
+FEH_STEP = 0.05  # dex, of the fine grid
+_DREDGED, _DEPLETED = 3.5, 3.9  # log g: see the module's text
+_REACH = 0.3  # dex that an [α/Fe] column is continued beyond its ends, for its neighbours' sake
 _MAX_BRIDGE = 1.0  # mag between neighbouring points of a giant: a jump to the next phase
 
 
@@ -53,30 +69,30 @@ class WorkingGrid:
 
     Parameters
     ----------
-    ages, feh, alpha : numpy.ndarray
-        Nodes: Gyr, dex on the observed scale, dex.
+    ages, metallicity, alpha : numpy.ndarray
+        Nodes: Gyr; dex, on the observed scale; dex. `metallicity` is φ of the module's text where
+        `total_metallicity`, else [Fe/H].
     points : numpy.ndarray
-        float32, shape ``(age, feh, alpha, eep, 5)``: T_eff, log g, M_G, BP−RP, and the fraction of
-        stars born between this point and the next. Outside an isochrone the last value is repeated
-        and the fraction is 0.
+        float32, shape ``(age, metallicity, alpha, eep, 5)``: T_eff, log g, M_G, BP−RP, and the
+        fraction of stars born between this point and the next. Outside an isochrone its first or
+        last point is repeated and the fraction is 0.
     mass : numpy.ndarray
-        float32, shape ``(age, feh, alpha, eep)``: initial mass, solar.
-    first, last : numpy.ndarray
-        int32, shape ``(age, feh, alpha)``: first and last point of each isochrone.
-    salaris : bool
-        The [α/Fe] axis is a single node and [Fe/H] stands for total metallicity.
+        float32, shape ``(age, metallicity, alpha, eep)``: initial mass, solar.
+    feh_range : tuple of float
+        Least and greatest observed [Fe/H] that the isochrones cover.
+    total_metallicity : bool
+        What the metallicity axis is.
     attrs : mapping
         Provenance, as text.
     """
 
     ages: NDArray[np.float64]
-    feh: NDArray[np.float64]
+    metallicity: NDArray[np.float64]
     alpha: NDArray[np.float64]
     points: NDArray[np.float32]
     mass: NDArray[np.float32]
-    first: NDArray[np.int32]
-    last: NDArray[np.int32]
-    salaris: bool
+    feh_range: tuple[float, float]
+    total_metallicity: bool
     attrs: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -86,8 +102,7 @@ def build_grid(
     method: Literal["fine", "paper"] = "fine",
     ages: ArrayLike | None = None,
     feh_step: float | None = None,
-    alpha_step: float | None = None,
-    feh_scale: Literal["surface", "initial"] = "surface",
+    feh_scale: Literal["surface", "dwarf", "initial"] = "surface",
 ) -> WorkingGrid:
     """Build (or fetch, if built before in this process) a working grid.
 
@@ -97,13 +112,13 @@ def build_grid(
         What `load_source` takes, or its result.
     method : {"fine", "paper"}
         ``paper``: 1-14.5 Gyr, [Fe/H] −2.4…+0.5 by 0.1, [α/Fe] −0.2…+0.8 by 0.2, inside the source.
-        ``fine``: the same ages and 0.25, 0.5, 0.75 Gyr where the source reaches them, and the
-        source's own [Fe/H] and [α/Fe] nodes.
+        ``fine``: the same ages and 0.25, 0.5, 0.75 Gyr where the source reaches them, metallicities
+        `FEH_STEP` apart, and the source's own [α/Fe] nodes.
     ages : array-like, optional
-        Age nodes, Gyr, instead of the method's.
-    feh_step, alpha_step : float, optional
-        Regular nodes instead of the method's, dex. The ``fine`` kernel needs none.
-    feh_scale : {"surface", "initial"}
+        Age nodes, Gyr, instead of the method's; isochrones are interpolated in log age.
+    feh_step : float, optional
+        Step of the metallicity axis instead of the method's, dex.
+    feh_scale : {"surface", "dwarf", "initial"}
         What the observed [Fe/H] is compared with; see the module's text.
 
     Raises
@@ -117,56 +132,56 @@ def build_grid(
     ):
         if value not in valid:
             raise IsochroneError(f"unknown isochrone {what} '{value}': {suggest(value, valid)}")
+    if feh_step is not None and not 0 < feh_step <= 0.5:
+        raise IsochroneError(f"feh_step is {feh_step}: give a step of at most 0.5 dex")
     if isinstance(source, str):
         source = load_source(source)
     wanted = None if ages is None else tuple(float(a) for a in np.atleast_1d(np.asarray(ages)))
-    return _build(source, method, wanted, feh_step, alpha_step, feh_scale)
+    return _build(source, method, wanted, feh_step, feh_scale)
 
 
-@lru_cache(maxsize=6)
+@lru_cache(maxsize=4)
 def _build(
     source: IsochroneSource,
     method: str,
     ages: tuple[float, ...] | None,
     feh_step: float | None,
-    alpha_step: float | None,
     feh_scale: str,
 ) -> WorkingGrid:
-    shift = source.solar_feh_initial if feh_scale == "surface" else 0.0
     nodes = _age_nodes(source, method, ages)
-    low, high = source.feh[0] - shift, source.feh[-1] - shift
-    if method == "paper":
-        feh_step = 0.1 if feh_step is None else feh_step
-        alpha_step = 0.2 if alpha_step is None else alpha_step
+    values = _extend(_at_ages(source, nodes))
+    shift = _surface_shift(source, feh_scale)
+    # Every point of the isochrone, dwarf and giant, must have its initial [Fe/H] in the source.
+    low = round(float(source.feh[0] - shift.min()), 6)
+    high = round(float(source.feh[-1] - shift.max()), 6)
+    fine = method == "fine"
+    if fine:
+        alpha = source.alpha
+        enhancement = salaris(alpha)
+        step = FEH_STEP if feh_step is None else feh_step
+        first, last = low + enhancement.min(), high + enhancement.max()
+        metallicity = step * np.arange(np.floor(first / step), np.ceil(last / step) + 1)
+    else:
         low, high = max(low, -2.4), min(high, 0.5)
-    feh = source.feh - shift if feh_step is None else _regular(low, high, feh_step)
-    alpha_low, alpha_high = (source.alpha[0], source.alpha[-1]) if source.has_alpha else (-0.2, 0.8)
-    by_salaris = not source.has_alpha and alpha_step is None
-    alpha = source.alpha if alpha_step is None else _regular(alpha_low, alpha_high, alpha_step)
-    initial = feh + shift
-    by_age = _combine(source.values, _weights(np.log(source.ages), np.log(nodes)), 0)
-    columns = []
-    for a in alpha:
-        if source.has_alpha:
-            column = _combine(by_age, _weights(source.alpha, np.array([a])), 2)[:, :, 0]
-            targets = initial
-        else:
-            column = by_age[:, :, 0]
-            targets = initial + (0.0 if by_salaris else salaris(a))
-        # Past the end of a Salaris axis the outermost isochrone stands in.
-        targets = np.clip(targets, source.feh[0], source.feh[-1])
-        columns.append(_combine(column, _weights(source.feh, targets), 1))
-    values = np.stack(columns, axis=2)
-    points, mass, first, last = _ready(values)
+        limits = (source.alpha[0], source.alpha[-1]) if source.has_alpha else (-0.2, 0.8)
+        alpha = _regular(*limits, 0.2)
+        metallicity = _regular(low, high, 0.1 if feh_step is None else feh_step)
+        # At given [Fe/H] and [α/Fe] a family without an α axis is read at their φ.
+        enhancement = np.zeros(len(alpha)) if source.has_alpha else -salaris(alpha)
+    shape = (len(nodes), len(metallicity), len(alpha), *values.shape[3:])
+    whole = np.empty(shape, dtype=np.float32)
+    for k, a in enumerate(alpha):
+        column = values[:, :, int(np.argmin(np.abs(source.alpha - a)))]
+        whole[:, :, k] = _along_feh(source.feh, column, metallicity - enhancement[k], shift)
+    points, mass = _ready(whole)
     return WorkingGrid(
         ages=nodes,
-        feh=np.ascontiguousarray(feh, dtype=np.float64),
+        metallicity=np.ascontiguousarray(metallicity, dtype=np.float64),
         alpha=np.ascontiguousarray(alpha, dtype=np.float64),
         points=points,
         mass=mass,
-        first=first,
-        last=last,
-        salaris=by_salaris,
+        feh_range=(low, high),
+        total_metallicity=fine,
         attrs={
             "isochrone_source": source.name,
             "isochrone_checksum": source.checksum,
@@ -174,7 +189,8 @@ def _build(
             "isochrone_note": source.note,
             "age_method": method,
             "feh_scale": feh_scale,
-            "feh_initial_minus_observed": f"{shift:.3f}",
+            "feh_initial_minus_observed": f"{shift.max():.3f} (dwarfs), {shift.min():.3f} (giants)",
+            "feh_step": f"{metallicity[1] - metallicity[0]:.3f}",
             "alpha_treatment": "own axis" if source.has_alpha else "Salaris et al. (1993)",
         },
     )
@@ -204,47 +220,77 @@ def _regular(low: float, high: float, step: float) -> NDArray[np.float64]:
     return np.round(k * step, 6)
 
 
-def _weights(axis: NDArray, targets: NDArray) -> NDArray[np.float64]:
-    """Return the matrix (target, node) of linear interpolation, snapping to nodes."""
-    matrix = np.zeros((len(targets), len(axis)))
-    if len(axis) == 1:
-        matrix[:, 0] = 1.0
-        return matrix
+def _at_ages(source: IsochroneSource, nodes: NDArray) -> NDArray[np.float32]:
+    """Interpolate in log age, snapping to the source's ages; NaN where either side is NaN."""
+    axis, targets = np.log(source.ages), np.log(nodes)
     low = np.clip(np.searchsorted(axis, targets, side="right") - 1, 0, len(axis) - 2)
     t = np.clip((targets - axis[low]) / (axis[low + 1] - axis[low]), 0.0, 1.0)
-    t = np.where(t < 1e-3, 0.0, np.where(t > 1 - 1e-3, 1.0, t))
-    rows = np.arange(len(targets))
-    matrix[rows, low] = 1.0 - t
-    matrix[rows, low + 1] += t
-    return matrix
+    out = np.empty((len(nodes), *source.values.shape[1:]), dtype=np.float32)
+    for i, (k, u) in enumerate(zip(low, t, strict=True)):
+        if min(u, 1.0 - u) < 1e-3:
+            out[i] = source.values[k + (u > 0.5)]
+        else:
+            out[i] = (1.0 - u) * source.values[k] + u * source.values[k + 1]
+    return out
 
 
-def _combine(values: NDArray, matrix: NDArray, axis: int) -> NDArray[np.float32]:
-    """Apply an interpolation matrix along an axis; a node of no weight does not spread its NaN."""
-    moved = np.moveaxis(values, axis, 0)
-    out = np.empty((len(matrix), *moved.shape[1:]), dtype=np.float32)
-    for i, row in enumerate(matrix):
-        total: NDArray | float = 0.0
-        for k in np.flatnonzero(row):
-            total = total + row[k] * moved[k]
-        out[i] = total
-    return np.moveaxis(out, 0, axis)
-
-
-def _ready(values: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Turn (..., eep, COLUMNS) with NaN ends into points with birth fractions and no NaN."""
+def _extend(values: NDArray) -> NDArray:
+    """Repeat the first and the last point of every isochrone outwards: no NaN is left."""
     good = np.isfinite(values).all(axis=-1)
     if not good.any(axis=-1).all():
         raise IsochroneError("some node of the isochrone grid has no isochrone: narrow the ages")
     n = good.shape[-1]
-    first = good.argmax(axis=-1).astype(np.int32)
-    last = (n - 1 - good[..., ::-1].argmax(axis=-1)).astype(np.int32)
+    first = good.argmax(axis=-1)
+    last = n - 1 - good[..., ::-1].argmax(axis=-1)
     index = np.clip(np.arange(n), first[..., None], last[..., None])
-    whole = np.take_along_axis(values, index[..., None], axis=-2)
-    mass = np.maximum.accumulate(whole[..., 0].astype(np.float64), axis=-1)
-    born = np.zeros(mass.shape)
-    born[..., :-1] = np.diff(kroupa_cumulative(mass), axis=-1)
-    bridge = (np.abs(np.diff(whole[..., 3], axis=-1)) > _MAX_BRIDGE) & (whole[..., :-1, 2] < 3.0)
-    born[..., :-1][bridge] = 0.0
-    points = np.concatenate([whole[..., 1:], born[..., None]], axis=-1).astype(np.float32)
-    return np.ascontiguousarray(points), mass.astype(np.float32), first, last
+    return np.take_along_axis(values, index[..., None], axis=-2)
+
+
+def _surface_shift(source: IsochroneSource, feh_scale: str) -> NDArray[np.float64]:
+    """Return initial minus observed [Fe/H] of each EEP."""
+    n_eep = source.values.shape[3]
+    if feh_scale == "initial":
+        return np.zeros(n_eep)
+    if feh_scale == "dwarf":
+        return np.full(n_eep, source.solar_feh_initial)
+    logg = source.values[..., 2].reshape(-1, n_eep)
+    typical = np.nanmedian(logg, axis=0)
+    depleted = np.clip((typical - _DREDGED) / (_DEPLETED - _DREDGED), 0.0, 1.0)
+    # Once dredged up, what has sunk stays up: gravity rises again in core-helium burning.
+    depleted = np.minimum.accumulate(np.where(np.isfinite(depleted), depleted, 1.0))
+    return source.solar_feh_initial * np.round(depleted, 2)
+
+
+def _along_feh(
+    axis: NDArray, column: NDArray, targets: NDArray, shift: NDArray
+) -> NDArray[np.float32]:
+    """Interpolate isochrones (age, feh, eep, column) to observed [Fe/H], each point at its own.
+
+    A column is continued in straight lines by `_REACH` beyond its ends, and is constant from there.
+    """
+    out = np.empty((len(column), len(targets), *column.shape[2:]), dtype=np.float32)
+    for amount in np.unique(shift):
+        here = np.flatnonzero(shift == amount)
+        x = np.clip(targets + amount, axis[0] - _REACH, axis[-1] + _REACH)
+        inside = np.clip(x, axis[0], axis[-1])
+        curve = PchipInterpolator(axis, column[:, :, here].astype(np.float64), axis=1)
+        # Rounding may leave a target a hair off a node of the source: that is the node.
+        near = axis[np.argmin(np.abs(axis[:, None] - inside), axis=0)]
+        inside = np.where(np.abs(near - inside) < 1e-9, near, inside)
+        beyond = (x - inside)[None, :, None, None]
+        out[:, :, here] = curve(inside) + beyond * curve(inside, nu=1)
+    return out
+
+
+def _ready(values: NDArray) -> tuple[NDArray, NDArray]:
+    """Turn (..., eep, COLUMNS) into points with birth fractions, and masses."""
+    mass = np.maximum.accumulate(values[..., 0], axis=-1)
+    points = np.empty(values.shape, dtype=np.float32)
+    points[..., :4] = values[..., 1:]
+    for i in range(len(values)):  # age by age: double precision of it all would be gigabytes
+        born = np.diff(kroupa_cumulative(mass[i]), axis=-1, append=1.0)
+        born[..., -1] = 0.0
+        jump = np.abs(np.diff(values[i, ..., 3], axis=-1)) > _MAX_BRIDGE
+        born[..., :-1][jump & (values[i, ..., :-1, 2] < 3.0)] = 0.0
+        points[i, ..., 4] = born
+    return points, mass

@@ -1,28 +1,31 @@
-r"""Likelihood of each age for each star: everything but age integrated in closed form.
+r"""Likelihood of each age for each star: everything but age integrated out.
 
-For a star with observables :math:`d` (T_eff, log g, M_G, BP−RP; errors :math:`\Sigma`, diagonal),
-[Fe/H] :math:`f_0 \pm s_f` and [α/Fe] :math:`a_0 \pm s_a`, and for an isochrone of age τ whose
-points :math:`m(\mu; f, a)` are born in numbers :math:`\xi(\mu)\,d\mu`,
+For a star with observables :math:`d` (T_eff, log g, M_G, BP−RP; errors Σ, diagonal), [Fe/H]
+:math:`f_0 \pm s_f` and [α/Fe] :math:`a_0 \pm s_a`, and for an isochrone of age τ whose points
+:math:`m(\mu; f, a)` are born in numbers :math:`\xi(\mu)\,d\mu`,
 
 .. math:: L(\tau) = \int d\mu\, df\, da\; \xi(\mu)\, N(d; m(\mu; f, a), \Sigma)\,
    N(f_0; f, s_f^2)\, N(a_0; a, s_a^2)
 
-(Jørgensen & Lindegren 2005, A&A 436, 127; Vickers, Shen & Li 2021, section 2.1.1). Along a segment
-of the isochrone, and in (f, a) within a few errors of the star, :math:`m` is linear, with
-derivatives F and A. The integrals over f and a are then Gaussian,
+(Jørgensen & Lindegren 2005, A&A 436, 127; Vickers, Shen & Li 2021, section 2.1.1), [Fe/H] within
+the grid. In the total metallicity :math:`\phi = f + S(a)` (see `grid`) instead of f, with S linear
+over :math:`s_a` (rate S'), the composition's Gaussian is
 
-.. math:: L = \sum_\mathrm{segments} \xi_j \int_0^1 du\; N(d; P_j + u D_j, C_j),\quad
-   C = \Sigma + s_f^2 F F^T + s_a^2 A A^T
+.. math:: N(\phi; \phi_0, \sigma_\phi^2)\, N(a; a_0 + \kappa (\phi - \phi_0), \sigma_{a|\phi}^2),
+   \quad \sigma_\phi^2 = s_f^2 + S'^2 s_a^2,\ \kappa = S' s_a^2 / \sigma_\phi^2,\
+   \sigma_{a|\phi} = s_a s_f / \sigma_\phi
 
-and the one over u is an error function. Short segments take three Gauss-Legendre points (up to
-:math:`\sqrt2` errors, remainder below 6e-5 of the peak) or one (up to 0.1 errors, below 4e-4).
-P, F and A are the statistical linearisation of the grid's piecewise linear function: its mean, and
-its mean slope, under the Gaussians in f and a, so that the result is smooth where a star's error
-straddles a node. A segment along which F or A change is cut in pieces; a wide :math:`s_f` is split
-into a mixture of narrower Gaussians (`MAX_FEH_SD`).
+and the three integrals are done as follows.
+
+* *φ*: a sum over a lattice (`lattice`), which converges exponentially.
+* *a*, at given φ: isochrones hardly depend on it, and a Gauss-Hermite rule of a few nodes does. A
+  very wide :math:`s_a` is split into a mixture of narrower Gaussians.
+* *μ*, along each straight segment: :math:`\int_0^1 du\, e^{-\chi^2(u)/2}` with quadratic χ²(u), a
+  difference of error functions; Simpson's rule for segments shorter than 0.15 errors.
 
 Nothing is approximated by a window: blocks of segments are left out only when a lower bound of
-their χ² exceeds the best found by `CUT`, that is below 2e-8 of the best point's weight.
+their χ² exceeds the best found by `CUT`, or the best found at this age by `NODE_CUT`. Sums over ages
+are in double precision, what is summed in single.
 """
 
 from __future__ import annotations
@@ -32,154 +35,359 @@ import math
 import numpy as np
 from numba import njit
 
-from migrate_bayes.isochrones.layout import BLOCK, LARGE, PER_LARGE, VALUES, lower_bounds, pack
-from migrate_bayes.isochrones.segments import TABLE, add_block, gather, linearise
+from migrate_bayes.isochrones.cubic import cubic_stencil
+from migrate_bayes.isochrones.lattice import (
+    MAX_ALPHA_SD,
+    MAX_PIECES,
+    alpha_rule,
+    fill_lattice,
+    piece_weights,
+)
+from migrate_bayes.isochrones.layout import BORN, LARGE, POINTS, QUANTITIES, Layout, gap, lay_out
+from migrate_bayes.isochrones.segments import (
+    CELLS,
+    LANES,
+    NODE_LANES,
+    add_up,
+    copy_lanes,
+    gather,
+    greatest,
+    integrate_4,
+    integrate_5,
+    integrate_short_4,
+    integrate_short_5,
+    spread,
+)
 
-__all__ = ["CUT", "FAR", "MAX_FEH_SD", "age_likelihood", "pack"]
+__all__ = ["CUT", "FAR", "MAX_ALPHA_SD", "Layout", "age_likelihood", "lay_out"]
 
-CUT = 36.0  # in χ²: exp(-18) = 2e-8
+_F = np.float32
+_HUGE = _F(1e30)
+CUT = 30.0  # in χ²: a point of exp(-15) = 3e-7 of the best one's weight
+NODE_CUT = 20.0  # a point of exp(-10) = 5e-5 of the best one's at the same age
 FAR = 100.0  # χ² beyond which a star is off the grid (10 sigma, the paper's window)
-MAX_FEH_SD = 0.06  # dex: over a wider Gaussian an isochrone is not linear in [Fe/H]
+_APART = 0.1  # by what two nodes of [α/Fe] may differ, over their sum
+_LONG = _F(4.0)  # squared length of segments, in errors, that are integrated exactly
+_SEED = 3  # one age in so many is looked at for a first best fit
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def age_likelihood(  # type: ignore[no-untyped-def]
-    packed, small, large, first, last, feh, alpha, salaris,
-    obs, inv, feh_mean, feh_sd, alpha_mean, alpha_sd, max_feh_sd,
+    layout, obs, inv, feh_mean, feh_sd, alpha_mean, alpha_sd, max_alpha_sd,
     log_like, out_mean, out_sd, chi2_min,
 ):  # fmt: skip
     """Compute ln L(age) and the mean and sd of [Fe/H] at each age, for a block of stars.
 
     Parameters
     ----------
-    packed, small, large
-        From `pack`.
-    first, last, feh, alpha, salaris
-        Of the `WorkingGrid`.
+    layout : Layout
+        Of the isochrones.
     obs, inv : numpy.ndarray, shape (star, 4)
-        T_eff, log g, M_G, BP−RP and the inverse of their errors: 0 for one that is missing.
+        float32. T_eff, log g, M_G, BP−RP and the inverse of their errors: 0 for one that is missing.
     feh_mean, feh_sd, alpha_mean, alpha_sd : numpy.ndarray, shape (star,)
-        Gaussians of the star's composition, their means inside the grid.
-    max_feh_sd : float
-        Split wider Gaussians of [Fe/H] into narrower ones.
+        Gaussians of the star's composition; [Fe/H] has an error, [α/Fe] lies inside the grid.
+    max_alpha_sd : float
+        Split wider Gaussians of [α/Fe] into narrower ones.
     log_like, out_mean, out_sd : numpy.ndarray, shape (star, age)
         Results. ``-inf`` where no segment counts. The Gaussian constants of `obs` are left out.
     chi2_min : numpy.ndarray, shape (star,)
         The least χ², over everything, minimised over [Fe/H] and [α/Fe] too.
     """
-    n_age, n_eep = len(packed), small.shape[4] * BLOCK + 1
-    n_block, n_large = small.shape[4], large.shape[4]
-    lower = np.empty((n_age, n_large))
-    begin = np.empty(n_age, dtype=np.int64)
-    end = np.empty(n_age, dtype=np.int64)
-    nodes_f = np.empty(len(feh) + 1, dtype=np.int64)
-    mean_f, slope_f = np.empty(len(feh) + 1), np.empty(len(feh) + 1)
-    nodes_a = np.empty(len(alpha) + 1, dtype=np.int64)
-    mean_a, slope_a = np.empty(len(alpha) + 1), np.empty(len(alpha) + 1)
-    R, F, A = np.empty(VALUES), np.empty(VALUES), np.empty(VALUES)
-    work, fine = np.empty((19, n_block)), np.empty((1, n_block))
-    table, cuts = np.empty(TABLE), np.empty(TABLE)
-    sums, totals = np.empty(3), np.empty((n_age, 3))
+    packed, small, large = layout.packed, layout.small, layout.large
+    axis, alpha = layout.metallicity, layout.alpha
+    n_age, n_block, _, n_alpha, n_metal, _ = packed.shape
+    n_alpha_cell, n_cell, n_large = large.shape[1], large.shape[4], large.shape[5]
+    cell = axis[1] - axis[0]
+    flat = packed.reshape(-1)
+    per_block = QUANTITIES * n_alpha * n_metal * POINTS
+    # What lattice points are worth, by (row of [α/Fe], point of a cell, cell and lane)
+    n_lane = n_cell * POINTS
+    prior = np.empty((MAX_PIECES, n_lane), dtype=_F)
+    weight, feh = np.empty((7, MAX_PIECES, n_lane), dtype=_F), np.empty((7, MAX_PIECES, n_lane), _F)
+    prior_1, weight_1, feh_1 = prior.reshape(-1), weight.reshape(-1), feh.reshape(-1)
+    between, least_prior = np.empty((MAX_PIECES, 4), dtype=_F), np.empty(n_cell, dtype=_F)
+    # Nodes of [α/Fe], and how to interpolate to each, by lane of a metallicity node
+    zeta, omega = np.empty(7), np.empty(7)
+    a_weight = np.empty((7, n_alpha, n_metal * POINTS), dtype=_F)
+    a_weight_1, per_row = a_weight.reshape(-1), n_alpha * n_metal * POINTS
+    value, slope, curve = np.empty(4), np.empty(4), np.empty(4)
+    # Bounds
+    small_1, large_1 = small.reshape(-1), large.reshape(-1)
+    per_small, per_large = n_cell * LARGE, n_cell * n_large
+    bound = np.empty((n_age, per_large), dtype=_F)
+    bound_1, fine = bound.reshape(-1), np.empty(per_small, dtype=_F)
+    block_least, large_least = np.empty(LARGE, dtype=_F), np.empty(n_large, dtype=_F)
+    # Lanes
+    M, R = np.zeros(QUANTITIES * NODE_LANES, _F), np.zeros(QUANTITIES * LANES + 1, _F)
+    out, chi2 = np.empty(LANES, dtype=_F), np.empty(LANES, dtype=_F)
+    squared = np.empty(LANES, dtype=_F)
+    lane_prior, lane_weight = np.empty(LANES, dtype=_F), np.empty(LANES, dtype=_F)
+    lane_feh = np.empty(LANES, dtype=_F)
+    obs_q, inv_q = np.zeros(QUANTITIES, dtype=_F), np.zeros(QUANTITIES, dtype=_F)
+    totals, best_of = np.empty((n_age, 3)), np.empty(n_age)
+    half_sums, again = np.empty((n_age, 2)), np.zeros(n_age, dtype=np.bool_)
 
     for s in range(len(feh_mean)):
         x, q = obs[s], inv[s]
-        sd_a = alpha_sd[s]
-        shift, per_alpha = 0.0, 0.0
-        if salaris:
-            # [Fe/H] stands for total metallicity: [α/Fe] moves it, at this rate.
-            enhanced = 0.638 * 10.0 ** alpha_mean[s]
-            shift = math.log10(enhanced + 0.362)
-            per_alpha = enhanced / (enhanced + 0.362)
-            n_a = linearise(alpha, 0.0, 0.0, nodes_a, mean_a, slope_a)
-        else:
-            n_a = linearise(alpha, alpha_mean[s], sd_a, nodes_a, mean_a, slope_a)
-        # Mixture of Gaussians of sd narrow, at centres step apart with weights of sd wide.
-        narrow, wide, step, half = feh_sd[s], 0.0, 0.0, 0
-        if narrow > max_feh_sd:
-            narrow = 0.8 * max_feh_sd
-            wide = math.sqrt(feh_sd[s] ** 2 - narrow**2)
-            step = 1.25 * narrow * wide / feh_sd[s]
-            half = int(4.2 * wide / step) + 1
-        totals[:] = 0.0
-        best, reference, mass = np.inf, 0.0, 0.0
+        for c in range(3):
+            obs_q[c], inv_q[c] = x[c], q[c]
+        obs_q[BORN], inv_q[BORN] = 0.0, -1.0
+        obs_q[4], inv_q[4] = x[3], q[3]
+        quantities = QUANTITIES if q[3] > 0.0 else QUANTITIES - 1
+        # Mixture of Gaussians of sd `narrow`, `step_a` apart, with weights of sd `wide`.
+        narrow, wide, step_a, half = alpha_sd[s], 0.0, 0.0, 0
+        if narrow > max_alpha_sd:
+            narrow = 0.8 * max_alpha_sd
+            wide = math.sqrt(alpha_sd[s] ** 2 - narrow**2)
+            step_a = 1.25 * narrow * wide / alpha_sd[s]
+            half = int(4.2 * wide / step_a) + 1
+        totals[:], half_sums[:], best_of[:] = 0.0, 0.0, np.inf
+        track, best, least_chi2, reference, mass, spare = 0, np.inf, np.inf, 0.0, 0.0, 0.0
         for turn in range(2 * half + 1):
             # From the centre outwards: 0, +1, -1, +2, ...
-            k = (turn + 1) // 2 if turn % 2 else -(turn // 2)
-            centre = feh_mean[s] + k * step + shift
-            if k != 0 and (centre < feh[0] or centre > feh[-1]):
+            m = (turn + 1) // 2 if turn % 2 else -(turn // 2)
+            centre_a = alpha_mean[s] + m * step_a
+            if m != 0 and n_alpha > 1 and (centre_a < alpha[0] or centre_a > alpha[-1]):
                 continue
-            offset = 0.0 if k == 0 else (k * step / wide) ** 2
-            portion = math.exp(-0.5 * offset)
-            mass += portion
-            n_f = linearise(feh, centre, narrow, nodes_f, mean_f, slope_f)
-            # Lower bounds of the large blocks, and the most promising of them.
-            least, at_i, at_b = np.inf, 0, 0
-            for i in range(n_age):
-                lo_e, hi_e = 0, n_eep
-                for jf in range(n_f):
-                    for ja in range(n_a):
-                        lo_e = max(lo_e, first[i, nodes_f[jf], nodes_a[ja]])
-                        hi_e = min(hi_e, last[i, nodes_f[jf], nodes_a[ja]])
-                begin[i], end[i] = lo_e, hi_e
-                for b in range(n_large):
-                    lower[i, b] = np.inf
-                from_b, to_b = lo_e // LARGE, (hi_e - 1) // LARGE + 1
-                if hi_e <= lo_e:
-                    continue
-                lower_bounds(
-                    large, i, from_b, to_b, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
-                    x, q, narrow, sd_a, per_alpha, work, lower, i,
+            offset = 0.0 if m == 0 else (m * step_a / wide) ** 2
+            mass += math.exp(-0.5 * offset)
+            enhanced = 0.638 * 10.0**centre_a
+            rate = enhanced / (enhanced + 0.362)
+            sd_phi = math.sqrt(feh_sd[s] ** 2 + (rate * narrow) ** 2)
+            kappa, sd_a = rate * (narrow / sd_phi) ** 2, narrow * feh_sd[s] / sd_phi
+            centre = feh_mean[s] + math.log10(enhanced + 0.362)
+            if n_alpha == 1:  # [α/Fe] given φ is free, and moves [Fe/H]
+                spare = (rate * sd_a) ** 2
+            for attempt in range(2):
+                n_rows = alpha_rule(sd_a if n_alpha > 1 else 0.0, attempt, zeta, omega)
+                pieces, first_point, last_point, step = fill_lattice(
+                    axis, (feh_mean[s], feh_sd[s], centre_a, narrow), offset,
+                    layout.feh_low, layout.feh_high, q, zeta, omega, n_rows, POINTS,
+                    prior, weight, feh, least_prior,
                 )  # fmt: skip
-                for b in range(from_b, to_b):
-                    if lower[i, b] < least:
-                        least, at_i, at_b = lower[i, b], i, b
-            # First the most promising block, alone, for a best to compare with; then all.
-            for phase in range(2):
-                for i in range(at_i if phase == 0 else 0, at_i + 1 if phase == 0 else n_age):
-                    sums[:] = 0.0
-                    for big in range(
-                        at_b if phase == 0 else 0, at_b + 1 if phase == 0 else n_large
-                    ):
-                        if lower[i, big] > min(best, FAR) + CUT - offset:
+                if last_point < first_point:
+                    break
+                piece_weights(pieces, between)
+                cell_low, cell_high = first_point // pieces, last_point // pieces + 1
+                points = n_rows * pieces // step
+                at_once = max(min(LANES // (POINTS * points), CELLS), 1)
+
+                # The star's [α/Fe] at each metallicity
+                most = 4.5 * sd_a
+                low = centre_a + kappa * (axis[cell_low] - centre) - most
+                high = centre_a + kappa * (axis[cell_high] - centre) + most
+                k_low = min(max(np.searchsorted(alpha, low) - 1, 0), n_alpha_cell - 1)
+                k_high = min(max(np.searchsorted(alpha, high) - 1, 0), n_alpha_cell - 1)
+                k_begin, k_end = n_alpha, 0
+                for row in range(n_rows):
+                    # Node 0 of the packed grid is the one added before the first.
+                    a_weight[row, :, cell_low * POINTS : (cell_high + 3) * POINTS] = 0.0
+                    for n in range(cell_low, cell_high + 3):
+                        phi = axis[0] + (n - 1) * cell
+                        at = centre_a + kappa * (phi - centre) + zeta[row] * sd_a
+                        first = cubic_stencil(alpha, at, value, slope, curve)
+                        for k in range(min(4, n_alpha)):
+                            if value[k] != 0.0:
+                                k_begin, k_end = min(k_begin, first + k), max(k_end, first + k + 1)
+                            for lane in range(n * POINTS, (n + 1) * POINTS):
+                                a_weight[row, first + k, lane] = value[k]
+
+                for i in range(n_age if attempt == 0 else 0):
+                    gap(
+                        large_1, i * n_alpha_cell * 8 * per_large, per_large, 8 * per_large,
+                        k_low, k_high, x, q, cell_low * n_large, cell_high * n_large,
+                        bound_1[i * per_large :],
+                    )  # fmt: skip
+                # Phase 0, in the likeliest cell at a few ages: a best fit to compare with. 1: all.
+                middle = cell_low
+                for j in range(cell_low, cell_high):
+                    if least_prior[j] < least_prior[middle]:
+                        middle = j
+                for phase in range(2 * attempt, 2 + attempt):
+                    from_cell = middle if phase == 0 else cell_low
+                    to_cell = middle + 1 if phase == 0 else cell_high
+                    for i in range(0, n_age, _SEED if phase == 0 else 1):
+                        if phase == 2 and not again[i]:
                             continue
-                        from_b, to_b = big * PER_LARGE, min((big + 1) * PER_LARGE, n_block)
-                        lower_bounds(
-                            small, i, from_b, to_b, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
-                            x, q, narrow, sd_a, per_alpha, work, fine, 0,
-                        )  # fmt: skip
-                        for b in range(from_b, to_b):
-                            start, stop = max(b * BLOCK, begin[i]), min((b + 1) * BLOCK, end[i])
-                            if stop <= start:
+                        # Where the best of the last age was, this one's is likely to be.
+                        head, next_track, least_here = track // LARGE, track, np.inf
+                        for order in range(n_large):
+                            big = head if order == 0 else (order - 1 if order <= head else order)
+                            limit = _F(min(min(best, FAR) + CUT, best_of[i] + NODE_CUT))
+                            if order == 0:  # the least of every large block, prior of φ included
+                                _least_of_cells(
+                                    bound_1, i * per_large, n_large, from_cell, to_cell, least_prior,
+                                    large_least,
+                                )  # fmt: skip
+                            if large_least[big] > limit:
                                 continue
-                            cut = min(best, FAR) + CUT - offset
-                            if fine[0, b] > cut:
-                                continue
-                            gather(
-                                packed, i, b, nodes_f, mean_f, slope_f, n_f,
-                                nodes_a, mean_a, slope_a, n_a, per_alpha,
-                                x, q, narrow, sd_a, R, F, A,
+                            gap(
+                                small_1, (i * n_alpha_cell * 8 * n_large + big) * per_small,
+                                n_large * per_small, 8 * n_large * per_small, k_low, k_high, x, q,
+                                from_cell * LARGE, to_cell * LARGE, fine,
                             )  # fmt: skip
-                            chi2 = add_block(
-                                R, F, A, start - b * BLOCK, stop - b * BLOCK,
-                                reference, cut if phase else -1.0, sums, table, cuts,
-                            )  # fmt: skip
-                            best = min(best, chi2 + offset)
-                    if phase == 1 and sums[0] > 0.0:
-                        z1, z2 = sums[1] / sums[0], sums[2] / sums[0]
-                        f = k * step + narrow * z1
-                        square = (k * step) ** 2 + 2 * k * step * narrow * z1 + narrow**2 * z2
-                        totals[i, 0] += portion * sums[0]
-                        totals[i, 1] += portion * sums[0] * f
-                        totals[i, 2] += portion * sums[0] * square
-                if phase == 0 and turn == 0:
-                    reference = min(best, FAR)
-        chi2_min[s] = best
+                            _least_of_cells(
+                                fine, 0, LARGE, from_cell, to_cell, least_prior, block_least
+                            )
+                            lead = track % LARGE if order == 0 else 0
+                            for rank in range(min(LARGE, n_block - big * LARGE)):
+                                at_b = lead if rank == 0 else (rank - 1 if rank <= lead else rank)
+                                limit = _F(min(min(best, FAR) + CUT, best_of[i] + NODE_CUT))
+                                if block_least[at_b] > limit:
+                                    continue
+                                b = big * LARGE + at_b
+                                # The cells that may matter, from the first to the last.
+                                start, stop = to_cell, from_cell
+                                for j in range(from_cell, to_cell):
+                                    if fine[j * LARGE + at_b] + least_prior[j] <= limit:
+                                        start, stop = min(start, j), j + 1
+                                for j in range(start, stop, at_once):
+                                    cells, lanes = min(at_once, stop - j), 0
+                                    for row in range(n_rows):
+                                        gather(
+                                            flat, (i * n_block + b) * per_block, n_metal, n_alpha,
+                                            quantities, j, cells + 3, k_begin, k_end,
+                                            a_weight_1, row * per_row, obs_q, inv_q, M,
+                                        )  # fmt: skip
+                                        turn_t = row if step == 2 else 0
+                                        at, from_row = j * POINTS, row * MAX_PIECES * n_lane
+                                        copy_lanes(
+                                            prior_1,
+                                            at,
+                                            n_lane,
+                                            cells,
+                                            turn_t,
+                                            pieces,
+                                            step,
+                                            lane_prior,
+                                            lanes,
+                                        )
+                                        at += from_row
+                                        copy_lanes(
+                                            weight_1,
+                                            at,
+                                            n_lane,
+                                            cells,
+                                            turn_t,
+                                            pieces,
+                                            step,
+                                            lane_weight,
+                                            lanes,
+                                        )
+                                        copy_lanes(
+                                            feh_1,
+                                            at,
+                                            n_lane,
+                                            cells,
+                                            turn_t,
+                                            pieces,
+                                            step,
+                                            lane_feh,
+                                            lanes,
+                                        )
+                                        lanes = spread(
+                                            M,
+                                            quantities,
+                                            cells,
+                                            between,
+                                            turn_t,
+                                            pieces,
+                                            step,
+                                            R,
+                                            lanes,
+                                        )
+                                    ref = _F(reference)
+                                    if quantities == QUANTITIES:
+                                        integrate_short_5(
+                                            R, lane_prior, lanes, ref, out, chi2, squared
+                                        )
+                                        if greatest(squared, lanes) > _LONG:
+                                            integrate_5(R, lane_prior, lanes, ref, out, chi2)
+                                    else:
+                                        integrate_short_4(
+                                            R, lane_prior, lanes, ref, out, chi2, squared
+                                        )
+                                        if greatest(squared, lanes) > _LONG:
+                                            integrate_4(R, lane_prior, lanes, ref, out, chi2)
+                                    # Row by row where there are two, to see how much they differ.
+                                    parts = 2 if step == 2 else 1
+                                    least = _HUGE
+                                    for part in range(parts):
+                                        total, first_, second, lowest = add_up(
+                                            out, chi2, lane_feh, lane_weight,
+                                            part * lanes // parts, (part + 1) * lanes // parts,
+                                        )  # fmt: skip
+                                        least = min(least, lowest)
+                                        if phase > 0:
+                                            totals[i, 0] += total
+                                            totals[i, 1] += first_
+                                            totals[i, 2] += second
+                                            half_sums[i, part] += total
+                                    if least < least_here:
+                                        least_here, next_track = least, b
+                                        best_of[i] = min(best_of[i], least)
+                                    if least < best:
+                                        best = least
+                                        least_chi2 = _off_lattice(chi2, cells, pieces, n_rows, step)
+                        track = next_track
+                    if phase == 0 and turn == 0:
+                        reference = min(best, FAR)
+                # Two nodes of [α/Fe] do unless they differ: where they do, again with five.
+                if attempt == 1 or step != 2 or half > 0:
+                    break
+                peak, wanted = 0.0, False
+                for i in range(n_age):
+                    peak = max(peak, totals[i, 0])
+                for i in range(n_age):
+                    difference = abs(half_sums[i, 0] - half_sums[i, 1])
+                    again[i] = totals[i, 0] > 1e-5 * peak and difference > _APART * totals[i, 0]
+                    if again[i]:
+                        totals[i], wanted = 0.0, True
+                if not wanted:
+                    break
+        chi2_min[s] = least_chi2
         for i in range(n_age):
             log_like[s, i] = -np.inf
             out_mean[s, i] = feh_mean[s]
             out_sd[s, i] = feh_sd[s]
             if totals[i, 0] > 0.0:
-                mean = totals[i, 1] / totals[i, 0]
+                f = totals[i, 1] / totals[i, 0]
                 log_like[s, i] = math.log(totals[i, 0] / mass) - 0.5 * reference
-                out_mean[s, i] = feh_mean[s] + mean
-                out_sd[s, i] = math.sqrt(max(totals[i, 2] / totals[i, 0] - mean * mean, 1e-8))
+                out_mean[s, i] = feh_mean[s] + f
+                out_sd[s, i] = math.sqrt(max(totals[i, 2] / totals[i, 0] - f * f + spare, 1e-8))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _off_lattice(chi2, cells, pieces, n_rows, step):  # type: ignore[no-untyped-def]
+    """Return the least χ² over metallicity: the lattice does not hit it, but a parabola does.
+
+    `chi2` has the lanes as `spread` fills them, row of [α/Fe] by row.
+    """
+    least = np.full(cells * pieces, _HUGE)
+    lane = 0
+    for row in range(n_rows):
+        for t in range(row if step == 2 else 0, pieces, step):
+            for j in range(cells):
+                for k in range(lane, lane + POINTS):
+                    least[j * pieces + t] = min(least[j * pieces + t], chi2[k])
+                lane += POINTS
+    at = np.argmin(least)
+    best = least[at]
+    if at == 0 or at == len(least) - 1 or max(least[at - 1], least[at + 1]) >= _HUGE:
+        return best
+    bend = least[at - 1] - 2.0 * best + least[at + 1]
+    if bend <= 0.0:
+        return best
+    return max(best - 0.125 * (least[at + 1] - least[at - 1]) ** 2 / bend, 0.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz"})
+def _least_of_cells(bounds, start, n, from_cell, to_cell, least_prior, out):  # type: ignore[no-untyped-def]
+    """Take the least over cells of the bounds of `n` blocks, with the prior's χ² of the cell."""
+    for b in range(n):
+        out[b] = _HUGE
+    for j in range(from_cell, to_cell):
+        at, p = np.uint64(start + j * n), least_prior[j]
+        for b in range(np.uint64(n)):
+            x = bounds[at + b] + p
+            out[b] = x if x < out[b] else out[b]

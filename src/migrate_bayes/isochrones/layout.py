@@ -1,138 +1,196 @@
 """How the likelihood kernel lays isochrones out: in blocks of segments, each with bounds.
 
-A block is a few consecutive segments of an isochrone, stored so that one star's linear combination
-of grid nodes runs over contiguous numbers. `lower_bounds` tells, from a block's bounds alone, how
-good a fit it can hold at best; blocks that cannot matter are never looked into.
+A block is a few consecutive segments of an isochrone. What one star needs of a block, at
+neighbouring metallicities and [α/Fe], stands together in memory. `Layout` is built once for a grid;
+from a block's bounds alone `gap` tells how good a fit it can hold at best, and blocks that cannot
+matter are never looked into.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-__all__ = [
-    "BLOCK",
-    "LARGE",
-    "PER_LARGE",
-    "POINTS",
-    "VALUES",
-    "block_bounds",
-    "lower_bounds",
-    "pack",
-]
+from migrate_bayes.isochrones.grid import WorkingGrid
 
-BLOCK = 16  # segments that share a bounding box
-PER_LARGE = 4  # blocks in a large block
-LARGE = BLOCK * PER_LARGE
-POINTS = BLOCK + 1  # points of a block, which shares its last with the next
-VALUES = 5 * POINTS
+__all__ = ["BLOCK", "BORN", "LARGE", "POINTS", "QUANTITIES", "Layout", "gap", "lay_out"]
+
+_ZERO = np.float32(0.0)
+POINTS = 8  # of a block, which shares its last with the next: one vector register of float32
+BLOCK = POINTS - 1  # segments of a block
+LARGE = 8  # blocks in a large block
+QUANTITIES = 5  # T_eff, log g, M_G, number born, BP−RP: the last is left out where it is not used
+BORN = 3  # place of the number born among them
+_PLACE = (0, 1, 2, 4, BORN)  # where the grid's quantities go
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def block_bounds(points, feh, alpha, size):  # type: ignore[no-untyped-def]
-    """Bound each block of `size` segments at each node of the grid.
+class Layout(NamedTuple):
+    """A working grid as the kernel wants it.
+
+    Attributes
+    ----------
+    packed : numpy.ndarray
+        float32, shape ``(age, block, QUANTITIES, alpha, metallicity + 2, POINTS)``. Metallicities
+        begin and end with a node more, in line with the last two. The number born after the last
+        point of a block is 0 (it is the next block's), and so is that of points that fill up the
+        last block.
+    small, large : numpy.ndarray
+        float32, shapes ``(age, alpha cell, 2, 4, large block, cell, LARGE)`` and ``(age,
+        alpha cell, 2, 4, cell, large block)``: least and greatest value of each
+        observable over a block, or over the `LARGE` blocks of a large one, anywhere in a cell of the
+        grid.
+    metallicity, alpha : numpy.ndarray
+        Nodes, float64.
+    feh_low, feh_high : float
+        Limits of the observed [Fe/H].
+    """
+
+    packed: NDArray[np.float32]
+    small: NDArray[np.float32]
+    large: NDArray[np.float32]
+    metallicity: NDArray[np.float64]
+    alpha: NDArray[np.float64]
+    feh_low: float
+    feh_high: float
+
+
+def lay_out(grid: WorkingGrid) -> Layout:
+    """Lay a ``fine`` grid out for `kernel.age_likelihood`."""
+    if not grid.total_metallicity:
+        raise ValueError("the kernel works on the `fine` grid")
+    points = grid.points
+    n_eep = points.shape[3]
+    n_block = (n_eep - 2) // BLOCK + 1
+    n_age, n_metal, n_alpha = points.shape[:3]
+    shape = (n_age, n_block, QUANTITIES, n_alpha, n_metal + 2, POINTS)
+    packed = np.empty(shape, dtype=np.float32)
+    _pack(points, packed)
+    packed[..., 0, :] = 2.0 * packed[..., 1, :] - packed[..., 2, :]
+    packed[..., -1, :] = 2.0 * packed[..., -2, :] - packed[..., -3, :]
+    n_large = (n_block - 1) // LARGE + 1
+    start = (n_age, max(n_alpha - 1, 1), 2, 4)
+    small = np.empty((*start, n_large, n_metal - 1, LARGE), dtype=np.float32)
+    large = np.empty((*start, n_metal - 1, n_large), dtype=np.float32)
+    _bound(points, grid.metallicity, grid.alpha, small, large)
+    return Layout(packed, small, large, grid.metallicity, grid.alpha, *grid.feh_range)
+
+
+@njit(cache=True, nogil=True)
+def _pack(points, packed):  # type: ignore[no-untyped-def]
+    n_age, n_block = packed.shape[:2]
+    n_metal, n_alpha, n_eep = points.shape[1:4]
+    for i in range(n_age):
+        for b in range(n_block):
+            for j in range(n_metal):
+                for k in range(n_alpha):
+                    for p in range(POINTS):
+                        e = min(b * BLOCK + p, n_eep - 1)
+                        for c in range(QUANTITIES):
+                            packed[i, b, _PLACE[c], k, j + 1, p] = points[i, j, k, e, c]
+                        if p == BLOCK or b * BLOCK + p >= n_eep - 1:
+                            packed[i, b, BORN, k, j + 1, p] = 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _departure(axis, at, values):  # type: ignore[no-untyped-def]
+    """Bound how far the cubic of `cubic` leaves the straight line from node `at` to the next.
+
+    A Hermite cubic is the line plus h u (1 − u) [(d₀ − s)(1 − u) − (d₁ − s) u], with slopes d at the
+    nodes and s of the line: at most h/4 times the larger difference. The slope at a node mixes that
+    of the cell on its other side (width o, slope t) in: d − s = (t − s) h / (h + o).
+    """
+    h, most = axis[at + 1] - axis[at], 0.0
+    s = (values[at + 1] - values[at]) / h
+    for other in (at - 1, at + 1):
+        if 0 <= other < len(axis) - 1:
+            o = axis[other + 1] - axis[other]
+            t = (values[other + 1] - values[other]) / o
+            most = max(most, abs(t - s) * h / (h + o))
+    return 0.25 * h * most
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _bound(points, metallicity, alpha, small, large):  # type: ignore[no-untyped-def]
+    n_age, n_alpha_cell, _, _, n_large, n_cell, _ = small.shape
+    n_eep, n_alpha = points.shape[3], points.shape[2]
+    low, high = np.empty((4, n_eep)), np.empty((4, n_eep))
+    for i in range(n_age):
+        for j in range(n_cell):
+            for k in range(n_alpha_cell):
+                for e in range(n_eep):
+                    for c in range(4):
+                        least, most, slack = np.inf, -np.inf, 0.0
+                        for dj in range(2):
+                            for dk in range(min(n_alpha, 2)):
+                                x = points[i, j + dj, k + dk, e, c]
+                                least, most = min(least, x), max(most, x)
+                        for dk in range(min(n_alpha, 2)):
+                            slack = max(
+                                slack, _departure(metallicity, j, points[i, :, k + dk, e, c])
+                            )
+                        if n_alpha > 1:
+                            slack += max(
+                                _departure(alpha, k, points[i, j, :, e, c]),
+                                _departure(alpha, k, points[i, j + 1, :, e, c]),
+                            )
+                        low[c, e], high[c, e] = least - slack, most + slack
+                for c in range(4):
+                    for big in range(n_large):
+                        all_least, all_most = np.inf, -np.inf
+                        for b in range(LARGE):
+                            begin = (big * LARGE + b) * BLOCK
+                            # A block that is not there is infinitely far away.
+                            least, most = np.inf, np.inf
+                            if begin < n_eep - 1:
+                                most = -np.inf
+                                for e in range(begin, min(begin + POINTS, n_eep)):
+                                    least, most = min(least, low[c, e]), max(most, high[c, e])
+                                all_least, all_most = min(all_least, least), max(all_most, most)
+                            small[i, k, 0, c, big, j, b] = least
+                            small[i, k, 1, c, big, j, b] = most
+                        large[i, k, 0, c, j, big] = all_least
+                        large[i, k, 1, c, j, big] = all_most
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "nnan"})
+def gap(bounds, start, length, per_alpha, k_low, k_high, obs, inv, begin, end, out):  # type: ignore[no-untyped-def]
+    """Fill ``out[begin:end]`` with lower bounds of χ² over blocks.
 
     Parameters
     ----------
-    points : numpy.ndarray
-        As in `WorkingGrid`.
-    feh, alpha : numpy.ndarray
-        Nodes.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32, shape ``(age, feh, alpha, 16, block)``: least and greatest value of the four
-        observables, then the greatest absolute slope in [Fe/H] and in [α/Fe] in the cells about
-        the node.
+    bounds : numpy.ndarray
+        `small` or `large`, flat. Least values, by observable and then block, begin at `start`;
+        those of an observable are `length` long; the greatest values follow.
+    length, per_alpha : int
+        Distance from an observable to the next, and from an [α/Fe] cell to the next.
+    k_low, k_high : int
+        The first and the last [α/Fe] cell that the star may be in.
+    obs, inv : numpy.ndarray, shape (4,)
+        Observables and inverse errors.
     """
-    n_age, n_feh, n_alpha, n_eep, _ = points.shape
-    n_block = (n_eep - 2) // size + 1
-    out = np.zeros((n_age, n_feh, n_alpha, 16, n_block), dtype=np.float32)
-    for i in range(n_age):
-        for j in range(n_feh):
-            for k in range(n_alpha):
-                for b in range(n_block):
-                    out[i, j, k, 0:4, b] = np.inf
-                    out[i, j, k, 4:8, b] = -np.inf
-                    for e in range(b * size, min((b + 1) * size, n_eep - 1) + 1):
-                        for c in range(4):
-                            x = points[i, j, k, e, c]
-                            box = out[i, j, k, :, b]
-                            box[c] = min(box[c], x)
-                            box[4 + c] = max(box[4 + c], x)
-                            for side in (-1, 1):
-                                if 0 <= j + side < n_feh:
-                                    step = points[i, j + side, k, e, c] - x
-                                    slope = abs(step / (feh[j + side] - feh[j]))
-                                    box[8 + c] = max(box[8 + c], slope)
-                                if 0 <= k + side < n_alpha:
-                                    step = points[i, j, k + side, e, c] - x
-                                    slope = abs(step / (alpha[k + side] - alpha[k]))
-                                    box[12 + c] = max(box[12 + c], slope)
-    return out
-
-
-def pack(points, feh, alpha):  # type: ignore[no-untyped-def]
-    """Lay a grid out for `age_likelihood`.
-
-    Returns
-    -------
-    packed : numpy.ndarray
-        `points` as ``(age, feh, alpha, value)``: block by block, the quantities of a block's points
-        one after the other. The last block is filled up with points that no star is born at.
-    small, large : numpy.ndarray
-        `block_bounds` of the blocks and of the large blocks.
-    """
-    n_eep = points.shape[3]
-    padding = -(n_eep - 1) % BLOCK
-    whole = np.pad(points, [(0, 0)] * 3 + [(0, padding), (0, 0)], mode="edge")
-    whole[..., n_eep - 1 :, 4] = 0.0
-    n_block = (n_eep + padding - 1) // BLOCK
-    index = BLOCK * np.arange(n_block)[:, None] + np.arange(POINTS)
-    packed = whole[:, :, :, index].swapaxes(-1, -2).reshape(*points.shape[:3], -1)
-    packed = np.ascontiguousarray(packed)
-    return packed, *(block_bounds(points, feh, alpha, size) for size in (BLOCK, LARGE))
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def lower_bounds(  # type: ignore[no-untyped-def]
-    bounds, i, start, stop, nodes_f, mean_f, n_f, nodes_a, mean_a, n_a,
-    obs, inv, sd_f, sd_a, per_alpha, work, out, row,
-):  # fmt: skip
-    """Fill ``out[row, start:stop]`` with lower bounds of χ² over those blocks of age `i`.
-
-    With G = (s_f F, s_a A)/σ, χ² = rᵀ(1 + GGᵀ)⁻¹r is at least |r|²/(1 + |G|²) and, for every
-    observable alone, rᵢ²/(1 + |Gᵢ|²). Loops run over blocks innermost, to be vectorised.
-    """
-    for c in range(16):
-        for b in range(start, stop):
-            work[c, b] = 0.0
-    for jf in range(n_f):
-        for ja in range(n_a):
-            f, a = nodes_f[jf], nodes_a[ja]
-            w = mean_f[jf] * mean_a[ja]
-            # A negative weight (beyond the last node) swaps least and greatest.
-            swap = 4 if w < 0.0 else 0
-            for c in range(8):
-                for b in range(start, stop):
-                    work[c, b] += w * bounds[i, f, a, c ^ swap, b]
-            for c in range(8, 16):
-                for b in range(start, stop):
-                    work[c, b] = max(work[c, b], bounds[i, f, a, c, b])
-    # Rows 16-18: sum of squares, best single square, one plus the sum of squared slopes.
-    for b in range(start, stop):
-        work[16, b], work[17, b], work[18, b] = 0.0, 0.0, 1.0
-    for c in range(4):
-        x, q = obs[c], inv[c]
-        qf, qa = sd_f * q, sd_a * q
-        for b in range(start, stop):
-            by_f = qf * work[8 + c, b]
-            by_a = qa * (work[12 + c, b] + per_alpha * work[8 + c, b])
-            r = max(max(work[c, b] - x, x - work[4 + c, b]), 0.0) * q
-            g = by_f * by_f + by_a * by_a
-            work[16, b] += r * r
-            work[18, b] += g
-            work[17, b] = max(work[17, b], r * r / (1.0 + g))
-    for b in range(start, stop):
-        out[row, b] = max(work[16, b] / work[18, b], work[17, b])
+    n, to = np.uint64(end - begin), np.uint64(begin)
+    for k in range(k_low, max(k_high, k_low + 1)):
+        # Two cells at a time (the same twice where there is one); boxes joined, not distances.
+        low = np.uint64(start + k * per_alpha + begin)
+        other, step = np.uint64(per_alpha if k_high > k_low else 0), np.uint64(length)
+        across = np.uint64(4 * length)
+        for b in range(n):
+            total = _ZERO
+            at = low + b
+            for c in range(4):
+                x, q = obs[c], inv[c]
+                one, two = bounds[at], bounds[at + other]
+                least = one if one < two else two
+                one, two = bounds[at + across], bounds[at + across + other]
+                most = one if one > two else two
+                under, over = least - x, x - most
+                r = under if under > over else over
+                r = (r if r > _ZERO else _ZERO) * q
+                total += r * r
+                at += step
+            if k > k_low:
+                total = total if total < out[to + b] else out[to + b]
+            out[to + b] = total

@@ -17,7 +17,7 @@ from scipy import special
 
 from migrate_bayes.errors import CatalogError, suggest
 from migrate_bayes.flags import StarFlag, add_flag
-from migrate_bayes.isochrones.grid import WorkingGrid, salaris
+from migrate_bayes.isochrones.grid import WorkingGrid
 
 __all__ = ["OBSERVABLES", "Observed", "prepare"]
 
@@ -36,14 +36,14 @@ class Observed:
     ----------
     values, inverse_error : numpy.ndarray, shape (star, 4)
         T_eff, log g, M_G, BP−RP; 0 inverse error for one that is missing.
-    feh, alpha : numpy.ndarray, shape (star, 2)
-        Mean and standard deviation of the composition within the grid: the observed Gaussian cut
-        at the grid's edge, as the Gaussian of the same mean and variance.
+    feh, raw_alpha : numpy.ndarray, shape (star, 2)
+        Observed value and error; [α/Fe] is (0, 0) where missing.
+    alpha : numpy.ndarray, shape (star, 2)
+        [α/Fe] within the grid: the observed Gaussian cut at the grid's edge, as the Gaussian of the
+        same mean and variance.
     log_constant : numpy.ndarray, shape (star,)
-        Normalisation of the observables' Gaussians, and the part of the composition's that is
-        inside the grid.
-    raw_feh, raw_alpha : numpy.ndarray, shape (star, 2)
-        Observed value and error, uncut; [α/Fe] is (0, 0) where missing.
+        Normalisation of the observables' Gaussians, and the part of that of [α/Fe] that is inside
+        the grid.
     n_observed : numpy.ndarray, shape (star,)
         How many observables each star has.
     flag : numpy.ndarray, int32
@@ -55,7 +55,6 @@ class Observed:
     feh: NDArray[np.float64]
     alpha: NDArray[np.float64]
     log_constant: NDArray[np.float64]
-    raw_feh: NDArray[np.float64]
     raw_alpha: NDArray[np.float64]
     n_observed: NDArray[np.int64]
     flag: NDArray[np.int32]
@@ -131,22 +130,19 @@ def prepare(
 
     with_alpha = np.isfinite(pairs["alpha_fe"][0])
     raw_alpha = np.stack([np.where(with_alpha, p, 0.0) for p in pairs["alpha_fe"]], axis=1)
-    raw_feh = np.stack([feh, feh_error], axis=1)
     good = flag & np.int32(StarFlag.MISSING_PARAMETERS | StarFlag.BAD_ERROR) == 0
-    low, high = (-0.2, 0.8) if grid.salaris else (grid.alpha[0], grid.alpha[-1])
+    low, high = (grid.alpha[0], grid.alpha[-1]) if len(grid.alpha) > 1 else (-0.2, 0.8)
     alpha, log_alpha = _cut(np.where(good[:, None], raw_alpha, 0.0), low, high)
-    shift = salaris(alpha[:, 0]) if grid.salaris else 0.0
-    inside = np.where(good[:, None], raw_feh, [[np.mean(grid.feh), 0.1]])
-    cut_feh, log_feh = _cut(inside, grid.feh[0] - shift, grid.feh[-1] - shift)
-    off = good & ~(np.isfinite(log_alpha) & np.isfinite(log_feh))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        beyond = np.maximum(grid.feh_range[0] - feh, feh - grid.feh_range[1]) / feh_error
+        off = good & ~(np.isfinite(log_alpha) & (beyond <= _WINDOW))
     add_flag(flag, off, StarFlag.OFF_GRID)
     return Observed(
         values=values,
         inverse_error=inverse,
-        feh=cut_feh,
         alpha=alpha,
-        log_constant=constant + log_feh + log_alpha,
-        raw_feh=raw_feh,
+        log_constant=constant + log_alpha,
+        feh=np.stack([feh, feh_error], axis=1),
         raw_alpha=raw_alpha,
         n_observed=has.sum(axis=1) + 1 + with_alpha,
         flag=flag,

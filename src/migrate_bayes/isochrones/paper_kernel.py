@@ -36,7 +36,7 @@ def _widths(axis):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def age_likelihood_by_nodes(  # type: ignore[no-untyped-def]
-    points, first, last, feh, alpha, obs, inv, star_feh, star_alpha,
+    points, feh, alpha, obs, inv, star_feh, star_alpha,
     log_like, out_mean, out_sd, chi2_min,
 ):  # fmt: skip
     """Compute ln L(age) and the mean and sd of [Fe/H] at each age; arguments as `kernel`'s.
@@ -74,7 +74,7 @@ def age_likelihood_by_nodes(  # type: ignore[no-untyped-def]
                 for i in range(n_age):
                     track = points[i, j, k]
                     total = 0.0
-                    for e in range(first[i, j, k], last[i, j, k]):
+                    for e in range(len(track) - 1):
                         # The window, on T_eff alone first: it rules out most of an isochrone.
                         outside = False
                         for c in range(4):

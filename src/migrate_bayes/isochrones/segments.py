@@ -1,263 +1,331 @@
-r"""The integral of a star's likelihood over a block of isochrone segments and over composition.
+r"""The integral of a star's likelihood along isochrone segments, many at a time.
 
-The mathematics is in `kernel`. `linearise` gives the weights of the grid's nodes for one star,
-`gather` its isochrone's points, in units of its errors, with their slopes in [Fe/H] and [α/Fe];
-`add_block` reduces each segment to a quadratic χ²(u) and integrates it.
+`gather` interpolates a block of isochrone points to an [α/Fe] at the nodes of metallicity, `spread`
+interpolates on to the star's own lattice of metallicities, `integrate` turns every segment into
+numbers and `add_up` sums them. Segments of all lattice points of a block stand side by side in
+*lanes*; every loop runs over lanes, in float32, without a branch or a call, so that the compiler
+makes vector instructions of it. The mathematics is in `kernel`.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
-from migrate_bayes.isochrones.layout import BLOCK, POINTS, VALUES
+from migrate_bayes.isochrones.layout import BORN, POINTS
 
-__all__ = ["TABLE", "add_block", "gather", "linearise"]
+__all__ = [
+    "CELLS",
+    "LANES",
+    "NODE_LANES",
+    "add_up",
+    "copy_lanes",
+    "gather",
+    "greatest",
+    "integrate_4",
+    "integrate_5",
+    "integrate_short_4",
+    "integrate_short_5",
+    "mills_ratio",
+    "spread",
+]
 
-_MIN_CELL = 2e-3  # probability below which a star has no business in a cell of the grid
-_TINY = 0.01  # squared length of a segment, in errors, up to which its middle stands for it,
-_SHORT = 2.0  # and up to which three Gauss-Legendre points integrate it
-_UNEVEN = 0.25  # square of the change of the slopes along a segment, in errors, that is borne
-_MAX_PIECES = 32
-_LANES = 32  # of a table: no fewer than BLOCK and _MAX_PIECES
-_ROOT_HALF = math.sqrt(0.5)
-_ROOT_HALF_PI = math.sqrt(0.5 * math.pi)
-_GAUSS = 0.5 * math.sqrt(0.6)
-TABLE = 12 * _LANES  # values in a table of `_quadratics`
+CELLS = 16  # of metallicity, done at once at most
+LANES = 8192  # lattice points done at once × points of a block
+NODE_LANES = (CELLS + 3) * POINTS
+_F = np.float32
+_ZERO, _HALF, _ONE, _TWO = _F(0.0), _F(0.5), _F(1.0), _F(2.0)
+_QUARTER, _SIXTH, _FOUR = _F(0.25), _F(1.0 / 6.0), _F(4.0)
+_ROOT_2PI = _F(math.sqrt(2.0 * math.pi))
+_SHORT = _F(0.15)  # segments shorter than this many errors: Simpson's rule, error below 4e-4 at 5 σ
+_FIVE, _EIGHT = _F(5.0 / 18.0), _F(8.0 / 18.0)
+_NEAR, _OTHER = _F(0.5 - 0.5 * math.sqrt(0.6)), _F(0.5 + 0.5 * math.sqrt(0.6))
+_POLE = _F(0.28)
+_TINY, _FAR = _F(1e-10), _F(1e30)
+_FLOOR = _F(-60.0)  # exponents are not let below: nothing so small counts, and none is subnormal
+_LOG2E, _LN2_HIGH, _LN2_LOW = _F(1.44269504), _F(0.693359375), _F(-2.12194440e-4)
+_BIAS, _SHIFT = np.int32(127), np.int32(23)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _normal_cdf(x):  # type: ignore[no-untyped-def]
-    return 0.5 * math.erfc(-x * _ROOT_HALF)
+@intrinsic
+def _float_from_bits(typingctx: Any, bits: Any) -> Any:
+    """Reinterpret 32 bits as a float32: 2**n from its exponent field, without a call."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), codegen
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def linearise(axis, centre, sd, node, mean, slope):  # type: ignore[no-untyped-def]
-    """Mean and mean slope, under a Gaussian, of a piecewise linear function on `axis`.
+@intrinsic
+def _floor(typingctx: Any, x: Any) -> Any:
+    """Round down within float32 (`math.floor` would go through int64, which does not vectorise)."""
 
-    Fills `node` with the nodes that matter, and `mean` and `slope` with what to multiply their
-    values by; returns how many there are. The end cells extend outwards.
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FloatType()
+        floor = builder.module.declare_intrinsic("llvm.floor", [kind])
+        return builder.call(floor, args)
+
+    return types.float32(types.float32), codegen
+
+
+@intrinsic
+def _to_int(typingctx: Any, x: Any) -> Any:
+    """Convert a whole float32 to int32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fptosi(args[0], ir.IntType(32))
+
+    return types.int32(types.float32), codegen
+
+
+@njit(inline="always")
+def _exp(x):  # type: ignore[no-untyped-def]
+    """Return exp(x) to 3e-6 relative, for x up to 80."""
+    x = x if x > _FLOOR else _FLOOR
+    x = x if x < -_FLOOR else -_FLOOR
+    n = _floor(x * _LOG2E + _HALF)
+    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
+    p = _F(1.0 / 120.0)
+    p = p * r + _F(1.0 / 24.0)
+    p = p * r + _SIXTH
+    p = p * r + _HALF
+    p = p * r + _ONE
+    p = p * r + _ONE
+    return p * _float_from_bits((_to_int(n) + _BIAS) << _SHIFT)
+
+
+@njit(inline="always")
+def mills_ratio(t):  # type: ignore[no-untyped-def]
+    r"""Return :math:`e^{x^2/2} \int_x^\infty e^{-y^2/2} dy` at t = 1/(1 + 0.28 x), x ≥ 0.
+
+    To 4e-6 relative: a polynomial fitted to `scipy.special.erfcx` on x from 0 to 300.
     """
-    n = len(axis)
-    if n == 1:
-        node[0], mean[0], slope[0] = 0, 1.0, 0.0
-        return 1
-    count, total = 0, 0.0
-    for cell in range(n - 1):
-        low, high = axis[cell], axis[cell + 1]
-        first, last = cell == 0, cell == n - 2
-        if sd <= 0.0:
-            inside = (first or centre >= low) and (last or centre < high)
-            p, excess = (1.0, centre - low) if inside else (0.0, 0.0)
-        else:
-            x, y = (low - centre) / sd, (high - centre) / sd
-            cdf_x = 0.0 if first else _normal_cdf(x)
-            cdf_y = 1.0 if last else _normal_cdf(y)
-            pdf_x = 0.0 if first else 0.3989422804014327 * math.exp(-0.5 * x * x)
-            pdf_y = 0.0 if last else 0.3989422804014327 * math.exp(-0.5 * y * y)
-            p = cdf_y - cdf_x
-            excess = (centre - low) * p - sd * (pdf_y - pdf_x)
-        if p < _MIN_CELL:
-            continue
-        width = high - low
-        if count == 0 or node[count - 1] != cell:
-            node[count], mean[count], slope[count] = cell, 0.0, 0.0
-            count += 1
-        mean[count - 1] += p - excess / width
-        slope[count - 1] -= p / width
-        node[count], mean[count], slope[count] = cell + 1, excess / width, p / width
-        count += 1
-        total += p
-    for i in range(count):
-        mean[i] /= total
-        slope[i] /= total
-    return count
+    p = _F(-0.12590418737087372)
+    p = p * t + _F(0.2642878715925395)
+    p = p * t + _F(0.06256128281820623)
+    p = p * t + _F(0.23675440974426254)
+    p = p * t + _F(0.25551824930557865)
+    p = p * t + _F(0.28009188868911006)
+    p = p * t + _F(0.2800000327085347)
+    return p * t
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def gather(  # type: ignore[no-untyped-def]
-    packed, i, b, nodes_f, mean_f, slope_f, n_f, nodes_a, mean_a, slope_a, n_a,
-    per_alpha, obs, inv, sd_f, sd_a, R, F, A,
+    packed, block, n_metal, n_alpha, quantities, node, count, k_low, k_high,
+    weights, row, obs, inv, M,
 ):  # fmt: skip
-    """Linearise the points of block `b` of age `i`, in units of the errors.
+    """Interpolate a block to an [α/Fe] at `count` metallicity nodes from `node` on.
 
-    `R` gets residuals (and, in its last column, the number born), `F` and `A` the slopes for one
-    standard deviation of [Fe/H] and of [α/Fe].
+    Arrays are flat and offsets unsigned: no slice is made, no index wraps around.
+
+    Parameters
+    ----------
+    packed : numpy.ndarray
+        The layout's; the block begins at `block`.
+    quantities : int
+        How many of `QUANTITIES` are wanted.
+    k_low, k_high : int
+        The range of [α/Fe] nodes that have weights (`k_high` not included).
+    weights : numpy.ndarray
+        Of the [α/Fe] nodes, by (alpha, lane of a metallicity node) from `row` on.
+    obs, inv : numpy.ndarray, shape (QUANTITIES,)
+        Observables and inverse errors; 0 and −1 for the number born.
+    M : numpy.ndarray, size QUANTITIES · NODE_LANES
+        Filled with residuals in errors, and the number born.
     """
-    first = True
-    offset = np.uint64(b * VALUES)
-    for jf in range(n_f):
-        for ja in range(n_a):
-            f, a = nodes_f[jf], nodes_a[ja]
-            w = mean_f[jf] * mean_a[ja]
-            wf = slope_f[jf] * mean_a[ja]
-            wa = mean_f[jf] * slope_a[ja] + per_alpha * wf
-            # A fixed number of values, whatever of the block is used: the loop is then unrolled.
-            if first:
-                for k in range(VALUES):
-                    x = float(packed[i, f, a, offset + np.uint64(k)])
-                    R[k], F[k], A[k] = w * x, wf * x, wa * x
-                first = False
+    lanes = np.uint64(count * POINTS)
+    for c in range(quantities):
+        x, q = obs[c], inv[c]
+        to = np.uint64(c * NODE_LANES)
+        for k in range(k_low, k_high):
+            at = np.uint64(block + ((c * n_alpha + k) * n_metal + node) * POINTS)
+            w = np.uint64(row + (k * n_metal + node) * POINTS)
+            # The difference from the observed is taken first: it is exact where it is small.
+            if k == k_low:
+                for v in range(lanes):
+                    M[to + v] = weights[w + v] * (q * (x - packed[at + v]))
             else:
-                for k in range(VALUES):
-                    x = float(packed[i, f, a, offset + np.uint64(k)])
-                    R[k] += w * x
-                    F[k] += wf * x
-                    A[k] += wa * x
-    for c in range(4):
-        q = inv[c]
-        x = obs[c]
-        for e in range(POINTS):
-            k = c * POINTS + e
-            R[k] = (x - R[k]) * q
-            F[k] *= sd_f * q
-            A[k] *= sd_a * q
-    for k in range(4 * POINTS, VALUES):
-        F[k] *= sd_f
-        A[k] *= sd_a
+                for v in range(lanes):
+                    M[to + v] += weights[w + v] * (q * (x - packed[at + v]))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _quadratics(R, F, A, start, stride, lanes, part, table):  # type: ignore[no-untyped-def]
-    """Reduce segments, or pieces of one segment, to quadratics in u, in `lanes` lanes of `table`.
+def spread(M, quantities, cells, between, first, pieces, step, R, start):  # type: ignore[no-untyped-def]
+    """Interpolate `M` to lattice points, each from the four nodes about its cell.
 
-    With `stride` 1 the lanes are whole segments from `start` on; with 0 they are the pieces, each
-    of `part`, of segment `start`. Row `k` of `table` is quantity `k`. 0-2: c, b, a of
-    χ²(u) = c − 2bu + au²; 3-6: the mean of (z, x), which are f and a in errors, is z0 − u z1,
-    x0 − u x1; 7-8: the variance of z and its covariance with x; 9: 1/det(1 + GᵀG); 10: how much
-    the slopes change along the segment; 11: the least χ² on it.
+    Lanes of `R` from `start` on are (every `step`-th of the `pieces` points of a cell from the
+    `first` on, cell, point of the block); row t of `between` has the four weights of point t. Returns where the lanes end.
     """
-    for lane in range(lanes):
-        e = start + stride * lane
-        begin = (1 - stride) * lane * part
-        middle = begin + 0.5 * part
-        # Dot products of the residual r, the segment d and the slopes g (in f) and h (in a).
-        rr = rd = dd = rg = rh = dg = dh = gg = gh = hh = uneven = 0.0
-        for c in range(4):
-            k = c * POINTS + e
-            step = R[k + 1] - R[k]
-            by_f = F[k + 1] - F[k]
-            by_a = A[k + 1] - A[k]
-            r = R[k] + begin * step
-            d = -part * step
-            g = F[k] + middle * by_f
-            h = A[k] + middle * by_a
-            uneven += by_f * by_f + by_a * by_a
-            rr += r * r
-            rd += r * d
-            dd += d * d
-            rg += r * g
-            rh += r * h
-            dg += d * g
-            dh += d * h
-            gg += g * g
-            gh += g * h
-            hh += h * h
-        gg += 1.0
-        hh += 1.0
-        inverse = 1.0 / (gg * hh - gh * gh)
-        z0, z1 = (hh * rg - gh * rh) * inverse, (hh * dg - gh * dh) * inverse
-        x0, x1 = (gg * rh - gh * rg) * inverse, (gg * dh - gh * dg) * inverse
-        c0 = rr - rg * z0 - rh * x0
-        b = rd - dg * z0 - dh * x0
-        a = dd - dg * z1 - dh * x1
-        table[lane] = c0
-        table[_LANES + lane] = b
-        table[2 * _LANES + lane] = a
-        table[3 * _LANES + lane] = z0
-        table[4 * _LANES + lane] = z1
-        table[5 * _LANES + lane] = x0
-        table[6 * _LANES + lane] = x1
-        table[7 * _LANES + lane] = hh * inverse
-        table[8 * _LANES + lane] = -gh * inverse
-        table[9 * _LANES + lane] = inverse
-        table[10 * _LANES + lane] = uneven
-        nearest = min(max(b / max(a, 1e-300), 0.0), 1.0)
-        table[11 * _LANES + lane] = c0 - nearest * (2.0 * b - nearest * a)
+    lanes, two, three = np.uint64(cells * POINTS), np.uint64(2 * POINTS), np.uint64(3 * POINTS)
+    one = np.uint64(POINTS)
+    for t in range(first, pieces, step):
+        w0, w1, w2, w3 = between[t, 0], between[t, 1], between[t, 2], between[t, 3]
+        for c in range(quantities):
+            m, r = np.uint64(c * NODE_LANES), np.uint64(c * LANES + start)
+            for v in range(lanes):
+                j = m + v
+                R[r + v] = w0 * M[j] + w1 * M[j + one] + w2 * M[j + two] + w3 * M[j + three]
+        start += cells * POINTS
+    return start
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def add_block(R, F, A, start, stop, reference, cut, sums, table, pieces_table):  # type: ignore[no-untyped-def]
-    """Add a block of segments to `sums` (∫L, ∫L·z, ∫L·z², z in [Fe/H] errors); return its best χ².
+@njit(cache=True, nogil=True, error_model="numpy")
+def copy_lanes(table, offset, stride, cells, first, pieces, step, lanes, start):  # type: ignore[no-untyped-def]
+    """Copy what lattice points are worth to the lanes that `spread` fills.
 
-    Everything is relative to exp(-reference/2).
+    `table` has point t of a cell from ``offset + t * stride`` on.
     """
-    best = np.inf
-    _quadratics(R, F, A, 0, 1, BLOCK, 1.0, table)
-    for e in range(start, stop):
-        if R[4 * POINTS + e] <= 0.0:
-            continue
-        uneven = table[10 * _LANES + e]
-        if uneven < _UNEVEN:
-            chi2 = table[11 * _LANES + e]
-            best = min(best, chi2)
-            if chi2 <= cut:
-                _segment(R, F, A, e, e, 1.0, reference, sums, table)
-            continue
-        # The slopes change along the segment: cut it into pieces over which they hardly do.
-        pieces = min(1 + int(math.sqrt(uneven / _UNEVEN)), _MAX_PIECES)
-        part = 1.0 / pieces
-        _quadratics(R, F, A, e, 0, pieces, part, pieces_table)
-        for piece in range(pieces):
-            chi2 = pieces_table[11 * _LANES + piece]
-            best = min(best, chi2)
-            if chi2 <= cut:
-                _segment(R, F, A, e, piece, part, reference, sums, pieces_table)
-    return best
+    count = np.uint64(cells * POINTS)
+    for t in range(first, pieces, step):
+        at, to = np.uint64(offset + t * stride), np.uint64(start)
+        for v in range(count):
+            lanes[to + v] = table[at + v]
+        start += cells * POINTS
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _segment(R, F, A, e, lane, part, reference, sums, table):  # type: ignore[no-untyped-def]
-    """Add a segment, or a part of it, integrated over u."""
-    c0, b, a = table[lane], table[_LANES + lane], table[2 * _LANES + lane]
-    z0, z1 = table[3 * _LANES + lane], table[4 * _LANES + lane]
-    x0, x1 = table[5 * _LANES + lane], table[6 * _LANES + lane]
-    variance, covariance = table[7 * _LANES + lane], table[8 * _LANES + lane]
-    scale = math.sqrt(table[9 * _LANES + lane]) * part
-    # The number born varies with f and a, linearly.
-    k = 4 * POINTS + e
-    born, by_z, by_x = R[k], F[k], A[k]
-    # Integral over u of exp(-χ²/2), mean of u and its variance.
-    if a < _TINY:
-        whole, u, spread = math.exp(-0.5 * (c0 - b + 0.25 * a - reference)), 0.5, 0.0
-    elif a < _SHORT:
-        low, high = 0.5 - _GAUSS, 0.5 + _GAUSS
-        one = 5.0 / 18.0 * math.exp(-0.5 * (c0 - low * (2.0 * b - low * a) - reference))
-        two = 8.0 / 18.0 * math.exp(-0.5 * (c0 - b + 0.25 * a - reference))
-        three = 5.0 / 18.0 * math.exp(-0.5 * (c0 - high * (2.0 * b - high * a) - reference))
-        whole = one + two + three
-        if whole <= 0.0:
-            return
-        lean = (three - one) / whole
-        u = 0.5 + _GAUSS * lean
-        spread = _GAUSS * _GAUSS * ((one + three) / whole - lean * lean)
-    else:
-        length = math.sqrt(a)
-        centre = b / a
-        left, right = -centre * length, (1.0 - centre) * length
-        if left > 0.0:
-            span = math.erfc(left * _ROOT_HALF) - math.erfc(right * _ROOT_HALF)
-        elif right < 0.0:
-            span = math.erfc(-right * _ROOT_HALF) - math.erfc(-left * _ROOT_HALF)
-        else:
-            span = math.erf(right * _ROOT_HALF) - math.erf(left * _ROOT_HALF)
-        across = math.exp(-0.5 * (c0 - b * centre - reference))
-        whole = across * _ROOT_HALF_PI / length * span
-        if whole <= 0.0:
-            return
-        start = across * math.exp(-0.5 * left * left)
-        stop = across * math.exp(-0.5 * right * right)
-        u = min(max(centre + (start - stop) / (a * whole), 0.0), 1.0)
-        spread = max(centre * u + (1.0 - stop / whole) / a - u * u, 0.0)
-    z, x = z0 - u * z1, x0 - u * x1
-    variance += spread * z1 * z1
-    covariance += spread * z1 * x1
-    number = born + by_z * z + by_x * x
-    if number > 0.0:
-        weight = scale * whole
-        lean = by_z * variance + by_x * covariance
-        sums[0] += weight * number
-        sums[1] += weight * (number * z + lean)
-        sums[2] += weight * (number * (z * z + variance) + 2.0 * z * lean)
+def _integrator(quantities: int) -> Any:
+    """Compile `integrate` for a number of quantities."""
+
+    @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nnan", "nsz", "arcp"})
+    def integrate(R, prior, lanes, reference, out, chi2):  # type: ignore[no-untyped-def]
+        """Integrate the likelihood over the length of each lane's segment.
+
+        Parameters
+        ----------
+        R : numpy.ndarray, size QUANTITIES · LANES
+            Residuals of the points, in errors, and the number born; a segment runs from its lane's
+            point to the next lane's.
+        prior : numpy.ndarray
+            χ² of the lane's composition.
+        reference : float32
+            Likelihoods are relative to exp(−reference/2).
+        out, chi2 : numpy.ndarray
+            Likelihood, and the least χ² on the segment.
+        """
+        one = np.uint64(1)
+        for k in range(np.uint64(lanes)):
+            # χ²(u) = c0 − 2 b u + a u²
+            c0, b, a = prior[k], _ZERO, _TINY
+            for c in range(quantities):
+                if c == BORN:
+                    continue
+                row = np.uint64(c * LANES)
+                r = R[row + k]
+                d = r - R[row + k + one]
+                c0 += r * r
+                b += r * d
+                a += d * d
+            length = math.sqrt(a)
+            over = _ONE / length
+            left = -b * over
+            right = left + length
+            short = length < _SHORT
+            at_start = _exp((reference - c0) * _HALF)
+            at_end = _exp((reference - (c0 - _TWO * b + a)) * _HALF)
+            inside = c0 - b + _QUARTER * a if short else c0 - left * left
+            at_inside = _exp((reference - inside) * _HALF)
+            # One division for both Mills ratios
+            d_start, d_end = _ONE + _POLE * abs(left), _ONE + _POLE * abs(right)
+            both = _ONE / (d_start * d_end)
+            tail_start = at_start * mills_ratio(both * d_end)
+            tail_end = at_end * mills_ratio(both * d_start)
+            # ∫ from `left` to `right`: tails added or taken away by the side of them that 0 is on.
+            tail_start = tail_start if left > _ZERO else -tail_start
+            tail_end = tail_end if right < _ZERO else -tail_end
+            across = _ROOT_2PI * at_inside if (left <= _ZERO) & (right >= _ZERO) else _ZERO
+            long_integral = (across + tail_start + tail_end) * over
+            simpson = (at_start + _FOUR * at_inside + at_end) * _SIXTH
+            whole = simpson if short else long_integral
+            whole = whole if whole > _ZERO else _ZERO
+            born = R[np.uint64(BORN * LANES) + k]
+            born = born if born > _ZERO else _ZERO
+            out[k] = whole * born
+            u = -left * over
+            u = u if u > _ZERO else _ZERO
+            u = u if u < _ONE else _ONE
+            nearest = c0 - u * (_TWO * b - u * a)
+            chi2[k] = nearest if born > _ZERO else _FAR
+
+    return integrate
+
+
+def _short_integrator(quantities: int) -> Any:
+    """Compile `integrate_short` for a number of quantities."""
+
+    @njit(
+        cache=True, nogil=True, error_model="numpy",
+        fastmath={"contract", "nnan", "nsz", "arcp"},
+    )  # fmt: skip
+    def integrate_short(R, prior, lanes, reference, out, chi2, squared):  # type: ignore[no-untyped-def]
+        """Do as `integrate` by three Gauss-Legendre points a segment.
+
+        The relative error is below 1e-3 up to a length of 2.2 errors, and falls with its sixth
+        power. `chi2` is that of the nearest of the three. `squared` gets the squared length of a
+        segment that stars are born on.
+        """
+        one = np.uint64(1)
+        for k in range(np.uint64(lanes)):
+            c0, b, a = prior[k] - reference, _ZERO, _ZERO
+            for c in range(quantities):
+                if c == BORN:
+                    continue
+                row = np.uint64(c * LANES)
+                r = R[row + k]
+                d = r - R[row + k + one]
+                c0 += r * r
+                b += r * d
+                a += d * d
+            first = c0 - _NEAR * (_TWO * b - _NEAR * a)
+            middle = c0 - b + _QUARTER * a
+            last = c0 - _OTHER * (_TWO * b - _OTHER * a)
+            born = R[np.uint64(BORN * LANES) + k]
+            born = born if born > _ZERO else _ZERO
+            ends = _exp(-_HALF * first) + _exp(-_HALF * last)
+            out[k] = born * (_FIVE * ends + _EIGHT * _exp(-_HALF * middle))
+            least = first if first < middle else middle
+            least = least if least < last else last
+            chi2[k] = least + reference if born > _ZERO else _FAR
+            squared[k] = a if born > _ZERO else _ZERO
+
+    return integrate_short
+
+
+#: Without a colour, and with.
+integrate_4, integrate_5 = _integrator(4), _integrator(5)
+integrate_short_4, integrate_short_5 = _short_integrator(4), _short_integrator(5)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nnan", "nsz"})
+def add_up(out, chi2, feh, weight, begin, end):  # type: ignore[no-untyped-def]
+    """Sum lanes `begin` to `end`: likelihood, and with the first two moments of [Fe/H]; and the least χ².
+
+    `feh` is the [Fe/H] of a lane's composition, `weight` that of its lattice point.
+    """
+    total = first = second = _ZERO
+    least = _FAR
+    start = np.uint64(begin)
+    for v in range(np.uint64(end - begin)):
+        k = start + v
+        w = out[k] * weight[k]
+        f = feh[k]
+        total += w
+        first += w * f
+        second += w * (f * f)
+        least = chi2[k] if chi2[k] < least else least
+    return total, first, second, least
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nnan", "nsz"})
+def greatest(values, lanes):  # type: ignore[no-untyped-def]
+    """Return the greatest of the first values."""
+    most = _ZERO
+    for k in range(lanes):
+        most = values[k] if values[k] > most else most
+    return most
