@@ -14,11 +14,12 @@ from migrate_bayes.catalog.duplicates import mark_duplicates
 from migrate_bayes.catalog.extinction import correct_extinction
 from migrate_bayes.catalog.maps import column_map_names, load_column_map
 from migrate_bayes.catalog.reading import iter_catalog, read_catalog
-from migrate_bayes.catalog.writing import write_catalog
+from migrate_bayes.catalog.writing import ParquetCatalogWriter, write_catalog
 
 __all__ = [
     "COLUMNS",
     "REQUIRED",
+    "ParquetCatalogWriter",
     "add_distances",
     "column_map_names",
     "correct_extinction",

@@ -197,8 +197,13 @@ def phase_space_to_observed(
     """
     shape, columns = _broadcast(x, y, z, vx, vy, vz)
     rotation, origin, velocity = transform_arrays(get_frame(frame))
-    position = rotation.T @ (np.stack(columns[:3]) - origin[:, None])
-    motion = rotation.T @ (np.stack(columns[3:]) - velocity[:, None])
+    # Not by a matrix product: BLAS rounds a star differently by the number of stars beside it.
+    away = [column - o for column, o in zip(columns[:3], origin, strict=True)]
+    moving = [column - v for column, v in zip(columns[3:], velocity, strict=True)]
+    position, motion = (
+        [rotation[0, k] * a + rotation[1, k] * b + rotation[2, k] * c for k in range(3)]
+        for a, b, c in (away, moving)
+    )
     across = np.hypot(position[0], position[1])
     distance = np.hypot(across, position[2])
     alpha = np.arctan2(position[1], position[0])
