@@ -100,7 +100,7 @@ def correct_extinction(
         "abs_g_error": np.where(whole, abs_g_error, np.nan),
         "a_g": a_g,
     }
-    if np.isfinite(colour).any():
+    if _has_colour(catalog):
         colour_error = _colour_error(catalog)
         new["bp_rp"] = colour - e_bp_rp
         new["bp_rp_error"] = np.where(
@@ -110,6 +110,13 @@ def correct_extinction(
     out["flag"] = ("star", flag, catalog["flag"].attrs or attributes("flag"))
     out.attrs["extinction"] = said
     return out
+
+
+def _has_colour(catalog: xr.Dataset) -> bool:
+    """Whether there are the columns, not values: it must not depend on how stars are chunked."""
+    return {"phot_bp_mean_mag", "phot_rp_mean_mag"} <= set(catalog.data_vars) or (
+        "bp_rp_observed" in catalog
+    )
 
 
 def _observed_colour(catalog: xr.Dataset) -> NDArray[np.float64]:
