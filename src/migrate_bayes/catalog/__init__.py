@@ -1,8 +1,8 @@
 """What was observed: a file of stars becomes a catalogue in canonical columns and units.
 
 `read_catalog` reads it, `mark_duplicates` and `quality_cuts` flag what should not be used, and
-`correct_extinction` gives absolute magnitudes. `open_catalog` does all of this in chunks, for a file
-that does not fit in memory.
+`correct_extinction` gives absolute magnitudes. `open_catalog` does all of this in chunks, for a
+file that does not fit in memory.
 """
 
 from __future__ import annotations

@@ -133,6 +133,4 @@ def open_catalog(
     repeat = None
     if duplicate_radius is not None:
         repeat = find_repeats(*whole.places(), np.concatenate(snr), radius_arcsec=duplicate_radius)
-    return CatalogStream(
-        reader.path, whole.rows, reader.whole, reader, repeat, min_snr, extinction
-    )
+    return CatalogStream(reader.path, whole.rows, reader.whole, reader, repeat, min_snr, extinction)

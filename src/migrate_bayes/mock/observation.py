@@ -1,6 +1,7 @@
 """How a mock survey measures: LAMOST DR5 and DD-Payne, Gaia eDR3, Bailer-Jones et al. (2021).
 
-LAMOST's errors at S/N > 50 are those quoted by Vickers, Shen & Li (2021), and grow as 1/(S/N) below.
+LAMOST's errors at S/N > 50 are those that Vickers, Shen & Li (2021) quote; below, they grow as
+1/(S/N).
 """
 
 from __future__ import annotations

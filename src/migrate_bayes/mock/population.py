@@ -53,9 +53,7 @@ def draw_population(truth: SimulateSection, ages: tuple[float, float], u: NDArra
         _gamma(u[1], 2.2, 2.2, low, high),
     )
     # Kept within reach of the survey; 3σ on either side, so hardly a truncation.
-    radius = np.where(
-        thick, _normal(u[2], 7.4, 1.3, 3.4, 11.4), _normal(u[2], 8.7, 1.3, 4.7, 12.7)
-    )
+    radius = np.where(thick, _normal(u[2], 7.4, 1.3, 3.4, 11.4), _normal(u[2], 8.7, 1.3, 4.7, 12.7))
     x = radius - 8.0
     slope = truth.gradient_young + truth.flattening_rate * (age - 1.0)
     noise = ndtri(u[3:6])

@@ -122,7 +122,9 @@ class _Survey:
 
         u = self.uniforms(number, _ATTEMPT + attempt, N_POPULATION + N_ORBIT + 1)
         ages = self.source.ages
-        star = draw_population(self.truth, (max(float(ages[0]), 1.0), min(float(ages[-1]), 13.5)), u)
+        star = draw_population(
+            self.truth, (max(float(ages[0]), 1.0), min(float(ages[-1]), 13.5)), u
+        )
         place = draw_orbit(star, self.orbits, u[N_POPULATION:-1])
         sky = see_from_sun(place, self.orbits)
         # A smooth dust disc: 0.7 mag/kpc in the plane, scale height 150 pc, as seen from the Sun.
@@ -185,10 +187,7 @@ def iter_simulated(
         yield _catalog(number, *survey.observe(number), seed)
     # Which stars are seen again is known without making them, so nothing need be remembered.
     again = np.concatenate(
-        [
-            number[survey.is_repeated(number)]
-            for number in _ranges(1, truth.stars + 1, 1_000_000)
-        ]
+        [number[survey.is_repeated(number)] for number in _ranges(1, truth.stars + 1, 1_000_000)]
     )
     for part in range(0, len(again), step):
         number = again[part : part + step]
