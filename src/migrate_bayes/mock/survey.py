@@ -121,10 +121,8 @@ class _Survey:
         from migrate_bayes.isochrones import draw_stars
 
         u = self.uniforms(number, _ATTEMPT + attempt, N_POPULATION + N_ORBIT + 1)
-        ages = self.source.ages
-        star = draw_population(
-            self.truth, (max(float(ages[0]), 1.0), min(float(ages[-1]), 13.5)), u
-        )
+        youngest, oldest = float(self.source.ages[0]), float(self.source.ages[-1])
+        star = draw_population(self.truth, (max(youngest, 1.0), min(oldest, 13.5)), u)
         place = draw_orbit(star, self.orbits, u[N_POPULATION:-1])
         sky = see_from_sun(place, self.orbits)
         # A smooth dust disc: 0.7 mag/kpc in the plane, scale height 150 pc, as seen from the Sun.
