@@ -39,7 +39,7 @@ PART_SIZE = 131_072
 _FORMAT = "migrate-bayes stars 1"
 # Not netCDF through h5py: for a hundred variables its bookkeeping costs as much as their data.
 _ENGINE: Literal["netcdf4"] = "netcdf4"
-# What tells two equal runs apart stands in the manifest alone: their parts are equal, byte for byte.
+# What tells two equal runs apart stands in the manifest alone: their parts are the same bytes.
 _CLOCK = "created"
 
 
@@ -210,7 +210,8 @@ class StarWriter:
         """Write one part, the last of which may be smaller."""
         if self._folder is None:
             raise RuntimeError("StarWriter is a context manager: enter it before writing")
-        room, pieces = self._part_size, []
+        room = self._part_size
+        pieces: list[xr.Dataset] = []
         while self._waiting and (room or not pieces):
             piece = self._waiting.pop(0)
             if piece.sizes["star"] > room:
