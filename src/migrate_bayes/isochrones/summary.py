@@ -55,11 +55,13 @@ def summarise(ages, log_like, log_prior, smooth, out):  # type: ignore[no-untype
     n = len(ages)
     sub = _SUB if smooth else 1
     m = (n - 1) * sub + 1
-    t, like, post = np.empty(m), np.empty(m), np.empty(m)
+    t, like, post, weight = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
     slope = np.empty(n)
     for i in range(m):
         k = min(i // sub, n - 2)
         t[i] = ages[k] + (i - k * sub) / sub * (ages[k + 1] - ages[k])
+        u = (t[i] - ages[k]) / (ages[k + 1] - ages[k])
+        weight[i] = np.exp(log_prior[k] + u * (log_prior[k + 1] - log_prior[k]))
     for s in range(len(log_like)):
         y = log_like[s]
         top = 0
@@ -81,7 +83,6 @@ def summarise(ages, log_like, log_prior, smooth, out):  # type: ignore[no-untype
             k = min(i // sub, n - 2)
             h = ages[k + 1] - ages[k]
             u = (t[i] - ages[k]) / h
-            prior = log_prior[k] + u * (log_prior[k + 1] - log_prior[k])
             if smooth:
                 v = 1.0 - u
                 value = (
@@ -92,7 +93,7 @@ def summarise(ages, log_like, log_prior, smooth, out):  # type: ignore[no-untype
                 like[i] = np.exp(value - peak)
             else:
                 like[i] = np.exp(y[i] - peak)
-            post[i] = like[i] * np.exp(prior)
+            post[i] = like[i] * weight[i]
         first, last = 0, m - 1
         while like[first] < THRESHOLD:
             first += 1
