@@ -245,3 +245,20 @@ def test_interrupted_or_uneven_parquet_leaves_nothing(tmp_path, awkward):
     with pytest.raises(ProductError, match="other columns than the first"):
         uneven()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("row_group", [2000, 200_000])
+def test_reading_parquet_holds_little_of_it(tmp_path, row_group):
+    # Read ahead, as is pyarrow's default, the whole file came to be held: 20 MB and more here.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    n = 200_000
+    rng = np.random.default_rng(0)
+    columns = {"source_id": np.arange(n), "ra": np.zeros(n), "dec": np.zeros(n)}
+    columns |= {f"ref_{i}": rng.normal(size=n) for i in range(9)}
+    path = tmp_path / "stars.parquet"
+    pq.write_table(pa.table(columns), path, row_group_size=row_group, use_dictionary=False)
+    held = [pa.total_allocated_bytes() for _ in iter_catalog(path, chunk_size=3000)]
+    assert len(held) == 67
+    assert max(held) < 10e6

@@ -349,8 +349,8 @@ def _open_parquet(path: Path) -> Source:
     ) -> Iterator[Block]:
         columns = list(dict.fromkeys(wanted))
         with _readable(path, "parquet"):
-            # Buffered: a row group may be most of the file, and would be read whole.
-            file = pq.ParquetFile(path, buffer_size=2**20)
+            # Read ahead, a row group would be held whole, and after it all that have been read.
+            file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**18)
         first_row = 0
         with file:
             size = chunk_size or max(file.metadata.num_rows, 1)
