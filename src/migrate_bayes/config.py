@@ -140,7 +140,7 @@ class Recipe(_Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     seed: int = 20210301
-    chunk_size: int = Field(default=32_768, gt=0)  # stars at a time; changes no number
+    chunk_size: int = Field(default=65_536, gt=0)  # stars at a time; changes no number
     data: DataSection = DataSection()
     simulate: SimulateSection = SimulateSection()
     orbits: OrbitSection = OrbitSection()

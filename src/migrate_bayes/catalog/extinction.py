@@ -10,6 +10,8 @@ catalogue's own error where it has one, else 10 per cent of the extinction).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -106,8 +108,9 @@ def correct_extinction(
         new["bp_rp_error"] = np.where(
             np.isfinite(new["bp_rp"]), np.hypot(colour_error, k_colour * doubt), np.nan
         )
-    out = catalog.assign({k: ("star", v, attributes(k)) for k, v in new.items()})
-    out["flag"] = ("star", flag, catalog["flag"].attrs or attributes("flag"))
+    added: dict[str, Any] = {k: ("star", v, attributes(k)) for k, v in new.items()}
+    added["flag"] = ("star", flag, catalog["flag"].attrs or attributes("flag"))
+    out = catalog.assign(added)
     out.attrs["extinction"] = said
     return out
 

@@ -177,8 +177,10 @@ def _dataset(
         variables["distance"][2]["source"] = column_map.distance_source or f"column {given}"
     catalog = xr.Dataset(variables, coords={"source_id": ("star", ids, attributes("source_id"))})
     catalog = add_distances(catalog)
-    catalog["flag"] = ("star", flag_measurements(catalog), attributes("flag"))
-    catalog["star_key"] = ("star", star_keys(ids), attributes("star_key"))
+    catalog = catalog.assign(
+        flag=("star", flag_measurements(catalog), attributes("flag")),
+        star_key=("star", star_keys(ids), attributes("star_key")),
+    )
     ordered = [name for name in COLUMNS if name in catalog]
     rest = sorted(str(name) for name in catalog.data_vars if name not in COLUMNS)
     catalog = catalog[[*ordered, *rest]]

@@ -29,7 +29,7 @@ from migrate_bayes.progress import progress
 
 __all__ = ["CHUNK", "CatalogStream", "open_catalog"]
 
-CHUNK = 32_768
+CHUNK = 65_536
 """Stars at a time where nothing else is asked."""
 
 

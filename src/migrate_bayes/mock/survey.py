@@ -164,7 +164,7 @@ def iter_simulated(
     seed: int = 0,
     isochrones: IsochroneSection | None = None,
     orbits: OrbitSection | None = None,
-    chunk_size: int = 32_768,
+    chunk_size: int = 65_536,
 ) -> Iterator[xr.Dataset]:
     """Simulate a survey in chunks of at most `chunk_size` rows.
 
@@ -240,7 +240,7 @@ def simulate_to_parquet(
     seed: int = 0,
     isochrones: IsochroneSection | None = None,
     orbits: OrbitSection | None = None,
-    chunk_size: int = 32_768,
+    chunk_size: int = 65_536,
     overwrite: bool = False,
 ) -> int:
     """Simulate a survey into a Parquet file, in memory that does not grow with it.
