@@ -153,7 +153,8 @@ def _join(pieces: list[xr.Dataset]) -> xr.Dataset:
             joined[name] = variable
             continue
         values = [other.variables[name].values for other in pieces]
-        joined[name] = xr.Variable(variable.dims, np.concatenate(values), variable.attrs)
+        together = np.concatenate(values, axis=variable.dims.index("star"))
+        joined[name] = xr.Variable(variable.dims, together, variable.attrs)
     return xr.Dataset(joined, attrs=first.attrs).set_coords(list(first.coords))
 
 
@@ -338,11 +339,11 @@ def iter_parts(
         Their values by name.
     """
     wanted = stars[list(names)]
-    sizes = wanted[next(iter(wanted.data_vars))].chunksizes.get("star") or ()
-    bounds = np.cumsum([0, *sizes]) if sizes else range(0, stars.sizes["star"], PART_SIZE)
-    edges = [int(b) for b in bounds]
-    if not sizes:
-        edges.append(stars.sizes["star"])
+    n = stars.sizes["star"]
+    sizes = wanted[next(iter(wanted.data_vars))].chunksizes.get("star")
+    if sizes is None:  # in memory already
+        sizes = tuple(min(PART_SIZE, n - start) for start in range(0, n, PART_SIZE))
+    edges = np.cumsum([0, *sizes]).tolist()
     for start, stop in itertools.pairwise(edges):
         rows = slice(start, stop)
         part = wanted.isel(star=rows).compute()
