@@ -100,8 +100,9 @@ def _by_age(
             sd = np.maximum(values["feh_sd"][mine].astype(np.float64), _MIN_FEH_SD)
             part["feh_variance"] = (sd**2).astype(np.float32)
         parts.append(part)
+    made = list(parts[0]) if parts else []
     # One variable at a time leaves its parts behind, so that memory holds little twice.
-    return keep, {n: np.concatenate([part.pop(n) for part in parts]) for n in list(parts[0])}
+    return keep, {name: np.concatenate([part.pop(name) for part in parts]) for name in made}
 
 
 def population_data(
