@@ -21,6 +21,8 @@ def test_hash_is_of_the_content(tmp_path):
     c.write_text('name = "x"\nseed = 4\n[data]\nsource = "mock"\n')
     hashes = [load_recipe(p).hash for p in (a, b, c)]
     assert hashes[0] == hashes[1] != hashes[2]
+    # The size of chunks changes no number.
+    assert load_recipe(a).model_copy(update={"chunk_size": 7}).hash == hashes[0]
 
 
 def test_truth_is_the_mocks(tmp_path):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from migrate_bayes.config import SimulateSection
-from migrate_bayes.mock import simulate
+from migrate_bayes.errors import MigrateBayesError, ProductError
+from migrate_bayes.mock import iter_simulated, simulate, simulate_to_parquet
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +19,69 @@ def test_seeded(survey):
         np.testing.assert_array_equal(survey[name].values, again[name].values)
     other = simulate(SimulateSection(stars=6000, thick_fraction=0.2), seed=4)
     assert not np.array_equal(survey["teff"].values[:6000], other["teff"].values[:6000])
+
+
+@pytest.mark.parametrize("chunk_size", [1000, 4321])
+def test_a_star_is_the_same_in_any_chunk_and_any_survey(survey, chunk_size):
+    # The first stars of the long survey, made as a short one and in chunks.
+    short = SimulateSection(stars=2500, thick_fraction=0.2)
+    parts = list(iter_simulated(short, seed=3, chunk_size=chunk_size))
+    assert max(part.sizes["star"] for part in parts) <= chunk_size
+    assert len(parts) > 1
+    for name in survey.variables:
+        values = np.concatenate([part[name].values for part in parts])
+        np.testing.assert_array_equal(
+            values[:2500], survey[name].values[:2500], err_msg=str(name), strict=True
+        )
+        again = np.isin(survey["source_id"].values[6000:], np.arange(1, 2501))
+        np.testing.assert_array_equal(values[2500:], survey[name].values[6000:][again])
+
+
+def test_streamed_file_is_the_survey(tmp_path, survey, monkeypatch):
+    from migrate_bayes.catalog import read_catalog
+
+    monkeypatch.setattr("migrate_bayes.catalog.writing.ROW_GROUP", 256)
+    truth = SimulateSection(stars=700, thick_fraction=0.2)
+    files = []
+    for chunk_size, workers in ((90, "1"), (1000, "2")):
+        monkeypatch.setenv("MIGRATE_BAYES_WORKERS", workers)
+        path = tmp_path / f"{chunk_size}.parquet"
+        rows = simulate_to_parquet(path, truth, seed=3, chunk_size=chunk_size)
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
+    catalog = read_catalog(path)
+    assert catalog.sizes["star"] == rows > 700
+    for name in survey.data_vars:
+        np.testing.assert_array_equal(catalog[name].values[:700], survey[name].values[:700])
+    with pytest.raises(ProductError, match="exists already"):
+        simulate_to_parquet(path, truth)
+
+
+def test_laws_are_what_they_say(survey):
+    # One-dimensional laws of the population, where the survey's limits do not select by them.
+    from scipy import stats
+
+    from migrate_bayes.mock.population import draw_population
+
+    truth = SimulateSection(thick_fraction=0.3)
+    u = np.random.default_rng(8).random((6, 20_000))
+    star = draw_population(truth, (1.0, 13.5), u)
+    thick = star["thick"]
+    assert thick.mean() == pytest.approx(0.3, abs=4 * np.sqrt(0.21 / 20_000))
+    thin_age, gamma = star["age"][~thick], stats.gamma(2.2, scale=2.2)
+    mass = gamma.cdf(13.5) - gamma.cdf(1.0)
+    assert stats.kstest(thin_age, lambda t: (gamma.cdf(t) - gamma.cdf(1.0)) / mass).pvalue > 1e-3
+    law = stats.truncnorm(-5 / 1.5, 3.5 / 1.5, loc=10, scale=1.5)
+    assert stats.kstest(star["age"][thick], law.cdf).pvalue > 1e-3
+    law = stats.truncnorm(-4 / 1.3, 4 / 1.3, loc=8.7, scale=1.3)
+    assert stats.kstest(star["rg"][~thick], law.cdf).pvalue > 1e-3
+
+
+def test_a_survey_of_nothing_ends_with_an_error(monkeypatch):
+    monkeypatch.setattr("migrate_bayes.mock.survey._FAINT_LIMIT", -20.0)
+    monkeypatch.setattr("migrate_bayes.mock.survey._MAX_ATTEMPTS", 3)
+    with pytest.raises(MigrateBayesError, match="no observable star in 3 tries for 10 stars"):
+        simulate(SimulateSection(stars=10))
 
 
 @pytest.mark.parametrize("thick", [0, 1])

@@ -1,5 +1,7 @@
 """The whole chain on a small mock, and what must not change its numbers."""
 
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -91,6 +93,11 @@ def test_stars_do_not_depend_on_chunks_or_workers(finished, tmp_path, monkeypatc
     assert set(a.variables) == set(b.variables)
     for name in a.variables:
         np.testing.assert_array_equal(a[name].values, b[name].values, err_msg=str(name))
+    # Not only the numbers: the files.
+    assert other.catalog_path.read_bytes() == run.catalog_path.read_bytes()
+    manifests = [json.loads((r.folder / "stars/manifest.json").read_text()) for r in (run, other)]
+    sums = [[part["sha256"] for part in manifest["parts"]] for manifest in manifests]
+    assert sums[0] == sums[1]
 
 
 def test_separate_stages_make_the_same_stars(finished, tmp_path):

@@ -12,6 +12,7 @@ from migrate_bayes.stars import (
     StarWriter,
     assemble_stars,
     concat_stars,
+    iter_parts,
     open_stars,
     verify_stars,
     write_stars,
@@ -143,3 +144,59 @@ def test_external_ages_make_way_for_the_age_axis():
     stars = assemble_stars(catalog, ages, orbits)
     assert stars["external_age"].dims == ("star",)
     np.testing.assert_array_equal(stars["age"], [1.0, 2.0, 4.0, 8.0])
+
+
+@pytest.mark.parametrize("text_ids", [False, True])
+def test_parts_are_the_same_bytes_whatever_the_chunks(tmp_path, text_ids):
+    stars = assemble_stars(*make_parts(n=23, text_ids=text_ids), attrs={"seed": "1"})
+    sums = []
+    for i, size in enumerate((1, 4, 7, 8, 23, 100)):
+        path = tmp_path / str(i)
+        with StarWriter(path, part_size=7) as out:
+            for start in range(0, 23, size):
+                chunk = stars.isel(star=slice(start, start + size))
+                # When a run was made stands in the manifest only.
+                out.append(chunk.assign_attrs(created=f"today, run {i}"))
+        manifest = json.loads((path / "manifest.json").read_text())
+        assert [part["stars"] for part in manifest["parts"]] == [7, 7, 7, 2]
+        assert open_stars(path).attrs["created"] == f"today, run {i}"
+        sums.append([part["sha256"] for part in manifest["parts"]])
+        verify_stars(path)
+    assert all(s == sums[0] for s in sums)
+    for name in stars.variables:
+        np.testing.assert_array_equal(open_stars(path)[name].values, stars[name].values)
+
+
+def test_chunks_that_do_not_fit_together_are_refused(tmp_path):
+    stars = assemble_stars(*make_parts())
+
+    def write(other):
+        with StarWriter(tmp_path / "s", part_size=20) as out:
+            out.append(stars)
+            out.append(other)
+
+    with pytest.raises(ProductError, match="differ in their variables: feh"):
+        write(stars.drop_vars("feh"))
+    with pytest.raises(ProductError, match="different `age`"):
+        write(stars.assign_coords(age=stars["age"] + 0.5))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ProductError, match="part_size must be at least 1"):
+        StarWriter(tmp_path / "s", part_size=0)
+
+
+def test_parts_are_gone_through_in_order(tmp_path):
+    stars = assemble_stars(*make_parts(n=11))
+    path = write_stars(stars, tmp_path / "s", part_size=4)
+    for data, sizes in ((open_stars(path), [4, 4, 3]), (stars, [11])):
+        rows, values = zip(*iter_parts(data, ["feh", "log_age_likelihood"]), strict=True)
+        assert [r.stop - r.start for r in rows] == sizes
+        for name in ("feh", "log_age_likelihood"):
+            joined = np.concatenate([v[name] for v in values])
+            np.testing.assert_array_equal(joined, stars[name].values)
+
+
+def test_stages_that_disagree_are_refused():
+    catalog, ages, orbits = make_parts()
+    orbits["feh"] = ("star", np.zeros(10))
+    with pytest.raises(ProductError, match="different 'feh'"):
+        assemble_stars(catalog, ages, orbits)

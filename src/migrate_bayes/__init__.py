@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "MigrateBayesError": "migrate_bayes.errors",
+    "open_catalog": "migrate_bayes.catalog",
     "read_catalog": "migrate_bayes.catalog",
     "write_catalog": "migrate_bayes.catalog",
     "mark_duplicates": "migrate_bayes.catalog",

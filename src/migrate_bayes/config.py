@@ -1,7 +1,8 @@
 """Run recipes: one TOML file says everything that decides a run's numbers.
 
 `Recipe` is the schema, with the default of every entry; `load_recipe` reads a file and words what
-is wrong with it. A recipe's hash is of its content, so layout and comments may change freely.
+is wrong with it. A recipe's hash is of what decides the numbers: layout, comments and the size of
+chunks may change freely.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class Recipe(_Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     seed: int = 20210301
-    chunk_size: int = Field(default=100_000, gt=0)
+    chunk_size: int = Field(default=65_536, gt=0)  # stars at a time; changes no number
     data: DataSection = DataSection()
     simulate: SimulateSection = SimulateSection()
     orbits: OrbitSection = OrbitSection()
@@ -151,8 +152,8 @@ class Recipe(_Section):
 
     @property
     def hash(self) -> str:
-        """Hash of the content, 16 hex digits."""
-        return content_hash(self.model_dump(mode="json"))
+        """Hash of what decides the numbers, 16 hex digits."""
+        return content_hash(self.model_dump(mode="json", exclude={"chunk_size"}))
 
     def truth(self) -> dict[str, float] | None:
         """The mock's true values by the names of the posterior, or None for real data."""

@@ -5,18 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = ["progress", "status"]
 
 
+_showing: list[Any] = []  # the display in use: a bar within a bar is a line beneath it
+
+
 @contextmanager
-def progress(total: int, label: str, *, unit: str = "stars") -> Iterator[Callable[[int], None]]:
-    """Show a bar while the body runs.
+def progress(
+    total: int | None, label: str, *, unit: str = "stars"
+) -> Iterator[Callable[[int], None]]:
+    """Show a bar while the body runs; within another bar's body, as a line beneath it.
 
     Parameters
     ----------
-    total : int
-        How many units there are to do.
+    total : int or None
+        How many units there are to do; None where that is not known.
     label : str
         What is being done.
     unit : str
@@ -30,6 +36,24 @@ def progress(total: int, label: str, *, unit: str = "stars") -> Iterator[Callabl
     if not sys.stderr.isatty():
         yield lambda n: None
         return
+    if _showing:
+        bar = _showing[0]
+        task = bar.add_task(f"  {label}", total=total, unit=unit)
+        try:
+            yield lambda n: bar.advance(task, n)
+        finally:
+            bar.remove_task(task)
+        return
+    with _display() as bar:
+        task = bar.add_task(label, total=total, unit=unit)
+        _showing.append(bar)
+        try:
+            yield lambda n: bar.advance(task, n)
+        finally:
+            _showing.clear()
+
+
+def _display() -> Any:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -45,9 +69,9 @@ def progress(total: int, label: str, *, unit: str = "stars") -> Iterator[Callabl
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:,.0f} {unit}/s" if task.speed else "")
+            return Text(f"{task.speed:,.0f} {task.fields['unit']}/s" if task.speed else "")
 
-    with Progress(
+    return Progress(
         TextColumn("{task.description:<12}"),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
@@ -57,15 +81,15 @@ def progress(total: int, label: str, *, unit: str = "stars") -> Iterator[Callabl
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-    ) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda n: bar.advance(task, n)
+        # Chunks may take minutes each: the rate is that of the whole run.
+        speed_estimate_period=86_400.0,
+    )
 
 
 @contextmanager
 def status(label: str) -> Iterator[None]:
     """Show a spinner beside `label` while the body runs, where a person looks."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or _showing:
         yield
         return
     from rich.console import Console

@@ -1,18 +1,20 @@
 """StarPosteriors: the one product that the stages above write and everything below reads.
 
 In memory it is an `xarray.Dataset` (dims `star`, `age`, `potential`; see docs/architecture.md). On
-disk it is a folder of NetCDF-4 parts and a manifest with their checksums. `assemble_stars` makes it
-from the three stages, `StarWriter` writes it chunk by chunk, `open_stars` opens it lazily.
+disk it is a folder of NetCDF-4 parts of one size and a manifest with their checksums.
+`assemble_stars` makes it from the three stages, `StarWriter` writes it chunk by chunk, `open_stars`
+opens it lazily and `iter_parts` goes through what is too large to be held.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import xarray as xr
@@ -25,13 +27,20 @@ __all__ = [
     "StarWriter",
     "assemble_stars",
     "concat_stars",
+    "iter_parts",
     "open_stars",
     "verify_stars",
     "write_stars",
 ]
 
 MANIFEST = "manifest.json"
+PART_SIZE = 131_072
+"""Stars in a part. Fixed, so that a product's files do not depend on the chunks of the run."""
 _FORMAT = "migrate-bayes stars 1"
+# Not netCDF through h5py: for a hundred variables its bookkeeping costs as much as their data.
+_ENGINE: Literal["netcdf4"] = "netcdf4"
+# What tells two equal runs apart stands in the manifest alone: their parts are the same bytes.
+_CLOCK = "created"
 
 
 def assemble_stars(
@@ -59,23 +68,33 @@ def assemble_stars(
     flag = catalog["flag"].values.astype(np.int32).copy()
     # `age` is the axis of the age likelihood here; a catalogue's own ages step aside.
     own = {name: f"external_{name}" for name in ("age", "age_lo", "age_hi") if name in catalog}
-    parts = [catalog.drop_vars("flag").rename(own if ages is not None else {})]
+    variables = {
+        (own.get(str(name), name) if ages is not None else name): variable
+        for name, variable in catalog.variables.items()
+        if name != "flag"
+    }
+    coords = {str(name) for name in catalog.coords}
     merged: dict[str, Any] = dict(catalog.attrs)
-    for stage, name in ((ages, "ages"), (orbits, "orbits")):
+    for stage, what in ((ages, "ages"), (orbits, "orbits")):
         if stage is None:
             continue
         if stage.sizes["star"] != catalog.sizes["star"]:
             raise ProductError(
-                f"{name} hold {stage.sizes['star']} stars, the catalogue {catalog.sizes['star']}: "
+                f"{what} hold {stage.sizes['star']} stars, the catalogue {catalog.sizes['star']}: "
                 "they are not of the same stars"
             )
         flag |= stage["flag"].values.astype(np.int32)
-        parts.append(stage.drop_vars(["flag", "source_id"], errors="ignore"))
+        for name, variable in stage.variables.items():
+            if name in ("flag", "source_id"):
+                continue
+            if name in variables and not variables[name].equals(variable):
+                raise ProductError(f"{what} and the stages before have different '{name}'")
+            variables[name] = variable
+        coords |= {str(name) for name in stage.coords} - {"flag", "source_id"}
         merged.update(stage.attrs)
-    stars = xr.merge(parts, join="exact", compat="no_conflicts", combine_attrs="drop_conflicts")
-    stars["flag"] = ("star", flag, _flag_attrs())
-    stars.attrs = {**merged, **(attrs or {})}
-    return stars
+    variables["flag"] = xr.Variable("star", flag, _flag_attrs())
+    stars = xr.Dataset(variables, attrs={**merged, **(attrs or {})})
+    return stars.set_coords([name for name in coords if name in stars])
 
 
 def _flag_attrs() -> dict[str, Any]:
@@ -102,35 +121,73 @@ def _portable(value: Any) -> Any:
 
 def _write_part(stars: xr.Dataset, path: Path) -> None:
     stars = stars.copy()
-    stars.attrs = {k: _portable(v) for k, v in stars.attrs.items()}
-    encoding: dict[str, dict[str, Any]] = {}
+    stars.attrs = {k: _portable(v) for k, v in stars.attrs.items() if k != _CLOCK}
     for name in stars.variables:
         variable = stars[name]
         variable.attrs = {k: _portable(v) for k, v in variable.attrs.items()}
+        # What the variables were read with, if they were, is no business of this file.
+        variable.encoding = {}
         if variable.dtype == bool:
             stars[name] = variable.astype(np.int8)
         if variable.dtype.kind in "OU":
             # Variable-length text; xarray's default of fixed-width would depend on the chunk.
             stars[name] = variable.astype(object)
-        if variable.ndim == 2 and variable.dtype.kind == "f":
-            encoding[str(name)] = {"zlib": True, "complevel": 1, "shuffle": True}
-    stars.to_netcdf(path, engine="h5netcdf", encoding=encoding)
+    # Uncompressed: deflate saves a seventh of the space and takes four times as long.
+    stars.to_netcdf(path, engine=_ENGINE)
+
+
+def _join(pieces: list[xr.Dataset]) -> xr.Dataset:
+    """Put the next stars after one another, which must agree in everything but the stars."""
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    for other in pieces[1:]:
+        if set(other.variables) != set(first.variables):
+            differ = sorted(map(str, set(other.variables) ^ set(first.variables)))
+            raise ProductError(f"chunks of stars differ in their variables: {', '.join(differ)}")
+    joined: dict[Any, xr.Variable] = {}
+    for name, variable in first.variables.items():
+        if "star" not in variable.dims:
+            if not all(variable.equals(other.variables[name]) for other in pieces[1:]):
+                raise ProductError(f"chunks of stars have different `{name}`")
+            joined[name] = variable
+            continue
+        values = [other.variables[name].values for other in pieces]
+        together = np.concatenate(values, axis=variable.dims.index("star"))
+        joined[name] = xr.Variable(variable.dims, together, variable.attrs)
+    return xr.Dataset(joined, attrs=first.attrs).set_coords(list(first.coords))
 
 
 class StarWriter:
-    """Write StarPosteriors part by part; nothing stands at `path` until the last part is in.
+    """Write StarPosteriors chunk by chunk; nothing stands at `path` until the last is in.
 
-    Use as a context manager::
+    The chunks are regrouped into parts of one size, so that the files are the same, byte for byte,
+    whatever the chunks; no more than a part and a chunk are held. Use as a context manager::
 
         with StarWriter("runs/demo/stars", overwrite=True) as out:
             for chunk in chunks:
                 out.append(chunk)
+
+    Parameters
+    ----------
+    path : path-like
+        The folder.
+    overwrite : bool
+        Replace a product that stands there.
+    part_size : int
+        Stars per part.
     """
 
-    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, *, overwrite: bool = False, part_size: int = PART_SIZE
+    ) -> None:
+        if part_size < 1:
+            raise ProductError(f"part_size must be at least 1, not {part_size}")
         self.path = Path(path)
         self._output = atomic_output(self.path, overwrite=overwrite, directory=True)
         self._folder: Path | None = None
+        self._part_size = part_size
+        self._waiting: list[xr.Dataset] = []
         self._parts: list[dict[str, Any]] = []
         self._attrs: dict[str, Any] = {}
 
@@ -139,19 +196,37 @@ class StarWriter:
         return self
 
     def append(self, stars: xr.Dataset) -> None:
-        """Write one more part."""
+        """Take the next stars, and write as many whole parts as there are.
+
+        Raises
+        ------
+        ProductError
+            Where the variables, age nodes or potentials are not those of the stars before.
+        """
+        self._waiting.append(stars)
+        while sum(piece.sizes["star"] for piece in self._waiting) >= self._part_size:
+            self._write()
+
+    def _write(self) -> None:
+        """Write one part, the last of which may be smaller."""
         if self._folder is None:
             raise RuntimeError("StarWriter is a context manager: enter it before writing")
-        name = f"part-{len(self._parts):05d}.nc"
-        _write_part(stars, self._folder / name)
-        self._attrs = {k: _portable(v) for k, v in stars.attrs.items()}
-        self._parts.append(
-            {
-                "file": name,
-                "stars": int(stars.sizes["star"]),
-                "sha256": file_sha256(self._folder / name),
-            }
-        )
+        room = self._part_size
+        pieces: list[xr.Dataset] = []
+        while self._waiting and (room or not pieces):
+            piece = self._waiting.pop(0)
+            if piece.sizes["star"] > room:
+                self._waiting.insert(0, piece.isel(star=slice(room, None)))
+                piece = piece.isel(star=slice(0, room))
+            pieces.append(piece)
+            room -= piece.sizes["star"]
+        part = _join(pieces)
+        del piece, pieces  # their memory, before the copies that writing makes
+        file = self._folder / f"part-{len(self._parts):05d}.nc"
+        _write_part(part, file)
+        self._attrs = {k: _portable(v) for k, v in part.attrs.items()}
+        stars = int(part.sizes["star"])
+        self._parts.append({"file": file.name, "stars": stars, "sha256": file_sha256(file)})
 
     def __exit__(
         self,
@@ -160,19 +235,25 @@ class StarWriter:
         trace: TracebackType | None,
     ) -> bool | None:
         if error is None and self._folder is not None:
-            manifest = {
-                "format": _FORMAT,
-                "stars": sum(p["stars"] for p in self._parts),
-                "parts": self._parts,
-                "attrs": self._attrs,
-            }
-            text = json.dumps(manifest, indent=1, default=str)
-            (self._folder / MANIFEST).write_text(text)
+            try:
+                if self._waiting:
+                    self._write()
+                manifest = {
+                    "format": _FORMAT,
+                    "stars": sum(p["stars"] for p in self._parts),
+                    "parts": self._parts,
+                    "attrs": self._attrs,
+                }
+                text = json.dumps(manifest, indent=1, default=str)
+                (self._folder / MANIFEST).write_text(text)
+            except BaseException as failed:
+                self._output.__exit__(type(failed), failed, failed.__traceback__)
+                raise
         return self._output.__exit__(kind, error, trace)
 
 
 def write_stars(
-    stars: xr.Dataset, path: str | Path, *, part_size: int = 250_000, overwrite: bool = False
+    stars: xr.Dataset, path: str | Path, *, part_size: int = PART_SIZE, overwrite: bool = False
 ) -> Path:
     """Write StarPosteriors as a folder of parts and a manifest.
 
@@ -190,7 +271,7 @@ def write_stars(
     ProductError
         Where `path` exists and may not be replaced, or cannot be written.
     """
-    with StarWriter(path, overwrite=overwrite) as out:
+    with StarWriter(path, overwrite=overwrite, part_size=part_size) as out:
         for start in range(0, max(stars.sizes["star"], 1), part_size):
             out.append(stars.isel(star=slice(start, start + part_size)))
     return Path(path)
@@ -222,7 +303,7 @@ def open_stars(path: str | Path) -> xr.Dataset:
     for part in manifest["parts"]:
         file = path / part["file"]
         try:
-            opened = xr.open_dataset(file, engine="h5netcdf", chunks={})
+            opened = xr.open_dataset(file, engine=_ENGINE, chunks={})
         except (OSError, ValueError) as error:
             raise ProductError(f"{file} is missing or damaged: {error}") from None
         if opened.sizes.get("star") != part["stars"]:
@@ -233,7 +314,40 @@ def open_stars(path: str | Path) -> xr.Dataset:
     stars = concat_stars(parts)
     if stars["source_id"].dtype == object:
         stars["source_id"] = stars["source_id"].astype(str)
+    if _CLOCK in manifest["attrs"]:
+        stars.attrs[_CLOCK] = manifest["attrs"][_CLOCK]
     return stars
+
+
+def iter_parts(
+    stars: xr.Dataset, names: Iterable[str]
+) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+    """Go through some variables part by part, where they are too large to be held whole.
+
+    Parameters
+    ----------
+    stars : xarray.Dataset
+        StarPosteriors, from `open_stars` or in memory.
+    names : iterable of str
+        Variables whose first dim is ``star``.
+
+    Yields
+    ------
+    rows : slice
+        Which stars.
+    values : dict of ndarray
+        Their values by name.
+    """
+    wanted = stars[list(names)]
+    n = stars.sizes["star"]
+    sizes = wanted[next(iter(wanted.data_vars))].chunksizes.get("star")
+    if sizes is None:  # in memory already
+        sizes = tuple(min(PART_SIZE, n - start) for start in range(0, n, PART_SIZE))
+    edges = np.cumsum([0, *sizes]).tolist()
+    for start, stop in itertools.pairwise(edges):
+        rows = slice(start, stop)
+        part = wanted.isel(star=rows).compute()
+        yield rows, {str(name): part[name].values for name in wanted.data_vars}
 
 
 def concat_stars(parts: Iterable[xr.Dataset]) -> xr.Dataset:

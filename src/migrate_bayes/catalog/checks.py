@@ -6,7 +6,7 @@ gives one name to two stars, is an error.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
@@ -134,38 +134,49 @@ def separation_arcsec(
 
 
 def check_identifiers(
-    source_id: NDArray[Any],
     star_key: NDArray[np.uint64],
-    ra: NDArray[np.float64] | None,
-    dec: NDArray[np.float64] | None,
+    ra: NDArray[np.float64],
+    dec: NDArray[np.float64],
     *,
     file: str,
+    names: Callable[[NDArray[np.uint64]], list[str]],
     radius_arcsec: float = 5.0,
 ) -> None:
     """Check that one identifier is one star: its rows lie within `radius_arcsec` of each other.
+
+    Parameters
+    ----------
+    star_key, ra, dec : array, shape (star,)
+        Hash of the identifier, and position in degrees.
+    file : str
+        Named in the error.
+    names : callable
+        Gives the identifiers of some keys, for the error.
+    radius_arcsec : float
+        Above any proper motion between two surveys, below any two stars.
 
     Raises
     ------
     CatalogError
         Naming the identifiers that stand for two places on the sky.
     """
-    if ra is None or dec is None:
-        return
     order = np.argsort(star_key, kind="stable")
     keys = star_key[order]
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
     lengths = np.diff(np.r_[starts, keys.size])
-    if lengths.max(initial=0) < 2:
+    several = lengths > 1
+    if not several.any():
         return
-    first = order[np.repeat(starts, lengths)]
-    apart = separation_arcsec(ra[first], dec[first], ra[order], dec[order])
+    rows = order[np.repeat(several, lengths)]
+    first = order[np.repeat(starts[several], lengths[several])]
+    apart = separation_arcsec(ra[first], dec[first], ra[rows], dec[rows])
     wrong = apart > radius_arcsec
     if wrong.any():
-        names = list(dict.fromkeys(str(source_id[i]) for i in first[wrong]))
+        found = names(np.unique(star_key[first[wrong]]))
         worst = float(np.nanmax(apart))
         raise CatalogError(
-            f"{file}: {len(names)} identifiers stand for stars more than {radius_arcsec:g} arcsec "
-            f"apart (up to {worst:.0f}): {', '.join(names[:5])}"
-            f"{', ...' if len(names) > 5 else ''}. "
+            f"{file}: {len(found)} identifiers stand for stars more than {radius_arcsec:g} arcsec "
+            f"apart (up to {worst:.0f}): {', '.join(found[:5])}"
+            f"{', ...' if len(found) > 5 else ''}. "
             "Map another column to source_id, or mend the cross-match"
         )

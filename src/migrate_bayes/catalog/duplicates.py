@@ -16,7 +16,7 @@ from migrate_bayes.catalog.cuts import SNR_BANDS
 from migrate_bayes.errors import CatalogError
 from migrate_bayes.flags import StarFlag
 
-__all__ = ["friends_of_friends", "mark_duplicates"]
+__all__ = ["find_repeats", "friends_of_friends", "mark_duplicates", "total_snr"]
 
 
 def friends_of_friends(
@@ -62,7 +62,8 @@ def friends_of_friends(
     return label
 
 
-def _quality(catalog: xr.Dataset) -> NDArray[np.float64]:
+def total_snr(catalog: xr.Dataset) -> NDArray[np.float64]:
+    """Signal-to-noise ratio: the quadrature sum over g, r, i, or over any ``snr*`` there is."""
     bands = [name for name in SNR_BANDS if name in catalog]
     if not bands:
         bands = [str(name) for name in catalog.data_vars if str(name).startswith("snr")]
@@ -70,6 +71,46 @@ def _quality(catalog: xr.Dataset) -> NDArray[np.float64]:
     for band in bands:
         total += np.square(np.nan_to_num(catalog[band].values.astype(np.float64)))
     return np.sqrt(total)
+
+
+def find_repeats(
+    ra: NDArray[np.float64],
+    dec: NDArray[np.float64],
+    snr: NDArray[np.float64],
+    *,
+    radius_arcsec: float,
+) -> NDArray[np.bool_]:
+    """Find all but the best of the repeat observations of each star.
+
+    Parameters
+    ----------
+    ra, dec : array, shape (star,)
+        Degrees; NaN where unknown.
+    snr : array, shape (star,)
+        The row of each group with the highest stays; of equals, the first.
+    radius_arcsec : float
+        Linking length.
+
+    Returns
+    -------
+    array of bool, shape (star,)
+
+    Raises
+    ------
+    CatalogError
+        For a radius that is no angle between 0 and an arcminute.
+    """
+    if not 0 < radius_arcsec <= 60.0:
+        raise CatalogError(f"radius_arcsec must lie in (0, 60], not {radius_arcsec:g}")
+    group = friends_of_friends(ra, dec, radius_arcsec=radius_arcsec)
+    # Few stars have company: only these are sorted.
+    count = np.bincount(group, minlength=len(group))
+    rows = np.flatnonzero(count[group] > 1)
+    # By group, then falling S/N, then row: the first of each group is the one to keep.
+    rows = rows[np.lexsort((rows, -snr[rows], group[rows]))]
+    repeat = np.zeros(len(group), dtype=bool)
+    repeat[rows[1:][group[rows][1:] == group[rows][:-1]]] = True
+    return repeat
 
 
 def mark_duplicates(catalog: xr.Dataset, *, radius_arcsec: float = 5.0) -> xr.Dataset:
@@ -95,15 +136,9 @@ def mark_duplicates(catalog: xr.Dataset, *, radius_arcsec: float = 5.0) -> xr.Da
     """
     if "ra" not in catalog or "dec" not in catalog:
         raise CatalogError("cannot look for duplicates: the catalogue has no ra and dec")
-    if not 0 < radius_arcsec <= 60.0:
-        raise CatalogError(f"radius_arcsec must lie in (0, 60], not {radius_arcsec:g}")
-    n = catalog.sizes["star"]
-    group = friends_of_friends(
-        catalog["ra"].values, catalog["dec"].values, radius_arcsec=radius_arcsec
+    repeat = find_repeats(
+        catalog["ra"].values, catalog["dec"].values, total_snr(catalog), radius_arcsec=radius_arcsec
     )
-    # By group, then falling S/N, then row: the first of each group is the one to keep.
-    order = np.lexsort((np.arange(n), -_quality(catalog), group))
-    leader = np.r_[True, group[order][1:] != group[order][:-1]]
     flag = catalog["flag"].values & ~np.int32(StarFlag.DUPLICATE)
-    flag[order[~leader]] |= np.int32(StarFlag.DUPLICATE)
+    flag[repeat] |= np.int32(StarFlag.DUPLICATE)
     return catalog.assign(flag=("star", flag, catalog["flag"].attrs or attributes("flag")))

@@ -10,6 +10,8 @@ catalogue's own error where it has one, else 10 per cent of the extinction).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -100,16 +102,24 @@ def correct_extinction(
         "abs_g_error": np.where(whole, abs_g_error, np.nan),
         "a_g": a_g,
     }
-    if np.isfinite(colour).any():
+    if _has_colour(catalog):
         colour_error = _colour_error(catalog)
         new["bp_rp"] = colour - e_bp_rp
         new["bp_rp_error"] = np.where(
             np.isfinite(new["bp_rp"]), np.hypot(colour_error, k_colour * doubt), np.nan
         )
-    out = catalog.assign({k: ("star", v, attributes(k)) for k, v in new.items()})
-    out["flag"] = ("star", flag, catalog["flag"].attrs or attributes("flag"))
+    added: dict[str, Any] = {k: ("star", v, attributes(k)) for k, v in new.items()}
+    added["flag"] = ("star", flag, catalog["flag"].attrs or attributes("flag"))
+    out = catalog.assign(added)
     out.attrs["extinction"] = said
     return out
+
+
+def _has_colour(catalog: xr.Dataset) -> bool:
+    """Whether there are the columns, not values: it must not depend on how stars are chunked."""
+    return {"phot_bp_mean_mag", "phot_rp_mean_mag"} <= set(catalog.data_vars) or (
+        "bp_rp_observed" in catalog
+    )
 
 
 def _observed_colour(catalog: xr.Dataset) -> NDArray[np.float64]:

@@ -1,8 +1,9 @@
 """The four file formats behind one face: column names, units, and blocks of plain arrays.
 
 A `Source` knows its columns and their units without reading the rows, and yields the rows in blocks
-of a given size: FITS by memory-mapped slices, CSV and ECSV by lines, Parquet by batches; a VOTable
-has to be parsed whole and is sliced afterwards. Missing values come out as NaN.
+of a given size, as often as asked: FITS by memory-mapped slices, CSV and ECSV by lines, Parquet by
+batches; a VOTable, an ASCII table in FITS and a gzipped FITS file have to be parsed whole and are
+sliced afterwards. Missing values come out as NaN, and no value depends on the size of the blocks.
 """
 
 from __future__ import annotations
@@ -47,12 +48,18 @@ class Source:
     blocks : callable
         ``blocks(columns, identifier, chunk_size)`` iterates over dicts of arrays: float64, or
         for the identifier whatever it is in the file. A `chunk_size` of None asks for one block.
+    rows : int or None
+        How many rows there are, where the file says so.
+    whole : bool
+        The format can only be read whole: memory grows with the file.
     """
 
     path: Path
     names: Sequence[str]
     units: dict[str, str]
     blocks: Callable[[Sequence[str], str | None, int | None], Iterator[Block]]
+    rows: int | None = None
+    whole: bool = False
 
 
 def format_of(path: Path, format: str | None = None) -> str:
@@ -128,6 +135,8 @@ def _as_float(values: Any, path: Path, column: str, first_row: int) -> NDArray[n
         text = pd.Series(plain).astype("object")
         text = text.map(lambda v: v.decode() if isinstance(v, bytes) else v)
         blank = text.isna() | text.map(lambda v: isinstance(v, str) and not v.strip())
+        # A column of truth values is read as such where a block holds nothing else.
+        text = text.replace({"True": True, "False": False})
         numbers = pd.to_numeric(text.where(~blank), errors="coerce")
         wrong = np.flatnonzero(numbers.isna() & ~blank & (text.astype(str).str.lower() != "nan"))
         if mask is not None:
@@ -175,7 +184,9 @@ def _open_fits(path: Path) -> Source:
             f"{path}: the file is cut short: its header promises {n} rows, {wanted} bytes, "
             f"but it has {size}. Copy or download it again"
         )
-    if text:  # an ASCII table: blanks are missing, which only the whole-table reader knows
+    # In an ASCII table blanks are missing, which only the whole-table reader knows; a gzipped file
+    # would be unpacked again for every block.
+    if text or path.suffix.lower() == ".gz":
         from astropy.table import Table
 
         with warnings.catch_warnings():
@@ -189,7 +200,7 @@ def _open_fits(path: Path) -> Source:
             # Opened anew for each block: an open memory map keeps every page it has touched.
             with warnings.catch_warnings(), _readable(path, "fits"):
                 warnings.simplefilter("ignore")
-                with fits.open(path, memmap=path.suffix.lower() != ".gz") as hdus:
+                with fits.open(path, memmap=True) as hdus:
                     rows = hdus[index].data[part]
                     block: Block = {}
                     for name in wanted_names:
@@ -208,7 +219,7 @@ def _open_fits(path: Path) -> Source:
                     del rows, values
             yield block
 
-    return Source(path, names, units, blocks)
+    return Source(path, names, units, blocks, rows=n)
 
 
 def _ecsv_header(lines: list[str]) -> tuple[dict[str, str], str]:
@@ -314,13 +325,13 @@ def _table_source(path: Path, table: Any, units: dict[str, str]) -> Source:
                 )
             yield block
 
-    return Source(path, list(table.colnames), units, blocks)
+    return Source(path, list(table.colnames), units, blocks, rows=len(table), whole=True)
 
 
 def _open_parquet(path: Path) -> Source:
     import pyarrow.parquet as pq
 
-    schema = pq.read_schema(path)
+    schema, rows = pq.read_schema(path), pq.read_metadata(path).num_rows
     units: dict[str, str] = {}
     described = (schema.metadata or {}).get(b"table_meta_yaml")
     if described is not None:  # as astropy writes it
@@ -338,7 +349,8 @@ def _open_parquet(path: Path) -> Source:
     ) -> Iterator[Block]:
         columns = list(dict.fromkeys(wanted))
         with _readable(path, "parquet"):
-            file = pq.ParquetFile(path)
+            # Read ahead, a row group would be held whole, and after it all that have been read.
+            file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**18)
         first_row = 0
         with file:
             size = chunk_size or max(file.metadata.num_rows, 1)
@@ -366,7 +378,7 @@ def _open_parquet(path: Path) -> Source:
                 if batch.num_rows:
                     yield block
 
-    return Source(path, list(schema.names), units, blocks)
+    return Source(path, list(schema.names), units, blocks, rows=rows)
 
 
 def nearest_columns(name: str, names: Collection[str]) -> str:

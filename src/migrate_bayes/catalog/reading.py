@@ -1,7 +1,8 @@
 """Read a catalogue of stars, whole or in chunks, into canonical columns.
 
 `read_catalog` gives one Dataset, `iter_catalog` the same in pieces for files that do not fit in
-memory: their concatenation is equal to what `read_catalog` gives.
+memory: their concatenation is equal to what `read_catalog` gives. Both read through a
+`CatalogReader`; `migrate_bayes.catalog.stream` is what a run reads through.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from migrate_bayes.catalog.maps import ColumnMap, as_column_map, load_column_map
 from migrate_bayes.catalog.operations import Step, evaluate, guess_map, plan
 from migrate_bayes.errors import CatalogError
 
-__all__ = ["iter_catalog", "read_catalog"]
+__all__ = ["CatalogReader", "WholeFile", "iter_catalog", "read_catalog"]
 
 _EXACT_FLOAT = 2.0**53
 
@@ -57,10 +58,11 @@ def read_catalog(
         For a missing, damaged or empty file; a missing column or a wrong unit; a column without a
         single value; a negative error; an identifier that stands for two places on the sky.
     """
-    parts = list(_iterate(Path(path), columns, format, None))
-    if len(parts) == 1:
-        return parts[0]
-    return xr.concat(parts, dim="star", combine_attrs="override")
+    reader = CatalogReader(path, columns=columns, format=format)
+    whole = WholeFile(reader)
+    parts = [whole.see(part) for part in reader.chunks(None)]
+    whole.check()
+    return parts[0]
 
 
 def iter_catalog(
@@ -82,7 +84,11 @@ def iter_catalog(
     """
     if chunk_size < 1:
         raise CatalogError(f"chunk_size must be at least 1, not {chunk_size}")
-    yield from _iterate(Path(path), columns, format, chunk_size)
+    reader = CatalogReader(path, columns=columns, format=format)
+    whole = WholeFile(reader)
+    for chunk in reader.chunks(chunk_size):
+        yield whole.see(chunk)
+    whole.check()
 
 
 def _column_map(columns: str | Mapping[str, Any] | None, source: Source) -> ColumnMap:
@@ -171,8 +177,10 @@ def _dataset(
         variables["distance"][2]["source"] = column_map.distance_source or f"column {given}"
     catalog = xr.Dataset(variables, coords={"source_id": ("star", ids, attributes("source_id"))})
     catalog = add_distances(catalog)
-    catalog["flag"] = ("star", flag_measurements(catalog), attributes("flag"))
-    catalog["star_key"] = ("star", star_keys(ids), attributes("star_key"))
+    catalog = catalog.assign(
+        flag=("star", flag_measurements(catalog), attributes("flag")),
+        star_key=("star", star_keys(ids), attributes("star_key")),
+    )
     ordered = [name for name in COLUMNS if name in catalog]
     rest = sorted(str(name) for name in catalog.data_vars if name not in COLUMNS)
     catalog = catalog[[*ordered, *rest]]
@@ -184,83 +192,147 @@ def _dataset(
     return catalog
 
 
-def _iterate(
-    path: Path,
-    columns: str | Mapping[str, Any] | None,
-    format: str | None,
-    chunk_size: int | None,
-) -> Iterator[xr.Dataset]:
-    source = open_source(path, format=format)
-    column_map = _column_map(columns, source)
-    steps = plan(column_map, source)
-    by_name = {step.canonical: step for step in steps}
-    if "source_id" not in by_name:
-        raise CatalogError(
-            f"{path}: the column map '{column_map.name}' has no source_id: add the column that "
-            "identifies a star, or source_id = { row_number = true }"
-        )
-    if not any(name in COLUMNS for name in by_name):
-        raise CatalogError(
-            f"{path}: no canonical column ('ra', 'teff', ...) among its {len(source.names)} "
-            "columns: give a column map with columns="
-        )
-    id_step = by_name["source_id"]
-    if id_step.entry.operation not in ("column", "row_number"):
-        raise CatalogError(f"{path}: source_id can be a column or row_number = true, nothing else")
-    id_name = str(id_step.operands[0]) if id_step.operands else None
-    wanted = [o for step in steps for o in step.operands if isinstance(o, str)]
-    if id_name is not None and any(
-        id_name in step.operands for step in steps if step is not id_step
-    ):
-        raise CatalogError(f"{path}: column '{id_name}' is the identifier and nothing else")
-    # `wanted` keeps the file's columns once each, in the order the map names them.
-    wanted = list(dict.fromkeys(wanted))
+class CatalogReader:
+    """A catalogue's file, opened: its columns found, its rows not yet read.
 
-    rows = 0
-    text: bool | None = None
-    finite = {step.canonical: 0 for step in steps if step.canonical in COLUMNS}
-    seen: list[tuple[NDArray[Any], ...]] = []
-    if not wanted:
-        raise CatalogError(
-            f"{path}: the column map '{column_map.name}' names no column of the file"
-        )
-    for block in source.blocks(wanted, id_name, chunk_size):
-        n = len(next(iter(block.values())))
-        if id_name is None:
-            ids: NDArray[Any] = np.arange(rows, rows + n, dtype=np.int64)
-        else:
-            raw = block.pop(id_name)
-            text = _is_text(raw) if text is None else text
-            ids = _identifiers(raw, text, path, id_name, rows)
-        catalog = _dataset(steps, block, ids, column_map, source, rows)
-        for name in finite:
-            finite[name] += int(np.count_nonzero(np.isfinite(catalog[name].values)))
-        position = [catalog[k].values for k in ("ra", "dec") if k in catalog]
-        seen.append((ids, catalog["star_key"].values, *position))
-        rows += n
-        if chunk_size is None:
-            _check_whole(path, by_name, rows, finite, seen)
-        yield catalog
-    if chunk_size is not None or rows == 0:
-        _check_whole(path, by_name, rows, finite, seen)
+    Parameters
+    ----------
+    path, columns, format
+        As for `read_catalog`.
 
+    Attributes
+    ----------
+    path : Path
+    rows : int or None
+        How many rows there are, where the file says so.
+    whole : bool
+        The format can only be read whole: memory grows with the file.
 
-def _check_whole(
-    path: Path,
-    steps: dict[str, Step],
-    rows: int,
-    finite: dict[str, int],
-    seen: list[tuple[NDArray[Any], ...]],
-) -> None:
-    if rows == 0:
-        raise CatalogError(f"{path}: the table has no rows")
-    for name, count in finite.items():
-        if count == 0:
-            given = ", ".join(f"'{o}'" for o in steps[name].operands)
+    Raises
+    ------
+    CatalogError
+        For a missing or damaged file, a missing column or a wrong unit.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        columns: str | Mapping[str, Any] | None = None,
+        format: str | None = None,
+    ) -> None:
+        self.path = path = Path(path)
+        self._source = source = open_source(path, format=format)
+        self.rows, self.whole = source.rows, source.whole
+        self._map = _column_map(columns, source)
+        self._steps = plan(self._map, source)
+        self.by_name = by_name = {step.canonical: step for step in self._steps}
+        if "source_id" not in by_name:
             raise CatalogError(
-                f"{path}: column {given} ('{name}') holds not a single usable value in {rows} "
-                "rows: take it out of the column map, or map another"
+                f"{path}: the column map '{self._map.name}' has no source_id: add the column that "
+                "identifies a star, or source_id = { row_number = true }"
             )
-    ids, keys, *position = (np.concatenate(parts) for parts in zip(*seen, strict=True))
-    ra, dec = position if len(position) == 2 else (None, None)
-    check_identifiers(ids, keys, ra, dec, file=str(path))
+        if not any(name in COLUMNS for name in by_name):
+            raise CatalogError(
+                f"{path}: no canonical column ('ra', 'teff', ...) among its {len(source.names)} "
+                "columns: give a column map with columns="
+            )
+        id_step = by_name["source_id"]
+        if id_step.entry.operation not in ("column", "row_number"):
+            raise CatalogError(
+                f"{path}: source_id can be a column or row_number = true, nothing else"
+            )
+        self._id = str(id_step.operands[0]) if id_step.operands else None
+        if self._id is not None and any(
+            self._id in step.operands for step in self._steps if step is not id_step
+        ):
+            raise CatalogError(f"{path}: column '{self._id}' is the identifier and nothing else")
+        # The file's columns once each, in the order in which the map names them.
+        wanted = [o for step in self._steps for o in step.operands if isinstance(o, str)]
+        self._wanted = list(dict.fromkeys(wanted))
+        if not wanted:
+            raise CatalogError(
+                f"{path}: the column map '{self._map.name}' names no column of the file"
+            )
+
+    def chunks(self, chunk_size: int | None) -> Iterator[xr.Dataset]:
+        """Read the rows, as often as asked, `chunk_size` at a time or all at once.
+
+        What a row comes out as does not depend on the size. What concerns the file as a whole is
+        not looked at: see `WholeFile`.
+
+        Raises
+        ------
+        CatalogError
+            For a negative error, a text among numbers or a damaged file, naming row and column.
+        """
+        rows = 0
+        text: bool | None = None
+        for block in self._source.blocks(self._wanted, self._id, chunk_size):
+            n = len(next(iter(block.values())))
+            if self._id is None:
+                ids: NDArray[Any] = np.arange(rows, rows + n, dtype=np.int64)
+            else:
+                raw = block.pop(self._id)
+                text = _is_text(raw) if text is None else text
+                ids = _identifiers(raw, text, self.path, self._id, rows)
+            yield _dataset(self._steps, block, ids, self._map, self._source, rows)
+            rows += n
+
+    def names_of(self, keys: NDArray[np.uint64]) -> list[str]:
+        """Return the identifiers of some stars, by their keys, in the order of the file."""
+        found: dict[str, None] = {}
+        for chunk in self.chunks(100_000):
+            mine = np.isin(chunk["star_key"].values, keys)
+            found |= dict.fromkeys(str(name) for name in chunk["source_id"].values[mine])
+        return list(found)
+
+
+class WholeFile:
+    """Checks of a file as a whole, gathered while its chunks go by: `see` each, then `check`."""
+
+    def __init__(self, reader: CatalogReader) -> None:
+        self._reader = reader
+        self.rows = 0
+        self._finite = {name: 0 for name in reader.by_name if name in COLUMNS}
+        self._keys: list[NDArray[np.uint64]] = []
+        self._places: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+
+    def see(self, chunk: xr.Dataset) -> xr.Dataset:
+        """Take note of a chunk, and give it back."""
+        self.rows += chunk.sizes["star"]
+        for name in self._finite:
+            self._finite[name] += int(np.count_nonzero(np.isfinite(chunk[name].values)))
+        if "ra" in chunk and "dec" in chunk:
+            self._keys.append(chunk["star_key"].values)
+            self._places.append((chunk["ra"].values, chunk["dec"].values))
+        return chunk
+
+    def check(self) -> None:
+        """Check what has been seen.
+
+        Raises
+        ------
+        CatalogError
+            For no rows at all, a column without a value, an identifier given to two stars.
+        """
+        path = self._reader.path
+        if self.rows == 0:
+            raise CatalogError(f"{path}: the table has no rows")
+        for name, count in self._finite.items():
+            if count == 0:
+                given = ", ".join(f"'{o}'" for o in self._reader.by_name[name].operands)
+                raise CatalogError(
+                    f"{path}: column {given} ('{name}') holds not a single usable value in "
+                    f"{self.rows} rows: take it out of the column map, or map another"
+                )
+        if self._places:
+            ra, dec = self.places()
+            check_identifiers(
+                np.concatenate(self._keys), ra, dec, file=str(path), names=self._reader.names_of
+            )
+
+    def places(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Right ascension and declination of every star, deg."""
+        ra, dec = (np.concatenate(parts) for parts in zip(*self._places, strict=True))
+        return ra, dec

@@ -55,11 +55,20 @@ def summarise(ages, log_like, log_prior, smooth, out):  # type: ignore[no-untype
     n = len(ages)
     sub = _SUB if smooth else 1
     m = (n - 1) * sub + 1
-    t, like, post = np.empty(m), np.empty(m), np.empty(m)
+    t, like, post, weight = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
     slope = np.empty(n)
     for i in range(m):
         k = min(i // sub, n - 2)
         t[i] = ages[k] + (i - k * sub) / sub * (ages[k + 1] - ages[k])
+        u = (t[i] - ages[k]) / (ages[k + 1] - ages[k])
+        weight[i] = np.exp(log_prior[k] + u * (log_prior[k + 1] - log_prior[k]))
+    # The cubic's four basis functions at the steps between two nodes.
+    basis = np.empty((4, sub))
+    for j in range(sub):
+        u = j / sub
+        v = 1.0 - u
+        basis[0, j], basis[1, j] = v * v * (1.0 + 2.0 * u), u * u * (3.0 - 2.0 * u)
+        basis[2, j], basis[3, j] = u * v * v, -u * u * v
     for s in range(len(log_like)):
         y = log_like[s]
         top = 0
@@ -77,22 +86,27 @@ def summarise(ages, log_like, log_prior, smooth, out):  # type: ignore[no-untype
                 peak_age += shift
         if smooth:
             _slopes(ages, y, slope)
-        for i in range(m):
-            k = min(i // sub, n - 2)
+        for k in range(n - 1):
+            i = k * sub
+            like[i] = np.exp(y[k] - peak)
+            if y[k] == y[k + 1] and slope[k] == 0.0 and slope[k + 1] == 0.0:
+                # Where the likelihood has been cut off at its floor, which is most of the axis.
+                for j in range(1, sub):
+                    like[i + j] = like[i]
+                continue
             h = ages[k + 1] - ages[k]
-            u = (t[i] - ages[k]) / h
-            prior = log_prior[k] + u * (log_prior[k + 1] - log_prior[k])
-            if smooth:
-                v = 1.0 - u
-                value = (
-                    y[k] * v * v * (1.0 + 2.0 * u)
-                    + y[k + 1] * u * u * (3.0 - 2.0 * u)
-                    + h * u * v * (slope[k] * v - slope[k + 1] * u)
+            low_slope, high_slope = h * slope[k], h * slope[k + 1]
+            for j in range(1, sub):
+                like[i + j] = np.exp(
+                    y[k] * basis[0, j]
+                    + y[k + 1] * basis[1, j]
+                    + low_slope * basis[2, j]
+                    + high_slope * basis[3, j]
+                    - peak
                 )
-                like[i] = np.exp(value - peak)
-            else:
-                like[i] = np.exp(y[i] - peak)
-            post[i] = like[i] * np.exp(prior)
+        like[m - 1] = np.exp(y[n - 1] - peak)
+        for i in range(m):
+            post[i] = like[i] * weight[i]
         first, last = 0, m - 1
         while like[first] < THRESHOLD:
             first += 1

@@ -166,6 +166,15 @@ def observed_to_phase_space(
     return x, y, z, vx, vy, vz
 
 
+def _turned_back(rotation: Floats, vectors: Floats) -> Floats:
+    """Return ``rotation.T @ vectors``, but in an order of sums that does not depend on how many.
+
+    BLAS rounds a star differently by the number of stars beside it.
+    """
+    x, y, z = vectors
+    return np.stack([r[0] * x + r[1] * y + r[2] * z for r in rotation.T])
+
+
 def phase_space_to_observed(
     x: ArrayLike,
     y: ArrayLike,
@@ -197,8 +206,8 @@ def phase_space_to_observed(
     """
     shape, columns = _broadcast(x, y, z, vx, vy, vz)
     rotation, origin, velocity = transform_arrays(get_frame(frame))
-    position = rotation.T @ (np.stack(columns[:3]) - origin[:, None])
-    motion = rotation.T @ (np.stack(columns[3:]) - velocity[:, None])
+    position = _turned_back(rotation, np.stack(columns[:3]) - origin[:, None])
+    motion = _turned_back(rotation, np.stack(columns[3:]) - velocity[:, None])
     across = np.hypot(position[0], position[1])
     distance = np.hypot(across, position[2])
     alpha = np.arctan2(position[1], position[0])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from migrate_bayes.errors import FitError, suggest
 from migrate_bayes.flags import FATAL_AGE
 from migrate_bayes.population.packing import PackedStars, pack
+from migrate_bayes.stars import iter_parts
 
 __all__ = ["PopulationData", "population_data"]
 
@@ -64,6 +65,46 @@ def _observed(stars: xr.Dataset, name: str, keep: NDArray[np.bool_]) -> NDArray[
     return np.asarray(stars[name].values, dtype=np.float64)[keep]
 
 
+def _by_age(
+    stars: xr.Dataset, wanted: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.floating]]]:
+    """Read what there is per age node, of the wanted stars alone and part by part.
+
+    Returns
+    -------
+    keep : array of bool, shape (star,)
+        The wanted stars that have an age likelihood.
+    by_age : dict of float32 arrays, shape (kept star, age)
+        ``log_weight``: ln(age likelihood / interim prior), the likelihood's peak at 0; ``feh`` and
+        ``feh_variance`` where the product has them. Single precision is that of the product.
+    """
+    names = ["log_age_likelihood"]
+    if "feh_mean" in stars:
+        names += ["feh_mean", "feh_sd"]
+    log_prior = np.zeros(stars.sizes["age"])
+    if "log_interim_prior" in stars:
+        log_prior = np.asarray(stars["log_interim_prior"].values, dtype=np.float64)
+    keep = wanted.copy()
+    parts: list[dict[str, NDArray[np.float32]]] = []
+    for rows, values in iter_parts(stars, names):
+        # A view: stars without a likelihood are taken out of `keep` itself.
+        mine = keep[rows]
+        mine &= np.isfinite(values["log_age_likelihood"]).any(axis=1)
+        weight = values["log_age_likelihood"][mine].astype(np.float64)
+        weight[np.isnan(weight)] = -np.inf
+        weight -= weight.max(axis=1, keepdims=True)
+        weight -= log_prior
+        part = {"log_weight": weight.astype(np.float32)}
+        if len(names) > 1:
+            part["feh"] = values["feh_mean"][mine].astype(np.float32)
+            sd = np.maximum(values["feh_sd"][mine].astype(np.float64), _MIN_FEH_SD)
+            part["feh_variance"] = (sd**2).astype(np.float32)
+        parts.append(part)
+    made = list(parts[0]) if parts else []
+    # One variable at a time leaves its parts behind, so that memory holds little twice.
+    return keep, {name: np.concatenate([part.pop(name) for part in parts]) for name in made}
+
+
 def population_data(
     stars: xr.Dataset,
     *,
@@ -110,18 +151,17 @@ def population_data(
     selected = np.ones(n, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
     centre, spread = ("rg_mean", "rg_sd") if radius == "rg" else ("r_present", "r_present_sd")
     r = np.asarray(stars[centre].values, dtype=np.float64)
-    log_age = stars["log_age_likelihood"].values
-    has_age = np.isfinite(log_age).any(axis=1)
+    has_age = np.ones(n, dtype=bool)
     if "flag" in stars:
         # A star without an age carries a likelihood that knows nothing; its flag says so.
         has_age &= (stars["flag"].values & np.int32(FATAL_AGE)) == 0
     if "feh" in stars:
         has_age &= np.isfinite(stars["feh"].values)
     has_radius = np.isfinite(r)
-    keep = selected & has_radius & has_age
+    keep, by_age = _by_age(stars, selected & has_radius & has_age)
     left_out = {
         "no radius": int((selected & ~has_radius).sum()),
-        "no age likelihood": int((selected & has_radius & ~has_age).sum()),
+        "no age likelihood": int((selected & has_radius).sum() - keep.sum()),
     }
     if not keep.any():
         raise FitError(
@@ -129,25 +169,15 @@ def population_data(
             + ", ".join(f"{count} have {why}" for why, count in left_out.items())
         )
 
-    weight = log_age[keep].astype(np.float64)
-    weight[np.isnan(weight)] = -np.inf
-    weight -= weight.max(axis=1, keepdims=True)
-    if "log_interim_prior" in stars:
-        weight -= np.asarray(stars["log_interim_prior"].values, dtype=np.float64)
-
     def variance(name: str, floor: float) -> NDArray[np.float64]:
         return np.maximum(_observed(stars, name, keep), floor) ** 2
 
-    if "feh_mean" in stars:
-        feh = stars["feh_mean"].values[keep].astype(np.float64)
-        feh_var = np.maximum(stars["feh_sd"].values[keep].astype(np.float64), _MIN_FEH_SD) ** 2
-    else:
-        feh = np.broadcast_to(_observed(stars, "feh", keep)[:, None], weight.shape)
-        feh_var = np.broadcast_to(variance("feh_error", _MIN_FEH_SD)[:, None], weight.shape)
+    if "feh" not in by_age:
+        shape = by_age["log_weight"].shape
+        by_age["feh"] = np.broadcast_to(_observed(stars, "feh", keep)[:, None], shape)
+        by_age["feh_variance"] = np.broadcast_to(variance("feh_error", _MIN_FEH_SD)[:, None], shape)
     packed = pack(
-        log_weight=weight,
-        feh=feh,
-        feh_variance=feh_var,
+        **by_age,
         radius=r[keep],
         radius_variance=variance(spread, _MIN_RADIUS_SD),
         alpha=_observed(stars, "alpha_fe", keep),

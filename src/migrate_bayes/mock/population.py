@@ -1,0 +1,119 @@
+"""What a mock survey's stars are: population, orbit, place on the sky, from uniform numbers.
+
+With age τ in Gyr and x = R_g - 8 kpc:
+
+* thin disc: τ from a gamma law, truncated to the isochrones' range;
+  [Fe/H] ~ N(-0.02 - 0.01 τ + [G_1 + r (τ - 1)] x, 0.12 + 0.006 τ), with G_1 and r the recipe's
+  ``gradient_young`` and ``flattening_rate``; [α/Fe] ~ N(0.03 - 0.10 [Fe/H], 0.025);
+  ln Z_max ~ N(-1.5 + 0.08 τ, 0.6), at fixed R: the orbit's own, which is kept as the truth,
+  reaches higher as it moves in R;
+* thick disc: τ ~ N(10, 1.5); [Fe/H] ~ N(-0.5 + G_thick x, 0.22); [α/Fe] ~ N(0.20 - 0.10 [Fe/H],
+  0.035); ln Z_max ~ N(0.3, 0.5).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammainc, gammaincinv, ndtr, ndtri
+
+from migrate_bayes.config import OrbitSection, SimulateSection
+
+__all__ = ["N_ORBIT", "N_POPULATION", "draw_orbit", "draw_population", "see_from_sun"]
+
+Columns = dict[str, NDArray[Any]]
+
+N_POPULATION, N_ORBIT = 6, 4
+"""How many uniform numbers a star needs for each."""
+
+
+def _normal(
+    u: NDArray, mean: float, sd: float, low: float = -np.inf, high: float = np.inf
+) -> NDArray[np.float64]:
+    """Turn uniform numbers into a normal law truncated to [low, high]."""
+    below, above = ndtr((low - mean) / sd), ndtr((high - mean) / sd)
+    return np.clip(mean + sd * ndtri(below + u * (above - below)), low, high)
+
+
+def _gamma(u: NDArray, shape: float, scale: float, low: float, high: float) -> NDArray[np.float64]:
+    """Turn uniform numbers into a gamma law truncated to [low, high]."""
+    below, above = gammainc(shape, low / scale), gammainc(shape, high / scale)
+    return np.clip(scale * gammaincinv(shape, below + u * (above - below)), low, high)
+
+
+def draw_population(truth: SimulateSection, ages: tuple[float, float], u: NDArray) -> Columns:
+    """Draw what the population model speaks of, from six uniform numbers a star."""
+    low, high = ages
+    thick = u[0] < truth.thick_fraction
+    age = np.where(
+        thick,
+        _normal(u[1], 10.0, 1.5, max(low, 5.0), high),
+        _gamma(u[1], 2.2, 2.2, low, high),
+    )
+    # Kept within reach of the survey; 3σ on either side, so hardly a truncation.
+    radius = np.where(thick, _normal(u[2], 7.4, 1.3, 3.4, 11.4), _normal(u[2], 8.7, 1.3, 4.7, 12.7))
+    x = radius - 8.0
+    slope = truth.gradient_young + truth.flattening_rate * (age - 1.0)
+    noise = ndtri(u[3:6])
+    feh = np.where(
+        thick,
+        -0.5 + truth.gradient_thick * x + 0.22 * noise[0],
+        -0.02 - 0.01 * age + slope * x + (0.12 + 0.006 * age) * noise[0],
+    )
+    feh = np.clip(feh, -1.9, 0.48)  # the isochrones' range
+    alpha = np.where(thick, 0.20, 0.03) - 0.10 * feh + np.where(thick, 0.035, 0.025) * noise[1]
+    ln_zmax = np.where(thick, 0.3 + 0.5 * noise[2], -1.5 + 0.08 * age + 0.6 * noise[2])
+    return {
+        "thick": thick,
+        "age": age,
+        "rg": radius,
+        "feh": feh,
+        "alpha_fe": alpha,
+        "zmax": np.exp(np.minimum(ln_zmax, np.log(6.0))),
+    }
+
+
+def draw_orbit(star: Columns, orbits: OrbitSection, u: NDArray) -> Columns:
+    """Place each star on its orbit: L_z exact, radial motion epicyclic, vertical by energy.
+
+    Four uniform numbers a star: radial amplitude and phase, vertical phase, azimuth.
+    """
+    from migrate_bayes.orbits import circular_velocity, get_frame, vertical_speed
+
+    frame, scaling = get_frame(orbits.frame), orbits.scaling
+    potential = orbits.potentials[0]
+    rg, zmax = star["rg"], star["zmax"]
+    v_circ = circular_velocity(rg, potential, frame=frame, scaling=scaling)
+    # Radial dispersion grows with age (e.g. Mackereth et al. 2019); epicycle frequency of a flat
+    # rotation curve.
+    sigma_r = np.where(star["thick"], 55.0, 18.0 + 2.2 * star["age"])
+    kappa = np.sqrt(2.0) * v_circ / rg
+    amplitude = np.minimum(sigma_r / kappa * np.sqrt(-2 * np.log1p(-u[0])), 0.35 * rg)
+    phase = 2 * np.pi * u[1]
+    R = rg - amplitude * np.cos(phase)
+    chi = 2 * np.pi * u[2]
+    z = zmax * np.sin(chi)
+    v_z = np.sign(np.cos(chi)) * vertical_speed(R, z, zmax, potential, frame=frame, scaling=scaling)
+    return {
+        "R": R,
+        "phi": 0.10 * ndtri(u[3]),
+        "z": z,
+        "v_r": amplitude * kappa * np.sin(phase),
+        "v_phi": rg * v_circ / R,
+        "v_z": v_z,
+    }
+
+
+def see_from_sun(place: Columns, orbits: OrbitSection) -> Columns:
+    """See the stars from the Sun, which stands on the negative x axis."""
+    from migrate_bayes.orbits import from_cylindrical, get_frame, phase_space_to_observed
+
+    x, y = -place["R"] * np.cos(place["phi"]), place["R"] * np.sin(place["phi"])
+    vx, vy = from_cylindrical(x, y, place["v_r"], place["v_phi"])
+    names = ("ra", "dec", "distance", "pmra", "pmdec", "rv")
+    seen = phase_space_to_observed(
+        x, y, place["z"], vx, vy, place["v_z"], frame=get_frame(orbits.frame)
+    )
+    return dict(zip(names, seen, strict=True))

@@ -1,0 +1,160 @@
+"""From StarPosteriors to fits and their report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from migrate_bayes.errors import FitError, ProductError
+from migrate_bayes.pipeline.star_stages import StarStages
+from migrate_bayes.provenance import atomic_output
+
+__all__ = ["FitStages"]
+
+
+class FitStages(StarStages):
+    """The stages that fit and report; see `migrate_bayes.pipeline.Run`."""
+
+    def _mask(self, selection: str) -> xr.DataArray:
+        from migrate_bayes.selection import select
+
+        return select(self.stars, selection, potential=self.recipe.model.potential)
+
+    def _one_baseline(self, selection: str, path: Path) -> xr.Dataset:
+        from migrate_bayes.baseline import fit_baseline
+
+        b = self.recipe.baseline
+        assert b is not None
+        stars = self.stars
+        with self._stage("baseline") as done:
+            fit = fit_baseline(
+                stars,
+                potential=self.recipe.model.potential,
+                selection=selection,
+                radius=self.recipe.model.radius,
+                bin_width=b.bin_width,
+                age_range=b.age_range,
+                min_stars=b.min_stars,
+            )
+            fit.attrs.update(self._provenance)
+            with atomic_output(path, overwrite=self.overwrite) as out:
+                fit.to_netcdf(out, engine="h5netcdf")
+            n = int(fit["n_stars"].sum())
+            done["text"] = f"ODR in age bins, {n:,} stars of '{selection}' → {path}"
+        return fit
+
+    def baseline(self) -> tuple[xr.Dataset | None, xr.Dataset | None]:
+        """ODR in age bins, of the thin-disc selection and of the thick."""
+        b = self.recipe.baseline
+        if b is None:
+            return None, None
+        selections = (b.selection, b.thick_selection)
+        self._refuse_existing(*self._baseline_paths)
+        fits: list[xr.Dataset | None] = []
+        for path, selection in zip(self._baseline_paths, selections, strict=True):
+            try:
+                fits.append(None if selection is None else self._one_baseline(selection, path))
+            except FitError as error:
+                # A sample too small for age bins is worth a note, not the end of the run.
+                self.notes.append(f"No ODR baseline of '{selection}': {error}")
+                self.say(self.notes[-1])
+                fits.append(None)
+        return fits[0], fits[1]
+
+    @property
+    def _baseline_paths(self) -> tuple[Path, Path]:
+        return self.folder / "baseline.nc", self.folder / "baseline-thick.nc"
+
+    def fit(self) -> xr.DataTree:
+        """The hierarchical model."""
+        from migrate_bayes.population import (
+            build_model,
+            load_model_spec,
+            membership,
+            population_data,
+            sample,
+        )
+
+        m, s = self.recipe.model, self.recipe.sampler
+        path = self.folder / "fit.nc"
+        self._refuse_existing(path)
+        spec = load_model_spec(m.spec)
+        stars = self.stars
+        with self._stage("fit") as done:
+            mask = self._mask(m.selection)
+            data = population_data(stars, potential=m.potential, mask=mask, radius=m.radius)
+            model = build_model(data, spec)
+            tree = sample(
+                model,
+                draws=s.draws,
+                tune=s.tune,
+                chains=s.chains,
+                seed=self.recipe.seed,
+                target_accept=s.target_accept,
+                attrs={
+                    "potential": m.potential,
+                    "selection": m.selection,
+                    "radius": m.radius,
+                    "model": spec.model_dump_json(),
+                    "left_out": json.dumps(data.left_out),
+                },
+            )
+            tree.attrs.update(self._provenance)
+            posterior = tree["posterior"].to_dataset()
+            tree["membership"] = membership(model, data, posterior, seed=self.recipe.seed)
+            with atomic_output(path, overwrite=self.overwrite) as out:
+                tree.to_netcdf(out, engine="h5netcdf")
+            nodes = data.packed.mean_nodes
+            done["text"] = f"{data.n_stars:,} stars × {nodes:.1f} age nodes → {path}"
+        return tree
+
+    def _read(self, name: str, opener: Callable[..., Any]) -> Any:
+        path = self.folder / name
+        if not path.exists():
+            raise ProductError(f"no {name} in {self.folder}: run that stage first")
+        try:
+            return opener(path, engine="h5netcdf")
+        except (OSError, ValueError) as error:
+            raise ProductError(f"{path} is damaged: {error}") from None
+
+    def report(
+        self,
+        baselines: tuple[xr.Dataset | None, xr.Dataset | None] | None = None,
+        fit: xr.DataTree | None = None,
+    ) -> Path:
+        """The HTML page."""
+        from migrate_bayes.report import write_report
+
+        self._refuse_existing(self.report_folder)
+        if baselines is None:
+            thin, thick = (
+                self._read(path.name, xr.load_dataset) if path.exists() else None
+                for path in self._baseline_paths
+            )
+        else:
+            thin, thick = baselines
+        if fit is None:
+            fit = self._read("fit.nc", xr.load_datatree)
+        stars = self.stars
+        with self._stage("report") as done:
+            page = write_report(
+                self.report_folder,
+                name=self.recipe.name,
+                stars=stars,
+                fit=fit,
+                baseline=thin,
+                thick_baseline=thick,
+                selection_mask=self._mask(self.recipe.model.selection),
+                truth=self.recipe.truth(),
+                recipe_text=self.recipe_text,
+                provenance=self._provenance,
+                notes=self.notes,
+                tables=self.tables,
+                overwrite=self.overwrite,
+            )
+            done["text"] = f"{page.stat().st_size / 1024**2:.1f} MB"
+        return page
