@@ -104,7 +104,7 @@ def benchmark_ages(
         few = compared.isel(star=slice(_TIMED))
         many = few.isel(star=np.tile(np.arange(few.sizes["star"]), _TILES))
         brute = paired_ratio(
-            lambda: [reference_log_likelihood(_star(few, i), tracks) for i in range(_TIMED)],
+            lambda: [reference_log_likelihood(star, tracks) for star in _stars(few)],
             lambda: ages(many, workers=1),
             slow_stars=few.sizes["star"], fast_stars=many.sizes["star"], repeats=2,
         )  # fmt: skip
@@ -144,6 +144,10 @@ def _star(catalog: xr.Dataset, i: int) -> dict[str, tuple[float, float]]:
     star = {n: (float(catalog[n][i]), float(catalog[f"{n}_error"][i])) for n in ERRORS}
     value, error = star["abs_g"]
     return star | {"abs_g": (value, float(np.hypot(error, _FLOOR)))}
+
+
+def _stars(catalog: xr.Dataset) -> list[dict[str, tuple[float, float]]]:
+    return [_star(catalog, i) for i in range(catalog.sizes["star"])]
 
 
 def _compare(catalog: xr.Dataset, product: xr.Dataset, tracks: Tracks) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def _batch(grid: Any, n: int, rng: np.random.Generator) -> dict[str, NDArray]:
     which = rng.choice(len(CLASSES), n, p=[share for *_, share in CLASSES.values()])
     uniforms = rng.random(n)
     noise = {name: error * rng.normal(size=n) for name, error in ERRORS.items()}
-    true = {name: np.full(n, np.nan) for name in ("teff", "logg", "abs_g")}
+    true: dict[str, NDArray] = {name: np.full(n, np.nan) for name in ("teff", "logg", "abs_g")}
     for k, (lo, hi, _) in enumerate(CLASSES.values()):
         rows = np.flatnonzero(which == k)
         star = draw_stars(
@@ -93,5 +93,5 @@ def _batch(grid: Any, n: int, rng: np.random.Generator) -> dict[str, NDArray]:
     with np.errstate(invalid="ignore"):
         kept = (seen["teff"] > _TEFF[0]) & (seen["teff"] < _TEFF[1])
         kept &= (seen["logg"] > 1.0) & (seen["logg"] < 4.7)
-    whole = {**seen, "true_age": age, "star_class": which.astype(np.int8)}
+    whole: dict[str, NDArray] = {**seen, "true_age": age, "star_class": which.astype(np.int8)}
     return {name: value[kept] for name, value in whole.items()}
