@@ -187,8 +187,9 @@ def _errors(reference: NDArray, mine: NDArray) -> tuple[NDArray[np.float64], flo
     """Return the absolute errors of the module's text, and the greatest one without peaks taken."""
     top = int(np.argmax(reference))
     relevant = reference > reference[top] + np.log(_SHARE)
-    difference = mine - reference
-    return np.abs(difference - difference[top])[relevant], float(np.abs(difference[relevant]).max())
+    difference = mine[relevant] - reference[relevant]
+    at_peak = mine[top] - reference[top]
+    return np.abs(difference - at_peak), float(np.abs(difference).max())
 
 
 def _against_lachesis(catalog: xr.Dataset, ages: Any) -> dict[str, Any]:
