@@ -26,7 +26,8 @@ def test_help_needs_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "simulate", "ages", "orbits", "baseline", "fit", "report", "show"):
+    for command in ("run", "simulate", "ages", "orbits", "baseline", "fit", "report", "show",
+                    "benchmark", "isochrones"):  # fmt: skip
         assert command in done.stdout
 
 
@@ -84,3 +85,13 @@ def test_gradient_form_and_show(tmp_path):
     assert fit.returncode == 2
     assert "unknown gradient form 'cubic'" in fit.stderr
     assert "linear+deviations" in fit.stderr
+
+
+def test_isochrone_sources_are_listed(tmp_path):
+    done = call("isochrones", "dartmouth", "basti", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for word in ("1 to 15 (29)", "-2 to 0.3 (9)", "Gaia_BP_EDR3", "Hidalgo et al. 2018"):
+        assert word in done.stdout
+    unknown = call("isochrones", "dartmuth", cwd=tmp_path)
+    assert unknown.returncode == 2
+    assert "did you mean 'dartmouth'" in unknown.stderr

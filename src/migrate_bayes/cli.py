@@ -137,6 +137,18 @@ def show(
     show_product(product)
 
 
+@app.command()
+def isochrones(
+    source: Annotated[
+        list[str] | None, typer.Argument(help="Names, such as dartmouth; all where none is given.")
+    ] = None,
+) -> None:
+    """List isochrone sources: ages, compositions, bands and checksums."""
+    from migrate_bayes.show import show_isochrones
+
+    show_isochrones(source or [])
+
+
 def main() -> None:
     """Entry point: word the user's errors, and end with exit code 2."""
     from migrate_bayes.errors import MigrateBayesError

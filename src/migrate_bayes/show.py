@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import xarray as xr
 from migrate_bayes.errors import ProductError
 from migrate_bayes.tables import print_table
 
-__all__ = ["show_product"]
+__all__ = ["show_isochrones", "show_product"]
 
 
 _ENOUGH = 200_000  # stars from which percentiles are taken
@@ -79,3 +80,27 @@ def show_product(path: str | Path) -> None:
         text = value if isinstance(value, str) else json.dumps(value, default=str)
         rows.append([str(key), text if len(text) < 100 else text[:97] + "…"])
     print_table("Attributes", ["name", "value"], rows)
+
+
+def show_isochrones(names: Sequence[str] = ()) -> None:
+    """Print what isochrone sources cover.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What `load_source` takes. Where empty: every family, and the native Dartmouth files where
+        the folder of third-party data has them.
+    """
+    from migrate_bayes.config import data_root
+    from migrate_bayes.isochrones import load_source, source_names
+
+    if not names:
+        folder = data_root() / "dartmouth_gaia"
+        native = [f"dartmouth-native:{folder}"] if folder.is_dir() else []
+        names = [*(n for n in source_names() if ":" not in n), *native]
+    found = [load_source(name).describe() for name in names]
+    for title, keys in (
+        ("Isochrones", ("source", "ages [Gyr]", "[Fe/H] initial", "of the Sun", "[α/Fe]")),
+        ("Where they come from", ("source", "bands", "SHA-256", "note")),
+    ):
+        print_table(title, keys, [[row[k] for k in keys] for row in found])

@@ -18,6 +18,34 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 Seed = Annotated[int, typer.Option("--seed", help="Of the mock stars.")]
 
 
-@app.callback()
-def _benchmark() -> None:
-    """Keep the name of a benchmark a sub-command, even while there is only one."""
+@app.command()
+def ages(
+    as_json: AsJson = False,
+    stars: Annotated[int, typer.Option("--stars", min=400, help="Stars to time.")] = 20_000,
+    source: Annotated[
+        str, typer.Option("--source", help="Isochrones [native Dartmouth files, or dartmouth].")
+    ] = "",
+    reference_stars: Annotated[
+        int, typer.Option("--reference-stars", min=6, help="Stars to integrate by brute force.")
+    ] = 40,
+    lachesis_stars: Annotated[
+        int, typer.Option("--lachesis-stars", min=0, help="Stars for astrolachesis to fit.")
+    ] = 1,
+    full: Annotated[
+        bool, typer.Option("--full", help="Stream 4,000,000 stars for the peak of memory.")
+    ] = False,
+    seed: Seed = 1,
+) -> None:
+    """Isochrone ages: speed, error against brute force, memory."""
+    from migrate_bayes.benchmark.ages import FULL_SURVEY, benchmark_ages
+    from migrate_bayes.benchmark.harness import emit
+
+    result = benchmark_ages(
+        source=source or None,
+        stars=stars,
+        reference_stars=reference_stars,
+        lachesis_stars=lachesis_stars,
+        memory_stars=FULL_SURVEY if full else 200_000,
+        seed=seed,
+    )
+    emit("Isochrone ages", result, as_json=as_json)

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from migrate_bayes.errors import IsochroneError
 from migrate_bayes.isochrones.photometry import BANDS, load_bolometric_corrections
 from migrate_bayes.isochrones.source import COLUMNS, MAX_STEP, IsochroneSource
-from migrate_bayes.isochrones.tracks import mend, refine
+from migrate_bayes.isochrones.tracks import fill_between, mend, refine
 from migrate_bayes.provenance import content_hash, file_sha256
 
-__all__ = ["FAMILIES", "read_lachesis"]
+__all__ = ["FAMILIES", "SparseGrid", "read_grid", "read_lachesis"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,13 @@ FAMILIES = {
 }
 _MIN_AGE, _MAX_AGE = 0.1, 20.0  # Gyr
 _NEEDED = ("initial_mass", "log_g", "phase", "Teff", "Mbol")
+#: Between what a star can be: solar masses, dex, K, mag.
+_POSSIBLE = {
+    "initial_mass": (0.01, 1000.0),
+    "log_g": (-4.0, 12.0),
+    "Teff": (500.0, 1e6),
+    "Mbol": (-20.0, 30.0),
+}
 
 
 def read_lachesis(name: str) -> IsochroneSource:
@@ -56,8 +63,6 @@ def read_lachesis(name: str) -> IsochroneSource:
     IsochroneError
         Where the package or its file is absent, or the file is not laid out as expected.
     """
-    import h5py
-
     family = FAMILIES[name]
     found = importlib.util.find_spec("lachesis_grids")
     folder = next(iter(found.submodule_search_locations or ()), None) if found else None
@@ -68,22 +73,11 @@ def read_lachesis(name: str) -> IsochroneSource:
     path = Path(folder) / "grids" / family.file
     if not path.is_file():
         raise IsochroneError(f"{path} is absent: reinstall `lachesis-grids`")
-    try:
-        with h5py.File(path) as handle:
-            if handle.attrs.get("storage") != "sparse_v1":
-                raise ValueError(f"storage is {handle.attrs.get('storage')!r}, not 'sparse_v1'")
-            columns = [c.decode() if isinstance(c, bytes) else c for c in handle.attrs["columns"]]
-            feh = handle["feh_values"][()].astype(np.float64)
-            log_age = handle["age_values"][()].astype(np.float64)
-            eep = handle["eep_values"][()].astype(np.int64)
-            lengths, offsets = handle["lengths"][()], handle["offsets"][()]
-            rows = handle["values"][()][:, [columns.index(c) for c in _NEEDED]]
-    except (OSError, KeyError, ValueError) as error:
-        raise IsochroneError(f"{path}: cannot be read as an isochrone grid: {error}") from error
-
-    ages = 10.0 ** (log_age - 9.0)
+    grid = read_grid(path)
+    feh, eep, dense = grid.feh, grid.eep, grid.values
+    ages = 10.0 ** (grid.log_age - 9.0)
     keep_age = np.flatnonzero((ages >= _MIN_AGE * 0.999) & (ages <= _MAX_AGE))
-    dense = _dense(rows, lengths, offsets, (len(feh), len(log_age), len(eep)))[:, keep_age]
+    dense = dense[:, keep_age]
     unwanted = (eep > family.last_eep)[None, None, :] | (dense[..., 2] < family.first_phase)
     dense[unwanted] = np.nan
     kept = np.flatnonzero((eep <= family.last_eep) & np.isfinite(dense[..., 0]).any(axis=(0, 1)))
@@ -97,8 +91,12 @@ def read_lachesis(name: str) -> IsochroneSource:
     ).transpose(1, 0, 2, 3)[:, :, None]
     assert values.shape[-1] == len(COLUMNS)
     values = mend(np.ascontiguousarray(values, dtype=np.float32))
+    # A slice that is missing between others of its age is interpolated in [Fe/H]; one at an end of
+    # the axis (very young PARSEC) costs the grid that age.
+    for at_age in values:
+        fill_between(feh, at_age, ~np.isfinite(at_age[..., 0]).any(axis=(1, 2)))
+    values = mend(values)
     numbers, values = refine(eep[kept], values, column=COLUMNS.index("abs_g"), step=MAX_STEP)
-    # Ages at which some composition is empty (very young PARSEC) would leave holes in the grid.
     whole = np.isfinite(values[..., 0]).any(axis=-1).all(axis=(1, 2))
     return IsochroneSource(
         name=name,
@@ -114,19 +112,109 @@ def read_lachesis(name: str) -> IsochroneSource:
     )
 
 
+@dataclass(frozen=True)
+class SparseGrid:
+    """What a "sparse_v1" file holds of what is needed.
+
+    Parameters
+    ----------
+    feh, log_age, eep : numpy.ndarray
+        Axes: dex, log10 yr, numbers.
+    values : numpy.ndarray
+        float64, shape ``(feh, log_age, eep, [mass, log g, phase, T_eff, M_bol])``: solar masses,
+        dex, number, K, mag. NaN where there is no point, or one that no star can be at; a point
+        without a phase has 1.
+    """
+
+    feh: NDArray[np.float64]
+    log_age: NDArray[np.float64]
+    eep: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+def read_grid(path: Path) -> SparseGrid:
+    """Read and check one file.
+
+    Raises
+    ------
+    IsochroneError
+        Naming the file, and the slice where it is one that is wrong.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path) as handle:
+            storage = handle.attrs.get("storage")
+            columns = [c.decode() if isinstance(c, bytes) else c for c in handle.attrs["columns"]]
+            axes = {n: handle[f"{n}_values"][()].astype(np.float64) for n in ("feh", "age", "eep")}
+            lengths, offsets = handle["lengths"][()], handle["offsets"][()]
+            rows = handle["values"][()].astype(np.float64)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise IsochroneError(f"{path}: cannot be read as an isochrone grid: {error}") from error
+    if storage != "sparse_v1":
+        raise IsochroneError(f"{path}: storage is {storage!r}; only 'sparse_v1' can be read")
+    absent = [c for c in _NEEDED if c not in columns]
+    if absent or rows.ndim != 2 or rows.shape[1] != len(columns):
+        raise IsochroneError(
+            f"{path}: its values are {rows.shape}, its columns {', '.join(columns)}; needed are "
+            f"{', '.join(_NEEDED)}"
+        )
+    for name, axis in axes.items():
+        wrong = np.flatnonzero(~(np.diff(axis) > 0))
+        if len(axis) < 2 or len(wrong):
+            at = f", entry {wrong[0] + 2}" if len(wrong) else ""
+            raise IsochroneError(f"{path}: axis '{name}_values'{at} does not increase")
+    shape = (len(axes["feh"]), len(axes["age"]), len(axes["eep"]))
+    rows = rows[:, [columns.index(c) for c in _NEEDED]]
+    return SparseGrid(
+        axes["feh"], axes["age"], axes["eep"].astype(np.int64),
+        _dense(path, rows, lengths, offsets, axes["feh"], axes["age"], shape),
+    )  # fmt: skip
+
+
 def _dense(
-    rows: NDArray, lengths: NDArray, offsets: NDArray, shape: tuple[int, int, int]
+    path: Path,
+    rows: NDArray,
+    lengths: NDArray,
+    offsets: NDArray,
+    feh: NDArray,
+    log_age: NDArray,
+    shape: tuple[int, int, int],
 ) -> NDArray[np.float64]:
     """Lay the concatenated slices out on (feh, age, eep, column), NaN where there is nothing."""
-    dense = np.full((shape[0] * shape[1], shape[2], rows.shape[1]), np.nan)
-    start = 0
-    for k, (length, offset) in enumerate(zip(lengths, offsets, strict=True)):
-        dense[k, offset : offset + length] = rows[start : start + length]
-        start += length
-    if start != len(rows):
-        raise IsochroneError(f"isochrone grid: slices hold {start} rows, the file {len(rows)}")
-    phase = dense[..., 2]
-    dense[..., 2] = np.where(np.isnan(phase) & np.isfinite(dense[..., 0]), 1.0, phase)
+    n = shape[0] * shape[1]
+    if len(lengths) != n or len(offsets) != n:
+        raise IsochroneError(
+            f"{path}: {len(lengths)} lengths and {len(offsets)} offsets of slices for "
+            f"{shape[0]} [Fe/H] x {shape[1]} ages = {n}"
+        )
+    lengths, offsets = lengths.astype(np.int64), offsets.astype(np.int64)
+    end = np.cumsum(lengths)
+    bad = (lengths < 0) | (offsets < 0) | (offsets + lengths > shape[2]) | (end > len(rows))
+    if bad.any():
+        k = int(bad.argmax())
+        raise IsochroneError(
+            f"{path}, slice {k} ([Fe/H] = {feh[k // shape[1]]:g}, log age = "
+            f"{log_age[k % shape[1]]:g}): EEPs {offsets[k]} to {offsets[k] + lengths[k]}, rows up "
+            f"to {end[k]}, of {shape[2]} EEPs and {len(rows)} rows in the file"
+        )
+    if end[-1] != len(rows):
+        raise IsochroneError(
+            f"{path}: its slices hold {end[-1]} rows, the file {len(rows)}: it is not whole"
+        )
+    phase = rows[:, _NEEDED.index("phase")]
+    phase[np.isnan(phase)] = 1.0
+    # Fill values (0, -999, 1e30 ...) are no stars.
+    with np.errstate(invalid="ignore"):
+        impossible = np.zeros(len(rows), dtype=bool)
+        for name, (low, high) in _POSSIBLE.items():
+            x = rows[:, _NEEDED.index(name)]
+            impossible |= ~((x > low) & (x < high))
+    rows[impossible] = np.nan
+    dense = np.full((n, shape[2], rows.shape[1]), np.nan)
+    for k in range(n):
+        stop = end[k]
+        dense[k, offsets[k] : offsets[k] + lengths[k]] = rows[stop - lengths[k] : stop]
     return dense.reshape(*shape, rows.shape[1])
 
 

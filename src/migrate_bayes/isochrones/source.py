@@ -69,6 +69,24 @@ class IsochroneSource:
         """Whether the family was computed at more than one [α/Fe]."""
         return len(self.alpha) > 1
 
+    def describe(self) -> dict[str, str]:
+        """State what the family covers, as text: what a table of sources shows."""
+
+        def axis(x: NDArray) -> str:
+            return f"{x[0]:g} to {x[-1]:g} ({len(x)})" if len(x) > 1 else "none"
+
+        shift = self.solar_feh_initial
+        return {
+            "source": self.name,
+            "ages [Gyr]": axis(np.round(self.ages, 3)),
+            "[Fe/H] initial": axis(np.round(self.feh, 3)),
+            "of the Sun": f"{shift:+.2f}",
+            "[α/Fe]": axis(self.alpha) if self.has_alpha else "Salaris et al. 1993",
+            "bands": ", ".join(self.bands),
+            "SHA-256": self.checksum,
+            "note": self.note,
+        }
+
 
 def source_names() -> list[str]:
     """List the names `load_source` knows; ``DIR`` stands for a folder."""

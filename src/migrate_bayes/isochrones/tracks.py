@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-__all__ = ["fill_between", "mend", "refine"]
+__all__ = ["DAMAGE", "PADDING", "fill_between", "mend", "refine", "rising"]
+
+#: Fraction of the mass by which it may step back along an isochrone: 0.03 in Dartmouth's splices.
+DAMAGE = 0.05
+#: Points of equal mass at the beginning of an isochrone from which on they are taken for padding.
+PADDING = 5
 
 
 def mend(values: NDArray, *, mass_column: int = 0) -> NDArray:
@@ -26,13 +31,26 @@ def mend(values: NDArray, *, mass_column: int = 0) -> NDArray:
     Returns
     -------
     numpy.ndarray
-        `values`: missing points between the first and the last of an isochrone are interpolated
-        linearly in EEP; an isochrone with fewer than two points is emptied.
+        `values`. Where the mass steps back by no more than `DAMAGE`, the greatest mass so far
+        stands, so that a point keeps its place and no star is born twice: isochrones loop at the
+        hook of the turn-off, and two sets of models may be spliced. Where it steps back further,
+        points are taken out, as few as will do (`rising`); so is all but the last of a run of
+        `PADDING` or more points of equal mass at the beginning, which is a grid's lower limit
+        repeated. Points missing between the first and the last of an isochrone are interpolated
+        linearly in EEP; one with fewer than two points is emptied.
     """
     flat = values.reshape(-1, *values.shape[-2:])
     points = np.arange(values.shape[-2])
     for track in flat:
         good = np.isfinite(track).all(axis=1)
+        at = np.flatnonzero(good)
+        mass = track[at, mass_column]
+        if np.any(mass < (1.0 - DAMAGE) * np.maximum.accumulate(mass)):
+            good[at] = rising(mass)
+        kept = mass[good[at]]
+        padding = int((kept == kept[0]).argmin()) if len(kept) else 0
+        if padding >= PADDING:
+            good[at[good[at]][: padding - 1]] = False
         if good.sum() < 2:
             track[:] = np.nan
             continue
@@ -42,9 +60,45 @@ def mend(values: NDArray, *, mass_column: int = 0) -> NDArray:
                 points[first : last + 1], points[good], track[good, column]
             )
         track[:first] = track[last + 1 :] = np.nan
-        mass = track[first : last + 1, mass_column]
-        np.maximum.accumulate(mass, out=mass)
+        whole = track[first : last + 1, mass_column]
+        np.maximum.accumulate(whole, out=whole)
     return values
+
+
+def rising(mass: NDArray) -> NDArray[np.bool_]:
+    """Mark the longest selection of points along which the mass does not decrease.
+
+    A damaged isochrone may begin with points of another mass altogether (YaPSI at [Fe/H] = 0.4:
+    two solar masses, then 0.6). The greatest mass so far would leave all that follows no births.
+
+    Parameters
+    ----------
+    mass : numpy.ndarray, shape (point,)
+        Finite. A run of equal masses counts as one point, so that padding never outvotes a track.
+
+    Returns
+    -------
+    numpy.ndarray
+        True for points to keep.
+    """
+    if len(mass) < 2 or np.all(np.diff(mass) >= 0):
+        return np.ones(len(mass), dtype=bool)
+    new = np.concatenate([[True], np.diff(mass) != 0])
+    run = np.cumsum(new) - 1
+    level = mass[new]
+    # Patience sorting: ends[k] is the run that ends the best selection of k + 1 runs so far.
+    ends: list[int] = []
+    before = np.full(len(level), -1)
+    for i, m in enumerate(level):
+        k = int(np.searchsorted(level[ends], m, side="right")) if ends else 0
+        before[i] = ends[k - 1] if k else -1
+        ends[k : k + 1] = [i]
+    keep = np.zeros(len(level), dtype=bool)
+    i = ends[-1]
+    while i >= 0:
+        keep[i] = True
+        i = before[i]
+    return keep[run]
 
 
 def fill_between(axis: NDArray, values: NDArray, absent: NDArray) -> None:

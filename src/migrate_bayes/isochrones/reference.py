@@ -1,0 +1,194 @@
+r"""The age likelihood by brute force: what the kernel must agree with, and is timed against.
+
+For one star and every age node, with the isochrones' points :math:`m(u; f, a)` read between nodes
+by the rule that `grid` states,
+
+.. math:: L(\tau) = \int_{f,\,a\ \mathrm{inside}} df\, da\; N(f_0; f, s_f^2)\, N(a_0; a, s_a^2)
+   \sum_\mathrm{segments} \xi_j(f, a) \int_0^1 du\; N(d; m_j(u; f, a), \Sigma)
+
+by Gauss-Legendre quadrature in all three, over the whole of every isochrone and six errors of the
+composition. No window, no tree, no linearisation. Panels end where the interpolant has a kink (at
+the grid's nodes) and at the limits of the grid, so that the quadrature converges fast; `panel` says
+how wide they are, in errors, and halving it how well it has converged.
+
+This is a second code, not a second use of the first: of the package it shares only the grid's
+points and the Salaris relation. What it interpolates with is SciPy's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.interpolate import CubicHermiteSpline
+
+from migrate_bayes.isochrones.grid import WorkingGrid, salaris
+
+__all__ = ["PANEL", "Tracks", "reference_log_likelihood"]
+
+#: Width of a panel, in errors, at which ln L is good to 1e-4 where it matters.
+PANEL = 2.0
+
+_REACH = 6.0  # errors of [Fe/H] and [α/Fe] that are integrated over
+_NOTHING = 25.0  # errors: what is further, in one observable, has less than e^-312 to add
+_OBSERVABLES = ("teff", "logg", "abs_g", "bp_rp")
+
+
+class Tracks:
+    """Isochrones of any composition, interpolated as `grid` says.
+
+    Cubic in φ and in [α/Fe], of every quantity and point by point, with the slope of a node that of
+    the parabola through it and its neighbours, and at an end of the axis that of the last step.
+
+    Parameters
+    ----------
+    grid : WorkingGrid
+        A ``fine`` one.
+    """
+
+    def __init__(self, grid: WorkingGrid) -> None:
+        self.ages, self.alpha = grid.ages, grid.alpha
+        self._metallicity = grid.metallicity
+        self._points = np.ascontiguousarray(grid.points.transpose(1, 2, 0, 3, 4))
+        self._by_metallicity = _cardinal(grid.metallicity)
+        self._by_alpha = _cardinal(grid.alpha)
+        self.feh_limits = grid.feh_range
+        self.alpha_limits = (-0.2, 0.8) if len(grid.alpha) == 1 else (grid.alpha[0], grid.alpha[-1])
+
+    def feh_nodes(self, alpha: float) -> NDArray[np.float64]:
+        """Return where the interpolant has kinks in [Fe/H], at this [α/Fe]."""
+        return self._metallicity - float(salaris(alpha))
+
+    def at_alpha(
+        self, alpha: float, low: float, high: float
+    ) -> Callable[[float], NDArray[np.float64]]:
+        """Fix [α/Fe]: a function of [Fe/H], between `low` and `high`.
+
+        Its result has shape ``(age, eep, [T_eff, log g, M_G, BP−RP, born])``.
+        """
+        enhancement = float(salaris(alpha))
+        nodes = self._metallicity - enhancement
+        near = slice(max(int(np.searchsorted(nodes, low)) - 2, 0), np.searchsorted(nodes, high) + 2)
+        column = np.zeros((len(nodes[near]), *self._points.shape[2:]))
+        for k in np.flatnonzero(weights := self._by_alpha(alpha)):
+            column += weights[k] * self._points[near, k]
+        shape, flat = column.shape[1:], column.reshape(len(column), -1)
+
+        def isochrones(feh: float) -> NDArray[np.float64]:
+            by_node = self._by_metallicity(feh + enhancement)[near]
+            some = np.flatnonzero(by_node)
+            used = slice(some[0], some[-1] + 1)
+            return (by_node[used] @ flat[used]).reshape(shape)
+
+        return isochrones
+
+
+def _cardinal(axis: NDArray) -> Callable[[float], NDArray[np.float64]]:
+    """Return a function of x: the weights of all nodes at x."""
+    if len(axis) == 1:
+        return lambda x: np.ones(1)
+    each = np.eye(len(axis))
+    slopes = np.gradient(each, axis, axis=0, edge_order=1)
+    spline = CubicHermiteSpline(axis, each, slopes)
+    return lambda x: spline(np.clip(x, axis[0], axis[-1]))
+
+
+def _panels(low: float, high: float, kinks: NDArray, width: float) -> tuple[NDArray, NDArray]:
+    """Return nodes and weights of a composite six-point Gauss-Legendre rule."""
+    edges = np.concatenate([[low], kinks[(kinks > low) & (kinks < high)], [high]])
+    cut = [
+        np.linspace(a, b, int(np.ceil((b - a) / width)) + 1)[:-1]
+        for a, b in pairwise(edges)
+        if b > a
+    ]
+    if not cut:
+        return np.empty(0), np.empty(0)
+    starts = np.append(np.concatenate(cut), high)
+    half = 0.5 * np.diff(starts)
+    x, w = np.polynomial.legendre.leggauss(6)
+    return (starts[:-1] + half + half * x[:, None]).T.ravel(), (half * w[:, None]).T.ravel()
+
+
+def _gaussian(x: NDArray, mean: float, sd: float) -> NDArray[np.float64]:
+    return np.exp(-0.5 * ((x - mean) / sd) ** 2) / (np.sqrt(2.0 * np.pi) * sd)
+
+
+def reference_log_likelihood(
+    star: Mapping[str, tuple[float, float]], tracks: Tracks, *, panel: float = PANEL
+) -> NDArray[np.float64]:
+    """Integrate one star's likelihood at every age, by brute force.
+
+    Parameters
+    ----------
+    star : mapping
+        ``teff`` K, ``logg``, ``feh``, ``alpha_fe`` dex, ``abs_g``, ``bp_rp`` mag: value and error,
+        those that the star has. Without ``alpha_fe`` it is 0 exactly.
+    tracks : Tracks
+        The interpolated isochrones.
+    panel : float
+        Width of a panel of quadrature, in errors, in every direction.
+
+    Returns
+    -------
+    numpy.ndarray, shape (age,)
+        ln L; ``-inf`` where it is below what a float64 can hold.
+    """
+    obs, inv, constant = np.zeros(4), np.zeros(4), 1.0
+    for k, name in enumerate(_OBSERVABLES):
+        if name in star:
+            obs[k], inv[k] = star[name][0], 1.0 / star[name][1]
+            constant *= inv[k] / np.sqrt(2.0 * np.pi)
+    f0, sf = star["feh"]
+    a0, sa = star.get("alpha_fe", (0.0, 0.0))
+    if sa > 0.0:
+        ends = tracks.alpha_limits
+        low, high = max(ends[0], a0 - _REACH * sa), min(ends[1], a0 + _REACH * sa)
+        alphas, weights = _panels(low, high, tracks.alpha, panel * sa)
+        weights = weights * _gaussian(alphas, a0, sa)
+    else:
+        alphas, weights = np.array([a0]), np.ones(1)
+    total = np.zeros(len(tracks.ages))
+    low = max(tracks.feh_limits[0], f0 - _REACH * sf)
+    high = min(tracks.feh_limits[1], f0 + _REACH * sf)
+    for a, wa in zip(alphas, weights, strict=True):
+        isochrones = tracks.at_alpha(a, low, high)
+        fehs, wf = _panels(low, high, tracks.feh_nodes(a), panel * sf)
+        for f, w in zip(fehs, wa * wf * _gaussian(fehs, f0, sf), strict=True):
+            _add(isochrones(f), obs, inv, w, panel, total)
+    with np.errstate(divide="ignore"):
+        return np.log(total * constant)
+
+
+_X, _W = np.polynomial.legendre.leggauss(4)
+_U, _DU = 0.5 * (1.0 + _X), 0.5 * _W
+
+
+@njit(cache=True, nogil=True)
+def _add(points, obs, inv, weight, panel, total):  # type: ignore[no-untyped-def]
+    """Add the integral along the isochrones of all ages, times `weight`."""
+    for i in range(len(points)):
+        along = 0.0
+        for e in range(points.shape[1] - 1):
+            born = points[i, e, 4]
+            if born <= 0.0:
+                continue
+            length, away = 0.0, 0.0
+            for c in range(4):
+                a, b = (points[i, e, c] - obs[c]) * inv[c], (points[i, e + 1, c] - obs[c]) * inv[c]
+                length += (b - a) ** 2
+                away = max(away, a, -b) if b >= a else max(away, b, -a)
+            if away > _NOTHING:
+                continue
+            pieces = max(int(np.ceil(np.sqrt(length) / panel)), 1)
+            for piece in range(pieces):
+                for k in range(4):
+                    u = (piece + _U[k]) / pieces
+                    chi2 = 0.0
+                    for c in range(4):
+                        x = points[i, e, c] + u * (points[i, e + 1, c] - points[i, e, c])
+                        chi2 += ((x - obs[c]) * inv[c]) ** 2
+                    along += born * _DU[k] / pieces * np.exp(-0.5 * chi2)
+        total[i] += weight * along
