@@ -25,6 +25,7 @@ class SamplePaths(_Section):
     kepler: str = f"${DATA_ENV}/kepler_dwarfs/legacy_kages_with_parallax.csv"
     harps: str = f"${DATA_ENV}/harps_gto/DelgadoMena2017.fits"
     clusters: str = f"${DATA_ENV}/open_clusters/DIAS21.dat"
+    more_clusters: str = f"${DATA_ENV}/open_clusters/CG20.dat"
     lamost: str = f"${DATA_ENV}/lamost_gaia/gaia_lamost_larger_velocity_features.csv"
 
 
