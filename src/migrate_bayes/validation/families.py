@@ -12,7 +12,7 @@ and PARSEC through the choices that could make it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from migrate_bayes.validation.options import AgeOptions, short_name
 from migrate_bayes.validation.statistics import Spread, spread
 
-__all__ = ["AGE_BINS", "FamilyPair", "Setup", "disc_composition", "explain", "pairs"]
+__all__ = ["AGE_BINS", "FamilyPair", "Setup", "disc_composition", "explain", "pairs", "setups"]
 
 #: Gyr, of the mean of the two ages.
 AGE_BINS = (1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 14.0)
@@ -136,16 +136,26 @@ def setups(base: AgeOptions, parsec: str = "parsec", dartmouth: str = "dartmouth
 
 
 def explain(
-    catalogs: Mapping[str, xr.Dataset],
+    ages: Callable[[AgeOptions, str], xr.Dataset],
     masks: Mapping[str, NDArray[np.bool_]],
     choices: Sequence[Setup],
 ) -> dict[str, dict[str, Spread]]:
-    """Return Dartmouth − PARSEC (Gyr) by set-up and sample."""
+    """Return Dartmouth − PARSEC by set-up and sample.
+
+    Parameters
+    ----------
+    ages : callable
+        Choices and a sample's name to its ages.
+    masks : mapping
+        Sample to the stars that count.
+    choices : sequence of Setup
+        From `setups`.
+    """
     out: dict[str, dict[str, Spread]] = {}
     for choice in choices:
         out[choice.label] = {}
-        for name, catalog in catalogs.items():
-            one, base = choice.one.estimate(catalog), choice.base.estimate(catalog)
-            difference, _, _ = _difference(one, base, masks[name], choice.summary)
+        for name, mask in masks.items():
+            one, base = ages(choice.one, name), ages(choice.base, name)
+            difference, _, _ = _difference(one, base, mask, choice.summary)
             out[choice.label][name] = spread(-difference)
     return out

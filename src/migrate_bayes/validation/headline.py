@@ -20,6 +20,7 @@ __all__ = [
     "AgeBook",
     "Headline",
     "SunAge",
+    "by_family",
     "choices",
     "headline",
     "m67_mask",
