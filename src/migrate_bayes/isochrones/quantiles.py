@@ -165,9 +165,7 @@ def _integrate(  # type: ignore[no-untyped-def]
             i = min(max(np.searchsorted(total, want, side="left") - 1, 0), m - 2)
             # want − total = post[i] w + (post[i+1] − post[i]) w² / 2h, by its stable root
             h, rest = t[i + 1] - t[i], want - total[i]
-            root = np.sqrt(
-                max(post[i] * post[i] + 2.0 * (post[i + 1] - post[i]) * rest / h, 0.0)
-            )
+            root = np.sqrt(max(post[i] * post[i] + 2.0 * (post[i + 1] - post[i]) * rest / h, 0.0))
             quantiles[s, q] = t[i]
             if post[i] + root > 0.0:
                 quantiles[s, q] = min(t[i] + 2.0 * rest / (post[i] + root), t[i + 1])

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import xarray as xr
@@ -197,7 +198,9 @@ def _region_stars(
         kept = rng.random(len(age)) < born / most
         true = {"teff": star["teff"], "logg": star["logg"], "abs_g": star["abs_g"]}
         true |= {"feh": feh, "alpha_fe": alpha}
-        seen = {name: v[kept] + sd[name] * rng.standard_normal(kept.sum()) for name, v in true.items()}
+        seen = {
+            name: v[kept] + sd[name] * rng.standard_normal(kept.sum()) for name, v in true.items()
+        }
         chosen = region_of(seen["teff"], seen["logg"], seen["abs_g"]) == index
         part = {name: v[chosen] for name, v in seen.items()}
         part |= {
@@ -283,7 +286,7 @@ def coverage_table(result: xr.Dataset) -> list[Coverage]:
     for k, r in enumerate(REGIONS):
         rows.append(_cover(result, region == k, r.name, "region"))
     for group, x in (("true age", true), ("estimated age", guess)):
-        for low, high in zip(AGE_EDGES[:-1], AGE_EDGES[1:], strict=True):
+        for low, high in pairwise(AGE_EDGES):
             mask = (x >= low) & (x < high)
             rows.append(_cover(result, mask, f"{low:g}-{high:g} Gyr", group))
     return rows

@@ -203,7 +203,8 @@ def _agrees(
         plx_error = np.hypot(np.nan_to_num(sky.parallax_error[near]), plx**2 * _DEPTH)
         agrees = np.abs(sky.parallax[near] - plx) < _SIGMA * np.hypot(plx_error, 0.05)
         # Seen at the parallax of the star where that is well known (the depth of near clusters).
-        own = np.where(sky.parallax[near] > 10.0 * plx_error, sky.parallax[near], plx)
+        own_error = sky.parallax_error[near]
+        own = np.where(sky.parallax[near] > 10.0 * own_error, sky.parallax[near], plx)
         scale = own / _KMS
         sd = np.hypot(_DISPERSION * scale, 0.1)
         off = np.hypot(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import xarray as xr
@@ -22,11 +23,26 @@ from numpy.typing import NDArray
 from migrate_bayes.validation.options import AgeOptions, short_name
 from migrate_bayes.validation.statistics import Spread, spread
 
-__all__ = ["AGE_BINS", "FamilyPair", "Setup", "disc_composition", "explain", "pairs", "setups"]
+__all__ = [
+    "AGE_BINS",
+    "FamilyPair",
+    "Setup",
+    "disc_composition",
+    "explain",
+    "pairs",
+    "sample_label",
+    "setups",
+]
 
 #: Gyr, of the mean of the two ages.
 AGE_BINS = (1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 14.0)
 _MAX_ERROR = 0.25
+_LABELS = {"m67": "M67 turn-off", "kepler": "Kepler", "harps": "HARPS"}
+
+
+def sample_label(name: str) -> str:
+    """Return what a sample is called in tables and figures."""
+    return _LABELS.get(name, name)
 
 
 def disc_composition(rng: np.random.Generator, n: int) -> tuple[NDArray, NDArray]:
@@ -85,7 +101,7 @@ def pairs(
                     relative=spread(difference / old),
                     by_age=[
                         spread(difference[(mean >= low) & (mean < high)])
-                        for low, high in zip(AGE_BINS[:-1], AGE_BINS[1:], strict=True)
+                        for low, high in pairwise(AGE_BINS)
                     ],
                 )
             )

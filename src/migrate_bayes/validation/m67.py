@@ -34,8 +34,9 @@ LITERATURE = (3.6, 4.2)
 DISTANCE_MODULUS = 9.65  # mag
 COLOUR_EXCESS = 0.04  # mag, E(B−V)
 
-# APOGEE dwarfs and subgiants: external comparisons of DR16/17 with photometric temperatures (60-100
-# K) and asteroseismic gravities (0.08 dex); [Fe/H] repeats to 0.01-0.02 dex, its zero point is 0.03.
+# APOGEE dwarfs and subgiants: external comparisons of DR16/17 with photometric temperatures
+# (60-100 K) and asteroseismic gravities (0.08 dex); [Fe/H] repeats to 0.01-0.02 dex and has a zero
+# point good to 0.03.
 _TEFF_ERROR, _LOGG_ERROR, _FEH_ERROR = 80.0, 0.08, 0.03
 # DD-Payne at S/N > 50, as Vickers, Shen & Li (2021) quote it.
 _DDPAYNE = {"teff": 22.6, "logg": 0.05, "feh": 0.03, "alpha_fe": 0.02}

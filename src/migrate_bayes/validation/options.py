@@ -62,7 +62,7 @@ _FLAT: dict[str, IsochroneSource] = {}
 
 
 def without_alpha_axis(name: str) -> IsochroneSource:
-    """Return a source with the isochrones of [α/Fe] = 0 alone (kept: a grid is built on it once)."""
+    """Return a source with the isochrones of [α/Fe] = 0 alone, kept for the grids built on it."""
     if name not in _FLAT:
         source = load_source(name)
         zero = int(np.argmin(np.abs(source.alpha)))

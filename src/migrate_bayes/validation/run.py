@@ -52,9 +52,7 @@ from migrate_bayes.validation.recipe import ValidateAges, locate
 from migrate_bayes.validation.sample import Sample
 from migrate_bayes.validation.statistics import Spread, spread
 
-__all__ = ["AgeValidation", "ClusterRow", "M67Row", "validate_ages"]
-
-_SEARCHED = ("harps", "lamost")
+__all__ = ["AgeValidation", "ClusterRow", "M67Row", "native_source", "validate_ages"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,7 @@ class ClusterRow:
     field: float
     everyone: Spread
     good: Spread
+    turnoff: Spread
     young_edge: int
 
 
@@ -136,7 +135,9 @@ def validate_ages(
     CatalogError, IsochroneError
         Where data that are there cannot be used.
     """
-    options = AgeOptions(source=locate(recipe.ages.source), **recipe.ages.model_dump(exclude={"source"}))
+    options = AgeOptions(
+        source=locate(recipe.ages.source), **recipe.ages.model_dump(exclude={"source"})
+    )
     found = AgeValidation(recipe, options, AgeBook({}))
     for label, part in (
         ("samples", _samples),
@@ -176,7 +177,7 @@ def _samples(found: AgeValidation) -> None:
             found.absent[short_name(text)] = str(error)
 
 
-def _native(found: AgeValidation) -> str | None:
+def native_source(found: AgeValidation) -> str | None:
     """Return the first source with an [α/Fe] axis of its own."""
     named = [s for s in found.sources if s.startswith("dartmouth-native:")]
     return named[0] if named else None
@@ -225,6 +226,7 @@ def _cluster_row(
 
     off = ages["age_median"].values - age
     good = ages["age_error"].values < 0.25
+    tip = turnoff(sample.catalog, ages)
     return ClusterRow(
         cluster=sample.name,
         catalogue=catalogue,
@@ -234,6 +236,7 @@ def _cluster_row(
         field=field_stars,
         everyone=spread(off),
         good=spread(off[good]),
+        turnoff=spread(off[tip]),
         young_edge=int(np.sum(ages["flag"].values & np.int32(StarFlag.EDGE_YOUNG) != 0)),
     )
 
@@ -247,7 +250,7 @@ def _m67(found: AgeValidation) -> None:
         _cluster_row(sample, ages, "apogee", float(sample.reference[0]), 0.3, 0.0)
     )
     paper = found.options.but(method="paper", feh_scale="initial")
-    native = _native(found)
+    native = native_source(found)
     ways = [("recipe", found.options), ("paper's way", paper.but(source=native or paper.source))]
     for name, kind in (("m67", "APOGEE"), ("m67_ddpayne", "DD-Payne")):
         sample = samples[name]
@@ -272,7 +275,7 @@ def _m67(found: AgeValidation) -> None:
 
 
 def _choices(found: AgeValidation) -> None:
-    for label, o in choices(found.options, _native(found)):
+    for label, o in choices(found.options, native_source(found)):
         found.choices.append(headline(found.book, o, label))
 
 

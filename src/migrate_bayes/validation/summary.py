@@ -53,6 +53,7 @@ def summary(found: AgeValidation) -> dict[str, Any]:
                 "field_stars_expected": plain(c.field),
                 "offset": c.everyone.as_dict(),
                 "offset_good_ages": c.good.as_dict(),
+                "offset_turnoff": c.turnoff.as_dict(),
                 "at_young_edge": c.young_edge,
             }
             for c in found.clusters
@@ -138,7 +139,9 @@ def to_tree(found: AgeValidation) -> xr.DataTree:
     }
     for name, sample in found.book.samples.items():
         ages = found.ages(name)
-        columns = [c for c in ("teff", "logg", "feh", "alpha_fe", "abs_g", "bp_rp") if c in sample.catalog]
+        columns = [
+            c for c in ("teff", "logg", "feh", "alpha_fe", "abs_g", "bp_rp") if c in sample.catalog
+        ]
         node = xr.merge(
             [
                 sample.catalog[columns].drop_vars("source_id", errors="ignore"),

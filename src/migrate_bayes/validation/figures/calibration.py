@@ -49,7 +49,7 @@ def calibration_figure(result: xr.Dataset, rows: Sequence[Coverage]) -> Any:
         sd = np.sqrt(expected * (1.0 - 1.0 / _BINS))
         ax.axhspan(1 - 2 * sd / expected, 1 + 2 * sd / expected, color=GREY, alpha=0.2, lw=0)
         count = np.histogram(pit, edges)[0]
-        ax.stairs(count / expected, edges, color=_TINTS[k], lw=1.8)
+        ax.stairs(count / expected, edges, color=_TINTS[k], lw=1.8, baseline=None)
         ax.axhline(1.0, color="black", lw=0.7)
         ax.set(xlim=(0, 1), ylim=(0.5, 1.5), title=f"{region.name} ({len(pit):,})", xlabel="PIT")
         if k == 0:
@@ -70,7 +70,9 @@ def calibration_figure(result: xr.Dataset, rows: Sequence[Coverage]) -> Any:
                 "coverage95": "central 95%", "coverage68": "central 68%",
                 "coverage61": r"$L \geq 0.61\,L_\mathrm{max}$",
             }[name]  # fmt: skip
-            ax.errorbar(x, y, error, fmt="o-" if name != "coverage61" else "s:", color=tint, label=label)
+            ax.errorbar(
+                x, y, error, fmt="o-" if name != "coverage61" else "s:", color=tint, label=label
+            )
         ax.set(
             ylim=(0.4, 1.0), xlabel=f"{group}  [Gyr]", ylabel="fraction of intervals with the truth"
         )

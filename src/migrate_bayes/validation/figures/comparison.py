@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def _binned(x: NDArray, y: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """Medians in bins of two gigayears with five stars or more, and the medians' errors."""
     edges = np.arange(0.0, 14.1, 2.0)
     rows = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         part = (x >= low) & (x < high) & np.isfinite(y)
         if part.sum() >= 5:
             m = np.median(y[part])
@@ -93,30 +94,36 @@ def cluster_figure(rows: Sequence[tuple[str, float, float, Spread, Spread]]) -> 
 
     Parameters
     ----------
-    rows : sequence of (cluster, [Fe/H], literature age, all members, those with good ages)
+    rows : sequence of (cluster, [Fe/H], literature age, all members, turn-off stars)
         The two last as `Spread` of age − literature age, Gyr.
     """
     made = figure(6.6, 4.6)
     ax = made.add_subplot()
     ax.axhline(0.0, color=VERMILION, lw=1.0)
-    for k, (name, feh, age, everyone, good) in enumerate(rows):
+    for k, (name, feh, age, everyone, tip) in enumerate(rows):
         for s, tint, shift, label in (
             (everyone, GREY, -0.004, "all members"),
-            (good, BLUE, 0.004, "age error < 25%"),
+            (tip, BLUE, 0.004, "turn-off and subgiants"),
         ):
             if s.count:
                 ax.errorbar(
                     feh + shift, s.median, s.scatter, fmt="o", color=tint, capsize=2,
                     ms=4 + 2.2 * np.sqrt(s.count) / 2, alpha=0.85, label=label if k == 0 else None,
                 )  # fmt: skip
-                ax.annotate(f"{s.count}", (feh + shift, s.median), xytext=(-16, 3) if shift < 0 else (8, 3),
-                            textcoords="offset points", color=tint, fontsize=10)  # fmt: skip
-        top = max(s.median + s.scatter for s in (everyone, good) if s.count)
+                ax.annotate(
+                    f"{s.count}", (feh + shift, s.median), xytext=(22 if shift > 0 else -22, 0),
+                    textcoords="offset points", color=tint, fontsize=10, ha="center", va="center",
+                )  # fmt: skip
+        top = max(s.median + s.scatter for s in (everyone, tip) if s.count)
         ax.annotate(
-            f"{name} ({age:.1f} Gyr)", (feh, top), xytext=(0, 8), textcoords="offset points", ha="center"
+            f"{name} ({age:.1f} Gyr)",
+            (feh, top),
+            xytext=(0, 8),
+            textcoords="offset points",
+            ha="center",
         )
     ax.set(xlabel="[Fe/H] of the members  [dex]", ylabel="age − literature age  [Gyr]")
-    ax.margins(x=0.35, y=0.25)
+    ax.margins(x=0.7, y=0.25)
     ax.legend(loc="best")
     return made
 
@@ -140,7 +147,9 @@ def sun_figure(rows: Sequence[tuple[str, str, SunAge]]) -> Any:
         y = sources.index(source) + 0.17 * (k - 0.5 * (len(kinds) - 1))
         ax.plot([sun.low, sun.high], [y, y], color=tints[k % 4], lw=1.4)
         first = source == sources[0]
-        ax.plot(sun.median, y, "os^D"[k % 4], color=tints[k % 4], ms=5, label=kind if first else None)
+        ax.plot(
+            sun.median, y, "os^D"[k % 4], color=tints[k % 4], ms=5, label=kind if first else None
+        )
     ax.set_yticks(range(len(sources)), sources)
     ax.tick_params(axis="y", which="minor", left=False, right=False)
     ax.set(xlabel="age of the Sun [Gyr]", ylim=(len(sources) - 0.5, -0.5))

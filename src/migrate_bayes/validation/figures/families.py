@@ -18,12 +18,12 @@ from migrate_bayes.report.figures.style import (
     figure,
     in_style,
 )
-from migrate_bayes.validation.families import AGE_BINS, FamilyPair
+from migrate_bayes.validation.families import AGE_BINS, FamilyPair, sample_label
 from migrate_bayes.validation.statistics import Spread
 
 __all__ = ["explain_figure", "family_figure"]
 
-_TINTS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
+_TINTS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, "black")
 
 
 @in_style
@@ -53,7 +53,7 @@ def family_figure(found: Sequence[FamilyPair]) -> Any:
                 centres[has] + 0.12 * (k - 2), y[has], error[has], fmt="osD^v"[k % 5] + "-", ms=4,
                 color=_TINTS[k % 6], label=p.family,
             )  # fmt: skip
-        ax.set_title(sample)
+        ax.set_title(sample_label(sample))
     for ax in axes[len(samples) :]:
         ax.set_visible(False)
     made.supxlabel("mean of the two ages [Gyr]")
@@ -82,8 +82,8 @@ def explain_figure(explained: Mapping[str, Mapping[str, Spread]], paper: float) 
             s = by_sample[sample]
             y = i + 0.11 * (k - 0.5 * (len(samples) - 1))
             ax.errorbar(
-                s.median, y, xerr=s.median_error, fmt="osD^vP"[k % 6], ms=5, color=_TINTS[k % 6],
-                label=sample if i == 0 else None,
+                s.median, y, xerr=s.median_error, fmt="osD^vPX"[k % 7], ms=5, color=_TINTS[k % 7],
+                label=sample_label(sample) if i == 0 else None,
             )  # fmt: skip
         if i:
             ax.axhline(i - 0.5, color=GREY, lw=0.4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def m67_figure(
         The members with DD-Payne parameters, aged the paper's way.
     """
     c = sample.catalog
-    teff, logg, feh = (c[n].values for n in ("teff", "logg", "feh"))
+    teff, logg = c["teff"].values, c["logg"].values
     age = ages["age_median"].values
     made = figure(13.0, 8.2)
     axes = made.subplots(2, 3)
@@ -78,7 +79,10 @@ def m67_figure(
         kiel.plot(line["teff"][:tip], line["logg"][:tip], color=tint, ls=dash, label=label)
         colour.plot(line["bp_rp"][:tip], line["abs_g"][:tip], color=tint, ls=dash)
     kiel.set(
-        xlim=(6900, 4300), ylim=(4.8, 2.2), xlabel=r"$T_\mathrm{eff}$  [K]", ylabel=r"$\log g$  [dex]"
+        xlim=(6900, 4300),
+        ylim=(4.8, 2.2),
+        xlabel=r"$T_\mathrm{eff}$  [K]",
+        ylabel=r"$\log g$  [dex]",
     )
     kiel.legend(loc="upper left", title="[Fe/H] = [α/Fe] = 0")
     colour.set(
@@ -91,10 +95,13 @@ def m67_figure(
     best = spread(age[chosen])
     histogram.hist(
         age[chosen], bins, color=BLUE, alpha=0.85,
-        label=f"turn-off, subgiants ({best.count}):\n{best.median:.2f} Gyr, scatter {best.scatter:.2f}",
+        label=f"turn-off, subgiants ({best.count}):\n"
+        f"{best.median:.2f} Gyr, scatter {best.scatter:.2f}",
     )  # fmt: skip
     good = np.isfinite(age) & (ages["age_error"].values < 0.25)
-    histogram.hist(age[good], bins, histtype="step", color="black", label=f"all, error < 25% ({good.sum()})")
+    histogram.hist(
+        age[good], bins, histtype="step", color="black", label=f"all, error < 25% ({good.sum()})"
+    )
     histogram.set(xlabel="age [Gyr]", ylabel="stars", xlim=(0, 14.5))
     histogram.legend()
 
@@ -112,7 +119,7 @@ def m67_figure(
         ax.set(xlim=(4.8, 2.2), xlabel=r"$\log g$  [dex]")
     metals.axhline(_FEH_LITERATURE, color=VERMILION, ls="--", lw=1.0)
     metals.set(ylabel="[Fe/H]  [dex]", ylim=(-0.35, 0.2))
-    metals.legend(loc="lower left")
+    metals.legend(loc="lower center", markerscale=1.8)
     alphas.set(ylabel=r"[$\alpha$/Fe]  [dex]", ylim=(-0.25, 0.3))
     if other is None:
         alphas.text(0.5, 0.5, "no [α/Fe] in the table", transform=alphas.transAxes, ha="center")
@@ -122,7 +129,7 @@ def m67_figure(
     if other is not None and other_ages is not None:
         _ages_by_gravity(trend, other, other_ages, "^", VERMILION, "DD-Payne, the paper's way")
     trend.set(xlim=(4.8, 2.2), ylim=(0, 14.5), xlabel=r"$\log g$  [dex]", ylabel="age [Gyr]")
-    trend.legend()
+    trend.legend(loc="upper center")
     return made
 
 
@@ -134,13 +141,21 @@ def _ages_by_gravity(
     good = np.isfinite(y) & (ages["age_error"].values < 0.25)
     bars = np.clip([y - low, high - y], 0.0, None)[:, good]
     ax.errorbar(
-        x[good], y[good], bars, fmt=marker, ms=3.5, color=tint, alpha=0.6, elinewidth=0.5, label=label
+        x[good],
+        y[good],
+        bars,
+        fmt=marker,
+        ms=3.5,
+        color=tint,
+        alpha=0.6,
+        elinewidth=0.5,
+        label=label,
     )
 
 
 def _running(x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
     """Medians in bins of log g that hold five stars or more."""
     edges = np.array([2.2, 3.0, 3.6, 3.9, 4.1, 4.3, 4.5, 4.8])
-    where = [np.isfinite(y) & (x >= a) & (x < b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    where = [np.isfinite(y) & (x >= a) & (x < b) for a, b in pairwise(edges)]
     kept = [w for w in where if w.sum() >= 5]
     return np.array([np.median(x[w]) for w in kept]), np.array([np.median(y[w]) for w in kept])
