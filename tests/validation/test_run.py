@@ -96,7 +96,7 @@ def test_recipe_is_strict_and_its_file_is_the_default(tmp_path, request):
     with pytest.raises(RecipeError, match="did you mean 'stars'"):
         load_validate_ages(path)
     path.write_text("[ages]\nmethod = 'fast'\n")
-    with pytest.raises(RecipeError, match="'ages.method'"):
+    with pytest.raises(RecipeError, match=r"'ages\.method'"):
         load_validate_ages(path)
     shipped = load_validate_ages(request.config.rootpath / "runs" / "validate-ages.toml")
     assert shipped == ValidateAges()

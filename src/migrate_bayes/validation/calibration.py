@@ -127,17 +127,16 @@ def draw_prior_stars(
     """
     grid = build_grid(source)
     other = build_grid(like) if like is not None else grid
-    limits = [
-        (max(getattr(grid, axis)[0], getattr(other, axis)[0]),
-         min(getattr(grid, axis)[-1], getattr(other, axis)[-1]))
-        for axis in ("ages", "feh")
-    ]  # fmt: skip
-    alphas = (-0.2, 0.8) if grid.salaris else (float(grid.alpha[0]), float(grid.alpha[-1]))
+    ages = max(grid.ages[0], other.ages[0]), min(grid.ages[-1], other.ages[-1])
+    fehs = max(grid.feh_range[0], other.feh_range[0]), min(grid.feh_range[1], other.feh_range[1])
+    # Without an [α/Fe] axis the inference takes what Salaris et al. (1993) let it.
+    has_axis = len(grid.alpha) > 1
+    alphas = (float(grid.alpha[0]), float(grid.alpha[-1])) if has_axis else (-0.2, 0.8)
     streams = np.random.SeedSequence(seed).spawn(len(REGIONS))
     each = -(-errors.stars // len(REGIONS))
     parts = [
         _region_stars(
-            k, grid, limits[0], limits[1], alphas, errors, photometric_floor, composition,
+            k, grid, ages, fehs, alphas, errors, photometric_floor, composition,
             np.random.default_rng(stream), each,
         )
         for k, stream in enumerate(streams)
@@ -181,13 +180,10 @@ def _region_stars(
         age, feh, alpha = (rng.uniform(*r, _BATCH) for r in (ages, fehs, alphas))
         if composition is not None:
             feh, alpha = composition(rng, _BATCH)
-        elif grid.salaris:
-            # Flat in [Fe/H] and [α/Fe] where the total metallicity is on the grid, as assumed.
-            low, high = fehs[0] - salaris(alphas[1]), fehs[1] - salaris(alphas[0])
-            feh = rng.uniform(low, high, _BATCH)
-            total = feh + salaris(alpha)
-            on_grid = (total >= fehs[0]) & (total <= fehs[1])
-            age, feh, alpha = age[on_grid], feh[on_grid], alpha[on_grid]
+        # Without an [α/Fe] axis the total metallicity has to be on the grid too.
+        total, own = feh + salaris(alpha), salaris(grid.alpha)
+        on_grid = (total >= fehs[0] + own.min()) & (total <= fehs[1] + own.max())
+        age, feh, alpha = age[on_grid], feh[on_grid], alpha[on_grid]
         star = draw_stars(
             grid, age, feh, alpha, rng.random(len(age)), teff_range=teff_range,
             logg_range=logg_range, abs_g_max=_MAX_ABS_G + margin * sd["abs_g"],

@@ -161,6 +161,7 @@ def choices(base: AgeOptions, native: str | None) -> list[tuple[str, AgeOptions]
     rows = [
         ("as the recipe says", base),
         ("method paper", base.but(method="paper")),
+        ("[Fe/H] scale dwarf", base.but(feh_scale="dwarf")),
         ("[Fe/H] scale initial", base.but(feh_scale="initial")),
         ("method paper, scale initial", base.but(method="paper", feh_scale="initial")),
         ("photometric floor 0", base.but(photometric_floor=0.0)),

@@ -31,7 +31,7 @@ class AgeOptions:
 
     source: str = "dartmouth"
     method: Literal["fine", "paper"] = "fine"
-    feh_scale: Literal["surface", "initial"] = "surface"
+    feh_scale: Literal["surface", "dwarf", "initial"] = "surface"
     age_prior: Literal["flat", "log-flat"] = "flat"
     photometric_floor: float = 0.02
     observables: tuple[str, ...] = OBSERVABLES[:5]

@@ -105,7 +105,8 @@ def _sun(found: AgeValidation) -> Section:
     text = [
         "The Sun as LAMOST would see it (5772 K ± 22.6, log g 4.438 ± 0.05, [Fe/H] 0 ± 0.03, "
         f"[α/Fe] 0 ± 0.02, M_G 4.67 ± 0.1). By default the interval holds 4.57 Gyr in "
-        f"{len(holding)} of {len(total)} families. Read on the initial scale the Sun is older by about "
+        f"{len(holding)} of {len(total)} families. Read on the initial scale the Sun is older by "
+        "about "
         "what diffusion has taken from its surface: that is what the default corrects.",
     ]
     picture = _picture(

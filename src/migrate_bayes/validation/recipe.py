@@ -34,7 +34,7 @@ class AgeSection(_Section):
 
     source: str = "dartmouth"
     method: Literal["fine", "paper"] = "fine"
-    feh_scale: Literal["surface", "initial"] = "surface"
+    feh_scale: Literal["surface", "dwarf", "initial"] = "surface"
     age_prior: Literal["flat", "log-flat"] = "flat"
     photometric_floor: float = Field(default=0.02, ge=0)
 

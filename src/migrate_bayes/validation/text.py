@@ -73,11 +73,13 @@ def kepler_text(found: AgeValidation) -> list[str]:
     ours = float(np.nanmedian(ages["age_error"].values[used]))
     return [
         f"{sample.note[0].upper()}{sample.note[1:]}. The scatter is 1.4826 times the median "
-        "absolute deviation of (age − seismic age) / seismic age, and no error is taken out of it: the seismic ages' own "
+        "absolute deviation of (age − seismic age) / seismic age, and no error is taken out of "
+        "it: the seismic ages' own "
         f"error is {seismic:.1%} in the median, ours {ours:.1%}. Over both errors in quadrature "
         f"the differences have median {pull.median:+.2f} and scatter {pull.scatter:.2f}, 1 being "
         "what the errors promise: log g is given an error of 0.05 dex and is far better. "
-        "The seismic log g went into our ages too, so the two are not independent; the table of choices has them without log g.",
+        "The seismic log g went into our ages too, so the two are not independent; the table of "
+        "choices has them without log g.",
     ]
 
 
@@ -112,7 +114,8 @@ def family_text(found: AgeValidation) -> list[str]:
             f"{values[0]:+.2f} to {values[-1]:+.2f} Gyr; changing method, prior, observables or "
             f"the kind of estimate for both alike moves no sample by more than {moved:.2f} Gyr. "
             f"The largest median of all, {best[2].median:+.2f} Gyr, is that of "
-            f"“{sample_label(best[1])}” under “{best[0]}”. An offset of {PAPER_DARTMOUTH_MINUS_PARSEC} Gyr over a whole catalogue "
+            f"“{sample_label(best[1])}” under “{best[0]}”. An offset of "
+            f"{PAPER_DARTMOUTH_MINUS_PARSEC} Gyr over a whole catalogue "
             "is one of scales of [Fe/H], priors and input parameters between two pipelines, not of "
             "stellar models."
         )
@@ -129,7 +132,8 @@ def calibration_text(found: AgeValidation) -> list[str]:
         f"{c.abs_g_error:g} mag, then selected by observed values, as many in each region. "
         "Regions, all of observed values, within 4300-7500 K and M_G < 6.5: main sequence log g ≥ "
         "4.25; subgiants 3.4 ≤ log g < 4.0 and T_eff < 5800 K; turn-off 3.4 ≤ log g < 4.25, the "
-        "rest; giants log g < 3.4. By region and by estimated age a calibrated posterior covers 68 and "
+        "rest; giants log g < 3.4. By region and by estimated age a calibrated posterior covers "
+        "68 and "
         "95%; by true age it need not, since an interval that is right on average over the prior "
         "leans towards its middle at either end.",
     ]
