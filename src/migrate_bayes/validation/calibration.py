@@ -52,7 +52,7 @@ __all__ = [
 #: Gyr: bins of true and of estimated age.
 AGE_EDGES = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.6)
 _TEFF, _MAX_ABS_G = (4300.0, 7500.0), 6.5  # every region, observed
-_BATCH = 60_000
+_BATCH = 16_000
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _region_stars(
         )  # fmt: skip
         born = np.where(star["ok"], star["probability"], 0.0)
         # The first batch sets the scale; the margin covers what it did not see.
-        most = most or 1.3 * float(born.max())
+        most = most or 1.5 * float(born.max())
         kept = rng.random(len(age)) < born / most
         true = {"teff": star["teff"], "logg": star["logg"], "abs_g": star["abs_g"]}
         true |= {"feh": feh, "alpha_fe": alpha}

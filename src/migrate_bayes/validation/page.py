@@ -14,6 +14,7 @@ from migrate_bayes.report.page import render
 from migrate_bayes.report.pictures import Picture
 from migrate_bayes.validation import figures, tables
 from migrate_bayes.validation.headline import m67_mask
+from migrate_bayes.validation.plan import paper_options
 from migrate_bayes.validation.run import AgeValidation, native_source
 from migrate_bayes.validation.text import (
     PAPER_DARTMOUTH_MINUS_PARSEC,
@@ -123,9 +124,8 @@ def _m67(found: AgeValidation) -> Section | None:
     if "m67" not in found.book.samples:
         return None
     samples = found.book.samples
-    ages, native = found.ages("m67"), native_source(found)
-    paper = found.options.but(method="paper", feh_scale="initial")
-    paper = paper.but(source=native or paper.source)
+    ages = found.ages("m67")
+    paper = paper_options(found.options, native_source(found))
     other = samples["m67_ddpayne"]
     made = figures.m67_figure(
         samples["m67"], ages, m67_mask(samples["m67"], ages), found.options, other,

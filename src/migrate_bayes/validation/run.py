@@ -48,11 +48,14 @@ from migrate_bayes.validation.kepler import load_kepler
 from migrate_bayes.validation.lamost import load_lamost
 from migrate_bayes.validation.m67 import load_m67, load_m67_ddpayne, turnoff
 from migrate_bayes.validation.options import AgeOptions, short_name
+from migrate_bayes.validation.plan import SUN_WAYS, fill, paper_options, plan
 from migrate_bayes.validation.recipe import ValidateAges, locate
 from migrate_bayes.validation.sample import Sample
 from migrate_bayes.validation.statistics import Spread, spread
 
 __all__ = ["AgeValidation", "ClusterRow", "M67Row", "native_source", "validate_ages"]
+
+_COMPARED = ("m67", "kepler", "harps")  # real samples on which families are compared
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ def validate_ages(
     found = AgeValidation(recipe, options, AgeBook({}))
     for label, part in (
         ("samples", _samples),
+        ("ages", _ages),
         ("the Sun", _sun),
         ("clusters", _clusters),
         ("choices", _choices),
@@ -170,6 +174,7 @@ def _samples(found: AgeValidation) -> None:
         except DataAbsentError as error:
             found.absent[name] = str(error)
     found.book = AgeBook(samples)
+    found.book.catalogs.update(_mock(found.recipe, found.options))
     for text in found.recipe.families.sources:
         try:
             found.sources.append(locate(text))
@@ -183,14 +188,20 @@ def native_source(found: AgeValidation) -> str | None:
     return named[0] if named else None
 
 
+def _ages(found: AgeValidation) -> None:
+    samples = found.book.samples
+    compared = [*(r.name for r in REGIONS), *(n for n in _COMPARED if n in samples)]
+    native = native_source(found)
+    fill(found.book, plan(found.options, found.sources, native, known=samples, compared=compared))
+
+
 def _sun(found: AgeValidation) -> None:
     for source in found.sources:
-        for method in ("fine", "paper"):
-            for scale in ("surface", "initial"):
-                o = found.options.but(source=source, method=method, feh_scale=scale)
-                found.sun.append(
-                    (short_name(source), f"{method}, {scale}", sun_age(found.book.ages(o, "Sun")))
-                )
+        for method, scale in SUN_WAYS:
+            o = found.options.but(source=source, method=method, feh_scale=scale)
+            found.sun.append(
+                (short_name(source), f"{method}, {scale}", sun_age(found.book.ages(o, "Sun")))
+            )
 
 
 def _clusters(found: AgeValidation) -> None:
@@ -249,9 +260,8 @@ def _m67(found: AgeValidation) -> None:
     found.clusters.append(
         _cluster_row(sample, ages, "apogee", float(sample.reference[0]), 0.3, 0.0)
     )
-    paper = found.options.but(method="paper", feh_scale="initial")
-    native = native_source(found)
-    ways = [("recipe", found.options), ("paper's way", paper.but(source=native or paper.source))]
+    paper = paper_options(found.options, native_source(found))
+    ways = [("recipe", found.options), ("paper's way", paper)]
     for name, kind in (("m67", "APOGEE"), ("m67_ddpayne", "DD-Payne")):
         sample = samples[name]
         for way, o in ways:
@@ -279,24 +289,21 @@ def _choices(found: AgeValidation) -> None:
         found.choices.append(headline(found.book, o, label))
 
 
-def _mock(found: AgeValidation) -> dict[str, xr.Dataset]:
-    """Stars of a likely disc, by region; made once."""
-    names = [r.name for r in REGIONS]
-    if names[0] not in found.book.catalogs:
-        recipe = found.recipe
-        settings = recipe.calibration.model_copy(update={"stars": recipe.families.stars})
-        stars = draw_prior_stars(
-            "dartmouth", settings, seed=recipe.seed + 1, composition=disc_composition,
-            photometric_floor=found.options.photometric_floor,
-        )  # fmt: skip
-        for k, name in enumerate(names):
-            found.book.catalogs[name] = stars.isel(star=np.flatnonzero(stars["region"].values == k))
-    return {name: found.book.catalogs[name] for name in names}
+def _mock(recipe: ValidateAges, options: AgeOptions) -> dict[str, xr.Dataset]:
+    """Draw stars of a likely disc, by region."""
+    settings = recipe.calibration.model_copy(update={"stars": recipe.families.stars})
+    stars = draw_prior_stars(
+        "dartmouth", settings, seed=recipe.seed + 1, composition=disc_composition,
+        photometric_floor=options.photometric_floor,
+    )  # fmt: skip
+    region = stars["region"].values
+    return {r.name: stars.isel(star=np.flatnonzero(region == k)) for k, r in enumerate(REGIONS)}
 
 
 def _family_masks(found: AgeValidation) -> dict[str, NDArray[np.bool_]]:
-    masks = {n: np.ones(c.sizes["star"], dtype=bool) for n, c in _mock(found).items()}
-    for name in ("m67", "kepler", "harps"):
+    mock = {r.name: found.book.catalogs[r.name] for r in REGIONS}
+    masks = {name: np.ones(c.sizes["star"], dtype=bool) for name, c in mock.items()}
+    for name in _COMPARED:
         if name in found.book.samples:
             sample = found.book.samples[name]
             mask = np.isfinite(sample.catalog["abs_g"].values)
