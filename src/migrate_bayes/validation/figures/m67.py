@@ -129,7 +129,7 @@ def m67_figure(
     if other is not None and other_ages is not None:
         _ages_by_gravity(trend, other, other_ages, "^", VERMILION, "DD-Payne, the paper's way")
     trend.set(xlim=(4.8, 2.2), ylim=(0, 14.5), xlabel=r"$\log g$  [dex]", ylabel="age [Gyr]")
-    trend.legend(loc="upper center")
+    trend.legend(loc="upper center", frameon=True, framealpha=0.85, edgecolor="none")
     return made
 
 
