@@ -176,7 +176,10 @@ def _kepler(found: AgeValidation) -> Section | None:
         "Kepler LEGACY and Kages stars; bars are the 68% intervals of both ages. In place of the "
         "paper's figure 4, which has giants.",
     )
-    return Section("Asteroseismic dwarfs", kepler_text(found), [picture])
+    table = tables.by_age_table(
+        sample, found.ages("kepler"), sample.extra["usable"], "Age − asteroseismic age (Gyr)"
+    )
+    return Section("Asteroseismic dwarfs", kepler_text(found), [picture], [table])
 
 
 def _harps(found: AgeValidation) -> Section | None:
@@ -190,7 +193,8 @@ def _harps(found: AgeValidation) -> Section | None:
         f"{sample.note}. StarHorse ages are of PARSEC isochrones under a Galactic prior. In place "
         "of the paper's figure 3.",
     )
-    return Section("HARPS against StarHorse", [], [picture])
+    table = tables.by_age_table(sample, found.ages("harps"), mask, "Age − StarHorse age (Gyr)")
+    return Section("HARPS against StarHorse", [], [picture], [table])
 
 
 def _families(found: AgeValidation) -> Section | None:

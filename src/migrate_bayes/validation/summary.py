@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from migrate_bayes.provenance import atomic_output, provenance
+from migrate_bayes.validation.families import AGE_BINS
 from migrate_bayes.validation.headline import Headline, m67_mask, pulls
 from migrate_bayes.validation.run import AgeValidation, plain
 from migrate_bayes.validation.statistics import Spread, spread
@@ -112,6 +114,11 @@ def _families(found: AgeValidation) -> dict[str, Any]:
         out.setdefault(f"{p.family} - {p.base}", {})[p.sample] = {
             **p.difference.as_dict(),
             "median_relative": plain(p.relative.median),
+            "by_age": {
+                f"{low:g}-{high:g}": s.as_dict()
+                for (low, high), s in zip(pairwise(AGE_BINS), p.by_age, strict=True)
+                if s.count
+            },
         }
     return out
 

@@ -6,16 +6,20 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
 
 from migrate_bayes.validation.calibration import Coverage
 from migrate_bayes.validation.families import AGE_BINS, sample_label
 from migrate_bayes.validation.headline import Headline
 from migrate_bayes.validation.run import AgeValidation
-from migrate_bayes.validation.statistics import Spread
+from migrate_bayes.validation.sample import Sample
+from migrate_bayes.validation.statistics import Spread, spread
 from migrate_bayes.validation.sun import SOLAR_AGE
 
 __all__ = [
     "aims_table",
+    "by_age_table",
     "choice_table",
     "cluster_table",
     "coverage_rows",
@@ -172,6 +176,18 @@ def cluster_table(found: AgeValidation) -> Table:
         "error < 25%", "turn-off", "at young edge",
     ]  # fmt: skip
     return "Open clusters: age − literature age (Gyr)", header, rows
+
+
+def by_age_table(sample: Sample, ages: xr.Dataset, mask: NDArray[np.bool_], title: str) -> Table:
+    """Return age − reference age in bins of the mean of the two."""
+    age, reference = ages["age_median"].values, sample.reference
+    mean, gap = 0.5 * (age + reference), age - reference
+    rows = []
+    for low, high in pairwise((0.0, *AGE_BINS)):
+        s = spread(gap[mask & (mean >= low) & (mean < high)])
+        if s.count:
+            rows.append([f"{low:g}-{high:g}", _spread(s), _number(s.scatter)])
+    return title, ["mean of the two ages", "median difference", "scatter"], rows
 
 
 def coverage_rows(rows: Sequence[Coverage], title: str) -> Table:
