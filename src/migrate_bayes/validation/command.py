@@ -1,18 +1,20 @@
-"""What ``migrate-bayes validate ages`` does."""
+"""What ``migrate-bayes validate ages`` does.
+
+What can be wrong with a recipe or a product's place is said before the heavy modules are loaded.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migrate_bayes.errors import ProductError
-from migrate_bayes.tables import print_table
-from migrate_bayes.validation import tables
-from migrate_bayes.validation.page import write_page
 from migrate_bayes.validation.recipe import ValidateAges, load_validate_ages
-from migrate_bayes.validation.run import AgeValidation, validate_ages
-from migrate_bayes.validation.summary import summary, write_product
+
+if TYPE_CHECKING:
+    from migrate_bayes.validation.run import AgeValidation
 
 __all__ = ["run_validate_ages"]
 
@@ -54,6 +56,10 @@ def run_validate_ages(
     for there in (product, folder):
         if there.exists() and not overwrite:
             raise ProductError(f"{there} exists already: use --overwrite to replace it")
+    from migrate_bayes.validation.page import write_page
+    from migrate_bayes.validation.run import validate_ages
+    from migrate_bayes.validation.summary import summary, write_product
+
     found = validate_ages(recipe, say=lambda part: print(f"… {part}", file=sys.stderr, flush=True))
     write_product(found, product, overwrite=overwrite)
     text = path.read_text() if path is not None else ""
@@ -61,6 +67,15 @@ def run_validate_ages(
     if as_json:
         print(json.dumps(summary(found) | {"page": str(page)}, ensure_ascii=False))
         return found
+    _print_tables(found)
+    print(page)
+    return found
+
+
+def _print_tables(found: AgeValidation) -> None:
+    from migrate_bayes.tables import print_table
+    from migrate_bayes.validation import tables
+
     for part, reason in found.absent.items():
         print(f"left out: {part}: {reason}")
     print_table(*tables.aims_table(found))
@@ -72,5 +87,3 @@ def run_validate_ages(
     regions = [c for c in found.coverage if c.group in ("all", "region")]
     print_table(*tables.coverage_rows(regions, "Calibration"))
     print_table(*tables.systematic_table(found))
-    print(page)
-    return found
