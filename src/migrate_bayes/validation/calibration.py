@@ -23,12 +23,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.isochrones import build_grid, draw_stars
+from migrate_bayes.isochrones import build_grid, draw_stars, load_source
 from migrate_bayes.isochrones.grid import WorkingGrid, salaris
 from migrate_bayes.isochrones.quantiles import age_cdf, age_quantiles
 from migrate_bayes.validation.options import AgeOptions
@@ -100,6 +101,7 @@ def draw_prior_stars(
     photometric_floor: float = 0.02,
     like: str | None = None,
     composition: Composition | None = None,
+    feh_scale: Literal["surface", "dwarf", "initial"] = "surface",
 ) -> xr.Dataset:
     """Draw stars from the prior, observe them, and select as many in each region.
 
@@ -118,6 +120,8 @@ def draw_prior_stars(
     composition : callable, optional
         ``(rng, n)`` to [Fe/H] and [α/Fe] of n stars, in place of the uniform ones: stars of a
         likely disc rather than of the prior.
+    feh_scale : {"surface", "dwarf", "initial"}
+        Whose [Fe/H] is observed, see `build_grid`.
 
     Returns
     -------
@@ -125,13 +129,14 @@ def draw_prior_stars(
         A catalogue (observed values and errors) with the truth beside it: ``true_age`` Gyr,
         ``true_feh``, ``true_alpha_fe``, ``region``.
     """
-    grid = build_grid(source)
-    other = build_grid(like) if like is not None else grid
-    ages = max(grid.ages[0], other.ages[0]), min(grid.ages[-1], other.ages[-1])
-    fehs = max(grid.feh_range[0], other.feh_range[0]), min(grid.feh_range[1], other.feh_range[1])
-    # Without an [α/Fe] axis the inference takes what Salaris et al. (1993) let it.
-    has_axis = len(grid.alpha) > 1
-    alphas = (float(grid.alpha[0]), float(grid.alpha[-1])) if has_axis else (-0.2, 0.8)
+    grid = build_grid(source, feh_scale=feh_scale)
+    ages, fehs, alphas = _limits(source, grid, feh_scale)
+    if like is not None:
+        limits = _limits(like, build_grid(like, feh_scale=feh_scale), feh_scale)
+        ages, fehs = (
+            (max(a[0], b[0]), min(a[1], b[1]))
+            for a, b in zip((ages, fehs), limits[:2], strict=True)
+        )
     streams = np.random.SeedSequence(seed).spawn(len(REGIONS))
     each = -(-errors.stars // len(REGIONS))
     parts = [
@@ -149,6 +154,18 @@ def draw_prior_stars(
     catalog["region"] = ("star", truth["region"], {"units": "", "long_name": "region"})
     catalog["region"].attrs["regions"] = ", ".join(r.name for r in REGIONS)
     return catalog
+
+
+def _limits(
+    name: str, grid: WorkingGrid, feh_scale: str
+) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float]]:
+    """Return the ages, observed [Fe/H] and [α/Fe] that a family covers, dwarfs and giants."""
+    source = load_source(name)
+    shift = 0.0 if feh_scale == "initial" else source.solar_feh_initial
+    low = source.feh[0] - (shift if feh_scale == "dwarf" else 0.0)
+    # Without an [α/Fe] axis the inference takes what Salaris et al. (1993) let it.
+    alphas = (source.alpha[0], source.alpha[-1]) if source.has_alpha else (-0.2, 0.8)
+    return (grid.ages[0], grid.ages[-1]), (low, source.feh[-1] - shift), alphas
 
 
 def _region_stars(

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.isochrones.grid import FEH_SCALES
 from migrate_bayes.isochrones.quantiles import age_cdf, age_quantiles
 from migrate_bayes.validation.m67 import turnoff
 from migrate_bayes.validation.options import AgeOptions, short_name
@@ -161,8 +162,11 @@ def choices(base: AgeOptions, native: str | None) -> list[tuple[str, AgeOptions]
     rows = [
         ("as the recipe says", base),
         ("method paper", base.but(method="paper")),
-        ("[Fe/H] scale dwarf", base.but(feh_scale="dwarf")),
-        ("[Fe/H] scale initial", base.but(feh_scale="initial")),
+        *(
+            (f"[Fe/H] scale {scale}", base.but(feh_scale=scale))
+            for scale in FEH_SCALES
+            if scale != base.feh_scale
+        ),
         ("method paper, scale initial", base.but(method="paper", feh_scale="initial")),
         ("photometric floor 0", base.but(photometric_floor=0.0)),
         ("photometric floor 0.05", base.but(photometric_floor=0.05)),

@@ -294,7 +294,7 @@ def _mock(recipe: ValidateAges, options: AgeOptions) -> dict[str, xr.Dataset]:
     settings = recipe.calibration.model_copy(update={"stars": recipe.families.stars})
     stars = draw_prior_stars(
         "dartmouth", settings, seed=recipe.seed + 1, composition=disc_composition,
-        photometric_floor=options.photometric_floor,
+        photometric_floor=options.photometric_floor, feh_scale=options.feh_scale,
     )  # fmt: skip
     region = stars["region"].values
     return {r.name: stars.isel(star=np.flatnonzero(region == k)) for k, r in enumerate(REGIONS)}
@@ -336,6 +336,7 @@ def _calibration(found: AgeValidation) -> None:
     stars = draw_prior_stars(
         found.options.source, found.recipe.calibration, seed=found.recipe.seed,
         photometric_floor=found.options.photometric_floor,
+        feh_scale=found.options.feh_scale,
     )  # fmt: skip
     found.calibration = calibrate(stars, found.options)
     found.coverage = coverage_table(found.calibration)
@@ -351,6 +352,7 @@ def _systematic(found: AgeValidation) -> None:
         stars = draw_prior_stars(
             source, settings, seed=found.recipe.seed + 2, like=found.options.source,
             photometric_floor=found.options.photometric_floor,
+        feh_scale=found.options.feh_scale,
         )  # fmt: skip
         found.systematic[short_name(source)] = coverage_table(calibrate(stars, found.options))
 
