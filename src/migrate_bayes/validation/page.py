@@ -247,8 +247,8 @@ def _systematic(found: AgeValidation) -> Section | None:
         return None
     source = found.options.source.partition(":")[0]
     text = [
-        f"Stars made by another family and aged on {source}: what the intervals leave out. Their "
-        "errors are statistical; the families differ by as much where the data are good.",
+        f"Stars made by another family and aged on {source}. The intervals know of the errors of "
+        "the data only: where the data tell most, the families differ by more than that.",
     ]
     picture = _picture(
         figures.systematic_figure(found.systematic),

@@ -29,8 +29,8 @@ class Spread:
 
     @property
     def median_error(self) -> float:
-        """Standard error of the median of a Gaussian of this scatter: 1.2533 σ/√n."""
-        return 1.2533 * self.scatter / np.sqrt(self.count) if self.count else np.nan
+        """Standard error of the median of a Gaussian of this scatter, 1.2533 σ/√n; NaN for one."""
+        return 1.2533 * self.scatter / np.sqrt(self.count) if self.count > 1 else np.nan
 
     def as_dict(self, *, digits: int = 4) -> dict[str, float | int | None]:
         """Return plain numbers for JSON; None for what is not known."""

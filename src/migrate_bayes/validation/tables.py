@@ -47,7 +47,8 @@ def _number(x: float, digits: int = 2, *, sign: bool = False) -> str:
 def _spread(s: Spread | None, digits: int = 2, *, sign: bool = True) -> str:
     if s is None or not s.count:
         return "–"
-    return f"{_number(s.median, digits, sign=sign)} ± {_number(s.median_error, digits)} ({s.count})"
+    error = f" ± {_number(s.median_error, digits)}" if s.count > 1 else ""
+    return f"{_number(s.median, digits, sign=sign)}{error} ({s.count})"
 
 
 def _met(ok: bool) -> str:
