@@ -149,6 +149,40 @@ def isochrones(
     show_isochrones(source or [])
 
 
+validate = typer.Typer(
+    help="Hold the stages against what is known otherwise.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(validate, name="validate")
+
+_VALIDATE_AGES = Path("runs/validate-ages.toml")
+
+
+@validate.command("ages")
+def validate_ages(
+    recipe: Annotated[
+        Path, typer.Argument(help="A validation recipe (TOML); without one, its defaults.")
+    ] = _VALIDATE_AGES,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")
+    ] = False,
+    overwrite: Overwrite = False,
+    stars: Annotated[
+        int | None, typer.Option("--stars", min=100, help="Stars of the calibration.")
+    ] = None,
+    products: Products = Path("runs"),
+    reports: Reports = Path("reports"),
+) -> None:
+    """Ages of the Sun, M67, Kepler and HARPS dwarfs; families; calibration of the posteriors."""
+    from migrate_bayes.validation.command import run_validate_ages
+
+    run_validate_ages(
+        None if recipe == _VALIDATE_AGES and not recipe.exists() else recipe,
+        as_json=as_json, overwrite=overwrite, stars=stars, products=products, reports=reports,
+    )  # fmt: skip
+
+
 def main() -> None:
     """Entry point: word the user's errors, and end with exit code 2."""
     from migrate_bayes.errors import MigrateBayesError

@@ -188,6 +188,27 @@ def resolve_data_path(path: str) -> Path:
     return Path(path.replace(marker, str(root)))
 
 
+def read_as[Schema: BaseModel](path: Path, schema: type[Schema]) -> Schema:
+    """Read a TOML file into a schema that has a `name`, by default the file's.
+
+    Raises
+    ------
+    RecipeError
+        Where the file is missing, is no TOML, or has an unknown or invalid entry.
+    """
+    try:
+        content = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise RecipeError(f"cannot read recipe {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    content.setdefault("name", path.stem)
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {describe_validation(error, schema)}") from None
+
+
 def load_recipe(path: str | Path) -> Recipe:
     """Read a run recipe.
 
@@ -197,17 +218,7 @@ def load_recipe(path: str | Path) -> Recipe:
         Where the file is missing, is no TOML, or has an unknown or invalid entry.
     """
     path = Path(path)
-    try:
-        content = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise RecipeError(f"cannot read recipe {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not valid TOML: {error}") from None
-    content.setdefault("name", path.stem)
-    try:
-        recipe = Recipe.model_validate(content)
-    except ValidationError as error:
-        raise RecipeError(f"{path}: {describe_validation(error, Recipe)}") from None
+    recipe = read_as(path, Recipe)
     if recipe.data.source == "file" and not recipe.data.path:
         raise RecipeError(f'{path}: [data] needs a `path`, or `source = "mock"`')
     return recipe

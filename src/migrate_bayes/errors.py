@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CatalogError",
+    "DataAbsentError",
     "FitError",
     "IsochroneError",
     "MigrateBayesError",
@@ -40,6 +41,10 @@ class RecipeError(MigrateBayesError):
 
 class IsochroneError(MigrateBayesError):
     """An isochrone source is unknown, absent or malformed."""
+
+
+class DataAbsentError(MigrateBayesError):
+    """Third-party data are not there: what needs them is skipped, and says so."""
 
 
 class OrbitError(MigrateBayesError):

@@ -22,7 +22,7 @@ from migrate_bayes.report.diagnostics import check_fit, summary_table
 from migrate_bayes.report.headline import baseline_table, headline, headline_table
 from migrate_bayes.report.pictures import result_pictures, sampling_pictures, star_pictures
 
-__all__ = ["Table", "write_report"]
+__all__ = ["Table", "render", "write_report"]
 
 #: Title, header, rows of text.
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
@@ -110,13 +110,14 @@ def write_report(
         "inputs": _unpack(record.get("inputs")),
     }
     directory = Path(directory)
-    page = _render(context)
+    page = render("report.html", context)
     with atomic_output(directory, overwrite=overwrite, directory=True) as out:
         (out / "index.html").write_text(page, encoding="utf-8")
     return directory / "index.html"
 
 
-def _render(context: Mapping[str, Any]) -> str:
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """Fill in one of the room's templates; every text is escaped, every name must be given."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -126,7 +127,7 @@ def _render(context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html").render(context)
+    return environment.get_template(template).render(context)
 
 
 def _mask(

@@ -1,0 +1,46 @@
+"""`migrate-bayes validate ages` as a person meets it."""
+
+import subprocess
+import sys
+
+
+def call(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "migrate_bayes.cli", *arguments],
+        capture_output=True, text=True, cwd=cwd, check=False,
+    )  # fmt: skip
+
+
+def test_help_is_light_and_names_what_it_does():
+    code = (
+        "import sys; sys.argv = ['migrate-bayes', 'validate', 'ages', '--help']\n"
+        "from migrate_bayes.cli import main\n"
+        "try:\n    main()\nexcept SystemExit: pass\n"
+        "heavy = {'numpy', 'xarray', 'pandas', 'matplotlib', 'numba'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for word in ("--json", "--stars", "--overwrite", "M67"):
+        assert word in done.stdout
+
+
+def test_a_bad_recipe_is_one_message(tmp_path):
+    path = tmp_path / "v.toml"
+    path.write_text("[families]\nsource = ['mist']\n")
+    done = call("validate", "ages", str(path), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("migrate-bayes: ")
+    assert "did you mean 'sources'" in done.stderr
+    missing = call("validate", "ages", str(tmp_path / "none.toml"), cwd=tmp_path)
+    assert missing.returncode == 2
+    assert "cannot read recipe" in missing.stderr
+
+
+def test_nothing_runs_where_a_product_stands(tmp_path):
+    (tmp_path / "runs" / "validate-ages").mkdir(parents=True)
+    (tmp_path / "runs" / "validate-ages" / "ages.nc").touch()
+    done = call("validate", "ages", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "use --overwrite" in done.stderr
+    assert done.stdout == ""
