@@ -238,7 +238,9 @@ def extrema_block(
                     continue
                 error, different, elsewhere = 0.0, 0.0, 0.0
                 if not failed:
-                    worst, elsewhere = _finish(q, m, best[m], energy[m], coefficients, shape, out[i])
+                    worst, elsewhere = _finish(
+                        q, m, best[m], energy[m], coefficients, shape, out[i]
+                    )
                     out[i, HALF] = half[m]
                     error = max(out[i, TOP_ERROR], worst) / tolerance
                     if repeats[m] > 0:

@@ -29,36 +29,31 @@ TURNS, SECANTS = 30, 4
 
 
 @numba.njit(cache=True, nogil=True)
-def _up(x, s2, c2, first, energy, lz2, coefficients, shape):
-    """p_u²/2Δ² at sinh²u = x, for sin²v₀ = s2 and cos²v₀ = c2, up to the constant `first`."""
+def _momentum(u_not_v, y, a, b, first, energy, lz2, coefficients, shape):
+    """p²/2Δ² up to the constant `first`: of u at sinh²u = y, or of v at cos²v = y.
+
+    (a, b) is (sin²v₀, cos²v₀) for u; for v, a is sinh²u₀.
+    """
+    x, s2, c2 = (y, a, b) if u_not_v else (a, 1.0 - y, y)
     phi = potential(
         DELTA * math.sqrt(x * s2), DELTA * math.sqrt((1.0 + x) * c2), coefficients, shape
     )
-    return first + energy * x - (x + s2) * phi - lz2 / (2.0 * DELTA * DELTA * x)
+    moving = x if u_not_v else s2
+    return first + energy * moving - (x + s2) * phi - lz2 / (2.0 * DELTA * DELTA * moving)
 
 
 @numba.njit(cache=True, nogil=True)
-def _across(c2, x, _, first, energy, lz2, coefficients, shape):
-    """p_v²/2Δ² at cos²v = c2, for sinh²u₀ = x, up to the constant `first`."""
-    s2 = 1.0 - c2
-    phi = potential(
-        DELTA * math.sqrt(x * s2), DELTA * math.sqrt((1.0 + x) * c2), coefficients, shape
-    )
-    return first + energy * s2 - (x + s2) * phi - lz2 / (2.0 * DELTA * DELTA * s2)
-
-
-@numba.njit(cache=True, nogil=True)
-def _near(function, guess, least, most, a, b, first, energy, lz2, coefficients, shape):
-    """Zero near `guess` where the function falls, by secants; NaN where that does not lead there."""
+def _near(u_not_v, guess, least, most, a, b, first, energy, lz2, coefficients, shape):
+    """Zero near `guess` where the function falls, by secants; NaN where they lead elsewhere."""
     if not least < guess < most:
         return math.nan
     x = guess
-    fx = function(x, a, b, first, energy, lz2, coefficients, shape)
+    fx = _momentum(u_not_v, x, a, b, first, energy, lz2, coefficients, shape)
     y = min(1.02 * x, 0.5 * (x + most)) if fx > 0.0 else max(0.98 * x, least)
     for _ in range(SECANTS):
         if x == y:
             return math.nan
-        fy = function(y, a, b, first, energy, lz2, coefficients, shape)
+        fy = _momentum(u_not_v, y, a, b, first, energy, lz2, coefficients, shape)
         slope = (fy - fx) / (y - x)
         if not slope < 0.0:
             return math.nan
@@ -71,13 +66,13 @@ def _near(function, guess, least, most, a, b, first, energy, lz2, coefficients, 
 
 
 @numba.njit(cache=True, nogil=True)
-def _root(function, low, f_low, high, f_high, a, b, first, energy, lz2, coefficients, shape):
+def _root(u_not_v, low, f_low, high, f_high, a, b, first, energy, lz2, coefficients, shape):
     """Zero between `low` (f > 0) and `high` (f < 0), by the Illinois method."""
     middle, side = low, 0
     for _ in range(TURNS):
         before = middle
         middle = (low * f_high - high * f_low) / (f_high - f_low)
-        value = function(middle, a, b, first, energy, lz2, coefficients, shape)
+        value = _momentum(u_not_v, middle, a, b, first, energy, lz2, coefficients, shape)
         if value > 0.0:
             low, f_low = middle, value
             f_high *= 0.5 if side == 1 else 1.0
@@ -93,7 +88,7 @@ def _root(function, low, f_low, high, f_high, a, b, first, energy, lz2, coeffici
 
 @numba.njit(cache=True, nogil=True)
 def staeckel_ln_zmax(R, vr, vt, z, vz, floor, turns, coefficients, shape):
-    """ln Z_max of one point, natural units, not below ln `floor`; NaN if unbound or off the table.
+    """Logarithm of one point's Z_max, not below `floor`, natural units; NaN if unbound or far off.
 
     `turns` (2) holds sinh²u_max and cos²v_min of a neighbour, or NaN, and is given this point's:
     where it helps, four evaluations of Φ are enough for each. `shape` as in `PotentialTable`.
@@ -119,13 +114,13 @@ def staeckel_ln_zmax(R, vr, vt, z, vz, floor, turns, coefficients, shape):
     lz2 = (R * vt) ** 2
     most = (0.99 * limit / DELTA) ** 2 - 1.0
 
-    first = 0.5 * pu * pu - _up(x0, s0, c0, 0.0, energy, lz2, coefficients, shape)
-    x_max = _near(_up, turns[0], x0, most, s0, c0, first, energy, lz2, coefficients, shape)
+    first = 0.5 * pu * pu - _momentum(True, x0, s0, c0, 0.0, energy, lz2, coefficients, shape)
+    x_max = _near(True, turns[0], x0, most, s0, c0, first, energy, lz2, coefficients, shape)
     if math.isnan(x_max):
         low, f_low, x_max = x0, 0.5 * pu * pu, x0
         high = 1.05 * x0 + 1e-6
         while True:
-            f_high = _up(high, s0, c0, first, energy, lz2, coefficients, shape)
+            f_high = _momentum(True, high, s0, c0, first, energy, lz2, coefficients, shape)
             if f_high < 0.0:
                 break
             low, f_low = high, f_high
@@ -134,11 +129,11 @@ def staeckel_ln_zmax(R, vr, vt, z, vz, floor, turns, coefficients, shape):
                 return math.nan
         if f_low > 0.0:
             x_max = _root(
-                _up, low, f_low, high, f_high, s0, c0, first, energy, lz2, coefficients, shape
+                True, low, f_low, high, f_high, s0, c0, first, energy, lz2, coefficients, shape
             )
 
-    first = 0.5 * pv * pv - _across(c0, x0, 0.0, 0.0, energy, lz2, coefficients, shape)
-    c_max = _near(_across, turns[1], c0, 1.0, x0, 0.0, first, energy, lz2, coefficients, shape)
+    first = 0.5 * pv * pv - _momentum(False, c0, x0, 0.0, 0.0, energy, lz2, coefficients, shape)
+    c_max = _near(False, turns[1], c0, 1.0, x0, 0.0, first, energy, lz2, coefficients, shape)
     if math.isnan(c_max):
         low, f_low, c_max = c0, 0.5 * pv * pv, c0
         if f_low > 0.0:
@@ -146,7 +141,7 @@ def staeckel_ln_zmax(R, vr, vt, z, vz, floor, turns, coefficients, shape):
             step = max(0.5 * c0, 1e-4)
             for _ in range(60):
                 high = min(low + step, 0.5 * (low + 1.0))
-                f_high = _across(high, x0, 0.0, first, energy, lz2, coefficients, shape)
+                f_high = _momentum(False, high, x0, 0.0, first, energy, lz2, coefficients, shape)
                 if f_high < 0.0:
                     break
                 low, f_low = high, f_high
@@ -154,7 +149,7 @@ def staeckel_ln_zmax(R, vr, vt, z, vz, floor, turns, coefficients, shape):
             else:
                 return math.nan
             c_max = _root(
-                _across, low, f_low, high, f_high, x0, 0.0, first, energy, lz2, coefficients, shape
+                False, low, f_low, high, f_high, x0, 0.0, first, energy, lz2, coefficients, shape
             )
     turns[0], turns[1] = x_max, c_max
     return math.log(max(DELTA * math.sqrt((1.0 + x_max) * c_max), floor))
