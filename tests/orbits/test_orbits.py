@@ -232,8 +232,8 @@ def test_joint_moments_are_those_of_integrated_draws(make_catalog: Make) -> None
     assert np.median(shift) < 0.02
     assert np.quantile(shift, 0.95) < 0.2
     ratio = quick["ln_zmax_sd"] / sd
-    assert np.median(np.abs(ratio - 1)) < 0.01
-    assert np.quantile(np.abs(ratio - 1), 0.9) < 0.05
+    assert np.median(np.abs(ratio - 1)) < 0.02
+    assert np.quantile(np.abs(ratio - 1), 0.9) < 0.08
     for other, name in (("rg", "cov_rg_ln_zmax"), ("distance", "cov_ln_zmax_distance")):
         difference = np.abs(quick[name] - exact[name]) / (sd * exact[other + "_sd"])
         assert np.median(difference) < 0.01, name

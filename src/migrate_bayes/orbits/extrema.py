@@ -146,7 +146,7 @@ def orbit_extrema(
     zmax, peri, apo, zmax_error, peri_error, apo_error, half = (
         out[:, k].reshape(shape) for k in range(N_OUT)
     )
-    status = status.reshape(shape)
+    ended = status.reshape(shape)
     with np.errstate(invalid="ignore", divide="ignore"):
         eccentricity = (apo - peri) / (apo + peri)
     return Extrema(
@@ -160,9 +160,9 @@ def orbit_extrema(
         # de = (1 - e²)/2 d ln(r_apo/r_peri)
         eccentricity_error=0.5 * (1.0 - eccentricity**2) * (peri_error + apo_error),
         zmax_half=ro * half,
-        unbound=status == UNBOUND,
-        inexact=status == INEXACT,
-        failed=status == FAILED,
+        unbound=ended == UNBOUND,
+        inexact=ended == INEXACT,
+        failed=ended == FAILED,
     )
 
 

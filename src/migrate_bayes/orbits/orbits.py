@@ -229,7 +229,7 @@ def compute_orbits(
             add_flag(flag, near, StarFlag.NEAR_CENTRE)
             if heights[p]:
                 own = (drawn["points"][usable], drawn["kept"][usable][:, :, [0, 1 + k]])
-                settings = {"span": span, "workers": workers, "show_progress": show_progress}
+                settings: dict[str, Any] = {"span": span, "workers": workers, "show_progress": show_progress}
                 _orbits(variants[p], own, usable, columns, p, flag, **settings)
 
     add_flag(flag, kinematics.usable & (mean[:, 4] <= 0), StarFlag.RETROGRADE)
