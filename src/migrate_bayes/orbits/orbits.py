@@ -11,6 +11,7 @@ from __future__ import annotations
 __all__ = ["compute_orbits"]
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -59,15 +60,21 @@ def _with_heights(zmax: bool | Iterable[str], variants: Sequence[Variant]) -> li
     return [v.potential in wanted or v.label in wanted for v in variants]
 
 
+OnStage = Callable[[str, float], None]
+
+
 @contextmanager
 def _bar(
-    total: int, label: str, unit: str, *, show: bool
+    total: int, label: str, unit: str, *, show: bool, on_stage: OnStage | None
 ) -> Iterator[Callable[[int], None] | None]:
-    if not show:
+    began = time.perf_counter()
+    if show:
+        with progress(total, label, unit=unit) as advance:
+            yield advance
+    else:
         yield None
-        return
-    with progress(total, label, unit=unit) as advance:
-        yield advance
+    if on_stage is not None:
+        on_stage(label, time.perf_counter() - began)
 
 
 def _draw(
@@ -81,6 +88,7 @@ def _draw(
     seed: int,
     workers: int | None,
     show_progress: bool,
+    on_stage: OnStage | None,
 ) -> dict[str, Any]:
     """Run the draws in one solar frame, with the variants that share it (there may be none)."""
     n, p = kinematics.usable.size, len(variants)
@@ -120,7 +128,7 @@ def _draw(
             *(array[part] for array in results.values()), bad[part],
         )  # fmt: skip
 
-    with _bar(n, "draws", "stars", show=show_progress) as on_done:
+    with _bar(n, "draws", "stars", show=show_progress, on_stage=on_stage) as on_done:
         map_blocks(run, n, DRAW_BLOCK, workers=workers, on_done=on_done)
     return {**results, "bad_covariance": bad}
 
@@ -148,6 +156,7 @@ def compute_orbits(
     span: float = SPAN_GYR,
     workers: int | None = None,
     show_progress: bool = True,
+    on_stage: OnStage | None = None,
 ) -> xr.Dataset:
     """Compute phase space, guiding radii and orbit extrema for a catalogue.
 
@@ -183,6 +192,8 @@ def compute_orbits(
         Threads.
     show_progress : bool
         Show bars on stderr.
+    on_stage : callable, optional
+        Called with each stage's label ("draws", "Z_max ...") and the seconds it took.
 
     Returns
     -------
@@ -217,6 +228,7 @@ def compute_orbits(
         drawn = _draw(
             kinematics, here, [variants[p] for p in members], [heights[p] for p in members],
             draws=draws, kept=kept, seed=seed, workers=workers, show_progress=show_progress,
+            on_stage=on_stage,
         )  # fmt: skip
         if here == solar:
             mean, sd = drawn["mean"], drawn["sd"]
@@ -229,7 +241,10 @@ def compute_orbits(
             add_flag(flag, near, StarFlag.NEAR_CENTRE)
             if heights[p]:
                 own = (drawn["points"][usable], drawn["kept"][usable][:, :, [0, 1 + k]])
-                settings: dict[str, Any] = {"span": span, "workers": workers, "show_progress": show_progress}
+                settings: dict[str, Any] = {
+                    "span": span, "workers": workers,
+                    "show_progress": show_progress, "on_stage": on_stage,
+                }  # fmt: skip
                 _orbits(variants[p], own, usable, columns, p, flag, **settings)
 
     add_flag(flag, kinematics.usable & (mean[:, 4] <= 0), StarFlag.RETROGRADE)
@@ -271,6 +286,7 @@ def _orbits(
     span: float,
     workers: int | None,
     show_progress: bool,
+    on_stage: OnStage | None,
 ) -> None:
     """Integrate one variant's orbits into column `p` and set its flags.
 
@@ -280,7 +296,8 @@ def _orbits(
     points, kept = own
     n_kept = kept.shape[1]
     start = tuple(points[:, :, k] for k in range(5))
-    with _bar(start[0].size, f"Z_max {variant.label}", "orbits", show=show_progress) as on_done:
+    label = f"Z_max {variant.label}"
+    with _bar(start[0].size, label, "orbits", show=show_progress, on_stage=on_stage) as on_done:
         extrema = orbit_extrema(
             start[0], start[1], start[2], start[3], start[4], variant.potential,
             frame=variant.frame, scaling=variant.scaling, span=span, workers=workers,
