@@ -162,11 +162,13 @@ def _finish(q, m, best, energy, coefficients, shape, out):
     if best[0, 7] > 0.0:
         R, z, vr, vz, ar, az, wrong = refine(best[0], l2, energy, coefficients, shape)
         worst = abs(wrong)
-        if z * az < 0.0:
+        if z * az < 0.0 and top > 1e-3 * PLANE:
             # What speed is left, and what the energy is wrong by, each as a height.
-            top = abs(z) + (0.5 * vz * vz - wrong) / abs(az)
             rise = 1.0 / (abs(az) * max(top, PLANE))
             out[TOP_ERROR] = worst * rise
+            more = (0.5 * vz * vz - wrong) / abs(az)
+            if abs(more) < 0.1 * top:
+                top = abs(z) + more
     out[TOP] = top
     for k in (1, 2):
         r2 = q[(lanes.NEAR if k == 1 else lanes.FAR) + m]
