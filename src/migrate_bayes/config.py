@@ -133,12 +133,31 @@ class PublishedSection(_Section):
     gradients: tuple[PublishedGradient, ...] = ()
 
 
+class StartColumn(_Section):
+    """A reference column, times `scale`, in kpc or km/s."""
+
+    column: str
+    scale: float = 1.0
+
+
+class ReferenceStart(_Section):
+    """Published phase space to integrate as well, beside the stars' own."""
+
+    label: str = "from the published phase space"
+    R: StartColumn
+    v_r: StartColumn
+    v_phi: StartColumn
+    z: StartColumn
+    v_z: StartColumn
+
+
 class ReferenceSection(_Section):
     """Checks against the catalogue's own columns and published numbers."""
 
     frame: str = ""  # the frame the reference columns were made in, in words
     note: str = ""  # what to know of them
     columns: tuple[ReferenceColumn, ...] = ()
+    start: ReferenceStart | None = None
     published: PublishedSection | None = None
 
 

@@ -336,7 +336,9 @@ class Run:
             thin, thick = baselines
         if fit is None:
             fit = self._read("fit.nc", xr.load_datatree)
-        stars = self.stars
+        from migrate_bayes.reference import reference_panels
+
+        stars, start = self.stars, self.recipe.reference and self.recipe.reference.start
         with self._stage("report") as done:
             page = write_report(
                 self.report_folder,
@@ -351,6 +353,8 @@ class Run:
                 provenance=self._provenance,
                 notes=self.notes,
                 tables=self.tables,
+                reference=reference_panels(stars, self.recipe),
+                reference_start=start.label if start else "",
                 overwrite=self.overwrite,
             )
             done["text"] = f"{page.stat().st_size / 1024**2:.1f} MB"
