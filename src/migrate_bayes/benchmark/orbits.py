@@ -72,6 +72,13 @@ def sample_stars(disc: int, hot: int, seed: int = 0) -> Stars:
     return R, v_r, v_phi, z, v_z
 
 
+def _galpy(module: str, name: str) -> Any:
+    """Import from galpy, which remarks on extensions that it does without."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return getattr(importlib.import_module(f"galpy.{module}"), name)
+
+
 def _natural(stars: Stars) -> Floats:
     """Return galpy's (R, vR, vT, z, vz, phi) in natural units of the paper's frame."""
     frame = get_frame("vickers2021")
@@ -100,7 +107,7 @@ def galpy_extrema(
     The paper's frame, rescaled. The pericentre is completed in r², which is a parabola where a star
     flies straight.
     """
-    orbit = importlib.import_module("galpy.orbit").Orbit
+    orbit = _galpy("orbit", "Orbit")
     frame, potential, start = get_frame("vickers2021"), load_potential(name), _natural(stars)
     times = np.linspace(
         0.0, span * GYR_KMS_PER_KPC * frame.v0 / frame.r0, int(SAMPLES_PER_GYR * span) + 1
@@ -121,7 +128,7 @@ def galpy_extrema(
 
 def _staeckel(name: str, stars: Stars) -> Floats:
     """Return galpy's Stäckel estimate of Z_max, kpc."""
-    action = importlib.import_module("galpy.actionAngle").actionAngleStaeckel
+    action = _galpy("actionAngle", "actionAngleStaeckel")
     start = _natural(stars)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -132,7 +139,7 @@ def _staeckel(name: str, stars: Stars) -> Floats:
 
 def _galpy_rguiding(name: str, stars: Stars) -> Floats:
     """Return galpy's guiding radii, kpc."""
-    orbit, potential = importlib.import_module("galpy.orbit").Orbit, load_potential(name)
+    orbit, potential = _galpy("orbit", "Orbit"), load_potential(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         radius = orbit(_natural(stars)).rguiding(pot=potential, use_physical=False)
