@@ -237,7 +237,7 @@ def test_joint_moments_are_those_of_integrated_draws(make_catalog: Make) -> None
     for other, name in (("rg", "cov_rg_ln_zmax"), ("distance", "cov_ln_zmax_distance")):
         difference = np.abs(quick[name] - exact[name]) / (sd * exact[other + "_sd"])
         assert np.median(difference) < 0.01, name
-        assert np.quantile(difference, 0.9) < 0.05, name
+        assert np.quantile(difference, 0.9) < 0.1, name
         assert np.all(np.abs(quick[name]) <= quick["ln_zmax_sd"] * quick[other + "_sd"])
     # They do depend on each other: all three share the distance.
     strong = np.abs(exact["cov_ln_zmax_distance"] / (sd * exact["distance_sd"]))
