@@ -150,7 +150,7 @@ def test_chaotic_orbits_own_up() -> None:
     honest = (error <= 3 * default.zmax_error + 1e-3) | default.inexact | fine.inexact
     assert np.mean(honest) > 0.9
     assert 5 <= default.inexact.sum() < 0.5 * n
-    assert np.all(default.zmax_error[default.inexact] > 3e-3)
+    assert np.all(default.zmax_error[default.inexact] > 4e-3)
     # The control: disc-like orbits of the same number are never marked.
     calm = orbit_extrema(stars[0], stars[1] / 4, 220.0, stars[3] / 10, stars[4] / 4, "Irrgang13I")
     assert not calm.inexact.any()
