@@ -48,15 +48,24 @@ class SimulateSection(_Section):
     thick_fraction: float = Field(default=0.15, ge=0, lt=1)
 
 
+class SweepSection(_Section):
+    """Solar parameters and scalings to vary; every combination, with every potential."""
+
+    r0: tuple[float, ...] | None = None  # kpc
+    v0: tuple[float, ...] | None = None  # km/s
+    scaling: tuple[Literal["rescaled", "native"], ...] | None = None
+
+
 class OrbitSection(_Section):
     """Frame, potentials and Monte-Carlo draws."""
 
-    frame: str | dict[str, float] = "vickers2021"
+    frame: str | dict[str, float | str] = "vickers2021"
     potentials: tuple[str, ...] = ("MWPotential2014", "Irrgang13I", "McMillan17")
     zmax_potentials: tuple[str, ...] | None = None  # where Z_max is computed; null: all
     scaling: Literal["rescaled", "native"] = "rescaled"
     draws: int = Field(default=100, gt=1)
-    zmax_draws: int = Field(default=8, gt=1)
+    zmax_draws: int = Field(default=0, ge=0)  # orbits integrated for ln Z_max's moments; 0: none
+    sweep: SweepSection | None = None
 
 
 class IsochroneSection(_Section):
@@ -125,12 +134,31 @@ class PublishedSection(_Section):
     gradients: tuple[PublishedGradient, ...] = ()
 
 
+class StartColumn(_Section):
+    """A reference column, times `scale`, in kpc or km/s."""
+
+    column: str
+    scale: float = 1.0
+
+
+class ReferenceStart(_Section):
+    """Published phase space to integrate as well, beside the stars' own."""
+
+    label: str = "from the published phase space"
+    R: StartColumn
+    v_r: StartColumn
+    v_phi: StartColumn
+    z: StartColumn
+    v_z: StartColumn
+
+
 class ReferenceSection(_Section):
     """Checks against the catalogue's own columns and published numbers."""
 
     frame: str = ""  # the frame the reference columns were made in, in words
     note: str = ""  # what to know of them
     columns: tuple[ReferenceColumn, ...] = ()
+    start: ReferenceStart | None = None
     published: PublishedSection | None = None
 
 

@@ -9,6 +9,7 @@ frame.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -16,8 +17,11 @@ import xarray as xr
 from migrate_bayes.baseline import PIVOT, fit_line
 from migrate_bayes.config import PublishedSection, Recipe, ReferenceColumn
 from migrate_bayes.errors import RecipeError, suggest
+from migrate_bayes.report.figures import ComparisonPanel
 
-__all__ = ["reference_tables"]
+__all__ = ["reference_panels", "reference_tables"]
+
+_EXTREMA = ("zmax", "r_peri", "r_apo", "eccentricity")
 
 Table = tuple[str, list[str], list[list[str]]]
 
@@ -55,16 +59,63 @@ def reference_tables(stars: xr.Dataset, recipe: Recipe) -> tuple[list[Table], li
         )
     if section.note:
         notes.append(section.note)
-    if "potential" in stars.dims:
-        stars = stars.sel(potential=recipe.model.potential)
+    stars = _one_potential(stars, recipe)
     tables = []
     if section.columns:
         header = ["difference", "stars", "median", "robust scatter", "5%", "95%", "unit"]
         rows = [_difference(stars, column) for column in section.columns]
         tables.append(("Against the catalogue's own columns", header, rows))
+        if section.start is not None:
+            again = _orbits_from_start(stars, recipe)
+            rows = [_difference(again, c) for c in section.columns if c.ours in _EXTREMA]
+            tables.append((f"The same, {section.start.label}", header, rows))
     if section.published is not None:
         tables.append(_gradients(stars, section.published))
     return tables, notes
+
+
+def reference_panels(stars: xr.Dataset, recipe: Recipe) -> list[ComparisonPanel]:
+    """Gather what the comparison figure draws: one panel per column of ``[reference]``.
+
+    Raises
+    ------
+    RecipeError
+        Where a named column is not there.
+    """
+    section = recipe.reference
+    if section is None or not section.columns:
+        return []
+    stars = _one_potential(stars, recipe)
+    again = None if section.start is None else _orbits_from_start(stars, recipe)
+    panels = []
+    for c in section.columns:
+        second = None
+        if again is not None and c.ours in _EXTREMA:
+            second = _column(again, c.ours)
+        ours, theirs = _column(stars, c.ours), _column(stars, c.reference)
+        panels.append(ComparisonPanel(c.ours, c.reference, c.unit, theirs, ours, second))
+    return panels
+
+
+def _one_potential(stars: xr.Dataset, recipe: Recipe) -> xr.Dataset:
+    return stars.sel(potential=recipe.model.potential) if "potential" in stars.dims else stars
+
+
+def _orbits_from_start(stars: xr.Dataset, recipe: Recipe) -> xr.Dataset:
+    """Integrate the published phase space; our names for what comes out, in `stars`."""
+    from migrate_bayes.orbits import get_frame, orbit_extrema
+
+    assert recipe.reference is not None
+    start = recipe.reference.start
+    assert start is not None
+    columns = (start.R, start.v_r, start.v_phi, start.z, start.v_z)
+    R, v_r, v_phi, z, v_z = (c.scale * _column(stars, c.column) for c in columns)
+    frame = replace(get_frame(recipe.orbits.frame), r0=float(stars["r0"]), v0=float(stars["v0"]))
+    extrema = orbit_extrema(
+        R, v_r, v_phi, z, v_z, str(stars["potential_model"].values),
+        frame=frame, scaling=str(stars["scaling"].values),
+    )  # fmt: skip
+    return stars.assign({name: ("star", getattr(extrema, name)) for name in _EXTREMA})
 
 
 def _column(stars: xr.Dataset, name: str) -> np.ndarray:

@@ -116,13 +116,42 @@ def test_height_of_the_sun_leaves_its_distance() -> None:
     assert origin[2] == pytest.approx(0.5, rel=1e-15)
 
 
+def test_left_handed_axes_turn_x_and_nothing_else() -> None:
+    sky = _sky()
+    right = observed_to_phase_space(*sky)
+    frame = get_frame({"handedness": "left"})
+    left = observed_to_phase_space(*sky, frame=frame)
+    for k, sign in enumerate((-1, 1, 1, -1, 1, 1)):
+        np.testing.assert_array_equal(left[k], sign * right[k])
+    back = phase_space_to_observed(*left, frame=frame)
+    for there, here in zip(sky, back, strict=True):
+        np.testing.assert_allclose(here, there, rtol=1e-10, atol=1e-10)
+    x, y, _, vx, vy, _ = right
+    mine = to_cylindrical(left[0], left[1], left[3], left[4], handedness="left")
+    np.testing.assert_array_equal(mine, to_cylindrical(x, y, vx, vy))
+    again = from_cylindrical(left[0], left[1], mine[1], mine[2], handedness="left")
+    np.testing.assert_allclose(again, (left[3], left[4]), rtol=1e-10, atol=1e-10)
+
+
+def test_presets_say_what_the_literature_says() -> None:
+    """The proper motion of Sgr A*, 6.411 ± 0.008 mas/yr (Reid & Brunthaler 2020), times R0."""
+    gravity = FRAMES["gravity2019"]
+    assert gravity.v_sun == pytest.approx(4.740470463533348 * 6.411 * gravity.r0, abs=0.05)
+    assert gravity.r0 == 8.178
+    # Bland-Hawthorn & Gerhard: 248 ± 3 km/s in all. The paper's frame has 248.24.
+    assert FRAMES["bland-hawthorn2016"].v_sun == pytest.approx(248, abs=3)
+    assert FRAMES["vickers2021"].v_sun == pytest.approx(248.24)
+
+
 def test_frame_errors_name_the_remedy() -> None:
     with pytest.raises(OrbitError, match="did you mean 'vickers2021'"):
         get_frame("vickers2020")
-    with pytest.raises(OrbitError, match="Valid: base, name, r0"):
+    with pytest.raises(OrbitError, match="Valid: base, handedness, name, r0"):
         get_frame({"ro": 8.0})
     with pytest.raises(OrbitError, match="v0 must be positive"):
         get_frame({"v0": -220.0})
     with pytest.raises(OrbitError, match="must be a number"):
         get_frame({"r0": "8 kpc"})
+    with pytest.raises(OrbitError, match="'right' or 'left'"):
+        get_frame({"handedness": "both"})
     assert get_frame({"base": "gravity2019", "v": 11.1}).r0 == FRAMES["gravity2019"].r0

@@ -85,7 +85,10 @@ def test_without_errors_the_draws_are_the_star(make_catalog: Make) -> None:
     np.testing.assert_allclose(orbits["rg_mean"][:, 0], guiding_radius(R * v_phi, NAME), rtol=1e-13)
     expected = orbit_extrema(R, v_r, v_phi, z, vz, NAME, span=1.0)
     np.testing.assert_allclose(orbits["zmax"][:, 0], expected.zmax, rtol=1e-10)
-    np.testing.assert_allclose(orbits["ln_zmax_mean"][:, 0], np.log(expected.zmax), rtol=1e-10)
+    np.testing.assert_allclose(orbits["ln_zmax_mean"][:, 0], np.log(expected.zmax), atol=1e-5)
+    np.testing.assert_allclose(orbits["ln_zmax_sd"][:, 0], 0.0, atol=2e-5)
+    exact = compute_orbits(catalog, zmax_draws=3, **FAST)
+    np.testing.assert_allclose(exact["ln_zmax_mean"][:, 0], np.log(expected.zmax), rtol=1e-10)
     assert not orbits["flag"].any()
     assert "pmra_error" in json.loads(orbits.attrs["errors_taken_as_zero"])
 
@@ -214,3 +217,141 @@ def test_errors_say_what_to_do(make_catalog: Make) -> None:
         compute_orbits(catalog, potentials=[NAME, NAME])
     with pytest.raises(OrbitError, match="seed"):
         compute_orbits(catalog, seed=-1)
+
+
+def test_joint_moments_are_those_of_integrated_draws(make_catalog: Make) -> None:
+    """Stäckel differences against integrating each of the same draws: mean, sd and covariances."""
+    catalog = make_catalog(80, seed=4)
+    long = FAST | {"span": 5.0, "draws": 60}
+    quick = compute_orbits(catalog, **long).isel(potential=0)
+    exact = compute_orbits(catalog, zmax_draws=60, **long).isel(potential=0)
+    for name in ("rg_mean", "rg_sd", "distance_mean", "distance_sd", "cov_rg_distance", "zmax"):
+        np.testing.assert_array_equal(quick[name], exact[name], err_msg=name)
+    sd = exact["ln_zmax_sd"]
+    shift = np.abs(quick["ln_zmax_mean"] - exact["ln_zmax_mean"]) / sd
+    assert np.median(shift) < 0.02
+    assert np.quantile(shift, 0.95) < 0.2
+    ratio = quick["ln_zmax_sd"] / sd
+    assert np.median(np.abs(ratio - 1)) < 0.02
+    assert np.quantile(np.abs(ratio - 1), 0.9) < 0.08
+    for other, name in (("rg", "cov_rg_ln_zmax"), ("distance", "cov_ln_zmax_distance")):
+        difference = np.abs(quick[name] - exact[name]) / (sd * exact[other + "_sd"])
+        assert np.median(difference) < 0.01, name
+        assert np.quantile(difference, 0.9) < 0.1, name
+        assert np.all(np.abs(quick[name]) <= quick["ln_zmax_sd"] * quick[other + "_sd"])
+    # They do depend on each other: all three share the distance.
+    strong = np.abs(exact["cov_ln_zmax_distance"] / (sd * exact["distance_sd"]))
+    assert np.median(strong) > 0.3
+
+
+def test_moments_of_the_distance_are_those_of_the_two_pieces(make_catalog: Make) -> None:
+    one = make_catalog(40)
+    d = one["distance"].values
+    one["distance_lo"].values[:], one["distance_hi"].values[:] = 0.95 * d, 1.1 * d
+    orbits = compute_orbits(one, draws=4000, zmax=False, **FAST)
+    mean = d + 0.05 * d / np.sqrt(2 * np.pi)
+    variance = (0.05**2 + 0.1**2) / 2 * d**2 - (mean - d) ** 2
+    np.testing.assert_allclose(orbits["distance_mean"], mean, rtol=0.006)
+    np.testing.assert_allclose(orbits["distance_sd"], np.sqrt(variance), rtol=0.06)
+
+
+def test_parallax_correlations_count_where_the_distance_is_the_parallax(make_catalog: Make) -> None:
+    """With ϖ and μ_α* correlated by ρ, distance and the motion across are by -ρ, at first order."""
+    one = make_catalog(1)
+    sky = phase_space_to_observed(-6.27, 0.0, 0.0, 0.0, 230.0, 0.0)
+    for name, value in zip(
+        ("ra", "dec", "distance", "pmra", "pmdec", "radial_velocity"), sky, strict=True
+    ):
+        one[name].values[0] = value
+    d = float(sky[2])
+    one["pmra_error"].values[0] = one["pmdec_error"].values[0] = 0.05
+    one["radial_velocity_error"].values[0] = 0.0
+    one["distance_lo"].values[0], one["distance_hi"].values[0] = d - 0.01, d + 0.01
+    covariance = {}
+    for source in ("1/parallax where parallax/error > 10", "Bailer-Jones"):
+        one["distance"].attrs["source"] = source
+        for corr in (-0.8, 0.0, 0.8):
+            one["parallax_pmdec_corr"] = ("star", [corr])
+            orbits = compute_orbits(one, draws=4000, zmax=False, **FAST)
+            assert not orbits["flag"].any()
+            covariance[source[:1], corr] = orbits["cov_rg_distance"].item()
+    scale = 0.01 * orbits["rg_sd"].item()
+    assert covariance["B", 0.8] == covariance["B", 0.0] == covariance["1", 0.0]
+    # pmdec towards the centre is mostly along rotation: the guiding radius follows it.
+    rise, fall = (covariance["1", c] - covariance["1", 0.0] for c in (-0.8, 0.8))
+    assert rise > 0.3 * scale
+    assert fall < -0.3 * scale
+    assert rise == pytest.approx(-fall, rel=0.15)
+    one["distance"].attrs["source"] = "1/parallax"
+    one["parallax_pmdec_corr"] = ("star", [1.0])
+    assert compute_orbits(one, zmax=False, **FAST)["flag"] == int(StarFlag.BAD_COVARIANCE)
+
+
+def test_sweep_is_paired_and_labelled(make_catalog: Make) -> None:
+    catalog = make_catalog(20)
+    settings = FAST | {"potentials": (NAME, "Irrgang13I")}
+    swept = compute_orbits(catalog, sweep={"r0": [8.0, 8.27], "v0": [220, 236.0]}, **settings)
+    assert swept.sizes["potential"] == 8
+    assert swept["potential"].values[:2].tolist() == [
+        f"{NAME} R0=8.0 V0=220.0", "Irrgang13I R0=8.0 V0=220.0",
+    ]  # fmt: skip
+    assert swept["potential"].values[-2:].tolist() == [NAME, "Irrgang13I"]
+    np.testing.assert_array_equal(swept["r0"], [8.0] * 4 + [8.27] * 4)
+    np.testing.assert_array_equal(swept["v0"], ([220.0] * 2 + [236.0] * 2) * 2)
+    # Each entry is what a run of its own gives, from the same draws.
+    for label, frame in ((f"{NAME} R0=8.0 V0=236.0", {"r0": 8.0, "v0": 236.0}), (NAME, {})):
+        alone = compute_orbits(catalog, frame=frame, **FAST).isel(potential=0, drop=True)
+        entry = swept.sel(potential=label, drop=True)
+        for name in ("rg_mean", "rg_sd", "zmax", "ln_zmax_mean", "cov_rg_ln_zmax", "r_peri"):
+            np.testing.assert_array_equal(entry[name], alone[name], err_msg=name)
+    _same(
+        swept[["x", "v_phi", "distance_mean"]],
+        compute_orbits(catalog, **FAST)[["x", "v_phi", "distance_mean"]],
+    )
+    both = compute_orbits(catalog, sweep={"scaling": ["rescaled", "native"]}, zmax=False, **FAST)
+    assert both["scaling"].values.tolist() == ["rescaled", "native"]
+    assert both["potential"].values.tolist() == [NAME, f"{NAME} native"]
+    native = compute_orbits(catalog, scaling="native", zmax=False, **FAST)
+    np.testing.assert_array_equal(both["rg_mean"][:, 1], native["rg_mean"][:, 0])
+    with pytest.raises(OrbitError, match="twice"):
+        compute_orbits(catalog, sweep={"r0": [8.0, 8.0]}, **FAST)
+    with pytest.raises(OrbitError, match="Valid: r0, scaling, v0"):
+        compute_orbits(catalog, sweep={"R0": [8.0]}, **FAST)
+    with pytest.raises(OrbitError, match="r0 is empty"):
+        compute_orbits(catalog, sweep={"r0": []}, **FAST)
+
+
+def test_poles_and_the_centre(make_catalog: Make) -> None:
+    """|b| = 90° and |dec| = 90° are places like others; R < 0.1 kpc is told."""
+    one = make_catalog(6)
+    columns = ("ra", "dec", "distance", "pmra", "pmdec", "radial_velocity")
+    places = [
+        (-8.27, 0.0, 1.0, 10.0, 230.0, 5.0),  # north Galactic pole
+        (-8.27, 0.0, -1.0, 10.0, 230.0, 5.0),
+        (-0.05, 0.02, 0.1, 5.0, 100.0, 20.0),  # near the centre
+        (-8.0, 0.1, 0.2, 0.0, 0.2, 0.0),  # at rest: L_z ≈ 0
+    ]
+    for star, place in enumerate(places):
+        for name, value in zip(columns, phase_space_to_observed(*place), strict=True):
+            one[name].values[star] = value
+    for star, dec in ((4, 90.0), (5, -90.0)):
+        one["dec"].values[star] = dec
+    for name in ("distance_lo", "distance_hi"):
+        one[name].values[:] = one["distance"].values
+    orbits = compute_orbits(one, **FAST)
+    flags = [StarFlag(int(value)) for value in orbits["flag"].values]
+    assert flags[0] == flags[1] == StarFlag(0)
+    assert StarFlag.NEAR_CENTRE in flags[2]
+    assert StarFlag.NEAR_CENTRE in flags[3]
+    for name in ("x", "rg_mean", "zmax", "ln_zmax_mean", "cov_rg_ln_zmax"):
+        assert np.isfinite(orbits[name].values.reshape(6, -1)[[0, 1, 4, 5]]).all(), name
+    np.testing.assert_allclose(orbits["z"][:2], [1.0, -1.0], atol=1e-6)
+
+
+def test_left_handed_product_has_the_sun_at_positive_x(make_catalog: Make) -> None:
+    catalog = make_catalog(10)
+    right = compute_orbits(catalog, zmax=False, **FAST)
+    left = compute_orbits(catalog, frame={"handedness": "left"}, zmax=False, **FAST)
+    np.testing.assert_array_equal(left["x"], -right["x"])
+    _same(left.drop_vars("x"), right.drop_vars("x"))
+    assert left.attrs["convention"].startswith("left-handed axes, Sun at positive x")

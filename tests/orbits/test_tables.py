@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +72,7 @@ def test_gradient_is_that_of_the_spline() -> None:
 
 def test_table_is_kept_and_read_again(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built = tables.potential_table(NAME)
-    (file,) = empty_cache.glob("*.npz")
+    (file,) = empty_cache.glob("*.table")
     assert file.name.startswith("MWPotential2014-potential-")
     tables._potential_table.cache_clear()
     monkeypatch.setattr(tables, "_build_potential", lambda name: pytest.fail("built again"))
@@ -79,23 +81,43 @@ def test_table_is_kept_and_read_again(empty_cache: Path, monkeypatch: pytest.Mon
     np.testing.assert_array_equal(read.shape, built.shape)
 
 
-@pytest.mark.parametrize("harm", ["truncated", "flipped", "nonsense", "empty"])
+@pytest.mark.parametrize("harm", ["truncated", "nonsense", "empty"])
 def test_corrupt_table_is_built_again(empty_cache: Path, harm: str) -> None:
     built = tables.rotation_table(NAME)
-    (file,) = empty_cache.glob("*.npz")
-    content = bytearray(file.read_bytes())
-    if harm == "truncated":
-        content = content[: len(content) // 2]
-    elif harm == "flipped":
-        content[len(content) // 2] ^= 0xFF
-    else:
-        content = bytearray(b"no table" if harm == "nonsense" else b"")
-    file.write_bytes(bytes(content))
+    (file,) = empty_cache.glob("*.table")
+    whole = file.read_bytes()
+    spoilt = {"truncated": whole[: len(whole) // 2], "nonsense": b"no table", "empty": b""}
+    file.write_bytes(spoilt[harm])
     tables._rotation_table.cache_clear()
     again = tables.rotation_table(NAME)
     np.testing.assert_array_equal(again.ln_r, built.ln_r)
-    with np.load(file) as stored:
-        np.testing.assert_array_equal(stored["ln_r"], built.ln_r)
+    assert file.read_bytes() == whole
+
+
+def test_any_flipped_byte_is_noticed(empty_cache: Path) -> None:
+    tables.rotation_table(NAME)
+    (file,) = empty_cache.glob("*.table")
+    whole = file.read_bytes()
+    assert tables._read(file) is not None
+    places = [0, 63, 64, 70, len(whole) - 1]
+    for place in [*places, *np.random.default_rng(0).integers(0, len(whole), 50)]:
+        spoilt = bytearray(whole)
+        spoilt[place] ^= 0x01
+        file.write_bytes(bytes(spoilt))
+        assert tables._read(file) is None, place
+
+
+def _build_in_a_process(directory: str) -> bytes:
+    os.environ["MIGRATE_BAYES_CACHE"] = directory
+    return tables.rotation_table(NAME).ln_r.tobytes()
+
+
+def test_two_processes_may_build_at_once(empty_cache: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=spawn) as pool:
+        one, two = pool.map(_build_in_a_process, [str(empty_cache)] * 2)
+    assert one == two == tables.rotation_table(NAME).ln_r.tobytes()
+    assert [path.suffix for path in empty_cache.iterdir()] == [".table"]
 
 
 def test_many_may_build_at_once(empty_cache: Path) -> None:
@@ -125,6 +147,35 @@ def test_key_follows_what_shapes_the_table(monkeypatch: pytest.MonkeyPatch) -> N
     assert tables._path(NAME, "rotation") != before
     monkeypatch.setattr(tables, "N_U", 1024)
     assert tables._path(NAME, "potential") != before
+
+
+def test_users_potential_is_known_by_what_it_gives(
+    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same file with other content is another potential; the same content elsewhere is not."""
+    from migrate_bayes.errors import OrbitError
+
+    text = "from galpy.potential import LogarithmicHaloPotential as Halo\n"
+    file = tmp_path / "mine.py"
+    name = f"{file}:halo"
+
+    def path(content: str) -> Path:
+        file.write_text(text + content)
+        load_potential.cache_clear()
+        return tables._path(name, "rotation")
+
+    round_halo = path("halo = Halo(normalize=1.0)\n")
+    assert path("halo = Halo(normalize=1.0, q=0.7)\n") != round_halo
+    assert path("halo = [Halo(normalize=1.0)]\n") == round_halo
+    assert np.isfinite(tables.rotation_table(name).ln_r).all()
+    with pytest.raises(OrbitError, match="no galpy potential"):
+        path("halo = 3.0\n")
+    with pytest.raises(OrbitError, match="cannot import"):
+        path("halo = 1 / 0\n")
+    file.unlink()
+    load_potential.cache_clear()
+    with pytest.raises(OrbitError, match="there is no file"):
+        load_potential(name)
 
 
 def test_home_of_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

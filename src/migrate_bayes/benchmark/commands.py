@@ -49,3 +49,29 @@ def ages(
         seed=seed,
     )
     emit("Isochrone ages", result, as_json=as_json)
+
+
+@app.command()
+def orbits(
+    as_json: AsJson = False,
+    seed: Seed = 0,
+    potential: Annotated[
+        list[str] | None, typer.Option("--potential", help="One of them only; may be repeated.")
+    ] = None,
+    disc: Annotated[int, typer.Option("--disc", help="Disc stars that galpy integrates.")] = 500,
+    hot: Annotated[int, typer.Option("--hot", help="Hot stars that galpy integrates.")] = 100,
+    stars: Annotated[int, typer.Option("--stars", help="Stars of the speeds.")] = 24_000,
+    catalogue: Annotated[
+        int, typer.Option("--catalogue", help="Stars of the run through the whole stage.")
+    ] = 20_000,
+) -> None:
+    """Z_max and guiding radii against galpy; galpy's McMillan17 takes minutes."""
+    from migrate_bayes.benchmark.harness import emit
+    from migrate_bayes.benchmark.orbits import benchmark_orbits
+    from migrate_bayes.orbits.potentials import POTENTIALS
+
+    result = benchmark_orbits(
+        potentials=tuple(potential or POTENTIALS),
+        disc=disc, hot=hot, stars=stars, catalogue=catalogue, seed=seed,
+    )  # fmt: skip
+    emit("Orbits", result, as_json=as_json)

@@ -20,6 +20,7 @@ __all__ = [
     "phase_space_to_observed",
     "to_cylindrical",
     "transform_arrays",
+    "x_sign",
 ]
 
 import math
@@ -63,8 +64,16 @@ class Transform(NamedTuple):
     velocity: Floats
 
 
+def x_sign(handedness: str) -> float:
+    """Return what turns the kernels' right-handed x and v_x into the frame's: ±1."""
+    return -1.0 if handedness == "left" else 1.0
+
+
 def transform_arrays(frame: SolarFrame) -> Transform:
-    """Return the frame's rotation from ICRS, and the Sun's place and velocity, for the kernels."""
+    """Return the frame's rotation from ICRS, and the Sun's place and velocity, for the kernels.
+
+    Right-handed, whatever the frame's handedness.
+    """
     sin_tilt = frame.z_sun / frame.r0
     cos_tilt = math.sqrt(1.0 - sin_tilt**2)
     tilt = np.array([[cos_tilt, 0.0, sin_tilt], [0.0, 1.0, 0.0], [-sin_tilt, 0.0, cos_tilt]])
@@ -160,10 +169,10 @@ def observed_to_phase_space(
         kpc and km/s, of the inputs' broadcast shape. NaN in, NaN out.
     """
     shape, columns = _broadcast(ra, dec, distance, pmra, pmdec, radial_velocity)
-    x, y, z, vx, vy, vz = _observed_block(*columns, *transform_arrays(get_frame(frame))).reshape(
-        6, *shape
-    )
-    return x, y, z, vx, vy, vz
+    solar = get_frame(frame)
+    x, y, z, vx, vy, vz = _observed_block(*columns, *transform_arrays(solar)).reshape(6, *shape)
+    hand = x_sign(solar.handedness)
+    return hand * x, y, z, hand * vx, vy, vz
 
 
 def _turned_back(rotation: Floats, vectors: Floats) -> Floats:
@@ -205,9 +214,11 @@ def phase_space_to_observed(
         deg (0 ≤ ra < 360), kpc, mas/yr, km/s. At the Sun itself the angles and motions are NaN.
     """
     shape, columns = _broadcast(x, y, z, vx, vy, vz)
-    rotation, origin, velocity = transform_arrays(get_frame(frame))
-    position = _turned_back(rotation, np.stack(columns[:3]) - origin[:, None])
-    motion = _turned_back(rotation, np.stack(columns[3:]) - velocity[:, None])
+    solar = get_frame(frame)
+    rotation, origin, velocity = transform_arrays(solar)
+    hand = np.array([x_sign(solar.handedness), 1.0, 1.0])[:, None]
+    position = _turned_back(rotation, hand * np.stack(columns[:3]) - origin[:, None])
+    motion = _turned_back(rotation, hand * np.stack(columns[3:]) - velocity[:, None])
     across = np.hypot(position[0], position[1])
     distance = np.hypot(across, position[2])
     alpha = np.arctan2(position[1], position[0])
@@ -229,20 +240,22 @@ def phase_space_to_observed(
 
 
 def to_cylindrical(
-    x: ArrayLike, y: ArrayLike, vx: ArrayLike, vy: ArrayLike
+    x: ArrayLike, y: ArrayLike, vx: ArrayLike, vy: ArrayLike, *, handedness: str = "right"
 ) -> tuple[Floats, Floats, Floats]:
     """Return (R, v_R, v_phi) in kpc and km/s; v_phi is positive for the disc."""
     x, y, vx, vy = (np.asarray(value, dtype=np.float64) for value in (x, y, vx, vy))
+    hand = x_sign(handedness)
     radius = np.hypot(x, y)
     safe = np.where(radius > 0, radius, 1.0)
     v_r = np.where(radius > 0, (x * vx + y * vy) / safe, np.hypot(vx, vy))
-    return radius, v_r, np.where(radius > 0, (y * vx - x * vy) / safe, 0.0)
+    return radius, v_r, np.where(radius > 0, hand * (y * vx - x * vy) / safe, 0.0)
 
 
 def from_cylindrical(
-    x: ArrayLike, y: ArrayLike, v_r: ArrayLike, v_phi: ArrayLike
+    x: ArrayLike, y: ArrayLike, v_r: ArrayLike, v_phi: ArrayLike, *, handedness: str = "right"
 ) -> tuple[Floats, Floats]:
     """Return (vx, vy) in km/s at (x, y) from (v_R, v_phi), v_phi positive for the disc."""
     x, y, v_r, v_phi = (np.asarray(value, dtype=np.float64) for value in (x, y, v_r, v_phi))
+    v_phi = x_sign(handedness) * v_phi
     radius = np.hypot(x, y)
     return (v_r * x + v_phi * y) / radius, (v_r * y - v_phi * x) / radius

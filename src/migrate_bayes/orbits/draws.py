@@ -3,15 +3,27 @@
 
 Each draw takes (ra, dec, pmra, pmdec) from the Gaia covariance (Cholesky), the distance from a
 two-piece Gaussian of equal mass either side of the median (d = m + s₊ g for g > 0, m + s₋ g for
-g < 0, g standard normal; mean m + (s₊ - s₋)/√(2π)), and the radial velocity from a Gaussian. A
-distance that is not positive is drawn again. Random numbers are a counter-based hash (SplitMix64
-finaliser, Steele et al. 2014) of (seed, star key, draw, dimension): no result depends on the order,
-the chunks or the threads.
+g < 0, g standard normal; mean m + (s₊ - s₋)/√(2π)), and the radial velocity from a Gaussian. Where
+the distance comes from the star's own parallax, g has minus the parallax's correlations with the
+other four; else it is independent of them. A distance that is not positive is drawn again. Random
+numbers are a counter-based hash (SplitMix64 finaliser, Steele et al. 2014) of (seed, star key,
+draw, dimension): no result depends on the order, the chunks or the threads.
+
+Over the draws, guiding radius, ln Z_max and distance have means, standard deviations and
+covariances. ln Z_max here is the estimate of `staeckel`, of use only relative to the mean point's.
 """
 
 from __future__ import annotations
 
-__all__ = ["N_MOMENTS", "cholesky", "draw_block", "draw_distance", "normal_pair"]
+__all__ = [
+    "N_JOINT",
+    "N_MOMENTS",
+    "ZMAX_FLOOR_KPC",
+    "cholesky",
+    "draw_block",
+    "draw_distance",
+    "normal_pair",
+]
 
 import math
 
@@ -20,11 +32,17 @@ import numpy as np
 
 from migrate_bayes.orbits.coordinates import cartesian_to_cylindrical, observed_to_cartesian
 from migrate_bayes.orbits.guiding import guiding_radius_natural
+from migrate_bayes.orbits.staeckel import staeckel_ln_zmax
 
 MAS_TO_DEG = 1.0 / 3.6e6
 REDRAWS = 64
-# Moments gathered per star: x, y, z, v_r, v_phi, v_z, R.
-N_MOMENTS = 7
+# Moments gathered per star: x, y, z, v_r, v_phi, v_z, R, distance.
+N_MOMENTS = 8
+# Per star and potential: R_g mean, sd, that of the mean point; cov(R_g, distance); ln Z_max mean
+# relative to the mean point's, sd, cov(R_g, ln Z_max), cov(ln Z_max, distance).
+N_JOINT = 8
+# ln Z_max of an orbit in the plane is minus infinity: no star is known to lie nearer than this.
+ZMAX_FLOOR_KPC = 1e-4
 
 
 @numba.njit(cache=True, nogil=True)
@@ -55,13 +73,14 @@ def normal_pair(seed, key, draw, dimension):
 
 @numba.njit(cache=True, nogil=True)
 def cholesky(sigma, correlation, factor):
-    """Lower Cholesky factor of a 4×4 covariance; False, and a diagonal factor, where impossible.
+    """Lower Cholesky factor of a covariance; False, and a diagonal factor, where impossible.
 
     A zero error is allowed: its row is zero. `correlation` holds the pairs (1,0), (2,0), (2,1),
-    (3,0), (3,1), (3,2).
+    (3,0), (3,1), (3,2) and so on.
     """
+    n = sigma.size
     factor[:] = 0.0
-    for i in range(4):
+    for i in range(n):
         for j in range(i + 1):
             total = 1.0 if i == j else correlation[i * (i - 1) // 2 + j]
             if i != j and (sigma[i] == 0.0 or sigma[j] == 0.0):
@@ -71,13 +90,13 @@ def cholesky(sigma, correlation, factor):
             if i == j:
                 if not total > 1e-12:
                     factor[:] = 0.0
-                    for m in range(4):
+                    for m in range(n):
                         factor[m, m] = sigma[m]
                     return False
                 factor[i, i] = math.sqrt(total)
             else:
                 factor[i, j] = total / factor[j, j]
-    for i in range(4):
+    for i in range(n):
         for j in range(i + 1):
             factor[i, j] *= sigma[i]
     return True
@@ -95,83 +114,133 @@ def draw_distance(median, below, above, seed, key, draw, normal):
 
 
 @numba.njit(cache=True, nogil=True)
+def _mock(observed, factor, distance_sd, rv_sd, key, seed, d, normal, star):
+    """One mock observation into `star`: ra, dec, distance, pmra, pmdec, radial velocity.
+
+    Draw -1 is the star as observed. `factor` (5, 5) is of ra*, dec, pmra, pmdec and the unit
+    normal number of the distance.
+    """
+    star[0], star[1], star[2] = observed[0], observed[1], observed[4]
+    star[3], star[4], star[5] = observed[2], observed[3], observed[5]
+    if d < 0:
+        return
+    for pair in range(3):
+        normal[2 * pair], normal[2 * pair + 1] = normal_pair(seed, key, d, 2 * pair)
+    # Down, so that `normal` can be overwritten.
+    for i in range(4, -1, -1):
+        total = 0.0
+        for j in range(i + 1):
+            total += factor[i, j] * normal[j]
+        normal[i] = total
+    star[0] += normal[0] * MAS_TO_DEG / max(math.cos(math.radians(observed[1])), 1e-9)
+    star[1] += normal[1] * MAS_TO_DEG
+    star[2] = draw_distance(star[2], distance_sd[0], distance_sd[1], seed, key, d, normal[4])
+    star[3] += normal[2]
+    star[4] += normal[3]
+    star[5] += rv_sd * normal[5]
+
+
+@numba.njit(cache=True, nogil=True)
+def _reduce(sums, draws, rg0, out):
+    """Fill R_g's part of a row of `joint` and ln Z_max's from sums about the star as observed.
+
+    `sums`: R_g, its square, × distance; then over the draws with a ln Z_max, their number, and of
+    ln Z_max, its square, × R_g, × distance, R_g, distance. Last the distance over all draws.
+    """
+    rg, rg2, rg_d, count, lz, lz2, lz_rg, lz_d, rg_z, d_z, d = sums
+    out[0] = rg0 + rg / draws
+    out[1] = math.sqrt(max(rg2 - rg * rg / draws, 0.0) / (draws - 1))
+    out[3] = (rg_d - rg * d / draws) / (draws - 1)
+    if count > 1.0:
+        out[4] = lz / count
+        out[5] = math.sqrt(max(lz2 - lz * lz / count, 0.0) / (count - 1.0))
+        out[6] = (lz_rg - lz * rg_z / count) / (count - 1.0)
+        out[7] = (lz_d - lz * d_z / count) / (count - 1.0)
+
+
+@numba.njit(cache=True, nogil=True)
 def draw_block(
     observed, sigma, correlation, distance_sd, key, usable, seed, draws, kept,
-    rotation, origin, velocity, units, rotation_start, ln_r, slope,
-    mean, sd, rg_mean, rg_sd, rg_nominal, points, bad_covariance,
+    rotation, origin, velocity, units, rotation_start, ln_r, slope, coefficients, shapes, heights,
+    mean, sd, joint, points, draws_joint, bad_covariance,
 ):  # fmt: skip
     """Draw, transform and reduce a slice of stars.
 
     Inputs: `observed` (star, 6: ra, dec, pmra, pmdec, distance, radial velocity), `sigma` (star, 5:
-    ra*, dec in mas, pmra, pmdec, radial velocity), `correlation` (star, 6), `distance_sd` (star,
-    2: below, above), `units` (potential, 2), `rotation_start` (potential, 2: ln L₀ and its step),
-    `ln_r` and `slope` (potential, node). Outputs: moments (star, 7), guiding radii (star,
-    potential), and `points` (star, 1 + kept, 5: R, v_R, v_phi, z, v_z), the mean point first.
-    Stars not `usable` stay as they are.
+    ra*, dec in mas, pmra, pmdec, radial velocity), `correlation` (star, 10: of ra, dec, pmra,
+    pmdec, distance), `distance_sd` (star, 2: below, above), `units` (potential, 2),
+    `rotation_start` (potential, 2: ln L₀ and its step), `ln_r` and `slope` (potential, node),
+    `coefficients` and `shapes` of the potentials' tables, and `heights` (potential), whether
+    ln Z_max is wanted. Outputs: moments (star, N_MOMENTS), `joint` (star, potential, N_JOINT),
+    `points` (star, 1 + kept, 5: R, v_R, v_phi, z, v_z), the mean point first, and `draws_joint`
+    (star, kept, 1 + potential), distance and R_g of the draws kept. Stars not `usable` stay as they
+    are.
     """
-    factor = np.empty((4, 4))
-    shift = np.empty(4)
+    n_potentials = units.shape[0]
+    factor, unit_sigma = np.empty((5, 5)), np.ones(5)
+    normal, star = np.empty(6), np.empty(6)
     total, square, value, nominal = (
         np.empty(N_MOMENTS), np.empty(N_MOMENTS), np.empty(N_MOMENTS), np.empty(N_MOMENTS),
     )  # fmt: skip
-    n_potentials = units.shape[0]
-    rg0 = np.empty(n_potentials)
-    rg_total, rg_square = np.empty(n_potentials), np.empty(n_potentials)
+    sums, first = np.empty((n_potentials, 11)), np.empty((n_potentials, 2))
+    turns = np.empty((n_potentials, 2))
     for i in range(key.size):
         if not usable[i]:
             continue
-        bad_covariance[i] = not cholesky(sigma[i, :4], correlation[i], factor)
+        unit_sigma[:4] = sigma[i, :4]
+        bad_covariance[i] = not cholesky(unit_sigma, correlation[i], factor)
         total[:] = 0.0
         square[:] = 0.0
-        rg_total[:] = 0.0
-        rg_square[:] = 0.0
-        cos_dec = max(math.cos(math.radians(observed[i, 1])), 1e-9)
+        sums[:] = 0.0
+        turns[:] = np.nan
         # Draw -1 is the star as observed: moments are gathered about it, so as not to cancel.
         for d in range(-1, draws):
-            shift[:] = 0.0
-            distance, rv = observed[i, 4], observed[i, 5]
-            if d >= 0:
-                g0, g1 = normal_pair(seed, key[i], d, 0)
-                g2, g3 = normal_pair(seed, key[i], d, 2)
-                g4, g5 = normal_pair(seed, key[i], d, 4)
-                shift[0] = factor[0, 0] * g0
-                shift[1] = factor[1, 0] * g0 + factor[1, 1] * g1
-                shift[2] = factor[2, 0] * g0 + factor[2, 1] * g1 + factor[2, 2] * g2
-                shift[3] = (
-                    factor[3, 0] * g0 + factor[3, 1] * g1 + factor[3, 2] * g2 + factor[3, 3] * g3
-                )
-                distance = draw_distance(
-                    distance, distance_sd[i, 0], distance_sd[i, 1], seed, key[i], d, g4
-                )
-                rv += sigma[i, 4] * g5
+            _mock(observed[i], factor, distance_sd[i], sigma[i, 4], key[i], seed, d, normal, star)
             x, y, z, vx, vy, vz = observed_to_cartesian(
-                observed[i, 0] + shift[0] * MAS_TO_DEG / cos_dec,
-                observed[i, 1] + shift[1] * MAS_TO_DEG,
-                distance,
-                observed[i, 2] + shift[2],
-                observed[i, 3] + shift[3],
-                rv, rotation, origin, velocity,
-            )  # fmt: skip
+                star[0], star[1], star[2], star[3], star[4], star[5], rotation, origin, velocity
+            )
             radius, v_r, v_phi = cartesian_to_cylindrical(x, y, vx, vy)
             value[0], value[1], value[2], value[3] = x, y, z, v_r
-            value[4], value[5], value[6] = v_phi, vz, radius
+            value[4], value[5], value[6], value[7] = v_phi, vz, radius, star[2]
             if d < 0:
                 nominal[:] = value
             for m in range(N_MOMENTS):
                 difference = value[m] - nominal[m]
                 total[m] += difference
                 square[m] += difference * difference
+            dd = value[7] - nominal[7]
             for p in range(n_potentials):
                 ro, vo = units[p, 0], units[p, 1]
                 rg = ro * guiding_radius_natural(
                     radius * v_phi / (ro * vo),
                     rotation_start[p, 0], rotation_start[p, 1], ln_r[p], slope[p],
                 )  # fmt: skip
+                ln_z = math.nan
+                if heights[p]:
+                    ln_z = staeckel_ln_zmax(
+                        radius / ro, v_r / vo, v_phi / vo, z / ro, vz / vo, ZMAX_FLOOR_KPC / ro,
+                        turns[p], coefficients[p], shapes[p],
+                    )  # fmt: skip
                 if d < 0:
-                    rg0[p] = rg
-                rg_total[p] += rg - rg0[p]
-                rg_square[p] += (rg - rg0[p]) ** 2
+                    first[p, 0] = rg
+                    first[p, 1] = 0.0 if math.isnan(ln_z) else ln_z
+                else:
+                    s, drg, dlz = sums[p], rg - first[p, 0], ln_z - first[p, 1]
+                    s[0] += drg
+                    s[1] += drg * drg
+                    s[2] += drg * dd
+                    if not math.isnan(dlz):
+                        s[3] += 1.0
+                        s[4] += dlz
+                        s[5] += dlz * dlz
+                        s[6] += dlz * drg
+                        s[7] += dlz * dd
+                        s[8] += drg
+                        s[9] += dd
+                    if d < kept:
+                        draws_joint[i, d, 1 + p] = rg
             if 0 <= d < kept:
+                draws_joint[i, d, 0] = star[2]
                 points[i, d + 1, 0], points[i, d + 1, 1], points[i, d + 1, 2] = radius, v_r, v_phi
                 points[i, d + 1, 3], points[i, d + 1, 4] = z, vz
         for m in range(N_MOMENTS):
@@ -181,10 +250,15 @@ def draw_block(
         points[i, 0, 3], points[i, 0, 4] = mean[i, 2], mean[i, 5]
         for p in range(n_potentials):
             ro, vo = units[p, 0], units[p, 1]
-            rg_mean[i, p] = rg0[p] + rg_total[p] / draws
-            spread = max(rg_square[p] - rg_total[p] ** 2 / draws, 0.0)
-            rg_sd[i, p] = math.sqrt(spread / (draws - 1))
-            rg_nominal[i, p] = ro * guiding_radius_natural(
+            sums[p, 10] = total[7]
+            _reduce(sums[p], draws, first[p, 0], joint[i, p])
+            joint[i, p, 2] = ro * guiding_radius_natural(
                 mean[i, 6] * mean[i, 4] / (ro * vo),
                 rotation_start[p, 0], rotation_start[p, 1], ln_r[p], slope[p],
             )  # fmt: skip
+            if heights[p]:
+                at_mean = staeckel_ln_zmax(
+                    mean[i, 6] / ro, mean[i, 3] / vo, mean[i, 4] / vo, mean[i, 2] / ro,
+                    mean[i, 5] / vo, ZMAX_FLOOR_KPC / ro, turns[p], coefficients[p], shapes[p],
+                )  # fmt: skip
+                joint[i, p, 4] += first[p, 1] - at_mean

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.errors import OrbitError
 from migrate_bayes.orbits.frame import SolarFrame, get_frame
-from migrate_bayes.orbits.kernel import N_OUT, OK, UNBOUND, extrema_block
+from migrate_bayes.orbits.kernel import FAILED, INEXACT, N_OUT, UNBOUND, extrema_block
 from migrate_bayes.orbits.lanes import rows
 from migrate_bayes.orbits.potentials import natural_units
 from migrate_bayes.orbits.spline import potential_block
@@ -39,17 +39,18 @@ GYR_KMS_PER_KPC = 1.0227121650537077
 
 SPAN_GYR = 5.0
 STEPS = 8.0
-TOLERANCE = 2e-3
-BLOCK = 512
+TOLERANCE = 4e-3
+BLOCK = 2048
 
 
 class Extrema(NamedTuple):
     """What `orbit_extrema` returns: arrays of the inputs' shape, NaN where there is no orbit.
 
     `zmax`, `r_peri`, `r_apo` in kpc (spherical radii); `eccentricity` =
-    (r_apo - r_peri)/(r_apo + r_peri); `zmax_error`, the relative error of Z_max that the energy
-    error of the integration implies; `zmax_half`, Z_max over the first half of the span (kpc);
-    `unbound` and `failed`, booleans.
+    (r_apo - r_peri)/(r_apo + r_peri); `zmax_error`, `r_peri_error`, `r_apo_error`, what they may be
+    wrong by, relative to them (`kernel` says how that is known), and `eccentricity_error`, not
+    relative; `zmax_half`, Z_max over the first half of the span (kpc). Booleans: `unbound`;
+    `inexact`, a Z_max that stayed above the tolerance (chaotic orbits); `failed`, no number at all.
     """
 
     zmax: Floats
@@ -57,8 +58,12 @@ class Extrema(NamedTuple):
     r_apo: Floats
     eccentricity: Floats
     zmax_error: Floats
+    r_peri_error: Floats
+    r_apo_error: Floats
+    eccentricity_error: Floats
     zmax_half: Floats
     unbound: NDArray[np.bool_]
+    inexact: NDArray[np.bool_]
     failed: NDArray[np.bool_]
 
 
@@ -95,8 +100,8 @@ def orbit_extrema(
     steps : float
         Integrator steps, of six force evaluations, per period of the fastest oscillation.
     tolerance : float
-        Relative error of Z_max, as the energy error bounds it, beyond which an orbit is done again
-        with half the step (at most four times, then it has `failed`).
+        Relative error of Z_max beyond which an orbit is done again with shorter steps (at most five
+        times: then it is `inexact`).
     workers : int, optional
         Threads.
     on_done : callable, optional
@@ -138,21 +143,26 @@ def orbit_extrema(
         )  # fmt: skip
 
     map_blocks(run, R.size, BLOCK, workers=workers, on_done=on_done)
-    failed = (status != OK) & (status != UNBOUND)
-    zmax, peri, apo, error, _, half = out.T
+    zmax, peri, apo, zmax_error, peri_error, apo_error, half = (
+        out[:, k].reshape(shape) for k in range(N_OUT)
+    )
+    ended = status.reshape(shape)
     with np.errstate(invalid="ignore", divide="ignore"):
         eccentricity = (apo - peri) / (apo + peri)
-        # An orbit in the plane has no relative error: its absolute one is below the tolerance.
-        relative = np.where(zmax == 0, 0.0, error / zmax)
     return Extrema(
-        zmax=(ro * zmax).reshape(shape),
-        r_peri=(ro * peri).reshape(shape),
-        r_apo=(ro * apo).reshape(shape),
-        eccentricity=eccentricity.reshape(shape),
-        zmax_error=relative.reshape(shape),
-        zmax_half=(ro * half).reshape(shape),
-        unbound=(status == UNBOUND).reshape(shape),
-        failed=failed.reshape(shape),
+        zmax=ro * zmax,
+        r_peri=ro * peri,
+        r_apo=ro * apo,
+        eccentricity=eccentricity,
+        zmax_error=zmax_error,
+        r_peri_error=peri_error,
+        r_apo_error=apo_error,
+        # de = (1 - e²)/2 d ln(r_apo/r_peri)
+        eccentricity_error=0.5 * (1.0 - eccentricity**2) * (peri_error + apo_error),
+        zmax_half=ro * half,
+        unbound=ended == UNBOUND,
+        inexact=ended == INEXACT,
+        failed=ended == FAILED,
     )
 
 

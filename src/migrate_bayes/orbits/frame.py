@@ -1,9 +1,12 @@
 """Where the Sun is and how it moves: the frame that turns observations into phase space.
 
-Galactocentric axes here are right-handed with the Sun at negative x: x points from the Sun towards
-the centre, y in the direction of Galactic rotation at the Sun, z to the north Galactic pole. The
-disc's angular momentum then points to negative z; `v_phi` and `L_z` are quoted with the opposite
-sign, so that **the disc rotates with positive v_phi and L_z** whatever the handedness.
+Galactocentric axes are, unless asked otherwise, right-handed with the Sun at negative x: x points
+from the Sun towards the centre, y in the direction of Galactic rotation at the Sun, z to the north
+Galactic pole. ``handedness="left"`` turns x round, so that the Sun stands at positive x. In either,
+**the disc rotates with positive v_phi and L_z**, though its angular momentum points to negative z.
+
+`v0` is the circular velocity at the Sun, and `v` the Sun's motion beyond it; what is best known is
+their sum (the proper motion of Sgr A* times R0). docs/orbits.md tabulates the presets.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ class SolarFrame:
     z_sun : float
         Height of the Sun above the plane, kpc. The plane is tilted to contain the centre, as in
         astropy's ``Galactocentric``.
+    handedness : {"right", "left"}
+        Of the Cartesian axes. Nothing but the signs of x and v_x depends on it.
     name : str
         What to call it in products.
     """
@@ -44,12 +49,13 @@ class SolarFrame:
     v: float = 12.24
     w: float = 7.24
     z_sun: float = 0.0
+    handedness: str = "right"
     name: str = "custom"
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "name":
+            if field.name in ("name", "handedness"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise OrbitError(f"solar frame: {field.name} must be a number, not {value!r}")
@@ -59,8 +65,17 @@ class SolarFrame:
         for field_name in ("r0", "v0"):
             if getattr(self, field_name) <= 0:
                 raise OrbitError(f"solar frame: {field_name} must be positive")
+        if self.handedness not in ("right", "left"):
+            raise OrbitError(
+                f"solar frame: handedness must be 'right' or 'left', not {self.handedness!r}"
+            )
         if abs(self.z_sun) >= self.r0:
             raise OrbitError("solar frame: |z_sun| must be smaller than r0 (both are kpc)")
+
+    @property
+    def v_sun(self) -> float:
+        """Speed of the Sun along rotation about the centre, km/s."""
+        return self.v0 + self.v
 
     def as_dict(self) -> dict[str, float | str]:
         """Return the numbers and the name, for a product's attributes."""
@@ -74,11 +89,11 @@ FRAMES: dict[str, SolarFrame] = {
     "bland-hawthorn2016": SolarFrame(
         name="bland-hawthorn2016", r0=8.2, v0=238.0, u=10.0, v=11.0, w=7.0, z_sun=0.025
     ),
-    # GRAVITY (2019) distance; the proper motion of Sgr A* (6.379 mas/yr, Reid & Brunthaler 2004)
-    # gives V + v0 = 247.4 km/s there, of which 12.24 is the Sun's own (Schönrich et al. 2010);
-    # height from Bennett & Bovy (2019).
+    # GRAVITY Collaboration (2019): R0. Reid & Brunthaler (2020): Sgr A* moves 6.411 mas/yr along
+    # the plane, so V_sun = 4.740470 × 6.411 × 8.178 = 248.5 km/s, of which 12.24 are the Sun's own
+    # (Schönrich et al. 2010). Height from Bennett & Bovy (2019).
     "gravity2019": SolarFrame(
-        name="gravity2019", r0=8.178, v0=235.1, u=11.1, v=12.24, w=7.25, z_sun=0.0208
+        name="gravity2019", r0=8.178, v0=236.3, u=11.1, v=12.24, w=7.25, z_sun=0.0208
     ),
 }
 

@@ -6,7 +6,7 @@ Every star keeps its row. What is missing sets a flag and bars the star from an 
 
 from __future__ import annotations
 
-__all__ = ["Kinematics", "read_kinematics"]
+__all__ = ["Kinematics", "distance_from_parallax", "read_kinematics"]
 
 from typing import NamedTuple
 
@@ -25,6 +25,10 @@ ERRORS = ("ra_error", "dec_error", "pmra_error", "pmdec_error", "radial_velocity
 CORRELATIONS = (
     "ra_dec_corr", "ra_pmra_corr", "dec_pmra_corr",
     "ra_pmdec_corr", "dec_pmdec_corr", "pmra_pmdec_corr",
+)  # fmt: skip
+# The fifth row, of the distance, where that comes from the parallax: it falls as that rises.
+PARALLAX_CORRELATIONS = (
+    "ra_parallax_corr", "dec_parallax_corr", "parallax_pmra_corr", "parallax_pmdec_corr",
 )  # fmt: skip
 
 
@@ -54,6 +58,12 @@ def _keys(catalog: xr.Dataset, n: int) -> NDArray[np.uint64]:
             "migrate_bayes.catalog, or give each star a distinct uint64"
         )
     return np.ascontiguousarray(catalog["star_key"].values).astype(np.uint64)
+
+
+def distance_from_parallax(catalog: xr.Dataset) -> bool:
+    """Say whether the catalogue's distances are its own inverse parallaxes."""
+    source = str(catalog["distance"].attrs.get("source", ""))
+    return source.startswith("1/parallax")
 
 
 def read_kinematics(catalog: xr.Dataset) -> Kinematics:
@@ -97,6 +107,11 @@ def read_kinematics(catalog: xr.Dataset) -> Kinematics:
     spread[wrong_spread] = 0.0
 
     correlation = np.stack([_column(catalog, name, n, 0.0) for name in CORRELATIONS], axis=1)
+    fifth = np.zeros((n, 4))
+    if distance_from_parallax(catalog):
+        columns = [_column(catalog, name, n, 0.0) for name in PARALLAX_CORRELATIONS]
+        fifth = -np.stack(columns, axis=1)
+    correlation = np.concatenate([correlation, fifth], axis=1)
     wrong = ~(np.abs(correlation) <= 1)
     add_flag(flag, usable & wrong.any(1), StarFlag.BAD_COVARIANCE)
     correlation[wrong.any(1)] = 0.0

@@ -1,17 +1,22 @@
 # mypy: disable-error-code="no-untyped-def"
-"""Extrema of orbits in an axisymmetric potential, by symplectic integration of many abreast.
+"""Extrema of orbits in an axisymmetric potential, by reversible integration of many abreast.
 
 Motion in the meridional plane, natural units: H = (v_R² + v_z²)/2 + L_z²/2R² + Φ(R, z), with Φ the
 bicubic spline of `tables.PotentialTable`. The integrator is the fourth-order Runge-Kutta-Nyström
-splitting of six stages of Blanes & Moan (2002, J. Comput. Appl. Math. 142, 313; SRKN6b), with a
-step fixed per orbit from its fastest frequency; `lanes` takes the steps, `turning` finds the peaks.
-Each orbit checks its own energy: where the error that implies in Z_max is beyond the tolerance, the
-orbit is done again with a shorter step. Lanes are refilled as orbits end.
+splitting of six stages of Blanes & Moan (2002, J. Comput. Appl. Math. 142, 313; SRKN6b). Its step
+is h = ε/ρ, where ρ follows 1/R by ρ ← ρ - ε v_R/R from step to step (Hairer & Söderlind 2005, SIAM
+J. Sci. Comput. 26, 1838): explicit, time-reversible, so that energy does not drift, and a passage
+of the centre costs few steps more than a circle. `lanes` takes the steps, `turning` finds the
+peaks. ε comes from the orbit's fastest frequency.
+
+Each orbit checks itself. Where its energy error implies an error in Z_max beyond the tolerance, it
+is done again with a smaller ε; so is one that may be chaotic (far from round) or whose Z_max still
+grows late in the span, and then the difference between the two says what the energy cannot.
 """
 
 from __future__ import annotations
 
-__all__ = ["FAILED", "N_OUT", "OK", "UNBOUND", "extrema_block"]
+__all__ = ["FAILED", "INEXACT", "N_OUT", "OK", "UNBOUND", "extrema_block"]
 
 import math
 
@@ -23,11 +28,18 @@ from migrate_bayes.orbits.lanes import WIDTH, advance
 from migrate_bayes.orbits.spline import gradient, potential
 from migrate_bayes.orbits.turning import acceleration, hermite_peak, refine
 
-OK, UNBOUND, FAILED = 0, 1, 2
+OK, UNBOUND, FAILED, INEXACT = 0, 1, 2, 3
 MAX_STEPS = 400_000
-REPEATS = 5
-# Z_max, r_peri, r_apo, error of Z_max from the energy, largest energy error, Z_max at half span.
-N_OUT = 6
+# How often an orbit may be done again for its energy, and for two runs that differ.
+REPEATS, REPEATS_DIFFERENT = 5, 3
+# What makes an orbit doubtful: r_peri/r_apo below, or growth of Z_max over the second half above.
+ROUND, GROWTH = 0.3, 3e-3
+# How much of the energy error at the other extremes is counted as one of Z_max.
+ELSEWHERE = 0.3
+# Z_max, r_peri, r_apo; their relative errors (Z_max of the plane: to 1e-4); Z_max at half span.
+TOP, NEAR, FAR, TOP_ERROR, NEAR_ERROR, FAR_ERROR, HALF = range(7)
+N_OUT = 7
+PLANE = 1e-4
 
 
 @numba.njit(cache=True, nogil=True)
@@ -56,25 +68,28 @@ def _fastest(R, l2, coefficients, shape):
 
 
 @numba.njit(cache=True, nogil=True)
-def _first_steps(R, vr, l2, span, steps, coefficients, shape):
-    """How many steps to try first: `steps` to 2π over the fastest frequency."""
+def _first_epsilon(R, vr, l2, steps, coefficients, shape):
+    """ε to try first: `steps` steps to 2π over the fastest frequency, at its worst place."""
     peri = max(_planar_pericentre(R, vr, l2, coefficients, shape), 5e-3)
-    squared = max(
-        _fastest(peri, l2, coefficients, shape), _fastest(max(R, peri), l2, coefficients, shape)
+    fastest = max(
+        peri * peri * _fastest(peri, l2, coefficients, shape),
+        R * R * _fastest(max(R, peri), l2, coefficients, shape),
     )
-    wanted = span * math.sqrt(max(squared, 1e-6)) * steps / (2.0 * math.pi)
-    return max(math.ceil(min(wanted, 2.0 * MAX_STEPS)), 4)
+    return 2.0 * math.pi / (steps * math.sqrt(max(fastest, 1e-6)))
 
 
 @numba.njit(cache=True, nogil=True)
-def _load(q, m, R, vr, l2, z, vz, h, n, coefficients, shape, best):
+def _load(q, m, R, vr, l2, z, vz, epsilon, span, coefficients, shape, best):
     """Put an orbit at its beginning into lane m."""
     ar, az = acceleration(R, z, l2, coefficients, shape)
-    r2 = R * R + z * z
+    r2, s = R * R + z * z, R * vr + z * vz
+    # Half a step back, so that the first step's own half makes it symmetric in time.
+    rho = 1.0 / R + 0.5 * epsilon * vr / R
     values = (
         (lanes.R, R), (lanes.Z, z), (lanes.VR, vr), (lanes.VZ, vz), (lanes.AR, ar), (lanes.AZ, az),
-        (lanes.H, h), (lanes.L2, l2), (lanes.S, R * vr + z * vz), (lanes.R2, r2),
-        (lanes.TOP, abs(z)), (lanes.NEAR, r2), (lanes.FAR, r2), (lanes.LEFT, float(n)),
+        (lanes.L2, l2), (lanes.S, s), (lanes.R2, r2), (lanes.TOP, abs(z)), (lanes.NEAR, r2),
+        (lanes.FAR, r2), (lanes.RHO, rho), (lanes.EPSILON, epsilon), (lanes.LEFT, span),
+        (lanes.GOES, float(MAX_STEPS)),
     )  # fmt: skip
     for row, value in values:
         q[row + m] = value
@@ -84,9 +99,10 @@ def _load(q, m, R, vr, l2, z, vz, h, n, coefficients, shape, best):
 @numba.njit(cache=True, nogil=True)
 def _idle(q, m):
     """Leave lane m at rest where nothing can happen to it."""
-    for row in (lanes.VR, lanes.VZ, lanes.AR, lanes.AZ, lanes.H, lanes.L2, lanes.Z, lanes.S):
+    for row in (lanes.VR, lanes.VZ, lanes.AR, lanes.AZ, lanes.EPSILON, lanes.L2, lanes.Z, lanes.S):
         q[row + m] = 0.0
-    q[lanes.R + m] = 1.0
+    for row in (lanes.R, lanes.R2, lanes.RHO, lanes.LEFT, lanes.GOES):
+        q[row + m] = 1.0
 
 
 @numba.njit(cache=True, nogil=True)
@@ -136,18 +152,27 @@ def _look(q, m, best):
 
 @numba.njit(cache=True, nogil=True)
 def _finish(q, m, best, energy, coefficients, shape, out):
-    """Refine the three extremes of lane m and fill `out`."""
+    """Refine the three extremes of lane m and fill `out`.
+
+    Returns the largest energy error, and what that would be as a relative error of Z_max.
+    """
     l2 = q[lanes.L2 + m]
-    top, near, far = q[lanes.TOP + m], q[lanes.NEAR + m], q[lanes.FAR + m]
-    top_error, worst = 0.0, 0.0
+    top, worst, rise = q[lanes.TOP + m], 0.0, 0.0
+    out[TOP_ERROR] = 0.0
     if best[0, 7] > 0.0:
         R, z, vr, vz, ar, az, wrong = refine(best[0], l2, energy, coefficients, shape)
         worst = abs(wrong)
-        if z * az < 0.0:
+        if z * az < 0.0 and top > 1e-3 * PLANE:
             # What speed is left, and what the energy is wrong by, each as a height.
-            top = abs(z) + (0.5 * vz * vz - wrong) / abs(az)
-            top_error = worst / abs(az)
+            rise = 1.0 / (abs(az) * max(top, PLANE))
+            out[TOP_ERROR] = worst * rise
+            more = (0.5 * vz * vz - wrong) / abs(az)
+            if abs(more) < 0.1 * top:
+                top = abs(z) + more
+    out[TOP] = top
     for k in (1, 2):
+        r2 = q[(lanes.NEAR if k == 1 else lanes.FAR) + m]
+        out[TOP_ERROR + k] = 0.0
         if best[k, 7] > 0.0:
             R, z, vr, vz, ar, az, wrong = refine(best[k], l2, energy, coefficients, shape)
             worst = max(worst, abs(wrong))
@@ -155,11 +180,23 @@ def _finish(q, m, best, energy, coefficients, shape, out):
             slope = vr * vr + vz * vz + R * ar + z * az
             if slope != 0.0 and abs(s * s / slope) < 0.01 * r2:
                 r2 -= s * s / slope
-            if k == 1:
-                near = r2
-            else:
-                far = r2
-    out[0], out[1], out[2], out[3], out[4] = top, math.sqrt(near), math.sqrt(far), top_error, worst
+            # As a radius; where the orbit is round, that is of second order.
+            out[TOP_ERROR + k] = min(abs(wrong) / max(abs(slope), 1e-300), math.sqrt(abs(wrong)))
+        out[k] = math.sqrt(r2)
+    return worst, worst * rise
+
+
+@numba.njit(cache=True, nogil=True)
+def _differ(out, before):
+    """Take the difference of two runs into the errors of the second; return that of Z_max.
+
+    The second has at most 1/1.4 the step of the first: its error is a third of the difference in
+    the limit of small steps, and all of it where the orbit is chaotic. Half of it here.
+    """
+    for k in range(3):
+        difference = abs(out[k] - before[k]) / max(out[k], PLANE)
+        out[TOP_ERROR + k] = max(out[TOP_ERROR + k], 0.5 * difference)
+    return 0.5 * abs(out[TOP] - before[TOP]) / max(out[TOP], PLANE)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -169,15 +206,15 @@ def extrema_block(
     """Integrate a slice of orbits, natural units, into `out` (orbit, N_OUT) and `status`.
 
     `q` is fresh from `lanes.rows`. `steps` is how many to 2π over the fastest frequency,
-    `tolerance` the relative error of Z_max that the energy error may imply. `out` is NaN where
-    `status` is not OK.
+    `tolerance` the relative error of Z_max that is borne. `out` is NaN where `status` is UNBOUND
+    or FAILED; where it is INEXACT, the errors in it are above the tolerance.
     """
     flat, stride = coefficients.ravel(), coefficients.shape[1]
     limit = shape[4] * shape[4]
     orbit = np.full(WIDTH, -1, np.int64)
-    n_steps, repeats = np.zeros(WIDTH, np.int64), np.zeros(WIDTH, np.int64)
+    epsilon, repeats = np.zeros(WIDTH), np.zeros(WIDTH, np.int64)
     energy, half = np.zeros(WIDTH), np.zeros(WIDTH)
-    best = np.zeros((WIDTH, 3, 8))
+    best, before = np.zeros((WIDTH, 3, 8)), np.zeros((WIDTH, 3))
     out[:] = np.nan
     upcoming, active = 0, 0
     for m in range(WIDTH):
@@ -194,37 +231,46 @@ def extrema_block(
             if i < 0 and not first:
                 continue
             if i >= 0:
-                failed = not q[lanes.R2 + m] < limit
+                failed = not (q[lanes.R2 + m] < limit and q[lanes.GOES + m] > 0.0)
                 if not failed:
                     _look(q, m, best[m])
-                if 2.0 * q[lanes.LEFT + m] >= n_steps[m]:
+                if 2.0 * q[lanes.LEFT + m] >= span:
                     half[m] = q[lanes.TOP + m]
                 if not failed and q[lanes.LEFT + m] > 0.0:
                     continue
+                error, different, elsewhere = 0.0, 0.0, 0.0
                 if not failed:
-                    _finish(q, m, best[m], energy[m], coefficients, shape, out[i])
-                    error = max(
-                        out[i, 3] / (tolerance * max(out[i, 0], 1e-4)), out[i, 4] / tolerance
+                    worst, elsewhere = _finish(
+                        q, m, best[m], energy[m], coefficients, shape, out[i]
                     )
-                    if error > 1.0 and repeats[m] < REPEATS:
+                    out[i, HALF] = half[m]
+                    error = max(out[i, TOP_ERROR], worst) / tolerance
+                    if repeats[m] > 0:
+                        different = _differ(out[i], before[m]) / tolerance
+                        again = different > 1.0 and repeats[m] < REPEATS_DIFFERENT
+                    else:
+                        again = (
+                            out[i, NEAR] < ROUND * out[i, FAR]
+                            or half[m] < (1.0 - GROWTH) * out[i, TOP]
+                        )
+                    if again or (error > 1.0 and repeats[m] < REPEATS):
                         # Fourth order: the error falls with the fourth power of the step.
-                        more = min(max(1.2 * error**0.25, 1.4), 4.0)
-                        n_steps[m] = math.ceil(n_steps[m] * more)
+                        epsilon[m] /= min(max(1.2 * error**0.25, 1.4), 4.0)
                         repeats[m] += 1
-                        if n_steps[m] <= MAX_STEPS:
-                            half[m] = abs(z[i])
-                            _load(
-                                q, m, R[i], vr[i], (R[i] * vt[i]) ** 2, z[i], vz[i],
-                                span / n_steps[m], n_steps[m], coefficients, shape, best[m, :, 7],
-                            )  # fmt: skip
-                            continue
-                    failed = not error <= 1.0
+                        half[m] = abs(z[i])
+                        before[m] = out[i, :3]
+                        _load(
+                            q, m, R[i], vr[i], (R[i] * vt[i]) ** 2, z[i], vz[i],
+                            epsilon[m], span, coefficients, shape, best[m, :, 7],
+                        )  # fmt: skip
+                        continue
                 if failed:
                     status[i] = FAILED
                     out[i] = np.nan
                 else:
-                    status[i] = OK
-                    out[i, 5] = half[m]
+                    # The energy may be right at one peak by chance: not by chance at all three.
+                    out[i, TOP_ERROR] = max(out[i, TOP_ERROR], ELSEWHERE * elsewhere)
+                    status[i] = OK if max(error, different) <= 1.0 else INEXACT
                 active -= 1
             # The lane is free: find it another orbit.
             orbit[m] = -1
@@ -241,13 +287,11 @@ def extrema_block(
                     status[i] = UNBOUND
                     continue
                 l2 = (R[i] * vt[i]) ** 2
-                n = _first_steps(R[i], vr[i], l2, span, steps, coefficients, shape)
-                if n > MAX_STEPS:
-                    continue
-                orbit[m], n_steps[m], repeats[m] = i, n, 0
+                orbit[m], repeats[m] = i, 0
+                epsilon[m] = _first_epsilon(R[i], vr[i], l2, steps, coefficients, shape)
                 energy[m], half[m] = total, abs(z[i])
                 _load(
-                    q, m, R[i], vr[i], l2, z[i], vz[i], span / n, n, coefficients, shape,
+                    q, m, R[i], vr[i], l2, z[i], vz[i], epsilon[m], span, coefficients, shape,
                     best[m, :, 7],
                 )  # fmt: skip
                 active += 1

@@ -23,11 +23,13 @@ W = WIDTH  # short, for the offsets below
 R, Z, VR, VZ, AR, AZ, H, L2 = (k * W for k in range(8))
 # The state a step ago, to look for turning points between the two:
 R_OLD, Z_OLD, VR_OLD, VZ_OLD, AR_OLD, AZ_OLD, S_OLD = (k * W for k in range(8, 15))
-# s = r dr/dt and r²; the extremes so far; steps to go; whether a scalar look is needed:
-S, R2, TOP, NEAR, FAR, LEFT, EVENT = (k * W for k in range(15, 22))
+# s = r dr/dt and r²; the extremes so far; whether a scalar look is needed:
+S, R2, TOP, NEAR, FAR, EVENT = (k * W for k in range(15, 21))
+# Step control: ρ and ε of `kernel`; time to go; steps before the orbit is given up.
+RHO, EPSILON, LEFT, GOES = (k * W for k in range(21, 25))
 # Scratch of a stage: place in the cell, offset of the cell, chain-rule factors, 16 coefficients.
-T_U, T_W, CELL, D_U, D_W, C = (k * W for k in range(22, 28))
-N_ROWS = 27 + 16
+T_U, T_W, CELL, D_U, D_W, C = (k * W for k in range(25, 31))
+N_ROWS = 30 + 16
 
 # Blanes & Moan (2002), SRKN6b: kicks B, drifts A, symmetric.
 B1, B2, B3 = 0.0829844064174052, 0.396309801498368, -0.0390563049223486
@@ -41,6 +43,8 @@ def rows() -> np.ndarray:
     lanes = np.zeros(N_ROWS * W)
     lanes[R : R + W] = 1.0
     lanes[R_OLD : R_OLD + W] = 1.0
+    lanes[R2 : R2 + W] = 1.0
+    lanes[RHO : RHO + W] = 1.0
     return lanes
 
 
@@ -119,15 +123,20 @@ def _stage(q, drift, kick, coefficients, shape, stride):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def advance(q, coefficients, shape, stride, limit):
-    """Take one step in every lane; mark the lanes that turned, ended or left the table.
+    """Take one step in every lane; mark the lanes that turned, ended, tired or left the table.
 
     The force at the start is that of the end before: six evaluations a step.
     """
     for m in range(W):
         q[R_OLD + m], q[Z_OLD + m], q[VR_OLD + m] = q[R + m], q[Z + m], q[VR + m]
         q[VZ_OLD + m], q[AR_OLD + m], q[AZ_OLD + m] = q[VZ + m], q[AR + m], q[AZ + m]
-        q[S_OLD + m] = q[S + m]
-        h = q[H + m] * B1
+        s = q[S + m]
+        q[S_OLD + m] = s
+        rho = q[RHO + m] - q[EPSILON + m] * q[VR + m] / q[R + m]
+        q[RHO + m] = rho
+        h = min(q[EPSILON + m] / rho, q[LEFT + m])
+        q[H + m] = h
+        h *= B1
         q[VR + m] += h * q[AR + m]
         q[VZ + m] += h * q[AZ + m]
     _stage(q, A1, B2, coefficients, shape, stride)
@@ -145,10 +154,12 @@ def advance(q, coefficients, shape, stride, limit):
         q[TOP + m] = max(q[TOP + m], abs(z))
         q[NEAR + m] = min(q[NEAR + m], r2)
         q[FAR + m] = max(q[FAR + m], r2)
-        left = q[LEFT + m] - 1.0
+        left = q[LEFT + m] - q[H + m]
         q[LEFT + m] = left
+        goes = q[GOES + m] - 1.0
+        q[GOES + m] = goes
         calm = (
             (q[VZ + m] * q[VZ_OLD + m] > 0.0) & (s * q[S_OLD + m] > 0.0)
-            & (left > 0.0) & (r2 < limit)
+            & (left > 0.0) & (goes > 0.0) & (r2 < limit)
         )  # fmt: skip
         q[EVENT + m] = 0.0 if calm else 1.0

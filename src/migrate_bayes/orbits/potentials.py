@@ -5,6 +5,9 @@ table serves every solar frame. ``scaling="rescaled"`` takes (ro, vo) from the f
 galpy does for ``Orbit(..., ro=R0, vo=V0)`` and as Vickers, Shen & Li (2021) did;
 ``scaling="native"`` keeps the values the potential was published with. galpy's normalisation is
 kept, so v_c(ro) = vo holds to 0.05%, as in the published models.
+
+Beside the names in `POTENTIALS`, any axisymmetric galpy potential will do: ``module:attribute``,
+such as ``galpy.potential.mwpotentials:Cautun20``, or ``path/to/file.py:attribute``.
 """
 
 from __future__ import annotations
@@ -12,8 +15,11 @@ from __future__ import annotations
 __all__ = ["POTENTIALS", "SCALINGS", "load_potential", "natural_units", "potential_key"]
 
 import importlib
+import importlib.util
 import warnings
 from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from migrate_bayes.errors import OrbitError, suggest
@@ -30,7 +36,7 @@ SCALINGS = ("rescaled", "native")
 
 
 def potential_key(name: str) -> str:
-    """Check a potential's name: one of `POTENTIALS`, or ``package.module:attribute``.
+    """Check a potential's name: one of `POTENTIALS`, ``module:attribute`` or ``file.py:attribute``.
 
     Raises
     ------
@@ -41,8 +47,23 @@ def potential_key(name: str) -> str:
         return name
     raise OrbitError(
         f"unknown potential '{name}': {suggest(name, POTENTIALS)}, "
-        "or the import path of a galpy potential, 'module:attribute'"
+        "or a galpy potential's place, 'module:attribute' or 'path/to/file.py:attribute'"
     )
+
+
+def _module(name: str) -> ModuleType:
+    """Import a module by name, or a file by its path."""
+    if not name.endswith(".py"):
+        return importlib.import_module(name)
+    path = Path(name).expanduser().resolve()
+    if not path.is_file():
+        raise ImportError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @lru_cache(maxsize=16)
@@ -54,17 +75,19 @@ def load_potential(name: str) -> Any:
     OrbitError
         Where it cannot be imported, or is not axisymmetric.
     """
-    module_name, _, attribute = potential_key(name).partition(":")
-    if not attribute:
-        module_name, attribute = "galpy.potential.mwpotentials", name
+    module_name, _, attribute = potential_key(name).rpartition(":")
+    if not module_name:
+        module_name = "galpy.potential.mwpotentials"
     with warnings.catch_warnings():
         # galpy's own: deprecations, and a masked division in its SCF set-up.
         warnings.simplefilter("ignore")
         try:
-            potential = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
+            potential = getattr(_module(module_name), attribute)
+        except Exception as error:  # whatever a user's file may raise
             raise OrbitError(f"cannot import the potential '{name}': {error}") from error
     parts = potential if isinstance(potential, list | tuple) else [potential]
+    if not all(hasattr(part, "_Rforce") for part in parts):
+        raise OrbitError(f"'{name}' is no galpy potential, nor a list of them, in three dimensions")
     if any(getattr(part, "isNonAxi", False) for part in parts):
         raise OrbitError(f"potential '{name}' is not axisymmetric: guiding radii need symmetry")
     return potential

@@ -4,7 +4,11 @@ Two kinds, because they cost differently: the *rotation* table (1-D, ln R agains
 momentum of the circular orbit) that guiding radii need, and the *potential* table (2-D, a C²
 tensor-product cubic B-spline of Φ in R/(R + a), |z|/(|z| + b)) that orbits need. Forces are the
 gradient of that one spline, so they are conservative. All in galpy natural units.
-Files are keyed by everything that shapes them, written atomically, and rebuilt where unreadable.
+
+A file is keyed by everything that shapes it: the potential (its name, or for one of the user's the
+values it gives), our version and galpy's, the resolution. It opens with the SHA-256 of the rest, is
+written beside its place and renamed, so that two processes may build it at once, and is built anew
+where it does not match. Tables are in natural units, so every frame shares them.
 """
 
 from __future__ import annotations
@@ -17,11 +21,12 @@ __all__ = [
     "rotation_table",
 ]
 
+import hashlib
 import importlib
+import io
 import os
 import re
 import warnings
-import zipfile
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import version
@@ -32,12 +37,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.errors import OrbitError, ProductError
-from migrate_bayes.orbits.potentials import load_potential, potential_key
+from migrate_bayes.orbits.potentials import POTENTIALS, load_potential, potential_key
 from migrate_bayes.provenance import atomic_output, content_hash
 
 Floats = NDArray[np.float64]
 
-TABLE_VERSION = 1
+TABLE_VERSION = 2
 
 # Rotation table: ln R from R = 1e-3 to 100 ro.
 LN_R_RANGE, N_ROTATION = (np.log(1e-3), np.log(1e2)), 4096
@@ -82,28 +87,55 @@ def cache_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "migrate-bayes"
 
 
+def _values(name: str) -> str:
+    """Tell a user's potential by what it gives: its place does not say what stands there."""
+    potential = load_potential(name)
+    galpy = importlib.import_module("galpy.potential")
+    values = []
+    for R, z in ((0.02, 0.01), (0.3, 0.1), (1.0, 0.0), (1.1, 0.5), (2.5, 0.02), (9.0, 4.0)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for function in (galpy.evaluatePotentials, galpy.evaluateRforces):
+                values.append(float(function(potential, R, z, use_physical=False)))
+    return np.array(values).tobytes().hex()
+
+
 def _path(name: str, kind: str) -> Path:
     settings = {
-        "potential": name, "kind": kind, "version": TABLE_VERSION, "galpy": version("galpy"),
+        "potential": name if name in POTENTIALS else _values(name), "kind": kind,
+        "version": TABLE_VERSION, "galpy": version("galpy"),
         "resolution": [N_ROTATION, *LN_R_RANGE] if kind == "rotation"
         else [A_SCALE, B_SCALE, N_U, N_W, OUTERMOST],
     }  # fmt: skip
-    readable = re.sub(r"[^A-Za-z0-9]+", "-", name)
-    return cache_directory() / f"{readable}-{kind}-{content_hash(settings)}.npz"
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", name)[-60:].strip("-")
+    return cache_directory() / f"{readable}-{kind}-{content_hash(settings)}.table"
+
+
+def _read(path: Path) -> dict[str, Floats] | None:
+    """Read a table; None where there is none, or not the one that was written."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, body = content[:64], content[64:]
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        return None
+    with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+        return {key: stored[key] for key in stored.files}
 
 
 def _cached(name: str, kind: str, build: Callable[[str], dict[str, Floats]]) -> dict[str, Floats]:
     """Read a table, or build and keep it. A cache that cannot be written is done without."""
     path = _path(name, kind)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored["keys"].tolist()}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass  # absent or corrupt (the archive carries checksums): build it anew
+    if (stored := _read(path)) is not None:
+        return stored
     arrays = build(name)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    body = buffer.getvalue()
     try:
         with atomic_output(path, overwrite=True) as partial:
-            np.savez(partial, keys=np.array(list(arrays)), **arrays)  # type: ignore[arg-type]
+            partial.write_bytes(hashlib.sha256(body).hexdigest().encode() + body)
     except (ProductError, OSError) as error:
         warnings.warn(f"table of {name} not kept: {error}", stacklevel=3)
     return arrays

@@ -127,6 +127,7 @@ class FitStages(StarStages):
         fit: xr.DataTree | None = None,
     ) -> Path:
         """The HTML page."""
+        from migrate_bayes.reference import reference_panels
         from migrate_bayes.report import write_report
 
         self._refuse_existing(self.report_folder)
@@ -139,7 +140,7 @@ class FitStages(StarStages):
             thin, thick = baselines
         if fit is None:
             fit = self._read("fit.nc", xr.load_datatree)
-        stars = self.stars
+        stars, start = self.stars, self.recipe.reference and self.recipe.reference.start
         with self._stage("report") as done:
             page = write_report(
                 self.report_folder,
@@ -154,6 +155,8 @@ class FitStages(StarStages):
                 provenance=self._provenance,
                 notes=self.notes,
                 tables=self.tables,
+                reference=reference_panels(stars, self.recipe),
+                reference_start=start.label if start else "",
                 overwrite=self.overwrite,
             )
             done["text"] = f"{page.stat().st_size / 1024**2:.1f} MB"

@@ -101,6 +101,7 @@ class StarStages(RunBase):
             scaling=o.scaling,
             draws=o.draws,
             zmax_draws=o.zmax_draws,
+            sweep=None if o.sweep is None else o.sweep.model_dump(exclude_none=True),
             zmax=True if o.zmax_potentials is None else list(o.zmax_potentials),
             seed=self.recipe.seed,
         )

@@ -19,8 +19,14 @@ from migrate_bayes.flags import FLAG_MEANING, count_flags
 from migrate_bayes.provenance import atomic_output, versions
 from migrate_bayes.report.columns import star_columns, thin_probability
 from migrate_bayes.report.diagnostics import check_fit, summary_table
+from migrate_bayes.report.figures import ComparisonPanel
 from migrate_bayes.report.headline import baseline_table, headline, headline_table
-from migrate_bayes.report.pictures import result_pictures, sampling_pictures, star_pictures
+from migrate_bayes.report.pictures import (
+    reference_pictures,
+    result_pictures,
+    sampling_pictures,
+    star_pictures,
+)
 
 __all__ = ["Table", "render", "write_report"]
 
@@ -42,6 +48,8 @@ def write_report(
     notes: Iterable[str] = (),
     tables: Iterable[Table] = (),
     thick_baseline: xr.Dataset | None = None,
+    reference: Sequence[ComparisonPanel] = (),
+    reference_start: str = "",
     overwrite: bool = False,
 ) -> Path:
     """Write ``directory/index.html``.
@@ -70,6 +78,8 @@ def write_report(
         Paragraphs for the head of the page.
     tables : iterable of (title, header, rows)
         More tables.
+    reference, reference_start
+        See `migrate_bayes.report.pictures.reference_pictures`.
     overwrite : bool
         Replace a report that exists.
 
@@ -98,6 +108,7 @@ def write_report(
         "mock": bool(truth),
         "result": result_pictures(fit, baseline, thick_baseline, truth, columns, radius),
         "star_figures": star_pictures(columns),
+        "reference": reference_pictures(reference, reference_start),
         "checks": check_fit(fit, summary) if fit is not None else [],
         "sampling": sampling_pictures(fit),
         "parameters": _parameter_table(summary),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,9 @@ import xarray as xr
 
 from migrate_bayes.report.columns import StarColumns
 from migrate_bayes.report.figures import (
+    ComparisonPanel,
     chemistry_figure,
+    comparison_figure,
     energy_figure,
     gradient_figure,
     kiel_figure,
@@ -21,7 +23,7 @@ from migrate_bayes.report.figures import (
     rank_figure,
 )
 
-__all__ = ["Picture", "result_pictures", "sampling_pictures", "star_pictures"]
+__all__ = ["Picture", "reference_pictures", "result_pictures", "sampling_pictures", "star_pictures"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,15 @@ def star_pictures(c: StarColumns) -> list[Picture]:
             "Kiel diagram of the selected stars, by maximum-likelihood age.",
         )
     return pictures
+
+
+def reference_pictures(panels: Sequence[ComparisonPanel], start: str = "") -> list[Picture]:
+    """Our columns against published ones; `start` words where the lower row begins."""
+    caption = "Ours against the published value of the same star; the line is equality."
+    if start:
+        caption += f" Below, what we find {start}."
+    alt = "Our orbits against published ones"
+    return _picture(comparison_figure(panels), alt, caption, wide=True)
 
 
 def sampling_pictures(fit: xr.DataTree | None) -> list[Picture]:

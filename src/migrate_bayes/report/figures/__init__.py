@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from migrate_bayes.report.figures.chemistry import chemistry_figure
+from migrate_bayes.report.figures.comparison import ComparisonPanel, comparison_figure
 from migrate_bayes.report.figures.gradient import gradient_figure
 from migrate_bayes.report.figures.kiel import kiel_figure
 from migrate_bayes.report.figures.radial import radial_figure
@@ -10,7 +11,9 @@ from migrate_bayes.report.figures.sampling import energy_figure, prior_figure, r
 from migrate_bayes.report.figures.style import png_base64
 
 __all__ = [
+    "ComparisonPanel",
     "chemistry_figure",
+    "comparison_figure",
     "energy_figure",
     "gradient_figure",
     "kiel_figure",
