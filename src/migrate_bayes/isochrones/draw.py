@@ -71,7 +71,7 @@ def draw_stars(
     tau, metal, alpha, u, faint = (np.ascontiguousarray(v) for v in stars)
     if np.any((u < 0) | (u >= 1)):
         raise IsochroneError("uniforms must lie in [0, 1)")
-    low, high = grid.feh_range
+    low, high = grid.feh_limits(alpha)
     inside = (metal >= low - _SLACK) & (metal <= high + _SLACK)
     if len(grid.alpha) > 1:
         inside &= (alpha >= grid.alpha[0] - _SLACK) & (alpha <= grid.alpha[-1] + _SLACK)

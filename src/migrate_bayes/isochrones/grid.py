@@ -79,7 +79,8 @@ class WorkingGrid:
     mass : numpy.ndarray
         float32, shape ``(age, metallicity, alpha, eep)``: initial mass, solar.
     feh_range : tuple of float
-        Least and greatest observed [Fe/H] that the isochrones cover.
+        Least and greatest observed [Fe/H] that the isochrones cover; of φ where there is a single
+        [α/Fe] column.
     total_metallicity : bool
         What the metallicity axis is.
     attrs : mapping
@@ -94,6 +95,12 @@ class WorkingGrid:
     feh_range: tuple[float, float]
     total_metallicity: bool
     attrs: Mapping[str, str] = field(default_factory=dict)
+
+    def feh_limits(self, alpha: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the least and the greatest [Fe/H] at an [α/Fe] (dex)."""
+        alone = self.total_metallicity and len(self.alpha) == 1
+        moved = salaris(alpha) if alone else np.zeros(np.shape(alpha))
+        return self.feh_range[0] - moved, self.feh_range[1] - moved
 
 
 def build_grid(

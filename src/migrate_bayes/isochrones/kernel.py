@@ -21,11 +21,11 @@ and the three integrals are done as follows.
 * *a*, at given φ: isochrones hardly depend on it, and a Gauss-Hermite rule of a few nodes does. A
   very wide :math:`s_a` is split into a mixture of narrower Gaussians.
 * *μ*, along each straight segment: :math:`\int_0^1 du\, e^{-\chi^2(u)/2}` with quadratic χ²(u), a
-  difference of error functions; Simpson's rule for segments shorter than 0.15 errors.
+  difference of error functions; where all segments are short, by a Gauss-Legendre rule.
 
 Nothing is approximated by a window: blocks of segments are left out only when a lower bound of
-their χ² exceeds the best found by `CUT`, or the best found at this age by `NODE_CUT`. Sums over ages
-are in double precision, what is summed in single.
+their χ² exceeds the best found by `CUT`, or the best found at this age by `NODE_CUT`. Sums over
+ages are in double precision, what is summed in single.
 """
 
 from __future__ import annotations
@@ -46,28 +46,23 @@ from migrate_bayes.isochrones.lattice import (
 from migrate_bayes.isochrones.layout import BORN, LARGE, POINTS, QUANTITIES, Layout, gap, lay_out
 from migrate_bayes.isochrones.segments import (
     CELLS,
+    CHI2,
     LANES,
     NODE_LANES,
-    add_up,
-    copy_lanes,
-    gather,
-    greatest,
-    integrate_4,
-    integrate_5,
-    integrate_short_4,
-    integrate_short_5,
-    spread,
+    ROWS,
+    fill,
+    sum_lanes_4,
+    sum_lanes_5,
 )
 
 __all__ = ["CUT", "FAR", "MAX_ALPHA_SD", "Layout", "age_likelihood", "lay_out"]
 
 _F = np.float32
 _HUGE = _F(1e30)
-CUT = 30.0  # in χ²: a point of exp(-15) = 3e-7 of the best one's weight
-NODE_CUT = 20.0  # a point of exp(-10) = 5e-5 of the best one's at the same age
+CUT = 28.0  # in χ²: a point of exp(-14) = 8e-7 of the best one's weight
+NODE_CUT = 17.0  # a point of exp(-8.5) = 2e-4 of the best one's at the same age
 FAR = 100.0  # χ² beyond which a star is off the grid (10 sigma, the paper's window)
-_APART = 0.1  # by what two nodes of [α/Fe] may differ, over their sum
-_LONG = _F(4.0)  # squared length of segments, in errors, that are integrated exactly
+_APART = 0.2  # by what two nodes of [α/Fe] may differ, over their sum
 _SEED = 3  # one age in so many is looked at for a first best fit
 
 
@@ -83,7 +78,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     layout : Layout
         Of the isochrones.
     obs, inv : numpy.ndarray, shape (star, 4)
-        float32. T_eff, log g, M_G, BP−RP and the inverse of their errors: 0 for one that is missing.
+        float32. T_eff, log g, M_G, BP−RP and the inverse of their errors: 0 for a missing one.
     feh_mean, feh_sd, alpha_mean, alpha_sd : numpy.ndarray, shape (star,)
         Gaussians of the star's composition; [Fe/H] has an error, [α/Fe] lies inside the grid.
     max_alpha_sd : float
@@ -102,9 +97,8 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     per_block = QUANTITIES * n_alpha * n_metal * POINTS
     # What lattice points are worth, by (row of [α/Fe], point of a cell, cell and lane)
     n_lane = n_cell * POINTS
-    prior = np.empty((MAX_PIECES, n_lane), dtype=_F)
-    weight, feh = np.empty((7, MAX_PIECES, n_lane), dtype=_F), np.empty((7, MAX_PIECES, n_lane), _F)
-    prior_1, weight_1, feh_1 = prior.reshape(-1), weight.reshape(-1), feh.reshape(-1)
+    table = np.empty((7, MAX_PIECES, 3, n_lane), dtype=_F)
+    table_1, per_table = table.reshape(-1), MAX_PIECES * 3 * n_lane
     between, least_prior = np.empty((MAX_PIECES, 4), dtype=_F), np.empty(n_cell, dtype=_F)
     # Nodes of [α/Fe], and how to interpolate to each, by lane of a metallicity node
     zeta, omega = np.empty(7), np.empty(7)
@@ -118,11 +112,8 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     bound_1, fine = bound.reshape(-1), np.empty(per_small, dtype=_F)
     block_least, large_least = np.empty(LARGE, dtype=_F), np.empty(n_large, dtype=_F)
     # Lanes
-    M, R = np.zeros(QUANTITIES * NODE_LANES, _F), np.zeros(QUANTITIES * LANES + 1, _F)
-    out, chi2 = np.empty(LANES, dtype=_F), np.empty(LANES, dtype=_F)
-    squared = np.empty(LANES, dtype=_F)
-    lane_prior, lane_weight = np.empty(LANES, dtype=_F), np.empty(LANES, dtype=_F)
-    lane_feh = np.empty(LANES, dtype=_F)
+    M, buffer = np.zeros(QUANTITIES * NODE_LANES, _F), np.zeros(ROWS * LANES + 1, _F)
+    chi2, sums = buffer[CHI2 * LANES :], np.zeros((2, 3))
     obs_q, inv_q = np.zeros(QUANTITIES, dtype=_F), np.zeros(QUANTITIES, dtype=_F)
     totals, best_of = np.empty((n_age, 3)), np.empty(n_age)
     half_sums, again = np.empty((n_age, 2)), np.zeros(n_age, dtype=np.bool_)
@@ -162,8 +153,8 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                 n_rows = alpha_rule(sd_a if n_alpha > 1 else 0.0, attempt, zeta, omega)
                 pieces, first_point, last_point, step = fill_lattice(
                     axis, (feh_mean[s], feh_sd[s], centre_a, narrow), offset,
-                    layout.feh_low, layout.feh_high, q, zeta, omega, n_rows, POINTS,
-                    prior, weight, feh, least_prior,
+                    layout.feh_low, layout.feh_high, n_alpha == 1, q, zeta, omega, n_rows, POINTS,
+                    table, least_prior,
                 )  # fmt: skip
                 if last_point < first_point:
                     break
@@ -216,8 +207,8 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                             limit = _F(min(min(best, FAR) + CUT, best_of[i] + NODE_CUT))
                             if order == 0:  # the least of every large block, prior of φ included
                                 _least_of_cells(
-                                    bound_1, i * per_large, n_large, from_cell, to_cell, least_prior,
-                                    large_least,
+                                    bound_1, i * per_large, n_large, from_cell, to_cell,
+                                    least_prior, large_least,
                                 )  # fmt: skip
                             if large_least[big] > limit:
                                 continue
@@ -244,85 +235,28 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                                 for j in range(start, stop, at_once):
                                     cells, lanes = min(at_once, stop - j), 0
                                     for row in range(n_rows):
-                                        gather(
+                                        lanes = fill(
                                             flat, (i * n_block + b) * per_block, n_metal, n_alpha,
-                                            quantities, j, cells + 3, k_begin, k_end,
-                                            a_weight_1, row * per_row, obs_q, inv_q, M,
+                                            quantities, j, cells, k_begin, k_end,
+                                            a_weight_1, row * per_row, obs_q, inv_q, between,
+                                            row if step == 2 else 0, pieces, step,
+                                            table_1, row * per_table, n_lane, M, buffer, lanes,
                                         )  # fmt: skip
-                                        turn_t = row if step == 2 else 0
-                                        at, from_row = j * POINTS, row * MAX_PIECES * n_lane
-                                        copy_lanes(
-                                            prior_1,
-                                            at,
-                                            n_lane,
-                                            cells,
-                                            turn_t,
-                                            pieces,
-                                            step,
-                                            lane_prior,
-                                            lanes,
-                                        )
-                                        at += from_row
-                                        copy_lanes(
-                                            weight_1,
-                                            at,
-                                            n_lane,
-                                            cells,
-                                            turn_t,
-                                            pieces,
-                                            step,
-                                            lane_weight,
-                                            lanes,
-                                        )
-                                        copy_lanes(
-                                            feh_1,
-                                            at,
-                                            n_lane,
-                                            cells,
-                                            turn_t,
-                                            pieces,
-                                            step,
-                                            lane_feh,
-                                            lanes,
-                                        )
-                                        lanes = spread(
-                                            M,
-                                            quantities,
-                                            cells,
-                                            between,
-                                            turn_t,
-                                            pieces,
-                                            step,
-                                            R,
-                                            lanes,
-                                        )
-                                    ref = _F(reference)
-                                    if quantities == QUANTITIES:
-                                        integrate_short_5(
-                                            R, lane_prior, lanes, ref, out, chi2, squared
-                                        )
-                                        if greatest(squared, lanes) > _LONG:
-                                            integrate_5(R, lane_prior, lanes, ref, out, chi2)
-                                    else:
-                                        integrate_short_4(
-                                            R, lane_prior, lanes, ref, out, chi2, squared
-                                        )
-                                        if greatest(squared, lanes) > _LONG:
-                                            integrate_4(R, lane_prior, lanes, ref, out, chi2)
-                                    # Row by row where there are two, to see how much they differ.
+                                    # Row by row where there are two, to see how they differ.
                                     parts = 2 if step == 2 else 1
-                                    least = _HUGE
-                                    for part in range(parts):
-                                        total, first_, second, lowest = add_up(
-                                            out, chi2, lane_feh, lane_weight,
-                                            part * lanes // parts, (part + 1) * lanes // parts,
-                                        )  # fmt: skip
-                                        least = min(least, lowest)
-                                        if phase > 0:
-                                            totals[i, 0] += total
-                                            totals[i, 1] += first_
-                                            totals[i, 2] += second
-                                            half_sums[i, part] += total
+                                    if quantities == QUANTITIES:
+                                        least = sum_lanes_5(
+                                            buffer, lanes, parts, _F(reference), sums
+                                        )
+                                    else:
+                                        least = sum_lanes_4(
+                                            buffer, lanes, parts, _F(reference), sums
+                                        )
+                                    for part in range(parts if phase > 0 else 0):
+                                        totals[i, 0] += sums[part, 0]
+                                        totals[i, 1] += sums[part, 1]
+                                        totals[i, 2] += sums[part, 2]
+                                        half_sums[i, part] += sums[part, 0]
                                     if least < least_here:
                                         least_here, next_track = least, b
                                         best_of[i] = min(best_of[i], least)

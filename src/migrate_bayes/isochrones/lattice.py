@@ -2,16 +2,16 @@ r"""The lattice of metallicities on which a star's likelihood is summed.
 
 Over :math:`\phi` (see `grid`) the integrand is a smooth function that dies away on both sides, for
 which the plain sum over equal steps converges exponentially: for a Gaussian of width s the relative
-error of steps of h is :math:`2 e^{-2 \pi^2 s^2 / h^2}`: 5e-11 at h = 0.9 s, 0.005 at twice that. The narrowest width there
-can be is that of the prior :math:`\sigma_\phi` sharpened by observables that change with φ; `RATES`
-says how fast they do *across* an isochrone (along it the other integral is exact). Lattice points
-divide every cell of the grid in the same number of pieces, so that the weights that interpolate to
-them are the same in every cell.
+error of steps of h is :math:`2 e^{-2 \pi^2 s^2 / h^2}`: 5e-11 at h = 0.9 s, 0.005 at twice that.
+The narrowest width there can be is that of the prior :math:`\sigma_\phi` sharpened by observables
+that change with φ; `RATES` says how fast they do *across* an isochrone (along it the other integral
+is exact). Lattice points divide every cell of the grid in the same number of pieces, so that the
+weights that interpolate to them are the same in every cell.
 
 [α/Fe], given φ, takes the few nodes of a Gauss-Hermite rule (`ALPHA_RULES`), on which the answer
-depends but little. The smallest rule has two, at ±1 standard deviation, and even lattice points take
-the one, odd points the other: what differs between the two is summed at twice the steps, which is
-fine enough for a small difference.
+depends but little. The smallest rule has two, at ±1 standard deviation, and even lattice points
+take the one, odd points the other: what differs between the two is summed at twice the steps, which
+is fine enough for a small difference.
 
 Where [Fe/H] runs into the end of the grid the integrand is cut off. There the steps are four times
 finer, and the sum ends in weights that take cubics through the last points (Gregory's rule, for an
@@ -78,16 +78,16 @@ def _pieces_per_cell(sd, inv, cell, cut):  # type: ignore[no-untyped-def]
     for c in range(4):
         sharper += (RATES[c] * sd * inv[c]) ** 2
     step = _STEP * sd / math.sqrt(sharper)
-    pieces = 2 * int(math.ceil(0.5 * cell / step * (_REFINE if cut else 1.0)))
+    pieces = 2 * math.ceil(0.5 * cell / step * (_REFINE if cut else 1.0))
     return min(max(pieces, 2), MAX_PIECES)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def fill_lattice(  # type: ignore[no-untyped-def]
-    axis, star, offset, feh_low, feh_high, inv, zeta, omega, n_rows, lanes,
-    prior, weight, feh, least_prior,
+    axis, star, offset, feh_low, feh_high, column, inv, zeta, omega, n_rows, lanes,
+    table, least_prior,
 ):  # fmt: skip
-    """Choose a star's lattice.
+    r"""Choose a star's lattice.
 
     Parameters
     ----------
@@ -97,19 +97,17 @@ def fill_lattice(  # type: ignore[no-untyped-def]
         Mean and sd of the star's [Fe/H], and of its [α/Fe].
     offset : float
         Added to the prior's χ².
-    feh_low, feh_high : float
-        Where [Fe/H] ends.
+    feh_low, feh_high, column : float, float, bool
+        Where [Fe/H] ends; or, where the grid is a single `column` in φ, where φ does.
     inv : numpy.ndarray, shape (4,)
         Inverse errors of the observables.
     zeta, omega : numpy.ndarray
         From `alpha_rule`, `n_rows` of them.
     lanes : int
         How often to repeat a point.
-    prior : numpy.ndarray, shape (MAX_PIECES, cell and lane)
-        Filled, by point of a cell and by cell, with χ² under the prior of φ.
-    weight, feh : numpy.ndarray, shape (7, MAX_PIECES, cell and lane)
-        Filled, by row of [α/Fe] too, with quadrature weights, 0 outside the limits; and with
-        [Fe/H] relative to the star's.
+    table : numpy.ndarray, shape (7, MAX_PIECES, 3, cell and lane)
+        Filled, by row of [α/Fe], point of a cell and cell, with χ² under the prior of φ; with
+        quadrature weights, 0 outside the limits; and with [Fe/H] relative to the star's.
     least_prior : numpy.ndarray, shape (cell,)
         Filled with the least of `prior` in a cell.
 
@@ -124,7 +122,7 @@ def fill_lattice(  # type: ignore[no-untyped-def]
     Notes
     -----
     The Gaussian in (φ, ζ) takes S as linear over the error of [α/Fe]; what S adds to that, e in
-    errors of [Fe/H], is in the weights: :math:`\\exp(-e y - e^2/2)`, y being [Fe/H] less the star's
+    errors of [Fe/H], is in the weights: :math:`\exp(-e y - e^2/2)`, y being [Fe/H] less the star's
     in its errors, as the linear S has it.
     """
     f0, sd_f, a0, sd_a0 = star
@@ -133,6 +131,8 @@ def fill_lattice(  # type: ignore[no-untyped-def]
     centre, sd = f0 + salaris, math.sqrt(sd_f**2 + (rate * sd_a0) ** 2)
     kappa, sd_a, share = rate * (sd_a0 / sd) ** 2, sd_a0 * sd_f / sd, (sd_f / sd) ** 2
     lowest, highest = centre + (feh_low - f0) / share, centre + (feh_high - f0) / share
+    if column:
+        lowest, highest = feh_low, feh_high
     cell, n_cell = axis[1] - axis[0], len(axis) - 1
     reach = _FURTHEST * sd
     cut = lowest > centre - reach or highest < centre + reach
@@ -142,8 +142,8 @@ def fill_lattice(  # type: ignore[no-untyped-def]
         begin, end = max(begin, lowest), min(end, highest)
     pieces = _pieces_per_cell(sd, inv, cell, cut)
     spacing = cell / pieces
-    first = max(int(math.ceil((begin - axis[0]) / spacing - 1e-9)), 0)
-    last = min(int(math.floor((end - axis[0]) / spacing + 1e-9)), n_cell * pieces - 1)
+    first = max(math.ceil((begin - axis[0]) / spacing - 1e-9), 0)
+    last = min(math.floor((end - axis[0]) / spacing + 1e-9), n_cell * pieces - 1)
     step = 2 if n_rows == 2 and not cut else 1
     scale = spacing / (sd * math.sqrt(2.0 * math.pi))
     if last < first:
@@ -161,8 +161,6 @@ def fill_lattice(  # type: ignore[no-untyped-def]
             inside = first <= point <= last
             fixed = z * z + offset if inside else 1e30
             least_prior[j] = min(least_prior[j], np.float32(fixed))
-            for lane in range(j * lanes, (j + 1) * lanes):
-                prior[t, lane] = fixed
             here = scale if inside else 0.0
             if cut and inside:
                 here *= ends[0, min(point - first, 5)] if point - first < 6 else 1.0
@@ -176,8 +174,9 @@ def fill_lattice(  # type: ignore[no-untyped-def]
                 if step == 2:
                     w *= 2.0
                 for lane in range(j * lanes, (j + 1) * lanes):
-                    weight[row, t, lane] = w
-                    feh[row, t, lane] = true - f0
+                    table[row, t, 0, lane] = fixed
+                    table[row, t, 1, lane] = w
+                    table[row, t, 2, lane] = true - f0
     return pieces, first, last, step
 
 

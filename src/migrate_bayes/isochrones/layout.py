@@ -40,8 +40,8 @@ class Layout(NamedTuple):
     small, large : numpy.ndarray
         float32, shapes ``(age, alpha cell, 2, 4, large block, cell, LARGE)`` and ``(age,
         alpha cell, 2, 4, cell, large block)``: least and greatest value of each
-        observable over a block, or over the `LARGE` blocks of a large one, anywhere in a cell of the
-        grid.
+        observable over a block, or over the `LARGE` blocks of a large one, anywhere in a cell of
+        the grid.
     metallicity, alpha : numpy.ndarray
         Nodes, float64.
     feh_low, feh_high : float
@@ -98,8 +98,8 @@ def _pack(points, packed):  # type: ignore[no-untyped-def]
 def _departure(axis, at, values):  # type: ignore[no-untyped-def]
     """Bound how far the cubic of `cubic` leaves the straight line from node `at` to the next.
 
-    A Hermite cubic is the line plus h u (1 − u) [(d₀ − s)(1 − u) − (d₁ − s) u], with slopes d at the
-    nodes and s of the line: at most h/4 times the larger difference. The slope at a node mixes that
+    A Hermite cubic is the line plus h u (1 − u) [(d₀ − s)(1 − u) − (d₁ − s) u], with slopes d at
+    the nodes and s of the line: at most h/4 times the larger difference. The slope at a node mixes that
     of the cell on its other side (width o, slope t) in: d − s = (t − s) h / (h + o).
     """
     h, most = axis[at + 1] - axis[at], 0.0

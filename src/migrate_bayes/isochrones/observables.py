@@ -134,7 +134,8 @@ def prepare(
     low, high = (grid.alpha[0], grid.alpha[-1]) if len(grid.alpha) > 1 else (-0.2, 0.8)
     alpha, log_alpha = _cut(np.where(good[:, None], raw_alpha, 0.0), low, high)
     with np.errstate(invalid="ignore", divide="ignore"):
-        beyond = np.maximum(grid.feh_range[0] - feh, feh - grid.feh_range[1]) / feh_error
+        least, most = grid.feh_limits(alpha[:, 0])
+        beyond = np.maximum(least - feh, feh - most) / feh_error
         off = good & ~(np.isfinite(log_alpha) & (beyond <= _WINDOW))
     add_flag(flag, off, StarFlag.OFF_GRID)
     return Observed(

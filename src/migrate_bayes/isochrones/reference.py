@@ -55,7 +55,7 @@ class Tracks:
         self._points = np.ascontiguousarray(grid.points.transpose(1, 2, 0, 3, 4))
         self._by_metallicity = _cardinal(grid.metallicity)
         self._by_alpha = _cardinal(grid.alpha)
-        self.feh_limits = grid.feh_range
+        self.feh_limits = grid.feh_limits
         self.alpha_limits = (-0.2, 0.8) if len(grid.alpha) == 1 else (grid.alpha[0], grid.alpha[-1])
 
     def feh_nodes(self, alpha: float) -> NDArray[np.float64]:
@@ -151,9 +151,9 @@ def reference_log_likelihood(
     else:
         alphas, weights = np.array([a0]), np.ones(1)
     total = np.zeros(len(tracks.ages))
-    low = max(tracks.feh_limits[0], f0 - _REACH * sf)
-    high = min(tracks.feh_limits[1], f0 + _REACH * sf)
     for a, wa in zip(alphas, weights, strict=True):
+        least, most = tracks.feh_limits(a)
+        low, high = max(float(least), f0 - _REACH * sf), min(float(most), f0 + _REACH * sf)
         isochrones = tracks.at_alpha(a, low, high)
         fehs, wf = _panels(low, high, tracks.feh_nodes(a), panel * sf)
         for f, w in zip(fehs, wa * wf * _gaussian(fehs, f0, sf), strict=True):

@@ -1,10 +1,10 @@
 r"""The integral of a star's likelihood along isochrone segments, many at a time.
 
-`gather` interpolates a block of isochrone points to an [α/Fe] at the nodes of metallicity, `spread`
-interpolates on to the star's own lattice of metallicities, `integrate` turns every segment into
-numbers and `add_up` sums them. Segments of all lattice points of a block stand side by side in
-*lanes*; every loop runs over lanes, in float32, without a branch or a call, so that the compiler
-makes vector instructions of it. The mathematics is in `kernel`.
+`fill` interpolates a block of isochrone points to an [α/Fe] at the nodes of metallicity, and on to
+the star's own lattice of metallicities; `sum_lanes` integrates every segment and sums. Segments of
+all lattice points of a block stand side by side in *lanes*; every loop runs over lanes, in float32,
+without a branch or a call, so that the compiler makes vector instructions of it. The mathematics is
+in `kernel`.
 """
 
 from __future__ import annotations
@@ -17,27 +17,20 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from migrate_bayes.isochrones.layout import BORN, POINTS
+from migrate_bayes.isochrones.layout import BORN, POINTS, QUANTITIES
 
 __all__ = [
-    "CELLS",
-    "LANES",
-    "NODE_LANES",
-    "add_up",
-    "copy_lanes",
-    "gather",
-    "greatest",
-    "integrate_4",
-    "integrate_5",
-    "integrate_short_4",
-    "integrate_short_5",
-    "mills_ratio",
-    "spread",
-]
+    "CELLS", "CHI2", "LANES", "NODE_LANES", "ROWS", "fill", "mills_ratio", "sum_lanes_4",
+    "sum_lanes_5",
+]  # fmt: skip
 
 CELLS = 16  # of metallicity, done at once at most
 LANES = 8192  # lattice points done at once × points of a block
 NODE_LANES = (CELLS + 3) * POINTS
+# Rows of the buffer of lanes, after the quantities
+PRIOR, WEIGHT, FEH, OUT, CHI2, SQUARED = range(QUANTITIES, QUANTITIES + 6)
+ROWS = QUANTITIES + 6
+_LONG = np.float32(4.0)  # squared length of segments, in errors, that are integrated exactly
 _F = np.float32
 _ZERO, _HALF, _ONE, _TWO = _F(0.0), _F(0.5), _F(1.0), _F(2.0)
 _QUARTER, _SIXTH, _FOUR = _F(0.25), _F(1.0 / 6.0), _F(4.0)
@@ -117,11 +110,11 @@ def mills_ratio(t):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def gather(  # type: ignore[no-untyped-def]
-    packed, block, n_metal, n_alpha, quantities, node, count, k_low, k_high,
-    weights, row, obs, inv, M,
+def fill(  # type: ignore[no-untyped-def]
+    packed, block, n_metal, n_alpha, quantities, node, cells, k_low, k_high, weights, row, obs, inv,
+    between, first, pieces, step, table, entry, n_lane, M, buffer, start,
 ):  # fmt: skip
-    """Interpolate a block to an [α/Fe] at `count` metallicity nodes from `node` on.
+    """Interpolate a block to a row of lattice points: an [α/Fe], and `cells` cells of metallicity.
 
     Arrays are flat and offsets unsigned: no slice is made, no index wraps around.
 
@@ -131,16 +124,32 @@ def gather(  # type: ignore[no-untyped-def]
         The layout's; the block begins at `block`.
     quantities : int
         How many of `QUANTITIES` are wanted.
+    node, cells : int
+        The first metallicity node about the first cell, and how many cells.
     k_low, k_high : int
         The range of [α/Fe] nodes that have weights (`k_high` not included).
     weights : numpy.ndarray
         Of the [α/Fe] nodes, by (alpha, lane of a metallicity node) from `row` on.
     obs, inv : numpy.ndarray, shape (QUANTITIES,)
         Observables and inverse errors; 0 and −1 for the number born.
+    between : numpy.ndarray, shape (MAX_PIECES, 4)
+        Weights of the four nodes about a cell for each of its points, of which every `step`-th from
+        `first` on, up to `pieces`, is wanted.
+    table : numpy.ndarray
+        What lattice points are worth: (point of a cell; χ² of the prior, weight, [Fe/H]; cell and
+        lane), the row's from `entry` on, `n_lane` lanes wide.
     M : numpy.ndarray, size QUANTITIES · NODE_LANES
-        Filled with residuals in errors, and the number born.
+        Scratch: residuals at the nodes.
+    buffer : numpy.ndarray, size ROWS · LANES + 1
+        Lanes from `start` on are filled: residuals in errors and the number born, then what the
+        lattice points are worth. Lanes are (point of a cell, cell, point of the block).
+
+    Returns
+    -------
+    int
+        Where the lanes end.
     """
-    lanes = np.uint64(count * POINTS)
+    lanes = np.uint64((cells + 3) * POINTS)
     for c in range(quantities):
         x, q = obs[c], inv[c]
         to = np.uint64(c * NODE_LANES)
@@ -154,71 +163,44 @@ def gather(  # type: ignore[no-untyped-def]
             else:
                 for v in range(lanes):
                     M[to + v] += weights[w + v] * (q * (x - packed[at + v]))
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def spread(M, quantities, cells, between, first, pieces, step, R, start):  # type: ignore[no-untyped-def]
-    """Interpolate `M` to lattice points, each from the four nodes about its cell.
-
-    Lanes of `R` from `start` on are (every `step`-th of the `pieces` points of a cell from the
-    `first` on, cell, point of the block); row t of `between` has the four weights of point t. Returns where the lanes end.
-    """
-    lanes, two, three = np.uint64(cells * POINTS), np.uint64(2 * POINTS), np.uint64(3 * POINTS)
-    one = np.uint64(POINTS)
+    count, per_point = np.uint64(cells * POINTS), 3 * n_lane
+    one, two, three = np.uint64(POINTS), np.uint64(2 * POINTS), np.uint64(3 * POINTS)
     for t in range(first, pieces, step):
         w0, w1, w2, w3 = between[t, 0], between[t, 1], between[t, 2], between[t, 3]
         for c in range(quantities):
             m, r = np.uint64(c * NODE_LANES), np.uint64(c * LANES + start)
-            for v in range(lanes):
+            for v in range(count):
                 j = m + v
-                R[r + v] = w0 * M[j] + w1 * M[j + one] + w2 * M[j + two] + w3 * M[j + three]
+                buffer[r + v] = w0 * M[j] + w1 * M[j + one] + w2 * M[j + two] + w3 * M[j + three]
+        for kind in range(3):
+            r = np.uint64((QUANTITIES + kind) * LANES + start)
+            at = np.uint64(entry + t * per_point + kind * n_lane + node * POINTS)
+            for v in range(count):
+                buffer[r + v] = table[at + v]
         start += cells * POINTS
     return start
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def copy_lanes(table, offset, stride, cells, first, pieces, step, lanes, start):  # type: ignore[no-untyped-def]
-    """Copy what lattice points are worth to the lanes that `spread` fills.
-
-    `table` has point t of a cell from ``offset + t * stride`` on.
-    """
-    count = np.uint64(cells * POINTS)
-    for t in range(first, pieces, step):
-        at, to = np.uint64(offset + t * stride), np.uint64(start)
-        for v in range(count):
-            lanes[to + v] = table[at + v]
-        start += cells * POINTS
 
 
 def _integrator(quantities: int) -> Any:
     """Compile `integrate` for a number of quantities."""
 
     @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nnan", "nsz", "arcp"})
-    def integrate(R, prior, lanes, reference, out, chi2):  # type: ignore[no-untyped-def]
+    def integrate(buffer, lanes, reference):  # type: ignore[no-untyped-def]
         """Integrate the likelihood over the length of each lane's segment.
 
-        Parameters
-        ----------
-        R : numpy.ndarray, size QUANTITIES · LANES
-            Residuals of the points, in errors, and the number born; a segment runs from its lane's
-            point to the next lane's.
-        prior : numpy.ndarray
-            χ² of the lane's composition.
-        reference : float32
-            Likelihoods are relative to exp(−reference/2).
-        out, chi2 : numpy.ndarray
-            Likelihood, and the least χ² on the segment.
+        Lanes of `buffer` are as `fill` leaves them. Likelihoods, relative to exp(−reference/2), and
+        the least χ² on each segment are written to it.
         """
         one = np.uint64(1)
         for k in range(np.uint64(lanes)):
             # χ²(u) = c0 − 2 b u + a u²
-            c0, b, a = prior[k], _ZERO, _TINY
+            c0, b, a = buffer[np.uint64(PRIOR * LANES) + k], _ZERO, _TINY
             for c in range(quantities):
                 if c == BORN:
                     continue
                 row = np.uint64(c * LANES)
-                r = R[row + k]
-                d = r - R[row + k + one]
+                r = buffer[row + k]
+                d = r - buffer[row + k + one]
                 c0 += r * r
                 b += r * d
                 a += d * d
@@ -244,88 +226,104 @@ def _integrator(quantities: int) -> Any:
             simpson = (at_start + _FOUR * at_inside + at_end) * _SIXTH
             whole = simpson if short else long_integral
             whole = whole if whole > _ZERO else _ZERO
-            born = R[np.uint64(BORN * LANES) + k]
+            born = buffer[np.uint64(BORN * LANES) + k]
             born = born if born > _ZERO else _ZERO
-            out[k] = whole * born
+            buffer[np.uint64(OUT * LANES) + k] = whole * born
             u = -left * over
             u = u if u > _ZERO else _ZERO
             u = u if u < _ONE else _ONE
             nearest = c0 - u * (_TWO * b - u * a)
-            chi2[k] = nearest if born > _ZERO else _FAR
+            buffer[np.uint64(CHI2 * LANES) + k] = nearest if born > _ZERO else _FAR
 
     return integrate
 
 
-def _short_integrator(quantities: int) -> Any:
-    """Compile `integrate_short` for a number of quantities."""
+def _summer(quantities: int) -> Any:
+    """Compile `sum_lanes` for a number of quantities."""
+    integrate = _integrator(quantities)
 
-    @njit(
-        cache=True, nogil=True, error_model="numpy",
-        fastmath={"contract", "nnan", "nsz", "arcp"},
-    )  # fmt: skip
-    def integrate_short(R, prior, lanes, reference, out, chi2, squared):  # type: ignore[no-untyped-def]
-        """Do as `integrate` by three Gauss-Legendre points a segment.
+    @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nnan", "nsz", "arcp"})
+    def sum_lanes(buffer, lanes, parts, reference, sums):  # type: ignore[no-untyped-def]
+        """Integrate each lane's segment by three Gauss-Legendre points, and sum the lanes.
 
-        The relative error is below 1e-3 up to a length of 2.2 errors, and falls with its sixth
-        power. `chi2` is that of the nearest of the three. `squared` gets the squared length of a
-        segment that stars are born on.
+        A segment runs from its lane's point to the next lane's. The rule's relative error is below
+        6e-4 up to a length of 2 errors, and falls with its sixth power; where there is a longer
+        segment all are integrated exactly.
+
+        Parameters
+        ----------
+        buffer : numpy.ndarray
+            From `fill`; rows of likelihood and least χ² are filled.
+        lanes, parts : int
+            How many lanes, and in how many equal parts to sum them.
+        reference : float32
+            Likelihoods are relative to exp(−reference/2).
+        sums : numpy.ndarray, shape (2, 3)
+            Filled, by part, with the likelihood and with its first two moments of [Fe/H].
+
+        Returns
+        -------
+        float32
+            The least χ² of all.
         """
-        one = np.uint64(1)
-        for k in range(np.uint64(lanes)):
-            c0, b, a = prior[k] - reference, _ZERO, _ZERO
+        one, n = np.uint64(1), np.uint64(lanes)
+        for k in range(n):
+            c0, b, a = buffer[np.uint64(PRIOR * LANES) + k] - reference, _ZERO, _TINY
             for c in range(quantities):
                 if c == BORN:
                     continue
                 row = np.uint64(c * LANES)
-                r = R[row + k]
-                d = r - R[row + k + one]
+                r = buffer[row + k]
+                d = r - buffer[row + k + one]
                 c0 += r * r
                 b += r * d
                 a += d * d
             first = c0 - _NEAR * (_TWO * b - _NEAR * a)
             middle = c0 - b + _QUARTER * a
             last = c0 - _OTHER * (_TWO * b - _OTHER * a)
-            born = R[np.uint64(BORN * LANES) + k]
-            born = born if born > _ZERO else _ZERO
+            born = buffer[np.uint64(BORN * LANES) + k]
             ends = _exp(-_HALF * first) + _exp(-_HALF * last)
-            out[k] = born * (_FIVE * ends + _EIGHT * _exp(-_HALF * middle))
+            whole = _FIVE * ends + _EIGHT * _exp(-_HALF * middle)
+            buffer[np.uint64(OUT * LANES) + k] = whole * born if born > _ZERO else _ZERO
             least = first if first < middle else middle
             least = least if least < last else last
-            chi2[k] = least + reference if born > _ZERO else _FAR
-            squared[k] = a if born > _ZERO else _ZERO
+            buffer[np.uint64(CHI2 * LANES) + k] = least + reference if born > _ZERO else _FAR
+            buffer[np.uint64(SQUARED * LANES) + k] = a if born > _ZERO else _ZERO
+        longest, least = _extremes(buffer, lanes)
+        if longest > _LONG:
+            integrate(buffer, lanes, reference)
+            longest, least = _extremes(buffer, lanes)
+        for part in range(parts):
+            _add_up(buffer, part * lanes // parts, (part + 1) * lanes // parts, sums, part)
+        return least
 
-    return integrate_short
-
-
-#: Without a colour, and with.
-integrate_4, integrate_5 = _integrator(4), _integrator(5)
-integrate_short_4, integrate_short_5 = _short_integrator(4), _short_integrator(5)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nnan", "nsz"})
-def add_up(out, chi2, feh, weight, begin, end):  # type: ignore[no-untyped-def]
-    """Sum lanes `begin` to `end`: likelihood, and with the first two moments of [Fe/H]; and the least χ².
-
-    `feh` is the [Fe/H] of a lane's composition, `weight` that of its lattice point.
-    """
-    total = first = second = _ZERO
-    least = _FAR
-    start = np.uint64(begin)
-    for v in range(np.uint64(end - begin)):
-        k = start + v
-        w = out[k] * weight[k]
-        f = feh[k]
-        total += w
-        first += w * f
-        second += w * (f * f)
-        least = chi2[k] if chi2[k] < least else least
-    return total, first, second, least
+    return sum_lanes
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nnan", "nsz"})
-def greatest(values, lanes):  # type: ignore[no-untyped-def]
-    """Return the greatest of the first values."""
-    most = _ZERO
-    for k in range(lanes):
-        most = values[k] if values[k] > most else most
-    return most
+def _extremes(buffer, lanes):  # type: ignore[no-untyped-def]
+    """Return the greatest squared length and the least χ²."""
+    longest, least = _ZERO, _FAR
+    for k in range(np.uint64(lanes)):
+        x, y = buffer[np.uint64(SQUARED * LANES) + k], buffer[np.uint64(CHI2 * LANES) + k]
+        longest = x if x > longest else longest
+        least = y if y < least else least
+    return longest, least
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nnan", "nsz"})
+def _add_up(buffer, begin, end, sums, part):  # type: ignore[no-untyped-def]
+    """Sum lanes `begin` to `end`: likelihood, and with the first two moments of [Fe/H]."""
+    total = first = second = _ZERO
+    for v in range(np.uint64(end - begin)):
+        k = np.uint64(begin) + v
+        w = buffer[np.uint64(OUT * LANES) + k] * buffer[np.uint64(WEIGHT * LANES) + k]
+        f = buffer[np.uint64(FEH * LANES) + k]
+        total += w
+        first += w * f
+        second += w * (f * f)
+    sums[part, 0], sums[part, 1], sums[part, 2] = total, first, second
+
+
+#: Without a colour, and with.
+sum_lanes_4, sum_lanes_5 = _summer(4), _summer(5)
