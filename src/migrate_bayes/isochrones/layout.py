@@ -99,8 +99,8 @@ def _departure(axis, at, values):  # type: ignore[no-untyped-def]
     """Bound how far the cubic of `cubic` leaves the straight line from node `at` to the next.
 
     A Hermite cubic is the line plus h u (1 − u) [(d₀ − s)(1 − u) − (d₁ − s) u], with slopes d at
-    the nodes and s of the line: at most h/4 times the larger difference. The slope at a node mixes that
-    of the cell on its other side (width o, slope t) in: d − s = (t − s) h / (h + o).
+    the nodes and s of the line: at most h/4 times the larger difference. The slope at a node mixes
+    that of the cell on its other side (width o, slope t) in: d − s = (t − s) h / (h + o).
     """
     h, most = axis[at + 1] - axis[at], 0.0
     s = (values[at + 1] - values[at]) / h
