@@ -25,7 +25,9 @@ def test_the_cubic_is_scipys(n):
         used = weights[:, : n - first]
         assert not weights[:, n - first :].any()
         found = used @ values[first : first + 4]
-        np.testing.assert_allclose(found, [spline(x), spline(x, 1), spline(x, 2)], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            found, [spline(x), spline(x, 1), spline(x, 2)], rtol=1e-9, atol=1e-12
+        )
     for x, end in ((axis[0] - 1.0, values[0]), (axis[-1] + 1.0, values[-1])):
         first = cubic_stencil(axis, x, *weights)
         assert weights[0, : n - first] @ values[first : first + 4] == pytest.approx(end)
