@@ -53,11 +53,11 @@ def test_taking_the_label_literally_makes_the_sun_older():
 @pytest.mark.parametrize("age", [2.0, 5.0, 9.0])
 def test_a_star_on_an_isochrone_recovers_its_age(method, age):
     grid = build_grid("dartmouth")
-    j = int(np.argmin(np.abs(grid.feh + 0.57)))
+    j = int(np.argmin(np.abs(grid.metallicity + 0.57)))
     track = grid.points[list(grid.ages).index(age), j, 0].astype(float)
     leaving = int(np.argmax((track[:, 2] < 5) & (track[:, 1] < 4.15)))  # the turn-off
     teff, logg, abs_g, _, _ = track[leaving]
-    star = {"teff": (teff, 15.0), "logg": (logg, 0.02), "feh": (grid.feh[j], 0.01),
+    star = {"teff": (teff, 15.0), "logg": (logg, 0.02), "feh": (grid.metallicity[j], 0.01),
             "alpha_fe": (0.0, 0.01), "abs_g": (abs_g, 0.02)}  # fmt: skip
     result = ages(star, method=method, photometric_floor=0.0).isel(star=0)
     assert float(result.age_ml) == pytest.approx(age, rel=0.06)

@@ -1,8 +1,8 @@
 """Draw stars of given age and composition along their isochrone, by the initial mass function.
 
 What a mock survey needs: the isochrone is interpolated as `grid` says, between nodes of age
-linearly in log age (so no star sits on a node of the grid), and one uniform number per star picks the
-initial mass from the Kroupa (2001) function restricted to the part of the isochrone that the
+linearly in log age (so no star sits on a node of the grid), and one uniform number per star picks
+the initial mass from the Kroupa (2001) function restricted to the part of the isochrone that the
 survey's limits allow.
 """
 

@@ -1,18 +1,18 @@
 r"""The grid that the age estimate works on: isochrones on age × metallicity × [α/Fe], at equal EEP.
 
-**The metallicity axis** of the ``fine`` grid is not [Fe/H] but the [Fe/H] of equal total metallicity
-(Salaris et al. 1993, ApJ 414, 580),
+**The metallicity axis** of the ``fine`` grid is not [Fe/H] but the [Fe/H] of equal total
+metallicity (Salaris et al. 1993, ApJ 414, 580),
 
 .. math:: \phi = [\mathrm{Fe/H}] + S([\alpha/\mathrm{Fe}]),\qquad
    S(a) = \log_{10}(0.638 \cdot 10^{a} + 0.362)
 
-since at equal φ isochrones hardly depend on [α/Fe]: what is left is small and smooth, where at equal
-[Fe/H] it is neither. A family without an [α/Fe] axis is one column in φ. The ``paper`` grid has the
-nodes of Vickers, Shen & Li (2021) in [Fe/H] and [α/Fe].
+since at equal φ isochrones hardly depend on [α/Fe]: what is left is small and smooth, where at
+equal [Fe/H] it is neither. A family without an [α/Fe] axis is one column in φ. The ``paper`` grid
+has the nodes of Vickers, Shen & Li (2021) in [Fe/H] and [α/Fe].
 
-**Interpolation**, always point by point at equal EEP: linear in log age; along each [α/Fe] column of
-the source by a monotone cubic in [Fe/H] (`scipy.interpolate.PchipInterpolator`), on to regular nodes
-0.05 dex apart. Between the nodes of the ``fine`` grid an isochrone is *defined* as the tensor
+**Interpolation**, always point by point at equal EEP: linear in log age; along each [α/Fe] column
+of the source by a monotone cubic in [Fe/H] (`scipy.interpolate.PchipInterpolator`), on to regular
+nodes 0.05 dex apart. Between the nodes of the ``fine`` grid an isochrone is *defined* as the tensor
 product of the cubics of `cubic` in φ and in [α/Fe], of every quantity (T_eff, log g, M_G, BP−RP,
 number born); straight lines join its points. That is what the kernel integrates over, and what its
 tests and the reference integral integrate over by brute force.
@@ -171,7 +171,7 @@ def _build(
     else:
         low, high = max(low, -2.4), min(high, 0.5)
         limits = (source.alpha[0], source.alpha[-1]) if source.has_alpha else (-0.2, 0.8)
-        alpha = _regular(*limits, 0.2)
+        alpha = _regular(limits[0], limits[1], 0.2)
         metallicity = _regular(low, high, 0.1 if feh_step is None else feh_step)
         # At given [Fe/H] and [α/Fe] a family without an α axis is read at their φ.
         enhancement = np.zeros(len(alpha)) if source.has_alpha else -salaris(alpha)
