@@ -62,7 +62,7 @@ _HUGE = _F(1e30)
 CUT = 28.0  # in χ²: a point of exp(-14) = 8e-7 of the best one's weight
 NODE_CUT = 17.0  # a point of exp(-8.5) = 2e-4 of the best one's at the same age
 FAR = 100.0  # χ² beyond which a star is off the grid (10 sigma, the paper's window)
-_APART = 0.2  # by what two nodes of [α/Fe] may differ, over their sum
+_APART = 0.12  # by what two nodes of [α/Fe] may differ, block by block, over their sum
 _SEED = 3  # one age in so many is looked at for a first best fit
 
 
@@ -116,7 +116,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     chi2, sums = buffer[CHI2 * LANES :], np.zeros((2, 3))
     obs_q, inv_q = np.zeros(QUANTITIES, dtype=_F), np.zeros(QUANTITIES, dtype=_F)
     totals, best_of = np.empty((n_age, 3)), np.empty(n_age)
-    half_sums, again = np.empty((n_age, 2)), np.zeros(n_age, dtype=np.bool_)
+    apart, again = np.empty(n_age), np.zeros(n_age, dtype=np.bool_)
 
     for s in range(len(feh_mean)):
         x, q = obs[s], inv[s]
@@ -132,7 +132,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
             wide = math.sqrt(alpha_sd[s] ** 2 - narrow**2)
             step_a = 1.25 * narrow * wide / alpha_sd[s]
             half = int(4.2 * wide / step_a) + 1
-        totals[:], half_sums[:], best_of[:] = 0.0, 0.0, np.inf
+        totals[:], apart[:], best_of[:] = 0.0, 0.0, np.inf
         track, best, least_chi2, reference, mass, spare = 0, np.inf, np.inf, 0.0, 0.0, 0.0
         for turn in range(2 * half + 1):
             # From the centre outwards: 0, +1, -1, +2, ...
@@ -252,11 +252,13 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                                         least = sum_lanes_4(
                                             buffer, lanes, parts, _F(reference), sums
                                         )
+                                    halves = 0.0
                                     for part in range(parts if phase > 0 else 0):
                                         totals[i, 0] += sums[part, 0]
                                         totals[i, 1] += sums[part, 1]
                                         totals[i, 2] += sums[part, 2]
-                                        half_sums[i, part] += sums[part, 0]
+                                        halves += sums[part, 0] if part == 0 else -sums[part, 0]
+                                    apart[i] += abs(halves)
                                     if least < least_here:
                                         least_here, next_track = least, b
                                         best_of[i] = min(best_of[i], least)
@@ -266,15 +268,16 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                         track = next_track
                     if phase == 0 and turn == 0:
                         reference = min(best, FAR)
-                # Two nodes of [α/Fe] do unless they differ: where they do, again with five.
+                # Two nodes of [α/Fe] do unless they differ, or the grid is rough: then five.
                 if attempt == 1 or step != 2 or half > 0:
                     break
                 peak, wanted = 0.0, False
                 for i in range(n_age):
                     peak = max(peak, totals[i, 0])
                 for i in range(n_age):
-                    difference = abs(half_sums[i, 0] - half_sums[i, 1])
-                    again[i] = totals[i, 0] > 1e-5 * peak and difference > _APART * totals[i, 0]
+                    again[i] = totals[i, 0] > 1e-5 * peak and (
+                        layout.rough[i] or apart[i] > _APART * totals[i, 0]
+                    )
                     if again[i]:
                         totals[i], wanted = 0.0, True
                 if not wanted:

@@ -15,7 +15,8 @@ is fine enough for a small difference.
 
 Where [Fe/H] runs into the end of the grid the integrand is cut off. There the steps are four times
 finer, and the sum ends in weights that take cubics through the last points (Gregory's rule, for an
-end anywhere between two points).
+end anywhere between two points); where the error of [α/Fe] blurs the end in φ, in the share of the
+Gaussian that is inside.
 """
 
 from __future__ import annotations
@@ -142,6 +143,12 @@ def fill_lattice(  # type: ignore[no-untyped-def]
         begin, end = max(begin, lowest), min(end, highest)
     pieces = _pieces_per_cell(sd, inv, cell, cut)
     spacing = cell / pieces
+    # Given φ, the error of [α/Fe] leaves [Fe/H] free by so much: the end is soft in φ.
+    width = 0.0 if column else rate * sd_a
+    soft = cut and width > spacing
+    if soft:
+        begin = max(centre - reach, lowest - 4.5 * width / share)
+        end = min(centre + reach, highest + 4.5 * width / share)
     first = max(math.ceil((begin - axis[0]) / spacing - 1e-9), 0)
     last = min(math.floor((end - axis[0]) / spacing + 1e-9), n_cell * pieces - 1)
     step = 2 if n_rows == 2 and not cut else 1
@@ -149,7 +156,7 @@ def fill_lattice(  # type: ignore[no-untyped-def]
     if last < first:
         return pieces, first, last, step
     ends = np.ones((2, 6))
-    if cut:
+    if cut and not soft:
         _end_weights((axis[0] + first * spacing - begin) / spacing, ends[0])
         _end_weights((end - axis[0] - last * spacing) / spacing, ends[1])
     for j in range(first // pieces, last // pieces + 1):
@@ -162,7 +169,12 @@ def fill_lattice(  # type: ignore[no-untyped-def]
             fixed = z * z + offset if inside else 1e30
             least_prior[j] = min(least_prior[j], np.float32(fixed))
             here = scale if inside else 0.0
-            if cut and inside:
+            if soft:
+                middle = f0 + share * (phi - centre)
+                here *= _normal_cdf((feh_high - middle) / width)
+                here -= (scale if inside else 0.0) * _normal_cdf((feh_low - middle) / width)
+                here = max(here, 0.0)
+            elif cut and inside:
                 here *= ends[0, min(point - first, 5)] if point - first < 6 else 1.0
                 here *= ends[1, min(last - point, 5)] if last - point < 6 else 1.0
             for row in range(n_rows):
@@ -171,6 +183,10 @@ def fill_lattice(  # type: ignore[no-untyped-def]
                 true = phi - math.log10(0.638 * 10.0**a + 0.362)
                 e, y = (true - linear) / sd_f, (linear - f0) / sd_f
                 w = here * omega[row] * math.exp(-e * y - 0.5 * e * e)
+                if column:  # one row stands for all of [α/Fe]
+                    w, true = _average_over_alpha(phi, a, sd_a, star, here)
+                elif soft:
+                    true = min(max(true, feh_low), feh_high)
                 if step == 2:
                     w *= 2.0
                 for lane in range(j * lanes, (j + 1) * lanes):
@@ -178,6 +194,32 @@ def fill_lattice(  # type: ignore[no-untyped-def]
                     table[row, t, 1, lane] = w
                     table[row, t, 2, lane] = true - f0
     return pieces, first, last, step
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _normal_cdf(x):  # type: ignore[no-untyped-def]
+    return 0.5 * math.erfc(-x * math.sqrt(0.5))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _average_over_alpha(phi, mean, sd, star, scale):  # type: ignore[no-untyped-def]
+    """Return the weight, and the mean [Fe/H], of a point at which [α/Fe] does not matter.
+
+    As in `fill_lattice`, averaged over the Gaussian of [α/Fe] given φ.
+    """
+    f0, sd_f, a0, _ = star
+    enhanced = 0.638 * 10.0**a0
+    rate, salaris = enhanced / (enhanced + 0.362), math.log10(enhanced + 0.362)
+    total = first = 0.0
+    for n in range(_COUNT[-1]):
+        a = mean + _NODES[-1, n] * sd
+        linear = phi - salaris - rate * (a - a0)
+        true = phi - math.log10(0.638 * 10.0**a + 0.362)
+        e, y = (true - linear) / sd_f, (linear - f0) / sd_f
+        w = _WEIGHTS[-1, n] * math.exp(-e * y - 0.5 * e * e)
+        total += w
+        first += w * true
+    return scale * total, first / total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -19,6 +19,7 @@ from migrate_bayes.isochrones.grid import WorkingGrid
 __all__ = ["BLOCK", "BORN", "LARGE", "POINTS", "QUANTITIES", "Layout", "gap", "lay_out"]
 
 _ZERO = np.float32(0.0)
+_BEND = 0.45  # mag
 POINTS = 8  # of a block, which shares its last with the next: one vector register of float32
 BLOCK = POINTS - 1  # segments of a block
 LARGE = 8  # blocks in a large block
@@ -46,6 +47,10 @@ class Layout(NamedTuple):
         Nodes, float64.
     feh_low, feh_high : float
         Limits of the observed [Fe/H].
+    rough : numpy.ndarray, shape (age,)
+        Ages at which isochrones of neighbouring [α/Fe] are numbered so unlike that a cubic through
+        them bends: more than one in twenty second differences of M_G among dwarfs and subgiants is
+        above `_BEND`.
     """
 
     packed: NDArray[np.float32]
@@ -55,6 +60,7 @@ class Layout(NamedTuple):
     alpha: NDArray[np.float64]
     feh_low: float
     feh_high: float
+    rough: NDArray[np.bool_]
 
 
 def lay_out(grid: WorkingGrid) -> Layout:
@@ -75,7 +81,22 @@ def lay_out(grid: WorkingGrid) -> Layout:
     small = np.empty((*start, n_large, n_metal - 1, LARGE), dtype=np.float32)
     large = np.empty((*start, n_metal - 1, n_large), dtype=np.float32)
     _bound(points, grid.metallicity, grid.alpha, small, large)
-    return Layout(packed, small, large, grid.metallicity, grid.alpha, *grid.feh_range)
+    return Layout(
+        packed, small, large, grid.metallicity, grid.alpha, *grid.feh_range, _rough(points)
+    )
+
+
+def _rough(points: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell at which ages isochrones bend along [α/Fe]; see `Layout`."""
+    rough = np.zeros(len(points), dtype=np.bool_)
+    if points.shape[2] < 3:
+        return rough
+    for i, age in enumerate(points):
+        middle = age[:, 1:-1]
+        used = (middle[..., 1] > 3.8) & (middle[..., 0] > 4500.0) & (middle[..., 4] > 0.0)
+        bend = np.abs(np.diff(age[..., 2], n=2, axis=1))[used]
+        rough[i] = len(bend) > 0 and np.percentile(bend, 95) > _BEND
+    return rough
 
 
 @njit(cache=True, nogil=True)
