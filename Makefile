@@ -22,7 +22,7 @@ demo: $(STAMP)
 	$(BIN)/migrate-bayes run runs/demo.toml --overwrite
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

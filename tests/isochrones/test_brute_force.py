@@ -66,8 +66,8 @@ def test_paper_method_is_the_sum_over_nodes():
         np.testing.assert_allclose(mine[relevant], expected[relevant], atol=1e-3)
 
 
-# At 0.25 Gyr the native isochrones of neighbouring [alpha/Fe] are numbered so unlike that no rule of
-# a few nodes does: one star of these is 0.30 off there.
+# At 0.25 Gyr the native isochrones of neighbouring [alpha/Fe] are numbered so unlike that no rule
+# of a few nodes does: one star of these is 0.30 off there.
 YOUNGEST = pytest.mark.xfail(strict=True, reason="0.25 Gyr of the native files: see layout.rough")
 
 
