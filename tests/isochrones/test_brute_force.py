@@ -66,36 +66,30 @@ def test_paper_method_is_the_sum_over_nodes():
         np.testing.assert_allclose(mine[relevant], expected[relevant], atol=1e-3)
 
 
-# At 0.25 Gyr the native isochrones of neighbouring [alpha/Fe] are numbered so unlike that no rule
-# of a few nodes does: one star of these is 0.30 off there.
-YOUNGEST = pytest.mark.xfail(strict=True, reason="0.25 Gyr of the native files: see layout.rough")
+# The native isochrones of neighbouring [alpha/Fe] are numbered so unlike at young ages that no rule
+# of a few nodes does: one dwarf of these six is 0.30 off at 0.25 Gyr.
+WORST = pytest.mark.xfail(strict=True, reason="young ages of the native files: see layout.rough")
 
 
 @pytest.mark.parametrize(
-    ("source", "ages", "most"),
-    [
-        ("dartmouth", (0.0, 20.0), 2e-3),
-        ("native", (0.3, 20.0), 0.01),
-        pytest.param("native", (0.0, 0.3), 0.01, marks=YOUNGEST),
-    ],
+    ("source", "left_out"),
+    [("dartmouth", 0), ("native", 1), pytest.param("native", 0, marks=WORST)],
 )
-def test_fine_method_is_the_integral(source, ages, most, shared_data):
+def test_fine_method_is_the_integral(source, left_out, shared_data):
     # The reference integrates in all of [Fe/H], [alpha/Fe] and mass; no constant is left out.
     if source == "native":
         source = f"dartmouth-native:{shared_data('dartmouth_gaia')}"
     stars = lamost_like(source, 6, seed=2)
     product = estimate_ages(stars, source=source, photometric_floor=0.0, show_progress=False)
     tracks = Tracks(build_grid(source))
-    here = (tracks.ages > ages[0]) & (tracks.ages < ages[1])
     errors = []
     for i in range(stars.sizes["star"]):
         star = {name: (float(stars[name][i]), error) for name, error in ERRORS.items()}
         expected = reference_log_likelihood(star, tracks)
         mine = product["log_age_likelihood"].values[i].astype(float)
-        relevant = here & (expected > expected.max() + np.log(1e-4))
-        errors.append(np.abs(mine - expected)[relevant])
+        errors.append(np.abs(mine - expected)[expected > expected.max() + np.log(1e-4)])
     assert np.median(np.concatenate(errors)) < 1e-3
-    assert np.concatenate(errors).max() < most
+    assert sorted(e.max() for e in errors)[-1 - left_out] < 2e-3
 
 
 @pytest.mark.parametrize("method", ["fine", "paper"])
