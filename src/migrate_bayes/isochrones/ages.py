@@ -59,8 +59,8 @@ def estimate_ages(
     source : str or IsochroneSource
         What `load_source` takes, or its result.
     method : {"fine", "paper"}
-        ``fine`` integrates mass, [Fe/H] and [α/Fe] in closed form; ``paper`` follows Vickers, Shen
-        & Li (2021) node by node.
+        ``fine`` integrates mass, [Fe/H] and [α/Fe] over the interpolated grid; ``paper`` follows
+        Vickers, Shen & Li (2021) node by node.
     observables : sequence of str
         Which columns to use.
     photometric_floor : float
