@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.errors import ProductError
 from migrate_bayes.flags import FATAL_AGE
+from migrate_bayes.isochrones.summary import monotone_slopes
 
 __all__ = ["age_cdf", "age_quantiles"]
 
@@ -110,20 +111,6 @@ def _inputs(ages: xr.Dataset) -> tuple[NDArray, NDArray, NDArray, bool, NDArray]
 
 
 @njit(cache=True, nogil=True)
-def _monotone(x, y, out):  # type: ignore[no-untyped-def]
-    """Fill `out` with the slopes of Fritsch & Butland's monotone cubic, as in `summary`."""
-    n = len(x)
-    out[0] = (y[1] - y[0]) / (x[1] - x[0])
-    out[n - 1] = (y[n - 1] - y[n - 2]) / (x[n - 1] - x[n - 2])
-    for i in range(1, n - 1):
-        h0, h1 = x[i] - x[i - 1], x[i + 1] - x[i]
-        d0, d1 = (y[i] - y[i - 1]) / h0, (y[i + 1] - y[i]) / h1
-        out[i] = 0.0
-        if d0 * d1 > 0.0:
-            out[i] = 3.0 * (h0 + h1) / ((2.0 * h1 + h0) / d0 + (h1 + 2.0 * h0) / d1)
-
-
-@njit(cache=True, nogil=True)
 def _integrate(  # type: ignore[no-untyped-def]
     ages, log_like, log_prior, smooth, probabilities, at, quantiles, cdf,
 ):  # fmt: skip
@@ -140,7 +127,7 @@ def _integrate(  # type: ignore[no-untyped-def]
         y = log_like[s]
         peak = y.max()
         if smooth:
-            _monotone(ages, y, slope)
+            monotone_slopes(ages, y, slope)
         for i in range(m):
             k = min(i // sub, n - 2)
             h = ages[k + 1] - ages[k]

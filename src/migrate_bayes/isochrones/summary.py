@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["THRESHOLD", "summarise"]
+__all__ = ["THRESHOLD", "monotone_slopes", "summarise"]
 
 #: Fraction of the greatest likelihood at the ends of the interval.
 THRESHOLD = 0.61
@@ -20,7 +20,7 @@ _SUB = 8  # steps between nodes on which the interpolated likelihood is taken as
 
 
 @njit(cache=True, nogil=True)
-def _slopes(x, y, out):  # type: ignore[no-untyped-def]
+def monotone_slopes(x, y, out):  # type: ignore[no-untyped-def]
     """Fill `out` with the slopes of a monotone piecewise cubic through the nodes."""
     n = len(x)
     out[0] = (y[1] - y[0]) / (x[1] - x[0])
@@ -85,7 +85,7 @@ def summarise(ages, log_like, log_prior, smooth, out):  # type: ignore[no-untype
                 shift = min(max(-0.5 * rise / curve, 0.5 * h0), 0.5 * h1)
                 peak_age += shift
         if smooth:
-            _slopes(ages, y, slope)
+            monotone_slopes(ages, y, slope)
         for k in range(n - 1):
             i = k * sub
             like[i] = np.exp(y[k] - peak)
