@@ -128,6 +128,34 @@ def report(
 
 
 @app.command()
+def compare(
+    recipes: Annotated[
+        list[Path], typer.Argument(help="Recipes with a section [compare], of the same stars.")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")
+    ] = False,
+    overwrite: Overwrite = False,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Take the stars of this run, as runs/paper."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of the product and page; the recipes' by default.")
+    ] = None,
+    products: Products = Path("runs"),
+    reports: Reports = Path("reports"),
+) -> None:
+    """Compare gradients across potentials, frames, isochrones, selections: paired differences."""
+    from migrate_bayes.compare.command import run_compare
+
+    run_compare(
+        recipes, as_json=as_json, overwrite=overwrite, products=products, reports=reports,
+        source=source, name=name,
+    )  # fmt: skip
+
+
+@app.command()
 def show(
     product: Annotated[Path, typer.Argument(help="A product or catalogue.")],
 ) -> None:

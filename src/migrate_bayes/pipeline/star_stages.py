@@ -71,11 +71,13 @@ class StarStages(RunBase):
         i = self.recipe.isochrones
         return i.source != "external" and not {"abs_g", "bp_rp"}.isdisjoint(i.observables)
 
-    def _ages_of(self, chunk: xr.Dataset) -> xr.Dataset:
+    def _ages_of(self, chunk: xr.Dataset, family: str | None = None) -> xr.Dataset:
         from migrate_bayes.catalog import flag_age_error
         from migrate_bayes.isochrones import estimate_ages, external_ages
 
         i = self.recipe.isochrones
+        if family is not None:
+            i = i.model_copy(update={"source": family})
         if i.source == "external":
             ages = external_ages(chunk)
         else:
@@ -126,6 +128,10 @@ class StarStages(RunBase):
     def ages(self) -> Path:
         """Age posteriors alone."""
         return self._write("ages", ages=self._ages_of)
+
+    def ages_of_family(self, family: str, name: str) -> Path:
+        """Age posteriors on another isochrone source, into ``<name>/``."""
+        return self._write(name, ages=lambda chunk: self._ages_of(chunk, family))
 
     def orbits(self) -> Path:
         """Phase space and orbits alone."""
