@@ -156,6 +156,20 @@ def compare(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run's folder, as runs/demo.")],
+    to: Annotated[Path, typer.Option("--to", help="stars.parquet or stars.fits.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a run's catalogue: one row per star, with units, UCDs and descriptions."""
+    from migrate_bayes.export import export_run
+
+    path, rows = export_run(run, to, overwrite=overwrite)
+    print(f"{rows:,} stars, {path.stat().st_size / 1024**2:.1f} MB")
+    print(path)
+
+
+@app.command()
 def show(
     product: Annotated[Path, typer.Argument(help="A product or catalogue.")],
 ) -> None:

@@ -5,10 +5,10 @@ mean :math:`m_v` and variance :math:`σ_v^2` in variant *v*
 
 .. math:: \mathrm{Var}(q) = \frac1V \sum_v σ_v^2 + \frac1V \sum_v (m_v - \bar m)^2 ,
 
-within the variants and between them. The second term is divided among the *factors* (potential, R₀,
-V₀, scaling, isochrone family …) by an analysis of variance of the means: each factor's share is what
-adding it to an additive model of the others explains, averaged over the orders in which factors can
-be added (Lindeman, Merenda & Gold 1980). In a full factorial sweep these are the classical main
+within the variants and between them. The second term is divided among the *factors* (potential,
+R₀, V₀, scaling, isochrone family …) by an analysis of variance of the means: each factor's share is
+what adding it to an additive model of the others explains, averaged over the orders in which they
+can be added (Lindeman, Merenda & Gold 1980). In a full factorial sweep these are the classical main
 effects, whatever the order; what no sum of factors explains is the *interaction*.
 
 Every share is a quadratic form :math:`m^\top Q m`, so its expectation under the noise of the stars

@@ -1,7 +1,7 @@
 r"""How much each star pulls a fitted number: what makes two fits to the same stars comparable.
 
-At the maximum :math:`\hat x` of a variant's posterior, with :math:`H` the negative Hessian there and
-:math:`s_i = \partial \ln L_i / \partial x` the score of star *i*, giving the star a little more
+At the maximum :math:`\hat x` of a variant's posterior, with :math:`H` the negative Hessian there
+and :math:`s_i = \partial \ln L_i / \partial x` the score of star *i*, giving the star a little more
 weight moves a quantity :math:`q(\hat x)` by its *influence*
 
 .. math:: \psi_i = \nabla q^\top H^{-1} s_i .

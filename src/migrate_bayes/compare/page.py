@@ -67,15 +67,15 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
         _picture(
             forest_figure(tree),
             "Posterior of each variant beside the others",
-            "Posterior median, 68% (thick) and 95% (thin) intervals. The grey band holds 68% of the "
-            f"{reference}. Intervals share the noise of the same stars: they may overlap while the "
+            "Posterior median, 68% (thick) and 95% (thin) intervals. The grey band holds 68% of "
+            f"the {reference}. Intervals share the noise of the same stars: they may overlap while a "
             "difference is certain; for differences see below. Open squares: ODR with scatter.",
         )
         + _picture(
             variant_gradient_figure(tree),
             "Gradient against age in each variant",
-            "Thin-disc gradient(age) of each variant, above, and less the reference's, below. Band: "
-            f"68% of the {reference}. Counterpart of the paper's figures 11 and 12.",
+            "Thin-disc gradient(age) of each variant, above, and less the reference's, below. "
+            f"Band: 68% of the {reference}. Counterpart of the paper's figures 11 and 12.",
         ),
         [estimate_table(tree), *([baseline] if baseline else [])],
     )
@@ -136,8 +136,8 @@ def write_comparison_page(
             "notes": [],
             "sections": comparison_sections(tree),
             "record": [
-                (label, str(tree.attrs.get(key, "")))
-                for key, label in (("recipes", "recipes"), ("recipe_hash", "recipe hashes"), ("seed", "seed"))
+                (key.replace("_", " "), str(tree.attrs.get(key, "")))
+                for key in ("recipes", "recipe_hash", "seed")
             ],
             "versions": sorted(versions().items()),
             "recipe_text": recipe_text,

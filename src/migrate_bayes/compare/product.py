@@ -24,6 +24,7 @@ from migrate_bayes.compare.variants import FACTORS
 __all__ = ["build_comparison", "comparison_summary"]
 
 _PAIRED_DRAWS = 4000
+_PERCENTILES = {"lo95": 2.5, "lo68": 16.0, "median": 50.0, "hi68": 84.0, "hi95": 97.5}
 _BASELINE = {
     "flattening_rate": ("baseline", "trend"),
     "gradient_young": ("baseline", "slope_at_1gyr"),
@@ -73,9 +74,8 @@ def build_comparison(
             for q, n in enumerate(names)
         ]
     )
-    marginal = np.array([[[p[n].values for n in names] for p in posteriors]])[0]
+    marginal = np.array([[p[n].values for n in names] for p in posteriors])
     mean, sd = marginal.mean(axis=-1), marginal.std(axis=-1)
-    q95 = np.percentile(marginal, [2.5, 16.0, 50.0, 84.0, 97.5], axis=-1)
     of_quantity = {"quantity": names, "unit": ("quantity", units)}
     both = ("variant", "quantity")
     estimates = xr.Dataset(
@@ -83,7 +83,7 @@ def build_comparison(
             "mean": (both, mean),
             "sd": (both, sd),
             "sandwich_sd": (both, np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)).T),
-            **{n: (both, v) for n, v in zip(("lo95", "lo68", "median", "hi68", "hi95"), q95, strict=True)},
+            **{n: (both, np.percentile(marginal, p, axis=-1)) for n, p in _PERCENTILES.items()},
             "n_stars": ("variant", [int(f.tree.attrs["n_stars"]) for f in fitted]),
         },
         coords={**coords, **of_quantity},
@@ -234,17 +234,18 @@ def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
                     }
                 )  # fmt: skip
     v = tree["variance"].to_dataset()
+
+    def sources(cell: xr.Dataset) -> dict[str, float | None]:
+        return {name: number(cell[name]) for name in ("sd", "fraction", "noise")}
+
     summary: dict[str, Any] = {
         "reference": reference,
         "method": str(tree.attrs["method"]),
-        "units": {str(q): str(u) for q, u in zip(e["quantity"].values, e["unit"].values, strict=True)},
+        "units": dict(zip(map(str, e["quantity"].values), map(str, e["unit"].values), strict=True)),
         "variants": variants,
         "differences": pairs,
         "variance": {
-            str(q): {
-                str(s): {k: number(v[k].sel(quantity=q, source=s)) for k in ("sd", "fraction", "noise")}
-                for s in v["source"].values
-            }
+            str(q): {str(s): sources(v.sel(quantity=q, source=s)) for s in v["source"].values}
             for q in v["quantity"].values
         },
     }  # fmt: skip

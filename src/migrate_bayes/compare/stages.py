@@ -168,9 +168,7 @@ class VariantStages:
         variants = list_variants(r, self.spec.form, names)
         # All ages first: the fingerprints are of them.
         families = {v.family: self._of_family(v.family) for v in variants}
-        fitter = Fitter(
-            self.spec, r.compare, r.sampler, seed=r.seed, expected=len(variants)
-        )
+        fitter = Fitter(self.spec, r.compare, r.sampler, seed=r.seed, expected=len(variants))
         fitted = []
         for variant in variants:
             stars = families[variant.family]
