@@ -166,8 +166,8 @@ class IsmHistory(_Section):
     """A stated history of the gas, under which flattening is a churning strength."""
 
     label: str
-    gradient_rate: float = 0.0  # of the gas's gradient, dex/kpc per Gyr of stellar age
-    birth_spread: float = Field(default=3.5, gt=0)  # sd of the birth radii, kpc
+    gradient_rate: float = 0.0  # of the gas's gradient, dex/kpc per Gyr of lookback time
+    birth_spread: float | None = Field(default=None, gt=0)  # sd of birth radii, kpc; null: fitted
 
 
 class VariantSection(_Section):

@@ -43,15 +43,19 @@ def _picture(made: Any, alt: str, caption: str) -> list[Picture]:
     return [] if made is None else [Picture(png_base64(made), alt, caption, True)]
 
 
+def _history_text(history: dict[str, Any]) -> str:
+    spread = history.get("birth_spread")
+    of_spread = (
+        "spread of birth radii fitted" if spread is None else f"birth radii ± {spread:g} kpc"
+    )
+    return f"{history['label']}: {history['gradient_rate']:+g} dex/kpc/Gyr of lookback, {of_spread}"
+
+
 def comparison_sections(tree: xr.DataTree) -> list[Section]:
     """Build the sections of a comparison, for its own page or another's."""
     reference = str(tree.attrs["reference"])
     histories = json.loads(str(tree.attrs.get("histories", "[]")))
-    by_history = "; ".join(
-        f"{h['label']}: {h['gradient_rate']:+g} dex/kpc per Gyr of age, birth radii spread over "
-        f"{h['birth_spread']:g} kpc"
-        for h in histories
-    )
+    by_history = "; ".join(_history_text(h) for h in histories)
     stated = (
         f" σ_RM8 is what the flattening means under a stated history of the gas ({by_history})."
         if histories
@@ -68,8 +72,8 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
             forest_figure(tree),
             "Posterior of each variant beside the others",
             "Posterior median, 68% (thick) and 95% (thin) intervals. The grey band holds 68% of "
-            f"the {reference}. Intervals share the noise of the same stars: they may overlap while a "
-            "difference is certain; for differences see below. Open squares: ODR with scatter.",
+            f"the {reference}. Intervals share the noise of the same stars: they may overlap where "
+            "a difference is certain; for differences see below. Open squares: ODR with scatter.",
         )
         + _picture(
             variant_gradient_figure(tree),

@@ -58,7 +58,7 @@ def build_comparison(
     -------
     xarray.DataTree
     """
-    names = [str(q) for q in fitted[0].tree["influence"]["quantity"].values]
+    names = [str(q) for q in fitted[0].tree["influence"].to_dataset()["quantity"].values]
     posteriors = [f.tree["posterior"].to_dataset() for f in fitted]
     units = [str(posteriors[0][n].attrs.get("units", "")) for n in names]
     coords = _variant_coords(fitted)

@@ -25,6 +25,7 @@ from migrate_bayes.flags import StarFlag
 from migrate_bayes.orbits import get_frame
 from migrate_bayes.orbits.variants import make_variants
 from migrate_bayes.pipeline import Run
+from migrate_bayes.pipeline.star_stages import open_run_stars
 from migrate_bayes.population.data import population_data
 from migrate_bayes.population.specification import load_model_spec
 from migrate_bayes.provenance import atomic_output, content_hash, file_sha256
@@ -84,8 +85,7 @@ class VariantStages:
         # Overwriting is of fits: stars that are there are never made again.
         self.run = Run(recipe, products=products, say=say)
         if self.source is not None:
-            if not (self.source / "stars").exists():
-                raise ProductError(f"no stars at {self.source / 'stars'}: run its recipe first")
+            open_run_stars(self.source)  # or an error, before any work
             shared = self.source / "catalogue.parquet"
             if recipe.data.source == "mock":
                 if not shared.exists():
@@ -103,10 +103,10 @@ class VariantStages:
         """StarPosteriors with every potential asked for."""
         o = self.recipe.orbits
         if self.source is None:
-            if not (self.folder / "stars").exists():
+            if not any((self.folder / name).exists() for name in ("stars", "orbits")):
                 self.run.make_stars()
-            return open_stars(self.folder / "stars")
-        shared = open_stars(self.source / "stars")
+            return open_run_stars(self.folder)
+        shared = open_run_stars(self.source)
         sweep = None if o.sweep is None else o.sweep.model_dump(exclude_none=True)
         wanted = make_variants(o.potentials, get_frame(o.frame), o.scaling, sweep)
         if all(_has(shared, v.label, v.frame.r0, v.frame.v0, v.scaling) for v in wanted):
@@ -127,11 +127,13 @@ class VariantStages:
     @cached_property
     def _ingredients(self) -> dict[str, str]:
         """Checksums of the stars' manifests."""
-        folders = [self.folder / "stars", self.folder / "orbits", *self.folder.glob("ages-*")]
+        halves = ("stars", "ages", "orbits")
+        folders = [*(self.folder / name for name in halves), *self.folder.glob("ages-*")]
         if self.source is not None:
-            folders.append(self.source / "stars")
+            folders += [self.source / name for name in halves]
         files = [f / "manifest.json" for f in folders if (f / "manifest.json").exists()]
-        return {f.parent.name: _parts_hash(f) for f in files}
+        # A recipe's own stars, and its source's, by the same name.
+        return {f"{f.parts[-3]}/{f.parent.name}": _parts_hash(f) for f in files}
 
     def _fingerprint(self, variant: ComparedVariant) -> str:
         c, r = self.recipe.compare, self.recipe
@@ -141,7 +143,7 @@ class VariantStages:
             "stars": {
                 name: digest
                 for name, digest in self._ingredients.items()
-                if not name.startswith("ages-") or name == family
+                if "/ages-" not in name or name.endswith(f"/{family}")
             },
             "variant": variant.key,
             "spec": self.spec.model_dump(mode="json"),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from migrate_bayes.errors import ProductError, suggest
 from migrate_bayes.export.columns import OutputColumn, catalogue_columns
 from migrate_bayes.flags import FLAG_MEANING, StarFlag
+from migrate_bayes.pipeline.star_stages import open_run_stars
 from migrate_bayes.progress import progress
 from migrate_bayes.provenance import atomic_output
 from migrate_bayes.stars import iter_parts, open_stars
@@ -59,7 +60,7 @@ def export_run(run: str | Path, to: str | Path, *, overwrite: bool = False) -> t
     if (folder / "manifest.json").exists():
         stars, folder = open_stars(folder), folder.parent
     else:
-        stars = open_stars(folder / "stars")
+        stars = open_run_stars(folder)
     fit, membership = folder / "fit.nc", None
     if fit.exists():
         try:
