@@ -25,7 +25,7 @@ def compare_recipes(
     recipes: Sequence[Recipe],
     *,
     products: str | Path = "runs",
-    source: str | Path | None = None,
+    source: Recipe | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] = print,
 ) -> xr.DataTree:
@@ -37,8 +37,9 @@ def compare_recipes(
         Each with a section ``[compare]``. The first one's reference is the reference.
     products : path-like
         Folder of runs: each recipe's variants are kept there, and made once.
-    source : path-like, optional
-        Folder of a run whose stars are used; see `VariantStages`.
+    source : Recipe, optional
+        A run whose stars are used: its catalogue, seed and ages in place of the recipes' own, and
+        its orbits where they are the ones asked for.
     overwrite : bool
         Replace variants that were made from something else.
     say : callable
@@ -51,18 +52,24 @@ def compare_recipes(
     for recipe in recipes:
         if recipe.compare is None:
             raise RecipeError(f"recipe '{recipe.name}' has no section [compare]")
+    folder = None
+    if source is not None:
+        folder = Path(products) / source.name
+        recipes = [_on_stars_of(recipe, source) for recipe in recipes]
     first = recipes[0]
     assert first.compare is not None
     for other in recipes[1:]:
         assert other.compare is not None
-        same = (
-            other.data == first.data and other.compare.histories == first.compare.histories
-            and other.compare.method == first.compare.method
-        )  # fmt: skip
-        if source is None and first.data.source == "mock":
-            made = [(r.simulate, r.seed, r.isochrones.source, r.orbits.potentials[0]) for r in
-                    (first, other)]  # fmt: skip
-            same = same and made[0] == made[1]
+        ours, theirs = (
+            (r.data, r.compare.histories, r.compare.method, r.seed, r.isochrones)
+            for r in (first, other)
+            if r.compare is not None
+        )
+        same = ours == theirs
+        if first.data.source == "mock" and source is None:
+            # The mock's orbits are made in the first potential.
+            same &= first.simulate == other.simulate
+            same &= first.orbits.potentials[0] == other.orbits.potentials[0]
         if not same:
             raise RecipeError(
                 f"'{other.name}' and '{first.name}' cannot be compared: their stars, histories or "
@@ -71,7 +78,7 @@ def compare_recipes(
     fitted: dict[tuple[str, ...], FittedVariant] = {}
     for recipe in recipes:
         stages = VariantStages(
-            recipe, products=products, source=source, overwrite=overwrite, say=say
+            recipe, products=products, source=folder, overwrite=overwrite, say=say
         )
         for one in stages.fit():
             key = tuple(str(v) for v in one.factors.values())
@@ -88,6 +95,19 @@ def compare_recipes(
     return build_comparison(
         list(fitted.values()), truth=first.truth(), attrs=attrs, seed=first.seed
     )
+
+
+def _on_stars_of(recipe: Recipe, source: Recipe) -> Recipe:
+    """Take what makes the stars from the source, and leave what varies as it is."""
+    orbits = {
+        name: getattr(source.orbits, name) for name in ("frame", "scaling", "draws", "zmax_draws")
+    }
+    return recipe.model_copy(
+        update={
+            "data": source.data, "simulate": source.simulate, "seed": source.seed,
+            "isochrones": source.isochrones, "orbits": recipe.orbits.model_copy(update=orbits),
+        }
+    )  # fmt: skip
 
 
 def run_compare(
@@ -118,7 +138,10 @@ def run_compare(
         # With --json, stdout holds the object and nothing else.
         print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
 
-    tree = compare_recipes(recipes, products=products, source=source, overwrite=overwrite, say=say)
+    of_stars = None if source is None else load_recipe(source)
+    tree = compare_recipes(
+        recipes, products=products, source=of_stars, overwrite=overwrite, say=say
+    )
     with atomic_output(product, overwrite=overwrite) as out:
         tree.to_netcdf(out, engine="h5netcdf")
     from migrate_bayes.compare.page import write_comparison_page
