@@ -24,6 +24,7 @@ from migrate_bayes.compare.variants import FACTORS
 __all__ = ["build_comparison", "comparison_summary"]
 
 _PAIRED_DRAWS = 4000
+_TIE = 1e-3
 _PERCENTILES = {"lo95": 2.5, "lo68": 16.0, "median": 50.0, "hi68": 84.0, "hi95": 97.5}
 _BASELINE = {
     "flattening_rate": ("baseline", "trend"),
@@ -132,8 +133,9 @@ def _differences(
     low, high = np.percentile(gap, [2.5, 97.5], axis=-1)
     variance = sd.T**2
     dims = ("quantity", "variant", "other")
-    # Half of the ties, which are a variant and itself, or its like.
-    above = (gap > 0).mean(axis=-1) + 0.5 * (gap == 0).mean(axis=-1)
+    # Half of the ties: a variant and itself, or its like. Maxima are found to 1e-4 of an error.
+    tie = _TIE * np.sqrt(np.minimum(variance[:, :, None], variance[:, None, :]))[..., None]
+    above = (gap > tie).mean(axis=-1) + 0.5 * (np.abs(gap) <= tie).mean(axis=-1)
     return xr.Dataset(
         {
             "mean": (dims, gap.mean(axis=-1)),
@@ -218,14 +220,14 @@ def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
             }
         variants.append(item)
     pairs = []
-    for i, a in enumerate(labels):
-        for b in labels[i + 1 :]:
+    for i, earlier in enumerate(labels):
+        for later in labels[i + 1 :]:
             for q in e["quantity"].values:
-                # The later minus the earlier, so that a reference that is first is subtracted.
-                cell = d.sel(quantity=q, variant=b, other=a)
+                # So that a reference, which is first, is subtracted.
+                cell = d.sel(quantity=q, variant=later, other=earlier)
                 pairs.append(
                     {
-                        "quantity": str(q), "variant": b, "minus": a,
+                        "quantity": str(q), "variant": later, "minus": earlier,
                         "difference": number(cell["mean"]), "sd": number(cell["sd"]),
                         "lo95": number(cell["lo95"]), "hi95": number(cell["hi95"]),
                         "unpaired_sd": number(cell["unpaired_sd"]),
