@@ -29,6 +29,8 @@ COMPARED := runs/potentials.toml runs/solar.toml runs/isochrones.toml runs/quali
 paper: $(STAMP)
 	$(BIN)/migrate-bayes validate ages --overwrite
 	$(BIN)/migrate-bayes run runs/paper.toml --stars $(PAPER_STARS) --overwrite
+	for r in $(COMPARED); do \
+	    $(BIN)/migrate-bayes compare $$r --from runs/paper.toml --overwrite || exit 1; done
 	$(BIN)/migrate-bayes compare $(COMPARED) --from runs/paper.toml --name paper-comparison --overwrite
 	$(BIN)/migrate-bayes report runs/paper.toml --overwrite
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from migrate_bayes.baseline import fit_baseline
@@ -111,18 +112,47 @@ class VariantStages:
         wanted = make_variants(o.potentials, get_frame(o.frame), o.scaling, sweep)
         if all(_has(shared, v.label, v.frame.r0, v.frame.v0, v.scaling) for v in wanted):
             return shared.sel(potential=[v.label for v in wanted])
-        if not (self.folder / "orbits").exists():
-            self.run.orbits()
-        return _with_orbits(shared, open_stars(self.folder / "orbits"))
+        orbits = self._made(
+            "orbits",
+            self.run.orbits,
+            lambda found: (
+                _same_stars(shared, found)
+                and all(_has(found, v.label, v.frame.r0, v.frame.v0, v.scaling) for v in wanted)
+            ),
+        )
+        return _with_orbits(shared, orbits)
+
+    def _made(
+        self, name: str, make: Callable[[], Any], suits: Callable[[xr.Dataset], bool]
+    ) -> xr.Dataset:
+        """Open a product of this recipe, made first where it is not there or does not suit."""
+        path = self.folder / name
+        if path.exists():
+            found = open_stars(path)
+            if suits(found):
+                return found
+            if not self.overwrite:
+                raise ProductError(
+                    f"{path} is of other stars or settings: use --overwrite to replace it"
+                )
+            self.run.overwrite = True
+        try:
+            make()
+        finally:
+            self.run.overwrite = False
+        return open_stars(path)
 
     def _of_family(self, family: str) -> xr.Dataset:
         """The stars, with ages of a family."""
         if family == self.recipe.isochrones.source:
             return self.stars
         name = f"ages-{_slug(family)}"
-        if not (self.folder / name).exists():
-            self.run.ages_of_family(family, name)
-        return _with_ages(self.stars, open_stars(self.folder / name))
+        ages = self._made(
+            name,
+            lambda: self.run.ages_of_family(family, name),
+            lambda found: _same_stars(self.stars, found),
+        )
+        return _with_ages(self.stars, ages)
 
     @cached_property
     def _ingredients(self) -> dict[str, str]:
@@ -257,15 +287,14 @@ def _has(stars: xr.Dataset, label: str, r0: float, v0: float, scaling: str) -> b
     )
 
 
-def _same_stars(a: xr.Dataset, b: xr.Dataset, what: str) -> None:
-    same = a.sizes["star"] == b.sizes["star"]
-    if not (same and bool((a["source_id"].values == b["source_id"].values).all())):
-        raise ProductError(f"{what} are not of the same stars: remove them, or their source")
+def _same_stars(a: xr.Dataset, b: xr.Dataset) -> bool:
+    if a.sizes["star"] != b.sizes["star"]:
+        return False
+    return bool(np.array_equal(a["source_id"].values, b["source_id"].values))
 
 
 def _with_orbits(stars: xr.Dataset, orbits: xr.Dataset) -> xr.Dataset:
     """Replace whatever depends on the potential, or on the frame."""
-    _same_stars(stars, orbits, "the orbits")
     kept = stars[[n for n in stars.data_vars if n in _OF_AGES]]
     kept = kept.drop_vars([c for c in kept.coords if c not in ("age", "source_id")])
     flag = (stars["flag"] & int(_AGE_BITS)) | orbits["flag"]
@@ -274,7 +303,6 @@ def _with_orbits(stars: xr.Dataset, orbits: xr.Dataset) -> xr.Dataset:
 
 def _with_ages(stars: xr.Dataset, ages: xr.Dataset) -> xr.Dataset:
     """Replace whatever depends on the isochrones."""
-    _same_stars(stars, ages, "the ages")
     rest = stars.drop_vars([n for n in (*_OF_AGES, "age") if n in stars.variables])
     mine = ages[[n for n in _OF_AGES if n in ages]]
     mine = mine.drop_vars([c for c in mine.coords if c != "age"])
