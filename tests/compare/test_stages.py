@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.compare.stages import _same_stars, _slug, _with_ages, _with_orbits
+from migrate_bayes.compare.stages import (
+    VariantStages,
+    _same_stars,
+    _slug,
+    _with_ages,
+    _with_orbits,
+)
 from migrate_bayes.compare.variants import list_variants
 from migrate_bayes.config import Recipe, load_recipe
-from migrate_bayes.errors import RecipeError
+from migrate_bayes.errors import CatalogError, ProductError, RecipeError
 from migrate_bayes.flags import StarFlag
+from migrate_bayes.stars import write_stars
 
 N = 5
 RUNS = Path(__file__).resolve().parents[2] / "runs"
@@ -108,3 +115,31 @@ def test_files_of_unlike_labels_are_unlike():
     assert _slug("mist") == "mist"
     assert _slug("a b") != _slug("a/b")
     assert "/" not in _slug("dartmouth-native:/some/where")
+
+
+def test_stars_of_another_run(stars, tmp_path):
+    """Orbits that are there are taken; those that are not would be made, from its catalogue."""
+    labels = ["MWPotential2014", "McMillan17"]
+    shared = _stars([1.0, 2.0], labels, 1.0, 8.0, [0] * N).assign_coords(
+        r0=("potential", [8.27, 8.27]),
+        v0=("potential", [236.0, 236.0]),
+        scaling=("potential", ["rescaled"] * 2),
+    )
+    write_stars(shared, tmp_path / "paper/stars")
+    content = {
+        "name": "robust", "data": {"source": "mock"}, "compare": {"potentials": "all"},
+        "orbits": {"potentials": ["McMillan17", "MWPotential2014"]},
+    }  # fmt: skip
+    settings = {"products": tmp_path, "source": tmp_path / "paper", "say": lambda line: None}
+    with pytest.raises(ProductError, match="no catalogue at"):
+        VariantStages(Recipe.model_validate(content), **settings)
+    (tmp_path / "paper/catalogue.parquet").touch()
+    stages = VariantStages(Recipe.model_validate(content), **settings)
+    assert stages.stars["potential"].values.tolist() == ["McMillan17", "MWPotential2014"]
+    assert not (tmp_path / "robust").exists()
+    # Another frame is another product: made here, where the catalogue is no catalogue.
+    elsewhere = content | {"orbits": {"potentials": labels, "sweep": {"v0": [220.0]}}}
+    with pytest.raises(CatalogError):
+        _ = VariantStages(Recipe.model_validate(elsewhere), **settings).stars
+    with pytest.raises(ProductError, match="run `migrate-bayes run`"):
+        VariantStages(Recipe.model_validate(content), products=tmp_path, source=tmp_path / "no")
