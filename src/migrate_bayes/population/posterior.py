@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from migrate_bayes.parallel import default_workers
 from migrate_bayes.population.density import PosteriorDensity
 from migrate_bayes.population.mode import find_mode
-from migrate_bayes.population.model import UNITS
+from migrate_bayes.population.labels import label
 from migrate_bayes.progress import status
 from migrate_bayes.provenance import provenance
 
@@ -90,7 +90,7 @@ def sample(
     tree = _tree(model, density.named(unconstrained), "posterior")
     tree["sample_stats"] = stats
     if prior_draws:
-        tree["prior"] = _with_units(_prior(model, prior_draws, seed))
+        tree["prior"] = label(_prior(model, prior_draws, seed))
     now = time.perf_counter()
     tree.attrs.update(provenance(seed=seed))
     tree.attrs.update(
@@ -187,11 +187,5 @@ def _tree(model: pm.Model, values: dict[str, NDArray[np.float64]], group: str) -
     tree = from_dict(
         {group: values}, coords=coords, dims={name: d for name, d in inner.items() if d}
     )
-    tree[group] = _with_units(tree[group].to_dataset())
+    tree[group] = label(tree[group].to_dataset())
     return tree
-
-
-def _with_units(draws: xr.Dataset) -> xr.Dataset:
-    for name in draws.data_vars:
-        draws[name].attrs["units"] = UNITS.get(str(name), "")
-    return draws
