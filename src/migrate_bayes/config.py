@@ -95,6 +95,7 @@ class ModelSection(_Section):
     potential: str = "MWPotential2014"
     selection: str = "all"
     radius: Literal["rg", "r_present"] = "rg"
+    forms: tuple[str, ...] = ("constant", "linear", "linear+deviations")  # for `compare-models`
 
 
 class SamplerSection(_Section):
@@ -104,6 +105,7 @@ class SamplerSection(_Section):
     tune: int = Field(default=400, gt=0)
     chains: int = Field(default=4, gt=0)
     target_accept: float = Field(default=0.85, gt=0, lt=1)
+    scheduler: str = "threads"  # "local:N" processes, or a dask scheduler's address; same numbers
 
 
 class ReferenceColumn(_Section):
@@ -181,7 +183,8 @@ class Recipe(_Section):
     @property
     def hash(self) -> str:
         """Hash of what decides the numbers, 16 hex digits."""
-        return content_hash(self.model_dump(mode="json", exclude={"chunk_size"}))
+        without: dict[str, Any] = {"chunk_size": True, "sampler": {"scheduler"}, "model": {"forms"}}
+        return content_hash(self.model_dump(mode="json", exclude=without))
 
     def truth(self) -> dict[str, float] | None:
         """The mock's true values by the names of the posterior, or None for real data."""

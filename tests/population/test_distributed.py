@@ -80,7 +80,9 @@ def test_two_processes_give_the_bits_of_one_and_survive_a_loss(data, theta):
         mine = sharded.value_and_gradient(theta)
         assert mine[0] == value
         np.testing.assert_array_equal(mine[1], gradient)
-        for a, b in zip(sharded.per_star(theta, wanted), local.per_star(theta, wanted), strict=True):
+        for a, b in zip(
+            sharded.per_star(theta, wanted), local.per_star(theta, wanted), strict=True
+        ):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
 
         # One worker is killed while the sums go on in another thread, as under a sampler.

@@ -42,8 +42,8 @@ __all__ = ["RadialDiffusion"]
 class RadialDiffusion:
     """The ``diffusion`` form: adds its parameters to the PyMC model in context.
 
-    Called with ages, it is the gradient, dex/kpc, as every gradient form. `scatter` and `radius` say
-    whether the widening of [Fe/H] at given radius and of the radii are part of the model, by
+    Called with ages, it is the gradient, dex/kpc, as every gradient form. `scatter` and `radius`
+    say whether the widening of [Fe/H] at given radius and of the radii are part of the model, by
     `ModelSpec.diffusion_widens`.
     """
 

@@ -1,15 +1,15 @@
 """The sum over stars on `dask.distributed` workers, each of which holds shards of the packed stars.
 
 `ShardedLikelihood` stands where `StarLikelihood` does: same methods, same numbers. A shard is a
-consecutive range of blocks; a worker sums runs of `shards.UNIT` blocks, the very sums that the local
-likelihood adds up, and all of them come back and are added here in the order of the blocks. On like
-processors the result is therefore that of one process to the last bit, whatever the number of
-workers.
+consecutive range of blocks; a worker sums runs of `shards.UNIT` blocks, the very sums that the
+local likelihood adds up, and all of them come back and are added here in the order of the blocks.
+On like processors the result is therefore that of one process to the last bit, whatever the number
+of workers.
 
-The stars are sent once; an evaluation sends θ, some kilobytes, and brings back as much per run. This
-process keeps the packed stars: when a worker is lost, with its shards and whatever it was summing,
-the shards are sent to the workers that remain (or to the one that takes its place) and only what is
-missing is summed again.
+The stars are sent once; an evaluation sends θ, some kilobytes, and brings back as much per run.
+This process keeps the packed stars: when a worker is lost, with its shards and whatever it was
+summing, the shards are sent to the workers that remain (or to the one that takes its place) and
+only what is missing is summed again.
 
 >>> with open_scheduler("local:2") as client:  # doctest: +SKIP
 ...     likelihood = ShardedLikelihood(data.packed, client)
@@ -22,6 +22,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -129,9 +130,7 @@ class ShardedLikelihood:
         runs = blocks(stars.n_blocks, UNIT)
         wanted = max(1, min(shards or self._n_workers(), len(runs)))
         edges = np.linspace(0, len(runs), wanted + 1).round().astype(int)
-        self._bounds = [
-            (runs[a][0], runs[b - 1][1]) for a, b in zip(edges[:-1], edges[1:], strict=True)
-        ]
+        self._bounds = [(runs[a][0], runs[b - 1][1]) for a, b in pairwise(edges)]
         self._index = [run_of_blocks(stars, *bounds)[1] for bounds in self._bounds]
         self._held: list[Any] = [self._send(i) for i in range(wanted)]
 
@@ -189,8 +188,8 @@ class ShardedLikelihood:
             if len(done) == len(self._held):
                 return [done[i] for i in range(len(self._held))]
         raise FitError(
-            f"workers were lost {ATTEMPTS} times in one sum over the stars: look at their logs (out "
-            "of memory is the usual cause), and give each fewer stars"
+            f"workers were lost {ATTEMPTS} times in one sum over the stars: look at their logs "
+            "(out of memory is the usual cause), and give each fewer stars"
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -246,7 +245,7 @@ def _parse(scheduler: str) -> int | str:
     if kind in ("tcp", "tls", "ws", "wss", "ucx") and rest:
         return scheduler
     raise RecipeError(
-        f"scheduler '{scheduler}' is none: use \"threads\", \"local:N\" for N processes on this "
+        f'scheduler \'{scheduler}\' is none: use "threads", "local:N" for N processes on this '
         'machine, or the address of a running scheduler such as "tcp://host:8786"'
     )
 

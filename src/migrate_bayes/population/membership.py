@@ -91,7 +91,7 @@ def age_intervals(
     out = np.empty((len(quantiles), len(probability)))
     rows = np.arange(len(probability))
     for j, q in enumerate(quantiles):
-        cell = np.clip((below <= q).sum(axis=1) - 1, 0, len(ages) - 1)
+        cell = np.minimum((below[:, 1:] < q).sum(axis=1), len(ages) - 1)
         inside = below[rows, cell + 1] - below[rows, cell]
         part = np.where(inside > 0, (q - below[rows, cell]) / np.where(inside > 0, inside, 1), 0.0)
         out[j] = edges[cell] + np.clip(part, 0, 1) * (edges[cell + 1] - edges[cell])

@@ -7,7 +7,7 @@ stars below it as one potential. Anything above θ may be changed without touchi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pymc as pm
@@ -20,6 +20,9 @@ from migrate_bayes.population.labels import UNITS
 from migrate_bayes.population.likelihood import PopulationLogLikelihood, StarLikelihood
 from migrate_bayes.population.smooth import node_widths, spline_basis
 from migrate_bayes.population.specification import FunctionKnots, ModelSpec
+
+if TYPE_CHECKING:
+    from migrate_bayes.population.distributed import ShardedLikelihood
 
 __all__ = ["UNITS", "build_model", "likelihood_of", "theta_of"]
 
@@ -106,7 +109,7 @@ def build_model(
     *,
     gradient: GradientForm | None = None,
     workers: int | None = None,
-    likelihood: StarLikelihood | None = None,
+    likelihood: StarLikelihood | ShardedLikelihood | None = None,
 ) -> pm.Model:
     """Build the population model over a sample of stars.
 
@@ -175,6 +178,6 @@ def theta_of(model: pm.Model) -> Any:
     return model.migrate_bayes["theta"]
 
 
-def likelihood_of(model: pm.Model) -> StarLikelihood:
+def likelihood_of(model: pm.Model) -> StarLikelihood | ShardedLikelihood:
     """Return the star likelihood that a model of `build_model` hangs on."""
     return model.migrate_bayes["likelihood"]

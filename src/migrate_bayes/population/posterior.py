@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from migrate_bayes.parallel import default_workers
 from migrate_bayes.population.density import PosteriorDensity
-from migrate_bayes.population.mode import find_mode
 from migrate_bayes.population.labels import label
+from migrate_bayes.population.mode import find_mode
 from migrate_bayes.progress import status
 from migrate_bayes.provenance import provenance
 

@@ -4,8 +4,8 @@ r"""What the model says that data should look like: before the stars, and after 
 observed [Fe/H] or [α/Fe] is a mixture over components and ages, known in closed form; draws of the
 prior give bands about it.
 
-`posterior_predictive` replicates the fitted stars. A star keeps what the survey's selection decides,
-its age likelihood, R_g and Z_max; component and age node are drawn from
+`posterior_predictive` replicates the fitted stars. A star keeps what the survey's selection
+decides, its age likelihood, R_g and Z_max; component and age node are drawn from
 :math:`P(c, k \mid \hat R, \ln\hat Z)`, without its chemistry, and then
 
 .. math::

@@ -28,8 +28,8 @@ FORMS = {
 }
 
 #: Normal priors (mean, sd) by parameter. Scales (`log_…`) are of natural logarithms; `sigma_G` and
-#: `sigma_rm8` are half-normal (only the sd counts), `birth_radius_spread` is log-normal (mean and sd
-#: of ln kpc), age weights are zero-sum normal (only the sd counts), fractions are Beta(a, b).
+#: `sigma_rm8` are half-normal (only the sd counts), `birth_radius_spread` is log-normal (mean and
+#: sd of ln kpc), age weights are zero-sum normal (only the sd counts), fractions are Beta(a, b).
 DEFAULT_PRIORS: dict[str, tuple[float, float]] = {
     # gradients, dex/kpc and dex/kpc/Gyr
     "gradient_reference": (-0.05, 0.05),

@@ -91,8 +91,8 @@ def posterior_predictive_figure(checks: xr.Dataset) -> Any:
                         mec="black", mew=0.8,
                     )  # fmt: skip
     for j, ax in enumerate(panels[0]):
-        low, high = float(checks["radius_lo"][j]), float(checks["radius_hi"][j])
-        ax.set_title(rf"$R$ = {low:.1f}–{high:.1f} kpc")
+        inner, outer = float(checks["radius_lo"][j]), float(checks["radius_hi"][j])
+        ax.set_title(rf"$R$ = {inner:.1f}–{outer:.1f} kpc")
     made.supxlabel("age  [Gyr]")
     handles = [
         panels[0, 0].containers[0],
