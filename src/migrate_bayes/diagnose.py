@@ -95,7 +95,9 @@ def _prior_checks(fit: xr.DataTree) -> list[Check]:
             "the stars contradict the prior: widen it in the model file, or look for a wrong unit",
         ),
         Check(
-            "posterior at prior's edge", f"{beyond[edge]:.1%} ({edge})", f"< {MAX_BEYOND_PRIOR:.0%}",
+            "posterior at prior's edge",
+            f"{beyond[edge]:.1%} ({edge})",
+            f"< {MAX_BEYOND_PRIOR:.0%}",
             bool(beyond[edge] < MAX_BEYOND_PRIOR), "the prior cuts the posterior: widen it",
         ),
     ]  # fmt: skip
@@ -117,7 +119,8 @@ def _predictive_check(fit: xr.DataTree) -> list[Check]:
     where = f"{group['observable'].values[observable]}, {low:g}–{high:g} Gyr"
     return [
         Check(
-            "posterior predictive", f"{share:.0%} outside; most {np.nanmax(far):.3f} dex ({where})",
+            "posterior predictive",
+            f"{share:.0%} outside; most {np.nanmax(far):.3f} dex ({where})",
             f"< {MAX_PPC_OUTSIDE:.0%}", share < MAX_PPC_OUTSIDE,
             "the model does not make stars like these: see the figure; more knots, or outliers",
         )

@@ -166,10 +166,9 @@ def build_model(
         pm.Deterministic("gradient", theta[:, :, 4], dims=("component", "age"))
         pm.Deterministic("metallicity", theta[:, :, 3], dims=("component", "age"))
         pm.Deterministic("scatter", pt.sqrt(theta[:, :, 5]), dims=("component", "age"))
-        if likelihood is None:
-            likelihood = StarLikelihood(data.packed, workers=workers)
-        pm.Potential("stars", PopulationLogLikelihood(likelihood)(theta)[0])
-    model.migrate_bayes |= {"theta": theta, "likelihood": likelihood}
+        sum_over: Any = likelihood or StarLikelihood(data.packed, workers=workers)
+        pm.Potential("stars", PopulationLogLikelihood(sum_over)(theta)[0])
+    model.migrate_bayes |= {"theta": theta, "likelihood": sum_over}
     return model
 
 
