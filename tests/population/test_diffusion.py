@@ -74,8 +74,9 @@ def test_the_equations_are_the_moments_of_migrated_stars():
     with pm.Model():
         form = RadialDiffusion(spec)
         values = [form(np.array([age])), form.migrant_variance(np.array([age]))]
-        at = {form.now: NOW, form.spread: SPREAD, form.sigma: SIGMA}
-        made = pytensor.function(list(at), [v[0] for v in values], mode="FAST_COMPILE")
-        gradient, variance = made(*at.values())
+        made = pytensor.function(
+            [form.now, form.spread, form.sigma], [v[0] for v in values], mode="FAST_COMPILE"
+        )
+    gradient, variance = made(NOW, SPREAD, SIGMA)
     assert gradient == pytest.approx(slope, abs=4e-4)
     assert variance + 0.06**2 == pytest.approx(np.var(feh - slope * radius - level), rel=0.01)

@@ -57,6 +57,10 @@ class RadialDiffusion:
         self.spread = pm.LogNormal("birth_radius_spread", *spec.prior("birth_radius_spread"))
         self.sigma = pm.HalfNormal("sigma_rm8", spec.prior("sigma_rm8")[1])
         self.scatter = "scatter" in spec.diffusion_widens
+        if self.scatter:
+            # Of the gas: 0.07 dex within a factor 1.8.
+            prior = spec.prior("log_birth_scatter")
+            self.birth_scatter = pm.math.exp(pm.Normal("log_birth_scatter", *prior))
         self.radius = "radius" in spec.diffusion_widens
 
     def birth_gradient(self, ages: NDArray[np.float64]) -> Any:
@@ -74,6 +78,10 @@ class RadialDiffusion:
     def radius_variance(self, ages: NDArray[np.float64]) -> Any:
         """Variance of today's radii, kpc²."""
         return self.spread**2 + self.diffused(ages)
+
+    def scatter_variance(self, ages: NDArray[np.float64]) -> Any:
+        """Variance of [Fe/H] at given radius, dex²; where `scatter`."""
+        return self.birth_scatter**2 + self.migrant_variance(ages)
 
     def migrant_variance(self, ages: NDArray[np.float64]) -> Any:
         """Variance that migrants add to [Fe/H] at given radius, dex²."""

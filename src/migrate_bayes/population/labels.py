@@ -64,6 +64,7 @@ LONG_NAMES = {
     "birth_gradient": "gradient of the gas today",
     "birth_gradient_rate": "change of the gradient of the gas with lookback time",
     "birth_radius_spread": "spread of birth radii",
+    "log_birth_scatter": "ln of the scatter of [Fe/H] of the gas at given radius (dex)",
     "sigma_rm8": "diffusion of guiding radii in 8 Gyr",
     "metallicity": "mean [Fe/H] at 8 kpc",
     "scatter": "intrinsic scatter of [Fe/H] at given radius",

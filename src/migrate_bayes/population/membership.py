@@ -150,7 +150,7 @@ def _summaries(
 ) -> dict[str, NDArray[np.float64]]:
     """What is kept of each star."""
     spread = np.sqrt(np.maximum(square - first**2, 0.0))
-    out = {f"p_{name}": first[c] for c, name in enumerate(components)}
+    out = {f"p_{name}": np.minimum(first[c], 1.0) for c, name in enumerate(components)}
     out["p_thin_sd"] = spread[0]
     mean = ages @ age
     # About the mean: no cancellation where the age is known well.

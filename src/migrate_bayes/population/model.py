@@ -84,8 +84,7 @@ def _component(
         radius_variance = pt.exp(2.0 * function("log_radius_scatter", spec.radius_scatter))
     level = function("metallicity", spec.metallicity)
     if isinstance(gradient, RadialDiffusion) and gradient.scatter:
-        at_birth = pt.exp(2.0 * scalar("log_scatter"))
-        scatter_variance = at_birth + gradient.migrant_variance(ages)
+        scatter_variance = gradient.scatter_variance(ages)
     else:
         scatter_variance = pt.exp(2.0 * function("log_scatter", spec.scatter))
     columns = [

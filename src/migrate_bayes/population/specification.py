@@ -41,6 +41,7 @@ DEFAULT_PRIORS: dict[str, tuple[float, float]] = {
     "birth_gradient_rate": (0.0, 0.003),
     "birth_radius_spread": (1.1, 0.4),
     "sigma_rm8": (0.0, 5.0),
+    "log_birth_scatter": (-2.6, 0.6),
     # thin disc
     "metallicity_thin": (0.0, 0.3),
     "log_scatter_thin": (-1.9, 0.5),
