@@ -192,16 +192,15 @@ class ShardedLikelihood:
             "(out of memory is the usual cause), and give each fewer stars"
         )
 
-    def __getattr__(self, name: str) -> Any:
-        # Any method of StarLikelihood that returns a tuple of sums over stars is itself a sum over
-        # shards: those it gains need no line here.
-        if name.startswith("_") or not callable(getattr(StarLikelihood, name, None)):
-            raise AttributeError(name)
+    @property
+    def n_stars(self) -> int:
+        """Number of stars in the sum."""
+        return self.stars.n_stars
 
-        def summed(*arguments: Any) -> tuple:
-            return self._summed(name, *arguments)
-
-        return summed
+    def subset(self, n_stars: int) -> StarLikelihood:
+        """Return the likelihood of about `n_stars` of the stars, summed in this process."""
+        local: Any = StarLikelihood(self.stars)
+        return local.subset(n_stars)
 
     def _summed(self, method: str, *arguments: Any) -> tuple:
         self.evaluations += 1
@@ -216,6 +215,13 @@ class ShardedLikelihood:
         """Return Σ ln L and its gradient; see `StarLikelihood.value_and_gradient`."""
         value, gradient = self._summed("value_and_gradient", np.ascontiguousarray(theta, float))
         return value, gradient
+
+    def score_outer(
+        self, theta: NDArray[np.float64], jacobian: NDArray[np.float64]
+    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """Return Σ ln L, gradient and Fisher information; see `StarLikelihood.score_outer`."""
+        value, score, outer = self._summed("score_outer", np.asarray(theta), np.asarray(jacobian))
+        return value, score, outer
 
     def per_star(
         self, theta: NDArray[np.float64], reduce: NDArray[np.float64] | None = None
