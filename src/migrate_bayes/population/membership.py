@@ -55,9 +55,13 @@ def theta_draws(
     -------
     ndarray, shape (n, n_components, n_ages, 11)
     """
-    function = model.compile_fn(
-        theta_of(model), inputs=model.free_RVs, on_unused_input="ignore", point_fn=False
-    )
+    # Once a model, and not optimised: for some thousand draws that would take longer than them.
+    if "theta_function" not in model.migrate_bayes:
+        model.migrate_bayes["theta_function"] = model.compile_fn(
+            theta_of(model), inputs=model.free_RVs, on_unused_input="ignore", point_fn=False,
+            mode="FAST_COMPILE",
+        )  # fmt: skip
+    function = model.migrate_bayes["theta_function"]
     flat = posterior.stack(sample=("chain", "draw"))
     pick = np.arange(flat.sizes["sample"])
     if n is not None and n < len(pick):
