@@ -28,7 +28,7 @@ def fitted(stars, **options):
     """Posterior mean and sd of σ_RM8 by its mode and curvature, and the gradient at the mode."""
     model = build_model(population_data(stars), ModelSpec(**SMALL, **options))
     density = PosteriorDensity(model, mode="FAST_COMPILE")
-    mode = find_mode(density)
+    mode = find_mode(density, max_iterations=250)  # Newton steps do the rest
     draws = np.random.default_rng(0).multivariate_normal(mode.vector, mode.covariance, 400)
     named = density.named(draws)
     sigma = named["sigma_rm8"]
