@@ -90,6 +90,7 @@ class FitStages(StarStages):
             model = build_model(data, spec)
             tree = sample(
                 model,
+                method=s.method,
                 draws=s.draws,
                 tune=s.tune,
                 chains=s.chains,
