@@ -99,8 +99,9 @@ class ModelSection(_Section):
 
 
 class SamplerSection(_Section):
-    """NUTS."""
+    """How the posterior is sampled: NUTS, on the stars or on a surrogate for them."""
 
+    method: Literal["auto", "nuts", "surrogate"] = "auto"  # auto: the surrogate from 50,000 stars
     draws: int = Field(default=1000, gt=0)
     tune: int = Field(default=400, gt=0)
     chains: int = Field(default=4, gt=0)
