@@ -85,6 +85,14 @@ def test_two_processes_give_the_bits_of_one_and_survive_a_loss(data, theta):
         ):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
 
+        jacobian = np.random.default_rng(4).normal(size=(*theta.shape, 5))
+        for a, b in zip(
+            sharded.score_outer(theta, jacobian), local.score_outer(theta, jacobian), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+        assert sharded.n_stars == local.n_stars
+        assert 0 < sharded.subset(500).n_stars < 1000
+
         # One worker is killed while the sums go on in another thread, as under a sampler.
         found, stop = [], threading.Event()
 

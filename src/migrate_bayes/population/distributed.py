@@ -199,8 +199,7 @@ class ShardedLikelihood:
 
     def subset(self, n_stars: int) -> StarLikelihood:
         """Return the likelihood of about `n_stars` of the stars, summed in this process."""
-        local: Any = StarLikelihood(self.stars)
-        return local.subset(n_stars)
+        return StarLikelihood(self.stars).subset(n_stars)
 
     def _summed(self, method: str, *arguments: Any) -> tuple:
         self.evaluations += 1
