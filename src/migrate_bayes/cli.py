@@ -129,6 +129,38 @@ def fit(
     print_headline(tree, None, done.recipe.truth())
 
 
+@app.command("compare-models")
+def compare_models(
+    recipe: RecipeArgument,
+    forms: Annotated[
+        list[str] | None,
+        typer.Option("--form", help="A gradient form; may be repeated. The recipe's by default."),
+    ] = None,
+    overwrite: Overwrite = False,
+    products: Products = Path("runs"),
+) -> None:
+    """Fit several forms of the gradient to the same stars and rank them by leave-one-out."""
+    from migrate_bayes.population.forms import print_comparison
+
+    print_comparison(
+        _run(recipe, products, Path("reports"), overwrite).compare_models(tuple(forms or ()))
+    )
+
+
+@app.command()
+def diagnose(
+    fit: Annotated[Path, typer.Argument(help="A fit, or the folder of its run.")],
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with exit code 1 where a check fails.")
+    ] = False,
+) -> None:
+    """Say of a fit whether it can be believed, check by check."""
+    from migrate_bayes.diagnose import print_diagnosis, read_fit
+
+    if not print_diagnosis(read_fit(fit)) and strict:
+        raise typer.Exit(1)
+
+
 @app.command()
 def report(
     recipe: RecipeArgument,

@@ -95,15 +95,18 @@ class ModelSection(_Section):
     potential: str = "MWPotential2014"
     selection: str = "all"
     radius: Literal["rg", "r_present"] = "rg"
+    forms: tuple[str, ...] = ("constant", "linear", "linear+deviations")  # for `compare-models`
 
 
 class SamplerSection(_Section):
-    """NUTS."""
+    """How the posterior is sampled: NUTS, on the stars or on a surrogate for them."""
 
+    method: Literal["auto", "nuts", "surrogate"] = "auto"  # auto: the surrogate from 50,000 stars
     draws: int = Field(default=1000, gt=0)
     tune: int = Field(default=400, gt=0)
     chains: int = Field(default=4, gt=0)
     target_accept: float = Field(default=0.85, gt=0, lt=1)
+    scheduler: str = "threads"  # "local:N" processes, or a dask scheduler's address; same numbers
 
 
 class ReferenceColumn(_Section):
@@ -220,9 +223,15 @@ class Recipe(_Section):
     def hash(self) -> str:
         """Hash of what decides the numbers of a run, 16 hex digits.
 
-        The comparison, which reads a run's products, is not part of it.
+        How a sum is shared out, and comparisons that read a run's products, are not part of it.
         """
-        return content_hash(self.model_dump(mode="json", exclude={"chunk_size", "compare"}))
+        without: dict[str, Any] = {
+            "chunk_size": True,
+            "compare": True,
+            "sampler": {"scheduler"},
+            "model": {"forms"},
+        }
+        return content_hash(self.model_dump(mode="json", exclude=without))
 
     def truth(self) -> dict[str, float] | None:
         """The mock's true values by the names of the posterior, or None for real data."""

@@ -73,23 +73,49 @@ class FitStages(StarStages):
         """The hierarchical model."""
         from migrate_bayes.population import (
             build_model,
+            likelihood_on,
             load_model_spec,
-            membership,
             population_data,
+            posterior_predictive,
+            prior_predictive,
             sample,
+            write_membership,
         )
 
         m, s = self.recipe.model, self.recipe.sampler
-        path = self.folder / "fit.nc"
-        self._refuse_existing(path)
+        path, of_stars = self.folder / "fit.nc", self.folder / "membership"
+        self._refuse_existing(path, of_stars)
         spec = load_model_spec(m.spec)
         stars = self.stars
         with self._stage("fit") as done:
             mask = self._mask(m.selection)
             data = population_data(stars, potential=m.potential, mask=mask, radius=m.radius)
+<<<<<<< HEAD
+            attrs = {
+                "potential": m.potential,
+                "selection": m.selection,
+                "radius": m.radius,
+                "model": spec.model_dump_json(),
+                "left_out": json.dumps(data.left_out),
+                "selected": int(mask.sum()),
+                "catalogued": stars.sizes["star"],
+            }
+            with likelihood_on(data.packed, s.scheduler) as likelihood:
+                model = build_model(data, spec, likelihood=likelihood)
+                tree = sample(
+                    model,
+                    draws=s.draws,
+                    tune=s.tune,
+                    chains=s.chains,
+                    seed=self.recipe.seed,
+                    target_accept=s.target_accept,
+                    attrs=attrs,
+                )
+=======
             model = build_model(data, spec)
             tree = sample(
                 model,
+                method=s.method,
                 draws=s.draws,
                 tune=s.tune,
                 chains=s.chains,
@@ -103,14 +129,50 @@ class FitStages(StarStages):
                     "left_out": json.dumps(data.left_out),
                 },
             )
+>>>>>>> engine
             tree.attrs.update(self._provenance)
-            posterior = tree["posterior"].to_dataset()
-            tree["membership"] = membership(model, data, posterior, seed=self.recipe.seed)
+            posterior, seed = tree["posterior"].to_dataset(), self.recipe.seed
+            tree["membership"] = write_membership(
+                of_stars, model, data, posterior, seed=seed, overwrite=self.overwrite,
+                attrs=self._provenance,
+            )  # fmt: skip
+            tree["posterior_predictive"] = posterior_predictive(model, data, posterior, seed=seed)
+            if "prior" in tree.children:
+                prior = tree["prior"].to_dataset()
+                tree["prior_predictive"] = prior_predictive(model, data, prior, seed=seed)
             with atomic_output(path, overwrite=self.overwrite) as out:
                 tree.to_netcdf(out, engine="h5netcdf")
             nodes = data.packed.mean_nodes
             done["text"] = f"{data.n_stars:,} stars × {nodes:.1f} age nodes → {path}"
         return tree
+
+    def compare_models(self, forms: tuple[str, ...] = ()) -> Any:
+        """Fit forms of the gradient to the same stars and rank them by leave-one-out."""
+        from migrate_bayes.population import load_model_spec, population_data
+        from migrate_bayes.population.forms import compare_forms
+
+        m, s = self.recipe.model, self.recipe.sampler
+        path = self.folder / "models.nc"
+        self._refuse_existing(path)
+        with self._stage("models") as done:
+            mask = self._mask(m.selection)
+            data = population_data(self.stars, potential=m.potential, mask=mask, radius=m.radius)
+            table, tree = compare_forms(
+                data,
+                load_model_spec(m.spec),
+                forms or m.forms,
+                seed=self.recipe.seed,
+                scheduler=s.scheduler,
+                draws=s.draws,
+                tune=s.tune,
+                chains=s.chains,
+                target_accept=s.target_accept,
+            )
+            tree.attrs.update(self._provenance)
+            with atomic_output(path, overwrite=self.overwrite) as out:
+                tree.to_netcdf(out, engine="h5netcdf")
+            done["text"] = f"{len(table)} forms, {data.n_stars:,} stars → {path}"
+        return table
 
     def _read(self, name: str, opener: Callable[..., Any]) -> Any:
         path = self.folder / name

@@ -33,7 +33,8 @@ class Run(FitStages):
         from migrate_bayes.report import print_headline
         from migrate_bayes.tables import print_table
 
-        targets = [self.folder / "stars", self.folder / "fit.nc", *self._baseline_paths]
+        targets = [self.folder / name for name in ("stars", "fit.nc", "membership")]
+        targets += self._baseline_paths
         if self.recipe.data.source == "mock":
             targets.insert(0, self.catalog_path)
         self._refuse_existing(*targets, self.report_folder)

@@ -18,7 +18,9 @@ from migrate_bayes.report.figures import (
     gradient_figure,
     kiel_figure,
     png_base64,
+    posterior_predictive_figure,
     prior_figure,
+    prior_predictive_figure,
     radial_figure,
     rank_figure,
 )
@@ -112,6 +114,7 @@ def sampling_pictures(fit: xr.DataTree | None) -> list[Picture]:
     if fit is None:
         return []
     return [
+        *_predictive_pictures(fit),
         *_picture(
             rank_figure(fit), "Rank histograms by chain",
             "Ranks of each chain among all draws: flat, within the grey band, where chains agree.",
@@ -125,3 +128,27 @@ def sampling_pictures(fit: xr.DataTree | None) -> list[Picture]:
             "Energy and its change from draw to draw: alike where the sampler moves freely.",
         ),
     ]  # fmt: skip
+
+
+def _predictive_pictures(fit: xr.DataTree) -> list[Picture]:
+    """What the model expects, after the stars and before them."""
+    pictures = []
+    if "posterior_predictive" in fit.children:
+        pictures += _picture(
+            posterior_predictive_figure(fit["posterior_predictive"].to_dataset()),
+            "Quantiles of metallicity and alpha enhancement, of the stars and replicated",
+            "Posterior predictive check: 5, 50 and 95% quantiles of the stars (points) in bins of "
+            "age and radius, over the 95% range of the same quantiles of replicated stars, which "
+            "keep age likelihood, radius and height. Filled where the stars lie outside.",
+            wide=True,
+        )
+    if "prior_predictive" in fit.children:
+        pictures += _picture(
+            prior_predictive_figure(fit["prior_predictive"].to_dataset()),
+            "What the prior expects of the gradient and of the chemistry",
+            "Prior predictive check: gradient against age by the prior alone (68% and 95%), and "
+            "the distributions of [Fe/H] and [α/Fe] that it expects, beside the stars'. The prior "
+            "should hold the stars well inside it, and little that no disc could be.",
+            wide=True,
+        )
+    return pictures
