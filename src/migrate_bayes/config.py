@@ -162,6 +162,13 @@ class ReferenceSection(_Section):
     published: PublishedSection | None = None
 
 
+class ReportSection(_Section):
+    """What the report shows beside the run's own products."""
+
+    validation: str = "validate-ages"  # the report whose figures of ages are embedded; "": none
+    comparisons: tuple[str, ...] = ()  # NetCDF products of comparisons to draw
+
+
 class Recipe(_Section):
     """A run, from data to report."""
 
@@ -177,11 +184,12 @@ class Recipe(_Section):
     baseline: BaselineSection | None = BaselineSection()
     model: ModelSection = ModelSection()
     sampler: SamplerSection = SamplerSection()
+    report: ReportSection = ReportSection()
 
     @property
     def hash(self) -> str:
         """Hash of what decides the numbers, 16 hex digits."""
-        return content_hash(self.model_dump(mode="json", exclude={"chunk_size"}))
+        return content_hash(self.model_dump(mode="json", exclude={"chunk_size", "report"}))
 
     def truth(self) -> dict[str, float] | None:
         """The mock's true values by the names of the posterior, or None for real data."""

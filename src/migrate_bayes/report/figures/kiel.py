@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.report.figures.chemistry import MANY
+from migrate_bayes.report.figures.cloud import binned_median
 from migrate_bayes.report.figures.style import figure, in_style, span
 
 __all__ = ["kiel_figure"]
@@ -31,10 +32,9 @@ def kiel_figure(
     xlim, ylim = span(x, tail=0.2), span(y, tail=0.2)
     colour = {"cmap": "viridis", "vmin": 0.0, "vmax": 13.0}
     if len(x) > MANY:
-        drawn = ax.hexbin(
-            x, y, C=a, reduce_C_function=np.median, gridsize=70, extent=(*xlim, *ylim), mincnt=1,
-            linewidths=0.1, **colour,
-        )  # fmt: skip
+        xe, ye = np.linspace(*xlim, 91), np.linspace(*ylim, 76)
+        cells = binned_median(x, y, a, xe, ye, fewest=2)
+        drawn = ax.pcolormesh(xe, ye, cells.T, rasterized=True, **colour)
     else:
         drawn = ax.scatter(x, y, c=a, s=9, lw=0, alpha=0.85, **colour)
     label = "median age [Gyr]" if len(x) > MANY else "age [Gyr]"
