@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to over a pipe in its DevTools protocol: nothing to install beside it.
+"""A headless Chromium, spoken to over a pipe in its DevTools protocol: no package beside it.
 
 The protocol (https://chromedevtools.github.io/devtools-protocol/) is JSON, here one message after
 another with a zero byte between, on the file descriptors 3 and 4 of the browser.

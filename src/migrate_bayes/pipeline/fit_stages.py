@@ -178,10 +178,11 @@ class FitStages(StarStages):
             )
         else:
             thin, thick = baselines
-            for path, section in zip(self._baseline_paths, ("selection", "thick_selection"), strict=True):
-                if not path.exists() and self.recipe.baseline is not None:
-                    wanted = getattr(self.recipe.baseline, section)
-                    self.notes.append(f"No ODR baseline of '{wanted}': {path.name} was not made.")
+            b = self.recipe.baseline
+            wanted = (None, None) if b is None else (b.selection, b.thick_selection)
+            for path, selection in zip(self._baseline_paths, wanted, strict=True):
+                if selection is not None and not path.exists():
+                    self.notes.append(f"No ODR baseline of '{selection}' was made.")
         if fit is None:
             fit = self._read("fit.nc", xr.load_datatree)
         if variants is None and self._variants_path.exists():

@@ -163,7 +163,7 @@ def headline(
     ) -> HeadlineRow:
         return HeadlineRow(
             name, label, unit, true, fitted,
-            baseline_estimate(source, "odr+scatter", variable), baseline_estimate(source, "odr", variable),
+            *(baseline_estimate(source, m, variable) for m in ("odr+scatter", "odr")),
         )  # fmt: skip
 
     slope, rate = "dex/kpc", "dex/kpc/Gyr"

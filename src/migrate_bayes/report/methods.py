@@ -178,9 +178,7 @@ def _orbits(m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any]) -> 
         )
     known = [(p.rpartition(":")[2], p) for p in o["potentials"]]
     keys = " ".join(_POTENTIALS[p] for p, _ in known if p in _POTENTIALS)
-    scaled = (
-        "scaled to this frame" if o["scaling"] == "rescaled" else "each in its own units"
-    )
+    scaled = "scaled to this frame" if o["scaling"] == "rescaled" else "each in its own units"
     span = stars.get("span_gyr")
     m.add(
         where,
@@ -188,15 +186,11 @@ def _orbits(m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any]) -> 
         "its errors and their correlations.",
         f"Guiding radii and Z_max are in {', '.join(p for p, _ in known)}, {scaled} "
         f"{m.cite(keys) if keys else ''}".strip() + ".",
-        f"Z_max is of orbits integrated over {float(span):g} Gyr in tabulated forces, its spread of "
-        f"{_lower(stars['ln_zmax_moments'])}."
+        f"Z_max is of orbits integrated over {float(span):g} Gyr in tabulated forces; its spread: "
+        f"{str(stars['ln_zmax_moments']).replace('Staeckel', 'Stäckel')}."
         if span is not None and "ln_zmax_moments" in stars
         else "",
     )  # fmt: skip
-
-
-def _lower(text: Any) -> str:
-    return str(text).replace("Staeckel", "Stäckel")
 
 
 def _baseline(m: Methods, recipe: Mapping[str, Any]) -> None:
@@ -206,9 +200,10 @@ def _baseline(m: Methods, recipe: Mapping[str, Any]) -> None:
     low, high = b["age_range"]
     m.add(
         f"The baseline bins stars by maximum-likelihood age, {b['bin_width']:g} Gyr wide from "
-        f"{low:g} to {high:g} Gyr, and fits [Fe/H] against radius in bins of {b['min_stars']} stars "
-        f"or more by orthogonal distance regression {m.cite('boggs1990 zwolak2007')}, as the paper "
-        f"did, and with an intrinsic scatter such that the reduced χ² is 1 {m.cite('tremaine2002')}.",
+        f"{low:g} to {high:g} Gyr, and fits [Fe/H] against radius in bins of {b['min_stars']} "
+        f"stars or more by orthogonal distance regression {m.cite('boggs1990 zwolak2007')}: as the "
+        "paper did, and with an intrinsic scatter such that the reduced χ² is 1 "
+        f"{m.cite('tremaine2002')}.",
         f"Its samples are '{b['selection']}'"
         + (f" and '{b['thick_selection']}'." if b["thick_selection"] else "."),
     )
@@ -226,12 +221,14 @@ def _fit(m: Methods, recipe: Mapping[str, Any], fit: Mapping[str, Any]) -> None:
         f"The hierarchical model is of the stars of selection '{model['selection']}' and of their "
         f"{radius} radii in {model['potential']}. Each star belongs to the thin or the thick disc "
         "with a probability that [Fe/H], [α/Fe], Z_max, radius and age decide; its age is summed "
-        "over the nodes of its likelihood, with the [Fe/H] that goes with each, and everything else "
-        "is integrated with the star's own errors.",
+        "over the nodes of its likelihood, with the [Fe/H] that goes with each, and everything "
+        "else is integrated with the star's own errors.",
         f"The thin disc's gradient is {_FORMS[form]}" + _anchor(form, spec) + "."
         if form in _FORMS
         else "",
-        m.cite("frankel2018")[1:-1] + " introduced the diffusion form." if form == "diffusion" else "",
+        f"The form is that of radial diffusion {m.cite('frankel2018')}."
+        if form == "diffusion"
+        else "",
         f"The posterior is sampled by NUTS {m.cite('hoffman2014')} with PyMC and nutpie "
         f"{m.cite('abrilpla2023')}: {sampler['chains']} chains of {sampler['draws']} draws after "
         f"{sampler['tune']} of tuning, judged by rank-normalised R-hat, effective sample sizes "

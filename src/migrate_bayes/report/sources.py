@@ -49,9 +49,7 @@ SOURCES = {
         "Fitzpatrick et al. 2019", "Fitzpatrick, E. L., et al. 2019, ApJ, 886, 108"
     ),
     "frankel2018": Source("Frankel et al. 2018", "Frankel, N., et al. 2018, ApJ, 865, 96"),
-    "gaia2021": Source(
-        "Gaia Collaboration 2021", "Gaia Collaboration, et al. 2021, A&A, 649, A1"
-    ),
+    "gaia2021": Source("Gaia Collaboration 2021", "Gaia Collaboration, et al. 2021, A&A, 649, A1"),
     "gravity2019": Source(
         "GRAVITY Collaboration 2019", "GRAVITY Collaboration, et al. 2019, A&A, 625, L10"
     ),

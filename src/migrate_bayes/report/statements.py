@@ -35,7 +35,9 @@ def statement_table(
     found = {r.name: r for r in headline(fit, baseline, truth, thick_baseline=thick_baseline)}
     rows: list[list[str]] = []
 
-    def row(what: str, unit: str, paper: str, fitted: Estimate | None, *odr: Estimate | None) -> None:
+    def row(
+        what: str, unit: str, paper: str, fitted: Estimate | None, *odr: Estimate | None
+    ) -> None:
         if fitted is not None or any(odr):
             rows.append([what, unit, paper, _text(fitted), *(_text(e) for e in odr)])
 
@@ -49,7 +51,10 @@ def statement_table(
             row(what, r.unit, paper, r.hierarchical, r.odr_scatter, r.odr)
     if thick_baseline is not None:
         trend = [baseline_estimate(thick_baseline, m, "trend") for m in _METHODS]
-        row("Thick disc, flattening rate (fig. 7)", "dex/kpc/Gyr", "similar at all ages", None, *trend)
+        row(
+            "Thick disc, flattening rate (fig. 7)", "dex/kpc/Gyr", "similar at all ages", None,
+            *trend,
+        )  # fmt: skip
     present = _group(variants, "r_present")
     if present is not None:
         for what, paper, k in _three_ages(present):
@@ -108,8 +113,9 @@ def variant_table(baseline: xr.Dataset | None, variants: xr.DataTree | None) -> 
         for name in variants.children:
             data = _group(variants, str(name))
             if data is not None:
-                label = data.attrs.get("potential") if str(name).startswith("potential-") else name
-                named[{"r_present": "in R_present", "rg": "in R_g"}.get(str(label), str(label))] = data
+                potential = str(name).startswith("potential-")
+                label = str(data.attrs.get("potential") if potential else name)
+                named[{"r_present": "in R_present", "rg": "in R_g"}.get(label, label)] = data
     for label, data in named.items():
         cells = [label, f"{int(data['n_stars'].sum()):,}"]
         for method in _METHODS:

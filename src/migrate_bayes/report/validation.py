@@ -59,7 +59,7 @@ def load_validation(folder: str | Path) -> dict[str, list[Picture]]:
             found.setdefault(number, []).append(replace(p, caption=note))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ProductError(
-            f"{path} is damaged ({type(error).__name__}: {error}): run `migrate-bayes validate ages "
-            "--overwrite` again"
+            f"{path} is damaged ({type(error).__name__}: {error}): run "
+            "`migrate-bayes validate ages --overwrite` again"
         ) from None
     return found

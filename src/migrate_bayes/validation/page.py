@@ -86,8 +86,13 @@ def write_page(
     directory = Path(directory)
     with atomic_output(directory, overwrite=overwrite, directory=True) as out:
         (out / "index.html").write_text(page, encoding="utf-8")
-        shown = [(_COUNTERPARTS[s.key], p) for s in kept if s.key in _COUNTERPARTS
-                 for p in s.pictures if isinstance(p, Picture)]
+        shown = [
+            (_COUNTERPARTS[s.key], p)
+            for s in kept
+            if s.key in _COUNTERPARTS
+            for p in s.pictures
+            if isinstance(p, Picture)
+        ]
         made = {**dict(choices), "made": record["created"]}
         (out / FILE).write_text(pictures_file(shown, made), encoding="utf-8")
     return directory / "index.html"
@@ -184,7 +189,8 @@ def _kepler(found: AgeValidation) -> Section | None:
     table = tables.by_age_table(
         sample, found.ages("kepler"), sample.extra["usable"], "Age − asteroseismic age (Gyr)"
     )
-    return Section("Asteroseismic dwarfs", "kepler", kepler_text(found), [drawn], [table], shown=1)
+    text = kepler_text(found)
+    return Section("Asteroseismic dwarfs", "kepler", text, [drawn], [table], shown=1)
 
 
 def _harps(found: AgeValidation) -> Section | None:
@@ -224,7 +230,8 @@ def _families(found: AgeValidation) -> Section | None:
         )
         shown.insert(0, tables.explain_table(found))
     shown.append(tables.choice_table("Families on stars of known age", found.families))
-    return Section("Family against family", "families", family_text(found), pictures, shown, shown=1)
+    text = family_text(found)
+    return Section("Family against family", "families", text, pictures, shown, shown=1)
 
 
 def _choices(found: AgeValidation) -> Section:
@@ -245,9 +252,7 @@ def _calibration(found: AgeValidation) -> Section | None:
         "Bottom: coverage by true and by estimated age.",
     )
     table = tables.coverage_rows(found.coverage, "Coverage")
-    return Section(
-        "Calibration", "calibration", calibration_text(found), [drawn], [table], shown=1
-    )
+    return Section("Calibration", "calibration", calibration_text(found), [drawn], [table], shown=1)
 
 
 def _systematic(found: AgeValidation) -> Section | None:

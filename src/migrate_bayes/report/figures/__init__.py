@@ -11,11 +11,11 @@ from migrate_bayes.report.figures.comparison import ComparisonPanel, comparison_
 from migrate_bayes.report.figures.disc import Plane, disc_figure, limits_of
 from migrate_bayes.report.figures.gradient import gradient_figure
 from migrate_bayes.report.figures.kiel import kiel_figure
+from migrate_bayes.report.figures.overlay import VariantCurve, variant_figure
 from migrate_bayes.report.figures.radial import radial_figure
 from migrate_bayes.report.figures.sampling import energy_figure, prior_figure, rank_figure
 from migrate_bayes.report.figures.slices import SlicePanel, slice_figure
 from migrate_bayes.report.figures.style import image_base64
-from migrate_bayes.report.figures.variants import VariantCurve, variant_figure
 
 __all__ = [
     "ComparisonPanel",

@@ -1,4 +1,4 @@
-"""The [α/Fe]–[Fe/H] plane: its density, its ages, its membership, and the paper's dividing lines."""
+"""The [α/Fe]–[Fe/H] plane: density, ages, membership, and the paper's dividing lines."""
 
 from __future__ import annotations
 
@@ -7,24 +7,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migrate_bayes.report.figures.cloud import binned_mean, binned_median, contours, draw_cloud
+from migrate_bayes.report.figures.cloud import (
+    binned_mean,
+    binned_median,
+    contours,
+    draw_cloud,
+    edges,
+)
 from migrate_bayes.report.figures.style import figure, in_style, span
 from migrate_bayes.selection import dividing_line
 
 __all__ = ["MANY", "age_plane_figure", "chemistry_figure", "density_figure", "draw_division"]
 
 Array = NDArray[np.floating]
+Limits = tuple[float, float]
 #: Stars from which points are replaced by cells.
 MANY = 4000
 
 
-def chemistry_limits(feh: Array, alpha_fe: Array) -> tuple[tuple, tuple]:
+def chemistry_limits(feh: Array, alpha_fe: Array) -> tuple[Limits, Limits]:
     """Limits of the plane that hold all but a few stars, and the dividing lines."""
     xlim, ylim = span(feh, tail=0.2), span(alpha_fe, tail=0.2)
     return xlim, (min(ylim[0], -0.1), max(ylim[1], 0.35))
 
 
-def draw_division(ax: Any, xlim: tuple, *, shifts: bool = True) -> None:
+def draw_division(ax: Any, xlim: Limits, *, shifts: bool = True) -> None:
     """Draw the paper's division of the discs, and the same 0.1 dex above and below."""
     line = np.linspace(*xlim, 200)
     for shift, style in ((-0.1, ":"), (0.0, "--"), (0.1, ":")):
@@ -74,7 +81,7 @@ def age_plane_figure(feh: Array, alpha_fe: Array, age: Array) -> Any:
     xlim, ylim = chemistry_limits(x, y)
     colour = {"cmap": "viridis", "vmin": 0.0, "vmax": 13.0}
     if len(x) > MANY:
-        xe, ye = np.linspace(*xlim, 81), np.linspace(*ylim, 71)
+        xe, ye = edges(xlim, len(x)), edges(ylim, len(x))
         cells = binned_median(x, y, a, xe, ye, fewest=3)
         drawn = ax.pcolormesh(xe, ye, cells.T, rasterized=True, **colour)
         contours(ax, x, y, xlim, ylim)
@@ -104,7 +111,7 @@ def chemistry_figure(feh: Array, alpha_fe: Array, p_thin: Array) -> Any:
     xlim, ylim = chemistry_limits(x, y)
     colour = {"cmap": "viridis", "vmin": 0.0, "vmax": 1.0}
     if len(x) > MANY:
-        xe, ye = np.linspace(*xlim, 81), np.linspace(*ylim, 71)
+        xe, ye = edges(xlim, len(x)), edges(ylim, len(x))
         cells = binned_mean(x, y, p, xe, ye, fewest=2)
         drawn = ax.pcolormesh(xe, ye, cells.T, rasterized=True, **colour)
         contours(ax, x, y, xlim, ylim)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FEW", "binned_mean", "binned_median", "contours", "draw_cloud"]
+__all__ = ["FEW", "binned_mean", "binned_median", "contours", "draw_cloud", "edges"]
 
 #: Stars in a panel up to which all are drawn one by one.
 FEW = 3000
@@ -126,3 +126,8 @@ def binned_mean(
     count = np.histogram2d(x, y, bins=(xe, ye))[0]
     out = np.full_like(total, np.nan)
     return np.divide(total, count, out=out, where=count >= max(fewest, 1))
+
+
+def edges(limits: Limits, n: int) -> NDArray[np.float64]:
+    """Return edges of cells along an axis, 30 to 90 of them, finer the more stars there are."""
+    return np.linspace(*limits, int(np.clip(np.sqrt(n) / 3, 30, 90)) + 1)

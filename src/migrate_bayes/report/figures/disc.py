@@ -91,7 +91,7 @@ def disc_figure(
     top.set_ylabel(gradient_label(fit, baseline))
     top.legend(fontsize=9, loc="best", handlelength=1.6, labelspacing=0.3)
     draw_chemistry_panel(middle, stars, limits)
-    draw_orbit_panel(bottom, stars, limits, symbol)
+    draw_orbit_panel(bottom, stars, limits)
     middle.set_ylabel(r"[$\alpha$/Fe]  [dex]")
     middle.set_xlabel("[Fe/H]  [dex]")
     bottom.set_ylabel(r"$Z_\mathrm{max}$  [kpc]")
@@ -103,18 +103,19 @@ def disc_figure(
     return made
 
 
-def draw_chemistry_panel(ax: Any, stars: Plane, limits: Limits) -> None:
-    """Draw the [α/Fe]–[Fe/H] plane with the dividing lines."""
+def draw_chemistry_panel(ax: Any, stars: Plane, limits: Limits, *, few: bool | None = None) -> None:
+    """Draw the [α/Fe]–[Fe/H] plane with the dividing lines; `few` as in `draw_cloud`."""
     good = np.isfinite(stars.feh) & np.isfinite(stars.alpha_fe)
-    draw_cloud(ax, stars.feh[good], stars.alpha_fe[good], limits.feh, limits.alpha_fe)
+    draw_cloud(ax, stars.feh[good], stars.alpha_fe[good], limits.feh, limits.alpha_fe, few=few)
     draw_division(ax, limits.feh)
 
 
-def draw_orbit_panel(ax: Any, stars: Plane, limits: Limits, symbol: str) -> None:
-    """Draw Z_max, on a logarithmic axis, against the radius."""
+def draw_orbit_panel(ax: Any, stars: Plane, limits: Limits, *, few: bool | None = None) -> None:
+    """Draw Z_max, on a logarithmic axis, against the radius; `few` as in `draw_cloud`."""
     good = np.isfinite(stars.radius) & (stars.zmax > 0)
     x, y = stars.radius[good], np.log10(stars.zmax[good])
-    draw_cloud(ax, x, y, limits.radius, (np.log10(limits.zmax[0]), np.log10(limits.zmax[1])))
+    heights = (float(np.log10(limits.zmax[0])), float(np.log10(limits.zmax[1])))
+    draw_cloud(ax, x, y, limits.radius, heights, few=few)
     ticks = [v for v in (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30) if limits.zmax[0] < v < limits.zmax[1]]
     ax.set_yticks(np.log10(ticks), [f"{v:g}" for v in ticks])
     ax.tick_params(axis="y", which="minor", left=False, right=False)

@@ -50,6 +50,8 @@ class Points:
         In place of method and suffix.
     line : bool
         Join the points by the baseline's own straight line.
+    spread : bool
+        Draw the horizontal bars.
     """
 
     data: xr.Dataset
@@ -57,6 +59,7 @@ class Points:
     colours: Mapping[str, str] | None = None
     label: str = ""
     line: bool = False
+    spread: bool = True
 
     @property
     def tints(self) -> Mapping[str, str]:
@@ -187,6 +190,7 @@ def draw_gradient(
 def _points(ax: Any, group: Points) -> list[float]:
     """Draw the methods of a baseline; return the heights to keep in view."""
     shown: list[float] = []
+    alike = len(set(group.tints.values())) < len(group.tints)
     for method, colour in group.tints.items():
         rows = group.data.sel({"method": method})
         age, slope = rows["age_bin"].values, rows["slope"].values
@@ -195,11 +199,13 @@ def _points(ax: Any, group: Points) -> list[float]:
         if not good.any():
             continue
         sides = np.abs(np.stack([age - rows["age_p16"].values, rows["age_p84"].values - age]))
+        # Where both methods have one colour, the one without scatter is hollow.
+        hollow = {"mfc": "white", "mec": colour} if alike and method == "odr" else {"mec": "black"}
         ax.errorbar(
-            age[good], slope[good], xerr=sides[:, good], yerr=error[good],
-            fmt="s" if method == "odr+scatter" else "o", ms=5, color=colour, mec="black", mew=0.5,
+            age[good], slope[good], xerr=sides[:, good] if group.spread else None, yerr=error[good],
+            fmt="s" if method == "odr+scatter" else "o", ms=5, color=colour, mew=0.5 + alike / 2,
             elinewidth=0.9, lw=0, label=group.label or f"{_METHODS[method]}{group.suffix}",
-            zorder=4,
+            zorder=4, **hollow,
         )  # fmt: skip
         if group.line and np.isfinite(float(rows["trend"])):
             x = np.array([age[good][0], age[good][-1]])

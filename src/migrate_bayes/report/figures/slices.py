@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
+from migrate_bayes.report.figures.cloud import FEW
 from migrate_bayes.report.figures.disc import Limits, Plane, draw_chemistry_panel, draw_orbit_panel
 from migrate_bayes.report.figures.gradient import Points, draw_gradient, gradient_label
 from migrate_bayes.report.figures.style import figure, in_style
@@ -51,7 +52,10 @@ def slice_figure(
     """
     n = len(slices)
     made = figure(0.9 + 3.1 * n, 8.6)
-    axes = made.subplots(3, n, squeeze=False, sharex="row", sharey="row", height_ratios=(1.25, 1, 1))
+    axes = made.subplots(
+        3, n, squeeze=False, sharex="row", sharey="row", height_ratios=(1.25, 1, 1)
+    )
+    few = max(len(s.stars.feh) for s in slices) <= FEW
     low, high = 0.0, 0.0
     for k, one in enumerate(slices):
         top, middle, bottom = axes[:, k]
@@ -64,8 +68,8 @@ def slice_figure(
                 0.5, 0.06, one.why, transform=top.transAxes, ha="center", fontsize=10, wrap=True
             )
         top.set_title(one.title, fontsize=11)
-        draw_chemistry_panel(middle, one.stars, limits)
-        draw_orbit_panel(bottom, one.stars, limits, symbol)
+        draw_chemistry_panel(middle, one.stars, limits, few=few)
+        draw_orbit_panel(bottom, one.stars, limits, few=few)
         middle.set_xlabel("[Fe/H]  [dex]")
         bottom.set_xlabel(rf"${symbol}$  [kpc]")
         middle.text(

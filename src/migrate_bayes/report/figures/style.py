@@ -99,7 +99,7 @@ def image_base64(made: Any, *, dpi: int = 150) -> str:
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def span(values: NDArray[np.float64], *, tail: float = 0.5) -> tuple[float, float]:
+def span(values: NDArray[np.floating], *, tail: float = 0.5) -> tuple[float, float]:
     """Axis limits that hold all but the outermost `tail` percent on either side, with a margin."""
     finite = values[np.isfinite(values)]
     if not finite.size:

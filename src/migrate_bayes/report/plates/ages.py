@@ -17,7 +17,7 @@ def _embedded(number: str) -> Callable[[ReportData], Picture | str | None]:
         if source == "external":
             return "the run's ages are the catalogue's own: there are no isochrone ages to hold up"
         if not d.validation:
-            return d.no_validation or "no validation of ages was made: `migrate-bayes validate ages`"
+            return d.no_validation or "the report was made without a validation of ages"
         pictures = d.validation.get(number, ())
         if not pictures:
             return "the validation of ages was made without the stars of this figure"

@@ -26,8 +26,8 @@ def density(d: ReportData) -> Picture | str | None:
     return picture(
         density_figure(c.feh, c.alpha_fe),
         "Density of stars in the plane of [α/Fe] and [Fe/H]",
-        f"The {len(c.rows):,} usable stars. {LINES}Contours at 5, 25, 50, 75 and 95% of the greatest "
-        "density.",
+        f"The {len(c.rows):,} usable stars. {LINES}Contours at 5, 25, 50, 75 and 95% of the "
+        "greatest density.",
     )
 
 

@@ -75,8 +75,8 @@ def thick_disc(d: ReportData) -> Picture | str | None:
 def _disc(d: ReportData, baseline: xr.Dataset | None, component: str) -> Picture | str:
     if baseline is None:
         return (
-            f"no baseline of a {component} disc: its selection holds no star that can be fitted, or "
-            "the recipe asks for none"
+            f"no baseline of a {component} disc: its selection holds no star that can be fitted, "
+            "or the recipe asks for none"
         )
     selection = str(baseline.attrs.get("selection", component))
     mask = d.chosen(selection)
@@ -88,8 +88,8 @@ def _disc(d: ReportData, baseline: xr.Dataset | None, component: str) -> Picture
     few = ""
     if not fitted.any():
         few = (
-            f"No age bin has the {int(baseline.attrs.get('min_stars', 0))} stars, with radii apart, "
-            "that a baseline needs: there are no points, and the band rests on all the stars. "
+            f"No age bin has the {int(baseline.attrs.get('min_stars', 0))} stars, with radii "
+            "apart, that a baseline needs: there are no points. "
         )
     stars = d.plane(mask)
     other = "7" if component == "thin" else "6"

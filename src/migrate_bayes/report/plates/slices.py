@@ -24,7 +24,9 @@ def alpha_slices(d: ReportData) -> Picture | str | None:
     return _slices(d, ALPHA_SLICES, "chemistry", "alpha_fe", "from α-poor stars to α-rich ones")
 
 
-def _slices(d: ReportData, names: Sequence[str], what: str, column: str, order: str) -> Picture | str:
+def _slices(
+    d: ReportData, names: Sequence[str], what: str, column: str, order: str
+) -> Picture | str:
     if why := d.lacks(column, "radius", "feh"):
         return why
     if d.variants is None:
@@ -38,18 +40,16 @@ def _slices(d: ReportData, names: Sequence[str], what: str, column: str, order: 
         why = why_absent(d.variants, name)
         if why:
             thin.append(f"{SELECTIONS[name].description}: {_short(why)}")
-        words = "" if baseline is not None else f"{int(mask.sum()):,} stars:\nno age bin can be fitted"
+        words = "" if baseline is not None else "no age bin can be fitted"
         panels.append(SlicePanel(_title(name), d.plane(mask), baseline, words))
     if all(p.baseline is None for p in panels):
         counts = ", ".join(f"{len(p.stars.feh):,}" for p in panels)
-        return (
-            f"no slice in {what} has an age bin that can be fitted ({counts} stars): {thin[0]}"
-        )
+        return f"no slice in {what} has an age bin that can be fitted ({counts} stars): {thin[0]}"
     caption = (
         f"Slices in {what}, {order}. Top: gradient against age in each slice. "
         f"{BANDS if d.fit else ''}They are of the whole survey, and the same in every column. "
-        f"{POINTS}Dashed: the straight line through them. Below: chemistry, with the dividing lines, "
-        "and Z_max against radius."
+        f"{POINTS}Dashed: the straight line through them. Below: chemistry, with the dividing "
+        "lines, and Z_max against radius."
     )
     if thin:
         caption += f" Without a baseline: {'; '.join(thin)}."

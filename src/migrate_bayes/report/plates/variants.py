@@ -27,8 +27,8 @@ def potentials(d: ReportData) -> Picture | str | None:
     own = [v for v in _own(d) if v[1] == "potential"]
     return _drawn(
         d, own, "potential",
-        "the run has orbits in one potential: name others in [orbits] potentials, or compare runs as "
-        "in runs/potentials.toml",
+        "the run has orbits in one potential: name others in [orbits] potentials, or compare them "
+        "as runs/potentials.toml does",
         "The thin-disc sample in other potentials; the stars are the same, their guiding radii "
         "differ. ",
     )  # fmt: skip
@@ -101,7 +101,8 @@ def _drawn(
         caption
         + "Baseline with intrinsic scatter, dashed the straight line through its points. "
         + (BANDS if d.fit is not None else "")
-        + POINTS,
+        + POINTS
+        + ("Bands of comparisons hold 68%." if any(v.middle is not None for v in curves) else ""),
         wide=True,
     )
     assert found is not None
@@ -110,39 +111,23 @@ def _drawn(
 
 def kind_of(tree: xr.DataTree) -> str:
     """Say what a comparison varies: ``potential``, ``solar`` or something else (empty)."""
-    data = _varied(tree)
-    if data is None:
+    if "curve" not in tree.children:
         return ""
-    for name in ("r0", "v0"):
-        if name in data.coords and len(np.unique(data[name].values)) > 1:
-            return "solar"
-    for name in ("potential", "potential_model"):
-        if name in data.coords and len(np.unique(data[name].values)) > 1:
-            return "potential"
-    return str(tree.attrs.get("varies", ""))
+    curve = tree["curve"].to_dataset()
 
+    def varies(name: str) -> bool:
+        return name in curve.coords and len(np.unique(curve[name].values)) > 1
 
-def _varied(tree: xr.DataTree) -> xr.Dataset | None:
-    """The first group with a gradient or slopes on a dimension `variant`."""
-    for node in tree.subtree:
-        data = node.to_dataset()
-        if "variant" in data.dims and ("gradient" in data or "slope" in data):
-            return data
-    return None
+    if varies("potential"):
+        return "potential"
+    return "solar" if varies("r0") or varies("v0") else ""
 
 
 def comparison_curves(tree: xr.DataTree, component: str = "thin") -> list[VariantCurve]:
-    """Gather the curves of a comparison: quantiles of ``gradient(variant, age, draw…)``."""
-    data = _varied(tree)
-    if data is None or "gradient" not in data:
-        return []
-    gradient = data["gradient"]
-    if "component" in gradient.dims:
-        gradient = gradient.sel(component=component)
-    draws = [dim for dim in gradient.dims if dim not in ("variant", "age")]
-    curves = []
-    for name in gradient["variant"].values:
-        one = gradient.sel(variant=name)
-        low, middle, high = (one.quantile(q, dim=draws).values for q in (0.16, 0.5, 0.84))
-        curves.append(VariantCurve(str(name), None, one["age"].values, low, middle, high))
-    return curves
+    """Gather the curves of a comparison, mean and standard deviation in its group ``curve``."""
+    curve = tree["curve"].to_dataset().sel(component=component)
+    found = []
+    for name in curve["variant"].values:
+        mean, sd = (curve[v].sel(variant=name).values for v in ("mean", "sd"))
+        found.append(VariantCurve(str(name), None, curve["age"].values, mean - sd, mean, mean + sd))
+    return found

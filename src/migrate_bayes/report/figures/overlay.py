@@ -71,7 +71,7 @@ def variant_figure(
     """
     made = figure(8.2, 5.2)
     ax = made.add_subplot()
-    points = []
+    points: list[Points] = []
     middle = 0.5 * (len(variants) - 1)
     for k, (one, tint) in enumerate(zip(variants, cycle(_TINTS), strict=False)):
         label = one.label
@@ -84,11 +84,14 @@ def variant_figure(
             data = one.baseline.assign_coords(
                 age_bin=("age_bin", one.baseline["age_bin"].values + shift)
             )
-            tints = {method: tint for method in methods}
+            tints = dict.fromkeys(methods, tint)
+            # The ages in a bin spread alike in all: bars of the first are enough.
             if len(methods) > 1:
-                points.append(Points(data, f", {label}", tints))
+                points.append(Points(data, f", {label}", tints, spread=not points))
             else:
-                points.append(Points(data, colours=tints, label=label, line=True))
+                points.append(
+                    Points(data, colours=tints, label=label, line=True, spread=not points)
+                )
     draw_gradient(ax, fit, points, truth, components=(component,), paper=(component,), legend=False)
     shown = [v.baseline for v in variants if v.baseline is not None]
     ax.set_ylabel(gradient_label(fit, shown[0] if shown else None, symbol=symbol))
