@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.report.columns import star_columns, thin_probability
+from migrate_bayes.report.data import gather, thin_probability
 from migrate_bayes.report.figures import (
     chemistry_figure,
     energy_figure,
     gradient_figure,
+    image_base64,
     kiel_figure,
-    png_base64,
     prior_figure,
     radial_figure,
     rank_figure,

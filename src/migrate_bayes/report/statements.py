@@ -8,7 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from migrate_bayes.baseline.variants import HIGH_QUALITY
 from migrate_bayes.report.headline import Estimate, baseline_estimate, headline
+from migrate_bayes.selection import SELECTIONS
 
 __all__ = ["Table", "curve_table", "statement_table", "variant_table"]
 
@@ -108,14 +110,14 @@ def _group(variants: xr.DataTree | None, name: str) -> xr.Dataset | None:
 def variant_table(baseline: xr.Dataset | None, variants: xr.DataTree | None) -> Table:
     """Tabulate the straight line through gradient(age) of each slice and variant."""
     rows = []
-    named = {} if baseline is None else {"the thin-disc sample": baseline}
+    named = {} if baseline is None else {"thin-disc sample": baseline}
     if variants is not None:
         for name in variants.children:
             data = _group(variants, str(name))
             if data is not None:
                 potential = str(name).startswith("potential-")
                 label = str(data.attrs.get("potential") if potential else name)
-                named[{"r_present": "in R_present", "rg": "in R_g"}.get(label, label)] = data
+                named[_sample(label)] = data
     for label, data in named.items():
         cells = [label, f"{int(data['n_stars'].sum()):,}"]
         for method in _METHODS:
@@ -129,6 +131,16 @@ def variant_table(baseline: xr.Dataset | None, variants: xr.DataTree | None) -> 
         "rate, ODR + scatter (dex/kpc/Gyr)", "at 1 Gyr, ODR (dex/kpc)", "rate, ODR (dex/kpc/Gyr)",
     ]  # fmt: skip
     return "Slices and variants: the line through gradient(age)", header, rows
+
+
+def _sample(name: str) -> str:
+    """Word a variant's name."""
+    if name in SELECTIONS:
+        words = SELECTIONS[name].description
+        return f"of the thin-disc sample, {words}" if name == HIGH_QUALITY else words
+    return {"r_present": "thin-disc sample, in R_present", "rg": "thin-disc sample, in R_g"}.get(
+        name, f"thin-disc sample, {name}"
+    )
 
 
 def curve_table(fit: xr.DataTree | None) -> Table:

@@ -190,6 +190,9 @@ def draw_gradient(
 def _points(ax: Any, group: Points) -> list[float]:
     """Draw the methods of a baseline; return the heights to keep in view."""
     shown: list[float] = []
+    methods = [m for m in group.tints if m in group.data["method"].values]
+    errors = group.data["slope_error"].sel({"method": methods}).values
+    smallest = np.min(errors[errors > 0], initial=np.inf)
     alike = len(set(group.tints.values())) < len(group.tints)
     for method, colour in group.tints.items():
         rows = group.data.sel({"method": method})
@@ -212,7 +215,7 @@ def _points(ax: Any, group: Points) -> list[float]:
             y = float(rows["slope_at_1gyr"]) + float(rows["trend"]) * (x - 1.0)
             ax.plot(x, y, color=colour, lw=1.0, ls="--", zorder=3)
         # A bin of a few stars may stand far off; it must not flatten the rest.
-        firm = good & (error < 5 * np.nanmedian(error[good]))
+        firm = good & (error <= 10 * smallest)
         shown += [*(slope - error)[firm], *(slope + error)[firm]]
     return shown
 

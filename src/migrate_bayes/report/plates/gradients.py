@@ -22,7 +22,7 @@ __all__ = ["high_quality", "present_radius", "radial", "result", "thick_disc", "
 BANDS = "Bands hold 68% and 95% of the hierarchical posterior. "
 POINTS = (
     "Points are the baseline's age bins: horizontal bars the 68% interval of the error-expanded "
-    "ages, vertical bars 1σ. "
+    "ages, vertical bars 1σ; bins with errors above ten times the smallest do not set the axis. "
 )
 PAPER = "Dash-dotted: as Vickers, Shen & Li (2021) state it. "
 
@@ -84,19 +84,20 @@ def _disc(d: ReportData, baseline: xr.Dataset | None, component: str) -> Picture
         return mask
     if why := d.lacks("radius", "feh", "age", mask=mask):
         return f"{why} in selection '{selection}'"
-    fitted = np.isfinite(baseline["slope"].values).any(axis=0)
-    few = ""
-    if not fitted.any():
-        few = (
-            f"No age bin has the {int(baseline.attrs.get('min_stars', 0))} stars, with radii "
-            "apart, that a baseline needs: there are no points. "
+    if not np.isfinite(baseline["slope"].values).any():
+        fewest = int(baseline.attrs.get("min_stars", 0))
+        return (
+            f"selection '{selection}' holds {int(mask.sum()):,} stars{_where(d, mask)}, and no age "
+            f"bin has the {fewest} with radii apart that a gradient needs. What the hierarchical "
+            f"model, which weighs all stars by membership, says of the {component} disc stands in "
+            "the first figure"
         )
     stars = d.plane(mask)
     other = "7" if component == "thin" else "6"
     caption = (
         f"The {component} disc by selection '{selection}' ({mask.sum():,} stars"
         f"{_potential(d)}). Top left: gradient against age. {BANDS if d.fit else ''}{POINTS}"
-        f"Dashed: the straight line through them. {PAPER if not d.truth else ''}{few}"
+        f"Dashed: the straight line through them. {PAPER if not d.truth else ''}"
         "Below: chemistry with the dividing lines, and Z_max against radius. Right: [Fe/H] against "
         "radius by maximum-likelihood age; contours at 5, 25, 50, 75 and 95% of the greatest "
         f"density. Axes as in figure {other}."
@@ -166,6 +167,15 @@ def _two(
 
 def _edges(baseline: xr.Dataset) -> np.ndarray:
     return np.append(baseline["age_lo"].values, baseline["age_hi"].values[-1])
+
+
+def _where(d: ReportData, mask: np.ndarray) -> str:
+    """Word the radii of some stars: where a survey does not reach, there is no gradient."""
+    radii = d.where[mask & np.isfinite(d.where)]
+    if not len(radii):
+        return ""
+    low, high = np.percentile(radii, [5, 95])
+    return f", nine in ten of them at radii of {low:.1f} to {high:.1f} kpc"
 
 
 def _potential(d: ReportData) -> str:
