@@ -62,8 +62,8 @@ def test_page_is_well_formed_and_has_every_section(text: str) -> None:
     page = Page(text)
     assert page.open == []
     assert page.headings[1:] == [
-        "Metallicity gradients", "Gradient and age", "The paper, figure by figure", "Stars", "Flags",
-        "Check & co", "Wide", "Methods", "Diagnostics", "What was run",
+        "Metallicity gradients", "Gradient and age", "The paper, figure by figure", "Stars",
+        "Flags", "Check & co", "Wide", "Methods", "Diagnostics", "What was run",
     ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ and renders ``templates/report.html``. All text is escaped by the template engin
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,7 +198,15 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = _code
     return environment.get_template(template).render(context)
+
+
+def _code(text: str) -> Any:
+    """Escape a text, and set what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def contents_of(sections: Sequence[Section]) -> list[dict[str, Any]]:
