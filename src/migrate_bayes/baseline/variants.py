@@ -15,6 +15,7 @@ import xarray as xr
 from migrate_bayes.baseline.bins import fit_baseline
 from migrate_bayes.errors import FitError, OrbitError, RecipeError
 from migrate_bayes.selection import SELECTIONS, select
+from migrate_bayes.stars import iter_parts
 
 __all__ = ["ALPHA_SLICES", "HIGH_QUALITY", "R_PRESENT", "ZMAX_SLICES", "fit_variants", "why_absent"]
 
@@ -77,6 +78,7 @@ def fit_variants(
         attributes hold `potential`, `selection`, and `r0` (kpc) and `v0` (km/s) where known.
     """
     known = [str(p) for p in stars["potential"].values] if "potential" in stars.dims else []
+    sample = _in_memory(stars, potential)
     masks: dict[str, np.ndarray] = {}
     nodes: dict[str, xr.Dataset] = {}
     for one in _wanted(selection, potential, radius, known):
@@ -84,13 +86,13 @@ def fit_variants(
         try:
             if one.selection not in masks:
                 chosen = select(stars, one.selection, potential=potential)
-                masks[one.selection] = np.asarray(chosen.values)
+                masks[one.selection] = np.asarray(chosen.values)[sample["row"].values]
             fitted = fit_baseline(
-                stars, selection=masks[one.selection], potential=one.potential, radius=one.radius,
+                sample, selection=masks[one.selection], potential=one.potential, radius=one.radius,
                 bin_width=bin_width, age_range=age_range, min_stars=min_stars,
             )  # fmt: skip
             if not np.isfinite(fitted["slope"].values).any():
-                n = masks[one.selection].sum()
+                n = int(masks[one.selection].sum())
                 fitted.attrs["absent"] = (
                     f"{n:,} stars, and no age bin of {min_stars} with radii apart"
                 )
@@ -101,6 +103,25 @@ def fit_variants(
                 attrs[name] = float(stars[name].sel(potential=one.potential))
         nodes[f"/{one.name}"] = fitted.assign_attrs(attrs)
     return xr.DataTree.from_dict(nodes)
+
+
+def _in_memory(stars: xr.Dataset, potential: str) -> xr.Dataset:
+    """Take what the baselines need of the usable stars; a survey on disk is read once for all."""
+    usable = np.asarray(select(stars, "all", potential=potential).values)
+    wanted = [
+        name
+        for name in ("age_ml", "age_lo", "age_hi", "rg_mean", "rg_sd", "r_present", "r_present_sd",
+                     "feh", "feh_error", "flag")
+        if name in stars
+    ]  # fmt: skip
+    pieces: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+    for rows, values in iter_parts(stars, wanted):
+        for name in wanted:
+            pieces[name].append(values[name][usable[rows]])
+    data = {name: (stars[name].dims, np.concatenate(pieces[name])) for name in wanted}
+    data["row"] = (("star",), np.flatnonzero(usable))
+    coords = {"potential": stars["potential"].values} if "potential" in stars.dims else {}
+    return xr.Dataset(data, coords=coords)
 
 
 def why_absent(variants: xr.DataTree | None, name: str) -> str:

@@ -22,7 +22,7 @@ __all__ = ["high_quality", "present_radius", "radial", "result", "thick_disc", "
 BANDS = "Bands hold 68% and 95% of the hierarchical posterior. "
 POINTS = (
     "Points are the baseline's age bins: horizontal bars the 68% interval of the error-expanded "
-    "ages, vertical bars 1σ; bins with errors above ten times the smallest do not set the axis. "
+    "ages, vertical bars 1σ; bins with very large errors do not set the axis. "
 )
 PAPER = "Dash-dotted: as Vickers, Shen & Li (2021) state it. "
 
