@@ -115,6 +115,7 @@ def baseline(
     for fit in done.baseline():
         if fit is not None:
             print_baseline(fit)
+    done.variants()
 
 
 @app.command()

@@ -202,6 +202,13 @@ class CompareSection(_Section):
     )
 
 
+class ReportSection(_Section):
+    """What the report shows beside the run's own products."""
+
+    validation: str = "validate-ages"  # the report whose figures of ages are embedded; "": none
+    comparisons: tuple[str, ...] = ()  # NetCDF products of comparisons to draw
+
+
 class Recipe(_Section):
     """A run, from data to report."""
 
@@ -218,6 +225,7 @@ class Recipe(_Section):
     model: ModelSection = ModelSection()
     sampler: SamplerSection = SamplerSection()
     compare: CompareSection | None = None
+    report: ReportSection = ReportSection()
 
     @property
     def hash(self) -> str:
@@ -228,6 +236,7 @@ class Recipe(_Section):
         without: dict[str, Any] = {
             "chunk_size": True,
             "compare": True,
+            "report": True,
             "sampler": {"scheduler"},
             "model": {"forms"},
         }

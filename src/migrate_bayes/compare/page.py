@@ -16,7 +16,7 @@ from migrate_bayes.compare.tables import (
     variance_table,
 )
 from migrate_bayes.provenance import atomic_output, versions
-from migrate_bayes.report.figures.style import png_base64
+from migrate_bayes.report.figures.style import image_base64
 from migrate_bayes.report.figures.variants import (
     forest_figure,
     variance_figure,
@@ -40,7 +40,7 @@ class Section:
 
 
 def _picture(made: Any, alt: str, caption: str) -> list[Picture]:
-    return [] if made is None else [Picture(png_base64(made), alt, caption, True)]
+    return [] if made is None else [Picture(image_base64(made), alt, caption, True)]
 
 
 def _history_text(history: dict[str, Any]) -> str:

@@ -36,7 +36,6 @@ class RunBase:
         self.overwrite = overwrite
         self.say = say
         self.timings: list[tuple[str, float, float]] = []
-        self.tables: list[tuple[str, list[str], list[list[str]]]] = []
         self.notes: list[str] = []
         #: Another run's mock catalogue, of which this run takes the stars.
         self.shared_catalog: Path | None = None
