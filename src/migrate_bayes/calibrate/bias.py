@@ -4,8 +4,8 @@ A scenario turns on some of: age errors, R_g errors, intrinsic scatter of [Fe/H]
 (with the paper's chemical cut against it) and the cut in Z_max. In each, surveys are simulated with
 the same truth and analysed by
 
-* ``odr``: the paper's way, bins of 1.25 Gyr from 1 to 12.25 Gyr in the maximum-likelihood age, ODR of
-  [Fe/H] on R_g with both errors, a weighted line through slope(age) (`migrate_bayes.baseline`);
+* ``odr``: the paper's way, bins of 1.25 Gyr from 1 to 12.25 Gyr in the maximum-likelihood age, ODR
+  of [Fe/H] on R_g with both errors, a weighted line through slope(age) (`migrate_bayes.baseline`);
 * ``odr+scatter``: the same with intrinsic scatter;
 * ``hierarchical``: the population model, on all stars.
 
@@ -26,11 +26,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from migrate_bayes.baseline import fit_baseline
 from migrate_bayes.calibrate.ledger import Ledger
 from migrate_bayes.calibrate.pool import run_tasks
 from migrate_bayes.calibrate.recipe import BiasRecipe, ScenarioSection
+from migrate_bayes.calibrate.refit import Refit, survey_errors
+from migrate_bayes.population.simulated import PopulationTruth, simulated_stars
 from migrate_bayes.population.specification import load_model_spec
 from migrate_bayes.progress import progress
+from migrate_bayes.selection import select
 
 __all__ = ["METHODS", "QUANTITIES", "BiasRow", "bias_rows", "measure_bias", "simulate_scenario"]
 
@@ -41,6 +45,11 @@ QUANTITIES = {
     "gradient_young": ("slope_at_1gyr", "dex/kpc"),
     "flattening_rate": ("trend", "dex/kpc/Gyr"),
 }
+
+#: Scenario, number of the survey, and "regression" or "fit".
+Task = tuple[str, int, str]
+#: Method, quantity: estimate and claimed error.
+Estimates = dict[str, dict[str, tuple[float, float]]]
 
 # What is left of an error, or of scatter, that is turned off: a regression needs weights, and a
 # model with log(scatter) cannot have none.
@@ -53,9 +62,6 @@ def simulate_scenario(recipe: BiasRecipe, scenario: ScenarioSection, *, seed: in
     The same seed gives the same stars in every scenario without a thick disc, and much the same
     noise: differences between scenarios are then better known than either.
     """
-    from migrate_bayes.calibrate.refit import survey_errors
-    from migrate_bayes.population.simulated import PopulationTruth, simulated_stars
-
     truth, errors = recipe.truth.model_dump(), recipe.errors.model_dump()
     if not scenario.scatter:
         truth["scatter_thin"] *= _OFF
@@ -87,47 +93,59 @@ def selections(recipe: BiasRecipe, scenario: ScenarioSection) -> tuple[dict, dic
     )
 
 
-def survey_function(recipe: BiasRecipe) -> Callable[[tuple[str, int]], dict[str, Any]]:
-    """Return the function from (scenario, survey) to a result; the model is compiled at need."""
-    from migrate_bayes.baseline import fit_baseline
-    from migrate_bayes.calibrate.refit import Refit
-    from migrate_bayes.selection import select
-
+def task_function(recipe: BiasRecipe) -> Callable[[Task], dict[str, Any]]:
+    """Return the function from a task to its result; the model is compiled at need."""
     refit: list[Refit] = []
     by_label = {s.label: s for s in recipe.scenarios}
 
-    def one(task: tuple[str, int]) -> dict[str, Any]:
-        label, survey = task
+    def one(task: Task) -> dict[str, Any]:
+        label, survey, kind = task
         scenario = by_label[label]
         began = time.process_time()
         # The seed is the survey's, not the scenario's: see `simulate_scenario`.
         seeds = np.random.SeedSequence([recipe.seed, survey]).generate_state(2)
         stars = simulate_scenario(recipe, scenario, seed=int(seeds[0]))
-        for_regression, for_fit = selections(recipe, scenario)
-        line = fit_baseline(stars, selection=for_regression)
-        estimates: dict[str, dict[str, tuple[float, float]]] = {}
-        for m, method in enumerate(METHODS[:2]):
-            estimates[method] = {
-                name: (float(line[column][m]), float(line[f"{column}_error"][m]))
-                for name, (column, _) in QUANTITIES.items()
-            }
-        if survey < recipe.fits:
+        if kind == "fit":
             if not refit:
                 refit.append(Refit(load_model_spec(recipe.spec), recipe.stars))
-            taken = stars.isel(star=np.flatnonzero(select(stars, for_fit).values))
-            named, _ = refit[0].fit(taken, recipe.sampler, seed=int(seeds[1]))
-            estimates["hierarchical"] = {
-                name: (float(named[name].mean()), float(named[name].std())) for name in QUANTITIES
-            }
+            used, estimates = _fit(refit[0], recipe, scenario, stars, seed=int(seeds[1]))
+        else:
+            used, estimates = _regress(recipe, scenario, stars)
         return {
             "scenario": label,
             "survey": survey,
-            "stars": int(line.attrs["stars_used"]),
+            "kind": kind,
+            "stars": used,
             "estimates": estimates,
             "seconds": time.process_time() - began,
         }
 
     return one
+
+
+def _regress(
+    recipe: BiasRecipe, scenario: ScenarioSection, stars: xr.Dataset
+) -> tuple[int, Estimates]:
+    """Regress in bins of age; estimates of both methods and the stars used."""
+    line = fit_baseline(stars, selection=selections(recipe, scenario)[0])
+    estimates = {
+        method: {
+            name: (float(line[column][m]), float(line[f"{column}_error"][m]))
+            for name, (column, _) in QUANTITIES.items()
+        }
+        for m, method in enumerate(METHODS[:2])
+    }
+    return int(line.attrs["stars_used"]), estimates
+
+
+def _fit(
+    refit: Refit, recipe: BiasRecipe, scenario: ScenarioSection, stars: xr.Dataset, *, seed: int
+) -> tuple[int, Estimates]:
+    """Fit the hierarchical model; its estimates and the stars used."""
+    mask = select(stars, selections(recipe, scenario)[1]).values
+    named, _ = refit.fit(stars.isel(star=np.flatnonzero(mask)), recipe.sampler, seed=seed)
+    found = {name: (float(named[name].mean()), float(named[name].std())) for name in QUANTITIES}
+    return int(mask.sum()), {"hierarchical": found}
 
 
 @dataclass(frozen=True)
@@ -226,16 +244,22 @@ def measure_bias(
         ledger_path, kind="bias", recipe_hash=recipe.hash, seed=recipe.seed, overwrite=overwrite
     )
 
-    def key(result: Mapping[str, Any]) -> tuple[str, int]:
-        return str(result["scenario"]), int(result["survey"])
+    def key(result: Mapping[str, Any]) -> Task:
+        return str(result["scenario"]), int(result["survey"]), str(result["kind"])
 
     # All scenarios of one survey before the next: what there is of a run that was stopped is whole.
-    wanted = [(s.label, i) for i in range(recipe.surveys) for s in recipe.scenarios]
+    wanted: list[Task] = [
+        (scenario.label, i, kind)
+        for i in range(max(recipe.surveys, recipe.fits))
+        for kind, number in (("fit", recipe.fits), ("regression", recipe.surveys))
+        for scenario in recipe.scenarios
+        if i < number
+    ]
     done = ledger.done(key)
     left = [task for task in wanted if task not in done]
-    with progress(len(wanted), "measuring", unit="surveys") as advance:
+    with progress(len(wanted), "measuring", unit="fits") as advance:
         advance(len(wanted) - len(left))
-        for result in run_tasks(survey_function, (recipe,), left, workers=workers):
+        for result in run_tasks(task_function, (recipe,), left, workers=workers):
             ledger.append(result)
             advance(1)
     asked = set(wanted)

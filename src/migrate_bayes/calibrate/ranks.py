@@ -6,9 +6,9 @@ posterior it is uniform on 0 … L. Then
 * the central interval of probability p, between the draws of order (1 − p)/2 (L + 1) and its
   mirror image, holds the truth in a share p of surveys: the count is Binomial(n, p);
 * counts in equal bins of ranks give Pearson's χ²;
-* the empirical distribution F̂(z) of (rank + 1)/(L + 1) over n surveys has n F̂(z) ~ Binomial(n, z) at
-  each z. `ecdf_band` is the band that holds the whole curve with a given probability: the pointwise
-  binomial interval of probability 1 − γ, γ chosen by simulation so that the curve stays inside
+* the empirical distribution F̂(z) of (rank + 1)/(L + 1) over n surveys has n F̂(z) ~ Binomial(n, z)
+  at each z. Its band holds the whole curve with a given probability: it is the pointwise binomial
+  interval of probability 1 − γ, γ chosen by simulation so that the curve stays inside
   everywhere (Säilynoja, Bürkner & Vehtari 2022, Stat. Comput. 32, 32, their section 2.3).
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom, chi2
 
-__all__ = ["LEVELS", "Calibration", "Coverage", "coverage", "ecdf_band", "rank_test"]
+__all__ = ["LEVELS", "Calibration", "Coverage", "UniformRanks", "coverage", "rank_test"]
 
 #: Probabilities of the central intervals that are counted.
 LEVELS = (0.5, 0.8, 0.95)
@@ -147,14 +147,6 @@ class UniformRanks:
         worst = self._tail[count, np.arange(self.n_ranks - 1)].min()
         at_most = np.searchsorted(self._null, worst * (1 + 1e-12), side="right")
         return float((at_most + 1) / (_SIMULATIONS + 1))
-
-
-def ecdf_band(
-    n: int, n_ranks: int, *, probability: float = BAND, seed: int = 1
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return z, lower and upper bound of the simultaneous band; see `UniformRanks`."""
-    uniform = UniformRanks(n, n_ranks, seed=seed)
-    return (uniform.z, *uniform.band(probability))
 
 
 @dataclass

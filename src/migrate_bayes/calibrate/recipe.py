@@ -148,7 +148,7 @@ class BiasRecipe(_Section):
     surveys : int
         Surveys per scenario.
     fits : int
-        How many of them, the first, are fitted hierarchically, too.
+        Hierarchical fits per scenario, of the first surveys: each costs a hundred regressions.
     stars : int
         Stars per survey.
     zmax_limit : float
@@ -182,7 +182,9 @@ class BiasRecipe(_Section):
     @property
     def hash(self) -> str:
         """Hash of what decides one survey's numbers: not of how many there are."""
-        return content_hash(self.model_dump(mode="json", exclude={"surveys", "description"}))
+        return content_hash(
+            self.model_dump(mode="json", exclude={"surveys", "fits", "description"})
+        )
 
 
 def load_calibrate(path: str | Path) -> CalibrateRecipe:

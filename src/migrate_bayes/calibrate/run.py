@@ -1,4 +1,4 @@
-"""Simulation-based calibration: prior, survey, fit, ranks; again and again, each survey by itself."""
+"""Simulation-based calibration: prior, survey, fit, ranks; each survey by itself."""
 
 from __future__ import annotations
 
