@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from migrate_bayes.benchmark.commands import app as benchmarks
+from migrate_bayes.calibrate.commands import bias, calibrate
 
 __all__ = ["app", "main"]
 
@@ -26,6 +27,8 @@ app = typer.Typer(
 )
 
 app.add_typer(benchmarks, name="benchmark")
+app.command()(calibrate)
+app.command()(bias)
 
 _state = {"debug": False}
 
