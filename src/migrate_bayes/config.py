@@ -38,14 +38,34 @@ class DataSection(_Section):
     extinction: str = "auto"
 
 
+class MigrationSection(_Section):
+    """The thin disc of the ``migration`` population; `migrate_bayes.mock.migration` has the laws."""
+
+    sigma_rm8: float = Field(default=3.6, ge=0)  # kpc: diffusion of R_g in 8 Gyr
+    birth_gradient: float = -0.085  # dex/kpc, of the gas today
+    birth_gradient_rate: float = -0.004  # dex/kpc per Gyr of lookback time
+    birth_radius_spread: float = Field(default=3.0, gt=0)  # kpc, at every age
+    birth_radius_now: float = Field(default=8.5, gt=0)  # kpc: mean birth radius today
+    growth: float = 0.2  # kpc/Gyr by which the mean birth radius has grown: inside-out
+    ism_now: float = 0.0  # [Fe/H] of the gas today at 8 kpc
+    ism_rise: float = Field(default=0.7, ge=0)  # dex gained there in the last 14 Gyr
+    ism_power: float = Field(default=0.5, gt=0)  # 1: steadily; below 1: most of it early
+    ism_scatter: float = Field(default=0.05, ge=0)  # dex at one radius and time
+    young_alpha_rich: float = Field(default=0.05, ge=0, lt=1)  # share of the thick disc
+    outliers: float = Field(default=0.005, ge=0, lt=1)  # share of all: the stellar halo
+
+
 class SimulateSection(_Section):
     """The mock survey's truth and size."""
 
     stars: int = Field(default=20_000, gt=0)
-    gradient_young: float = -0.075  # dex/kpc at 1 Gyr
-    flattening_rate: float = 0.003  # dex/kpc/Gyr
+    population: Literal["model", "migration"] = "model"
+    survey: Literal["simple", "lamost"] = "simple"
+    gradient_young: float = -0.075  # dex/kpc at 1 Gyr; of the "model" population
+    flattening_rate: float = 0.003  # dex/kpc/Gyr; of the "model" population
     gradient_thick: float = 0.02  # dex/kpc
     thick_fraction: float = Field(default=0.15, ge=0, lt=1)
+    migration: MigrationSection = MigrationSection()
 
 
 class SweepSection(_Section):
@@ -243,9 +263,17 @@ class Recipe(_Section):
         return content_hash(self.model_dump(mode="json", exclude=without))
 
     def truth(self) -> dict[str, float] | None:
-        """The mock's true values by the names of the posterior, or None for real data."""
+        """The mock's true values by the names of the posterior, or None for real data.
+
+        Of the ``migration`` population, gradient at 1 Gyr and flattening rate follow from its laws:
+        see `migrate_bayes.mock.migration.true_line`.
+        """
         if self.data.source != "mock":
             return None
+        if self.simulate.population == "migration":
+            from migrate_bayes.mock.migration import true_line
+
+            return true_line(self.simulate)
         names = ("gradient_young", "flattening_rate", "gradient_thick")
         return {name: getattr(self.simulate, name) for name in names}
 

@@ -1,4 +1,4 @@
-"""What a mock survey's stars are: population, orbit, place on the sky, from uniform numbers.
+"""What a mock's stars are when ``population = "model"``: as the fitted model has them.
 
 With age τ in Gyr and x = R_g - 8 kpc:
 
@@ -21,7 +21,15 @@ from scipy.special import gammainc, gammaincinv, ndtr, ndtri
 
 from migrate_bayes.config import OrbitSection, SimulateSection
 
-__all__ = ["N_ORBIT", "N_POPULATION", "draw_orbit", "draw_population", "see_from_sun"]
+__all__ = [
+    "N_ORBIT",
+    "N_POPULATION",
+    "draw_orbit",
+    "draw_population",
+    "near_azimuth",
+    "see_from_sun",
+    "truncated_normal",
+]
 
 Columns = dict[str, NDArray[Any]]
 
@@ -29,7 +37,7 @@ N_POPULATION, N_ORBIT = 6, 4
 """How many uniform numbers a star needs for each."""
 
 
-def _normal(
+def truncated_normal(
     u: NDArray, mean: float, sd: float, low: float = -np.inf, high: float = np.inf
 ) -> NDArray[np.float64]:
     """Turn uniform numbers into a normal law truncated to [low, high]."""
@@ -49,11 +57,15 @@ def draw_population(truth: SimulateSection, ages: tuple[float, float], u: NDArra
     thick = u[0] < truth.thick_fraction
     age = np.where(
         thick,
-        _normal(u[1], 10.0, 1.5, max(low, 5.0), high),
+        truncated_normal(u[1], 10.0, 1.5, max(low, 5.0), high),
         _gamma(u[1], 2.2, 2.2, low, high),
     )
     # Kept within reach of the survey; 3σ on either side, so hardly a truncation.
-    radius = np.where(thick, _normal(u[2], 7.4, 1.3, 3.4, 11.4), _normal(u[2], 8.7, 1.3, 4.7, 12.7))
+    radius = np.where(
+        thick,
+        truncated_normal(u[2], 7.4, 1.3, 3.4, 11.4),
+        truncated_normal(u[2], 8.7, 1.3, 4.7, 12.7),
+    )
     x = radius - 8.0
     slope = truth.gradient_young + truth.flattening_rate * (age - 1.0)
     noise = ndtri(u[3:6])
@@ -73,6 +85,11 @@ def draw_population(truth: SimulateSection, ages: tuple[float, float], u: NDArra
         "alpha_fe": alpha,
         "zmax": np.exp(np.minimum(ln_zmax, np.log(6.0))),
     }
+
+
+def near_azimuth(u: NDArray) -> NDArray[np.float64]:
+    """Return azimuths (rad) of stars in a narrow wedge about the Sun's."""
+    return 0.10 * ndtri(u)
 
 
 def draw_orbit(star: Columns, orbits: OrbitSection, u: NDArray) -> Columns:
@@ -98,7 +115,7 @@ def draw_orbit(star: Columns, orbits: OrbitSection, u: NDArray) -> Columns:
     v_z = np.sign(np.cos(chi)) * vertical_speed(R, z, zmax, potential, frame=frame, scaling=scaling)
     return {
         "R": R,
-        "phi": 0.10 * ndtri(u[3]),
+        "phi": near_azimuth(u[3]),
         "z": z,
         "v_r": amplitude * kappa * np.sin(phase),
         "v_phi": rg * v_circ / R,

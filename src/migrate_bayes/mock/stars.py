@@ -1,0 +1,275 @@
+"""The stars of a mock survey, each a function of the seed and its number.
+
+A star is made from its number alone: candidates are drawn from the population until one is on the
+isochrones and in the survey. What "in the survey" means is `SimpleSurvey`'s or `LamostSurvey`'s.
+
+With the ``lamost`` survey this is rejection sampling, so the stars are those that a disc of the
+population's laws would show: a candidate is kept with a probability proportional to the share of
+its isochrone's stars that are bright enough (by the initial mass function), to the share of its
+direction that is targeted, and to the completeness at its magnitude (`azimuth` says how).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from migrate_bayes.config import IsochroneSection, OrbitSection, SimulateSection
+from migrate_bayes.errors import MigrateBayesError
+from migrate_bayes.keyed import keyed_uniforms
+from migrate_bayes.mock.distances import distance_quantiles, prior_length
+from migrate_bayes.mock.azimuth import Bound, brightness_bound, choose_azimuth
+from migrate_bayes.mock.footprint import BLUEST, G_RANGE, dust, faintest_g, galactic, sdss_g
+from migrate_bayes.mock.gaia import N_GAIA, see_with_gaia
+from migrate_bayes.mock.lamost import N_LAMOST, REPEATS, take_spectrum
+from migrate_bayes.mock.migration import N_MIGRATION, draw_migration
+from migrate_bayes.mock.observation import N_SPECTRUM, N_VISIT, observe, observe_again
+from migrate_bayes.mock.population import (
+    N_ORBIT,
+    N_POPULATION,
+    draw_orbit,
+    draw_population,
+    see_from_sun,
+)
+from migrate_bayes.orbits.frame import get_frame
+from migrate_bayes.parallel import map_blocks
+
+__all__ = ["LamostSurvey", "SimpleSurvey", "get_survey"]
+
+Columns = dict[str, NDArray[Any]]
+
+_TEFF_RANGE = (4200.0, 7500.0)
+_LOGG_RANGE = (1.0, 5.0)
+_BLOCK = 4096
+
+# Keyed random numbers: what they are for, and which draw of a star is which.
+_PURPOSE = 0x10C4
+_VISIT, _ATTEMPT = 0, 2  # draws 0 and 1: first and second observation; from 2 on: candidates
+_GAIA = 1 << 40  # beyond any candidate
+_MAX_ATTEMPTS = 2000
+
+
+@dataclass(frozen=True)
+class SimpleSurvey:
+    """Every star bright enough, in a wedge about the Sun's azimuth; the errors of `observation`."""
+
+    truth: SimulateSection
+    seed: int
+    isochrones: IsochroneSection
+    orbits: OrbitSection
+
+    # The survey reaches G = 16.8 with S/N enough for abundances.
+    faint_limit = 16.8
+    repeats = 0.02  # share of stars observed a second time, at lower S/N
+
+    @cached_property
+    def source(self) -> Any:
+        """Isochrones that the stars are drawn from."""
+        from migrate_bayes.isochrones import load_source
+
+        name = self.isochrones.source
+        return load_source(name if name != "external" else "dartmouth")
+
+    @cached_property
+    def _grid(self) -> Any:
+        from migrate_bayes.isochrones.grid import build_grid
+
+        return build_grid(self.source)
+
+    @cached_property
+    def _ages(self) -> tuple[float, float]:
+        return max(float(self.source.ages[0]), 1.0), min(float(self.source.ages[-1]), 13.5)
+
+    def uniforms(self, number: NDArray[np.int64], draw: int, n: int) -> NDArray[np.float64]:
+        """Return `n` uniform numbers for each star, shape (n, star)."""
+        return keyed_uniforms(self.seed, _PURPOSE, number.astype(np.uint64), draw, n)
+
+    def is_repeated(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether a star is observed a second time."""
+        return self.uniforms(number, _VISIT + 1, N_SPECTRUM + 1)[N_SPECTRUM] < self.repeats
+
+    def observe(self, number: NDArray[np.int64], *, again: bool = False) -> tuple[Columns, Columns]:
+        """Return what is seen of the stars, at the first visit or the second, and the truth."""
+        self._prepare()
+        parts = map_blocks(
+            lambda start, stop: self._observe(number[start:stop], again), len(number), _BLOCK
+        )
+        seen, true = zip(*parts, strict=True)
+        return _joined(seen), _joined(true)
+
+    def _prepare(self) -> None:
+        """Make once, before the threads, what all of them need."""
+        _ = self._grid, self._ages
+
+    def _observe(self, number: NDArray[np.int64], again: bool) -> tuple[Columns, Columns]:
+        true = self.stars(number)
+        seen = observe(true, self.uniforms(number, _VISIT, N_VISIT))
+        if again:
+            seen = observe_again(true, seen, self.uniforms(number, _VISIT + 1, N_SPECTRUM))
+        return seen, true
+
+    def stars(self, number: NDArray[np.int64]) -> Columns:
+        """Make stars: candidates are drawn until one is in the survey and on the isochrones."""
+        from migrate_bayes.orbits import orbit_extrema
+
+        true: Columns = {}
+        waiting = np.arange(len(number))
+        for attempt in range(_MAX_ATTEMPTS):
+            kept, drawn = self._candidates(number[waiting], attempt)
+            for name, values in drawn.items():
+                column = true.setdefault(name, np.empty(len(number), dtype=values.dtype))
+                column[waiting[kept]] = values
+            waiting = np.delete(waiting, kept)
+            if len(waiting) == 0:
+                break
+        else:
+            raise MigrateBayesError(
+                f"no observable star in {_MAX_ATTEMPTS} tries for {len(waiting)} stars of the mock "
+                f"survey, the first being number {number[waiting[0]]}: are the isochrones "
+                f"'{self.isochrones.source}' of these ages and metallicities, and [simulate] sane?"
+            )
+        true["zmax"] = orbit_extrema(
+            true["R"], true["v_r"], true["v_phi"], true["z"], true["v_z"],
+            self.orbits.potentials[0], frame=self.orbits.frame, scaling=self.orbits.scaling,
+            workers=1,
+        ).zmax  # fmt: skip
+        return true
+
+    # --- candidates --------------------------------------------------------------------------
+
+    @property
+    def _n_population(self) -> int:
+        return N_MIGRATION if self.truth.population == "migration" else N_POPULATION + N_ORBIT
+
+    def _draw(self, u: NDArray[np.float64]) -> Columns:
+        """Draw from the population: what the stars are, and where."""
+        if self.truth.population == "migration":
+            return draw_migration(self.truth, self._ages, self.orbits, u)
+        star = draw_population(self.truth, self._ages, u)
+        return star | draw_orbit(star, self.orbits, u[N_POPULATION:])
+
+    def _on_isochrone(self, star: Columns, u: NDArray, faintest: NDArray) -> Columns:
+        """Give the stars a mass that makes them no fainter than M_G = `faintest`."""
+        from migrate_bayes.isochrones import draw_stars
+
+        return draw_stars(
+            self._grid, star["age"], star["feh"], star["alpha_fe"], u,
+            teff_range=_TEFF_RANGE, logg_range=_LOGG_RANGE, abs_g_max=faintest, workers=1,
+        )  # fmt: skip
+
+    def _candidates(self, number: NDArray[np.int64], attempt: int) -> tuple[NDArray, Columns]:
+        """Draw a candidate for each star; return which of them are kept, and these."""
+        n = self._n_population
+        u = self.uniforms(number, _ATTEMPT + attempt, n + 1)
+        star = self._draw(u[:n])
+        star |= see_from_sun(star, self.orbits)
+        # A smooth dust disc: 0.7 mag/kpc in the plane, scale height 150 pc, as seen from the Sun.
+        z = np.abs(star["z"]) + 1e-6
+        column = 0.15 * (1.0 - np.exp(-z / 0.15)) / z
+        star["a_v"] = np.minimum(0.7 * star["distance"] * column, 4.0)
+        faintest = self.faint_limit - _modulus(star["distance"]) - 0.85 * star["a_v"]
+        drawn = self._on_isochrone(star, u[n], faintest)
+        kept = np.flatnonzero(drawn.pop("ok") & star.pop("possible", True))
+        star = {name: values[kept] for name, values in (star | drawn).items()}
+        return kept, star | _magnitudes(star)
+
+
+@dataclass(frozen=True)
+class LamostSurvey(SimpleSurvey):
+    """Footprint, depth, dust and errors of `footprint`, `lamost`, `gaia` and `distances`."""
+
+    repeats = REPEATS
+
+    def is_repeated(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether a star is observed a second time."""
+        return self.uniforms(number, _VISIT + 1, N_LAMOST + 1)[N_LAMOST] < self.repeats
+
+    def _observe(self, number: NDArray[np.int64], again: bool) -> tuple[Columns, Columns]:
+        true = self.stars(number)
+        seen = take_spectrum(true, self.uniforms(number, _VISIT + int(again), N_LAMOST))
+        true["blunder"] = seen.pop("blunder")
+        offset = [seen.pop("fibre_ra"), seen.pop("fibre_dec")]
+        u = self.uniforms(number, _GAIA, N_GAIA + 1)
+        seen |= see_with_gaia(true, ndtri(u[:N_GAIA]))
+        length = prior_length(galactic(true["ra"], true["dec"])[1])
+        seen["distance_lo"], seen["distance"], seen["distance_hi"] = distance_quantiles(
+            seen["parallax"], seen["parallax_error"], length
+        ).T
+        # From a dust map good to 10%.
+        seen["a_v"] = true["a_v"] * np.clip(1.0 + 0.10 * ndtri(u[N_GAIA]), 0.5, 1.5)
+        seen["a_v_error"] = 0.10 * true["a_v"] + 0.01
+        if again:
+            seen["ra"] = (seen["ra"] + offset[0] / np.cos(np.radians(true["dec"]))) % 360.0
+            seen["dec"] = seen["dec"] + offset[1]
+        return seen, true
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        _ = self._bound
+
+    @cached_property
+    def _bound(self) -> Bound:
+        return brightness_bound(self._grid, _TEFF_RANGE, _LOGG_RANGE)
+
+    def _candidates(self, number: NDArray[np.int64], attempt: int) -> tuple[NDArray, Columns]:
+        n = self._n_population
+        u = self.uniforms(number, _ATTEMPT + attempt, n + 5)
+        star = self._draw(u[:n])
+        # A limit for each: completeness falls with magnitude as the share of deeper limits does.
+        star["limit"] = faintest_g(u[n + 3])
+        sun = get_frame(self.orbits.frame)
+        star["phi"], bound, _ = choose_azimuth(
+            star["age"], star["R"], star["z"], star["limit"] + BLUEST, u[n + 1], u[n + 2],
+            self._bound, sun.r0, sun.z_sun,
+        )  # fmt: skip
+        kept = np.flatnonzero(np.isfinite(star["phi"]) & star.pop("possible", True))
+        star = {name: values[kept] for name, values in star.items()}
+        star |= see_from_sun(star, self.orbits)
+        star["a_v"] = dust(star["distance"], star["ra"], star["dec"])
+        faintest = star["limit"] + BLUEST - _modulus(star["distance"]) - 0.6 * star["a_v"]
+        star |= self._on_isochrone(star, u[n][kept], faintest)
+        with np.errstate(invalid="ignore"):
+            star |= _magnitudes(star)
+            star["sdss_g"] = sdss_g(star["g"], star["bp"] - star["rp"])
+            observed = (star["sdss_g"] >= G_RANGE[0]) & (star["sdss_g"] < star.pop("limit"))
+            observed &= u[n + 4][kept] < star["probability"] / bound[kept]
+        observed &= star.pop("ok")
+        return kept[observed], {name: values[observed] for name, values in star.items()}
+
+
+def get_survey(
+    truth: SimulateSection, seed: int, isochrones: IsochroneSection, orbits: OrbitSection
+) -> SimpleSurvey:
+    """Return the survey that a recipe asks for."""
+    kind = LamostSurvey if truth.survey == "lamost" else SimpleSurvey
+    return kind(truth, seed, isochrones, orbits)
+
+
+def _modulus(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 5.0 * np.log10(distance) + 10.0
+
+
+def _magnitudes(star: Columns) -> Columns:
+    """Apparent magnitudes in the Gaia bands, reddened."""
+    from migrate_bayes.catalog.gaia_extinction import extinction_ratio
+
+    a_v, colour = star["a_v"], star["bp_rp"]
+    a_g, a_bp, a_rp = (a_v * extinction_ratio(band, a_v, bp_rp=colour) for band in ("G", "BP", "RP"))
+    modulus = _modulus(star["distance"])
+    # G lies between BP and RP: M_BP and M_RP from the colour by G - RP ≈ 0.59 (BP - RP), the
+    # mean relation of the isochrones; only BP - RP enters anything below.
+    g_rp = 0.59 * colour
+    return {
+        "g": star["abs_g"] + modulus + a_g,
+        "bp": star["abs_g"] - g_rp + colour + modulus + a_bp,
+        "rp": star["abs_g"] - g_rp + modulus + a_rp,
+    }
+
+
+def _joined(parts: tuple[Columns, ...]) -> Columns:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
