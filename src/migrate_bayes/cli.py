@@ -82,7 +82,9 @@ def run(
 
 @app.command()
 def simulate(
-    recipe: RecipeArgument,
+    recipe: Annotated[Path, typer.Argument(help="A run recipe (TOML) with a mock.")] = Path(
+        "runs/paper.toml"
+    ),
     overwrite: Overwrite = False,
     stars: Stars = None,
     products: Products = Path("runs"),

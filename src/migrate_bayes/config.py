@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from migrate_bayes.errors import RecipeError, describe_validation
 from migrate_bayes.provenance import content_hash
@@ -246,6 +246,13 @@ class Recipe(_Section):
     sampler: SamplerSection = SamplerSection()
     compare: CompareSection | None = None
     report: ReportSection = ReportSection()
+    selections: dict[str, Any] = Field(default_factory=dict)  # of your own, by name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _write_out_selections(cls, content: Any) -> Any:
+        """Turn lists, tables and names of the recipe's own into expressions; check them."""
+        return _selections_written_out(content) if isinstance(content, dict) else content
 
     @property
     def hash(self) -> str:
@@ -276,6 +283,40 @@ class Recipe(_Section):
             return true_line(self.simulate)
         names = ("gradient_young", "flattening_rate", "gradient_thick")
         return {name: getattr(self.simulate, name) for name in names}
+
+
+# Where a recipe names selections.
+_SELECTIONS = (
+    ("baseline", "selection"),
+    ("baseline", "thick_selection"),
+    ("model", "selection"),
+    ("compare", "selections"),
+)
+
+
+def _selections_written_out(content: dict[str, Any]) -> dict[str, Any]:
+    from migrate_bayes.selection import expand
+
+    own = content.get("selections", {})
+    if not isinstance(own, dict):
+        raise ValueError("[selections] is a table of names")
+    content = dict(content)
+    try:
+        for selection in own.values():
+            expand(selection, own)
+        for section, entry in _SELECTIONS:
+            table = content.get(section)
+            if not isinstance(table, dict) or table.get(entry) is None:
+                continue
+            given = table[entry]
+            if entry == "selections":  # each of them by itself
+                written: Any = tuple(expand(one, own) for one in given)
+            else:
+                written = expand(given, own)
+            content[section] = table | {entry: written}
+    except RecipeError as error:
+        raise ValueError(str(error)) from None
+    return content
 
 
 def data_root() -> Path:

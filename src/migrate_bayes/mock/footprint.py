@@ -8,7 +8,7 @@ r"""Where a LAMOST-like survey looks, how deep, and through how much dust.
   Plates and their gaps are not drawn.
 * **Depth**: g from 10 to 18, in the SDSS system, from Gaia's by the relation of the eDR3
   documentation (section 5.5.1, table 5.6), G - g = 0.2199 - 0.6365 c - 0.1548 c² + 0.0064 c³ with
-  c = BP - RP; the share observed falls from bright to faint as 1/(1 + exp((g - 16.8)/0.5)), since a
+  c = BP - RP; the share observed falls from bright to faint as 1/(1 + exp((g - 16.2)/0.6)), since a
   field has more faint stars than fibres.
 * **Dust**: an exponential disc, in closed form. With k = sin|b|/h_z - cos l cos b/h_R,
 
@@ -58,7 +58,7 @@ _KEPLER = tuple(
 )
 _COS_KEPLER = math.cos(math.radians(8.0))
 _TAN_30 = math.tan(math.radians(30.0))
-_HALF, _WIDTH = 16.8, 0.5
+_HALF, _WIDTH = 16.2, 0.6
 BLUEST = 0.05
 """G - g (mag) is below this at any colour of a star cooler than 7500 K, BP - RP > 0.3."""
 _LOCAL, _H_Z, _H_R, _MOST = 0.7, 0.125, 3.5, 6.0

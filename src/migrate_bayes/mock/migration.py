@@ -4,7 +4,7 @@ Not the fitted model's own form: the thin disc's gradient, scatter and radii fol
 were born and how far they have wandered. With age τ in Gyr, all numbers of the recipe's
 ``[simulate.migration]``:
 
-* **birth**, thin disc: star formation falls as exp(τ/8 Gyr) from the past to today, τ in [1, 12];
+* **birth**, thin disc: star formation falls as exp(τ/12 Gyr) from the past to today, τ in [1, 12];
   birth radius R_b ~ N(R_now - growth·τ, S), positive: the disc grows inside-out (Frankel et al.
   2019, ApJ 884, 99, find a half-mass radius growing by some 0.2 kpc/Gyr);
 * **gas**: [Fe/H](R, τ) = Z(τ) + g_birth(τ) (R - 8 kpc), with g_birth(τ) = g₀ + g₁ τ (steeper in the
@@ -64,7 +64,7 @@ N_MIGRATION = 12
 """Uniform numbers that a star needs."""
 
 _PIVOT = 8.0
-_SFR_TIME = 8.0
+_SFR_TIME = 12.0
 _THIN_AGES = (1.0, 12.0)
 _HISTORY = 14.0  # Gyr ago the gas had its first metals
 _KINEMATIC_LENGTH = 8.0  # kpc over which dispersions fall by e
@@ -256,8 +256,8 @@ def _height(
     The rise goes as z² near the plane and as z far from it: the exponent, between 1/2 and 1, makes
     an error shrink to a quarter in the one case and to four tenths in the other, at each turn.
     """
-    height = np.full_like(R, 0.3)
-    for _ in range(6):
+    height = np.sqrt(2.0 * energy) * R / 600.0  # of a disc with a vertical frequency of 75 km/s/kpc
+    for _ in range(4):
         rise = np.maximum(_rise(R, height, potential, where), 1e-9)
         height = np.clip(height * (energy / rise) ** 0.62, 1e-4, _HIGHEST)
     return height

@@ -66,6 +66,7 @@ class SimpleSurvey:
     # The survey reaches G = 16.8 with S/N enough for abundances.
     faint_limit = 16.8
     repeats = 0.02  # share of stars observed a second time, at lower S/N
+    most_at_once = 4  # candidates of a star
 
     @cached_property
     def source(self) -> Any:
@@ -88,6 +89,10 @@ class SimpleSurvey:
     def uniforms(self, number: NDArray[np.int64], draw: int, n: int) -> NDArray[np.float64]:
         """Return `n` uniform numbers for each star, shape (n, star)."""
         return keyed_uniforms(self.seed, _PURPOSE, number.astype(np.uint64), draw, n)
+
+    def _attempts(self, number: NDArray[np.int64], attempts: range, n: int) -> NDArray[np.float64]:
+        """Return `n` uniform numbers for each candidate: all stars' first, all stars' second…"""
+        return np.concatenate([self.uniforms(number, _ATTEMPT + a, n) for a in attempts], axis=1)
 
     def is_repeated(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether a star is observed a second time."""
@@ -119,15 +124,19 @@ class SimpleSurvey:
 
         true: Columns = {}
         waiting = np.arange(len(number))
-        for attempt in range(_MAX_ATTEMPTS):
-            kept, drawn = self._candidates(number[waiting], attempt)
+        attempt = 0
+        while len(waiting) and attempt < _MAX_ATTEMPTS:
+            # Few left: several candidates of each at once; of those in the survey, the first.
+            n = len(waiting)
+            k = min(max(_BLOCK // n, 1), self.most_at_once, _MAX_ATTEMPTS - attempt)
+            kept, drawn = self._candidates(number[waiting], range(attempt, attempt + k))
+            which, first = np.unique(kept % n, return_index=True)
             for name, values in drawn.items():
                 column = true.setdefault(name, np.empty(len(number), dtype=values.dtype))
-                column[waiting[kept]] = values
-            waiting = np.delete(waiting, kept)
-            if len(waiting) == 0:
-                break
-        else:
+                column[waiting[which]] = values[first]
+            waiting = np.delete(waiting, which)
+            attempt += k
+        if len(waiting):
             raise MigrateBayesError(
                 f"no observable star in {_MAX_ATTEMPTS} tries for {len(waiting)} stars of the mock "
                 f"survey, the first being number {number[waiting[0]]}: are the isochrones "
@@ -162,10 +171,10 @@ class SimpleSurvey:
             teff_range=_TEFF_RANGE, logg_range=_LOGG_RANGE, abs_g_max=faintest, workers=1,
         )  # fmt: skip
 
-    def _candidates(self, number: NDArray[np.int64], attempt: int) -> tuple[NDArray, Columns]:
-        """Draw a candidate for each star; return which of them are kept, and these."""
+    def _candidates(self, number: NDArray, attempts: range) -> tuple[NDArray, Columns]:
+        """Draw candidates for each star; return which of them are kept, and these."""
         n = self._n_population
-        u = self.uniforms(number, _ATTEMPT + attempt, n + 1)
+        u = self._attempts(number, attempts, n + 1)
         star = self._draw(u[:n])
         star |= see_from_sun(star, self.orbits)
         # A smooth dust disc: 0.7 mag/kpc in the plane, scale height 150 pc, as seen from the Sun.
@@ -184,6 +193,7 @@ class LamostSurvey(SimpleSurvey):
     """Footprint, depth, dust and errors of `footprint`, `lamost`, `gaia` and `distances`."""
 
     repeats = REPEATS
+    most_at_once = 64
 
     def is_repeated(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether a star is observed a second time."""
@@ -216,9 +226,9 @@ class LamostSurvey(SimpleSurvey):
     def _bound(self) -> Bound:
         return brightness_bound(self._grid, _TEFF_RANGE, _LOGG_RANGE)
 
-    def _candidates(self, number: NDArray[np.int64], attempt: int) -> tuple[NDArray, Columns]:
+    def _candidates(self, number: NDArray, attempts: range) -> tuple[NDArray, Columns]:
         n = self._n_population
-        u = self.uniforms(number, _ATTEMPT + attempt, n + 5)
+        u = self._attempts(number, attempts, n + 5)
         star = self._draw(u[:n])
         # A limit for each: completeness falls with magnitude as the share of deeper limits does.
         star["limit"] = faintest_g(u[n + 3])
