@@ -8,7 +8,7 @@ from migrate_bayes.errors import RecipeError, suggest
 RUNS = __import__("pathlib").Path(__file__).parents[1] / "runs"
 
 
-@pytest.mark.parametrize("name", ["demo", "harps", "corogee"])
+@pytest.mark.parametrize("name", ["demo", "harps", "corogee", "migration", "paper"])
 def test_recipes_of_the_project(name):
     recipe = load_recipe(RUNS / f"{name}.toml")
     assert recipe.name == name
@@ -43,6 +43,7 @@ def test_truth_is_the_mocks(tmp_path):
         ('[dta]\nsource = "mock"', "unknown entry 'dta'; did you mean 'data'"),
         ("[data]\nsource = 'mock'\n[sampler]\ndraws = 0", "'sampler.draws': .*greater than 0"),
         ('name = "../up"\n[data]\nsource = "mock"', "'name': .*pattern"),
+        ("[model]\nselection = 'thn'", "'model.selection': unknown selection 'thn'; did you mean 'thin'"),
         ("", r"\[data\] needs a `path`"),
         ("[data]\nsource = 'mock'\n[orbits]\nscaling = 'scaled'", "'orbits.scaling': .*rescaled"),
     ],

@@ -300,11 +300,13 @@ def _selections_written_out(content: dict[str, Any]) -> dict[str, Any]:
     own = content.get("selections", {})
     if not isinstance(own, dict):
         raise ValueError("[selections] is a table of names")
-    content = dict(content)
+    content, where = dict(content), "selections"
     try:
-        for selection in own.values():
+        for name, selection in own.items():
+            where = f"selections.{name}"
             expand(selection, own)
         for section, entry in _SELECTIONS:
+            where = f"{section}.{entry}"
             table = content.get(section)
             if not isinstance(table, dict) or table.get(entry) is None:
                 continue
@@ -315,7 +317,7 @@ def _selections_written_out(content: dict[str, Any]) -> dict[str, Any]:
                 written = expand(given, own)
             content[section] = table | {entry: written}
     except RecipeError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(f"'{where}': {error}") from None
     return content
 
 

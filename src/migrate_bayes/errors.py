@@ -91,7 +91,8 @@ def describe_validation(error: ValidationError, model: type[BaseModel]) -> str:
             hint = suggest(str(item["loc"][-1]), names) if names else "no such entry"
             clauses.append(f"unknown entry '{place}'; {hint}")
         else:
-            clauses.append(f"'{place}': {item['msg'].removeprefix('Value error, ')}")
+            message = item["msg"].removeprefix("Value error, ")
+            clauses.append(f"'{place}': {message}" if place else message)
     return "; ".join(clauses)
 
 

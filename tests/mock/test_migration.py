@@ -1,0 +1,138 @@
+"""The migration population: its laws, and the closed form of gradient(age)."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from migrate_bayes.config import MigrationSection, OrbitSection, Recipe, SimulateSection
+from migrate_bayes.mock.migration import (
+    N_MIGRATION,
+    birth_gradient,
+    draw_migration,
+    expected_gradient,
+    expected_scatter,
+    gas_metallicity,
+)
+
+TRUTH = SimulateSection(population="migration", thick_fraction=0.3)
+LAW = TRUTH.migration
+ORBITS = OrbitSection(potentials=("MWPotential2014",))
+EDGES = [1.0, 2.0, 3.5, 5.0, 7.0, 9.0, 12.0]
+
+
+def draw(truth, n=60_000, seed=5):
+    u = np.random.default_rng(seed).random((N_MIGRATION, n))
+    star = draw_migration(truth, (1.0, 13.5), ORBITS, u)
+    return {name: values[star["possible"]] for name, values in star.items()}
+
+
+@pytest.fixture(scope="module")
+def stars():
+    return draw(TRUTH)
+
+
+def expected_feh(law, age, rg):
+    """E[[Fe/H] | R_g, age] of jointly normal birth and present radii."""
+    mean = law.birth_radius_now - law.growth * age
+    return gas_metallicity(law, mean, age) + expected_gradient(law, age) * (rg - mean)
+
+
+def residuals(law, star):
+    thin = (star["component"] == 0) & (star["feh"] < 0.479)
+    age, rg = star["age"][thin], star["rg"][thin]
+    z = (star["feh"][thin] - expected_feh(law, age, rg)) / expected_scatter(law, age)
+    return age, rg, z
+
+
+@pytest.mark.parametrize("cut", [None, (7.5, 9.5)])
+def test_gradient_at_given_age_is_the_closed_form_whatever_the_selection_by_radius(stars, cut):
+    # Standardised residuals from the closed form: no mean, no slope left, unit variance, at any age.
+    age, rg, z = residuals(LAW, stars)
+    for low, high in zip(EDGES[:-1], EDGES[1:], strict=True):
+        here = (age >= low) & (age < high)
+        if cut is not None:
+            here &= (rg > cut[0]) & (rg < cut[1])
+        x, y, n = rg[here], z[here], here.sum()
+        assert n > 500
+        slope_error = 1.0 / (np.std(x) * np.sqrt(n))
+        # Birth radii below zero and [Fe/H] above the isochrones' are left out: a bias of some 1%.
+        allowance = 0.012 * abs(expected_gradient(LAW, high) / expected_scatter(LAW, high))
+        slope = np.polyfit(x, y, 1)[0]
+        assert abs(slope) < 4 * slope_error + allowance
+        assert abs(y.mean()) < 4 / np.sqrt(n) + 0.05
+        assert y.std() == pytest.approx(1.0, abs=4 / np.sqrt(2 * n) + 0.03)
+
+
+def test_without_diffusion_the_gradient_is_the_gas_and_the_scatter_that_at_birth():
+    law = MigrationSection(sigma_rm8=0.0)
+    ages = np.array([1.0, 6.0, 12.0])
+    np.testing.assert_array_equal(expected_gradient(law, ages), birth_gradient(law, ages))
+    np.testing.assert_allclose(expected_scatter(law, ages), law.ism_scatter, rtol=1e-12)
+    star = draw(SimulateSection(population="migration", migration=law), n=2000)
+    thin = star["component"] == 0
+    np.testing.assert_array_equal(star["rg"][thin], star["r_birth"][thin])
+
+
+def test_strong_diffusion_leaves_no_gradient():
+    assert abs(expected_gradient(MigrationSection(sigma_rm8=300.0), 8.0)) < 1e-4
+
+
+def test_gas_is_as_stated():
+    assert gas_metallicity(LAW, 8.0, 0.0) == LAW.ism_now
+    assert gas_metallicity(LAW, 8.0, 14.0) == pytest.approx(LAW.ism_now - LAW.ism_rise)
+    slope = gas_metallicity(LAW, 9.0, 5.0) - gas_metallicity(LAW, 8.0, 5.0)
+    assert slope == pytest.approx(LAW.birth_gradient + 5 * LAW.birth_gradient_rate)
+    assert np.all(np.diff(gas_metallicity(LAW, 8.0, np.arange(14.0))) < 0)
+
+
+def test_laws_are_what_they_say(stars):
+    n = len(stars["age"])
+    share = np.bincount(stars["component"], minlength=4) / n
+    thick = (1 - LAW.outliers) * TRUTH.thick_fraction
+    expected = [1 - LAW.outliers - thick, thick * 0.95, thick * 0.05, LAW.outliers]
+    # Some per cent of the thin disc would be born, or have gone, to radii that are none.
+    np.testing.assert_allclose(share, expected, atol=0.03)
+    thin, young = stars["component"] == 0, stars["component"] == 2
+    assert stats.kstest(stars["age"][young], stats.uniform(1, 4).cdf).pvalue > 1e-3
+    age = stars["age"][thin]
+    assert age.min() > 1.0 and age.max() < 12.0
+    moved = stars["rg"][thin] - stars["r_birth"][thin]
+    pull = moved / (LAW.sigma_rm8 * np.sqrt(age / 8.0))
+    inner = stars["r_birth"][thin] > 8.0  # nothing is lost at R_g = 1 kpc
+    assert stats.kstest(pull[inner], "norm").pvalue > 1e-3
+    # Inside-out: older stars were born further in.
+    old = age > 9
+    grown = stars["r_birth"][thin][~old].mean() - stars["r_birth"][thin][old].mean()
+    assert grown == pytest.approx(
+        LAW.growth * (age[old].mean() - age[~old].mean()), abs=0.15
+    )  # fmt: skip
+    assert np.isnan(stars["r_birth"][~thin]).all()
+
+
+def test_vertical_energies_are_exponential_and_velocities_angular_momenta(stars):
+    from migrate_bayes.orbits import circular_velocity, potential_difference
+
+    disc = (stars["component"] == 0) & (stars["zmax"] < 7.9)
+    s = {name: values[disc][:20_000] for name, values in stars.items()}
+    energy = 0.5 * s["v_z"] ** 2 + potential_difference(s["R"], 0.0, s["z"], "MWPotential2014")
+    hotter = np.exp(-(np.clip(s["rg"], 2, 14) - 8) / 8)
+    sigma_z = 23.8 * (s["age"] / 10) ** 0.445 * hotter
+    # To 1%: where the drawn height is a little too large, the speed is cut at zero.
+    assert stats.kstest(energy / sigma_z**2, stats.expon.cdf).statistic < 0.012
+    l_z = s["R"] * s["v_phi"]
+    np.testing.assert_allclose(l_z, s["rg"] * circular_velocity(s["rg"], "MWPotential2014"))
+
+
+def test_truth_of_a_recipe_is_the_closed_forms_line():
+    recipe = Recipe(name="x", data={"source": "mock"}, simulate={"population": "migration"})
+    truth = recipe.truth()
+    law = recipe.simulate.migration
+    ages = np.array([1.0, 2.5, 4.5, 6.5, 9.0, 12.0])
+    assert truth["gradient_young"] == expected_gradient(law, 1.0)
+    assert truth["flattening_rate"] == pytest.approx(
+        np.polyfit(ages, expected_gradient(law, ages), 1)[0], rel=1e-9
+    )
+    assert truth["sigma_rm8"] == 3.6
+    # By the default numbers, what Vickers, Shen & Li (2021) found.
+    assert truth["gradient_young"] == pytest.approx(-0.075, abs=0.002)
+    assert truth["flattening_rate"] == pytest.approx(0.003, abs=0.0003)
