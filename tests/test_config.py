@@ -43,7 +43,10 @@ def test_truth_is_the_mocks(tmp_path):
         ('[dta]\nsource = "mock"', "unknown entry 'dta'; did you mean 'data'"),
         ("[data]\nsource = 'mock'\n[sampler]\ndraws = 0", "'sampler.draws': .*greater than 0"),
         ('name = "../up"\n[data]\nsource = "mock"', "'name': .*pattern"),
-        ("[model]\nselection = 'thn'", "'model.selection': unknown selection 'thn'; did you mean 'thin'"),
+        (
+            "[model]\nselection = 'thn'",
+            "'model.selection': unknown selection 'thn'; did you mean 'thin'",
+        ),
         ("", r"\[data\] needs a `path`"),
         ("[data]\nsource = 'mock'\n[orbits]\nscaling = 'scaled'", "'orbits.scaling': .*rescaled"),
     ],

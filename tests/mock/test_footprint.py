@@ -19,7 +19,7 @@ from migrate_bayes.mock.footprint import (
     targeted,
 )
 
-TEFF, LOGG = (4200.0, 7500.0), (1.0, 5.0)
+TEFF, LOGG = (4200.0, 8500.0), (1.0, 5.0)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_random_limits_make_the_completeness():
 def test_sdss_g_is_fainter_than_gaias_but_for_the_bluest():
     # The Sun: G - g about -0.4 at BP - RP = 0.82.
     assert sdss_g(10.0, 0.82) == pytest.approx(10.0 + 0.4, abs=0.05)
-    colours = np.linspace(0.3, 3.0, 100)
+    colours = np.linspace(0.0, 3.0, 100)
     assert np.all(0.0 - sdss_g(0.0, colours) < BLUEST)
 
 

@@ -59,8 +59,8 @@ _KEPLER = tuple(
 _COS_KEPLER = math.cos(math.radians(8.0))
 _TAN_30 = math.tan(math.radians(30.0))
 _HALF, _WIDTH = 16.2, 0.6
-BLUEST = 0.05
-"""G - g (mag) is below this at any colour of a star cooler than 7500 K, BP - RP > 0.3."""
+BLUEST = 0.22
+"""G - g (mag) is below this at any colour."""
 _LOCAL, _H_Z, _H_R, _MOST = 0.7, 0.125, 3.5, 6.0
 
 

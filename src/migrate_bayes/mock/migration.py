@@ -182,7 +182,7 @@ def draw_migration(
         [gas_metallicity(law, born, age) + law.ism_scatter * e[2], -1.2 + 0.4 * e[2]],
         -0.5 + truth.gradient_thick * (rg - _PIVOT) + 0.22 * e[2],
     )
-    feh = np.clip(feh, -1.9, 0.48)  # the isochrones' range
+    feh = np.maximum(feh, -1.9)  # the isochrones' range; above it, no isochrone, no star
     alpha = np.select(
         [thin, halo],
         [0.02 - 0.12 * feh + 0.008 * (age - 4.0) + 0.02 * e[3], 0.25 + 0.08 * e[3]],

@@ -62,9 +62,7 @@ def iter_simulated(
         First every star's first observation, in order, then the repeat observations.
     """
     truth = truth or SimulateSection()
-    survey = get_survey(
-        truth, seed, isochrones or IsochroneSection(), orbits or OrbitSection()
-    )
+    survey = get_survey(truth, seed, isochrones or IsochroneSection(), orbits or OrbitSection())
     step = chunk_size
     for start in range(1, truth.stars + 1, step):
         number = np.arange(start, min(start + step, truth.stars + 1), dtype=np.int64)

@@ -167,6 +167,7 @@ def line_excess(lower: float, upper: float, description: str) -> Selection:
 
 def usable() -> Selection:
     """Stars with an age and an orbit that are no repeats and within the run's own cuts."""
+
     def judge(columns: Columns) -> Verdict:
         bits = columns("flag").astype(np.int64)
         good = (bits & int(_UNUSABLE)) == 0

@@ -182,9 +182,7 @@ def _written_out(expression: str, own: Mapping[str, Any], within: tuple[str, ...
                 raise RecipeError(f"[selections]: '{name}' is defined by itself")
             words.append(_bracketed(_written_out(as_expression(own[name]), own, (*within, name))))
         elif len(token) == 1 and name not in SELECTIONS and name not in "&|~()":
-            raise RecipeError(
-                f"unknown selection '{name}'; {suggest(name, [*SELECTIONS, *own])}"
-            )
+            raise RecipeError(f"unknown selection '{name}'; {suggest(name, [*SELECTIONS, *own])}")
         else:
             words.append(" ".join(token))
     return re.sub(r"(?<=[(~]) | (?=\))", "", " ".join(words))
