@@ -1,12 +1,13 @@
 """Measure and draw the mock survey that docs/mock.md describes: ``python docs/make_mock.py``.
 
-From the root of the project. Makes 100,000 stars of runs/migration.toml, timed by processor time, and
-the figures of docs/images/; then ages and orbits of the first 5,000, for what passes the cuts (some
+From the root of the project. Makes 100,000 stars of runs/migration.toml, timed by processor time,
+and the figures of docs/images/; then ages and orbits of 5,000, for what passes the cuts (some
 minutes; ``--quick`` leaves that out). Prints what the page quotes.
 """
 
 from __future__ import annotations
 
+import itertools
 import resource
 import sys
 import tempfile
@@ -132,8 +133,8 @@ def sky(c: Columns) -> Any:
     made.colorbar(mesh, ax=axes["A"], label="stars / deg²")
     axes["A"].set(xlabel="Galactic longitude (deg; the anticentre is at both ends)",
                   ylabel="latitude (deg)", xlim=(180, -180))  # fmt: skip
-    d, l, b = c["ref_true_distance"], np.radians(c["l"]), np.radians(c["b"])
-    X, Y, Z = -8.27 + d * np.cos(l) * np.cos(b), d * np.sin(l) * np.cos(b), d * np.sin(b)
+    d, lon, b = c["ref_true_distance"], np.radians(c["l"]), np.radians(c["b"])
+    X, Y, Z = -8.27 + d * np.cos(lon) * np.cos(b), d * np.sin(lon) * np.cos(b), d * np.sin(b)
     for name, (u, v), window, labels in (
         ("B", (X, Y), [[-16, -2], [-7, 7]], ("X (kpc)", "Y (kpc)")),
         ("C", (np.hypot(X, Y), Z), [[3, 16], [-5, 5]], ("R (kpc)", "Z (kpc)")),
@@ -175,7 +176,7 @@ def stars_figure(c: Columns) -> Any:
     thin = c["ref_true_component"] == 0
     age, rg, feh = (c[f"ref_true_{n}"][thin] for n in ("age", "rg", "feh"))
     edges = np.arange(1.0, 12.1, 1.0)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         here = (age >= low) & (age < high)
         fit, cov = np.polyfit(rg[here], feh[here], 1, cov=True)
         ax.errorbar(age[here].mean(), fit[0], np.sqrt(cov[0, 0]), fmt="o", ms=4, color=BLUE,
@@ -225,13 +226,13 @@ def errors(c: Columns) -> Any:
     middle = np.sqrt(edges[1:] * edges[:-1])
     ratio = c["distance"] / true
     q = np.array([np.percentile(ratio[(true >= a) & (true < b)], [16, 50, 84])
-                  for a, b in zip(edges[:-1], edges[1:], strict=True)])  # fmt: skip
+                  for a, b in itertools.pairwise(edges)])  # fmt: skip
     ax.fill_between(middle, q[:, 0], q[:, 2], color=BLUE, alpha=0.25)
     ax.plot(middle, q[:, 1], color=BLUE)
     up, down = c["distance_hi"] / c["distance"] - 1, 1 - c["distance_lo"] / c["distance"]
     for side, color, label in ((1 + up, ORANGE, "84th"), (1 - down, GREEN, "16th")):
         m = [np.median(side[(true >= a) & (true < b)])
-             for a, b in zip(edges[:-1], edges[1:], strict=True)]  # fmt: skip
+             for a, b in itertools.pairwise(edges)]  # fmt: skip
         ax.plot(middle, m, "--", color=color, label=f"stated, {label} percentile")
     ax.axhline(1, color="k", lw=0.6)
     ax.set(xscale="log", xlabel="true distance (kpc)", ylabel="estimated / true", ylim=(0.5, 1.6))

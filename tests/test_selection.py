@@ -217,8 +217,12 @@ BOUNDARIES = {
     "zmax-1-to-2": ({"zmax": [1.0 - JUST, 1.0, 2.0 - JUST, 2.0]}, [False, True, True, False]),
     "zmax-above-2": ({"zmax": [2.0 - JUST, 2.0]}, [False, True]),
     "alpha-lowest": ({"feh": -0.8, "alpha_fe": [0.05 - JUST, 0.05 + JUST]}, [True, False]),
-    "alpha-low": ({"feh": -0.8, "alpha_fe": [0.05 - JUST, 0.05 + JUST, 0.15]}, [False, True, False]),
-    "alpha-high": ({"feh": -0.8, "alpha_fe": [0.15, 0.25 - JUST, 0.25 + JUST]}, [True, True, False]),
+    "alpha-low": (
+        {"feh": -0.8, "alpha_fe": [0.05 - JUST, 0.05 + JUST, 0.15]}, [False, True, False],
+    ),
+    "alpha-high": (
+        {"feh": -0.8, "alpha_fe": [0.15, 0.25 - JUST, 0.25 + JUST]}, [True, True, False],
+    ),
     "alpha-highest": ({"feh": -0.8, "alpha_fe": [0.25 - JUST, 0.25 + JUST]}, [False, True]),
     "high-quality": (
         {
@@ -240,7 +244,7 @@ BOUNDARIES = {
         [False, False, True],
     ),
     "toomre-thick": (
-        {"v_phi": [236.0, 236.0, 236.0, 56.0], "v_r": [69.9, 70.0, 0.0, 0.0], "v_z": [0, 0, 179, 0]},
+        {"v_phi": [236.0, 236.0, 236.0, 56.0], "v_r": [69.9, 70, 0, 0], "v_z": [0, 0, 179, 0]},
         [False, True, True, False],
     ),
 }  # fmt: skip

@@ -39,7 +39,7 @@ class DataSection(_Section):
 
 
 class MigrationSection(_Section):
-    """The thin disc of the ``migration`` population; `migrate_bayes.mock.migration` has the laws."""
+    """The ``migration`` population; `migrate_bayes.mock.migration` has the laws."""
 
     sigma_rm8: float = Field(default=3.6, ge=0)  # kpc: diffusion of R_g in 8 Gyr
     birth_gradient: float = -0.085  # dex/kpc, of the gas today

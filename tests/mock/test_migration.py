@@ -1,5 +1,7 @@
 """The migration population: its laws, and the closed form of gradient(age)."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -46,9 +48,9 @@ def residuals(law, star):
 
 @pytest.mark.parametrize("cut", [None, (7.5, 9.5)])
 def test_gradient_at_given_age_is_the_closed_form_whatever_the_selection_by_radius(stars, cut):
-    # Standardised residuals from the closed form: no mean, no slope left, unit variance, at any age.
+    # Standardised residuals from the closed form: no mean, no slope left, unit variance.
     age, rg, z = residuals(LAW, stars)
-    for low, high in zip(EDGES[:-1], EDGES[1:], strict=True):
+    for low, high in itertools.pairwise(EDGES):
         here = (age >= low) & (age < high)
         if cut is not None:
             here &= (rg > cut[0]) & (rg < cut[1])
@@ -95,7 +97,8 @@ def test_laws_are_what_they_say(stars):
     thin, young = stars["component"] == 0, stars["component"] == 2
     assert stats.kstest(stars["age"][young], stats.uniform(1, 4).cdf).pvalue > 1e-3
     age = stars["age"][thin]
-    assert age.min() > 1.0 and age.max() < 12.0
+    assert age.min() > 1.0
+    assert age.max() < 12.0
     moved = stars["rg"][thin] - stars["r_birth"][thin]
     pull = moved / (LAW.sigma_rm8 * np.sqrt(age / 8.0))
     inner = stars["r_birth"][thin] > 8.0  # nothing is lost at R_g = 1 kpc

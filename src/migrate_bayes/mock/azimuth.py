@@ -8,11 +8,11 @@ it with the weight
    m = G_\mathrm{lim} - 5 \log_{10} d - 10 - 0.6 A_V
 
 where G_lim is the candidate's own limit and B bounds from above the share of an isochrone's stars
-that are brighter than M_G = m (`brightness_bound`): what is left to the isochrone itself is a ratio between 0 and 1. With
-R φ = s sinh t, one φ in each of K equal cells of t, all at the same place v ~ U(0, 1) in their
-cells, the candidate is kept with probability C Σ_k w_k dφ/dt, and its cell is drawn in proportion to
-the terms: for any K the joint density of what is kept is exactly that of the disc times w. Stars
-beyond `REACH` along the arc are not in the survey.
+that are brighter than M_G = m (`brightness_bound`): what is left to the isochrone itself is a
+ratio between 0 and 1. With R φ = s sinh t, one φ in each of K equal cells of t, all at the same
+place v ~ U(0, 1) in their cells, the candidate is kept with probability C Σ_k w_k dφ/dt, and its
+cell is drawn in proportion to the terms: for any K the joint density of what is kept is exactly
+that of the disc times w. Stars beyond `REACH` along the arc are not in the survey.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def brightness_bound(
 @njit(cache=True, nogil=True)
 def _bound(age, m, ages, first, step, share):
     i = min(max(np.searchsorted(ages, age, side="right") - 1, 0), len(ages) - 1)
-    k = int(math.floor((m - first) / step))
+    k = math.floor((m - first) / step)
     return 0.0 if k < 0 else share[i, min(k, share.shape[1] - 1)]
 
 

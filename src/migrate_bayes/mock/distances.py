@@ -7,9 +7,9 @@ Of a parallax ϖ ± σ and a prior of exponentially decreasing volume density (B
 .. math:: p(d \mid \varpi) \propto d^2 e^{-d/L}\,
    \exp\left(-\tfrac12 \left(\frac{\varpi - 1/d}{σ}\right)^2\right)
 
-the median and the 16th and 84th percentiles: asymmetric, and shrunk to the prior where the parallax
-says little. L depends on the latitude alone here, 0.4 kpc at the poles and 1.0 kpc in the plane (the
-published prior, a generalised gamma law in some 12,000 directions, has the same trend).
+the median and the 16th and 84th percentiles: asymmetric, and shrunk to the prior where the
+parallax says little. L depends on the latitude alone here, 0.4 kpc at the poles and 1.0 kpc in the
+plane (the published prior, a generalised gamma law in some 12,000 directions, has the same trend).
 """
 
 from __future__ import annotations
@@ -40,10 +40,7 @@ def _log_density(d, parallax, error, length):
 
 @njit(cache=True, nogil=True)
 def _mode(parallax, error, length):
-    """Largest density. d ln p/d ln d, 2 - d/L + (ϖ - 1/d)/(σ² d)·(-1), falls through zero there.
-
-    It may do so three times (Bailer-Jones 2015, section 4): of a coarse scan, the best is taken.
-    """
+    """Largest density, and where: of a coarse scan, since there may be two maxima."""
     best, where = -np.inf, 2.0 * length
     low, high = np.log(1e-3), np.log(60.0 * length)
     for k in range(129):

@@ -8,11 +8,11 @@ r"""LAMOST-like spectra: S/N by magnitude, DD-Payne-like errors that grow at low
 
   .. math:: σ = σ_0 \sqrt{\tfrac12 + \tfrac12 (81/\mathrm{S/N}_g)^2}
 
-  with σ₀ = 22.6 K, 0.05, 0.03 and 0.02 dex, what Vickers, Shen & Li (2021) quote for S/N > 50, where
-  the median S/N is about 81; 3 km/s for the radial velocity, likewise. A share of
-  `BLUNDERS` of the spectra is off by ten times its error, as blends and bad sky subtraction are.
-* **Repeats**: a share of `REPEATS` of the stars is seen a second time, with an S/N and errors of its
-  own, the fibre within 1″ of the first position (an offset of 0.3″ on either axis).
+  with σ₀ = 22.6 K, 0.05, 0.03 and 0.02 dex, what Vickers, Shen & Li (2021) quote for S/N > 50,
+  where the median S/N is about 81; 3 km/s for the radial velocity, likewise. A share of `BLUNDERS`
+  of the spectra is off by ten times its error, as blends and bad sky subtraction are.
+* **Repeats**: a share of `REPEATS` of the stars is seen a second time, with an S/N and errors of
+  its own, the fibre near the first position (a normal offset of 0.3″ on either axis).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-r"""Disc populations with radial migration: what a mock's stars are when ``population = "migration"``.
+r"""Discs with radial migration: what a mock's stars are when ``population = "migration"``.
 
 Not the fitted model's own form: the thin disc's gradient, scatter and radii follow from where stars
 were born and how far they have wandered. With age τ in Gyr, all numbers of the recipe's

@@ -22,8 +22,8 @@ from scipy.special import ndtri
 from migrate_bayes.config import IsochroneSection, OrbitSection, SimulateSection
 from migrate_bayes.errors import MigrateBayesError
 from migrate_bayes.keyed import keyed_uniforms
-from migrate_bayes.mock.distances import distance_quantiles, prior_length
 from migrate_bayes.mock.azimuth import Bound, brightness_bound, choose_azimuth
+from migrate_bayes.mock.distances import distance_quantiles, prior_length
 from migrate_bayes.mock.footprint import BLUEST, G_RANGE, dust, faintest_g, galactic, sdss_g
 from migrate_bayes.mock.gaia import N_GAIA, see_with_gaia
 from migrate_bayes.mock.lamost import N_LAMOST, REPEATS, take_spectrum
@@ -91,7 +91,7 @@ class SimpleSurvey:
         return keyed_uniforms(self.seed, _PURPOSE, number.astype(np.uint64), draw, n)
 
     def _attempts(self, number: NDArray[np.int64], attempts: range, n: int) -> NDArray[np.float64]:
-        """Return `n` uniform numbers for each candidate: all stars' first, all stars' second…"""
+        """Return `n` uniform numbers for each candidate: all stars' first, then their second."""
         return np.concatenate([self.uniforms(number, _ATTEMPT + a, n) for a in attempts], axis=1)
 
     def is_repeated(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -1,7 +1,7 @@
 """Conditions on stars: what a `Selection` is, and the elementary ones.
 
-A missing value makes a condition neither true nor false, so a star of unknown [α/Fe] belongs neither
-to ``thin-chemical`` nor to ``~thin-chemical``.
+A missing value makes a condition neither true nor false, so a star of unknown [α/Fe] belongs
+neither to ``thin-chemical`` nor to ``~thin-chemical``.
 """
 
 from __future__ import annotations

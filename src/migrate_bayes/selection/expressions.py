@@ -1,10 +1,10 @@
 """Selections as recipes write them: expressions, lists and tables.
 
 An expression joins names and comparisons with ``&``, ``|``, ``~`` and brackets:
-``"thin & high-quality"``, ``"thin-chemical & zmax < 0.5 & r_present >= 6"``. A list is the stars that
-are in all of its members. A table puts limits on columns on top of a selection:
-``{selection = "thin-chemical", zmax = {max = 0.5}}``. A recipe's ``[selections]`` gives any of these
-a name of its own, which `expand` writes out.
+``"thin & high-quality"``, ``"thin-chemical & zmax < 0.5 & r_present >= 6"``. A list is the stars
+that are in all of its members. A table puts limits on columns on top of a selection:
+``{selection = "thin-chemical", zmax = {max = 0.5}}``. A recipe's ``[selections]`` gives any of
+these a name of its own, which `expand` writes out.
 """
 
 from __future__ import annotations

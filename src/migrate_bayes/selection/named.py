@@ -22,12 +22,12 @@ _AGE = compare("age_error", "<", 0.25)
 #:   run's own ``[data]``.
 #: * ``thin``, ``thick``: the paper's pure discs (its figures 6 and 7); ``…-chemical``: by chemistry
 #:   alone. A star on the dividing line is thick.
-#: * ``zmax-…``: four slices. The limits of the paper's stand only in its figure 9; ours keep its two
-#:   stated limits, 0.25 and 2 kpc, and divide the space between at 1 kpc.
+#: * ``zmax-…``: four slices. The limits of the paper's stand only in its figure 9; ours keep its
+#:   two stated limits, 0.25 and 2 kpc, and divide the space between at 1 kpc.
 #: * ``alpha-…``: four slices by the lines of its figure 5, the dividing line and ±0.1 about it.
 #: * ``toomre-…``: by the speed relative to the local standard of rest, below 50 km/s and 70 to 180
 #:   (usual limits: Nissen 2004; Bensby, Feltzing & Oey 2014, A&A 562, A71; the paper, which tried
-#:   this and left it, gives none); ``…-local``: relative to the circular speed at the star's radius.
+#:   this and left it, gives none); ``…-local``: relative to the circular speed at the star's R.
 #: * ``quality``: the cuts of its section 2.2 (``snr-50``, ``age-error-25``), which `all` has
 #:   already where the recipe's ``[data]`` asks for them; ``high-quality``: of its section 4.1.4;
 #:   ``parallax-10``: a parallax known to 10%.
