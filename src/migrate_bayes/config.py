@@ -316,6 +316,16 @@ def _selections_written_out(content: dict[str, Any]) -> dict[str, Any]:
             else:
                 written = expand(given, own)
             content[section] = table | {entry: written}
+        compare = content.get("compare")
+        if isinstance(compare, dict) and isinstance(compare.get("variants"), list):
+            where = "compare.variants"
+            variants = [
+                v | {"selection": expand(v["selection"], own)}
+                if isinstance(v, dict) and v.get("selection") is not None
+                else v
+                for v in compare["variants"]
+            ]
+            content["compare"] = compare | {"variants": variants}
     except RecipeError as error:
         raise ValueError(f"'{where}': {error}") from None
     return content
