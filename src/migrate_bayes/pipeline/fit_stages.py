@@ -90,7 +90,6 @@ class FitStages(StarStages):
         with self._stage("fit") as done:
             mask = self._mask(m.selection)
             data = population_data(stars, potential=m.potential, mask=mask, radius=m.radius)
-<<<<<<< HEAD
             attrs = {
                 "potential": m.potential,
                 "selection": m.selection,
@@ -104,6 +103,7 @@ class FitStages(StarStages):
                 model = build_model(data, spec, likelihood=likelihood)
                 tree = sample(
                     model,
+                    method=s.method,
                     draws=s.draws,
                     tune=s.tune,
                     chains=s.chains,
@@ -111,25 +111,6 @@ class FitStages(StarStages):
                     target_accept=s.target_accept,
                     attrs=attrs,
                 )
-=======
-            model = build_model(data, spec)
-            tree = sample(
-                model,
-                method=s.method,
-                draws=s.draws,
-                tune=s.tune,
-                chains=s.chains,
-                seed=self.recipe.seed,
-                target_accept=s.target_accept,
-                attrs={
-                    "potential": m.potential,
-                    "selection": m.selection,
-                    "radius": m.radius,
-                    "model": spec.model_dump_json(),
-                    "left_out": json.dumps(data.left_out),
-                },
-            )
->>>>>>> engine
             tree.attrs.update(self._provenance)
             posterior, seed = tree["posterior"].to_dataset(), self.recipe.seed
             tree["membership"] = write_membership(
@@ -163,6 +144,7 @@ class FitStages(StarStages):
                 forms or m.forms,
                 seed=self.recipe.seed,
                 scheduler=s.scheduler,
+                method=s.method,
                 draws=s.draws,
                 tune=s.tune,
                 chains=s.chains,
