@@ -116,6 +116,20 @@ def test_errors_are_calibrated_with_scatter() -> None:
     assert np.mean(scatters) == pytest.approx(0.15, abs=0.003)
 
 
+def test_scatter_that_does_not_settle_is_a_reason_not_a_number(monkeypatch) -> None:
+    from itertools import cycle
+
+    from migrate_bayes.baseline import line
+
+    swing = cycle([0.1, 0.3])
+    monkeypatch.setattr(line, "_scatter", lambda residual, variance: next(swing))
+    rng = np.random.default_rng(9)
+    x, error = rng.normal(0, 1.2, 60), np.full(60, 0.05)
+    fit = fit_line(x, rng.normal(0, 0.2, 60), error, error, scatter=True)
+    assert np.isnan(fit.slope)
+    assert "did not settle" in fit.reason
+
+
 def test_a_star_without_error_does_not_rule_the_fit() -> None:
     rng = np.random.default_rng(8)
     x = rng.normal(0, 1, 100)

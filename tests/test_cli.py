@@ -27,7 +27,7 @@ def test_help_needs_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for command in ("run", "simulate", "ages", "orbits", "baseline", "fit", "report", "show",
-                    "benchmark", "isochrones"):  # fmt: skip
+                    "benchmark", "isochrones", "calibrate", "bias"):  # fmt: skip
         assert command in done.stdout
 
 

@@ -165,6 +165,50 @@ class ReferenceSection(_Section):
     published: PublishedSection | None = None
 
 
+class IsmHistory(_Section):
+    """A stated history of the gas, under which flattening is a churning strength."""
+
+    label: str
+    gradient_rate: float = 0.0  # of the gas's gradient, dex/kpc per Gyr of lookback time
+    birth_spread: float | None = Field(default=None, gt=0)  # sd of birth radii, kpc; null: fitted
+
+
+class VariantSection(_Section):
+    """A variant by name: what it does not say is the reference's."""
+
+    label: str
+    potential: str | None = None
+    family: str | None = None
+    selection: str | None = None
+    radius: Literal["rg", "r_present"] | None = None
+    form: str | None = None
+
+
+class CompareSection(_Section):
+    """What to compare: the recipe's own choices are the reference, from which each list departs."""
+
+    potentials: Literal["all"] | tuple[str, ...] = ()  # labels of the orbits' variants
+    families: tuple[str, ...] = ()  # isochrone sources
+    selections: tuple[str, ...] = ()
+    radii: tuple[Literal["rg", "r_present"], ...] = ()
+    forms: tuple[str, ...] = ()  # of the gradient
+    variants: tuple[VariantSection, ...] = ()
+    form: str | None = None  # the reference's; null: the model specification's
+    method: Literal["laplace", "sample"] = "laplace"
+    draws: int = Field(default=2000, ge=200)
+    histories: tuple[IsmHistory, ...] = (
+        IsmHistory(label="gradient constant in time"),
+        IsmHistory(label="gradient once steeper", gradient_rate=-0.0067),
+    )
+
+
+class ReportSection(_Section):
+    """What the report shows beside the run's own products."""
+
+    validation: str = "validate-ages"  # the report whose figures of ages are embedded; "": none
+    comparisons: tuple[str, ...] = ()  # NetCDF products of comparisons to draw
+
+
 class Recipe(_Section):
     """A run, from data to report."""
 
@@ -180,11 +224,22 @@ class Recipe(_Section):
     baseline: BaselineSection | None = BaselineSection()
     model: ModelSection = ModelSection()
     sampler: SamplerSection = SamplerSection()
+    compare: CompareSection | None = None
+    report: ReportSection = ReportSection()
 
     @property
     def hash(self) -> str:
-        """Hash of what decides the numbers, 16 hex digits."""
-        without: dict[str, Any] = {"chunk_size": True, "sampler": {"scheduler"}, "model": {"forms"}}
+        """Hash of what decides the numbers of a run, 16 hex digits.
+
+        How a sum is shared out, and comparisons that read a run's products, are not part of it.
+        """
+        without: dict[str, Any] = {
+            "chunk_size": True,
+            "compare": True,
+            "report": True,
+            "sampler": {"scheduler"},
+            "model": {"forms"},
+        }
         return content_hash(self.model_dump(mode="json", exclude=without))
 
     def truth(self) -> dict[str, float] | None:

@@ -109,6 +109,8 @@ def fit_line(x: Array, y: Array, sx: Array, sy: Array, *, scatter: bool = False)
             result = _odr(x, y, sx, np.hypot(sy, s), result.beta)
             if settled:
                 break
+        else:
+            return LineFit(reason=f"the intrinsic scatter did not settle, at {s:.3g} dex")
     if not result.success or not np.all(np.isfinite(result.beta)):
         return LineFit(reason=f"ODR did not converge: {result.stopreason}")
     return LineFit(

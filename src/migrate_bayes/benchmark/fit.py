@@ -90,9 +90,7 @@ def fit_run(stars: int, seed: int, draws: int, sizes: list[int]) -> dict[str, An
     model = build_model(data, ModelSpec())
     likelihood = likelihood_of(model)
     theta = truth.theta(AGES)
-    subsets = {n: likelihood.subset(n) for n in sizes}
-    growth = harness.scaling(lambda n: subsets[n].value_and_gradient(theta), sizes, repeats=3)
-    del subsets
+    growth = _scaling(likelihood, theta, sizes)
     seconds = harness.best_time(lambda: likelihood.value_and_gradient(theta), repeats=5)
     cpu = time.process_time()
     tree = sample(model, method="auto", draws=draws, seed=seed, prior_draws=0, progressbar=False)
@@ -127,6 +125,12 @@ def fit_run(stars: int, seed: int, draws: int, sizes: list[int]) -> dict[str, An
         "divergences": int(tree["sample_stats"]["diverging"].sum()),
         "truth": against,
     }
+
+
+def _scaling(likelihood: Any, theta: NDArray[np.float64], sizes: list[int]) -> dict[str, Any]:
+    """Time a gradient on parts of the stars."""
+    parts = {n: likelihood.subset(n) for n in sizes}
+    return harness.scaling(lambda n: parts[n].value_and_gradient(theta), sizes, repeats=3)
 
 
 def _against_graph(stars: int, seed: int) -> dict[str, Any]:

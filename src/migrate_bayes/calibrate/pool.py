@@ -1,0 +1,96 @@
+"""Surveys over processes: each process compiles its model once, results come back as they are done.
+
+A survey's numbers depend on the recipe and on its own number alone, so that any number of processes
+gives the same results. Processes, not threads: between passes over the stars NUTS runs in Python.
+Even one worker is a process of its own, with one thread: how many threads the linear algebra has
+may change the last bit of a product, and NUTS makes much of a last bit.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any
+
+from migrate_bayes.errors import FitError
+
+__all__ = ["run_tasks"]
+
+_ONE_THREAD = (
+    "MIGRATE_BAYES_WORKERS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+
+_worker: dict[str, Callable[[Any], Any]] = {}
+
+
+def _prepare(make: Callable[..., Callable[[Any], Any]], arguments: tuple) -> None:
+    _worker["do"] = make(*arguments)
+
+
+def _call(task: Any) -> Any:
+    return _worker["do"](task)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Environment of the processes that are started in the body."""
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def run_tasks(
+    make: Callable[..., Callable[[Any], Any]],
+    arguments: tuple,
+    tasks: Sequence[Any],
+    *,
+    workers: int,
+) -> Iterator[Any]:
+    """Yield ``make(*arguments)(task)`` for every task, in the order in which they are done.
+
+    Parameters
+    ----------
+    make : callable
+        Called once in each process; returns the function of a task. Importable by name.
+    arguments : tuple
+        Its arguments, which can be pickled.
+    tasks : sequence
+    workers : int
+        Processes.
+
+    Raises
+    ------
+    FitError
+        Where a process was killed.
+    """
+    if not tasks:
+        return
+    context = multiprocessing.get_context("spawn")
+    with _one_thread_each(), ProcessPoolExecutor(
+        max(1, min(workers, len(tasks))), mp_context=context, initializer=_prepare,
+        initargs=(make, arguments),
+    ) as pool:  # fmt: skip
+        futures = [pool.submit(_call, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool:
+            raise FitError(
+                "a process ended before its survey was done (out of memory?): run again to go on, "
+                "with fewer --workers"
+            ) from None
+        finally:
+            for future in futures:
+                future.cancel()
