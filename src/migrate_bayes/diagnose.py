@@ -113,7 +113,7 @@ def _predictive_check(fit: xr.DataTree) -> list[Check]:
         return []
     outside = (p.values < 0.025) | (p.values > 0.975)
     share = float(outside[known].mean())
-    far = np.abs(group["data"] - group["replicated"]).values
+    far = np.abs(group["data"].values - group["replicated"].values)
     observable, age_bin = np.unravel_index(np.nanargmax(far), far.shape)[:2]
     low, high = (float(group[name][age_bin]) for name in ("age_lo", "age_hi"))
     where = f"{group['observable'].values[observable]}, {low:g}–{high:g} Gyr"

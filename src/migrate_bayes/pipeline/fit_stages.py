@@ -183,6 +183,7 @@ class FitStages(StarStages):
                 forms or m.forms,
                 seed=self.recipe.seed,
                 scheduler=s.scheduler,
+                method=s.method,
                 draws=s.draws,
                 tune=s.tune,
                 chains=s.chains,

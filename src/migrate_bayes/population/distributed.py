@@ -44,6 +44,17 @@ ATTEMPTS = 5
 PATIENCE = 60.0
 
 
+def _own(value: Any) -> Any:
+    """Copy an array that came over the wire read-only.
+
+    To the compiler that is another type: the kernel would be compiled anew on every worker, and
+    might add in another order.
+    """
+    if isinstance(value, np.ndarray) and not value.flags.writeable:
+        return value.copy()
+    return value
+
+
 class _Shard:
     """What a worker holds: likelihoods of runs of `UNIT` blocks, made once from packed stars."""
 
@@ -59,6 +70,8 @@ class _Shard:
     def runs(self) -> list[tuple[StarLikelihood, NDArray[np.int64]]]:
         with self._lock:
             if self._runs is None:
+                arrays = {k: _own(v) for k, v in vars(self.packed).items()}
+                self.packed = PackedStars(**arrays)
                 self._runs = [
                     (StarLikelihood(part, workers=1), index)
                     for part, index in (
@@ -85,6 +98,7 @@ class _Shard:
 
 def _evaluate(shard: _Shard, method: str, arguments: tuple, workers: int | None) -> Any:
     """Run on the worker."""
+    arguments = tuple(_own(a) for a in arguments)
     if method == "per_star":
         return shard.per_star(arguments, workers)
     return shard.sums(method, arguments, workers)

@@ -176,6 +176,6 @@ def theta_of(model: pm.Model) -> Any:
     return model.migrate_bayes["theta"]
 
 
-def likelihood_of(model: pm.Model) -> StarLikelihood | ShardedLikelihood:
-    """Return the star likelihood that a model of `build_model` hangs on."""
+def likelihood_of(model: pm.Model) -> StarLikelihood:
+    """Return the star likelihood, or what stands in its place, that a model hangs on."""
     return model.migrate_bayes["likelihood"]
