@@ -47,6 +47,13 @@ def calibration_table(found: Calibration) -> Table:
         ["surveys", f"{found.surveys}"],
         ["coverage of the main parameters", _verdict(found.passed)],
         [
+            f"coverage of all {len(found.rank)} parameters together",
+            ", ".join(
+                "{:.1%} ± {:.1%}".format(*found.pooled(level)) + f" of {level:.0%}"
+                for level in LEVELS
+            ),
+        ],
+        [
             f"other parameters' coverages outside their band, of {len(LEVELS)} × "
             f"{summary['others']['parameters']}",
             f"{summary['others']['coverage_outside_band']}",
