@@ -64,7 +64,7 @@ def calibration_table(found: Calibration) -> Table:
         ["divergences", f"{int(found.divergences.sum())}"],
         ["processor time of a survey, s", f"{found.seconds.mean():.1f}"],
     ]
-    return "Calibration", ["", ""], rows
+    return "Calibration", ["quantity", "value"], rows
 
 
 def bias_table(rows: Sequence[BiasRow], quantity: str) -> Table:
