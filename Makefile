@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.14 python3 python; do \
 	if command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; \
 	then echo $$p; break; fi; done)
 
-.PHONY: install demo test test-slow check clean
+.PHONY: install demo paper test test-slow check clean
 
 install: $(STAMP)
 
@@ -20,6 +20,19 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/migrate-bayes run runs/demo.toml --overwrite
+
+# The paper in the small: one survey, all recipes on its stars, one report. PAPER_STARS=4000000 is
+# the paper's own size. Fits of variants that are there already are not made again.
+PAPER_STARS ?= 100000
+COMPARED := runs/potentials.toml runs/solar.toml runs/isochrones.toml runs/quality.toml
+
+paper: $(STAMP)
+	$(BIN)/migrate-bayes validate ages --overwrite
+	$(BIN)/migrate-bayes run runs/paper.toml --stars $(PAPER_STARS) --overwrite
+	for r in $(COMPARED); do \
+	    $(BIN)/migrate-bayes compare $$r --from runs/paper.toml --overwrite || exit 1; done
+	$(BIN)/migrate-bayes compare $(COMPARED) --from runs/paper.toml --name paper-comparison --overwrite
+	$(BIN)/migrate-bayes report runs/paper.toml --overwrite
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m "not slow"

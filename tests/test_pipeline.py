@@ -51,6 +51,7 @@ def test_every_product_is_there(finished):
         "catalogue.parquet",
         "stars",
         "baseline.nc",
+        "baseline-variants.nc",
         "fit.nc",
     }
     tree = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")
@@ -74,6 +75,21 @@ def test_truth_is_within_reach(finished):
     _, header, rows = gradient_table(posterior.to_dataset())
     assert header[1] == "thin disc"
     assert [row[0] for row in rows][:2] == ["1", "2"]
+
+
+def test_report_alone_has_all_that_a_run_s_report_has(finished, tmp_path):
+    """Regression: tables against published values were only in the report of a whole run."""
+    run, page, _ = finished
+    column = {"ours": "rg_mean", "reference": "ref_true_rg", "label": "R_g - true", "unit": "kpc"}
+    told = recipe(reference={"columns": [column], "note": "a note on them"})
+    again = Run(told, products=run.folder.parent, reports=tmp_path, say=lambda line: None)
+    text = again.report().read_text()
+    assert "Against the catalogue&#39;s own columns" in text
+    assert "R_g - true" in text
+    assert "a note on them" in text
+    for anchor in ("figure-6", "figure-9", "r-present", "methods", "diagnostics"):
+        assert f'id="{anchor}"' in text
+        assert f'id="{anchor}"' in page.read_text()
 
 
 def test_nothing_is_overwritten_unasked(finished):

@@ -35,6 +35,9 @@ _state = {"debug": False}
 RecipeArgument = Annotated[Path, typer.Argument(help="A run recipe (TOML); see runs/.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace products that exist.")]
 Products = Annotated[Path, typer.Option("--products", help="Folder for products.")]
+Stars = Annotated[
+    int | None, typer.Option("--stars", min=1, help="Stars of the mock, in place of the recipe's.")
+]
 Reports = Annotated[Path, typer.Option("--reports", help="Folder for rendered reports.")]
 
 
@@ -45,12 +48,18 @@ def _options(
     _state["debug"] = debug
 
 
-def _run(recipe: Path, products: Path, reports: Path, overwrite: bool) -> Any:
+def _run(
+    recipe: Path, products: Path, reports: Path, overwrite: bool, stars: int | None = None
+) -> Any:
     from migrate_bayes.config import load_recipe
     from migrate_bayes.pipeline import Run
 
+    loaded = load_recipe(recipe)
+    if stars is not None:
+        simulate = loaded.simulate.model_copy(update={"stars": stars})
+        loaded = loaded.model_copy(update={"simulate": simulate})
     return Run(
-        load_recipe(recipe),
+        loaded,
         recipe_text=recipe.read_text(),
         products=products,
         reports=reports,
@@ -62,20 +71,24 @@ def _run(recipe: Path, products: Path, reports: Path, overwrite: bool) -> Any:
 def run(
     recipe: RecipeArgument,
     overwrite: Overwrite = False,
+    stars: Stars = None,
     products: Products = Path("runs"),
     reports: Reports = Path("reports"),
 ) -> None:
     """Run a recipe from data to report; the last line is the report's path."""
-    page = _run(recipe, products, reports, overwrite).all()
+    page = _run(recipe, products, reports, overwrite, stars).all()
     print(page)
 
 
 @app.command()
 def simulate(
-    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = Path("runs")
+    recipe: RecipeArgument,
+    overwrite: Overwrite = False,
+    stars: Stars = None,
+    products: Products = Path("runs"),
 ) -> None:
     """Make a recipe's mock catalogue, with its truth beside it."""
-    print(_run(recipe, products, Path("reports"), overwrite).simulate())
+    print(_run(recipe, products, Path("reports"), overwrite, stars).simulate())
 
 
 @app.command()
@@ -105,6 +118,7 @@ def baseline(
     for fit in done.baseline():
         if fit is not None:
             print_baseline(fit)
+    done.variants()
 
 
 @app.command()
@@ -119,6 +133,38 @@ def fit(
     print_headline(tree, None, done.recipe.truth())
 
 
+@app.command("compare-models")
+def compare_models(
+    recipe: RecipeArgument,
+    forms: Annotated[
+        list[str] | None,
+        typer.Option("--form", help="A gradient form; may be repeated. The recipe's by default."),
+    ] = None,
+    overwrite: Overwrite = False,
+    products: Products = Path("runs"),
+) -> None:
+    """Fit several forms of the gradient to the same stars and rank them by leave-one-out."""
+    from migrate_bayes.population.forms import print_comparison
+
+    print_comparison(
+        _run(recipe, products, Path("reports"), overwrite).compare_models(tuple(forms or ()))
+    )
+
+
+@app.command()
+def diagnose(
+    fit: Annotated[Path, typer.Argument(help="A fit, or the folder of its run.")],
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with exit code 1 where a check fails.")
+    ] = False,
+) -> None:
+    """Say of a fit whether it can be believed, check by check."""
+    from migrate_bayes.diagnose import print_diagnosis, read_fit
+
+    if not print_diagnosis(read_fit(fit)) and strict:
+        raise typer.Exit(1)
+
+
 @app.command()
 def report(
     recipe: RecipeArgument,
@@ -128,6 +174,48 @@ def report(
 ) -> None:
     """Render the report of fits that exist; the last line is its path."""
     print(_run(recipe, products, reports, overwrite).report())
+
+
+@app.command()
+def compare(
+    recipes: Annotated[
+        list[Path], typer.Argument(help="Recipes with a section [compare], of the same stars.")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")
+    ] = False,
+    overwrite: Overwrite = False,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A recipe that was run: compare on its stars."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of the product and page; the recipes' by default.")
+    ] = None,
+    products: Products = Path("runs"),
+    reports: Reports = Path("reports"),
+) -> None:
+    """Compare gradients across potentials, frames, isochrones, selections: paired differences."""
+    from migrate_bayes.compare.command import run_compare
+
+    run_compare(
+        recipes, as_json=as_json, overwrite=overwrite, products=products, reports=reports,
+        source=source, name=name,
+    )  # fmt: skip
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run's folder, as runs/demo.")],
+    to: Annotated[Path, typer.Option("--to", help="stars.parquet or stars.fits.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a run's catalogue: one row per star, with units, UCDs and descriptions."""
+    from migrate_bayes.export import export_run
+
+    path, rows = export_run(run, to, overwrite=overwrite)
+    print(f"{rows:,} stars, {path.stat().st_size / 1024**2:.1f} MB")
+    print(path)
 
 
 @app.command()

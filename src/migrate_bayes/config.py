@@ -95,15 +95,18 @@ class ModelSection(_Section):
     potential: str = "MWPotential2014"
     selection: str = "all"
     radius: Literal["rg", "r_present"] = "rg"
+    forms: tuple[str, ...] = ("constant", "linear", "linear+deviations")  # for `compare-models`
 
 
 class SamplerSection(_Section):
-    """NUTS."""
+    """How the posterior is sampled: NUTS, on the stars or on a surrogate for them."""
 
+    method: Literal["auto", "nuts", "surrogate"] = "auto"  # auto: the surrogate from 50,000 stars
     draws: int = Field(default=1000, gt=0)
     tune: int = Field(default=400, gt=0)
     chains: int = Field(default=4, gt=0)
     target_accept: float = Field(default=0.85, gt=0, lt=1)
+    scheduler: str = "threads"  # "local:N" processes, or a dask scheduler's address; same numbers
 
 
 class ReferenceColumn(_Section):
@@ -162,6 +165,50 @@ class ReferenceSection(_Section):
     published: PublishedSection | None = None
 
 
+class IsmHistory(_Section):
+    """A stated history of the gas, under which flattening is a churning strength."""
+
+    label: str
+    gradient_rate: float = 0.0  # of the gas's gradient, dex/kpc per Gyr of lookback time
+    birth_spread: float | None = Field(default=None, gt=0)  # sd of birth radii, kpc; null: fitted
+
+
+class VariantSection(_Section):
+    """A variant by name: what it does not say is the reference's."""
+
+    label: str
+    potential: str | None = None
+    family: str | None = None
+    selection: str | None = None
+    radius: Literal["rg", "r_present"] | None = None
+    form: str | None = None
+
+
+class CompareSection(_Section):
+    """What to compare: the recipe's own choices are the reference, from which each list departs."""
+
+    potentials: Literal["all"] | tuple[str, ...] = ()  # labels of the orbits' variants
+    families: tuple[str, ...] = ()  # isochrone sources
+    selections: tuple[str, ...] = ()
+    radii: tuple[Literal["rg", "r_present"], ...] = ()
+    forms: tuple[str, ...] = ()  # of the gradient
+    variants: tuple[VariantSection, ...] = ()
+    form: str | None = None  # the reference's; null: the model specification's
+    method: Literal["laplace", "sample"] = "laplace"
+    draws: int = Field(default=2000, ge=200)
+    histories: tuple[IsmHistory, ...] = (
+        IsmHistory(label="gradient constant in time"),
+        IsmHistory(label="gradient once steeper", gradient_rate=-0.0067),
+    )
+
+
+class ReportSection(_Section):
+    """What the report shows beside the run's own products."""
+
+    validation: str = "validate-ages"  # the report whose figures of ages are embedded; "": none
+    comparisons: tuple[str, ...] = ()  # NetCDF products of comparisons to draw
+
+
 class Recipe(_Section):
     """A run, from data to report."""
 
@@ -177,11 +224,23 @@ class Recipe(_Section):
     baseline: BaselineSection | None = BaselineSection()
     model: ModelSection = ModelSection()
     sampler: SamplerSection = SamplerSection()
+    compare: CompareSection | None = None
+    report: ReportSection = ReportSection()
 
     @property
     def hash(self) -> str:
-        """Hash of what decides the numbers, 16 hex digits."""
-        return content_hash(self.model_dump(mode="json", exclude={"chunk_size"}))
+        """Hash of what decides the numbers of a run, 16 hex digits.
+
+        How a sum is shared out, and comparisons that read a run's products, are not part of it.
+        """
+        without: dict[str, Any] = {
+            "chunk_size": True,
+            "compare": True,
+            "report": True,
+            "sampler": {"scheduler"},
+            "model": {"forms"},
+        }
+        return content_hash(self.model_dump(mode="json", exclude=without))
 
     def truth(self) -> dict[str, float] | None:
         """The mock's true values by the names of the posterior, or None for real data."""

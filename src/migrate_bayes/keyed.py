@@ -12,11 +12,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["keyed_uniforms"]
+__all__ = ["keyed_uniforms", "mix"]
 
 
 @numba.njit(cache=True, nogil=True)
-def _mix(x):
+def mix(x):
+    """Scramble 64 bits: SplitMix64's finaliser, for kernels that hash as they go."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
@@ -25,12 +26,12 @@ def _mix(x):
 @numba.njit(cache=True, nogil=True)
 def _fill(seed, purpose, key, draw, out):
     golden = np.uint64(0x9E3779B97F4A7C15)
-    root = _mix(_mix(seed + golden) + golden * (purpose + np.uint64(1)))
+    root = mix(mix(seed + golden) + golden * (purpose + np.uint64(1)))
     for i in range(key.size):
-        star = _mix(root ^ key[i])
-        word = _mix(star + golden * (draw + np.uint64(1)))
+        star = mix(root ^ key[i])
+        word = mix(star + golden * (draw + np.uint64(1)))
         for j in range(out.shape[0]):
-            bits = _mix(word + golden * np.uint64(j + 1))
+            bits = mix(word + golden * np.uint64(j + 1))
             out[j, i] = (np.float64(bits >> np.uint64(12)) + 0.5) * (1.0 / 4503599627370496.0)
 
 

@@ -57,8 +57,9 @@ def show_product(path: str | Path) -> None:
         verify_stars(path)
         stars = open_stars(path)
         print_table(f"{path}: {stars.sizes['star']:,} stars", header, _rows(stars))
-        flags = [[f"{n:,}", FLAG_MEANING[f]] for f, n in count_flags(stars["flag"]).items()]
-        print_table("Flags", ["stars", "reason"], flags)
+        if "flag" in stars:
+            flags = [[f"{n:,}", FLAG_MEANING[f]] for f, n in count_flags(stars["flag"]).items()]
+            print_table("Flags", ["stars", "reason"], flags)
         attrs = stars.attrs
     elif path.suffix == ".nc":
         try:

@@ -186,3 +186,75 @@ def test_star_weight_is_multiplicity():
     doubled = StarLikelihood(pack(**twice)).value_and_gradient(theta)
     assert weighted[0] == pytest.approx(doubled[0], rel=1e-12)
     np.testing.assert_allclose(weighted[1], doubled[1], rtol=1e-9, atol=1e-10)
+
+
+def _score_by_star(stars, theta, jacobian):
+    """∂ ln L_i/∂x of each star by itself, from the gradient of a sample of one."""
+    n = len(stars["radius"])
+    flat = jacobian.reshape(theta.size, -1)
+    return np.stack(
+        [
+            StarLikelihood(pack(**{k: v[i : i + 1] for k, v in stars.items()}, trim=1e-300))
+            .value_and_gradient(theta)[1]
+            .ravel()
+            @ flat
+            for i in range(n)
+        ]
+    )
+
+
+def test_score_outer_is_the_sum_over_single_stars():
+    rng = np.random.default_rng(12)
+    n, n_x = BLOCK + 9, 6
+    stars, theta = random_stars(rng, n), random_theta(rng)
+    jacobian = rng.normal(size=(*theta.shape, n_x)) * (rng.random((*theta.shape, n_x)) < 0.3)
+    weight = rng.integers(1, 4, n).astype(float)
+    scores = _score_by_star(stars, theta, jacobian)
+    likelihood = StarLikelihood(pack(**stars, weight=weight, trim=1e-300))
+    value, gradient, information = likelihood.score_outer(theta, jacobian)
+    whole, slope = likelihood.value_and_gradient(theta)
+    assert value == pytest.approx(whole, rel=1e-13)
+    scale = np.abs(scores).max()
+    np.testing.assert_allclose(
+        gradient, slope.ravel() @ jacobian.reshape(theta.size, -1), rtol=1e-9, atol=1e-9 * scale
+    )
+    np.testing.assert_allclose(
+        information, (scores * weight[:, None]).T @ scores, rtol=1e-9, atol=1e-9 * scale**2
+    )
+
+
+def test_score_outer_does_not_depend_on_workers():
+    rng = np.random.default_rng(13)
+    packed, theta = pack(**random_stars(rng, 20_000)), random_theta(rng)
+    jacobian = rng.normal(size=(*theta.shape, 3))
+    one, two = (StarLikelihood(packed, workers=w).score_outer(theta, jacobian) for w in (1, 2))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_subset_is_some_of_the_stars():
+    rng = np.random.default_rng(14)
+    stars, theta = random_stars(rng, 10 * BLOCK + 7), random_theta(rng)
+    whole = StarLikelihood(pack(**stars))
+    each, _ = whole.per_star(theta)
+    assert whole.subset(10**6).n_stars == whole.n_stars
+    part = whole.subset(4 * BLOCK)
+    assert part.stars.n_blocks == 4
+    assert part.n_stars == 3 * BLOCK + 7  # the last block, which is not full, is among them
+    values, _ = part.per_star(theta)
+    assert np.isin(values.round(9), each.round(9)).all()
+    assert part.value_and_gradient(theta)[0] == pytest.approx(values.sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize("tiny", [1e-12, 1e-9])
+def test_vanishing_variances_stay_finite(tiny):
+    # No error of observation and hardly any intrinsic width: far, but finite.
+    rng = np.random.default_rng(15)
+    stars, theta = random_stars(rng, 64), random_theta(rng)
+    for name in ("sigma2", "s2", "t2", "q2"):
+        theta[..., THETA.index(name)] = tiny
+    stars |= {k: np.full_like(v, tiny) for k, v in stars.items() if k.endswith("variance")}
+    likelihood = StarLikelihood(pack(**stars))
+    value, gradient = likelihood.value_and_gradient(theta)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()

@@ -1,8 +1,11 @@
 """The PyMC model, its density and its posterior."""
 
+from pathlib import Path
+
 import numpy as np
 import pymc as pm
 import pytest
+import xarray as xr
 
 from migrate_bayes.errors import FitError, RecipeError
 from migrate_bayes.population import (
@@ -17,6 +20,7 @@ from migrate_bayes.population.density import PosteriorDensity
 from migrate_bayes.population.mode import find_mode
 from migrate_bayes.population.specification import FORMS
 
+MODELS = Path(__file__).parents[2] / "models"
 TRUTH = {"gradient_young": -0.075, "flattening_rate": 0.003, "gradient_thick": 0.02}
 
 SMALL = {
@@ -85,8 +89,6 @@ def test_mode_recovers_truth_and_membership(make_stars):
         assert error < 0.005
     posterior = {k: (("chain", "draw", *[f"{k}_{i}" for i in range(v.ndim - 1)]), v[None])
                  for k, v in named.items() if k in names}  # fmt: skip
-    import xarray as xr
-
     member = membership(model, data, xr.Dataset(posterior), draws=1)
     p = member["p_thin"].values
     thick = stars["thick"].values
@@ -101,17 +103,83 @@ def test_mode_recovers_truth_and_membership(make_stars):
 
 
 def test_own_gradient_function(make_stars):
-    def step(ages):
-        level = pm.Normal("level", -0.05, 0.05) if not seen else seen[0]
-        seen.append(level)
-        return level * np.ones(len(ages))
+    # The example of README and docs/model.md: a gradient that flattens exponentially.
+    data = population_data(make_stars(40))
+    parameters = {}
 
-    seen = []
-    model = build_model(population_data(make_stars(40)), ModelSpec(), gradient=step)
-    assert "level" in model.named_vars
-    value, gradient = quick(model)(quick(model).start)
+    def gradient(ages):
+        if not parameters:
+            parameters["young"] = pm.Normal("young_gradient", -0.07, 0.03)
+            parameters["time"] = pm.LogNormal("flattening_time", np.log(10.0), 0.5)
+        return parameters["young"] * pm.math.exp(-ages / parameters["time"])
+
+    model = build_model(data, ModelSpec(), gradient=gradient)
+    assert {"young_gradient", "flattening_time", "flattening_rate"} <= set(model.named_vars)
+    density = quick(model)
+    value, slope = density(density.start)
     assert np.isfinite(value)
-    assert np.isfinite(gradient).all()
+    assert np.isfinite(slope).all()
+    named = density.named(density.start[None])
+    young, time = named["young_gradient"][0], named["flattening_time"][0]
+    expected = young * np.exp(-data.ages / time)
+    np.testing.assert_allclose(named["gradient"][0, 0], expected, rtol=1e-12)
+    assert named["gradient_young"][0] == pytest.approx(young * np.exp(-1.0 / time), rel=1e-12)
+    knots = np.asarray(ModelSpec().gradient_knots)
+    line = np.polyfit(knots, young * np.exp(-knots / time), 1)[0]
+    assert named["flattening_rate"][0] == pytest.approx(line, rel=1e-9)
+    with pytest.raises(FitError, match="one value in dex/kpc for each age"):
+        build_model(data, ModelSpec(), gradient=lambda ages: pm.Normal("level", -0.05, 0.05))
+
+
+def test_everything_is_named_and_has_its_unit(make_stars):
+    # Each function of age by the ages of its knots, in Gyr; each variable with a unit.
+    from migrate_bayes.population.labels import UNITS, label
+
+    model = build_model(population_data(make_stars(20)), ModelSpec())
+    spec = ModelSpec()
+    for rv in [*model.free_RVs, *model.deterministics]:
+        dims = model.named_vars_to_dims.get(rv.name, ())
+        assert len(dims) == rv.ndim, rv.name
+    assert model.coords["metallicity_thin_knot"] == spec.metallicity.thin
+    assert model.coords["age_weight_thick_knot"] == spec.age_weight.thick
+    made = label(
+        xr.Dataset(
+            {
+                "metallicity_thin": ("metallicity_thin_knot", np.zeros(4)),
+                "log_scatter_thin": ("chain", np.zeros(1)),
+            },
+            coords={"metallicity_thin_knot": list(spec.metallicity.thin), "chain": [0]},
+        )
+    )
+    assert made["metallicity_thin"].attrs["units"] == "dex"
+    assert made["metallicity_thin_knot"].attrs["units"] == "Gyr"
+    assert made["log_scatter_thin"].attrs["units"] == ""
+    assert "dex" in made["log_scatter_thin"].attrs["long_name"]
+    assert set(UNITS.values()) == {"dex / kpc", "dex / (kpc Gyr)", "dex", "kpc", "Gyr"}
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("*.toml")), ids=lambda p: p.stem)
+def test_the_model_files_are_what_they_say(path):
+    spec = load_model_spec(path)
+    assert spec.name == path.stem
+    assert spec.description
+    if spec.form == "diffusion":
+        assert spec.birth_gradient_rate == 0.0
+        fitted = load_model_spec({"form": "diffusion", "birth_gradient_rate": "fitted"})
+        assert fitted.birth_gradient_rate is None
+
+
+def test_thick_gradient_may_change_with_age(make_stars):
+    data = population_data(make_stars(20))
+    model = build_model(data, ModelSpec(form="constant", thick_gradient="linear"))
+    density = quick(model)
+    x = density.start.copy()
+    names = [v.name for v in model.free_RVs]
+    x[names.index("gradient_thick")] = 0.02
+    x[names.index("gradient_thick_rate")] = -0.001
+    curve = density.named(x[None])["gradient"][0]
+    np.testing.assert_allclose(curve[1], 0.02 - 0.001 * (data.ages - 5.0), rtol=1e-12)
+    np.testing.assert_allclose(curve[0], curve[0, 0], rtol=1e-12)
 
 
 def test_nuts_agrees_with_laplace_and_with_truth(make_stars):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from migrate_bayes.baseline import fit_baseline
+from migrate_bayes.baseline.variants import fit_variants
+from migrate_bayes.config import Recipe
 from migrate_bayes.flags import StarFlag
 from migrate_bayes.provenance import provenance
+from migrate_bayes.report import write_report
 
 TRUTH = {"gradient_young": -0.075, "flattening_rate": 0.003, "gradient_thick": 0.02}
 _UNUSABLE = int(StarFlag.LOW_SNR | StarFlag.POOR_AGE)
@@ -45,6 +49,7 @@ def build_stars(n: int = 3000, seed: int = 1) -> xr.Dataset:
         "feh": feh + rng.normal(0, feh_error), "feh_error": feh_error, "alpha_fe": alpha,
         "teff": teff, "logg": logg, "age_ml": age, "age_lo": age * 0.9, "age_hi": age * 1.15,
         "age_error": np.full(n, 0.12), "flag": flag,
+        "r_present": rg + rng.normal(0, 0.8, n), "r_present_sd": np.full(n, 0.05),
     }  # fmt: skip
     return xr.Dataset(
         {name: (("star", "potential"), v[:, None] * two) for name, v in per_potential.items()}
@@ -147,3 +152,38 @@ def fit(stars: xr.Dataset) -> xr.DataTree:
 @pytest.fixture(scope="session")
 def baseline(stars: xr.Dataset) -> xr.Dataset:
     return fit_baseline(stars, selection="thin")
+
+
+@pytest.fixture(scope="session")
+def variants(stars: xr.Dataset) -> xr.DataTree:
+    return fit_variants(stars, selection="thin")
+
+
+@pytest.fixture(scope="session")
+def page(
+    tmp_path_factory: pytest.TempPathFactory,
+    stars: xr.Dataset,
+    fit: xr.DataTree,
+    baseline: xr.Dataset,
+    variants: xr.DataTree,
+    truth: dict[str, float],
+) -> Path:
+    """A report with every section, texts that want escaping, and texts that want room."""
+    recipe = Recipe(name="made-up", data={"source": "mock"})
+    return write_report(
+        tmp_path_factory.mktemp("reports") / "demo",
+        name="demo <script>alert(1)</script>",
+        stars=stars,
+        fit=fit,
+        baseline=baseline,
+        variants=variants,
+        truth=truth,
+        recipe=recipe.model_dump(mode="json"),
+        recipe_text=f'name = "<b>&amp;"\npath = "{"long/" * 60}"',
+        notes=["a note with <i>tags</i>", "and averylongword" + "ofmanyletters" * 20],
+        tables=[
+            ("Check & co", ["what", "n"], [["a < b", 3]]),
+            ("Wide", [f"column {k}" for k in range(9)], [["some words"] * 9] * 3),
+        ],
+        validation="no-such-folder",
+    )

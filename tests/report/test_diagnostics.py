@@ -103,3 +103,16 @@ def test_few_draws_and_no_draws_are_no_crash(make_fit: object, stars: xr.Dataset
     short = tree.sel(draw=slice(0, 2), chain=[0])
     assert verdicts(short)["R-hat"].passed in (None, False)
     assert len(summary_table(xr.DataTree())) == 0
+
+
+def test_a_surrogate_is_judged_by_its_weights(make_fit: object, stars: xr.Dataset) -> None:
+    tree = make_fit(stars)  # type: ignore[operator]
+    tree.attrs |= {"method": "surrogate", "pareto_k": 0.31, "importance_ess": 1234.5}
+    check = verdicts(tree)["Pareto k̂"]
+    assert check.passed
+    assert check.value == "0.31 (ESS of the weights 1,234)"
+    tree.attrs["pareto_k"] = 0.8
+    assert verdicts(tree)["Pareto k̂"].passed is False
+    del tree.attrs["pareto_k"]
+    tree.attrs |= {"method": "nuts", "surrogate_pareto_k": 0.8}
+    assert verdicts(tree)["Pareto k̂ of the surrogate"].passed is None

@@ -13,6 +13,7 @@ import xarray as xr
 
 from migrate_bayes.errors import ProductError
 from migrate_bayes.report import headline, write_report
+from migrate_bayes.report.contents import PLATES
 from migrate_bayes.report.headline import headline_table
 
 VOID = {"meta", "img", "input", "br", "link"}
@@ -52,34 +53,17 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def text(
-    tmp_path_factory: pytest.TempPathFactory,
-    stars: xr.Dataset,
-    fit: xr.DataTree,
-    baseline: xr.Dataset,
-    truth: dict[str, float],
-) -> str:
-    path = write_report(
-        tmp_path_factory.mktemp("reports") / "demo",
-        name="demo <script>alert(1)</script>",
-        stars=stars,
-        fit=fit,
-        baseline=baseline,
-        truth=truth,
-        recipe_text='name = "<b>&amp;"',
-        notes=["a note with <i>tags</i>"],
-        tables=[("Check & co", ["what", "n"], [["a < b", 3]])],
-    )
-    assert path.name == "index.html"
-    return path.read_text()
+def text(page: Path) -> str:
+    assert page.name == "index.html"
+    return page.read_text()
 
 
 def test_page_is_well_formed_and_has_every_section(text: str) -> None:
     page = Page(text)
     assert page.open == []
     assert page.headings[1:] == [
-        "Metallicity gradients", "Gradient and age", "Stars", "Flags", "Check & co", "Diagnostics",
-        "What was run",
+        "Metallicity gradients", "Gradient and age", "The paper, figure by figure", "Stars",
+        "Flags", "Check & co", "Wide", "Methods", "Diagnostics", "What was run",
     ]  # fmt: skip
 
 
@@ -93,22 +77,43 @@ def test_user_text_is_escaped(text: str) -> None:
 
 def test_page_needs_nothing_beside_it(text: str) -> None:
     page = Page(text)
-    assert all(link.startswith(("data:image/png;base64,", "#")) for link in page.links)
+    assert all(link.startswith(("data:image/webp;base64,", "#")) for link in page.links)
     assert "@import" not in text
     assert not re.search(r"url\(", text)
     targets = {link[1:] for link in page.links if link.startswith("#")}
     assert all(f'id="{target}"' in text for target in targets)
 
 
-def test_figures_are_pngs_with_words(text: str) -> None:
+def test_every_figure_has_its_place_and_a_picture_or_a_reason(text: str) -> None:
+    for plate in PLATES:
+        if plate.key == "published":  # no reference values: no place either
+            continue
+        assert text.count(f'id="{plate.key}"') == 1, plate.key
+    reasons = re.findall(r"<h3>(.*?)</h3>\n<p><strong>Not drawn.</strong> (.*?)</p>", text)
+    absent = dict(reasons)
+    assert set(absent) == {
+        "1 · Cluster ages against [Fe/H]", "2 · M67", "3 · Another age catalogue",
+        "4 · Asteroseismic ages", "7 · The thick disc", "12 · R0 and V0",
+    }  # fmt: skip
+    assert "migrate-bayes validate ages" in absent["2 · M67"]
+    assert all(reason.endswith(".") for reason in absent.values())
+
+
+def test_images_are_webp_with_words_and_the_page_is_light(text: str) -> None:
     images = Page(text).images
-    assert len(images) == 7
+    assert len(images) == len(PLATES) - 1 - 6
     for image in images:
         assert image["alt"]
         data = base64.b64decode(str(image["src"]).split(",", 1)[1])
-        assert data.startswith(b"\x89PNG")
-        width = int.from_bytes(data[16:20])
-        assert width > 700
+        assert data[:4] == b"RIFF"
+        assert data[8:12] == b"WEBP"
+    assert len(text) < 5_000_000
+
+
+def test_parameters_have_units_where_the_fit_has(text: str) -> None:
+    cells = Page(text).cells
+    at = cells.index("parameter")
+    assert cells[at : at + 3] == ["parameter", "unit", "mean"]
 
 
 def test_page_and_terminal_say_the_same(
@@ -144,7 +149,7 @@ def test_verdict_of_a_failing_fit_stands_at_the_top(
     path = write_report(tmp_path / "r", name="r", stars=stars, fit=tree, baseline=None)
     text = path.read_text()
     assert "✗ The sampler fails 1 of 6 checks (divergences)" in text
-    assert text.index("✗ The sampler fails") < text.index("Gradient and age")
+    assert text.index("✗ The sampler fails") < text.index("<h2>Gradient and age")
 
 
 def test_either_fit_or_baseline_may_be_missing(

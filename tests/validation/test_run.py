@@ -80,7 +80,7 @@ def test_page_is_whole_and_names_what_is_missing(absent):
         assert f"<h2>{title}</h2>" in text
     assert "Left out: m67." in text
     assert "<h2>M67</h2>" not in text
-    assert text.count("data:image/png;base64,") >= 5
+    assert text.count("data:image/webp;base64,") >= 5
     assert 'src="http' not in text
 
 

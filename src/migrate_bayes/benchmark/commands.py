@@ -75,3 +75,17 @@ def orbits(
         disc=disc, hot=hot, stars=stars, catalogue=catalogue, seed=seed,
     )  # fmt: skip
     emit("Orbits", result, as_json=as_json)
+
+
+@app.command()
+def fit(
+    as_json: AsJson = False,
+    stars: Annotated[int, typer.Option("--stars", min=1000, help="Stars to fit.")] = 100_000,
+    draws: Annotated[int, typer.Option("--draws", min=50, help="Draws of each chain.")] = 1000,
+    seed: Seed = 1,
+) -> None:
+    """The hierarchical fit: gradient, posterior, memory, truth; 1,300,000 stars for a survey."""
+    from migrate_bayes.benchmark.fit import benchmark_fit
+    from migrate_bayes.benchmark.harness import emit
+
+    emit("Population fit", benchmark_fit(stars=stars, draws=draws, seed=seed), as_json=as_json)

@@ -30,6 +30,7 @@ import math
 import numba
 import numpy as np
 
+from migrate_bayes.keyed import mix
 from migrate_bayes.orbits.coordinates import cartesian_to_cylindrical, observed_to_cartesian
 from migrate_bayes.orbits.guiding import guiding_radius_natural
 from migrate_bayes.orbits.staeckel import staeckel_ln_zmax
@@ -46,20 +47,13 @@ ZMAX_FLOOR_KPC = 1e-4
 
 
 @numba.njit(cache=True, nogil=True)
-def _mix(x):
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@numba.njit(cache=True, nogil=True)
 def _uniform(seed, key, draw, dimension):
     """A number in (0, 1), never 0 or 1, of 53 bits."""
     golden = np.uint64(0x9E3779B97F4A7C15)
-    word = _mix(np.uint64(seed) + golden)
-    word = _mix(word ^ np.uint64(key))
-    word = _mix(word + golden * np.uint64(draw + 1))
-    word = _mix(word + golden * np.uint64(dimension + 1))
+    word = mix(np.uint64(seed) + golden)
+    word = mix(word ^ np.uint64(key))
+    word = mix(word + golden * np.uint64(draw + 1))
+    word = mix(word + golden * np.uint64(dimension + 1))
     return (np.float64(word >> np.uint64(12)) + 0.5) * (1.0 / 4503599627370496.0)
 
 

@@ -36,8 +36,9 @@ class RunBase:
         self.overwrite = overwrite
         self.say = say
         self.timings: list[tuple[str, float, float]] = []
-        self.tables: list[tuple[str, list[str], list[list[str]]]] = []
         self.notes: list[str] = []
+        #: Another run's mock catalogue, of which this run takes the stars.
+        self.shared_catalog: Path | None = None
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[dict[str, str]]:
@@ -59,6 +60,8 @@ class RunBase:
     @property
     def catalog_path(self) -> Path:
         """The input catalogue; a mock's is made by `simulate`."""
+        if self.shared_catalog is not None:
+            return self.shared_catalog
         if self.recipe.data.source == "mock":
             return self.folder / "catalogue.parquet"
         return resolve_data_path(self.recipe.data.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,44 @@ class FitStages(StarStages):
                 fits.append(None)
         return fits[0], fits[1]
 
+    def variants(self) -> xr.DataTree | None:
+        """The baseline of slices, of a stricter sample, another radius and the other potentials."""
+        from migrate_bayes.baseline.variants import fit_variants
+
+        b, m = self.recipe.baseline, self.recipe.model
+        if b is None:
+            return None
+        path = self._variants_path
+        self._refuse_existing(path)
+        stars = self.stars
+        with self._stage("slices") as done:
+            tree = fit_variants(
+                stars,
+                selection=b.selection,
+                potential=m.potential,
+                radius=m.radius,
+                bin_width=b.bin_width,
+                age_range=b.age_range,
+                min_stars=b.min_stars,
+            )
+            tree.attrs.update(self._provenance)
+            with atomic_output(path, overwrite=self.overwrite) as out:
+                tree.to_netcdf(out, engine="h5netcdf")
+            there = sum("absent" not in node.attrs for node in tree.children.values())
+            done["text"] = f"{there} of {len(tree.children)} slices and variants → {path}"
+        return tree
+
+    @property
+    def _variants_path(self) -> Path:
+        return self.folder / "baseline-variants.nc"
+
+    @cached_property
+    def reference(self) -> tuple[list[tuple[str, list[str], list[list[str]]]], list[str]]:
+        """Tables against published values, and notes on them; empty without ``[reference]``."""
+        from migrate_bayes.reference import reference_tables
+
+        return reference_tables(self.stars, self.recipe)
+
     @property
     def _baseline_paths(self) -> tuple[Path, Path]:
         return self.folder / "baseline.nc", self.folder / "baseline-thick.nc"
@@ -73,44 +112,87 @@ class FitStages(StarStages):
         """The hierarchical model."""
         from migrate_bayes.population import (
             build_model,
+            likelihood_on,
             load_model_spec,
-            membership,
             population_data,
+            posterior_predictive,
+            prior_predictive,
             sample,
+            write_membership,
         )
 
         m, s = self.recipe.model, self.recipe.sampler
-        path = self.folder / "fit.nc"
-        self._refuse_existing(path)
+        path, of_stars = self.folder / "fit.nc", self.folder / "membership"
+        self._refuse_existing(path, of_stars)
         spec = load_model_spec(m.spec)
         stars = self.stars
         with self._stage("fit") as done:
             mask = self._mask(m.selection)
             data = population_data(stars, potential=m.potential, mask=mask, radius=m.radius)
-            model = build_model(data, spec)
-            tree = sample(
-                model,
-                draws=s.draws,
-                tune=s.tune,
-                chains=s.chains,
-                seed=self.recipe.seed,
-                target_accept=s.target_accept,
-                attrs={
-                    "potential": m.potential,
-                    "selection": m.selection,
-                    "radius": m.radius,
-                    "model": spec.model_dump_json(),
-                    "left_out": json.dumps(data.left_out),
-                },
-            )
+            attrs = {
+                "potential": m.potential,
+                "selection": m.selection,
+                "radius": m.radius,
+                "model": spec.model_dump_json(),
+                "left_out": json.dumps(data.left_out),
+                "selected": int(mask.sum()),
+                "catalogued": stars.sizes["star"],
+            }
+            with likelihood_on(data.packed, s.scheduler) as likelihood:
+                model = build_model(data, spec, likelihood=likelihood)
+                tree = sample(
+                    model,
+                    method=s.method,
+                    draws=s.draws,
+                    tune=s.tune,
+                    chains=s.chains,
+                    seed=self.recipe.seed,
+                    target_accept=s.target_accept,
+                    attrs=attrs,
+                )
             tree.attrs.update(self._provenance)
-            posterior = tree["posterior"].to_dataset()
-            tree["membership"] = membership(model, data, posterior, seed=self.recipe.seed)
+            posterior, seed = tree["posterior"].to_dataset(), self.recipe.seed
+            tree["membership"] = write_membership(
+                of_stars, model, data, posterior, seed=seed, overwrite=self.overwrite,
+                attrs=self._provenance,
+            )  # fmt: skip
+            tree["posterior_predictive"] = posterior_predictive(model, data, posterior, seed=seed)
+            if "prior" in tree.children:
+                prior = tree["prior"].to_dataset()
+                tree["prior_predictive"] = prior_predictive(model, data, prior, seed=seed)
             with atomic_output(path, overwrite=self.overwrite) as out:
                 tree.to_netcdf(out, engine="h5netcdf")
             nodes = data.packed.mean_nodes
             done["text"] = f"{data.n_stars:,} stars × {nodes:.1f} age nodes → {path}"
         return tree
+
+    def compare_models(self, forms: tuple[str, ...] = ()) -> Any:
+        """Fit forms of the gradient to the same stars and rank them by leave-one-out."""
+        from migrate_bayes.population import load_model_spec, population_data
+        from migrate_bayes.population.forms import compare_forms
+
+        m, s = self.recipe.model, self.recipe.sampler
+        path = self.folder / "models.nc"
+        self._refuse_existing(path)
+        with self._stage("models") as done:
+            mask = self._mask(m.selection)
+            data = population_data(self.stars, potential=m.potential, mask=mask, radius=m.radius)
+            table, tree = compare_forms(
+                data,
+                load_model_spec(m.spec),
+                forms or m.forms,
+                seed=self.recipe.seed,
+                scheduler=s.scheduler,
+                draws=s.draws,
+                tune=s.tune,
+                chains=s.chains,
+                target_accept=s.target_accept,
+            )
+            tree.attrs.update(self._provenance)
+            with atomic_output(path, overwrite=self.overwrite) as out:
+                tree.to_netcdf(out, engine="h5netcdf")
+            done["text"] = f"{len(table)} forms, {data.n_stars:,} stars → {path}"
+        return table
 
     def _read(self, name: str, opener: Callable[..., Any]) -> Any:
         path = self.folder / name
@@ -125,6 +207,7 @@ class FitStages(StarStages):
         self,
         baselines: tuple[xr.Dataset | None, xr.Dataset | None] | None = None,
         fit: xr.DataTree | None = None,
+        variants: xr.DataTree | None = None,
     ) -> Path:
         """The HTML page."""
         from migrate_bayes.reference import reference_panels
@@ -138,8 +221,18 @@ class FitStages(StarStages):
             )
         else:
             thin, thick = baselines
+            b = self.recipe.baseline
+            wanted = (None, None) if b is None else (b.selection, b.thick_selection)
+            for path, selection in zip(self._baseline_paths, wanted, strict=True):
+                if selection is not None and not path.exists():
+                    self.notes.append(f"No ODR baseline of '{selection}' was made.")
         if fit is None:
             fit = self._read("fit.nc", xr.load_datatree)
+        if variants is None and self._variants_path.exists():
+            variants = self._read(self._variants_path.name, xr.load_datatree)
+        shown = self.recipe.report
+        comparisons = [_load_comparison(Path(path)) for path in shown.comparisons]
+        tables, notes = self.reference
         stars, start = self.stars, self.recipe.reference and self.recipe.reference.start
         with self._stage("report") as done:
             page = write_report(
@@ -153,11 +246,24 @@ class FitStages(StarStages):
                 truth=self.recipe.truth(),
                 recipe_text=self.recipe_text,
                 provenance=self._provenance,
-                notes=self.notes,
-                tables=self.tables,
+                notes=[*self.notes, *notes],
+                tables=tables,
+                recipe=self.recipe.model_dump(mode="json"),
+                variants=variants,
+                comparisons=comparisons,
+                validation=self.report_folder.parent / shown.validation
+                if shown.validation
+                else None,
                 reference=reference_panels(stars, self.recipe),
                 reference_start=start.label if start else "",
                 overwrite=self.overwrite,
             )
             done["text"] = f"{page.stat().st_size / 1024**2:.1f} MB"
         return page
+
+
+def _load_comparison(path: Path) -> xr.DataTree:
+    try:
+        return xr.load_datatree(path, engine="h5netcdf")
+    except (OSError, ValueError) as error:
+        raise ProductError(f"cannot read the comparison {path}: {error}") from None

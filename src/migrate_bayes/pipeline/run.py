@@ -33,7 +33,9 @@ class Run(FitStages):
         from migrate_bayes.report import print_headline
         from migrate_bayes.tables import print_table
 
-        targets = [self.folder / "stars", self.folder / "fit.nc", *self._baseline_paths]
+        targets = [self.folder / name for name in ("stars", "fit.nc", "membership")]
+        targets += self._baseline_paths
+        targets.append(self._variants_path)
         if self.recipe.data.source == "mock":
             targets.insert(0, self.catalog_path)
         self._refuse_existing(*targets, self.report_folder)
@@ -50,21 +52,17 @@ class Run(FitStages):
             rows,
             say=self.say,
         )
-        if self.recipe.reference is not None:
-            from migrate_bayes.reference import reference_tables
-
-            new, notes = reference_tables(self.stars, self.recipe)
-            self.notes += notes
-            for note in notes:
-                self.say(note)
-            for title, header, body in new:
-                print_table(title, header, body, say=self.say)
-            self.tables += new
+        tables, notes = self.reference
+        for note in notes:
+            self.say(note)
+        for title, header, body in tables:
+            print_table(title, header, body, say=self.say)
         baselines = self.baseline()
+        variants = self.variants()
         tree = self.fit()
         title, header, body = gradient_table(tree["posterior"].to_dataset())
         print_table(title, header, body, say=self.say)
-        page = self.report(baselines, tree)
+        page = self.report(baselines, tree, variants)
         print_headline(tree, baselines[0], self.recipe.truth(), thick_baseline=baselines[1])
         self.say(f"Sampler: {sampler_line(tree)}")
         return page

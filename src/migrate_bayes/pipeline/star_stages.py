@@ -21,7 +21,7 @@ from migrate_bayes.stars import StarWriter, assemble_stars, open_stars
 if TYPE_CHECKING:
     from migrate_bayes.catalog import CatalogStream
 
-__all__ = ["StarStages"]
+__all__ = ["StarStages", "open_run_stars"]
 
 
 class StarStages(RunBase):
@@ -71,11 +71,13 @@ class StarStages(RunBase):
         i = self.recipe.isochrones
         return i.source != "external" and not {"abs_g", "bp_rp"}.isdisjoint(i.observables)
 
-    def _ages_of(self, chunk: xr.Dataset) -> xr.Dataset:
+    def _ages_of(self, chunk: xr.Dataset, family: str | None = None) -> xr.Dataset:
         from migrate_bayes.catalog import flag_age_error
         from migrate_bayes.isochrones import estimate_ages, external_ages
 
         i = self.recipe.isochrones
+        if family is not None:
+            i = i.model_copy(update={"source": family})
         if i.source == "external":
             ages = external_ages(chunk)
         else:
@@ -127,6 +129,10 @@ class StarStages(RunBase):
         """Age posteriors alone."""
         return self._write("ages", ages=self._ages_of)
 
+    def ages_of_family(self, family: str, name: str) -> Path:
+        """Age posteriors on another isochrone source, into ``<name>/``."""
+        return self._write(name, ages=lambda chunk: self._ages_of(chunk, family))
+
     def orbits(self) -> Path:
         """Phase space and orbits alone."""
         return self._write("orbits", orbits=self._orbits_of)
@@ -138,14 +144,25 @@ class StarStages(RunBase):
     @cached_property
     def stars(self) -> xr.Dataset:
         """StarPosteriors of this run, on disk: a variable is read where it is used."""
-        path = self.folder / "stars"
-        if path.exists():
-            return open_stars(path)
-        halves = [self.folder / "ages", self.folder / "orbits"]
-        if not all(half.exists() for half in halves):
-            raise ProductError(
-                f"no stars at {path}: run `migrate-bayes run`, or `ages` and `orbits`, first"
-            )
-        first, second = (open_stars(half) for half in halves)
-        own = [name for name in second.data_vars if name not in first or name == "flag"]
-        return assemble_stars(first, orbits=second[own], attrs=first.attrs)
+        return open_run_stars(self.folder)
+
+
+def open_run_stars(folder: Path) -> xr.Dataset:
+    """Open the stars of a run, made in one or as separate stages.
+
+    Raises
+    ------
+    ProductError
+        Where there are none, or a part is missing or damaged.
+    """
+    path = folder / "stars"
+    if path.exists():
+        return open_stars(path)
+    halves = [folder / "ages", folder / "orbits"]
+    if not all(half.exists() for half in halves):
+        raise ProductError(
+            f"no stars at {path}: run `migrate-bayes run`, or `ages` and `orbits`, first"
+        )
+    first, second = (open_stars(half) for half in halves)
+    own = [name for name in second.data_vars if name not in first or name == "flag"]
+    return assemble_stars(first, orbits=second[own], attrs=first.attrs)

@@ -7,6 +7,7 @@ runs between them, outside any lock, so that several chains may share one `Poste
 
 from __future__ import annotations
 
+import copy
 import threading
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from pymc.blocking import DictToArrayBijection
 from pymc.pytensorf import join_nonshared_inputs
 
+from migrate_bayes.population.likelihood import StarLikelihood
 from migrate_bayes.population.model import likelihood_of, theta_of
 
 __all__ = ["PosteriorDensity"]
@@ -44,7 +46,7 @@ class PosteriorDensity:
 
     def __init__(self, model: pm.Model, *, mode: str | None = None) -> None:
         self.model = model
-        self.likelihood = likelihood_of(model)
+        self.likelihood: StarLikelihood = likelihood_of(model)
         point = model.initial_point()
         raveled = DictToArrayBijection.map(point)
         self.start = np.asarray(raveled.data, dtype=np.float64)
@@ -57,28 +59,64 @@ class PosteriorDensity:
         )
         prior, theta, *named = outputs
         slope = pt.dtensor3("theta_gradient")
-        gradient = pytensor.grad(prior + (theta * slope).sum(), x)
+        share = pt.dscalar("share_of_prior")
+        gradient = pytensor.grad(share * prior + (theta * slope).sum(), x)
         self._lock = threading.Lock()
         self._down = pytensor.function([x], [theta, prior], mode=mode)
-        self._up = pytensor.function([x, slope], gradient, mode=mode)
+        self._up = pytensor.function([x, slope, share], gradient, mode=mode)
         self._named = pytensor.function([x], named, mode=mode)
         self._names = [rv.name for rv in model.unobserved_RVs]
+
+    def over(self, likelihood: StarLikelihood) -> PosteriorDensity:
+        """Return the same model over other stars; nothing is compiled again."""
+        other = copy.copy(self)
+        other.likelihood = likelihood
+        return other
 
     def theta(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the hyperparameters θ at a point, shape (n_components, n_ages, 11)."""
         with self._lock:
             return np.array(self._down(x)[0])
 
+    def back(
+        self, x: NDArray[np.float64], slope: NDArray[np.float64], *, prior: bool
+    ) -> NDArray[np.float64]:
+        """Return ∂(slope · θ)/∂x, with that of the log prior where asked for."""
+        with self._lock:
+            return np.array(self._up(x, slope, float(prior)))
+
+    def theta_and_prior(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        """Return θ and the log prior of x, change of variables included."""
+        with self._lock:
+            theta, prior = self._down(x)
+            return np.array(theta), float(prior)
+
+    def prior(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Evaluate the log prior of x, change of variables included, and its gradient."""
+        theta, prior = self.theta_and_prior(x)
+        return prior, self.back(x, np.zeros_like(theta), prior=True)
+
+    def jacobian(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ∂θ/∂x, shape (n_components, n_ages, 11, n)."""
+        shape = self.theta(x).shape
+        units = np.eye(int(np.prod(shape))).reshape(-1, *shape)
+        rows = np.stack([self.back(x, unit, prior=False) for unit in units])
+        return rows.reshape(*shape, self.n)
+
+    def information(
+        self, x: NDArray[np.float64]
+    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """Return Σ ln L, its gradient in x and the stars' Fisher information; one pass."""
+        return self.likelihood.score_outer(self.theta(x), self.jacobian(x))
+
     def __call__(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Evaluate the log density and its gradient; a pass over the stars."""
-        with self._lock:
-            theta, prior = (np.array(v) for v in self._down(x))
+        theta, prior = self.theta_and_prior(x)
         if not np.isfinite(theta).all():
             return -np.inf, np.zeros(self.n)
         value, slope = self.likelihood.value_and_gradient(theta)
-        with self._lock:
-            gradient = np.array(self._up(x, slope))
-        total = float(prior) + value
+        gradient = self.back(x, slope, prior=True)
+        total = prior + value
         if not (np.isfinite(total) and np.isfinite(gradient).all()):
             return -np.inf, np.zeros(self.n)
         return total, gradient

@@ -4,14 +4,7 @@ Each form is a function that adds its parameters to the PyMC model in context an
 G(age), dex/kpc, at the nodes of the age grid and at the gradient knots. A form of your own is any
 callable ``form(ages) -> tensor``: pass it to `migrate_bayes.build_model`.
 
-``diffusion`` (after Sellwood & Binney 2002; Frankel et al. 2018). Stars of age τ were born at radii
-of spread S with the gradient of the gas at that time, and have since diffused by
-:math:`\sigma_{RM8} \sqrt{τ / 8\,\mathrm{Gyr}}`; for Gaussian spreads the regression of
-[Fe/H] on today's R_g is then
-
-.. math:: G(τ) = g_\mathrm{birth}(τ) \frac{S^2}{S^2 + \sigma_{RM8}^2\, τ / 8}
-
-Flattening is not churning unless g_birth(τ) is known: its history is a stated part of the model.
+``diffusion`` is a birth gradient flattened by churning: `migrate_bayes.population.diffusion`.
 """
 
 from __future__ import annotations
@@ -24,10 +17,12 @@ import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
 
+from migrate_bayes.errors import FitError
+from migrate_bayes.population.diffusion import RadialDiffusion
 from migrate_bayes.population.smooth import deviation_basis, hat_basis
 from migrate_bayes.population.specification import ModelSpec
 
-__all__ = ["GradientForm", "thin_gradient"]
+__all__ = ["GradientForm", "thick_gradient", "thin_gradient"]
 
 # Error of a deviation at a knot from one star, dex/kpc: from the curvature at the mode of mock
 # surveys of 10⁴ stars. Only the sampler's efficiency depends on it.
@@ -60,7 +55,8 @@ def _line_and_deviations(spec: ModelSpec) -> GradientForm:
     sigma = pm.HalfNormal("sigma_G", spec.prior("sigma_G")[1])
     informed = _DEVIATION_ERROR / np.sqrt(max(pm.modelcontext(None).migrate_bayes["n_stars"], 1))
     stretch = pt.sqrt(1.0 + (sigma / informed) ** 2)
-    v = pm.Normal("deviation_G", 0.0, stretch, shape=len(spec.gradient_knots) - 2)
+    pm.modelcontext(None).add_coord("deviation", range(len(spec.gradient_knots) - 2))
+    v = pm.Normal("deviation_G", 0.0, stretch, dims="deviation")
     deviation = sigma / stretch * v
     at_knots = deviation_basis(spec.gradient_knots, spec.gradient_knots)
     pm.Deterministic("gradient_deviation", pt.dot(at_knots, deviation), dims="gradient_knot")
@@ -77,32 +73,16 @@ def _free(spec: ModelSpec) -> GradientForm:
     return lambda ages: pt.dot(hat_basis(ages, spec.gradient_knots), values)
 
 
-def _diffusion(spec: ModelSpec) -> GradientForm:
-    now = pm.Normal("birth_gradient", *spec.prior("birth_gradient"))
-    rate = spec.birth_gradient_rate
-    if rate is None:
-        rate = pm.Normal("birth_gradient_rate", *spec.prior("birth_gradient_rate"))
-    spread = pm.HalfNormal("birth_radius_spread", spec.prior("birth_radius_spread")[1])
-    sigma = pm.HalfNormal("sigma_rm8", spec.prior("sigma_rm8")[1])
-
-    def gradient(ages: NDArray[np.float64]) -> Any:
-        return (now + rate * ages) * spread**2 / (spread**2 + sigma**2 * ages / 8.0)
-
-    return gradient
-
-
 _FORMS: dict[str, Callable[[ModelSpec], GradientForm]] = {
     "constant": _constant,
     "linear": _line,
     "linear+deviations": _line_and_deviations,
     "free": _free,
-    "diffusion": _diffusion,
+    "diffusion": RadialDiffusion,
 }
 
 
-def thin_gradient(
-    spec: ModelSpec, ages: NDArray[np.float64], form: GradientForm | None = None
-) -> Any:
+def thin_gradient(spec: ModelSpec, form: GradientForm | None = None) -> GradientForm:
     """Add the thin disc's gradient to the model in context.
 
     Registers ``gradient_young`` and, where the form has no such parameter, ``flattening_rate`` (the
@@ -111,22 +91,35 @@ def thin_gradient(
     Parameters
     ----------
     spec : ModelSpec
-    ages : ndarray, shape (n_ages,)
-        Nodes of the age grid, Gyr.
     form : callable, optional
         A form of the user's own, in place of `spec.form`.
 
     Returns
     -------
-    tensor, shape (n_ages,)
-        G_thin at the nodes, dex/kpc.
+    callable
+        From ages in Gyr to G_thin, dex/kpc.
     """
     gradient = _FORMS[spec.form](spec) if form is None else form
-    pm.Deterministic("gradient_young", gradient(np.array([spec.young_age]))[0])
+    young = pt.as_tensor(gradient(np.array([spec.young_age])))
+    if young.ndim != 1:
+        raise FitError(
+            "a gradient function must return one value in dex/kpc for each age it is given, as an "
+            f"array of one dimension; yours gave {young.ndim} dimensions"
+        )
+    pm.Deterministic("gradient_young", young[0])
     model = pm.modelcontext(None)
     if "flattening_rate" not in model.named_vars:
         knots = np.asarray(spec.gradient_knots)
         centred = knots - knots.mean()
         slope = pt.dot(centred / (centred**2).sum(), gradient(knots))
         pm.Deterministic("flattening_rate", slope)
-    return gradient(ages)
+    return gradient
+
+
+def thick_gradient(spec: ModelSpec) -> GradientForm:
+    """Add the thick disc's gradient, constant or linear in age, to the model in context."""
+    level = pm.Normal("gradient_thick", *spec.prior("gradient_thick"))
+    if spec.thick_gradient == "constant":
+        return lambda ages: level * np.ones(len(ages))
+    rate = pm.Normal("gradient_thick_rate", *spec.prior("gradient_thick_rate"))
+    return lambda ages: level + rate * (ages - spec.reference_age)

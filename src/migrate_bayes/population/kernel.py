@@ -23,6 +23,14 @@ latent :math:`R_g`, *F*, *A* are integrated in closed form by conditioning in tu
    C &= s^2 + G^2 h e_R^2, & V_2 &= C + e_F^2, & F^* &= Z + G (R^* - R_0) + (C/V_2)\, r_2 \\
    V_3 &= b^2 (C/V_2) e_F^2 + t^2 + e_A^2, & V_4 &= q^2 + e_z^2
 
+the variances being had without division from the determinants :math:`D_2 = V_1 V_2` and
+:math:`D_3 = V_1 V_2 V_3`,
+
+.. math::
+
+   N_2 = V_1 C = s^2 V_1 + G^2 \sigma^2 e_R^2, \qquad D_2 = N_2 + e_F^2 V_1, \qquad
+   D_3 = b^2 e_F^2 N_2 + (t^2 + e_A^2) D_2
+
 with residuals :math:`r_1 = \hat R - \mu`, :math:`r_2 = \hat F - Z - G (R^* - R_0)`,
 :math:`r_3 = \hat A - a - b F^*`, :math:`r_4 = \ln\hat Z - m`. The gradient follows by hand-written
 reverse differentiation of the same chain.
@@ -58,10 +66,12 @@ BLOCK = 64
 N_STAR_ROWS = 7
 
 _N = len(THETA)
-_LOG_2PI = math.log(2.0 * math.pi)
+LOG_2PI = math.log(2.0 * math.pi)
 # The result must not depend on vector width beyond rounding: reassociation is allowed only where
 # sums are taken (here everywhere), but infinities and NaNs keep their meaning.
-_FAST = {"reassoc", "contract", "arcp", "nsz"}
+FAST = {"reassoc", "contract", "arcp", "nsz"}
+# A component and node whose share of every star of a block is below this has no slope to speak of.
+NEGLIGIBLE = 1e-18
 
 
 @intrinsic
@@ -101,7 +111,117 @@ def _exp(x: float) -> float:
     return p * _float_from_bits((np.int64(np.int32(n)) + np.int64(1023)) << np.int64(52))
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(inline="always")
+def inverse_variances(
+    eR: float, eF: float, eA: float, ez: float,
+    sig2: float, G: float, s2: float, b: float, t2: float, q2: float,
+) -> tuple[float, float, float, float, float, float]:  # fmt: skip
+    """Return 1/V1, 1/V2, 1/V3, 1/V4, C/V2 and 1/(V1 V2 V3 V4), for the price of one division."""
+    V1 = sig2 + eR
+    N2 = s2 * V1 + G * G * sig2 * eR
+    D2 = N2 + eF * V1
+    D3 = b * b * eF * N2 + (t2 + eA) * D2
+    V4 = q2 + ez
+    V12 = V1 * D2
+    V123 = V12 * D3
+    inverse = 1.0 / (V123 * V4)
+    i4 = inverse * V123
+    of_123 = inverse * V4
+    iD3 = of_123 * V12
+    of_12 = of_123 * D3
+    iD2 = of_12 * V1
+    return of_12 * D2, V1 * iD2, D2 * iD3, i4, N2 * iD2, iD3 * i4
+
+
+@njit(inline="always")
+def slopes(
+    R: float, eR: float, F: float, eF: float, A: float, eA: float, z: float, ez: float,
+    mu: float, sig2: float, Zc: float, G: float, s2: float, a: float, b: float, t2: float,
+    m: float, q2: float,
+) -> tuple[float, ...]:  # fmt: skip
+    """Return ∂ ln N(star | c, k) / ∂θ for θ after the weight, in order."""
+    i1, i2, i3, i4, hF, _ = inverse_variances(eR, eF, eA, ez, sig2, G, s2, b, t2, q2)
+    r1 = R - mu
+    h = sig2 * i1
+    Rs = mu + h * r1
+    vR = h * eR
+    mF = Zc + G * Rs
+    r2 = F - mF
+    Fs = mF + hF * r2
+    vF = hF * eF
+    u1 = r1 * i1
+    u2 = r2 * i2
+    u3 = (A - a - b * Fs) * i3
+    u4 = (z - m) * i4
+    D3 = 0.5 * (u3 * u3 - i3)
+    dFs = u3 * b
+    dhF = dFs * r2 + D3 * b * b * eF
+    dmF = dFs * (1.0 - hF) + u2
+    dC = 0.5 * (u2 * u2 - i2) + dhF * eF * i2 * i2
+    dRs = dmF * G
+    dh = dRs * r1 + dC * G * G * eR
+    return (
+        dRs * (1.0 - h) + u1,
+        0.5 * (u1 * u1 - i1) + dh * eR * i1 * i1,
+        dmF,
+        dmF * (Rs - PIVOT_RADIUS) + 2.0 * dC * G * vR,
+        dC,
+        u3,
+        u3 * Fs + 2.0 * D3 * b * vF,
+        D3,
+        u4,
+        0.5 * (u4 * u4 - i4),
+    )
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def probabilities(
+    rows: np.ndarray,
+    base: int,
+    k0: int,
+    span: int,
+    theta: np.ndarray,
+    probability: np.ndarray,
+    root: np.ndarray,
+    top: np.ndarray,
+    total: np.ndarray,
+) -> None:
+    """Fill exp(ln p(c, k, star) - top) of one block, up to (2π)², and its sum over (c, k)."""
+    B = BLOCK
+    for i in range(B):
+        top[i] = -1e300
+        total[i] = 0.0
+    for c in range(theta.shape[0]):
+        for kk in range(span):
+            th = theta[c, k0 + kk]
+            lnp, mu, sig2, Z, G = th[0], th[1], th[2], th[3], th[4]
+            s2, a, b, t2, m, q2 = th[5], th[6], th[7], th[8], th[9], th[10]
+            Zc = Z - G * PIVOT_RADIUS
+            node = base + (N_STAR_ROWS + 3 * kk) * B
+            out = (c * span + kk) * B
+            for i in range(B):
+                i1, i2, i3, i4, hF, product = inverse_variances(
+                    rows[base + 2 * B + i], rows[node + 2 * B + i], rows[base + 4 * B + i],
+                    rows[base + 6 * B + i], sig2, G, s2, b, t2, q2,
+                )  # fmt: skip
+                r1 = rows[base + B + i] - mu
+                mF = Zc + G * (mu + sig2 * i1 * r1)
+                r2 = rows[node + B + i] - mF
+                r3 = rows[base + 3 * B + i] - a - b * (mF + hF * r2)
+                r4 = rows[base + 5 * B + i] - m
+                chi2 = r1 * r1 * i1 + r2 * r2 * i2 + r3 * r3 * i3 + r4 * r4 * i4
+                probability[out + i] = rows[node + i] + lnp - 0.5 * chi2
+                root[out + i] = math.sqrt(product)
+            for i in range(B):
+                top[i] = max(top[i], probability[out + i])
+    for ck in range(theta.shape[0] * span):
+        for i in range(B):
+            p = _exp(probability[ck * B + i] - top[i]) * root[ck * B + i]
+            probability[ck * B + i] = p
+            total[i] += p
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def log_likelihood_blocks(
     rows: np.ndarray,
     offset: np.ndarray,
@@ -142,7 +262,7 @@ def log_likelihood_blocks(
     widest = 1
     for j in range(start, stop):
         widest = max(widest, n_nodes[j])
-    score = np.empty(n_comp * widest * BLOCK)  # exponent, then probability
+    probability = np.empty(n_comp * widest * BLOCK)
     root = np.empty(n_comp * widest * BLOCK)  # 1 / sqrt(V1 V2 V3 V4)
     top = np.empty(BLOCK)
     total = np.empty(BLOCK)
@@ -152,47 +272,9 @@ def log_likelihood_blocks(
         base = offset[j]
         span = n_nodes[j]
         k0 = first_node[j]
+        probabilities(rows, base, k0, span, theta, probability, root, top, total)
         for i in range(B):
-            top[i] = -1e300
-            total[i] = 0.0
-        for c in range(n_comp):
-            for kk in range(span):
-                th = theta[c, k0 + kk]
-                lnp, mu, sig2, Z, G = th[0], th[1], th[2], th[3], th[4]
-                s2, a, b, t2, m, q2 = th[5], th[6], th[7], th[8], th[9], th[10]
-                Zc = Z - G * PIVOT_RADIUS
-                node = base + (N_STAR_ROWS + 3 * kk) * B
-                out = (c * span + kk) * B
-                for i in range(B):
-                    eR = rows[base + 2 * B + i]
-                    eF = rows[node + 2 * B + i]
-                    r1 = rows[base + B + i] - mu
-                    V1 = sig2 + eR
-                    i1 = 1.0 / V1
-                    h = sig2 * i1
-                    C = s2 + G * G * h * eR
-                    V2 = C + eF
-                    i2 = 1.0 / V2
-                    hF = C * i2
-                    mF = Zc + G * (mu + h * r1)
-                    r2 = rows[node + B + i] - mF
-                    V3 = b * b * hF * eF + t2 + rows[base + 4 * B + i]
-                    r3 = rows[base + 3 * B + i] - a - b * (mF + hF * r2)
-                    V4 = q2 + rows[base + 6 * B + i]
-                    r4 = rows[base + 5 * B + i] - m
-                    i34 = 1.0 / (V3 * V4)
-                    chi2 = r1 * r1 * i1 + r2 * r2 * i2 + (r3 * r3 * V4 + r4 * r4 * V3) * i34
-                    score[out + i] = rows[node + i] + lnp - 0.5 * chi2
-                    root[out + i] = math.sqrt(i1 * i2 * i34)
-                for i in range(B):
-                    top[i] = max(top[i], score[out + i])
-        for ck in range(n_comp * span):
-            for i in range(B):
-                p = _exp(score[ck * B + i] - top[i]) * root[ck * B + i]
-                score[ck * B + i] = p
-                total[i] += p
-        for i in range(B):
-            value = top[i] + math.log(total[i]) - 2.0 * _LOG_2PI
+            value = top[i] + math.log(total[i]) - 2.0 * LOG_2PI
             if log_like.size > 0:
                 log_like[(j - start) * B + i] = value
             weight = rows[base + i]
@@ -205,7 +287,9 @@ def log_likelihood_blocks(
                     for i in range(B):
                         w = rows[base + i]
                         scale = total[i] / w if w > 0.0 else 0.0
-                        responsibility[c, k0 + kk, (j - start) * B + i] = score[out + i] * scale
+                        responsibility[c, k0 + kk, (j - start) * B + i] = (
+                            probability[out + i] * scale
+                        )
         if gradient.size == 0:
             continue
         for c in range(n_comp):
@@ -213,8 +297,8 @@ def log_likelihood_blocks(
                 out = (c * span + kk) * B
                 peak = 0.0
                 for i in range(B):
-                    peak = max(peak, score[out + i] * total[i])
-                if peak < 1e-18:
+                    peak = max(peak, probability[out + i] * total[i])
+                if peak < NEGLIGIBLE:
                     continue
                 th = theta[c, k0 + kk]
                 mu, sig2, Z, G = th[1], th[2], th[3], th[4]
@@ -223,48 +307,25 @@ def log_likelihood_blocks(
                 node = base + (N_STAR_ROWS + 3 * kk) * B
                 g0 = g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = g9 = g10 = 0.0
                 for i in range(B):
-                    w = score[out + i] * total[i]
-                    eR = rows[base + 2 * B + i]
-                    eF = rows[node + 2 * B + i]
-                    r1 = rows[base + B + i] - mu
-                    i1 = 1.0 / (sig2 + eR)
-                    h = sig2 * i1
-                    Rs = mu + h * r1
-                    vR = h * eR
-                    C = s2 + G * G * vR
-                    i2 = 1.0 / (C + eF)
-                    hF = C * i2
-                    mF = Zc + G * Rs
-                    r2 = rows[node + B + i] - mF
-                    Fs = mF + hF * r2
-                    vF = hF * eF
-                    i3 = 1.0 / (b * b * vF + t2 + rows[base + 4 * B + i])
-                    i4 = 1.0 / (q2 + rows[base + 6 * B + i])
-                    u1 = r1 * i1
-                    u2 = r2 * i2
-                    u3 = (rows[base + 3 * B + i] - a - b * Fs) * i3
-                    u4 = (rows[base + 5 * B + i] - m) * i4
-                    D1 = 0.5 * (u1 * u1 - i1)
-                    D2 = 0.5 * (u2 * u2 - i2)
-                    D3 = 0.5 * (u3 * u3 - i3)
-                    D4 = 0.5 * (u4 * u4 - i4)
-                    dFs = u3 * b
-                    dhF = dFs * r2 + D3 * b * b * eF
-                    dmF = dFs * (1.0 - hF) + u2
-                    dC = D2 + dhF * eF * i2 * i2
-                    dRs = dmF * G
-                    dh = dRs * r1 + dC * G * G * eR
+                    w = probability[out + i] * total[i]
+                    d1, d2, d3, d4, d5, d6, d7, d8, d9, d10 = slopes(
+                        rows[base + B + i], rows[base + 2 * B + i],
+                        rows[node + B + i], rows[node + 2 * B + i],
+                        rows[base + 3 * B + i], rows[base + 4 * B + i],
+                        rows[base + 5 * B + i], rows[base + 6 * B + i],
+                        mu, sig2, Zc, G, s2, a, b, t2, m, q2,
+                    )  # fmt: skip
                     g0 += w
-                    g1 += w * (dRs * (1.0 - h) + u1)
-                    g2 += w * (D1 + dh * eR * i1 * i1)
-                    g3 += w * dmF
-                    g4 += w * (dmF * (Rs - PIVOT_RADIUS) + 2.0 * dC * G * vR)
-                    g5 += w * dC
-                    g6 += w * u3
-                    g7 += w * (u3 * Fs + 2.0 * D3 * b * vF)
-                    g8 += w * D3
-                    g9 += w * u4
-                    g10 += w * D4
+                    g1 += w * d1
+                    g2 += w * d2
+                    g3 += w * d3
+                    g4 += w * d4
+                    g5 += w * d5
+                    g6 += w * d6
+                    g7 += w * d7
+                    g8 += w * d8
+                    g9 += w * d9
+                    g10 += w * d10
                 g = gradient[c, k0 + kk]
                 g[0] += g0
                 g[1] += g1

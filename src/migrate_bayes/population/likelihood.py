@@ -21,7 +21,8 @@ from pytensor.link.numba.dispatch import numba_funcify
 
 from migrate_bayes.parallel import map_blocks
 from migrate_bayes.population.kernel import BLOCK, log_likelihood_blocks
-from migrate_bayes.population.packing import PackedStars
+from migrate_bayes.population.packing import PackedStars, thinned
+from migrate_bayes.population.scores import score_outer_blocks
 
 __all__ = ["PopulationLogLikelihood", "StarLikelihood"]
 
@@ -48,6 +49,15 @@ class StarLikelihood:
         self.stars = stars
         self.workers = workers
         self.evaluations = 0
+
+    @property
+    def n_stars(self) -> int:
+        """Number of stars in the sum."""
+        return self.stars.n_stars
+
+    def subset(self, n_stars: int) -> StarLikelihood:
+        """Return the likelihood of about `n_stars` of the stars, spread over all ages."""
+        return StarLikelihood(thinned(self.stars, n_stars), workers=self.workers)
 
     def _run(
         self,
@@ -81,6 +91,49 @@ class StarLikelihood:
             value += part_value
             total += part_gradient
         return value, total
+
+    def score_outer(
+        self, theta: NDArray[np.float64], jacobian: NDArray[np.float64]
+    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """Return Σ ln L, its gradient in x and the Fisher information Σ s sᵀ of the stars in x.
+
+        Parameters
+        ----------
+        theta : ndarray, shape (n_components, n_ages, 11)
+        jacobian : ndarray, shape (n_components, n_ages, 11, n)
+            ∂θ/∂x, x being the parameters of the model above θ.
+
+        Returns
+        -------
+        value : float
+        gradient : ndarray, shape (n,)
+        information : ndarray, shape (n, n)
+            Sum over stars of the outer product of the star's score in x.
+        """
+        theta = np.ascontiguousarray(theta, dtype=np.float64)
+        rows = np.asarray(jacobian, dtype=np.float64).reshape(theta.size, -1)
+        n = rows.shape[1]
+        row, column = np.nonzero(rows)
+        begin = np.searchsorted(row, np.arange(theta.size + 1))
+        slope = rows[row, column]
+        packed = self.stars
+        self.evaluations += 1
+
+        def task(start: int, stop: int) -> tuple[float, NDArray, NDArray]:
+            score, outer = np.zeros(n), np.zeros((n, n))
+            value = score_outer_blocks(
+                packed.rows, packed.offset, packed.first_node, packed.n_nodes,
+                theta, begin, column, slope, start, stop, score, outer,
+            )  # fmt: skip
+            return value, score, outer
+
+        value, gradient, information = 0.0, np.zeros(n), np.zeros((n, n))
+        parts = map_blocks(task, packed.n_blocks, _BLOCKS_PER_TASK, workers=self.workers)
+        for part_value, part_gradient, part_information in parts:
+            value += part_value
+            gradient += part_gradient
+            information += part_information
+        return value, gradient, np.triu(information) + np.triu(information, 1).T
 
     def per_star(
         self, theta: NDArray[np.float64], reduce: NDArray[np.float64] | None = None

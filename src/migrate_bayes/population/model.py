@@ -7,48 +7,35 @@ stars below it as one potential. Anything above θ may be changed without touchi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
 from migrate_bayes.population.data import PopulationData
-from migrate_bayes.population.gradients import GradientForm, thin_gradient
+from migrate_bayes.population.diffusion import RadialDiffusion
+from migrate_bayes.population.gradients import GradientForm, thick_gradient, thin_gradient
+from migrate_bayes.population.labels import UNITS
 from migrate_bayes.population.likelihood import PopulationLogLikelihood, StarLikelihood
 from migrate_bayes.population.smooth import node_widths, spline_basis
 from migrate_bayes.population.specification import FunctionKnots, ModelSpec
 
-__all__ = ["UNITS", "build_model", "likelihood_of", "theta_of"]
+if TYPE_CHECKING:
+    from migrate_bayes.population.distributed import ShardedLikelihood
 
-#: Units of the posterior's variables; a name that is not here is a pure number.
-UNITS = {
-    "gradient_young": "dex / kpc",
-    "gradient_reference": "dex / kpc",
-    "gradient_thick": "dex / kpc",
-    "gradient_thick_rate": "dex / (kpc Gyr)",
-    "gradient_knots": "dex / kpc",
-    "gradient": "dex / kpc",
-    "flattening_rate": "dex / (kpc Gyr)",
-    "sigma_G": "dex / kpc",
-    "gradient_deviation": "dex / kpc",
-    "birth_gradient": "dex / kpc",
-    "birth_gradient_rate": "dex / (kpc Gyr)",
-    "birth_radius_spread": "kpc",
-    "sigma_rm8": "kpc",
-    "metallicity_thin": "dex",
-    "metallicity_thick": "dex",
-    "metallicity": "dex",
-    "scatter": "dex",
-    "radius_thin": "kpc",
-    "radius_thick": "kpc",
-    "alpha_thin": "dex",
-    "alpha_thick": "dex",
-}
+__all__ = ["UNITS", "build_model", "likelihood_of", "theta_of"]
 
 # The optional outlier component: so broad that it holds any star that belongs to no disc. Fixed,
 # because a handful of such stars cannot inform it. Order as kernel.THETA, after the log weight.
 _OUTLIER = (8.0, 25.0, -0.5, 0.0, 0.64, 0.1, 0.0, 0.04, 0.0, 4.0)
+
+
+def _knots(name: str, at: tuple[float, ...]) -> str:
+    """Name the dimension of a function's knots, whose coordinate is their ages."""
+    dim = f"{name}_knot"
+    pm.modelcontext(None).add_coord(dim, list(at))
+    return dim
 
 
 def _function_of_age(
@@ -57,7 +44,7 @@ def _function_of_age(
     """One smooth function of age: normal values at its knots, spline between."""
     at: tuple[float, ...] = getattr(knots, component)
     mean, sd = spec.prior(f"{name}_{component}")
-    values = pm.Normal(f"{name}_{component}", mean, sd, shape=len(at))
+    values = pm.Normal(f"{name}_{component}", mean, sd, dims=_knots(f"{name}_{component}", at))
     return pt.dot(spline_basis(ages, at), values)
 
 
@@ -68,13 +55,20 @@ def _log_age_weight(component: str, spec: ModelSpec, ages: np.ndarray) -> Any:
     """
     at = getattr(spec.age_weight, component)
     _, sd = spec.prior(f"age_weight_{component}")
-    free = pm.ZeroSumNormal(f"age_weight_{component}", sd, shape=len(at))
+    name = f"age_weight_{component}"
+    free = pm.ZeroSumNormal(name, sd, dims=_knots(name, at))
     height = pt.dot(spline_basis(ages, at), free) + np.log(node_widths(ages))
     return height - pt.logsumexp(height)
 
 
-def _component(name: str, gradient: Any, spec: ModelSpec, ages: np.ndarray) -> tuple[Any, list]:
-    """The ten columns of θ below the weight for one disc, and its ln P(age)."""
+def _component(
+    name: str, gradient: GradientForm, spec: ModelSpec, ages: np.ndarray
+) -> tuple[Any, list]:
+    """The ten columns of θ below the weight for one disc, and its ln P(age).
+
+    Where diffusion shapes the spread of radii or the scatter, that takes the place of a free
+    function of age.
+    """
     one = np.ones(len(ages))
 
     def function(quantity: str, knots: FunctionKnots) -> Any:
@@ -83,12 +77,22 @@ def _component(name: str, gradient: Any, spec: ModelSpec, ages: np.ndarray) -> t
     def scalar(quantity: str) -> Any:
         return pm.Normal(f"{quantity}_{name}", *spec.prior(f"{quantity}_{name}"))
 
+    mean_radius = function("radius", spec.radius)
+    if isinstance(gradient, RadialDiffusion) and gradient.radius:
+        radius_variance = gradient.radius_variance(ages)
+    else:
+        radius_variance = pt.exp(2.0 * function("log_radius_scatter", spec.radius_scatter))
+    level = function("metallicity", spec.metallicity)
+    if isinstance(gradient, RadialDiffusion) and gradient.scatter:
+        scatter_variance = gradient.scatter_variance(ages)
+    else:
+        scatter_variance = pt.exp(2.0 * function("log_scatter", spec.scatter))
     columns = [
-        function("radius", spec.radius),
-        pt.exp(2.0 * function("log_radius_scatter", spec.radius_scatter)),
-        function("metallicity", spec.metallicity),
-        gradient,
-        pt.exp(2.0 * function("log_scatter", spec.scatter)),
+        mean_radius,
+        radius_variance,
+        level,
+        pt.as_tensor(gradient(ages)),
+        scatter_variance,
         scalar("alpha") * one,
         scalar("alpha_slope") * one,
         pt.exp(2.0 * scalar("log_alpha_scatter")) * one,
@@ -104,6 +108,7 @@ def build_model(
     *,
     gradient: GradientForm | None = None,
     workers: int | None = None,
+    likelihood: StarLikelihood | ShardedLikelihood | None = None,
 ) -> pm.Model:
     """Build the population model over a sample of stars.
 
@@ -118,6 +123,9 @@ def build_model(
         context, so that it may define parameters.
     workers : int, optional
         Threads for one likelihood evaluation.
+    likelihood : StarLikelihood or ShardedLikelihood, optional
+        What sums over the stars, where that is not to be made here: see
+        `migrate_bayes.population.distributed`.
 
     Returns
     -------
@@ -134,17 +142,12 @@ def build_model(
     }
     with pm.Model(coords=coords) as model:
         model.migrate_bayes = {"spec": spec, "n_stars": data.n_stars}
-        g_thin = thin_gradient(spec, ages, gradient)
-        level = pm.Normal("gradient_thick", *spec.prior("gradient_thick"))
-        g_thick = level * np.ones(len(ages))
-        if spec.thick_gradient == "linear":
-            rate = pm.Normal("gradient_thick_rate", *spec.prior("gradient_thick_rate"))
-            g_thick = g_thick + rate * (ages - spec.reference_age)
+        discs = {"thin": thin_gradient(spec, gradient), "thick": thick_gradient(spec)}
 
         fraction = pm.Beta("thick_fraction", *spec.prior("thick_fraction"))
         log_mix = [pt.log1p(-fraction), pt.log(fraction)]
         blocks = []
-        for name, g in (("thin", g_thin), ("thick", g_thick)):
+        for name, g in discs.items():
             log_age, columns = _component(name, g, spec, ages)
             blocks.append((log_age, columns))
         if spec.outliers:
@@ -162,9 +165,9 @@ def build_model(
         pm.Deterministic("gradient", theta[:, :, 4], dims=("component", "age"))
         pm.Deterministic("metallicity", theta[:, :, 3], dims=("component", "age"))
         pm.Deterministic("scatter", pt.sqrt(theta[:, :, 5]), dims=("component", "age"))
-        likelihood = PopulationLogLikelihood(StarLikelihood(data.packed, workers=workers))
-        pm.Potential("stars", likelihood(theta)[0])
-    model.migrate_bayes |= {"theta": theta, "likelihood": likelihood.likelihood}
+        sum_over: Any = likelihood or StarLikelihood(data.packed, workers=workers)
+        pm.Potential("stars", PopulationLogLikelihood(sum_over)(theta)[0])
+    model.migrate_bayes |= {"theta": theta, "likelihood": sum_over}
     return model
 
 
@@ -173,6 +176,6 @@ def theta_of(model: pm.Model) -> Any:
     return model.migrate_bayes["theta"]
 
 
-def likelihood_of(model: pm.Model) -> StarLikelihood:
+def likelihood_of(model: pm.Model) -> StarLikelihood | ShardedLikelihood:
     """Return the star likelihood that a model of `build_model` hangs on."""
     return model.migrate_bayes["likelihood"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from migrate_bayes.population.kernel import BLOCK, N_STAR_ROWS
 
-__all__ = ["ABSENT_VARIANCE", "PackedStars", "pack"]
+__all__ = ["ABSENT_VARIANCE", "PackedStars", "pack", "thinned"]
 
 #: Variance that stands for "not observed": the term then has no slope and a constant value.
 ABSENT_VARIANCE = 1e12
@@ -54,6 +54,29 @@ class PackedStars:
     def n_blocks(self) -> int:
         """Number of blocks."""
         return len(self.offset)
+
+
+def thinned(stars: PackedStars, n_stars: int) -> PackedStars:
+    """Take about `n_stars` of the stars: whole blocks at equal steps.
+
+    Blocks lie in order of age, so that the sample is stratified in it. What is left keeps its
+    place in the layout but not in the catalogue: `star` counts the stars that were taken.
+    """
+    n_blocks = -(-n_stars // BLOCK)
+    if n_blocks >= stars.n_blocks:
+        return stars
+    take = np.unique(np.linspace(0, stars.n_blocks - 1, n_blocks).round().astype(np.int64))
+    size = (N_STAR_ROWS + 3 * stars.n_nodes[take]) * BLOCK
+    offset = np.concatenate([[0], np.cumsum(size)[:-1]]).astype(np.int64)
+    rows = np.concatenate(
+        [stars.rows[o : o + n] for o, n in zip(stars.offset[take], size, strict=True)]
+    )
+    real = stars.star.reshape(-1, BLOCK)[take].ravel() >= 0
+    star = np.where(real, np.cumsum(real) - 1, -1)
+    return PackedStars(
+        rows, offset, stars.first_node[take], stars.n_nodes[take], star, int(real.sum()),
+        stars.n_ages, stars.mean_nodes,
+    )  # fmt: skip
 
 
 def _filled(values: NDArray[np.floating], variance: NDArray[np.floating]) -> tuple:

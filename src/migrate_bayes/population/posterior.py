@@ -1,8 +1,9 @@
-"""Sampling a population model: NUTS from the mode, in coordinates whitened by the curvature there.
+"""Sampling a population model, by NUTS on the stars or on a surrogate for them.
 
-nutpie runs the chains side by side, one thread each, on the compiled pieces of
-`migrate_bayes.population.density`; whitening makes a trajectory of a few steps enough whatever the
-units and correlations of the parameters. The result is a DataTree with named dimensions and units.
+``"nuts"``: nutpie from the posterior's mode, in coordinates whitened by the curvature there, on
+the compiled pieces of `migrate_bayes.population.density`; every step is a pass over the stars.
+``"surrogate"``: `migrate_bayes.population.importance`; a pass for each draw alone. Both give the
+same DataTree, with named dimensions and units.
 """
 
 from __future__ import annotations
@@ -11,26 +12,36 @@ import logging
 import sys
 import time
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.errors import FitError, suggest
 from migrate_bayes.parallel import default_workers
 from migrate_bayes.population.density import PosteriorDensity
-from migrate_bayes.population.mode import find_mode
-from migrate_bayes.population.model import UNITS
+from migrate_bayes.population.importance import MAX_PARETO_K, sample_surrogate
+from migrate_bayes.population.labels import label
+from migrate_bayes.population.mode import Mode, find_mode
+from migrate_bayes.population.nuts import run_nuts
 from migrate_bayes.progress import status
 from migrate_bayes.provenance import provenance
 
-__all__ = ["sample"]
+__all__ = ["METHODS", "sample"]
+
+METHODS = ("auto", "nuts", "surrogate")
+
+# From this many stars on, `auto` takes the surrogate: NUTS takes minutes by then, and the
+# surrogate, better the more stars there are, is good long before.
+_MANY_STARS = 50_000
 
 
 def sample(
     model: pm.Model,
     *,
+    method: Literal["auto", "nuts", "surrogate"] = "auto",
     draws: int = 1000,
     tune: int = 400,
     chains: int = 4,
@@ -40,6 +51,7 @@ def sample(
     prior_draws: int = 500,
     progressbar: bool | None = None,
     attrs: dict[str, Any] | None = None,
+    density: PosteriorDensity | None = None,
 ) -> xr.DataTree:
     """Sample a population model's posterior.
 
@@ -47,114 +59,129 @@ def sample(
     ----------
     model : pymc.Model
         From `migrate_bayes.build_model`.
+    method : {"auto", "nuts", "surrogate"}
+        How; ``"auto"`` takes the surrogate for 50,000 stars and more. Where the surrogate's
+        importance weights cannot be trusted (k̂ > 0.7), NUTS is run instead, with a warning.
     draws, tune, chains : int
-        Kept and tuning draws of each chain.
+        Kept and tuning draws of each chain. The surrogate keeps fewer where there are very many
+        stars: some 6 × 10⁸ divided by their number in all, and at least 400.
     seed : int
     target_accept : float
     cores : int, optional
-        Chains run side by side, one thread each; the processors there are where not given.
+        For NUTS on the stars: chains run side by side, one thread each; the processors there are
+        where not given.
     prior_draws : int
         Draws of the prior kept in the tree.
     progressbar : bool, optional
         Shown on a terminal where not given.
     attrs : dict, optional
         More attributes for the tree's root.
+    density : PosteriorDensity, optional
+        The model's density where it is compiled already; `PosteriorDensity.over` gives it other
+        stars.
 
     Returns
     -------
     xarray.DataTree
-        Groups `posterior`, `sample_stats` and `prior`; units on every variable, provenance and the
-        cost of the fit in the root's attributes.
+        Groups `posterior` (equal draws), `sample_stats` and `prior`; units on every variable; in
+        the root's attributes provenance, `method`, the cost of the fit (`wall_seconds`,
+        `mode_seconds`, `gradient_evaluations`), the worst `r_hat` and `ess_bulk` of the model's
+        free parameters and, of a surrogate, `pareto_k` and `importance_ess`.
 
     Raises
     ------
     FitError
-        Where the density is not finite at the model's initial point.
+        Where the method is unknown, or the density is not finite at the model's initial point.
     """
+    if method not in METHODS:
+        raise FitError(f"unknown method '{method}'; {suggest(method, METHODS)}")
     began = time.perf_counter()
     with status("compiling the model (once, up to a minute) and finding the posterior's mode"):
-        density = PosteriorDensity(model)
+        density = PosteriorDensity(model) if density is None else density
+        passes = density.likelihood.evaluations
         mode = find_mode(density)
     found = time.perf_counter()
-    cores = min(chains, default_workers()) if cores is None else cores
-    workers = density.likelihood.workers
-    density.likelihood.workers = 1 if cores > 1 else workers
-    try:
-        unconstrained, stats = _nuts(
-            density, mode.vector, np.linalg.cholesky(mode.covariance), draws=draws, tune=tune,
-            chains=chains, cores=cores, seed=seed, target_accept=target_accept,
+    n_stars = density.likelihood.n_stars
+    if method == "auto":
+        method = "surrogate" if n_stars >= _MANY_STARS else "nuts"
+    about: dict[str, Any] = {}
+    unconstrained: NDArray[np.float64] | None = None
+    if method == "surrogate":
+        found_draws = sample_surrogate(
+            density, mode, draws=draws, tune=tune, chains=chains, seed=seed,
+            target_accept=target_accept,
+        )  # fmt: skip
+        unconstrained, stats = found_draws.draws, found_draws.stats
+        about = {
+            "pareto_k": found_draws.pareto_k,
+            "importance_ess": found_draws.ess,
+            "log_ratio_sd": found_draws.log_ratio_sd,
+            "surrogate_rounds": found_draws.rounds,
+        }
+        if not found_draws.pareto_k <= MAX_PARETO_K:
+            warnings.warn(
+                f"the surrogate's importance weights cannot be trusted (k̂ = "
+                f"{found_draws.pareto_k:.2f}, limit {MAX_PARETO_K}): sampling with NUTS instead",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            unconstrained = None
+            method, about = "nuts", {"surrogate_pareto_k": found_draws.pareto_k}
+    if unconstrained is None:
+        unconstrained, stats = _nuts_on_stars(
+            density, mode, draws=draws, tune=tune, chains=chains, cores=cores, seed=seed,
+            target_accept=target_accept,
             progressbar=sys.stderr.isatty() if progressbar is None else progressbar,
         )  # fmt: skip
-    finally:
-        density.likelihood.workers = workers
     tree = _tree(model, density.named(unconstrained), "posterior")
     tree["sample_stats"] = stats
     if prior_draws:
-        tree["prior"] = _with_units(_prior(model, prior_draws, seed))
-    now = time.perf_counter()
+        tree["prior"] = label(_prior(model, prior_draws, seed))
     tree.attrs.update(provenance(seed=seed))
     tree.attrs.update(
-        method="nuts",
-        n_stars=density.likelihood.stars.n_stars,
+        method=method,
+        n_stars=n_stars,
         mode_seconds=found - began,
-        wall_seconds=now - began,
-        gradient_evaluations=density.likelihood.evaluations,
+        wall_seconds=time.perf_counter() - began,
+        gradient_evaluations=density.likelihood.evaluations - passes,
+        **about,
+        **_convergence(tree, [rv.name for rv in model.free_RVs]),
         **(attrs or {}),
     )
     return tree
 
 
-def _nuts(
-    density: PosteriorDensity,
-    centre: NDArray[np.float64],
-    scale: NDArray[np.float64],
-    *,
-    draws: int,
-    tune: int,
-    chains: int,
-    cores: int,
-    seed: int,
-    target_accept: float,
-    progressbar: bool,
+def _nuts_on_stars(
+    density: PosteriorDensity, mode: Mode, *, chains: int, cores: int | None, **options: Any
 ) -> tuple[NDArray[np.float64], xr.Dataset]:
-    """Run NUTS on z, where x = centre + scale z; return draws of x and the sampler's statistics."""
-    import nutpie
-    from nutpie.compiled_pyfunc import from_pyfunc
+    """Run NUTS with a pass over the stars each step, chains side by side with one thread each."""
+    cores = min(chains, default_workers()) if cores is None else cores
+    workers = density.likelihood.workers
+    density.likelihood.workers = 1 if cores > 1 else workers
+    try:
+        return run_nuts(
+            density, mode.vector, np.linalg.cholesky(mode.covariance), chains=chains, cores=cores,
+            **options,
+        )  # fmt: skip
+    finally:
+        density.likelihood.workers = workers
 
-    def make_log_density() -> Any:
-        def log_density(z: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            value, gradient = density(centre + scale @ z)
-            return value, scale.T @ gradient
 
-        return log_density
+def _convergence(tree: xr.DataTree, names: list[str]) -> dict[str, float]:
+    """Worst R-hat and bulk effective sample size of the free parameters."""
+    import arviz as az
 
-    def make_expand(seed1: int, seed2: int, chain: int) -> Any:
-        return lambda z: {"x": centre + scale @ z}
-
-    def start(seed: int) -> NDArray[np.float64]:
-        # Dispersed as the posterior itself is, by the Gaussian at the mode.
-        return np.random.default_rng(seed).normal(size=density.n)
-
-    target = from_pyfunc(
-        density.n,
-        make_log_density,
-        make_expand,
-        [np.dtype(np.float64)],
-        [(density.n,)],
-        ["x"],
-        make_initial_point_fn=start,
-    )
-    tree = nutpie.sample(
-        target,
-        draws=draws,
-        tune=tune,
-        chains=chains,
-        cores=cores,
-        seed=seed,
-        target_accept=target_accept,
-        progress_bar=progressbar,
-    )
-    return tree["posterior"]["x"].values, tree["sample_stats"].to_dataset()
+    posterior = tree["posterior"].to_dataset()[names]
+    if posterior.sizes["draw"] < 4 or posterior.sizes["chain"] < 2:
+        return {}
+    with warnings.catch_warnings():
+        # Too few draws is what the numbers themselves show.
+        warnings.simplefilter("ignore")
+        r_hat, ess = az.rhat(posterior), az.ess(posterior)
+    return {
+        "r_hat": max(float(v.max()) for v in r_hat.data_vars.values()),
+        "ess_bulk": min(float(v.min()) for v in ess.data_vars.values()),
+    }
 
 
 def _prior(model: pm.Model, draws: int, seed: int) -> xr.Dataset:
@@ -187,11 +214,5 @@ def _tree(model: pm.Model, values: dict[str, NDArray[np.float64]], group: str) -
     tree = from_dict(
         {group: values}, coords=coords, dims={name: d for name, d in inner.items() if d}
     )
-    tree[group] = _with_units(tree[group].to_dataset())
+    tree[group] = label(tree[group].to_dataset())
     return tree
-
-
-def _with_units(draws: xr.Dataset) -> xr.Dataset:
-    for name in draws.data_vars:
-        draws[name].attrs["units"] = UNITS.get(str(name), "")
-    return draws

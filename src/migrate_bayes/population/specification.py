@@ -28,7 +28,8 @@ FORMS = {
 }
 
 #: Normal priors (mean, sd) by parameter. Scales (`log_…`) are of natural logarithms; `sigma_G` and
-#: the diffusion scales are half-normal (only the sd counts); fractions are Beta(a, b).
+#: `sigma_rm8` are half-normal (only the sd counts), `birth_radius_spread` is log-normal (mean and
+#: sd of ln kpc), age weights are zero-sum normal (only the sd counts), fractions are Beta(a, b).
 DEFAULT_PRIORS: dict[str, tuple[float, float]] = {
     # gradients, dex/kpc and dex/kpc/Gyr
     "gradient_reference": (-0.05, 0.05),
@@ -38,8 +39,9 @@ DEFAULT_PRIORS: dict[str, tuple[float, float]] = {
     "gradient_thick_rate": (0.0, 0.01),
     "birth_gradient": (-0.07, 0.03),
     "birth_gradient_rate": (0.0, 0.003),
-    "birth_radius_spread": (0.0, 4.0),
+    "birth_radius_spread": (1.1, 0.4),
     "sigma_rm8": (0.0, 5.0),
+    "log_birth_scatter": (-2.6, 0.6),
     # thin disc
     "metallicity_thin": (0.0, 0.3),
     "log_scatter_thin": (-1.9, 0.5),
@@ -106,8 +108,13 @@ class ModelSpec(_Strict):
     outliers : bool
         Add a broad component of fixed shape.
     birth_gradient_rate : float or None
-        For ``diffusion``: the stated history of the ISM gradient, dex/kpc per Gyr of age; None lets
-        it be fitted under its prior.
+        For ``diffusion``: the stated history of the gas's gradient, dex/kpc per Gyr of lookback
+        time (0: it never changed; negative: it was steeper). None, in TOML ``"fitted"``, lets it be
+        fitted under its prior.
+    diffusion_widens : tuple of {"scatter", "radius"}
+        For ``diffusion``: what else than the gradient the migrants shape. ``"scatter"``: [Fe/H] at
+        given radius, over a scatter at birth that is one for all ages. ``"radius"``: the spread of
+        radii; only for a sample not selected by radius.
     """
 
     name: str = "thin-thick"
@@ -121,6 +128,7 @@ class ModelSpec(_Strict):
     thick_gradient: Literal["constant", "linear"] = "constant"
     outliers: bool = False
     birth_gradient_rate: float | None = 0.0
+    diffusion_widens: tuple[Literal["scatter", "radius"], ...] = ("scatter",)
     metallicity: FunctionKnots = FunctionKnots(thin=(1.0, 3.5, 7.0, 12.0), thick=(3.0, 12.0))
     scatter: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
     radius: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
@@ -137,6 +145,12 @@ class ModelSpec(_Strict):
         if len(knots) < 3 or any(b <= a for a, b in itertools.pairwise(knots)):
             raise ValueError("gradient_knots must be three or more increasing ages in Gyr")
         return knots
+
+    @field_validator("birth_gradient_rate", mode="before")
+    @classmethod
+    def _history(cls, rate: Any) -> Any:
+        # TOML has no null.
+        return None if rate == "fitted" else rate
 
     @field_validator("priors")
     @classmethod

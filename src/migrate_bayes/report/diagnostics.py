@@ -145,10 +145,19 @@ def check_fit(fit: xr.DataTree, table: Any = None) -> list[Check]:
         )  # fmt: skip
     if "pareto_k" in fit.attrs:
         k = float(fit.attrs["pareto_k"])
+        ess = fit.attrs.get("importance_ess")
+        of_weights = "" if ess is None else f" (ESS of the weights {float(ess):,.0f})"
         checks.append(
             Check(
-                "Pareto k̂", f"{k:.2f}", f"< {MAX_PARETO_K}", k < MAX_PARETO_K,
+                "Pareto k̂", f"{k:.2f}{of_weights}", f"< {MAX_PARETO_K}", k < MAX_PARETO_K,
                 "the importance weights cannot be trusted: sample with NUTS",
+            )
+        )  # fmt: skip
+    if "surrogate_pareto_k" in fit.attrs:
+        checks.append(
+            Check(
+                "Pareto k̂ of the surrogate", f"{float(fit.attrs['surrogate_pareto_k']):.2f}",
+                f"< {MAX_PARETO_K}", None, "given up: these draws are NUTS's, on the stars",
             )
         )  # fmt: skip
     return checks

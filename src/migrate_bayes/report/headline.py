@@ -19,7 +19,9 @@ from migrate_bayes.tables import print_table
 __all__ = [
     "Estimate",
     "HeadlineRow",
+    "baseline_estimate",
     "baseline_table",
+    "curve_estimate",
     "headline",
     "headline_table",
     "print_baseline",
@@ -100,18 +102,22 @@ def _posterior(fit: xr.DataTree | None, name: str) -> Estimate | None:
     return summarise(draws.values.ravel()) if set(draws.dims) == {"chain", "draw"} else None
 
 
-def _curve(fit: xr.DataTree | None, component: str, age: float) -> Estimate | None:
+def curve_estimate(fit: xr.DataTree | None, component: str, age: float) -> Estimate | None:
     """The gradient curve of a component at an age, Gyr."""
     if fit is None or "posterior" not in fit.children or "gradient" not in fit["posterior"]:
         return None
-    curve = fit["posterior"].to_dataset()["gradient"].sel(component=component)
+    curve = fit["posterior"].to_dataset()["gradient"]
+    if component not in curve["component"].values:
+        return None
+    curve = curve.sel(component=component)
     ages = curve["age"].values
     if not ages.min() <= age <= ages.max():
         return None
     return summarise(curve.interp(age=age).values.ravel())
 
 
-def _baseline(baseline: xr.Dataset | None, method: str, name: str) -> Estimate | None:
+def baseline_estimate(baseline: xr.Dataset | None, method: str, name: str) -> Estimate | None:
+    """A number of a baseline with its 1σ error; None where it has none."""
     if baseline is None or name not in baseline:
         return None
     row = baseline.sel({"method": method})
@@ -157,7 +163,7 @@ def headline(
     ) -> HeadlineRow:
         return HeadlineRow(
             name, label, unit, true, fitted,
-            _baseline(source, "odr+scatter", variable), _baseline(source, "odr", variable),
+            *(baseline_estimate(source, m, variable) for m in ("odr+scatter", "odr")),
         )  # fmt: skip
 
     slope, rate = "dex/kpc", "dex/kpc/Gyr"
@@ -176,7 +182,7 @@ def headline(
         rows.append(
             row(
                 "slope_youngest", f"Thin-disc gradient, {low:g}–{high:g} Gyr", slope,
-                fitted=_curve(fit, "thin", age),
+                fitted=curve_estimate(fit, "thin", age),
                 source=baseline, variable="slope_youngest", true=true,
             )
         )  # fmt: skip

@@ -7,7 +7,9 @@ and renders ``templates/report.html``. All text is escaped by the template engin
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +19,43 @@ from numpy.typing import NDArray
 
 from migrate_bayes.flags import FLAG_MEANING, count_flags
 from migrate_bayes.provenance import atomic_output, versions
-from migrate_bayes.report.columns import star_columns, thin_probability
+from migrate_bayes.report.contents import Absent, draw_plates
+from migrate_bayes.report.data import ReportData, gather
 from migrate_bayes.report.diagnostics import check_fit, summary_table
 from migrate_bayes.report.figures import ComparisonPanel
 from migrate_bayes.report.headline import baseline_table, headline, headline_table
-from migrate_bayes.report.pictures import (
-    reference_pictures,
-    result_pictures,
-    sampling_pictures,
-    star_pictures,
-)
+from migrate_bayes.report.methods import methods
+from migrate_bayes.report.pictures import Picture
+from migrate_bayes.report.statements import Table, curve_table, statement_table, variant_table
+from migrate_bayes.report.validation import load_validation
 
-__all__ = ["Table", "render", "write_report"]
+__all__ = ["Section", "contents_of", "render", "write_report"]
 
-#: Title, header, rows of text.
-Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
+
+@dataclass
+class Section:
+    """A heading and what stands under it.
+
+    Attributes
+    ----------
+    title, key : str
+        Heading and anchor.
+    text : list of str
+        Paragraphs.
+    pictures : list of Picture or Absent
+    tables : list of (title, header, rows)
+    shown : int
+        How many of the tables stand open; the others are folded away.
+    references : list of str
+    """
+
+    title: str
+    key: str
+    text: list[str] = field(default_factory=list)
+    pictures: Sequence[Picture | Absent] = ()
+    tables: list[Table] = field(default_factory=list)
+    shown: int = 9
+    references: list[str] = field(default_factory=list)
 
 
 def write_report(
@@ -43,13 +67,17 @@ def write_report(
     baseline: xr.Dataset | None,
     selection_mask: xr.DataArray | NDArray[np.bool_] | None = None,
     truth: Mapping[str, float] | None = None,
+    recipe: Mapping[str, Any] | None = None,
     recipe_text: str = "",
     provenance: Mapping[str, Any] | None = None,
     notes: Iterable[str] = (),
     tables: Iterable[Table] = (),
     thick_baseline: xr.Dataset | None = None,
+    variants: xr.DataTree | None = None,
+    comparisons: Sequence[xr.DataTree] = (),
     reference: Sequence[ComparisonPanel] = (),
     reference_start: str = "",
+    validation: str | Path | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write ``directory/index.html``.
@@ -70,6 +98,8 @@ def write_report(
         The stars that were fitted; those with membership, or else all usable ones, where not given.
     truth : mapping, optional
         A mock's, see `migrate_bayes.report.headline`.
+    recipe : mapping, optional
+        The recipe with its defaults, of which the methods are written.
     recipe_text : str
         Shown as it is.
     provenance : mapping, optional
@@ -78,8 +108,14 @@ def write_report(
         Paragraphs for the head of the page.
     tables : iterable of (title, header, rows)
         More tables.
+    variants : xarray.DataTree, optional
+        From `migrate_bayes.baseline.variants.fit_variants`.
+    comparisons : sequence of xarray.DataTree
+        Products with a `variant` dimension.
     reference, reference_start
-        See `migrate_bayes.report.pictures.reference_pictures`.
+        See `migrate_bayes.report.data.ReportData`.
+    validation : path-like, optional
+        Folder of the report of a validation of ages, whose figures are embedded.
     overwrite : bool
         Replace a report that exists.
 
@@ -91,30 +127,54 @@ def write_report(
     Raises
     ------
     ProductError
-        Where a report stands there already, or the mask is not of these stars.
+        Where a report stands there already, the mask is not of these stars, or the validation's
+        figures are damaged.
     """
     source = fit if fit is not None else baseline
     attrs = {str(k): v for k, v in source.attrs.items()} if source is not None else {}
-    potential, radius = str(attrs.get("potential", "")), str(attrs.get("radius", "rg"))
-    mask = _mask(stars, fit, selection_mask, potential)
-    columns = star_columns(stars, mask=mask, potential=potential, radius=radius, fit=fit)
-    summary = summary_table(fit) if fit is not None else ()
+    potential = str(attrs.get("potential", ""))
+    given = None if selection_mask is None else np.asarray(selection_mask, dtype=bool)
+    found = {} if validation is None else load_validation(validation)
+    data = ReportData(
+        stars=stars,
+        columns=gather(stars, potential=potential, fit=fit, fitted=given),
+        potential=potential,
+        radius=str(attrs.get("radius", "rg")),
+        fit=fit,
+        baseline=baseline,
+        thick_baseline=thick_baseline,
+        variants=variants,
+        truth=truth,
+        reference=reference,
+        reference_start=reference_start,
+        validation=found,
+        no_validation=""
+        if found or validation is None
+        else f"no figures of a validation in {validation}: run `migrate-bayes validate ages` first",
+        comparisons=comparisons,
+    )
     record = dict(provenance) if provenance else attrs
+    summary = summary_table(fit) if fit is not None else ()
+    checks = check_fit(fit, summary) if fit is not None else []
+    numbers = headline_table(headline(fit, baseline, truth, thick_baseline=thick_baseline))
+    flags = _flag_table(stars)
+    sections = _sections(data, draw_plates(data), numbers, checks, summary, flags, tables)
+    if recipe is not None:
+        fitted = attrs if fit is not None else {}
+        written = methods(recipe, stars.attrs, fitted, stars.sizes["star"])
+        place = next((i for i, s in enumerate(sections) if s.key == "diagnostics"), len(sections))
+        text = Section("Methods", "methods", written.paragraphs, references=written.references)
+        sections.insert(place, text)
     context = {
-        "name": name,
-        "facts": _facts(stars, mask, attrs, record, fitted=fit is not None),
+        "title": name,
+        "facts": _facts(stars, data, attrs, record),
+        "contents": contents_of(sections),
         "notes": [str(n) for n in notes],
-        "headline": headline_table(headline(fit, baseline, truth, thick_baseline=thick_baseline)),
+        "sections": sections,
+        "headline": numbers,
         "mock": bool(truth),
-        "result": result_pictures(fit, baseline, thick_baseline, truth, columns, radius),
-        "star_figures": star_pictures(columns),
-        "reference": reference_pictures(reference, reference_start),
-        "checks": check_fit(fit, summary) if fit is not None else [],
-        "sampling": sampling_pictures(fit),
-        "parameters": _parameter_table(summary),
-        "baseline": _baseline_table(baseline),
-        "flags": _flag_table(stars),
-        "tables": [_cells(table) for table in tables],
+        "checks": checks,
+        "flags": flags,
         "recipe_text": recipe_text,
         "record": _record(record),
         "versions": _unpack(record.get("versions")) or sorted(versions().items()),
@@ -138,40 +198,101 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = _code
     return environment.get_template(template).render(context)
 
 
-def _mask(
-    stars: xr.Dataset, fit: xr.DataTree | None, given: Any, potential: str
-) -> NDArray[np.bool_]:
-    if given is not None:
-        return np.asarray(given, dtype=bool)
-    from migrate_bayes.selection import SELECTIONS, select
+def _code(text: str) -> Any:
+    """Escape a text, and set what stands between backticks as code."""
+    from markupsafe import Markup, escape
 
-    p = thin_probability(stars, fit)
-    if p is not None:
-        return np.isfinite(p)
-    known = [str(v) for v in stars["potential"].values] if "potential" in stars.dims else [""]
-    chosen = potential if potential in known else known[0]
-    return np.asarray(select(stars, SELECTIONS["all"], potential=chosen).values)
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def contents_of(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    """List the sections and, by heading and anchor, the figures in each."""
+    entries: list[dict[str, Any]] = []
+    for section in sections:
+        figures = [(p.key, p.title) for p in section.pictures if p.key]
+        entries.append({"key": section.key, "title": section.title, "figures": figures})
+    return [*entries, {"key": "run", "title": "What was run", "figures": []}]
+
+
+def _sections(
+    d: ReportData,
+    drawn: Mapping[str, Sequence[Picture | Absent]],
+    numbers: Any,
+    checks: Sequence[Any],
+    summary: Any,
+    flags: Sequence[Any],
+    tables: Iterable[Table],
+) -> list[Section]:
+    """All sections but the methods, in order, without those that the run has nothing for."""
+    sections = []
+    if numbers[1]:
+        sections.append(Section("Metallicity gradients", "headline"))
+    if d.fit is not None or d.baseline is not None:
+        folded = [t for t in (curve_table(d.fit), _bins(d.baseline, "thin"),
+                              _bins(d.thick_baseline, "thick")) if t[2]]  # fmt: skip
+        sections.append(
+            Section(
+                "Gradient and age", "gradient", pictures=drawn.get("gradient", ()), tables=folded,
+                shown=0,
+            )
+        )  # fmt: skip
+        held = [
+            statement_table(d.fit, d.baseline, d.thick_baseline, d.variants, d.truth),
+            variant_table(d.baseline, d.variants),
+        ]
+        note = (
+            "Figures are numbered as in Vickers, Shen & Li (2021), whose counterparts they are. A "
+            "figure that the data do not allow says why in its place."
+        )
+        sections.append(
+            Section(
+                "The paper, figure by figure", "paper", [note], drawn.get("paper", ()),
+                [t for t in held if t[2]],
+            )
+        )  # fmt: skip
+    if drawn.get("stars"):
+        sections.append(Section("Stars", "stars", pictures=drawn["stars"]))
+    if flags:
+        sections.append(Section("Flags", "flags"))
+    if drawn.get("reference"):
+        sections.append(
+            Section("Against published values", "reference", pictures=drawn["reference"])
+        )
+    for k, table in enumerate(tables):
+        title, header, rows = _cells(table)
+        sections.append(Section(title, f"table-{k + 1}", tables=[("", header, rows)]))
+    # Sections of plates that this function does not know stand before the diagnostics.
+    known = {"gradient", "paper", "stars", "reference", "diagnostics"}
+    for key, pictures in drawn.items():
+        if key not in known:
+            sections.append(Section(key.replace("-", " ").capitalize(), key, pictures=pictures))
+    if checks:
+        header, rows = _parameter_table(summary, d.fit)
+        all_of_them = [(f"All {len(rows)} parameters", header, rows)] if rows else []
+        sections.append(
+            Section(
+                "Diagnostics", "diagnostics", pictures=drawn.get("diagnostics", ()),
+                tables=all_of_them, shown=0,
+            )
+        )  # fmt: skip
+    return sections
 
 
 # --- tables ----------------------------------------------------------------------------------
 
 
 def _facts(
-    stars: xr.Dataset,
-    mask: NDArray,
-    attrs: Mapping[str, Any],
-    record: Mapping[str, Any],
-    *,
-    fitted: bool,
+    stars: xr.Dataset, data: ReportData, attrs: Mapping[str, Any], record: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
     """The line under the title."""
-    facts = [("stars", f"{int(mask.sum()):,} of {stars.sizes['star']:,}")]
+    facts = [("stars", f"{int(data.columns.fitted.sum()):,} of {stars.sizes['star']:,}")]
     for key in ("selection", "potential", "radius", "method"):
         if attrs.get(key):
-            label = "baseline selection" if key == "selection" and not fitted else key
+            label = "baseline selection" if key == "selection" and data.fit is None else key
             facts.append((label, str(attrs[key])))
     if "wall_seconds" in attrs:
         facts.append(("fitted in", f"{float(attrs['wall_seconds']):,.0f} s"))
@@ -180,22 +301,31 @@ def _facts(
     return facts
 
 
-def _cells(table: Table) -> tuple[str, list[str], list[list[str]]]:
+def _cells(table: Table) -> Table:
     title, header, rows = table
     return str(title), [str(h) for h in header], [[str(cell) for cell in row] for row in rows]
 
 
-def _parameter_table(summary: Any) -> tuple[list[str], list[list[str]]]:
-    if not len(summary):
+def _bins(baseline: xr.Dataset | None, disc: str) -> Table:
+    header, rows = baseline_table(baseline) if baseline is not None else ([], [])
+    return f"Baseline of the {disc} disc, bin by bin (1σ)", header, rows
+
+
+def _parameter_table(summary: Any, fit: xr.DataTree | None) -> tuple[list[str], list[list[str]]]:
+    if not len(summary) or fit is None:
         return [], []
-    header = ["parameter", "mean", "sd", "16%", "84%", "R-hat", "bulk ESS", "tail ESS"]
+    header = ["parameter", "unit", "mean", "sd", "16%", "84%", "R-hat", "bulk ESS", "tail ESS"]
     wanted = ["mean", "sd", "eti68_lb", "eti68_ub"]
+    posterior = fit["posterior"].to_dataset()
     rows = []
     for parameter, row in summary.iterrows():
         digits = _digits(float(row["sd"]))
+        variable = str(parameter).partition("[")[0]
+        unit = posterior[variable].attrs.get("units", "") if variable in posterior else ""
         rows.append(
             [
                 str(parameter),
+                str(unit),
                 *(f"{float(row[column]):.{digits}f}" for column in wanted),
                 f"{float(row['r_hat']):.3f}",
                 f"{float(row['ess_bulk']):,.0f}",
@@ -210,10 +340,6 @@ def _digits(error: float) -> int:
     if not np.isfinite(error) or error <= 0:
         return 4
     return int(min(max(1 - np.floor(np.log10(error)), 0), 8))
-
-
-def _baseline_table(baseline: xr.Dataset | None) -> tuple[list[str], list[list[str]]]:
-    return baseline_table(baseline) if baseline is not None else ([], [])
 
 
 def _flag_table(stars: xr.Dataset) -> list[list[str]]:

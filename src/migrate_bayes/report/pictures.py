@@ -1,127 +1,38 @@
-"""The figures as they stand on the page: PNG, what each shows in words, and its caption."""
+"""A figure as it stands on the page: the image, what it shows in words, and its caption."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import xarray as xr
+from migrate_bayes.report.figures.style import image_base64
 
-from migrate_bayes.report.columns import StarColumns
-from migrate_bayes.report.figures import (
-    ComparisonPanel,
-    chemistry_figure,
-    comparison_figure,
-    energy_figure,
-    gradient_figure,
-    kiel_figure,
-    png_base64,
-    prior_figure,
-    radial_figure,
-    rank_figure,
-)
-
-__all__ = ["Picture", "reference_pictures", "result_pictures", "sampling_pictures", "star_pictures"]
+__all__ = ["Picture", "picture"]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure on the page: PNG in base64, what it shows, and a caption."""
+    """An image in base64, what it shows, and a caption.
 
-    png: str
+    Attributes
+    ----------
+    image : str
+        WebP, base64.
+    alt, caption : str
+    wide : bool
+        Takes the page's whole width.
+    title, key : str
+        Heading and anchor, where it has them.
+    """
+
+    image: str
     alt: str
     caption: str
     wide: bool = False
+    title: str = ""
+    key: str = ""
 
 
-def _picture(made: Any, alt: str, caption: str, *, wide: bool = False) -> list[Picture]:
-    return [] if made is None else [Picture(png_base64(made), alt, caption, wide)]
-
-
-def result_pictures(
-    fit: xr.DataTree | None,
-    baseline: xr.Dataset | None,
-    thick_baseline: xr.Dataset | None,
-    truth: Mapping[str, float] | None,
-    c: StarColumns,
-    radius: str,
-) -> list[Picture]:
-    """The gradient against age, and the stars it comes from."""
-    pictures = []
-    if fit is not None or baseline is not None:
-        pictures += _picture(
-            gradient_figure(fit, baseline, truth, thick_baseline=thick_baseline),
-            "Metallicity gradient against stellar age",
-            "Metallicity gradient against age. "
-            + ("Bands hold 68% and 95% of the hierarchical posterior. " if fit is not None else "")
-            + "Points are the baseline's age bins: horizontal bars the 68% interval of "
-            "the error-expanded ages, vertical bars 1σ. Age errors mix neighbouring bins; the "
-            "hierarchical model allows for them.",
-            wide=True,
-        )
-    if c.any_of(c.radius, c.feh, c.age):
-        edges = np.arange(1.0, 12.26, 1.25)
-        if baseline is not None:
-            edges = np.append(baseline["age_lo"].values, baseline["age_hi"].values[-1])
-        pictures += _picture(
-            radial_figure(
-                c.radius, c.feh, c.age, edges, weight=c.p_thin, baseline=baseline, fit=fit,
-                symbol="R" if radius == "r_present" else r"R_\mathrm{g}",
-            ),
-            "Metallicity against Galactocentric radius in bins of age",
-            "[Fe/H] against radius by maximum-likelihood age"
-            + (", stars weighted by P(thin disc)" if c.p_thin is not None else "")
-            + ("; the hierarchical line is at the bin's centre." if fit is not None else "."),
-            wide=True,
-        )  # fmt: skip
-    return pictures
-
-
-def star_pictures(c: StarColumns) -> list[Picture]:
-    """Chemistry and Kiel diagram."""
-    pictures = []
-    if c.any_of(c.feh, c.alpha_fe):
-        pictures += _picture(
-            chemistry_figure(c.feh, c.alpha_fe, c.p_thin),
-            "Alpha enhancement against metallicity",
-            "Chemistry of the selected stars. Dashed: the paper's division of the discs, min(0.15, "
-            "0.1 − 0.2 [Fe/H]); dotted: ±0.1. The hierarchical model does not use these lines.",
-        )
-    if c.any_of(c.teff, c.logg, c.age):
-        pictures += _picture(
-            kiel_figure(c.teff, c.logg, c.age),
-            "Kiel diagram coloured by age",
-            "Kiel diagram of the selected stars, by maximum-likelihood age.",
-        )
-    return pictures
-
-
-def reference_pictures(panels: Sequence[ComparisonPanel], start: str = "") -> list[Picture]:
-    """Our columns against published ones; `start` words where the lower row begins."""
-    caption = "Ours against the published value of the same star; the line is equality."
-    if start:
-        caption += f" Below, what we find {start}."
-    alt = "Our orbits against published ones"
-    return _picture(comparison_figure(panels), alt, caption, wide=True)
-
-
-def sampling_pictures(fit: xr.DataTree | None) -> list[Picture]:
-    """Ranks, prior against posterior, energy."""
-    if fit is None:
-        return []
-    return [
-        *_picture(
-            rank_figure(fit), "Rank histograms by chain",
-            "Ranks of each chain among all draws: flat, within the grey band, where chains agree.",
-            wide=True,
-        ),
-        *_picture(
-            prior_figure(fit), "Prior and posterior", "What the data added to the prior.", wide=True
-        ),
-        *_picture(
-            energy_figure(fit), "Energy of the sampler",
-            "Energy and its change from draw to draw: alike where the sampler moves freely.",
-        ),
-    ]  # fmt: skip
+def picture(made: Any, alt: str, caption: str, *, wide: bool = False) -> Picture | None:
+    """Encode a figure; None where there is none."""
+    return None if made is None else Picture(image_base64(made), alt, caption, wide)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from migrate_bayes.provenance import atomic_output, provenance, versions
-from migrate_bayes.report.figures.style import png_base64
-from migrate_bayes.report.page import render
-from migrate_bayes.report.pictures import Picture
+from migrate_bayes.report.page import Section, contents_of, render
+from migrate_bayes.report.pictures import Picture, picture
+from migrate_bayes.report.validation import FILE, pictures_file
 from migrate_bayes.validation import figures, tables
 from migrate_bayes.validation.headline import m67_mask
 from migrate_bayes.validation.plan import paper_options
@@ -27,21 +26,14 @@ from migrate_bayes.validation.text import (
 __all__ = ["write_page"]
 
 
-@dataclass
-class Section:
-    """A heading and what stands under it; with `fold`, only the first table is open."""
-
-    title: str
-    text: list[str] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
-    tables: list[tables.Table] = field(default_factory=list)
-    fold: bool = True
+#: Sections that hold the counterpart of one of the paper's figures.
+_COUNTERPARTS = {"clusters": "1", "m67": "2", "harps": "3", "kepler": "4"}
 
 
 def write_page(
     found: AgeValidation, directory: str | Path, *, recipe_text: str = "", overwrite: bool = False
 ) -> Path:
-    """Write ``directory/index.html``.
+    """Write ``directory/index.html``, and the figures for other reports to embed.
 
     Parameters
     ----------
@@ -63,25 +55,30 @@ def write_page(
     sections = [_aims(found), _sun(found), _m67(found), _clusters(found), _kepler(found)]
     sections += [_harps(found), _families(found), _choices(found), _calibration(found)]
     sections.append(_systematic(found))
+    kept = [s for s in sections if s is not None]
+    choices = [
+        ("source", found.options.source.partition(":")[0]),
+        ("method", found.options.method),
+        ("[Fe/H] scale", found.options.feh_scale),
+    ]
     page = render(
         "validation.html",
         {
-            "name": found.recipe.name,
             "title": "Validation of isochrone ages",
+            "contents": contents_of(kept),
             "facts": [
-                ("source", found.options.source.partition(":")[0]),
-                ("method", found.options.method),
-                ("[Fe/H] scale", found.options.feh_scale),
+                *choices,
                 ("took", f"{sum(found.seconds.values()):,.0f} s"),
                 ("made", record["created"]),
             ],
             "notes": [f"Left out: {part}. {reason}." for part, reason in found.absent.items()],
-            "sections": [s for s in sections if s is not None],
+            "sections": kept,
             "record": [
                 ("recipe hash", record["recipe_hash"]),
                 ("seed", record["seed"]),
                 *((f"{part} took", f"{seconds:.1f} s") for part, seconds in found.seconds.items()),
             ],
+            "inputs": [],
             "versions": sorted(versions().items()),
             "recipe_text": recipe_text,
         },
@@ -89,15 +86,26 @@ def write_page(
     directory = Path(directory)
     with atomic_output(directory, overwrite=overwrite, directory=True) as out:
         (out / "index.html").write_text(page, encoding="utf-8")
+        shown = [
+            (_COUNTERPARTS[s.key], p)
+            for s in kept
+            if s.key in _COUNTERPARTS
+            for p in s.pictures
+            if isinstance(p, Picture)
+        ]
+        made = {**dict(choices), "made": record["created"]}
+        (out / FILE).write_text(pictures_file(shown, made), encoding="utf-8")
     return directory / "index.html"
 
 
 def _picture(made: Any, alt: str, caption: str, *, wide: bool = True) -> Picture:
-    return Picture(png_base64(made), alt, caption, wide)
+    found = picture(made, alt, caption, wide=wide)
+    assert found is not None
+    return found
 
 
 def _aims(found: AgeValidation) -> Section:
-    return Section("In short", tables=[tables.aims_table(found)])
+    return Section("In short", "aims", tables=[tables.aims_table(found)], shown=1)
 
 
 def _sun(found: AgeValidation) -> Section:
@@ -110,14 +118,14 @@ def _sun(found: AgeValidation) -> Section:
         "about "
         "what diffusion has taken from its surface: that is what the default corrects.",
     ]
-    picture = _picture(
+    drawn = _picture(
         figures.sun_figure(found.sun),
         "The Sun's age on every family",
         "Posterior median and central 68% interval of the Sun's age by family, method and scale of "
         "[Fe/H].",
         wide=False,
     )
-    return Section("The Sun", text, [picture], [tables.sun_table(found)], fold=False)
+    return Section("The Sun", "sun", text, [drawn], [tables.sun_table(found)])
 
 
 def _m67(found: AgeValidation) -> Section | None:
@@ -131,7 +139,7 @@ def _m67(found: AgeValidation) -> Section | None:
         samples["m67"], ages, m67_mask(samples["m67"], ages), found.options, other,
         found.book.ages(paper, "m67_ddpayne"),
     )  # fmt: skip
-    picture = _picture(
+    drawn = _picture(
         made,
         "M67: Kiel and colour diagrams with isochrones, ages, abundances",
         f"M67 ({samples['m67'].note}). Top: stars by age (squares: binaries or disturbed "
@@ -139,7 +147,7 @@ def _m67(found: AgeValidation) -> Section | None:
         "[α/Fe] with running medians, dashed the literature's [Fe/H]; ages against gravity, error "
         "bars the 0.61 intervals. Counterpart of the paper's figure 2.",
     )
-    return Section("M67", m67_text(found), [picture], [tables.m67_table(found)])
+    return Section("M67", "m67", m67_text(found), [drawn], [tables.m67_table(found)], shown=1)
 
 
 def _clusters(found: AgeValidation) -> Section | None:
@@ -154,7 +162,7 @@ def _clusters(found: AgeValidation) -> Section | None:
         "is, and no trend with [Fe/H] can be had from it. A cluster younger than the youngest "
         "isochrone must pile up at the young edge.",
     ]
-    picture = _picture(
+    drawn = _picture(
         figures.cluster_figure(
             [(c.cluster, c.feh, c.age, c.everyone, c.turnoff) for c in found.clusters]
         ),
@@ -163,14 +171,16 @@ def _clusters(found: AgeValidation) -> Section | None:
         "Counterpart of the paper's figure 1.",
         wide=False,
     )
-    return Section("Open clusters", text, [picture], [tables.cluster_table(found)])
+    return Section(
+        "Open clusters", "clusters", text, [drawn], [tables.cluster_table(found)], shown=1
+    )
 
 
 def _kepler(found: AgeValidation) -> Section | None:
     sample = found.book.samples.get("kepler")
     if sample is None:
         return None
-    picture = _picture(
+    drawn = _picture(
         figures.age_age_figure(sample, found.ages("kepler"), sample.extra["usable"]),
         "Isochrone against asteroseismic ages of Kepler dwarfs",
         "Kepler LEGACY and Kages stars; bars are the 68% intervals of both ages. In place of the "
@@ -179,7 +189,8 @@ def _kepler(found: AgeValidation) -> Section | None:
     table = tables.by_age_table(
         sample, found.ages("kepler"), sample.extra["usable"], "Age − asteroseismic age (Gyr)"
     )
-    return Section("Asteroseismic dwarfs", kepler_text(found), [picture], [table])
+    text = kepler_text(found)
+    return Section("Asteroseismic dwarfs", "kepler", text, [drawn], [table], shown=1)
 
 
 def _harps(found: AgeValidation) -> Section | None:
@@ -187,14 +198,14 @@ def _harps(found: AgeValidation) -> Section | None:
     if sample is None:
         return None
     mask = sample.extra["usable"] & np.isfinite(sample.reference)
-    picture = _picture(
+    drawn = _picture(
         figures.age_age_figure(sample, found.ages("harps"), mask),
         "Isochrone against StarHorse ages of HARPS dwarfs",
         f"{sample.note}. StarHorse ages are of PARSEC isochrones under a Galactic prior. In place "
         "of the paper's figure 3.",
     )
     table = tables.by_age_table(sample, found.ages("harps"), mask, "Age − StarHorse age (Gyr)")
-    return Section("HARPS against StarHorse", [], [picture], [table])
+    return Section("HARPS against StarHorse", "harps", [], [drawn], [table], shown=1)
 
 
 def _families(found: AgeValidation) -> Section | None:
@@ -219,27 +230,29 @@ def _families(found: AgeValidation) -> Section | None:
         )
         shown.insert(0, tables.explain_table(found))
     shown.append(tables.choice_table("Families on stars of known age", found.families))
-    return Section("Family against family", family_text(found), pictures, shown)
+    text = family_text(found)
+    return Section("Family against family", "families", text, pictures, shown, shown=1)
 
 
 def _choices(found: AgeValidation) -> Section:
     text = [
         "What each choice changes on the stars of known age (Gyr; number of stars in brackets)."
     ]
-    return Section("Choices", text, [], [tables.choice_table("By choice", found.choices)])
+    shown = [tables.choice_table("By choice", found.choices)]
+    return Section("Choices", "choices", text, [], shown, shown=1)
 
 
 def _calibration(found: AgeValidation) -> Section | None:
     if found.calibration is None:
         return None
-    picture = _picture(
+    drawn = _picture(
         figures.calibration_figure(found.calibration, found.coverage),
         "PIT histograms by region, coverage by age",
         "Top: posterior probability below the true age, by region; the band is two binomial σ. "
         "Bottom: coverage by true and by estimated age.",
     )
     table = tables.coverage_rows(found.coverage, "Coverage")
-    return Section("Calibration", calibration_text(found), [picture], [table])
+    return Section("Calibration", "calibration", calibration_text(found), [drawn], [table], shown=1)
 
 
 def _systematic(found: AgeValidation) -> Section | None:
@@ -250,9 +263,11 @@ def _systematic(found: AgeValidation) -> Section | None:
         f"Stars made by another family and aged on {source}. The intervals know of the errors of "
         "the data only: where the data tell most, the families differ by more than that.",
     ]
-    picture = _picture(
+    drawn = _picture(
         figures.systematic_figure(found.systematic),
         "Coverage and bias for stars of another family",
         "Coverage of the central 68% interval, and relative error of the median age, by region.",
     )
-    return Section("The systematic", text, [picture], [tables.systematic_table(found)])
+    return Section(
+        "The systematic", "systematic", text, [drawn], [tables.systematic_table(found)], shown=1
+    )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.report.figures.chemistry import MANY
+from migrate_bayes.report.figures.cloud import binned_median, edges
 from migrate_bayes.report.figures.style import figure, in_style, span
 
 __all__ = ["kiel_figure"]
@@ -15,7 +16,7 @@ __all__ = ["kiel_figure"]
 
 @in_style
 def kiel_figure(
-    teff: NDArray[np.float64], logg: NDArray[np.float64], age: NDArray[np.float64]
+    teff: NDArray[np.floating], logg: NDArray[np.floating], age: NDArray[np.floating]
 ) -> Any:
     """Draw stars, or cells of many stars, coloured by (median) age.
 
@@ -31,10 +32,9 @@ def kiel_figure(
     xlim, ylim = span(x, tail=0.2), span(y, tail=0.2)
     colour = {"cmap": "viridis", "vmin": 0.0, "vmax": 13.0}
     if len(x) > MANY:
-        drawn = ax.hexbin(
-            x, y, C=a, reduce_C_function=np.median, gridsize=70, extent=(*xlim, *ylim), mincnt=1,
-            linewidths=0.1, **colour,
-        )  # fmt: skip
+        xe, ye = edges(xlim, 2 * len(x)), edges(ylim, 2 * len(x))
+        cells = binned_median(x, y, a, xe, ye, fewest=2)
+        drawn = ax.pcolormesh(xe, ye, cells.T, rasterized=True, **colour)
     else:
         drawn = ax.scatter(x, y, c=a, s=9, lw=0, alpha=0.85, **colour)
     label = "median age [Gyr]" if len(x) > MANY else "age [Gyr]"

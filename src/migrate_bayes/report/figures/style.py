@@ -25,8 +25,9 @@ __all__ = [
     "SKY",
     "VERMILION",
     "figure",
+    "image_base64",
     "in_style",
-    "png_base64",
+    "span",
 ]
 
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -87,16 +88,18 @@ def figure(width: float, height: float) -> Any:
     return made
 
 
-def png_base64(made: Any, *, dpi: int = 170) -> str:
-    """Return a figure as PNG in base64, the same bytes for the same figure."""
+def image_base64(made: Any, *, dpi: int = 150) -> str:
+    """Return a figure as lossless WebP in base64, the same bytes for the same figure.
+
+    Lossless WebP holds a figure in a third of PNG's bytes; every browser of today shows it.
+    """
     buffer = io.BytesIO()
     with paper_style():
-        # Without metadata the bytes do not depend on the version of matplotlib.
-        made.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        made.savefig(buffer, format="webp", dpi=dpi, pil_kwargs={"lossless": True, "method": 1})
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def span(values: NDArray[np.float64], *, tail: float = 0.5) -> tuple[float, float]:
+def span(values: NDArray[np.floating], *, tail: float = 0.5) -> tuple[float, float]:
     """Axis limits that hold all but the outermost `tail` percent on either side, with a margin."""
     finite = values[np.isfinite(values)]
     if not finite.size:

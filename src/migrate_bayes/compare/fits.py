@@ -1,0 +1,222 @@
+"""One variant: its fit, the numbers that are compared, and each star's influence on them.
+
+``laplace`` takes the posterior of a variant as Gaussian about its mode, in unconstrained
+coordinates: with thousands of stars and no hierarchical scale in the form it is so to a few per
+cent of a standard deviation, and costs a mode. ``sample`` draws from it as a run does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from migrate_bayes.compare.influence import QuantityMap, influence, quantity_gradient
+from migrate_bayes.config import CompareSection, IsmHistory, SamplerSection
+from migrate_bayes.population.data import PopulationData
+from migrate_bayes.population.density import PosteriorDensity
+from migrate_bayes.population.likelihood import StarLikelihood
+from migrate_bayes.population.mode import Mode, find_mode
+from migrate_bayes.population.model import build_model
+from migrate_bayes.population.specification import ModelSpec
+
+__all__ = ["CURVE_AGES", "HEADLINE", "Fitter", "churning_name"]
+
+#: The numbers of every variant, with their units.
+HEADLINE = {
+    "flattening_rate": "dex / (kpc Gyr)",
+    "gradient_young": "dex / kpc",
+    "gradient_thick": "dex / kpc",
+}
+#: Ages (Gyr) at which the gradient curve is kept.
+CURVE_AGES = np.arange(1.0, 12.26, 0.25)
+
+_FEW = 8
+
+
+def churning_name(history: IsmHistory) -> str:
+    """Name the churning strength under a history."""
+    return f"sigma_rm8 ({history.label})"
+
+
+def _headline_map() -> QuantityMap:
+    def taker(name: str) -> Callable[[Mapping[str, NDArray[np.float64]]], float]:
+        return lambda values: float(values[name])
+
+    return {name: taker(name) for name in HEADLINE}
+
+
+def _churning_map(history: IsmHistory) -> QuantityMap:
+    """σ_RM8: the model's own, or for the stated spread S of birth radii.
+
+    A gradient by itself knows σ_RM8 / S alone; the model's σ_RM8 then has the prior on S in it.
+    """
+
+    def take(values: Mapping[str, NDArray[np.float64]]) -> float:
+        if history.birth_spread is None:
+            return float(values["sigma_rm8"])
+        return float(values["sigma_rm8"] / values["birth_radius_spread"]) * history.birth_spread
+
+    return {churning_name(history): take}
+
+
+@dataclass
+class _Compiled:
+    """A density compiled once, and the first variant's maximum."""
+
+    density: PosteriorDensity
+    first: Mode | None = None
+
+
+class Fitter:
+    """Fit variants one after another; what they share is compiled once.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model; a variant's form replaces its form.
+    compare : CompareSection
+    sampler : SamplerSection
+        For the method ``sample``.
+    seed : int
+    expected : int
+        How many variants there will be: for a few, a graph that compiles at once and runs slowly
+        is the quicker one.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        compare: CompareSection,
+        sampler: SamplerSection,
+        *,
+        seed: int,
+        expected: int = 1,
+    ) -> None:
+        self.spec, self.compare, self.sampler, self.seed = spec, compare, sampler, seed
+        self._mode = "FAST_COMPILE" if expected <= _FEW else None
+        self._compiled: dict[tuple[str, bytes], _Compiled] = {}
+
+    def _at_mode(self, data: PopulationData, spec: ModelSpec) -> tuple[PosteriorDensity, Mode]:
+        """Compile, or take what was compiled and put these stars beneath it; climb."""
+        key = (spec.model_dump_json(), data.ages.tobytes())
+        made = self._compiled.get(key)
+        if made is None:
+            made = _Compiled(PosteriorDensity(build_model(data, spec), mode=self._mode))
+            self._compiled[key] = made
+        made.density.likelihood = StarLikelihood(data.packed)
+        if made.first is not None:
+            made.density.start = _approach(made.density, made.first)
+        # Sharp, for the difference of two maxima may be far below the error of either.
+        mode = find_mode(made.density, tolerance=1e-8)
+        if made.first is None:
+            made.first = mode
+        return made.density, mode
+
+    def fit(self, data: PopulationData, form: str) -> xr.DataTree:
+        """Fit the stars of one variant.
+
+        Returns
+        -------
+        xarray.DataTree
+            `posterior` (draw): the quantities compared; `curve` (component, age): mean and sd of
+            the gradient; `influence` (star, quantity).
+        """
+        spec = self.spec.model_copy(update={"form": form})
+        draws, curve, columns = self._one(data, spec, _headline_map())
+        values, psi = dict(draws), [columns]
+        for history in self.compare.histories:
+            stated = {"form": "diffusion", "birth_gradient_rate": history.gradient_rate}
+            churned = self.spec.model_copy(update=stated)
+            draws, _, columns = self._one(data, churned, _churning_map(history))
+            values |= draws
+            psi.append(columns)
+        units = HEADLINE | {churning_name(h): "kpc" for h in self.compare.histories}
+        posterior = xr.Dataset(
+            {name: ("draw", value, {"units": units[name]}) for name, value in values.items()}
+        )
+        stars = xr.Dataset(
+            {"influence": (("star", "quantity"), np.concatenate(psi, 1).astype(np.float32))},
+            coords={"source_id": ("star", data.source_id), "quantity": list(values)},
+        )
+        attrs = {
+            "n_stars": data.n_stars, "method": self.compare.method, "form": form,
+            "model": spec.model_dump_json(), "left_out": json.dumps(data.left_out),
+        }  # fmt: skip
+        tree = xr.DataTree.from_dict({"posterior": posterior, "curve": curve, "influence": stars})
+        tree.attrs.update(attrs)
+        return tree
+
+    def _one(
+        self, data: PopulationData, spec: ModelSpec, quantities: QuantityMap
+    ) -> tuple[dict[str, NDArray[np.float64]], xr.Dataset, NDArray[np.float64]]:
+        density, mode = self._at_mode(data, spec)
+        _, slope = quantity_gradient(density, mode, quantities)
+        columns = influence(density, mode, slope)
+        named = self._draws(data, spec, density, mode)
+        n = len(named["gradient_young"])
+        rows = [{name: v[i] for name, v in named.items()} for i in range(n)]
+        draws = {name: np.array([take(r) for r in rows]) for name, take in quantities.items()}
+        return draws, _curve(named["gradient"], data.ages, spec), columns
+
+    def _draws(
+        self, data: PopulationData, spec: ModelSpec, density: PosteriorDensity, mode: Mode
+    ) -> dict[str, NDArray[np.float64]]:
+        if self.compare.method == "laplace":
+            rng = np.random.default_rng(self.seed)
+            z = rng.normal(size=(self.compare.draws, density.n))
+            return density.named(mode.vector + z @ np.linalg.cholesky(mode.covariance).T)
+        from migrate_bayes.population.posterior import sample
+
+        s = self.sampler
+        tree = sample(
+            build_model(data, spec), draws=s.draws, tune=s.tune, chains=s.chains, seed=self.seed,
+            target_accept=s.target_accept, prior_draws=0,
+        )  # fmt: skip
+        flat = tree["posterior"].to_dataset().stack(sample=("chain", "draw"))
+        return {str(k): v.transpose("sample", ...).values for k, v in flat.data_vars.items()}
+
+
+def _approach(density: PosteriorDensity, near: Mode) -> NDArray[np.float64]:
+    """Go from one variant's maximum to another's, by Newton steps with the first's curvature.
+
+    A dozen passes over the stars in place of the hundreds of a climb from afar. Where the steps do
+    not shrink, the starting point is returned, and the climb does the work.
+    """
+    x, before = near.vector, np.inf
+    for _ in range(20):
+        value, gradient = density(x)
+        step = near.covariance @ gradient
+        decrement = float(gradient @ step)
+        if not np.isfinite(value) or decrement > 4.0 * before:
+            return near.vector
+        if decrement < 1e-9:
+            break
+        x, before = x + step, decrement
+    return x
+
+
+def _curve(gradient: NDArray[np.float64], ages: NDArray[np.float64], spec: ModelSpec) -> xr.Dataset:
+    """Mean and sd of gradient(age) on ages that all families share."""
+    inside = CURVE_AGES[(ages[0] <= CURVE_AGES) & (ages[-1] >= CURVE_AGES)]
+    at = np.stack(
+        [
+            [np.interp(inside, ages, row) for row in component]
+            for component in gradient.swapaxes(0, 1)
+        ]
+    )
+    unit = {"units": "dex / kpc"}
+    return xr.Dataset(
+        {
+            "mean": (("component", "age"), at.mean(axis=1), unit),
+            "sd": (("component", "age"), at.std(axis=1), unit),
+        },
+        coords={
+            "component": list(spec.components)[: len(at)],
+            "age": ("age", inside, {"units": "Gyr"}),
+        },
+    )

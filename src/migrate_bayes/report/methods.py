@@ -1,0 +1,243 @@
+"""How a run was made, in words and with its sources, from its recipe and its products.
+
+`methods` writes the paragraphs that a paper's methods section would have; `citations` lists the
+works that they name. Nothing is said that the recipe or the products do not say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from migrate_bayes.report.sources import SOURCES
+
+__all__ = ["Methods", "methods"]
+
+_CATALOGUES = {
+    "corogee": "anders2017a anders2017b",
+    "harps-gto": "delgadomena2017 anders2018",
+    "lamost-ddpayne-gaia-bj": "cui2012 xiang2019 gaia2021 bailerjones2021",
+    "lamost-gaia": "cui2012 gaia2021",
+    "gaia": "gaia2021 bailerjones2021",
+}
+_GRIDS = {
+    "dartmouth": "dotter2008", "dartmouth-native": "dotter2008", "mist": "dotter2016 choi2016",
+    "parsec": "bressan2012", "basti": "hidalgo2018", "yapsi": "spada2017",
+}  # fmt: skip
+_POTENTIALS = {
+    "MWPotential2014": "bovy2015", "Irrgang13I": "irrgang2013", "McMillan17": "mcmillan2017",
+    "Cautun20": "cautun2020",
+}  # fmt: skip
+_FRAMES = {
+    "vickers2021": "vickers2021 schonrich2017",
+    "bland-hawthorn2016": "blandhawthorn2016",
+    "gravity2019": "gravity2019",
+}
+_FORMS = {
+    "constant": "the same at all ages",
+    "linear": "a straight line in age",
+    "linear+deviations": "a straight line in age with partially pooled deviations at knots",
+    "free": "independent values at knots of age",
+    "diffusion": "a birth gradient flattened by radial diffusion",
+}
+
+
+class Methods:
+    """Paragraphs, and the works they cite in the order of first mention."""
+
+    def __init__(self) -> None:
+        self.paragraphs: list[str] = []
+        self._cited: dict[str, None] = {}
+
+    @property
+    def references(self) -> list[str]:
+        """The works cited, in full, by author."""
+        return sorted((SOURCES[key].full for key in self._cited), key=str.casefold)
+
+    def cite(self, keys: str) -> str:
+        """Name works in brackets, ``(Bovy 2015; McMillan 2017)``, and keep them for the list."""
+        names = []
+        for key in keys.split():
+            self._cited[key] = None
+            names.append(SOURCES[key].short)
+        return f"({'; '.join(names)})"
+
+    def add(self, *sentences: str) -> None:
+        """Add a paragraph of the sentences that are not empty."""
+        self.paragraphs.append(" ".join(s for s in sentences if s))
+
+
+def methods(
+    recipe: Mapping[str, Any], stars: Mapping[str, Any], fit: Mapping[str, Any], n_stars: int
+) -> Methods:
+    """Write how a run was made.
+
+    Parameters
+    ----------
+    recipe : mapping
+        The recipe with its defaults, ``Recipe.model_dump()``.
+    stars, fit : mapping
+        Attributes of StarPosteriors and of the fit; empty where there is none.
+    n_stars : int
+        Of the catalogue.
+    """
+    m = Methods()
+    _data(m, recipe, stars, n_stars)
+    _ages(m, recipe, stars)
+    _orbits(m, recipe, stars)
+    _baseline(m, recipe)
+    if fit:
+        _fit(m, recipe, fit)
+    m.add(
+        f"The analysis follows and extends that of Vickers, Shen & Li {m.cite('vickers2021')}.",
+        "Unless another is named, an interval is the central 68% of a posterior, or 1σ.",
+        f"Computed with numpy, scipy, numba, xarray, astropy and matplotlib "
+        f"{m.cite('harris2020 virtanen2020 lam2015 hoyer2017 astropy2022 hunter2007')}.",
+    )
+    return m
+
+
+def _data(m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any], n: int) -> None:
+    data = recipe["data"]
+    if data["source"] == "mock":
+        s = recipe["simulate"]
+        first = (
+            f"The survey is simulated: {n:,} observations of a thin disc with gradient "
+            f"{s['gradient_young']:g} dex/kpc at 1 Gyr, flattening by {s['flattening_rate']:g} "
+            f"dex/kpc/Gyr, and a thick disc with {s['gradient_thick']:g} dex/kpc."
+        )
+    else:
+        keys = _CATALOGUES.get(str(data["columns"]), "")
+        first = f"The catalogue has {n:,} stars{' ' + m.cite(keys) if keys else ''}."
+    repeats = data["duplicate_radius"]
+    cuts = []
+    if data["min_snr"]:
+        cuts.append(f"a signal-to-noise ratio above {data['min_snr']:g} in each of g, r and i")
+    if data["max_age_error"] is not None:
+        cuts.append(f"an age error below {data['max_age_error']:.0%}")
+    extinction = str(stars.get("extinction", ""))
+    needs = recipe["isochrones"]["source"] != "external"
+    m.add(
+        first,
+        f'Of observations within {repeats:g}" the one of highest signal-to-noise ratio is kept.'
+        if repeats
+        else "Repeat observations are kept.",
+        f"Stars are used that have {' and '.join(cuts)}." if cuts else "",
+        f"Extinction: {extinction} {m.cite('fitzpatrick2019')}."
+        if "Fitzpatrick" in extinction
+        else f"Extinction: {extinction or data['extinction']}."
+        if needs
+        else "",
+    )
+
+
+def _ages(m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any]) -> None:
+    i = recipe["isochrones"]
+    if i["source"] == "external":
+        m.add("Ages and their errors are the catalogue's own.")
+        return
+    source = str(i["source"]).partition(":")[0]
+    names = {
+        "teff": "T_eff", "logg": "log g", "feh": "[Fe/H]", "alpha_fe": "[α/Fe]", "abs_g": "M_G",
+        "bp_rp": "BP−RP",
+    }  # fmt: skip
+    observables = ", ".join(names.get(o, o) for o in i["observables"])
+    grid = _GRIDS.get(source, "")
+    way = (
+        "isochrone by isochrone on the grid of the paper"
+        if i["method"] == "paper"
+        else "with integrals in closed form along the isochrones and a fine lattice in composition"
+    )
+    alpha = str(stars.get("alpha_treatment", ""))
+    m.add(
+        f"Ages are of {source} isochrones{' ' + m.cite(grid) if grid else ''}: the likelihood of "
+        f"{observables} is integrated over mass, weighted by the initial mass function "
+        f"{m.cite('kroupa2001')}, [Fe/H] and [α/Fe], {way} {m.cite('jorgensen2005')}.",
+        "Where the models are scaled to the Sun, [α/Fe] enters through the total metallicity "
+        f"{m.cite('salaris1993')}."
+        if "Salaris" in alpha
+        else "",
+        f"[Fe/H] is read on the '{stars['feh_scale']}' scale." if "feh_scale" in stars else "",
+        f"The prior is {i['age_prior']} in age; {i['photometric_floor']:g} mag are added in "
+        "quadrature to photometric errors.",
+    )
+
+
+def _orbits(m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any]) -> None:
+    o = recipe["orbits"]
+    frame = stars.get("solar_frame")
+    frame = json.loads(frame) if isinstance(frame, str) else frame
+    where = ""
+    if isinstance(frame, Mapping):
+        keys = _FRAMES.get(str(frame.get("name", "")), "")
+        where = (
+            f"The Sun is {frame['r0']:g} kpc from the centre, the circular speed there "
+            f"{frame['v0']:g} km/s, the Sun's own motion (U, V, W) = ({frame['u']:g}, "
+            f"{frame['v']:g}, {frame['w']:g}) km/s{' ' + m.cite(keys) if keys else ''}."
+        )
+    known = [(p.rpartition(":")[2], p) for p in o["potentials"]]
+    keys = " ".join(_POTENTIALS[p] for p, _ in known if p in _POTENTIALS)
+    scaled = "scaled to this frame" if o["scaling"] == "rescaled" else "each in its own units"
+    span = stars.get("span_gyr")
+    m.add(
+        where,
+        f"Phase space is the mean and standard deviation over {o['draws']} draws of each star from "
+        "its errors and their correlations.",
+        f"Guiding radii and Z_max are in {', '.join(p for p, _ in known)}, {scaled} "
+        f"{m.cite(keys) if keys else ''}".strip() + ".",
+        f"Z_max is of orbits integrated over {float(span):g} Gyr in tabulated forces; its spread: "
+        f"{str(stars['ln_zmax_moments']).replace('Staeckel', 'Stäckel')}."
+        if span is not None and "ln_zmax_moments" in stars
+        else "",
+    )  # fmt: skip
+
+
+def _baseline(m: Methods, recipe: Mapping[str, Any]) -> None:
+    b = recipe["baseline"]
+    if b is None:
+        return
+    low, high = b["age_range"]
+    m.add(
+        f"The baseline bins stars by maximum-likelihood age, {b['bin_width']:g} Gyr wide from "
+        f"{low:g} to {high:g} Gyr, and fits [Fe/H] against radius in bins of {b['min_stars']} "
+        f"stars or more by orthogonal distance regression {m.cite('boggs1990 zwolak2007')}: as the "
+        "paper did, and with an intrinsic scatter such that the reduced χ² is 1 "
+        f"{m.cite('tremaine2002')}.",
+        f"Its samples are '{b['selection']}'"
+        + (f" and '{b['thick_selection']}'." if b["thick_selection"] else "."),
+    )
+
+
+def _fit(m: Methods, recipe: Mapping[str, Any], fit: Mapping[str, Any]) -> None:
+    try:
+        spec = json.loads(str(fit.get("model", "{}")))
+    except ValueError:
+        spec = {}
+    model, sampler = recipe["model"], recipe["sampler"]
+    form = str(spec.get("form", ""))
+    radius = "present" if model["radius"] == "r_present" else "guiding"
+    m.add(
+        f"The hierarchical model is of the stars of selection '{model['selection']}' and of their "
+        f"{radius} radii in {model['potential']}. Each star belongs to the thin or the thick disc "
+        "with a probability that [Fe/H], [α/Fe], Z_max, radius and age decide; its age is summed "
+        "over the nodes of its likelihood, with the [Fe/H] that goes with each, and everything "
+        "else is integrated with the star's own errors.",
+        f"The thin disc's gradient is {_FORMS[form]}" + _anchor(form, spec) + "."
+        if form in _FORMS
+        else "",
+        f"The form is that of radial diffusion {m.cite('frankel2018')}."
+        if form == "diffusion"
+        else "",
+        f"The posterior is sampled by NUTS {m.cite('hoffman2014')} with PyMC and nutpie "
+        f"{m.cite('abrilpla2023')}: {sampler['chains']} chains of {sampler['draws']} draws after "
+        f"{sampler['tune']} of tuning, judged by rank-normalised R-hat, effective sample sizes "
+        f"{m.cite('vehtari2021')} and the energy {m.cite('betancourt2016')} as ArviZ has them "
+        f"{m.cite('kumar2019')}.",
+    )
+
+
+def _anchor(form: str, spec: Mapping[str, Any]) -> str:
+    if form in ("linear+deviations", "free") and "gradient_knots" in spec:
+        return f" ({', '.join(f'{k:g}' for k in spec['gradient_knots'])} Gyr)"
+    return ""

@@ -1,0 +1,65 @@
+"""The figures of the validation of ages, as its own report left them for others to embed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from migrate_bayes.errors import ProductError
+from migrate_bayes.report.pictures import Picture
+
+__all__ = ["FILE", "load_validation", "pictures_file"]
+
+#: Name of the file, beside the validation's page.
+FILE = "figures.json"
+_FORMAT = "migrate-bayes figures 1"
+
+
+def pictures_file(pictures: Iterable[tuple[str, Picture]], made_with: Mapping[str, str]) -> str:
+    """Return the text of the file.
+
+    Parameters
+    ----------
+    pictures : iterable of (number, Picture)
+        Number of the paper's figure, and its counterpart.
+    made_with : mapping
+        What the ages were made with, and when.
+    """
+    content = {
+        "format": _FORMAT,
+        "made_with": dict(made_with),
+        "figures": [{"paper": number, **asdict(p)} for number, p in pictures],
+    }
+    return json.dumps(content, ensure_ascii=False)
+
+
+def load_validation(folder: str | Path) -> dict[str, list[Picture]]:
+    """Read the figures beside a validation's page, by the paper's number; empty without a file.
+
+    Raises
+    ------
+    ProductError
+        Where the file is damaged.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != _FORMAT:
+            raise ProductError(f"{path} has format {content['format']!r}, expected {_FORMAT!r}")
+        made = "; ".join(f"{key} {value}" for key, value in content["made_with"].items())
+        found: dict[str, list[Picture]] = {}
+        for entry in content["figures"]:
+            number = entry.pop("paper")
+            p = Picture(**entry)
+            note = f"{p.caption} From the validation of ages ({made})."
+            found.setdefault(number, []).append(replace(p, caption=note))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ProductError(
+            f"{path} is damaged ({type(error).__name__}: {error}): run "
+            "`migrate-bayes validate ages --overwrite` again"
+        ) from None
+    return found

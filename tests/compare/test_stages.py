@@ -1,0 +1,145 @@
+"""Ages and orbits of other runs, joined to the same stars."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from migrate_bayes.compare.stages import (
+    VariantStages,
+    _same_stars,
+    _slug,
+    _with_ages,
+    _with_orbits,
+)
+from migrate_bayes.compare.variants import list_variants
+from migrate_bayes.config import Recipe, load_recipe
+from migrate_bayes.errors import CatalogError, ProductError, RecipeError
+from migrate_bayes.flags import StarFlag
+from migrate_bayes.stars import write_stars
+
+N = 5
+RUNS = Path(__file__).resolve().parents[2] / "runs"
+OFF, REPEAT, UNBOUND = (int(f) for f in (StarFlag.OFF_GRID, StarFlag.DUPLICATE, StarFlag.UNBOUND))
+
+
+def _stars(ages, potentials, age_ml, rg, flag):
+    return xr.Dataset(
+        {
+            "feh": ("star", np.arange(N) / 10),
+            "age_ml": ("star", np.full(N, age_ml)),
+            "log_age_likelihood": (("star", "age"), np.full((N, len(ages)), age_ml)),
+            "rg_mean": (("star", "potential"), np.full((N, len(potentials)), rg)),
+            "flag": ("star", np.array(flag, np.int32)),
+        },
+        coords={
+            "age": ages, "potential": potentials, "source_id": ("star", np.arange(N)),
+            "r0": ("potential", np.arange(len(potentials)) + 8.0),
+        },
+    )  # fmt: skip
+
+
+@pytest.fixture
+def stars():
+    return _stars([1.0, 2.0, 3.0], ["a"], 1.0, 8.0, [0, OFF, REPEAT, OFF, UNBOUND])
+
+
+def test_ages_of_a_family_replace_ages_and_what_flags_say_of_them(stars):
+    ages = _stars([1.0, 2.0], [], 2.0, 0.0, [OFF, 0, REPEAT, 0, 0]).drop_dims("potential")
+    joined = _with_ages(stars, ages)
+    assert joined["flag"].values.tolist() == [OFF, 0, REPEAT, 0, UNBOUND]
+    assert joined["age"].values.tolist() == [1.0, 2.0]
+    assert (joined["age_ml"] == 2.0).all()
+    assert (joined["rg_mean"] == 8.0).all()
+
+
+def test_orbits_in_other_frames_replace_orbits_and_what_flags_say_of_them(stars):
+    orbits = _stars([], ["a", "b"], 0.0, 9.0, [UNBOUND, 0, REPEAT, 0, 0])
+    orbits = orbits.drop_dims("age").drop_vars("age_ml")
+    joined = _with_orbits(stars, orbits)
+    assert joined["flag"].values.tolist() == [UNBOUND, OFF, REPEAT, OFF, 0]
+    assert joined["potential"].values.tolist() == ["a", "b"]
+    assert joined["r0"].values.tolist() == [8.0, 9.0]
+    assert (joined["age_ml"] == 1.0).all()
+    assert (joined["rg_mean"] == 9.0).all()
+
+
+def test_stars_are_told_apart_by_identifier(stars):
+    assert _same_stars(stars, stars)
+    assert not _same_stars(stars, stars.isel(star=slice(1, None)))
+    assert not _same_stars(stars, stars.assign_coords(source_id=("star", np.arange(N) + 1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("isochrones", ["reference", "mist", "parsec", "basti", "yapsi"]),
+        (
+            "quality",
+            ["reference", "high-quality", "thin-chemical", "R today", "free in age"],
+        ),
+    ],
+)
+def test_recipes_in_runs(name, labels):
+    recipe = load_recipe(RUNS / f"{name}.toml")
+    variants = list_variants(recipe, "linear+deviations", recipe.orbits.potentials)
+    assert [v.label for v in variants] == labels
+    assert variants[0].form == "linear"
+
+
+def test_all_potentials_hold_the_reference_once():
+    recipe = Recipe.model_validate({"name": "r", "compare": {"potentials": "all"}})
+    known = ["MWPotential2014", "McMillan17", "MWPotential2014 R0=8.0 V0=220.0"]
+    variants = list_variants(recipe, "linear", known)
+    assert [v.label for v in variants] == ["reference", *known[1:]]
+
+
+@pytest.mark.parametrize(
+    ("compare", "message"),
+    [
+        (None, "no section"),
+        ({}, "varies nothing"),
+        ({"potentials": ["McMilan17"]}, "did you mean 'McMillan17'"),
+        ({"forms": ["diffusion"]}, "cannot compare gradient form 'diffusion'"),
+        ({"families": ["mist"], "variants": [{"label": "mist", "radius": "r_present"}]}, "two va"),
+    ],
+)
+def test_what_cannot_be_compared(compare, message):
+    recipe = Recipe.model_validate({"name": "r", "compare": compare})
+    with pytest.raises(RecipeError, match=message):
+        list_variants(recipe, "linear", ["MWPotential2014", "McMillan17"])
+
+
+def test_files_of_unlike_labels_are_unlike():
+    assert _slug("mist") == "mist"
+    assert _slug("a b") != _slug("a/b")
+    assert "/" not in _slug("dartmouth-native:/some/where")
+
+
+def test_stars_of_another_run(stars, tmp_path):
+    """Orbits that are there are taken; those that are not would be made, from its catalogue."""
+    labels = ["MWPotential2014", "McMillan17"]
+    shared = _stars([1.0, 2.0], labels, 1.0, 8.0, [0] * N).assign_coords(
+        r0=("potential", [8.27, 8.27]),
+        v0=("potential", [236.0, 236.0]),
+        scaling=("potential", ["rescaled"] * 2),
+    )
+    write_stars(shared, tmp_path / "paper/stars")
+    content = {
+        "name": "robust", "data": {"source": "mock"}, "compare": {"potentials": "all"},
+        "orbits": {"potentials": ["McMillan17", "MWPotential2014"]},
+    }  # fmt: skip
+    settings = {"products": tmp_path, "source": tmp_path / "paper", "say": lambda line: None}
+    with pytest.raises(ProductError, match="no catalogue at"):
+        VariantStages(Recipe.model_validate(content), **settings)
+    (tmp_path / "paper/catalogue.parquet").touch()
+    stages = VariantStages(Recipe.model_validate(content), **settings)
+    assert stages.stars["potential"].values.tolist() == ["McMillan17", "MWPotential2014"]
+    assert not (tmp_path / "robust").exists()
+    # Another frame is another product: made here, where the catalogue is no catalogue.
+    elsewhere = content | {"orbits": {"potentials": labels, "sweep": {"v0": [220.0]}}}
+    with pytest.raises(CatalogError):
+        _ = VariantStages(Recipe.model_validate(elsewhere), **settings).stars
+    with pytest.raises(ProductError, match="run `migrate-bayes run`"):
+        VariantStages(Recipe.model_validate(content), products=tmp_path, source=tmp_path / "no")

@@ -1,0 +1,190 @@
+"""After the fit: membership streamed to file, predictive checks, pointwise likelihoods."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from migrate_bayes.errors import FitError
+from migrate_bayes.population import ModelSpec, build_model, membership, population_data
+from migrate_bayes.population.density import PosteriorDensity
+from migrate_bayes.population.membership import age_intervals, theta_draws, write_membership
+from migrate_bayes.population.mode import find_mode
+from migrate_bayes.population.pointwise import (
+    compare_elpd,
+    leave_one_out,
+    pointwise_log_likelihood,
+)
+from migrate_bayes.population.predictive import posterior_predictive, prior_predictive
+from migrate_bayes.stars import open_stars
+
+N = 5000
+SMALL = {
+    "form": "linear",
+    "metallicity": {"thin": [1.0, 12.0], "thick": [8.0]},
+    "scatter": {"thin": [5.0], "thick": [8.0]},
+    "radius": {"thin": [5.0], "thick": [8.0]},
+    "radius_scatter": {"thin": [5.0], "thick": [8.0]},
+    "zmax": {"thin": [1.0, 12.0], "thick": [8.0]},
+    "age_weight": {"thin": [1.0, 4.0, 8.0, 13.0], "thick": [2.0, 8.0, 13.0]},
+}
+
+
+def laplace(model, n=60, seed=0):
+    """Draws of the normal at the mode, as a posterior of two chains."""
+    density = PosteriorDensity(model, mode="FAST_COMPILE")
+    mode = find_mode(density)
+    rng = np.random.default_rng(seed)
+    x = (
+        mode.vector
+        + rng.normal(size=(2, n // 2, density.n)) @ np.linalg.cholesky(mode.covariance).T
+    )
+    return xr.Dataset(
+        {
+            name: (("chain", "draw", *[f"{name}_{i}" for i in range(v.ndim - 2)]), v)
+            for name, v in density.named(x).items()
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def data(make_stars):
+    return population_data(make_stars(N, seed=11))
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    return build_model(data, ModelSpec(**SMALL))
+
+
+@pytest.fixture(scope="module")
+def posterior(model):
+    return laplace(model)
+
+
+def test_age_intervals_of_even_and_of_certain_ages():
+    ages = np.array([1.0, 2.0, 4.0, 8.0])
+    widths = np.array([0.5, 1.5, 3.0, 2.0])
+    even = widths / widths.sum()
+    certain = np.array([0.0, 1.0, 0.0, 0.0])
+    q = np.array([0.01, 0.16, 0.5, 0.84, 1.0])
+    found = age_intervals(ages, np.stack([even, certain]), q)
+    np.testing.assert_allclose(found[:, 0], 1.0 + 7.0 * q)
+    np.testing.assert_allclose(found[:, 1], 1.5 + 1.5 * q)
+
+
+def test_streamed_membership_is_the_one_in_memory(tmp_path, model, data, posterior):
+    whole = membership(model, data, posterior, draws=7, seed=3, workers=1)
+    path = tmp_path / "membership"
+    summary = write_membership(
+        path, model, data, posterior, draws=7, seed=3, part_size=1300, attrs={"seed": "3"}
+    )
+    assert len(list(path.glob("part-*.nc"))) == 4
+    assert [p.name for p in tmp_path.iterdir()] == ["membership"]
+    written = open_stars(path)
+    for name in whole.data_vars:
+        np.testing.assert_array_equal(whole[name], summary[name])
+        np.testing.assert_array_equal(whole[name], written[name])
+        assert "units" in written[name].attrs
+    np.testing.assert_array_equal(written["source_id"], data.source_id)
+    age = written["age_posterior"].values
+    np.testing.assert_allclose(age.sum(axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(age @ data.ages, whole["age_population"], rtol=1e-5)
+    total = whole["p_thin"] + whole["p_thick"]
+    np.testing.assert_allclose(total, 1.0, atol=1e-6)
+
+
+def test_memberships_and_ages_are_calibrated(model, data, posterior, make_stars):
+    made = membership(model, data, posterior, draws=20)
+    thick = make_stars(N, seed=11)["thick"].values
+    p = made["p_thin"].values.astype(float)
+    for low, high in [(0.0, 0.2), (0.2, 0.8), (0.8, 1.0)]:
+        inside = (p >= low) & (p <= high)
+        assert abs(1 - thick[inside].mean() - p[inside].mean()) < 4 * np.sqrt(0.25 / inside.sum())
+    # The average star's posterior is the population's: its mean age is that of the draws' model.
+    theta = theta_draws(model, posterior, n=20)
+    weight = np.exp(theta[..., 0]).sum(axis=1)
+    mean = (weight @ data.ages).mean()
+    assert made["age_population"].values.mean() == pytest.approx(mean, abs=0.1)
+
+
+def test_prior_predictive_densities_are_densities(model, data, posterior):
+    made = prior_predictive(model, data, posterior, draws=20)
+    step = {"feh": 0.05, "alpha_fe": 0.0125}
+    for name, width in step.items():
+        assert made[f"{name}_data"].sum() * width == pytest.approx(1.0, abs=0.01)
+        middle = made[f"{name}_density"].sel(band=0.5)
+        assert middle.sum() * width == pytest.approx(1.0, abs=0.02)
+        # A fitted model's distribution is that of its stars.
+        cumulated = np.abs((middle - made[f"{name}_data"]).cumsum().values * width)
+        assert cumulated.max() < 0.04
+    assert made["gradient"].dims == ("band", "component", "age")
+    assert made["gradient"].attrs["units"] == "dex / kpc"
+
+
+def test_replicates_of_the_right_model_are_like_the_stars(model, data, posterior):
+    checks = posterior_predictive(model, data, posterior, draws=60)
+    p = checks["tail_probability"].values
+    p = p[np.isfinite(p)]
+    assert len(p) > 100
+    outside = ((p < 0.025) | (p > 0.975)).mean()
+    assert outside < 0.12
+    assert int(checks["n_stars"].sum()) == N
+    half_width = 0.5 * (checks["replicated_hi"] - checks["replicated_lo"])
+    assert float(half_width.min()) > 0
+
+
+def test_replicates_of_a_wrong_model_are_not(make_stars, model, posterior):
+    # [α/Fe] of the old stars raised by 0.03: the tails must say so, there and only there.
+    stars = make_stars(N, seed=11)
+    old = stars["age"].values[stars["log_age_likelihood"].values.argmax(axis=1)] > 8
+    stars["alpha_fe"] = stars["alpha_fe"] + 0.03 * xr.DataArray(old, dims="star")
+    checks = posterior_predictive(model, population_data(stars), posterior, draws=40)
+    p = checks["tail_probability"].sel(observable="alpha_fe", quantile=0.5)
+    assert (p.isel(age_bin=[4, 5]).values < 0.05).mean() > 0.6
+    young = checks.sel(observable="alpha_fe", quantile=0.5).isel(age_bin=[0, 1])
+    assert (np.abs(young["data"] - young["replicated"]) < 0.01).all()
+
+
+def test_pointwise_is_each_stars_likelihood(model, data, posterior):
+    tree = pointwise_log_likelihood(model, data, posterior, stars=300, draws=8, seed=1)
+    values = tree["log_likelihood"]["star"]
+    index = tree["log_likelihood"]["index"].values
+    step = -(-60 // 8)
+    theta = theta_draws(model, posterior.isel(draw=slice(None, None, step)))
+    assert values.shape == (2, len(theta) // 2, 300)
+    whole, _ = model.migrate_bayes["likelihood"].per_star(theta[-1])
+    np.testing.assert_allclose(values[-1, -1], whole[index], rtol=1e-10)
+
+
+def test_subsampled_leave_one_out_is_that_of_all_stars(model, data, posterior):
+    whole = leave_one_out(model, data, posterior, stars=N)
+    part = leave_one_out(model, data, posterior, stars=1000, seed=5)
+    assert float(whole["subsampling_sd"]) == 0.0
+    assert float(whole["elpd"]) == pytest.approx(float(whole["elpd_i"].sum()), rel=1e-12)
+    assert 0 < float(part["subsampling_sd"]) < 3
+    assert abs(float(part["elpd"] - whole["elpd"])) < 4 * float(part["subsampling_sd"])
+    # As many parameters as the model has, about: a few are held by their priors.
+    n_parameters = PosteriorDensity(model, mode="FAST_COMPILE").n
+    assert 0.5 * n_parameters < float(whole["p_loo"]) < 1.3 * n_parameters
+
+
+def test_what_predicts_worse_is_ranked_lower(data, model, posterior, make_stars):
+    # The same model with another flattening: its loss is that of the likelihood, star by star.
+    wrong = posterior.assign(flattening_rate=posterior["flattening_rate"] - 0.02)
+    one = leave_one_out(model, data, posterior, stars=1500)
+    two = leave_one_out(model, data, wrong, stars=1500)
+    table = compare_elpd({"wrong": two, "right": one})
+    assert list(table.index) == ["right", "wrong"]
+    assert table.loc["right", "difference"] == 0
+    row = table.loc["wrong"]
+    assert row["difference"] < -5 * row["sd"]
+    assert row["p_worse"] > 0.999
+    every = []
+    for draws in (posterior, wrong):
+        theta = theta_draws(model, draws).mean(axis=0)
+        every.append(model.migrate_bayes["likelihood"].value_and_gradient(theta)[0])
+    assert row["difference"] == pytest.approx(every[1] - every[0], rel=0.15)
+    other = population_data(make_stars(100, seed=1))
+    small = leave_one_out(build_model(other, ModelSpec(**SMALL)), other, posterior)
+    with pytest.raises(FitError, match="not models of the same stars"):
+        compare_elpd({"right": one, "small": small})

@@ -1,0 +1,175 @@
+"""The surrogate: its coordinates, its fit, its weights, and the information of simulated stars."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from migrate_bayes.population import ModelSpec, build_model, population_data
+from migrate_bayes.population.coordinates import Coordinates, natural, natural_gradient
+from migrate_bayes.population.density import PosteriorDensity
+from migrate_bayes.population.importance import _resample, pareto_weights, passes_for
+from migrate_bayes.population.kernel import THETA
+from migrate_bayes.population.likelihood import StarLikelihood
+from migrate_bayes.population.simulated import AGES, PopulationTruth, simulated_stars
+from migrate_bayes.population.surrogate import Surrogate, SurrogateDensity, fit_surrogate
+
+
+@pytest.fixture(scope="module")
+def density():
+    model = build_model(population_data(simulated_stars(3000, seed=8)), ModelSpec())
+    return PosteriorDensity(model, mode="FAST_COMPILE")
+
+
+@pytest.fixture(scope="module")
+def coordinates(density):
+    rng = np.random.default_rng(0)
+    points = density.start + 0.05 * rng.normal(size=(3 * density.n, density.n))
+    return Coordinates.spanning(
+        density.theta(density.start), np.stack([density.theta(x) for x in points])
+    )
+
+
+def test_a_model_linear_in_its_knots_is_spanned_exactly(density, coordinates):
+    # σ_G adds no direction to those of the deviations that it scales.
+    assert coordinates.n == density.n - 1
+    theta = density.theta(density.start + 0.3 * np.random.default_rng(1).normal(size=density.n))
+    phi = coordinates.of(theta)
+    back = coordinates.origin + coordinates.spread * (coordinates.directions @ phi).reshape(
+        theta.shape
+    )
+    np.testing.assert_allclose(back, natural(theta), rtol=1e-7, atol=1e-7)
+
+
+def test_gradients_through_the_coordinates(density, coordinates):
+    rng = np.random.default_rng(2)
+    x = density.start + 0.1 * rng.normal(size=density.n)
+    theta = density.theta(x)
+    _, slope = density.likelihood.value_and_gradient(theta)
+    # θ → φ → θ → x is θ → x: all that x can do is within φ.
+    through = density.back(x, coordinates.pullback(theta, coordinates.gradient(theta, slope)),
+                           prior=False)  # fmt: skip
+    direct = density.back(x, slope, prior=False)
+    np.testing.assert_allclose(through, direct, rtol=1e-6, atol=1e-6 * np.abs(direct).max())
+    # The Jacobian is the derivative of θ(φ) with normalised weights.
+    jacobian = coordinates.jacobian(theta).reshape(theta.size, -1)
+    np.testing.assert_allclose(
+        slope.ravel() @ jacobian, coordinates.gradient(theta, slope), rtol=1e-9, atol=1e-6
+    )
+    weights = coordinates.jacobian(theta)[..., 0, :]
+    np.testing.assert_allclose(np.tensordot(np.exp(theta[..., 0]), weights, 2), 0.0, atol=1e-12)
+
+
+def test_natural_gradient_against_finite_differences():
+    theta = PopulationTruth().theta(AGES)
+    likelihood = StarLikelihood(population_data(simulated_stars(500, seed=1)).packed)
+
+    def of_eta(eta):
+        t = eta.copy()
+        logs = [THETA.index(n) for n in ("sigma2", "s2", "t2", "q2")]
+        t[..., logs] = np.exp(eta[..., logs])
+        t[..., 0] -= np.log(np.exp(eta[..., 0]).sum())
+        return likelihood.value_and_gradient(t)
+
+    eta = natural(theta)
+    gradient = natural_gradient(theta, of_eta(eta)[1])
+    rng = np.random.default_rng(3)
+    for _ in range(4):
+        direction = rng.normal(size=eta.shape)
+        h = 1e-5
+        numeric = (of_eta(eta + h * direction)[0] - of_eta(eta - h * direction)[0]) / (2 * h)
+        assert (gradient * direction).sum() == pytest.approx(numeric, rel=1e-5, abs=1e-2)
+
+
+def test_fisher_information_is_the_expected_hessian():
+    # At the truth of the stars' own model the two agree but for the noise of a finite sample.
+    truth, n = PopulationTruth(), 20_000
+    theta = truth.theta(AGES)
+    likelihood = StarLikelihood(
+        population_data(simulated_stars(n, seed=6, truth=theta), trim=1e-8).packed
+    )
+    names = ("mu", "Z", "G", "m", "a")
+    jacobian = np.zeros((*theta.shape, 2 * len(names)))
+    for j, name in enumerate(names):
+        for c in range(2):
+            jacobian[c, :, THETA.index(name), 2 * j + c] = 1.0
+    _, _, information = likelihood.score_outer(theta, jacobian)
+    flat = jacobian.reshape(theta.size, -1)
+    hessian = np.empty_like(information)
+    for i in range(flat.shape[1]):
+        h = 1e-4
+        step = h * jacobian[..., i]
+        up, down = (likelihood.value_and_gradient(theta + s)[1].ravel() for s in (step, -step))
+        hessian[i] = (down - up) @ flat / (2 * h)
+    scale = np.sqrt(np.outer(np.diag(information), np.diag(information)))
+    # Products of two unit scores have a standard deviation near 1.5 for a normal law.
+    assert np.abs((information - hessian) / scale).max() < 6 * 1.5 / np.sqrt(0.1 * n)
+    np.testing.assert_allclose(np.diag(hessian), np.diag(information), rtol=0.1)
+
+
+def test_a_quadratic_is_fitted_exactly():
+    rng = np.random.default_rng(4)
+    n, m = 7, 60
+    root = rng.normal(size=(n, n))
+    curvature, slope = root @ root.T, rng.normal(size=n)
+    phi = rng.normal(size=(m, n)) @ rng.normal(size=(n, n))
+    gradient = slope - phi @ curvature
+    start = Surrogate(np.zeros(n), np.zeros(n), 0.8 * curvature)
+    fitted = fit_surrogate(phi, gradient, start)
+    np.testing.assert_allclose(fitted.curvature, curvature, rtol=5e-3, atol=5e-3)
+    point = phi[3]
+    value, at = fitted(point)
+    # The centre is a mean of points, where the fit is exact; elsewhere the ridge is all there is.
+    assert value == pytest.approx(
+        (slope @ point - 0.5 * point @ curvature @ point)
+        - (slope @ fitted.centre - 0.5 * fitted.centre @ curvature @ fitted.centre),
+        rel=1e-2, abs=1e-2,
+    )  # fmt: skip
+    np.testing.assert_allclose(at, gradient[3], rtol=1e-2, atol=1e-2)
+    # A direction in which the likelihood curves upwards is left flat.
+    bent = fit_surrogate(phi, phi @ curvature, start)
+    assert np.linalg.eigvalsh(bent.curvature).min() > -1e-9
+
+
+def test_surrogate_density_gradient(density, coordinates):
+    rng = np.random.default_rng(5)
+    root = rng.normal(size=(coordinates.n, coordinates.n))
+    surrogate = Surrogate(
+        rng.normal(size=coordinates.n), rng.normal(size=coordinates.n), root @ root.T
+    )
+    target = SurrogateDensity(density, coordinates, surrogate)
+    x = density.start + 0.05 * rng.normal(size=density.n)
+    _, gradient = target(x)
+    for _ in range(4):
+        direction = rng.normal(size=density.n)
+        h = 1e-6
+        numeric = (target(x + h * direction)[0] - target(x - h * direction)[0]) / (2 * h)
+        assert gradient @ direction == pytest.approx(numeric, rel=1e-4, abs=1e-3)
+
+
+@pytest.mark.parametrize(("shift", "scale", "good"), [(0.3, 1.0, True), (0.0, 5.0, False)])
+def test_pareto_weights(shift, scale, good):
+    # k̂ tells a proposal that is too narrow; where it is good, so is the mean.
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=4000)
+    log_ratio = norm.logpdf(x, shift, scale) - norm.logpdf(x)
+    log_weight, k = pareto_weights(log_ratio)
+    assert (k < 0.7) is good
+    assert np.exp(log_weight).sum() == pytest.approx(1.0)
+    if good:
+        assert np.exp(log_weight) @ x == pytest.approx(shift, abs=0.08)
+
+
+def test_resampling_keeps_order_and_proportions():
+    rng = np.random.default_rng(7)
+    weight = rng.random(1000)
+    taken = _resample(weight, rng)
+    assert (np.diff(taken) >= 0).all()
+    count = np.bincount(taken, minlength=1000)
+    assert np.abs(count - 1000 * weight / weight.sum()).max() < 1.0
+
+
+def test_number_of_passes():
+    assert passes_for(20_000, 4000) == 4000
+    assert passes_for(1_300_000, 4000) == 461
+    assert passes_for(4_000_000, 4000) == 400
+    assert passes_for(4_000_000, 200) == 200
