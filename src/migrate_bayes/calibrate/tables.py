@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from migrate_bayes.calibrate.bias import METHODS, QUANTITIES, BiasRow
 from migrate_bayes.calibrate.ranks import LEVELS, Calibration
-from migrate_bayes.population.model import UNITS
+from migrate_bayes.population.labels import UNITS
 
 __all__ = ["bias_table", "calibration_table", "coverage_table"]
 
