@@ -146,7 +146,7 @@ def test_command_prints_the_table_and_writes_the_page(tmp_path, monkeypatch):
     }
     assert all(r["surveys"] == 2 and r["bias_error"] > 0 for r in rows)
     page = (tmp_path / "reports/quick/index.html").read_text()
-    assert page.count("data:image/png") == 1
+    assert page.count("data:image/webp") == 1
     assert "flattening_rate, truth 0.003" in page
     again = CliRunner().invoke(app, call)
     assert "flattening_rate, truth 0.003 dex/kpc/Gyr" in again.stdout

@@ -74,9 +74,9 @@ def test_exchanged_stars_give_the_density_of_a_model_of_their_own(refit):
     # As many as it was built for, and fewer.
     for n in (200, 130):
         data = population_data(simulated_stars(n, seed=2), trim=1e-7)
-        refit.density.likelihood.stars = data.packed
-        x = refit.density.start + 0.1 * np.random.default_rng(n).normal(size=refit.density.n)
-        value, gradient = refit.density(x)
+        density = refit.over(data)
+        x = density.start + 0.1 * np.random.default_rng(n).normal(size=density.n)
+        value, gradient = density(x)
     own = PosteriorDensity(build_model(data, load_model_spec(SMALL)), mode="FAST_COMPILE")
     expected = own(x)
     assert value == pytest.approx(expected[0], rel=1e-12)
@@ -143,7 +143,7 @@ def test_command_prints_what_the_page_and_the_ledger_hold(tmp_path, monkeypatch)
     assert set(numbers["rank_chi_square_p"]) == set(numbers["coverage"])
     assert "sigma_G" not in numbers["coverage"]  # a straight line has none
     page = (tmp_path / "reports/tiny/index.html").read_text()
-    assert page.count("data:image/png") == 3
+    assert page.count("data:image/webp") == 3
     # Asked again, nothing is computed anew, and the numbers are the same.
     lines = (tmp_path / "runs/tiny/surveys.jsonl").read_text()
     done = CliRunner().invoke(app, ["calibrate", str(path), "--json", "--workers", "1"])

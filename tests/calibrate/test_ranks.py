@@ -111,3 +111,9 @@ def test_calibration_gathers_and_judges():
     assert not summary["coverage"]["f"]["50%"]["pass"]
     assert summary["rank_chi_square_p"]["f"] < 1e-4
     assert summary["min_ess"] == 50.0
+    for level, (share, error) in zip(
+        LEVELS, summary["coverage_all_parameters"].values(), strict=True
+    ):
+        both = [coverage(r, 40, level).fraction for r in (good, bad)]
+        assert share == pytest.approx(np.mean(both), abs=1e-4)
+        assert 0 < error < 0.5 / np.sqrt(200)

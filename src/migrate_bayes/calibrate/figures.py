@@ -9,7 +9,7 @@ import numpy as np
 
 from migrate_bayes.calibrate.bias import METHODS, QUANTITIES, BiasRow
 from migrate_bayes.calibrate.ranks import BAND, LEVELS, Calibration
-from migrate_bayes.population.model import UNITS
+from migrate_bayes.population.labels import UNITS
 from migrate_bayes.report.figures.style import (
     BLUE,
     GREY,

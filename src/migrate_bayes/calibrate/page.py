@@ -11,17 +11,16 @@ from migrate_bayes.calibrate.bias import QUANTITIES, BiasRow
 from migrate_bayes.calibrate.ranks import Calibration
 from migrate_bayes.calibrate.recipe import BiasRecipe, CalibrateRecipe
 from migrate_bayes.provenance import atomic_output, provenance, versions
-from migrate_bayes.report.figures.style import png_base64
-from migrate_bayes.report.page import render
-from migrate_bayes.report.pictures import Picture
+from migrate_bayes.report.page import Section, contents_of, render
+from migrate_bayes.report.pictures import Picture, picture
 
 __all__ = ["write_bias_page", "write_calibration_page"]
 
 
-def _section(
-    title: str, text: Sequence[str], pictures: Sequence[Picture], shown: Sequence[tables.Table]
-) -> dict[str, Any]:
-    return {"title": title, "text": text, "pictures": pictures, "tables": shown, "fold": False}
+def _picture(made: Any, alt: str, caption: str) -> Picture:
+    found = picture(made, alt, caption, wide=True)
+    assert found is not None
+    return found
 
 
 def _write(
@@ -30,7 +29,7 @@ def _write(
     *,
     title: str,
     facts: Sequence[tuple[str, str]],
-    sections: Sequence[dict[str, Any]],
+    sections: Sequence[Section],
     recipe_text: str,
     overwrite: bool,
 ) -> Path:
@@ -38,12 +37,13 @@ def _write(
     page = render(
         "validation.html",
         {
-            "name": recipe.name,
             "title": title,
+            "contents": contents_of(sections),
             "facts": [*facts, ("made", record["created"])],
             "notes": [recipe.description] if recipe.description else [],
             "sections": sections,
             "record": [("recipe hash", record["recipe_hash"]), ("seed", record["seed"])],
+            "inputs": [],
             "versions": sorted(versions().items()),
             "recipe_text": recipe_text,
         },
@@ -70,8 +70,9 @@ def write_calibration_page(
     """
     whole = tables.coverage_table(found, everything=True)
     sections = [
-        _section(
+        Section(
             "In short",
+            "short",
             [
                 "Each survey's parameters were drawn from the model's priors, its stars from the "
                 "model, and the posterior sampled from the stars. If all of these agree, the rank "
@@ -79,40 +80,38 @@ def write_calibration_page(
                 "the truth in a share p of surveys.",
             ],
             [
-                Picture(
-                    png_base64(figures.coverage_figure(found)),
+                _picture(
+                    figures.coverage_figure(found),
                     "Coverage of central intervals",
                     "Share of central intervals that hold the truth; grey: binomial 99% band.",
-                    True,
                 )
             ],
             [tables.calibration_table(found), tables.coverage_table(found)],
         ),
-        _section(
+        Section(
             "Ranks",
+            "ranks",
             [
                 "A curve above zero at small ranks and below at large ones is a posterior too "
                 "narrow; the reverse, too wide; a curve to one side of zero, a bias.",
             ],
             [
-                Picture(
-                    png_base64(figures.rank_figure(found)),
+                _picture(
+                    figures.rank_figure(found),
                     "ECDF of ranks minus uniform",
                     "Empirical distribution of the ranks minus the uniform one. Grey: the band "
                     "that holds the whole curve in 99% of calibrated runs (Säilynoja et al. 2022); "
                     "p: share of such runs that stray as far.",
-                    True,
                 ),
-                Picture(
-                    png_base64(figures.recovery_figure(found)),
+                _picture(
+                    figures.recovery_figure(found),
                     "Posterior against truth",
                     "Posterior mean and standard deviation of each survey against its truth.",
-                    True,
                 ),
             ],
             [],
         ),
-        _section("All parameters", [], [], [whole]),
+        Section("All parameters", "all", tables=[whole]),
     ]
     facts = [
         ("surveys", f"{found.surveys}"),
@@ -140,13 +139,12 @@ def write_bias_page(
     ProductError
         Where a page stands there already.
     """
-    picture = Picture(
-        png_base64(figures.bias_figure(rows)),
+    drawn = _picture(
+        figures.bias_figure(rows),
         "Bias and error bars by method and scenario",
         "Thin bars: actual error of one survey (standard deviation over surveys); thick bars: "
         "Monte-Carlo error of the bias. Right of each: claimed over actual error, below 1 where "
         "error bars are too short.",
-        True,
     )
     text = [
         f"Surveys of {recipe.stars:,} stars, all of the same truth: thin-disc gradient "
@@ -158,8 +156,12 @@ def write_bias_page(
         f"{recipe.zmax_limit:g} kpc. The hierarchical fit takes all stars, but for “one cut for "
         "all”, where it sees those below the cut only and is not told of it.",
     ]
-    section = _section(
-        "Bias", text, [picture], [tables.bias_table(rows, quantity) for quantity in QUANTITIES]
+    section = Section(
+        "Bias",
+        "bias",
+        text,
+        [drawn],
+        [tables.bias_table(rows, quantity) for quantity in QUANTITIES],
     )
     facts = [("surveys", f"{recipe.surveys}"), ("stars each", f"{recipe.stars:,}")]
     return _write(

@@ -229,11 +229,24 @@ class Calibration:
         """Whether every main parameter's coverage lies in its band."""
         return all(c.passed for name in self.main for c in self.coverage[name])
 
+    def pooled(self, level: float) -> tuple[float, float]:
+        """Return the coverage over all parameters together, and its standard error.
+
+        Parameters of one survey are correlated, surveys are not: the error is that of the mean over
+        surveys of the share of a survey's parameters that are covered.
+        """
+        u = (np.stack(list(self.rank.values())) + 0.5) / self.n_ranks
+        share = np.mean(np.abs(u - 0.5) < level / 2, axis=0)
+        return float(share.mean()), float(share.std(ddof=1) / np.sqrt(self.surveys))
+
     def summary(self) -> dict[str, Any]:
         """Return plain numbers for JSON."""
         return {
             "surveys": self.surveys,
             "pass": self.passed,
+            "coverage_all_parameters": {
+                f"{level:.0%}": [round(x, 4) for x in self.pooled(level)] for level in LEVELS
+            },
             "coverage": {
                 name: {f"{c.level:.0%}": c.as_dict() for c in self.coverage[name]}
                 for name in self.main

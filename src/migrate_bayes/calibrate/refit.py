@@ -17,10 +17,11 @@ from pymc.pytensorf import find_rng_nodes, reseed_rngs
 from migrate_bayes.calibrate.recipe import ErrorSection, NutsSection
 from migrate_bayes.population.data import PopulationData, population_data
 from migrate_bayes.population.density import PosteriorDensity
+from migrate_bayes.population.likelihood import StarLikelihood
 from migrate_bayes.population.mode import find_mode
 from migrate_bayes.population.model import build_model, theta_of
+from migrate_bayes.population.nuts import run_nuts
 from migrate_bayes.population.packing import pack
-from migrate_bayes.population.posterior import _nuts
 from migrate_bayes.population.simulated import AGES, SurveyErrors
 from migrate_bayes.population.specification import ModelSpec
 
@@ -81,6 +82,10 @@ class Refit:
         named = {n: np.asarray(v) for n, v in zip(self._names, values, strict=True)}
         return named, np.asarray(theta)
 
+    def over(self, data: PopulationData) -> PosteriorDensity:
+        """Return the compiled density over other stars, which run on one thread."""
+        return self.density.over(StarLikelihood(data.packed, workers=1))
+
     def fit(
         self, stars: xr.Dataset, sampler: NutsSection, *, seed: int, draws: int | None = None
     ) -> tuple[dict[str, NDArray[np.float64]], xr.Dataset]:
@@ -105,12 +110,12 @@ class Refit:
         data = population_data(stars, trim=1e-7)
         if not np.array_equal(data.ages, self.ages):
             raise ValueError("the stars are on other age nodes than the model")
-        self.density.likelihood.stars = data.packed
-        top = find_mode(self.density)
-        scale = np.linalg.cholesky(top.covariance)
+        density = self.over(data)
+        top = find_mode(density)
         settings: dict[str, Any] = sampler.model_dump()
         settings["draws"] = draws or sampler.draws
-        unconstrained, statistics = _nuts(
-            self.density, top.vector, scale, cores=1, seed=seed, progressbar=False, **settings
-        )
-        return self.density.named(unconstrained), statistics
+        unconstrained, statistics = run_nuts(
+            density, top.vector, np.linalg.cholesky(top.covariance),
+            cores=1, seed=seed, progressbar=False, **settings,
+        )  # fmt: skip
+        return density.named(unconstrained), statistics

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from migrate_bayes.calibrate.bias import METHODS, QUANTITIES, BiasRow
 from migrate_bayes.calibrate.ranks import LEVELS, Calibration
-from migrate_bayes.population.model import UNITS
+from migrate_bayes.population.labels import UNITS
 
 __all__ = ["bias_table", "calibration_table", "coverage_table"]
 
@@ -47,6 +47,13 @@ def calibration_table(found: Calibration) -> Table:
         ["surveys", f"{found.surveys}"],
         ["coverage of the main parameters", _verdict(found.passed)],
         [
+            f"coverage of all {len(found.rank)} parameters together",
+            ", ".join(
+                "{:.1%} ± {:.1%}".format(*found.pooled(level)) + f" of {level:.0%}"
+                for level in LEVELS
+            ),
+        ],
+        [
             f"other parameters' coverages outside their band, of {len(LEVELS)} × "
             f"{summary['others']['parameters']}",
             f"{summary['others']['coverage_outside_band']}",
@@ -57,7 +64,7 @@ def calibration_table(found: Calibration) -> Table:
         ["divergences", f"{int(found.divergences.sum())}"],
         ["processor time of a survey, s", f"{found.seconds.mean():.1f}"],
     ]
-    return "Calibration", ["", ""], rows
+    return "Calibration", ["quantity", "value"], rows
 
 
 def bias_table(rows: Sequence[BiasRow], quantity: str) -> Table:
