@@ -42,8 +42,13 @@ def forest_figure(tree: xr.DataTree) -> Any:
     rows = np.arange(len(labels))[::-1]
     reference = labels.index(str(tree.attrs["reference"]))
     baseline = tree["baseline"].to_dataset() if "baseline" in tree.children else None
-    made = figure(2.2 + 2.5 * len(quantities), 1.3 + 0.30 * len(labels))
-    axes = made.subplots(1, len(quantities), sharey=True, squeeze=False)[0]
+    columns = min(len(quantities), 3)
+    tiers = -(-len(quantities) // columns)
+    made = figure(2.2 + 2.5 * columns, (1.3 + 0.30 * len(labels)) * tiers)
+    grid = made.subplots(tiers, columns, sharey=True, squeeze=False)
+    axes = grid.ravel()[: len(quantities)]
+    for spare in grid.ravel()[len(quantities) :]:
+        spare.set_axis_off()
     for ax, q in zip(axes, quantities, strict=True):
         c = e.sel(quantity=q)
         lo95, lo68, mid, hi68, hi95 = (
@@ -70,7 +75,6 @@ def forest_figure(tree: xr.DataTree) -> Any:
         ax.locator_params(axis="x", nbins=4)
         ax.tick_params(axis="y", which="both", left=False, right=False)
     axes[0].set_yticks(rows, labels)
-    axes[0].minorticks_on()
     for ax in axes:
         ax.yaxis.set_tick_params(which="minor", left=False, right=False)
         ax.set_ylim(-0.7, len(labels) - 0.3)
