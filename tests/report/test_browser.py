@@ -83,7 +83,7 @@ def test_every_image_is_decoded_and_every_link_leads_somewhere(browser: Any, pag
     browser.open(page, width=1280)
     widths = browser.evaluate("[...document.images].map(i => i.complete ? i.naturalWidth : 0)")
     assert len(widths) >= 12
-    assert min(widths) > 700
+    assert min(widths) > 600
     assert browser.evaluate("[...document.images].every(i => i.alt.length > 5)")
     lost = "[...document.links].filter(a => !document.querySelector(a.getAttribute('href'))).length"
     assert browser.evaluate(lost) == 0

@@ -5,9 +5,12 @@ import pytest
 import xarray as xr
 from matplotlib.colors import to_hex
 
+from migrate_bayes.report.contents import PLATES
+from migrate_bayes.report.data import ReportData
 from migrate_bayes.report.figures import posterior_predictive_figure, prior_predictive_figure
 from migrate_bayes.report.figures.style import VERMILION
-from migrate_bayes.report.pictures import sampling_pictures
+from migrate_bayes.report.pictures import Picture
+from migrate_bayes.report.plates.checks import posterior_predictive, prior_predictive
 
 
 @pytest.fixture
@@ -71,6 +74,12 @@ def test_prior_bands_hold_what_they_say(checks):
     assert high > 3.0
     assert [line.get_ydata()[0] for line in made.axes[0].lines[:2]] == [0.0, 0.0]
     tree = xr.DataTree.from_dict({"prior_predictive": prior, "posterior_predictive": checks})
-    captions = [p.caption for p in sampling_pictures(tree)]
-    assert any(c.startswith("Posterior predictive check") for c in captions)
-    assert any(c.startswith("Prior predictive check") for c in captions)
+    data = ReportData(xr.Dataset(), None, fit=tree)  # type: ignore[arg-type]
+    for draw, words in (
+        (posterior_predictive, "Posterior predictive check"),
+        (prior_predictive, "Prior predictive check"),
+    ):
+        found = draw(data)
+        assert isinstance(found, Picture)
+        assert found.caption.startswith(words)
+    assert {posterior_predictive, prior_predictive} <= {plate.draw for plate in PLATES}

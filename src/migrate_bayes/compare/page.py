@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +15,20 @@ from migrate_bayes.compare.tables import (
     variance_table,
 )
 from migrate_bayes.provenance import atomic_output, versions
-from migrate_bayes.report.figures.style import image_base64
 from migrate_bayes.report.figures.variants import (
     forest_figure,
     variance_figure,
     variant_gradient_figure,
 )
-from migrate_bayes.report.page import render
-from migrate_bayes.report.pictures import Picture
+from migrate_bayes.report.page import Section, contents_of, render
+from migrate_bayes.report.pictures import Picture, picture
 
 __all__ = ["comparison_sections", "write_comparison_page"]
 
 
-@dataclass
-class Section:
-    """A heading and what stands under it; with `fold`, only the first table is open."""
-
-    title: str
-    text: list[str] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
-    tables: list[Any] = field(default_factory=list)
-    fold: bool = True
-
-
 def _picture(made: Any, alt: str, caption: str) -> list[Picture]:
-    return [] if made is None else [Picture(image_base64(made), alt, caption, True)]
+    drawn = picture(made, alt, caption, wide=True)
+    return [] if drawn is None else [drawn]
 
 
 def _history_text(history: dict[str, Any]) -> str:
@@ -64,6 +52,7 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
     baseline = baseline_table(tree)
     first = Section(
         "Variants",
+        "variants",
         [
             "The same stars and the same random draws under each choice, one posterior each."
             + stated
@@ -82,9 +71,11 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
             f"Band: 68% of the {reference}. Counterpart of the paper's figures 11 and 12.",
         ),
         [estimate_table(tree), *([baseline] if baseline else [])],
+        shown=1,
     )
     paired = Section(
         "Paired differences",
+        "differences",
         [
             "What is paired: both fits are to the same stars, so their errors are alike. The "
             "correlation is of the stars' influences on the two estimates (scores at the maximum); "
@@ -92,9 +83,11 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
         ],
         [],
         list(difference_tables(tree)),
+        shown=1,
     )
     sources = Section(
         "Sources of uncertainty",
+        "sources",
         [
             "Law of total variance over the variants, weighed equally: within them (stars), and "
             "between, divided among the choices by an analysis of variance of the posterior means, "
@@ -126,10 +119,10 @@ def write_comparison_page(
         Where a page stands there already.
     """
     e = tree["estimates"].to_dataset()
+    sections = comparison_sections(tree)
     page = render(
         "validation.html",
         {
-            "name": name,
             "title": f"Comparison: {name}",
             "facts": [
                 ("variants", str(e.sizes["variant"])),
@@ -138,7 +131,9 @@ def write_comparison_page(
                 ("made", str(tree.attrs.get("created", ""))),
             ],
             "notes": [],
-            "sections": comparison_sections(tree),
+            "sections": sections,
+            "contents": contents_of(sections),
+            "inputs": [],
             "record": [
                 (key.replace("_", " "), str(tree.attrs.get(key, "")))
                 for key in ("recipes", "recipe_hash", "seed")

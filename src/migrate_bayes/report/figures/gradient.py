@@ -214,8 +214,8 @@ def _points(ax: Any, group: Points) -> list[float]:
             x = np.array([age[good][0], age[good][-1]])
             y = float(rows["slope_at_1gyr"]) + float(rows["trend"]) * (x - 1.0)
             ax.plot(x, y, color=colour, lw=1.0, ls="--", zorder=3)
-        # A bin of a few stars may stand far off; it must not flatten the rest. Nor does a slope
-        # known to no better than 0.1 dex/kpc say anything of gradients of hundredths.
+        # A bin of a few stars may stand far off; it must not flatten the rest. A slope that is
+        # known to no better than 0.1 dex/kpc says nothing of gradients of hundredths.
         firm = good & (error <= 10 * smallest) & (error < 0.1)
         shown += [*(slope - error)[firm], *(slope + error)[firm]]
     return shown

@@ -93,14 +93,13 @@ def _disc(d: ReportData, baseline: xr.Dataset | None, component: str) -> Picture
             "the first figure"
         )
     stars = d.plane(mask)
-    other = "7" if component == "thin" else "6"
     caption = (
         f"The {component} disc by selection '{selection}' ({mask.sum():,} stars"
         f"{_potential(d)}). Top left: gradient against age. {BANDS if d.fit else ''}{POINTS}"
         f"Dashed: the straight line through them. {PAPER if not d.truth else ''}"
         "Below: chemistry with the dividing lines, and Z_max against radius. Right: [Fe/H] against "
         "radius by maximum-likelihood age; contours at 5, 25, 50, 75 and 95% of the greatest "
-        f"density. Axes as in figure {other}."
+        "density. Axes hold all usable stars."
     )
     return picture(
         disc_figure(
