@@ -36,23 +36,26 @@ import numpy as np
 from numba import njit
 
 from migrate_bayes.isochrones.cubic import cubic_stencil
+from migrate_bayes.isochrones.lanes import WIDTH
 from migrate_bayes.isochrones.lattice import (
+    MARGIN,
     MAX_ALPHA_SD,
     MAX_PIECES,
     alpha_rule,
     fill_lattice,
+    node_weights,
     piece_weights,
 )
 from migrate_bayes.isochrones.layout import BORN, LARGE, POINTS, QUANTITIES, Layout, gap, lay_out
-from migrate_bayes.isochrones.segments import (
-    CELLS,
-    CHI2,
-    LANES,
-    NODE_LANES,
-    ROWS,
-    fill,
-    sum_lanes_4,
-    sum_lanes_5,
+from migrate_bayes.isochrones.segments import CELLS, MAX_NODES
+from migrate_bayes.isochrones.visit import (
+    ALONE,
+    MAX_ROWS,
+    PRIOR,
+    SIGN,
+    TURNS,
+    off_lattice,
+    visit,
 )
 
 __all__ = ["CUT", "FAR", "MAX_ALPHA_SD", "Layout", "age_likelihood", "lay_out"]
@@ -95,15 +98,22 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     cell = axis[1] - axis[0]
     flat = packed.reshape(-1)
     per_block = QUANTITIES * n_alpha * n_metal * POINTS
-    # What lattice points are worth, by (row of [α/Fe], point of a cell, cell and lane)
-    n_lane = n_cell * POINTS
-    table = np.empty((7, MAX_PIECES, 3, n_lane), dtype=_F)
-    table_1, per_table = table.reshape(-1), MAX_PIECES * 3 * n_lane
+    # The star's lattice: see `visit`
+    n_point = (n_cell + MARGIN) * MAX_PIECES
+    work = np.zeros(PRIOR + (1 + 2 * MAX_ROWS) * n_point + 1, dtype=_F)
+    prior, weight, feh = work[PRIOR : PRIOR + n_point], work[PRIOR + n_point :], work[PRIOR:]
+    weight = weight[: MAX_ROWS * n_point].reshape(MAX_ROWS, n_point)
+    feh = feh[(1 + MAX_ROWS) * n_point : (1 + 2 * MAX_ROWS) * n_point].reshape(MAX_ROWS, n_point)
+    alone = work[ALONE:TURNS].reshape(-1, MAX_NODES, WIDTH)
+    turns = work[TURNS:SIGN].reshape(-1, 2, MAX_NODES, WIDTH)
+    for lane in range(WIDTH):
+        work[SIGN + lane] = 1.0 if lane % 2 == 0 else -1.0
     between, least_prior = np.empty((MAX_PIECES, 4), dtype=_F), np.empty(n_cell, dtype=_F)
-    # Nodes of [α/Fe], and how to interpolate to each, by lane of a metallicity node
-    zeta, omega = np.empty(7), np.empty(7)
-    a_weight = np.empty((7, n_alpha, n_metal * POINTS), dtype=_F)
-    a_weight_1, per_row = a_weight.reshape(-1), n_alpha * n_metal * POINTS
+    # Nodes of [α/Fe], who takes which, and how to interpolate to each, by metallicity node
+    zeta, omega = np.empty(MAX_ROWS), np.empty(MAX_ROWS)
+    passes, discount = np.zeros((MAX_ROWS, 2), dtype=np.int64), np.zeros(MAX_ROWS, dtype=_F)
+    a_weight = np.zeros((MAX_ROWS, n_alpha, n_metal), dtype=_F)
+    a_weight_1 = a_weight.reshape(-1)
     value, slope, curve = np.empty(4), np.empty(4), np.empty(4)
     # Bounds
     small_1, large_1 = small.reshape(-1), large.reshape(-1)
@@ -111,9 +121,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     bound = np.empty((n_age, per_large), dtype=_F)
     bound_1, fine = bound.reshape(-1), np.empty(per_small, dtype=_F)
     block_least, large_least = np.empty(LARGE, dtype=_F), np.empty(n_large, dtype=_F)
-    # Lanes
-    M, buffer = np.zeros(QUANTITIES * NODE_LANES, _F), np.zeros(ROWS * LANES + 1, _F)
-    chi2, sums = buffer[CHI2 * LANES :], np.zeros((2, 3))
+    sums = np.zeros(4)
     obs_q, inv_q = np.zeros(QUANTITIES, dtype=_F), np.zeros(QUANTITIES, dtype=_F)
     totals, best_of = np.empty((n_age, 3)), np.empty(n_age)
     apart, again = np.empty(n_age), np.zeros(n_age, dtype=np.bool_)
@@ -151,17 +159,19 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                 spare = (rate * sd_a) ** 2
             for attempt in range(2):
                 n_rows = alpha_rule(sd_a if n_alpha > 1 else 0.0, attempt, zeta, omega)
-                pieces, first_point, last_point, step = fill_lattice(
+                pieces, first_point, last_point, n_pass = fill_lattice(
                     axis, (feh_mean[s], feh_sd[s], centre_a, narrow), offset,
-                    layout.feh_low, layout.feh_high, n_alpha == 1, q, zeta, omega, n_rows, POINTS,
-                    table, least_prior,
+                    layout.feh_low, layout.feh_high, n_alpha == 1, q, zeta, omega, n_rows,
+                    passes, prior, weight, feh, least_prior,
                 )  # fmt: skip
                 if last_point < first_point:
                     break
                 piece_weights(pieces, between)
+                node_weights(pieces, between, alone, turns)
+                for n in range(n_pass):
+                    share = omega[passes[n, 0]] * (1.0 if passes[n, 0] == passes[n, 1] else 2.0)
+                    discount[n] = -2.0 * math.log(share)
                 cell_low, cell_high = first_point // pieces, last_point // pieces + 1
-                points = n_rows * pieces // step
-                at_once = max(min(LANES // (POINTS * points), CELLS), 1)
 
                 # The star's [α/Fe] at each metallicity
                 most = 4.5 * sd_a
@@ -172,7 +182,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                 k_begin, k_end = n_alpha, 0
                 for row in range(n_rows):
                     # Node 0 of the packed grid is the one added before the first.
-                    a_weight[row, :, cell_low * POINTS : (cell_high + 3) * POINTS] = 0.0
+                    a_weight[row, :, cell_low : cell_high + 3 + MARGIN] = 0.0
                     for n in range(cell_low, cell_high + 3):
                         phi = axis[0] + (n - 1) * cell
                         at = centre_a + kappa * (phi - centre) + zeta[row] * sd_a
@@ -180,8 +190,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                         for k in range(min(4, n_alpha)):
                             if value[k] != 0.0:
                                 k_begin, k_end = min(k_begin, first + k), max(k_end, first + k + 1)
-                            for lane in range(n * POINTS, (n + 1) * POINTS):
-                                a_weight[row, first + k, lane] = value[k]
+                            a_weight[row, first + k, n] = value[k]
 
                 for i in range(n_age if attempt == 0 else 0):
                     gap(
@@ -232,44 +241,31 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                                 for j in range(from_cell, to_cell):
                                     if fine[j * LARGE + at_b] + least_prior[j] <= limit:
                                         start, stop = min(start, j), j + 1
-                                for j in range(start, stop, at_once):
-                                    cells, lanes = min(at_once, stop - j), 0
-                                    for row in range(n_rows):
-                                        lanes = fill(
-                                            flat, (i * n_block + b) * per_block, n_metal, n_alpha,
-                                            quantities, j, cells, k_begin, k_end,
-                                            a_weight_1, row * per_row, obs_q, inv_q, between,
-                                            row if step == 2 else 0, pieces, step,
-                                            table_1, row * per_table, n_lane, M, buffer, lanes,
-                                        )  # fmt: skip
-                                    # Row by row where there are two, to see how they differ.
-                                    parts = 2 if step == 2 else 1
-                                    if quantities == QUANTITIES:
-                                        least = sum_lanes_5(
-                                            buffer, lanes, parts, _F(reference), sums
-                                        )
-                                    else:
-                                        least = sum_lanes_4(
-                                            buffer, lanes, parts, _F(reference), sums
-                                        )
-                                    halves = 0.0
-                                    for part in range(parts if phase > 0 else 0):
-                                        totals[i, 0] += sums[part, 0]
-                                        totals[i, 1] += sums[part, 1]
-                                        totals[i, 2] += sums[part, 2]
-                                        halves += sums[part, 0] if part == 0 else -sums[part, 0]
-                                    apart[i] += abs(halves)
+                                for j in range(start, stop, CELLS):
+                                    end = min(j + CELLS, stop)
+                                    least = visit(
+                                        flat, (i * n_block + b) * per_block, n_metal, n_alpha,
+                                        quantities, k_begin, k_end, a_weight_1, n_rows,
+                                        obs_q, inv_q, work, n_point, pieces, passes, discount,
+                                        n_pass, j, end, fine, at_b, least_prior,
+                                        _F(reference), limit, sums,
+                                    )  # fmt: skip
+                                    if phase > 0:
+                                        totals[i, 0] += sums[0]
+                                        totals[i, 1] += sums[1]
+                                        totals[i, 2] += sums[2]
+                                        apart[i] += abs(sums[3])
                                     if least < least_here:
                                         least_here, next_track = least, b
                                         best_of[i] = min(best_of[i], least)
                                     if least < best:
                                         best = least
-                                        least_chi2 = _off_lattice(chi2, cells, pieces, n_rows, step)
+                                        least_chi2 = off_lattice(work, (end - j) * pieces)
                         track = next_track
                     if phase == 0 and turn == 0:
                         reference = min(best, FAR)
                 # Two nodes of [α/Fe] do unless they differ, or the grid is rough: then five.
-                if attempt == 1 or step != 2 or half > 0:
+                if attempt == 1 or n_rows != 2 or n_pass != 1 or half > 0:
                     break
                 peak, wanted = 0.0, False
                 for i in range(n_age):
@@ -292,30 +288,6 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                 log_like[s, i] = math.log(totals[i, 0] / mass) - 0.5 * reference
                 out_mean[s, i] = feh_mean[s] + f
                 out_sd[s, i] = math.sqrt(max(totals[i, 2] / totals[i, 0] - f * f + spare, 1e-8))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _off_lattice(chi2, cells, pieces, n_rows, step):  # type: ignore[no-untyped-def]
-    """Return the least χ² over metallicity: the lattice does not hit it, but a parabola does.
-
-    `chi2` has the lanes as `spread` fills them, row of [α/Fe] by row.
-    """
-    least = np.full(cells * pieces, _HUGE)
-    lane = 0
-    for row in range(n_rows):
-        for t in range(row if step == 2 else 0, pieces, step):
-            for j in range(cells):
-                for k in range(lane, lane + POINTS):
-                    least[j * pieces + t] = min(least[j * pieces + t], chi2[k])
-                lane += POINTS
-    at = np.argmin(least)
-    best = least[at]
-    if at == 0 or at == len(least) - 1 or max(least[at - 1], least[at + 1]) >= _HUGE:
-        return best
-    bend = least[at - 1] - 2.0 * best + least[at + 1]
-    if bend <= 0.0:
-        return best
-    return max(best - 0.125 * (least[at + 1] - least[at - 1]) ** 2 / bend, 0.0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz"})
