@@ -32,6 +32,7 @@ __all__ = [
     "ALPHA_RULES",
     "MARGIN",
     "MAX_ALPHA_SD",
+    "MAX_NODES",
     "MAX_PIECES",
     "OUTSIDE",
     "RATES",
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 MAX_PIECES = 120  # a multiple of `WIDTH`
+MAX_NODES = 7  # of metallicity, that `WIDTH` points may depend on
 MARGIN = 3  # cells beyond the last that lanes may reach into
 OUTSIDE = 1e4  # χ²
 _FURTHEST = 6.0  # standard deviations of the prior: exp(-z²/2) is 1.5e-8
@@ -116,7 +118,7 @@ def take_turns(n_rows, together, passes):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def fill_lattice(  # type: ignore[no-untyped-def]
     axis, star, offset, feh_low, feh_high, column, inv, zeta, omega, n_rows, passes,
-    prior, weight, feh, least_prior,
+    pool, at, n_room,
 ):  # fmt: skip
     r"""Choose a star's lattice.
 
@@ -136,13 +138,11 @@ def fill_lattice(  # type: ignore[no-untyped-def]
         From `alpha_rule`, `n_rows` of them.
     passes : numpy.ndarray, shape (7, 2)
         Filled by `take_turns`.
-    prior : numpy.ndarray, shape (point,)
-        Filled with χ² under the prior of φ; `OUTSIDE` where a point does not count. Points are
-        numbered from the first node of the grid; there is room for `MARGIN` cells beyond the last.
-    weight, feh : numpy.ndarray, shape (7, point)
-        Filled, by pass, with quadrature weights and with [Fe/H] relative to the star's.
-    least_prior : numpy.ndarray, shape (cell,)
-        Filled with the least of `prior` in a cell.
+    pool, at, n_room : numpy.ndarray, int, int
+        Filled from `at` on, if `n_room` suffices, with: χ² under the prior of φ by lattice point,
+        from the first of the first cell to the last of `MARGIN` cells beyond the last (`OUTSIDE`
+        where a point does not count); quadrature weights, by pass and point; [Fe/H] relative to the
+        star's, likewise; and the least of χ² in every cell.
 
     Returns
     -------
@@ -151,6 +151,8 @@ def fill_lattice(  # type: ignore[no-untyped-def]
         `first`) where the grid is out of reach.
     n_pass : int
         How many passes.
+    used : int
+        How much of `pool` is filled, or −1: no room.
 
     Notes
     -----
@@ -186,24 +188,31 @@ def fill_lattice(  # type: ignore[no-untyped-def]
     n_pass = take_turns(n_rows, not cut and sd_a <= ALPHA_RULES[0], passes)
     scale = spacing / (sd * math.sqrt(2.0 * math.pi))
     if last < first:
-        return pieces, first, last, n_pass
+        return pieces, first, last, n_pass, 0
+    low, high = first // pieces, last // pieces + 1
+    n_point = (high - low + MARGIN) * pieces
+    if (1 + 2 * n_pass) * n_point + high - low > n_room:
+        return pieces, first, last, n_pass, -1
     ends = np.ones((2, 6))
     if cut and not soft:
         _end_weights((axis[0] + first * spacing - begin) / spacing, ends[0])
         _end_weights((end - axis[0] - last * spacing) / spacing, ends[1])
-    for j in range(first // pieces, last // pieces + 1):
-        least_prior[j] = OUTSIDE
-    for point in range(first // pieces * pieces, (last // pieces + 1 + MARGIN) * pieces):
-        prior[point] = OUTSIDE
+    weight, feh = at + n_point, at + (1 + n_pass) * n_point
+    least_prior = at + (1 + 2 * n_pass) * n_point
+    for j in range(high - low):
+        pool[least_prior + j] = OUTSIDE
+    for p in range(n_point):
+        point = low * pieces + p
+        pool[at + p] = OUTSIDE
         for n in range(n_pass):
-            weight[n, point] = feh[n, point] = 0.0
+            pool[weight + n * n_point + p] = pool[feh + n * n_point + p] = 0.0
         if not first <= point <= last:
             continue
         phi = axis[0] + point * spacing
         z = (phi - centre) / sd
-        prior[point] = z * z + offset
-        j = point // pieces
-        least_prior[j] = min(least_prior[j], prior[point])
+        pool[at + p] = z * z + offset
+        j = least_prior + p // pieces
+        pool[j] = min(pool[j], pool[at + p])
         here = scale
         if soft:
             middle = f0 + share * (phi - centre)
@@ -223,9 +232,9 @@ def fill_lattice(  # type: ignore[no-untyped-def]
                 w, true = _average_over_alpha(phi, a, sd_a, star, here)
             elif soft:
                 true = min(max(true, feh_low), feh_high)
-            weight[n, point] = w if passes[n, 0] == passes[n, 1] else 2.0 * w
-            feh[n, point] = true - f0
-    return pieces, first, last, n_pass
+            pool[weight + n * n_point + p] = w if passes[n, 0] == passes[n, 1] else 2.0 * w
+            pool[feh + n * n_point + p] = true - f0
+    return pieces, first, last, n_pass, (1 + 2 * n_pass) * n_point + high - low
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -269,26 +278,31 @@ def piece_weights(pieces, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def node_weights(pieces, between, alone, turns):  # type: ignore[no-untyped-def]
-    """Turn the weights of `piece_weights` into those of `WIDTH` points of the lattice abreast.
+def node_weights(pieces, out, alone, turns):  # type: ignore[no-untyped-def]
+    """Weigh the nodes about the cells of `WIDTH` lattice points abreast.
 
     Parameters
     ----------
-    pieces, between : int, numpy.ndarray
-        From `piece_weights`.
-    alone, turns : numpy.ndarray, shapes (part, node, WIDTH) and (part, 2, node, WIDTH)
-        Filled, by part of a cell where it has more than `WIDTH` points, with the weights of the
-        nodes about the points' cells; in `turns` those of even points in a first row, and those of
-        odd points in a second one.
+    pieces : int
+        Lattice points of a cell.
+    out, alone, turns : numpy.ndarray, int, int
+        From `alone` on filled, by (part of a cell where it has more than `WIDTH` points, node,
+        lane), with the weights of `piece_weights`; from `turns` on, by (part, 2, node, lane), with
+        those of even points and then with those of odd points.
     """
-    alone[:], turns[:] = 0.0, 0.0
+    between = np.empty((pieces, 4))
+    piece_weights(pieces, between)
     for part in range(max(pieces // WIDTH, 1)):
+        one, two = alone + part * MAX_NODES * WIDTH, turns + part * 2 * MAX_NODES * WIDTH
+        out[one : one + MAX_NODES * WIDTH] = 0.0
+        out[two : two + 2 * MAX_NODES * WIDTH] = 0.0
         for lane in range(WIDTH):
             point = part * WIDTH + lane
             for k in range(4):
-                weight = between[point % pieces, k]
-                alone[part, point // pieces + k, lane] = weight
-                turns[part, lane % 2, point // pieces + k, lane] = weight
+                node = point // pieces + k
+                out[one + node * WIDTH + lane] = between[point % pieces, k]
+                to = two + (lane % 2 * MAX_NODES + node) * WIDTH + lane
+                out[to] = between[point % pieces, k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

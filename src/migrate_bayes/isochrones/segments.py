@@ -42,12 +42,15 @@ from migrate_bayes.isochrones.lanes import (
     store,
     where_negative,
 )
+from migrate_bayes.isochrones.lattice import MAX_NODES
 from migrate_bayes.isochrones.layout import BORN, POINTS, QUANTITIES
 
-__all__ = ["CELLS", "MAX_NODES", "PER_QUANTITY", "PER_ROW", "at_nodes", "mills_ratio", "sweep_4", "sweep_5"]
+__all__ = [
+    "CELLS", "MAX_NODES", "PER_QUANTITY", "PER_ROW", "at_nodes", "mills_ratio", "sweep_4",
+    "sweep_5",
+]  # fmt: skip
 
 CELLS = 16  # of metallicity, done at once at most
-MAX_NODES = 7  # of metallicity, that eight lattice points depend on
 PER_ROW = (CELLS + 3) * POINTS  # floats of scratch: a row of [α/Fe]
 PER_QUANTITY = 7 * PER_ROW
 _F = np.float32
@@ -75,8 +78,8 @@ def mills_ratio(t):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def at_nodes(  # type: ignore[no-untyped-def]
-    packed, block, n_metal, n_alpha, quantities, node, n_nodes, k_low, k_high, weights, n_rows,
-    obs, inv, work,
+    packed, block, n_metal, n_alpha, colour, node, n_nodes, k_low, k_high, weights, weights_at,
+    per_alpha, n_rows, obs, inv, work,
 ):  # fmt: skip
     """Interpolate a block to rows of [α/Fe], at nodes of metallicity.
 
@@ -86,40 +89,44 @@ def at_nodes(  # type: ignore[no-untyped-def]
         The layout's, flat; the block begins at `block`.
     n_metal, n_alpha : int
         Nodes of the packed grid.
-    quantities : int
-        How many of `QUANTITIES` are wanted.
+    colour : bool
+        Whether BP−RP is wanted.
     node, n_nodes : int
         The first node of metallicity, and how many.
     k_low, k_high : int
         The range of [α/Fe] nodes that have weights (`k_high` not included).
-    weights : numpy.ndarray
-        Of the [α/Fe] nodes, by (row, alpha, metallicity), flat.
+    weights, weights_at, per_alpha : numpy.ndarray, int, int
+        Their weights, by (row, alpha, metallicity): where that of the first `node` is, and how far
+        from there that of the next [α/Fe].
     n_rows : int
         Rows of [α/Fe].
-    obs, inv : numpy.ndarray, shape (QUANTITIES,)
-        Observables and inverse errors; 0 and −1 for the number born.
+    obs, inv : numpy.ndarray, shape (4,)
+        Observables and inverse errors.
     work : numpy.ndarray
         Filled from its start, by (quantity, row, node, point of the block), with residuals in
         errors and with the number born.
     """
-    per_alpha = n_metal * POINTS
-    for c in range(quantities):
-        x, q = broadcast(obs, c), broadcast(inv, c)
+    step, per_row = n_metal * POINTS, (k_high - k_low) * per_alpha
+    for c in range(QUANTITIES if colour else QUANTITIES - 1):
+        if c == BORN:
+            x, q = splat(_F(0.0)), splat(_F(-1.0))
+        else:
+            x, q = broadcast(obs, min(c, 3)), broadcast(inv, min(c, 3))
+        first = block + ((c * n_alpha + k_low) * n_metal + node) * POINTS
         for row in range(0, n_rows, 2):
             other = min(row + 1, n_rows - 1)
             for n in range(n_nodes):
-                at = block + ((c * n_alpha + k_low) * n_metal + node + n) * POINTS
-                w = (row * n_alpha + k_low) * n_metal + node + n
-                v = w + (other - row) * n_alpha * n_metal
+                at, w = first + n * POINTS, weights_at + row * per_row + n
+                v = w + (other - row) * per_row
                 one = two = splat(_F(0.0))
                 for _ in range(k_low, k_high):
                     # The difference from the observed is taken first: exact where it is small.
                     residual = x - load(packed, at)
                     one = one + broadcast(weights, w) * residual
                     two = two + broadcast(weights, v) * residual
-                    at += per_alpha
-                    w += n_metal
-                    v += n_metal
+                    at += step
+                    w += per_alpha
+                    v += per_alpha
                 to = c * PER_QUANTITY + n * POINTS
                 store(work, to + row * PER_ROW, one * q)
                 store(work, to + other * PER_ROW, two * q)

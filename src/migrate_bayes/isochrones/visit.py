@@ -10,118 +10,142 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from migrate_bayes.isochrones.lanes import WIDTH, load, lowest, splat, store, total
-from migrate_bayes.isochrones.lattice import MAX_PIECES
+from migrate_bayes.isochrones.composition import (
+    ALPHA,
+    CELL_LOW,
+    DISCOUNT,
+    FEHS,
+    K_BEGIN,
+    K_END,
+    LEAST,
+    N_NODE,
+    N_PASS,
+    N_POINT,
+    N_ROWS,
+    PIECES,
+    PRIORS,
+    TOGETHER,
+    WEIGHTS,
+)
+from migrate_bayes.isochrones.lanes import WIDTH, load, lowest, smaller, splat, store, total
+from migrate_bayes.isochrones.lattice import MARGIN, MAX_PIECES, node_weights
 from migrate_bayes.isochrones.layout import LARGE, POINTS, QUANTITIES
 from migrate_bayes.isochrones.segments import (
     CELLS,
     MAX_NODES,
     PER_QUANTITY,
+    PER_ROW,
     at_nodes,
     sweep_4,
     sweep_5,
 )
 
-__all__ = ["ALONE", "FOUND", "MAX_ROWS", "PRIOR", "SIGN", "TURNS", "off_lattice", "visit"]
+__all__ = ["SIGN", "WORK", "off_lattice", "visit"]
 
-MAX_ROWS = 7
 _F = np.float32
 _HUGE = _F(1e30)
 # Where things are in the scratch array:
-PARTS = MAX_PIECES // WIDTH
+_PARTS = MAX_PIECES // WIDTH
 ALONE = QUANTITIES * PER_QUANTITY  # after the residuals, weights of nodes for a single row
-TURNS = ALONE + PARTS * MAX_NODES * WIDTH  # and for two rows that take turns
-SIGN = TURNS + PARTS * 2 * MAX_NODES * WIDTH  # +1 for even lattice points, −1 for odd ones
-OUT = SIGN + WIDTH  # what `sweep` finds
+TURNS = ALONE + _PARTS * MAX_NODES * WIDTH  # and for two rows that take turns
+NOW = TURNS + _PARTS * 2 * MAX_NODES * WIDTH  # for how many pieces of a cell these are
+SIGN = NOW + WIDTH  # +1 for even lattice points, −1 for odd ones
+PRIOR = SIGN + WIDTH  # χ² of eight lattice points under the prior
+OUT = PRIOR + WIDTH  # what `sweep` finds
 FOUND = OUT + 2 * WIDTH  # the least χ² at the lattice points of a block
-PRIOR = FOUND + (CELLS + 4) * MAX_PIECES  # from here on by lattice point: χ² of the prior, …
+WORK = FOUND + (CELLS + MARGIN) * MAX_PIECES + WIDTH
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def visit(  # type: ignore[no-untyped-def]
-    packed, block, n_metal, n_alpha, quantities, k_low, k_high, a_weight, n_rows, obs, inv,
-    work, n_point, pieces, passes, discount, n_pass, start, stop, bound, at, least_prior,
-    reference, limit, sums,
+    packed, block, n_metal, n_alpha, x, q, plan, pool, work, start, stop, bound, at,
+    reference, limit, totals, counts,
 ):  # fmt: skip
     """Add a block.
 
     Parameters
     ----------
-    packed, block, n_metal, n_alpha, quantities, k_low, k_high, a_weight, n_rows, obs, inv
+    packed, block, n_metal, n_alpha, x, q
         See `segments.at_nodes`.
+    plan, pool : numpy.ndarray
+        The star's composition, from `composition.set_up`.
     work : numpy.ndarray
-        Scratch, laid out as above; from `PRIOR` on χ² of the prior, then by pass the weights, then
-        by pass [Fe/H], at each of `n_point` lattice points.
-    pieces, passes, n_pass : int, numpy.ndarray, int
-        See `lattice.fill_lattice`.
-    discount : numpy.ndarray
-        By pass, what its weight is worth in χ².
+        Scratch, laid out as above.
     start, stop : int
         Cells of metallicity that may count, `CELLS` at most.
-    bound, at, least_prior : numpy.ndarray, int, numpy.ndarray
-        Lower bounds of χ²: that of cell j is ``bound[j * LARGE + at] + least_prior[j]``.
+    bound, at : numpy.ndarray, int
+        Lower bounds of χ² without the prior: that of cell j is ``bound[j * LARGE + at]``.
     reference, limit : float32
         See `segments.sweep`.
-    sums : numpy.ndarray, shape (4,)
-        Filled with the likelihood, its first two moments of [Fe/H], and by how much even and odd
-        lattice points differ.
+    totals : numpy.ndarray, shape (4,)
+        The likelihood, its first two moments of [Fe/H], and by how much even and odd lattice points
+        differ: added to if `counts`.
 
     Returns
     -------
     float32
         The least χ². `FOUND` in `work` has that of each lattice point from cell `start` on.
     """
+    pieces, n_pass, n_point = plan[PIECES], plan[N_PASS], plan[N_POINT]
     in_group = max(WIDTH // pieces, 1)  # cells
     parts = max(pieces // WIDTH, 1)
     n_group = (stop - start + in_group - 1) // in_group
+    colour = q[3] > _F(0.0)
+    if work[NOW] != pieces:
+        node_weights(pieces, work, ALONE, TURNS)
+        work[NOW] = pieces
     at_nodes(
-        packed, block, n_metal, n_alpha, quantities, start, n_group * in_group + 3,
-        k_low, k_high, a_weight, n_rows, obs, inv, work,
+        packed, block, n_metal, n_alpha, colour, start, n_group * in_group + 3,
+        plan[K_BEGIN], plan[K_END], pool, plan[ALPHA] + start - plan[CELL_LOW], plan[N_NODE],
+        plan[N_ROWS], x, q, work,
     )  # fmt: skip
     whole = first = second = unlike = splat(_F(0.0))
     least = _HUGE
-    sign = load(work, SIGN)
-    weights_at, feh_at = PRIOR + n_point, PRIOR + (1 + MAX_ROWS) * n_point
+    least_prior = plan[LEAST] - plan[CELL_LOW]
+    turns = plan[TOGETHER] != 0
+    alone = n_pass if not turns else plan[N_ROWS] % 2  # passes of a single row
     for group in range(n_group):
         cell = start + group * in_group
         lower = _HUGE
         for j in range(cell, min(cell + in_group, stop)):
-            lower = min(lower, bound[j * LARGE + at] + least_prior[j])
+            lower = min(lower, bound[j * LARGE + at] + pool[least_prior + j])
         for part in range(parts):
-            point = cell * pieces + part * WIDTH
-            found = FOUND + point - start * pieces
+            point = (cell - plan[CELL_LOW]) * pieces + part * WIDTH
+            found = FOUND + (cell - start) * pieces + part * WIDTH
             store(work, found, splat(_HUGE))
+            store(work, PRIOR, load(pool, plan[PRIORS] + point))
             for n in range(n_pass):
-                ceiling = limit - discount[n]
+                ceiling = limit - pool[plan[DISCOUNT] + n]
                 if lower > ceiling:
                     continue
-                row, turns = passes[n, 0], passes[n, 0] != passes[n, 1]
-                residuals = row * (PER_QUANTITY // MAX_ROWS) + group * in_group * POINTS
-                if turns:
-                    rows, weights = 2, TURNS + part * 2 * MAX_NODES * WIDTH
+                if n < alone:
+                    row, rows, weights = n, 1, ALONE + part * MAX_NODES * WIDTH
                 else:
-                    rows, weights = 1, ALONE + part * MAX_NODES * WIDTH
-                if quantities == QUANTITIES:
+                    row, rows = alone + 2 * (n - alone), 2
+                    weights = TURNS + part * 2 * MAX_NODES * WIDTH
+                residuals = row * PER_ROW + group * in_group * POINTS
+                if colour:
                     sweep_5(
-                        work, residuals, rows, weights, in_group + 3, PRIOR + point,
-                        reference, ceiling, OUT,
-                    )  # fmt: skip
+                        work, residuals, rows, weights, in_group + 3, PRIOR, reference, ceiling, OUT
+                    )
                 else:
                     sweep_4(
-                        work, residuals, rows, weights, in_group + 3, PRIOR + point,
-                        reference, ceiling, OUT,
-                    )  # fmt: skip
-                w = load(work, OUT) * load(work, weights_at + n * n_point + point)
-                feh = load(work, feh_at + n * n_point + point)
+                        work, residuals, rows, weights, in_group + 3, PRIOR, reference, ceiling, OUT
+                    )
+                w = load(work, OUT) * load(pool, plan[WEIGHTS] + n * n_point + point)
+                feh = load(pool, plan[FEHS] + n * n_point + point)
                 whole = whole + w
                 first = first + w * feh
                 second = second + w * (feh * feh)
-                unlike = unlike + w * sign
-                nearest = lowest(load(work, OUT + WIDTH))
-                least = min(least, nearest)
-                for k in range(WIDTH):
-                    work[found + k] = min(work[found + k], work[OUT + WIDTH + k])
-    sums[0], sums[1], sums[2], sums[3] = total(whole), total(first), total(second), total(unlike)
+                unlike = unlike + w * load(work, SIGN)
+                nearest = load(work, OUT + WIDTH)
+                least = min(least, lowest(nearest))
+                store(work, found, smaller(load(work, found), nearest))
+    if counts:
+        totals[0] += total(whole)
+        totals[1] += total(first)
+        totals[2] += total(second)
+        totals[3] += abs(total(unlike))
     return least
 
 
