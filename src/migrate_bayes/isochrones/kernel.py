@@ -64,7 +64,7 @@ CUT = 28.0  # in χ²: a point of exp(-14) = 8e-7 of the best one's weight
 NODE_CUT = 17.0  # a point of exp(-8.5) = 2e-4 of the best one's at the same age
 FAR = 100.0  # χ² beyond which a star is off the grid (10 sigma, the paper's window)
 _APART = 0.12  # by what two nodes of [α/Fe] may differ, block by block, over their sum
-_SEED = 3  # one age in so many is looked at for a first best fit
+_SEED = 4  # one age in so many is looked at for a first best fit
 _TILE = 128  # stars that go through the ages together
 _POOL = 3072  # floats of a star's composition, on average
 
@@ -99,8 +99,12 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     work = np.zeros(WORK, dtype=_F)
     for lane in range(WIDTH):
         work[SIGN + lane] = 1.0 if lane % 2 == 0 else -1.0
-    n_cell, n_large = layout.large.shape[4:]
-    scratch = np.empty(n_cell * (n_large + LARGE), dtype=_F), np.empty(n_large + LARGE, _F)
+    _, n_block, _, n_alpha, n_metal, _ = layout.packed.shape
+    _, n_alpha_cell, _, _, n_cell, n_large = layout.large.shape
+    shape = n_block, n_alpha, n_metal, n_alpha_cell, n_cell, n_large
+    arrays = layout.packed.reshape(-1), layout.small.reshape(-1), layout.large.reshape(-1)
+    bounds = np.empty(n_cell * n_large, _F), np.empty(n_cell * LARGE, _F)
+    least = np.empty(n_large, _F), np.empty(LARGE, _F)
     plan, turn = np.zeros((_TILE, PLAN), dtype=np.int64), np.zeros(4)
     # By star: the best χ² so far and its block, χ² at the best fit, the χ² that sums refer to
     track, fit = np.zeros(_TILE, dtype=np.int64), np.empty((_TILE, 3))
@@ -121,7 +125,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
             used, k = 0, 0
             while k < n_star:
                 if k_turn == 0:
-                    track[k], mass[k], spare[k] = 0, 0.0, 0.0
+                    track[k], mass[k], spare[k] = -1, 0.0, 0.0
                     fit[k, 0], fit[k, 1], fit[k, 2] = np.inf, np.inf, 0.0
                     totals[k], best_of[k] = 0.0, np.inf
                 plan[k, PIECES] = 0
@@ -145,8 +149,8 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                     for k in range(n_star):
                         if plan[k, PIECES] > 0:
                             _scan(
-                                layout, i, phase, obs[begin + k], inv[begin + k], plan[k], pool,
-                                work, scratch, track, fit, best_of, totals, k,
+                                shape, arrays, i, phase, obs[begin + k], inv[begin + k], plan[k],
+                                pool, work, bounds, least, track, fit, best_of, totals, k,
                             )  # fmt: skip
                 if phase == 0 and k_turn == 0:
                     for k in range(n_star):
@@ -174,8 +178,8 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                     if plan[j, PIECES] > 0 and again[j, i]:
                         totals[j, i] = 0.0
                         _scan(
-                            layout, i, 2, obs[begin + j], inv[begin + j], plan[j], pool,
-                            work, scratch, track, fit, best_of, totals, j,
+                            shape, arrays, i, 2, obs[begin + j], inv[begin + j], plan[j],
+                            pool, work, bounds, least, track, fit, best_of, totals, j,
                         )  # fmt: skip
             start = k
         for k in range(n_star):
@@ -202,29 +206,26 @@ def _doubt(totals, rough, again):  # type: ignore[no-untyped-def]
     for i in range(len(totals)):
         peak = max(peak, totals[i, 0])
     for i in range(len(totals)):
-        again[i] = totals[i, 0] > 1e-5 * peak and (
-            rough[i] or totals[i, 3] > _APART * totals[i, 0]
-        )
+        again[i] = totals[i, 0] > 1e-5 * peak and (rough[i] or totals[i, 3] > _APART * totals[i, 0])
         any_ = any_ or again[i]
     return any_
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _scan(  # type: ignore[no-untyped-def]
-    layout, i, phase, x, q, plan, pool, work, scratch, track, fit, best_of, totals, star,
+    shape, arrays, i, phase, x, q, plan, pool, work, bounds, leasts, track, fit, best_of, totals,
+    star,
 ):  # fmt: skip
     """Add up a star's likelihood at one age.
 
     Phase 0: only in the likeliest cell, for a best fit to compare with. 1, 2: all.
     """
-    _, n_block, _, n_alpha, n_metal, _ = layout.packed.shape
-    _, n_alpha_cell, _, _, n_cell, n_large = layout.large.shape
-    flat = layout.packed.reshape(-1)
-    small, large = layout.small.reshape(-1), layout.large.reshape(-1)
+    n_block, n_alpha, n_metal, n_alpha_cell, n_cell, n_large = shape
+    flat, small, large = arrays
+    bound, fine = bounds
+    large_least, block_least = leasts
     per_block = QUANTITIES * n_alpha * n_metal * POINTS
     per_small, per_large = n_cell * LARGE, n_cell * n_large
-    bound, fine = scratch[0][:per_large], scratch[0][per_large:]
-    large_least, block_least = scratch[1][:n_large], scratch[1][n_large:]
     from_cell = plan[MIDDLE] if phase == 0 else plan[CELL_LOW]
     to_cell = from_cell + 1 if phase == 0 else plan[CELL_HIGH]
     k_low, k_high = plan[K_LOW], plan[K_HIGH]
@@ -235,9 +236,9 @@ def _scan(  # type: ignore[no-untyped-def]
         from_cell * n_large, to_cell * n_large, bound,
     )  # fmt: skip
     _least_of_cells(bound, n_large, from_cell, to_cell, pool, least_prior, large_least)
-    # Where the best of the last age was, this one's is likely to be.
+    # Where the best of the last age was, this one's is likely to be; at first, where it may be best.
     last, least_here = track[star], np.inf
-    head = last // LARGE
+    head = last // LARGE if last >= 0 else np.argmin(large_least)
     for order in range(n_large):
         big = head if order == 0 else (order - 1 if order <= head else order)
         limit = _F(min(min(fit[star, 0], FAR) + CUT, best_of[star, i] + NODE_CUT))
@@ -248,8 +249,10 @@ def _scan(  # type: ignore[no-untyped-def]
             8 * n_large * per_small, k_low, k_high, x, q, from_cell * LARGE, to_cell * LARGE, fine,
         )  # fmt: skip
         _least_of_cells(fine, LARGE, from_cell, to_cell, pool, least_prior, block_least)
-        lead = last % LARGE if order == 0 else 0
-        for rank in range(min(LARGE, n_block - big * LARGE)):
+        lead, n_here = 0, min(LARGE, n_block - big * LARGE)
+        if order == 0:
+            lead = last % LARGE if last >= 0 else np.argmin(block_least[:n_here])
+        for rank in range(n_here):
             at = lead if rank == 0 else (rank - 1 if rank <= lead else rank)
             limit = _F(min(min(fit[star, 0], FAR) + CUT, best_of[star, i] + NODE_CUT))
             if block_least[at] > limit:

@@ -256,9 +256,7 @@ def _sweeper(quantities: int) -> Any:
                         u = divide(zero - g0, greater(a, splat(_TINY)))
                         u = smaller(greater(u, zero), splat(_F(1.0)))
                         nearest = c0 + u * (g0 + g0 + u * a)
-                        least = smaller(
-                            least, where_negative(zero - born0, nearest, splat(_FAR))
-                        )
+                        least = smaller(least, where_negative(zero - born0, nearest, splat(_FAR)))
             s0, s1, s2, s3, c0, e0, born0, known = r0, r1, r2, r3, c1, e1, born, computed
         store(work, out, integral)
         store(work, out + WIDTH, least)
