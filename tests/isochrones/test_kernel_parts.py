@@ -2,14 +2,40 @@
 
 import numpy as np
 import pytest
+from numba import njit
 from scipy import special
 from scipy.interpolate import CubicHermiteSpline
 
 from migrate_bayes.isochrones.cubic import cubic_stencil
 from migrate_bayes.isochrones.grid import WorkingGrid
-from migrate_bayes.isochrones.lattice import _end_weights, alpha_rule, piece_weights
-from migrate_bayes.isochrones.layout import BLOCK, LARGE, gap, lay_out
-from migrate_bayes.isochrones.segments import _exp, mills_ratio
+from migrate_bayes.isochrones.lanes import (
+    WIDTH,
+    absolute,
+    any_above,
+    any_below,
+    broadcast,
+    divide,
+    exp,
+    greater,
+    load,
+    lowest,
+    root,
+    smaller,
+    splat,
+    store,
+    total,
+    where_negative,
+)  # fmt: skip
+from migrate_bayes.isochrones.lattice import (
+    MAX_NODES,
+    _end_weights,
+    alpha_rule,
+    node_weights,
+    piece_weights,
+    take_turns,
+)  # fmt: skip
+from migrate_bayes.isochrones.layout import BLOCK, LARGE, POINTS, gap, lay_out
+from migrate_bayes.isochrones.segments import PER_QUANTITY, mills_ratio, sweep_4, sweep_5
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 7])
@@ -75,19 +101,125 @@ def test_rules_of_alpha_have_the_moments_of_a_gaussian():
             assert w @ x**power == pytest.approx(moment, rel=1e-10, abs=1e-10)
 
 
+@njit(error_model="numpy")
+def _by_lanes(x, out, ratio):
+    for k in range(0, len(x), WIDTH):
+        lanes = load(x, k)
+        store(out, k, mills_ratio(lanes) if ratio else exp(lanes))
+
+
+def by_lanes(x, *, ratio=False):
+    """Eight at a time; as many numbers as lanes allow."""
+    out = np.empty_like(x)
+    _by_lanes(x, out, ratio)
+    return out
+
+
 def test_the_exponential():
-    x = np.linspace(-59.9, 59.9, 4001).astype(np.float32)
-    found = np.array([_exp(v) for v in x])
-    np.testing.assert_allclose(found, np.exp(x.astype(float)), rtol=5e-6)
+    x = np.linspace(-59.5, 59.5, 4000).astype(np.float32)
+    np.testing.assert_allclose(by_lanes(x), np.exp(x.astype(float)), rtol=8e-6)
     # Below the floor: nothing so small counts, and none is subnormal.
-    assert 0 < _exp(np.float32(-1e30)) == _exp(np.float32(-60.0)) < 1e-25
+    low = by_lanes(np.full(WIDTH, -1e30, dtype=np.float32))
+    assert (low > 0).all() and (low < 1e-25).all()
 
 
 def test_the_mills_ratio():
-    x = np.concatenate([np.linspace(0, 10, 2001), np.geomspace(10, 300, 500)])
+    x = np.concatenate([np.linspace(0, 10, 2000), np.geomspace(10, 300, 504)])
     t = (1.0 / (1.0 + 0.28 * x)).astype(np.float32)
-    found = np.array([mills_ratio(v) for v in t])
-    np.testing.assert_allclose(found, np.sqrt(np.pi / 2) * special.erfcx(x / np.sqrt(2)), rtol=5e-6)
+    expected = np.sqrt(np.pi / 2) * special.erfcx(x / np.sqrt(2))
+    np.testing.assert_allclose(by_lanes(t, ratio=True), expected, rtol=5e-6)
+
+
+@njit(error_model="numpy")
+def _lane_by_lane(a, b, out, sums):
+    x, y = load(a, 0), load(b, 0)
+    store(out, 0, x + y)
+    store(out, 8, x - y)
+    store(out, 16, x * y)
+    store(out, 24, divide(x, y))
+    store(out, 32, smaller(x, y))
+    store(out, 40, greater(x, y))
+    store(out, 48, where_negative(x, y, splat(np.float32(7.0))))
+    store(out, 56, root(absolute(x)))
+    store(out, 64, broadcast(a, 3))
+    sums[0], sums[1] = total(x), lowest(x)
+    return any_below(x, y), any_above(x, y), any_below(x, x), any_above(x, x)
+
+
+def test_lanes_are_numbers_side_by_side():
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(2, WIDTH)).astype(np.float32)
+    out, sums = np.empty(72, dtype=np.float32), np.empty(2)
+    assert _lane_by_lane(a, b, out, sums) == (True, True, False, False)
+    expected = [
+        a + b, a - b, a * b, a / b, np.minimum(a, b), np.maximum(a, b), np.where(a < 0, b, 7),
+        np.sqrt(np.abs(a)), np.full(8, a[3]),
+    ]  # fmt: skip
+    np.testing.assert_allclose(out.reshape(9, 8), expected, rtol=3e-7)
+    np.testing.assert_allclose(sums, [a.sum(), a.min()], rtol=1e-6)
+
+
+# Length of the segment in errors, and the distance at which it passes; the rule that is meant
+@pytest.mark.parametrize("length", [0.0, 0.05, 0.8, 1.2, 1.5, 2.4, 2.5, 9.0])
+@pytest.mark.parametrize("sweep", [sweep_4, sweep_5])
+def test_a_segment_is_integrated(length, sweep):
+    rng = np.random.default_rng(int(10 * length))
+    work = np.zeros(6 * PER_QUANTITY + 64, dtype=np.float32)
+    weights, prior = 5 * PER_QUANTITY, 6 * PER_QUANTITY
+    work[weights : weights + 2 * WIDTH] = np.repeat([0.3, 0.7], WIDTH)
+    work[prior : prior + WIDTH] = rng.uniform(0, 2, WIDTH)
+    used = [0, 1, 2, 4] if sweep is sweep_5 else [0, 1, 2]
+    start, way = rng.normal(size=(2, len(used)))
+    points = start - way / np.linalg.norm(way) * length * (
+        rng.uniform() - np.arange(POINTS)[:, None]
+    )
+    for c, r in zip(used, points.T, strict=True):
+        for node in range(2):  # the mean of the two is weighed 0.3 and 0.7
+            at = c * PER_QUANTITY + node * POINTS
+            work[at : at + POINTS] = r + (0.7 if node == 0 else -0.3)
+    born = rng.uniform(0.5, 1.5, POINTS - 1)
+    for node in range(2):
+        at = 3 * PER_QUANTITY + node * POINTS
+        work[at : at + POINTS - 1] = born
+    out = prior + WIDTH
+    sweep(work, 0, 1, weights, 2, prior, np.float32(1.0), np.float32(1e3), out)
+    u, du = np.polynomial.legendre.leggauss(40)
+    u, du = 0.5 * (u + 1), 0.5 * du
+    along = points[:-1, None] + u[:, None] * np.diff(points, axis=0)[:, None]
+    chi2 = (along**2).sum(-1)
+    each = born * (np.exp(-0.5 * (chi2 - 1.0)) @ du)
+    expected = each.sum() * np.exp(-0.5 * work[prior : prior + WIDTH])
+    np.testing.assert_allclose(work[out : out + WIDTH], expected, rtol=6e-4)
+    fine = points[:-1, None] + np.linspace(0, 1, 2001)[:, None] * np.diff(points, axis=0)[:, None]
+    least = (fine**2).sum(-1).min() + work[prior : prior + WIDTH]
+    np.testing.assert_allclose(work[out + WIDTH : out + 2 * WIDTH], least, atol=1e-4)
+
+
+def test_rows_that_take_turns():
+    for n_rows, expected in ((1, [0, 0]), (2, [0, 1]), (5, [0, 0, 1, 2, 3, 4])):
+        passes = np.full((7, 2), -1)
+        n = take_turns(n_rows, n_rows > 1, passes)
+        assert passes[:n].ravel().tolist() == expected
+    assert take_turns(5, False, passes) == 5
+    assert (passes[:5, 0] == np.arange(5)).all() and (passes[:5, 1] == np.arange(5)).all()
+
+
+@pytest.mark.parametrize("pieces", [2, 4, 8, 24])
+def test_eight_lattice_points_weigh_their_nodes(pieces):
+    # A parabola through the nodes is reproduced at every point, by one row or by two in turn.
+    out = np.full(3 * 15 * MAX_NODES * WIDTH, np.nan, dtype=np.float32)
+    turns = 15 * MAX_NODES * WIDTH
+    node_weights(pieces, out, 0, turns)
+    nodes = (np.arange(MAX_NODES) - 1.0) ** 2
+    for part in range(max(pieces // WIDTH, 1)):
+        phi = (part * WIDTH + np.arange(WIDTH)) / pieces
+        alone = out[part * MAX_NODES * WIDTH :][: MAX_NODES * WIDTH].reshape(MAX_NODES, WIDTH)
+        np.testing.assert_allclose(nodes @ alone, phi**2, atol=1e-5)
+        both = out[turns + part * 2 * MAX_NODES * WIDTH :][: 2 * MAX_NODES * WIDTH]
+        even, odd = nodes @ both.reshape(2, MAX_NODES, WIDTH)
+        np.testing.assert_allclose(even[::2], phi[::2] ** 2, atol=1e-5)
+        np.testing.assert_allclose(odd[1::2], phi[1::2] ** 2, atol=1e-5)
+        assert not even[1::2].any() and not odd[::2].any()
 
 
 @pytest.mark.parametrize("n_alpha", [1, 4])

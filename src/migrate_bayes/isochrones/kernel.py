@@ -35,25 +35,26 @@ import math
 import numpy as np
 from numba import njit
 
-from migrate_bayes.isochrones.cubic import cubic_stencil
-from migrate_bayes.isochrones.lattice import (
-    MAX_ALPHA_SD,
-    MAX_PIECES,
-    alpha_rule,
-    fill_lattice,
-    piece_weights,
+from migrate_bayes.isochrones.composition import (
+    CELL_HIGH,
+    CELL_LOW,
+    K_HIGH,
+    K_LOW,
+    LEAST,
+    MIDDLE,
+    N_PASS,
+    N_ROWS,
+    PIECES,
+    PLAN,
+    room,
+    set_up,
+    turn_of,
 )
-from migrate_bayes.isochrones.layout import BORN, LARGE, POINTS, QUANTITIES, Layout, gap, lay_out
-from migrate_bayes.isochrones.segments import (
-    CELLS,
-    CHI2,
-    LANES,
-    NODE_LANES,
-    ROWS,
-    fill,
-    sum_lanes_4,
-    sum_lanes_5,
-)
+from migrate_bayes.isochrones.lanes import WIDTH
+from migrate_bayes.isochrones.lattice import MAX_ALPHA_SD
+from migrate_bayes.isochrones.layout import LARGE, POINTS, QUANTITIES, Layout, gap, lay_out
+from migrate_bayes.isochrones.segments import CELLS
+from migrate_bayes.isochrones.visit import SIGN, WORK, off_lattice, visit
 
 __all__ = ["CUT", "FAR", "MAX_ALPHA_SD", "Layout", "age_likelihood", "lay_out"]
 
@@ -63,15 +64,20 @@ CUT = 28.0  # in χ²: a point of exp(-14) = 8e-7 of the best one's weight
 NODE_CUT = 17.0  # a point of exp(-8.5) = 2e-4 of the best one's at the same age
 FAR = 100.0  # χ² beyond which a star is off the grid (10 sigma, the paper's window)
 _APART = 0.12  # by what two nodes of [α/Fe] may differ, block by block, over their sum
-_SEED = 3  # one age in so many is looked at for a first best fit
+_SEED = 4  # one age in so many is looked at for a first best fit
+_TILE = 128  # stars that go through the ages together
+_POOL = 3072  # floats of a star's composition, on average
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@njit(cache=True, nogil=True, error_model="numpy")
 def age_likelihood(  # type: ignore[no-untyped-def]
     layout, obs, inv, feh_mean, feh_sd, alpha_mean, alpha_sd, max_alpha_sd,
     log_like, out_mean, out_sd, chi2_min,
 ):  # fmt: skip
     """Compute ln L(age) and the mean and sd of [Fe/H] at each age, for a block of stars.
+
+    Stars go through the ages in step, a tile of them at a time: what one star reads of an age,
+    stars like it then find in the cache. What a star yields does not depend on its company.
 
     Parameters
     ----------
@@ -88,243 +94,196 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     chi2_min : numpy.ndarray, shape (star,)
         The least χ², over everything, minimised over [Fe/H] and [α/Fe] too.
     """
-    packed, small, large = layout.packed, layout.small, layout.large
-    axis, alpha = layout.metallicity, layout.alpha
-    n_age, n_block, _, n_alpha, n_metal, _ = packed.shape
-    n_alpha_cell, n_cell, n_large = large.shape[1], large.shape[4], large.shape[5]
-    cell = axis[1] - axis[0]
-    flat = packed.reshape(-1)
-    per_block = QUANTITIES * n_alpha * n_metal * POINTS
-    # What lattice points are worth, by (row of [α/Fe], point of a cell, cell and lane)
-    n_lane = n_cell * POINTS
-    table = np.empty((7, MAX_PIECES, 3, n_lane), dtype=_F)
-    table_1, per_table = table.reshape(-1), MAX_PIECES * 3 * n_lane
-    between, least_prior = np.empty((MAX_PIECES, 4), dtype=_F), np.empty(n_cell, dtype=_F)
-    # Nodes of [α/Fe], and how to interpolate to each, by lane of a metallicity node
-    zeta, omega = np.empty(7), np.empty(7)
-    a_weight = np.empty((7, n_alpha, n_metal * POINTS), dtype=_F)
-    a_weight_1, per_row = a_weight.reshape(-1), n_alpha * n_metal * POINTS
-    value, slope, curve = np.empty(4), np.empty(4), np.empty(4)
-    # Bounds
-    small_1, large_1 = small.reshape(-1), large.reshape(-1)
-    per_small, per_large = n_cell * LARGE, n_cell * n_large
-    bound = np.empty((n_age, per_large), dtype=_F)
-    bound_1, fine = bound.reshape(-1), np.empty(per_small, dtype=_F)
-    block_least, large_least = np.empty(LARGE, dtype=_F), np.empty(n_large, dtype=_F)
-    # Lanes
-    M, buffer = np.zeros(QUANTITIES * NODE_LANES, _F), np.zeros(ROWS * LANES + 1, _F)
-    chi2, sums = buffer[CHI2 * LANES :], np.zeros((2, 3))
-    obs_q, inv_q = np.zeros(QUANTITIES, dtype=_F), np.zeros(QUANTITIES, dtype=_F)
-    totals, best_of = np.empty((n_age, 3)), np.empty(n_age)
-    apart, again = np.empty(n_age), np.zeros(n_age, dtype=np.bool_)
+    n_age = len(layout.packed)
+    pool = np.zeros(max(room(layout), _TILE * _POOL), dtype=_F)
+    work = np.zeros(WORK, dtype=_F)
+    for lane in range(WIDTH):
+        work[SIGN + lane] = 1.0 if lane % 2 == 0 else -1.0
+    _, n_block, _, n_alpha, n_metal, _ = layout.packed.shape
+    _, n_alpha_cell, _, _, n_cell, n_large = layout.large.shape
+    shape = n_block, n_alpha, n_metal, n_alpha_cell, n_cell, n_large
+    arrays = layout.packed.reshape(-1), layout.small.reshape(-1), layout.large.reshape(-1)
+    bounds = np.empty(n_cell * n_large, _F), np.empty(n_cell * LARGE, _F)
+    least = np.empty(n_large, _F), np.empty(LARGE, _F)
+    plan, turn = np.zeros((_TILE, PLAN), dtype=np.int64), np.zeros(4)
+    # By star: the best χ² so far and its block, χ² at the best fit, the χ² that sums refer to
+    track, fit = np.zeros(_TILE, dtype=np.int64), np.empty((_TILE, 3))
+    mass, spare = np.empty(_TILE), np.empty(_TILE)
+    turns, halves = np.zeros(_TILE, dtype=np.int64), np.zeros(_TILE, dtype=np.bool_)
+    totals, best_of = np.empty((_TILE, n_age, 4)), np.empty((_TILE, n_age))
+    again = np.zeros((_TILE, n_age), dtype=np.bool_)
 
-    for s in range(len(feh_mean)):
-        x, q = obs[s], inv[s]
-        for c in range(3):
-            obs_q[c], inv_q[c] = x[c], q[c]
-        obs_q[BORN], inv_q[BORN] = 0.0, -1.0
-        obs_q[4], inv_q[4] = x[3], q[3]
-        quantities = QUANTITIES if q[3] > 0.0 else QUANTITIES - 1
-        # Mixture of Gaussians of sd `narrow`, `step_a` apart, with weights of sd `wide`.
-        narrow, wide, step_a, half = alpha_sd[s], 0.0, 0.0, 0
-        if narrow > max_alpha_sd:
-            narrow = 0.8 * max_alpha_sd
-            wide = math.sqrt(alpha_sd[s] ** 2 - narrow**2)
-            step_a = 1.25 * narrow * wide / alpha_sd[s]
-            half = int(4.2 * wide / step_a) + 1
-        totals[:], apart[:], best_of[:] = 0.0, 0.0, np.inf
-        track, best, least_chi2, reference, mass, spare = 0, np.inf, np.inf, 0.0, 0.0, 0.0
-        for turn in range(2 * half + 1):
-            # From the centre outwards: 0, +1, -1, +2, ...
-            m = (turn + 1) // 2 if turn % 2 else -(turn // 2)
-            centre_a = alpha_mean[s] + m * step_a
-            if m != 0 and n_alpha > 1 and (centre_a < alpha[0] or centre_a > alpha[-1]):
-                continue
-            offset = 0.0 if m == 0 else (m * step_a / wide) ** 2
-            mass += math.exp(-0.5 * offset)
-            enhanced = 0.638 * 10.0**centre_a
-            rate = enhanced / (enhanced + 0.362)
-            sd_phi = math.sqrt(feh_sd[s] ** 2 + (rate * narrow) ** 2)
-            kappa, sd_a = rate * (narrow / sd_phi) ** 2, narrow * feh_sd[s] / sd_phi
-            centre = feh_mean[s] + math.log10(enhanced + 0.362)
-            if n_alpha == 1:  # [α/Fe] given φ is free, and moves [Fe/H]
-                spare = (rate * sd_a) ** 2
-            for attempt in range(2):
-                n_rows = alpha_rule(sd_a if n_alpha > 1 else 0.0, attempt, zeta, omega)
-                pieces, first_point, last_point, step = fill_lattice(
-                    axis, (feh_mean[s], feh_sd[s], centre_a, narrow), offset,
-                    layout.feh_low, layout.feh_high, n_alpha == 1, q, zeta, omega, n_rows, POINTS,
-                    table, least_prior,
-                )  # fmt: skip
-                if last_point < first_point:
-                    break
-                piece_weights(pieces, between)
-                cell_low, cell_high = first_point // pieces, last_point // pieces + 1
-                points = n_rows * pieces // step
-                at_once = max(min(LANES // (POINTS * points), CELLS), 1)
-
-                # The star's [α/Fe] at each metallicity
-                most = 4.5 * sd_a
-                low = centre_a + kappa * (axis[cell_low] - centre) - most
-                high = centre_a + kappa * (axis[cell_high] - centre) + most
-                k_low = min(max(np.searchsorted(alpha, low) - 1, 0), n_alpha_cell - 1)
-                k_high = min(max(np.searchsorted(alpha, high) - 1, 0), n_alpha_cell - 1)
-                k_begin, k_end = n_alpha, 0
-                for row in range(n_rows):
-                    # Node 0 of the packed grid is the one added before the first.
-                    a_weight[row, :, cell_low * POINTS : (cell_high + 3) * POINTS] = 0.0
-                    for n in range(cell_low, cell_high + 3):
-                        phi = axis[0] + (n - 1) * cell
-                        at = centre_a + kappa * (phi - centre) + zeta[row] * sd_a
-                        first = cubic_stencil(alpha, at, value, slope, curve)
-                        for k in range(min(4, n_alpha)):
-                            if value[k] != 0.0:
-                                k_begin, k_end = min(k_begin, first + k), max(k_end, first + k + 1)
-                            for lane in range(n * POINTS, (n + 1) * POINTS):
-                                a_weight[row, first + k, lane] = value[k]
-
-                for i in range(n_age if attempt == 0 else 0):
-                    gap(
-                        large_1, i * n_alpha_cell * 8 * per_large, per_large, 8 * per_large,
-                        k_low, k_high, x, q, cell_low * n_large, cell_high * n_large,
-                        bound_1[i * per_large :],
+    begin = 0
+    while begin < len(feh_mean):
+        n_star = min(_TILE, len(feh_mean) - begin)
+        most = 0
+        for k in range(n_star):
+            turns[k] = turn_of(alpha_sd[begin + k], max_alpha_sd, 0, turn)
+            most = max(most, turns[k])
+        k_turn = 0
+        while k_turn < most:
+            used, k = 0, 0
+            while k < n_star:
+                if k_turn == 0:
+                    track[k], mass[k], spare[k] = -1, 0.0, 0.0
+                    fit[k, 0], fit[k, 1], fit[k, 2] = np.inf, np.inf, 0.0
+                    totals[k], best_of[k] = 0.0, np.inf
+                plan[k, PIECES] = 0
+                if k_turn < turns[k]:
+                    s = begin + k
+                    turn_of(alpha_sd[s], max_alpha_sd, k_turn, turn)
+                    taken = set_up(
+                        layout, feh_mean[s], feh_sd[s], alpha_mean[s], turn, inv[s], 0,
+                        pool, used, plan[k], mass, spare, k,
                     )  # fmt: skip
-                # Phase 0, in the likeliest cell at a few ages: a best fit to compare with. 1: all.
-                middle = cell_low
-                for j in range(cell_low, cell_high):
-                    if least_prior[j] < least_prior[middle]:
-                        middle = j
-                for phase in range(2 * attempt, 2 + attempt):
-                    from_cell = middle if phase == 0 else cell_low
-                    to_cell = middle + 1 if phase == 0 else cell_high
-                    for i in range(0, n_age, _SEED if phase == 0 else 1):
-                        if phase == 2 and not again[i]:
-                            continue
-                        # Where the best of the last age was, this one's is likely to be.
-                        head, next_track, least_here = track // LARGE, track, np.inf
-                        for order in range(n_large):
-                            big = head if order == 0 else (order - 1 if order <= head else order)
-                            limit = _F(min(min(best, FAR) + CUT, best_of[i] + NODE_CUT))
-                            if order == 0:  # the least of every large block, prior of φ included
-                                _least_of_cells(
-                                    bound_1, i * per_large, n_large, from_cell, to_cell,
-                                    least_prior, large_least,
-                                )  # fmt: skip
-                            if large_least[big] > limit:
-                                continue
-                            gap(
-                                small_1, (i * n_alpha_cell * 8 * n_large + big) * per_small,
-                                n_large * per_small, 8 * n_large * per_small, k_low, k_high, x, q,
-                                from_cell * LARGE, to_cell * LARGE, fine,
+                    if taken < 0:  # no room: these stars first
+                        break
+                    used += taken
+                if k_turn == 0:
+                    halves[k] = plan[k, PIECES] > 0 and plan[k, N_PASS] < plan[k, N_ROWS]
+                    halves[k] = halves[k] and turns[k] == 1 and plan[k, N_ROWS] == 2
+                k += 1
+            n_star = k
+            for phase in range(2):
+                for i in range(0, n_age, _SEED if phase == 0 else 1):
+                    for k in range(n_star):
+                        if plan[k, PIECES] > 0:
+                            _scan(
+                                shape, arrays, i, phase, obs[begin + k], inv[begin + k], plan[k],
+                                pool, work, bounds, least, track, fit, best_of, totals, k,
                             )  # fmt: skip
-                            _least_of_cells(
-                                fine, 0, LARGE, from_cell, to_cell, least_prior, block_least
-                            )
-                            lead = track % LARGE if order == 0 else 0
-                            for rank in range(min(LARGE, n_block - big * LARGE)):
-                                at_b = lead if rank == 0 else (rank - 1 if rank <= lead else rank)
-                                limit = _F(min(min(best, FAR) + CUT, best_of[i] + NODE_CUT))
-                                if block_least[at_b] > limit:
-                                    continue
-                                b = big * LARGE + at_b
-                                # The cells that may matter, from the first to the last.
-                                start, stop = to_cell, from_cell
-                                for j in range(from_cell, to_cell):
-                                    if fine[j * LARGE + at_b] + least_prior[j] <= limit:
-                                        start, stop = min(start, j), j + 1
-                                for j in range(start, stop, at_once):
-                                    cells, lanes = min(at_once, stop - j), 0
-                                    for row in range(n_rows):
-                                        lanes = fill(
-                                            flat, (i * n_block + b) * per_block, n_metal, n_alpha,
-                                            quantities, j, cells, k_begin, k_end,
-                                            a_weight_1, row * per_row, obs_q, inv_q, between,
-                                            row if step == 2 else 0, pieces, step,
-                                            table_1, row * per_table, n_lane, M, buffer, lanes,
-                                        )  # fmt: skip
-                                    # Row by row where there are two, to see how they differ.
-                                    parts = 2 if step == 2 else 1
-                                    if quantities == QUANTITIES:
-                                        least = sum_lanes_5(
-                                            buffer, lanes, parts, _F(reference), sums
-                                        )
-                                    else:
-                                        least = sum_lanes_4(
-                                            buffer, lanes, parts, _F(reference), sums
-                                        )
-                                    halves = 0.0
-                                    for part in range(parts if phase > 0 else 0):
-                                        totals[i, 0] += sums[part, 0]
-                                        totals[i, 1] += sums[part, 1]
-                                        totals[i, 2] += sums[part, 2]
-                                        halves += sums[part, 0] if part == 0 else -sums[part, 0]
-                                    apart[i] += abs(halves)
-                                    if least < least_here:
-                                        least_here, next_track = least, b
-                                        best_of[i] = min(best_of[i], least)
-                                    if least < best:
-                                        best = least
-                                        least_chi2 = _off_lattice(chi2, cells, pieces, n_rows, step)
-                        track = next_track
-                    if phase == 0 and turn == 0:
-                        reference = min(best, FAR)
-                # Two nodes of [α/Fe] do unless they differ, or the grid is rough: then five.
-                if attempt == 1 or step != 2 or half > 0:
-                    break
-                peak, wanted = 0.0, False
-                for i in range(n_age):
-                    peak = max(peak, totals[i, 0])
-                for i in range(n_age):
-                    again[i] = totals[i, 0] > 1e-5 * peak and (
-                        layout.rough[i] or apart[i] > _APART * totals[i, 0]
-                    )
-                    if again[i]:
-                        totals[i], wanted = 0.0, True
-                if not wanted:
-                    break
-        chi2_min[s] = least_chi2
-        for i in range(n_age):
-            log_like[s, i] = -np.inf
-            out_mean[s, i] = feh_mean[s]
-            out_sd[s, i] = feh_sd[s]
-            if totals[i, 0] > 0.0:
-                f = totals[i, 1] / totals[i, 0]
-                log_like[s, i] = math.log(totals[i, 0] / mass) - 0.5 * reference
-                out_mean[s, i] = feh_mean[s] + f
-                out_sd[s, i] = math.sqrt(max(totals[i, 2] / totals[i, 0] - f * f + spare, 1e-8))
+                if phase == 0 and k_turn == 0:
+                    for k in range(n_star):
+                        fit[k, 2] = min(fit[k, 0], FAR)
+            k_turn += 1
+        # Two nodes of [α/Fe] do unless they differ, or the grid is rough: then five.
+        start = 0
+        while start < n_star:
+            used, k = 0, start
+            while k < n_star:
+                plan[k, PIECES] = 0
+                if halves[k] and _doubt(totals[k], layout.rough, again[k]):
+                    s = begin + k
+                    turn_of(alpha_sd[s], max_alpha_sd, 0, turn)
+                    taken = set_up(
+                        layout, feh_mean[s], feh_sd[s], alpha_mean[s], turn, inv[s], 1,
+                        pool, used, plan[k], mass, spare, k,
+                    )  # fmt: skip
+                    if taken < 0:
+                        break
+                    used += taken
+                k += 1
+            for i in range(n_age):
+                for j in range(start, k):
+                    if plan[j, PIECES] > 0 and again[j, i]:
+                        totals[j, i] = 0.0
+                        _scan(
+                            shape, arrays, i, 2, obs[begin + j], inv[begin + j], plan[j],
+                            pool, work, bounds, least, track, fit, best_of, totals, j,
+                        )  # fmt: skip
+            start = k
+        for k in range(n_star):
+            s = begin + k
+            chi2_min[s] = fit[k, 1]
+            for i in range(n_age):
+                log_like[s, i] = -np.inf
+                out_mean[s, i] = feh_mean[s]
+                out_sd[s, i] = feh_sd[s]
+                whole = totals[k, i, 0]
+                if whole > 0.0:
+                    f = totals[k, i, 1] / whole
+                    log_like[s, i] = math.log(whole / mass[k]) - 0.5 * fit[k, 2]
+                    out_mean[s, i] = feh_mean[s] + f
+                    variance = totals[k, i, 2] / whole - f * f + spare[k]
+                    out_sd[s, i] = math.sqrt(max(variance, 1e-8))
+        begin += n_star
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _off_lattice(chi2, cells, pieces, n_rows, step):  # type: ignore[no-untyped-def]
-    """Return the least χ² over metallicity: the lattice does not hit it, but a parabola does.
+def _doubt(totals, rough, again):  # type: ignore[no-untyped-def]
+    """Tell at which ages two nodes of [α/Fe] are not enough, and whether there is any."""
+    peak, any_ = 0.0, False
+    for i in range(len(totals)):
+        peak = max(peak, totals[i, 0])
+    for i in range(len(totals)):
+        again[i] = totals[i, 0] > 1e-5 * peak and (rough[i] or totals[i, 3] > _APART * totals[i, 0])
+        any_ = any_ or again[i]
+    return any_
 
-    `chi2` has the lanes as `spread` fills them, row of [α/Fe] by row.
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _scan(  # type: ignore[no-untyped-def]
+    shape, arrays, i, phase, x, q, plan, pool, work, bounds, leasts, track, fit, best_of, totals,
+    star,
+):  # fmt: skip
+    """Add up a star's likelihood at one age.
+
+    Phase 0: only in the likeliest cell, for a best fit to compare with. 1, 2: all.
     """
-    least = np.full(cells * pieces, _HUGE)
-    lane = 0
-    for row in range(n_rows):
-        for t in range(row if step == 2 else 0, pieces, step):
-            for j in range(cells):
-                for k in range(lane, lane + POINTS):
-                    least[j * pieces + t] = min(least[j * pieces + t], chi2[k])
-                lane += POINTS
-    at = np.argmin(least)
-    best = least[at]
-    if at == 0 or at == len(least) - 1 or max(least[at - 1], least[at + 1]) >= _HUGE:
-        return best
-    bend = least[at - 1] - 2.0 * best + least[at + 1]
-    if bend <= 0.0:
-        return best
-    return max(best - 0.125 * (least[at + 1] - least[at - 1]) ** 2 / bend, 0.0)
+    n_block, n_alpha, n_metal, n_alpha_cell, n_cell, n_large = shape
+    flat, small, large = arrays
+    bound, fine = bounds
+    large_least, block_least = leasts
+    per_block = QUANTITIES * n_alpha * n_metal * POINTS
+    per_small, per_large = n_cell * LARGE, n_cell * n_large
+    from_cell = plan[MIDDLE] if phase == 0 else plan[CELL_LOW]
+    to_cell = from_cell + 1 if phase == 0 else plan[CELL_HIGH]
+    k_low, k_high = plan[K_LOW], plan[K_HIGH]
+    least_prior = plan[LEAST] - plan[CELL_LOW]  # where that of cell 0 would be
+    reference = _F(fit[star, 2])
+    gap(
+        large, i * n_alpha_cell * 8 * per_large, per_large, 8 * per_large, k_low, k_high, x, q,
+        from_cell * n_large, to_cell * n_large, bound,
+    )  # fmt: skip
+    _least_of_cells(bound, n_large, from_cell, to_cell, pool, least_prior, large_least)
+    # Where the best of the last age was, this one's is likely to be; at first, where it may be best.
+    last, least_here = track[star], np.inf
+    head = last // LARGE if last >= 0 else np.argmin(large_least)
+    for order in range(n_large):
+        big = head if order == 0 else (order - 1 if order <= head else order)
+        limit = _F(min(min(fit[star, 0], FAR) + CUT, best_of[star, i] + NODE_CUT))
+        if large_least[big] > limit:
+            continue
+        gap(
+            small, (i * n_alpha_cell * 8 * n_large + big) * per_small, n_large * per_small,
+            8 * n_large * per_small, k_low, k_high, x, q, from_cell * LARGE, to_cell * LARGE, fine,
+        )  # fmt: skip
+        _least_of_cells(fine, LARGE, from_cell, to_cell, pool, least_prior, block_least)
+        lead, n_here = 0, min(LARGE, n_block - big * LARGE)
+        if order == 0:
+            lead = last % LARGE if last >= 0 else np.argmin(block_least[:n_here])
+        for rank in range(n_here):
+            at = lead if rank == 0 else (rank - 1 if rank <= lead else rank)
+            limit = _F(min(min(fit[star, 0], FAR) + CUT, best_of[star, i] + NODE_CUT))
+            if block_least[at] > limit:
+                continue
+            b = big * LARGE + at
+            # The cells that may matter, from the first to the last.
+            start, stop = to_cell, from_cell
+            for j in range(from_cell, to_cell):
+                if fine[j * LARGE + at] + pool[least_prior + j] <= limit:
+                    start, stop = min(start, j), j + 1
+            for j in range(start, stop, CELLS):
+                end = min(j + CELLS, stop)
+                least = visit(
+                    flat, (i * n_block + b) * per_block, n_metal, n_alpha, x, q, plan, pool,
+                    work, j, end, fine, at, reference, limit, totals[star, i], phase > 0,
+                )  # fmt: skip
+                if least < least_here:
+                    least_here, track[star] = least, b
+                    best_of[star, i] = min(best_of[star, i], least)
+                if least < fit[star, 0]:
+                    fit[star, 0] = least
+                    fit[star, 1] = off_lattice(work, (end - j) * plan[PIECES])
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz"})
-def _least_of_cells(bounds, start, n, from_cell, to_cell, least_prior, out):  # type: ignore[no-untyped-def]
+def _least_of_cells(bounds, n, from_cell, to_cell, pool, least_prior, out):  # type: ignore[no-untyped-def]
     """Take the least over cells of the bounds of `n` blocks, with the prior's χ² of the cell."""
     for b in range(n):
         out[b] = _HUGE
     for j in range(from_cell, to_cell):
-        at, p = np.uint64(start + j * n), least_prior[j]
+        at, p = np.uint64(j * n), pool[least_prior + j]
         for b in range(np.uint64(n)):
             x = bounds[at + b] + p
             out[b] = x if x < out[b] else out[b]

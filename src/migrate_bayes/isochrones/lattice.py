@@ -26,17 +26,27 @@ import math
 import numpy as np
 from numba import njit
 
+from migrate_bayes.isochrones.lanes import WIDTH
+
 __all__ = [
     "ALPHA_RULES",
+    "MARGIN",
     "MAX_ALPHA_SD",
+    "MAX_NODES",
     "MAX_PIECES",
+    "OUTSIDE",
     "RATES",
     "alpha_rule",
     "fill_lattice",
+    "node_weights",
     "piece_weights",
+    "take_turns",
 ]
 
-MAX_PIECES = 120
+MAX_PIECES = 120  # a multiple of `WIDTH`
+MAX_NODES = 7  # of metallicity, that `WIDTH` points may depend on
+MARGIN = 3  # cells beyond the last that lanes may reach into
+OUTSIDE = 1e4  # χ²
 _FURTHEST = 6.0  # standard deviations of the prior: exp(-z²/2) is 1.5e-8
 _STEP = 0.9  # of the narrowest width
 _REFINE = 4.0  # times finer next to an edge
@@ -74,19 +84,41 @@ def alpha_rule(sd, rule, nodes, weights):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _pieces_per_cell(sd, inv, cell, cut):  # type: ignore[no-untyped-def]
-    """Return in how many pieces, an even number, to divide a cell (dex wide)."""
+    """Return in how many pieces to divide a cell (dex wide): 2, 4 or a multiple of `WIDTH`."""
     sharper = 1.0
     for c in range(4):
         sharper += (RATES[c] * sd * inv[c]) ** 2
     step = _STEP * sd / math.sqrt(sharper)
-    pieces = 2 * math.ceil(0.5 * cell / step * (_REFINE if cut else 1.0))
-    return min(max(pieces, 2), MAX_PIECES)
+    wanted = cell / step * (_REFINE if cut else 1.0)
+    if wanted <= 4.0:
+        return 2 if wanted <= 2.0 else 4
+    return min(WIDTH * math.ceil(wanted / WIDTH), MAX_PIECES)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def take_turns(n_rows, together, passes):  # type: ignore[no-untyped-def]
+    """Fill `passes` with the rows of [α/Fe] that even and odd lattice points take; return how many.
+
+    Rows in the order of `alpha_rule`: the middle one by itself, then those that mirror each other.
+    """
+    if not together:
+        for row in range(n_rows):
+            passes[row, 0] = passes[row, 1] = row
+        return n_rows
+    n = 0
+    if n_rows % 2 == 1:
+        passes[0, 0] = passes[0, 1] = 0
+        n = 1
+    for row in range(n, n_rows, 2):
+        passes[n, 0], passes[n, 1] = row, row + 1
+        n += 1
+    return n
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def fill_lattice(  # type: ignore[no-untyped-def]
-    axis, star, offset, feh_low, feh_high, column, inv, zeta, omega, n_rows, lanes,
-    table, least_prior,
+    axis, star, offset, feh_low, feh_high, column, inv, zeta, omega, n_rows, passes,
+    pool, at, n_room,
 ):  # fmt: skip
     r"""Choose a star's lattice.
 
@@ -104,21 +136,23 @@ def fill_lattice(  # type: ignore[no-untyped-def]
         Inverse errors of the observables.
     zeta, omega : numpy.ndarray
         From `alpha_rule`, `n_rows` of them.
-    lanes : int
-        How often to repeat a point.
-    table : numpy.ndarray, shape (7, MAX_PIECES, 3, cell and lane)
-        Filled, by row of [α/Fe], point of a cell and cell, with χ² under the prior of φ; with
-        quadrature weights, 0 outside the limits; and with [Fe/H] relative to the star's.
-    least_prior : numpy.ndarray, shape (cell,)
-        Filled with the least of `prior` in a cell.
+    passes : numpy.ndarray, shape (7, 2)
+        Filled by `take_turns`.
+    pool, at, n_room : numpy.ndarray, int, int
+        Filled from `at` on, if `n_room` suffices, with: χ² under the prior of φ by lattice point,
+        from the first of the first cell to the last of `MARGIN` cells beyond the last (`OUTSIDE`
+        where a point does not count); quadrature weights, by pass and point; [Fe/H] relative to the
+        star's, likewise; and the least of χ² in every cell.
 
     Returns
     -------
     pieces, first, last : int
-        Points of a cell; the first and the last point that counts, numbered from the first node.
-        None is left (`last` before `first`) where the grid is out of reach.
-    step : int
-        2 where the two rows of [α/Fe] take turns along the lattice, else 1.
+        Points of a cell; the first and the last point that counts. None is left (`last` before
+        `first`) where the grid is out of reach.
+    n_pass : int
+        How many passes.
+    used : int
+        How much of `pool` is filled, or −1: no room.
 
     Notes
     -----
@@ -151,49 +185,56 @@ def fill_lattice(  # type: ignore[no-untyped-def]
         end = min(centre + reach, highest + 4.5 * width / share)
     first = max(math.ceil((begin - axis[0]) / spacing - 1e-9), 0)
     last = min(math.floor((end - axis[0]) / spacing + 1e-9), n_cell * pieces - 1)
-    step = 2 if n_rows == 2 and not cut else 1
+    n_pass = take_turns(n_rows, not cut and sd_a <= ALPHA_RULES[0], passes)
     scale = spacing / (sd * math.sqrt(2.0 * math.pi))
     if last < first:
-        return pieces, first, last, step
+        return pieces, first, last, n_pass, 0
+    low, high = first // pieces, last // pieces + 1
+    n_point = (high - low + MARGIN) * pieces
+    if (1 + 2 * n_pass) * n_point + high - low > n_room:
+        return pieces, first, last, n_pass, -1
     ends = np.ones((2, 6))
     if cut and not soft:
         _end_weights((axis[0] + first * spacing - begin) / spacing, ends[0])
         _end_weights((end - axis[0] - last * spacing) / spacing, ends[1])
-    for j in range(first // pieces, last // pieces + 1):
-        least_prior[j] = 1e30
-        for t in range(pieces):
-            point = j * pieces + t
-            phi = axis[0] + point * spacing
-            z = (phi - centre) / sd
-            inside = first <= point <= last
-            fixed = z * z + offset if inside else 1e30
-            least_prior[j] = min(least_prior[j], np.float32(fixed))
-            here = scale if inside else 0.0
-            if soft:
-                middle = f0 + share * (phi - centre)
-                here *= _normal_cdf((feh_high - middle) / width)
-                here -= (scale if inside else 0.0) * _normal_cdf((feh_low - middle) / width)
-                here = max(here, 0.0)
-            elif cut and inside:
-                here *= ends[0, min(point - first, 5)] if point - first < 6 else 1.0
-                here *= ends[1, min(last - point, 5)] if last - point < 6 else 1.0
-            for row in range(n_rows):
-                a = a0 + kappa * (phi - centre) + zeta[row] * sd_a
-                linear = phi - salaris - rate * (a - a0)
-                true = phi - math.log10(0.638 * 10.0**a + 0.362)
-                e, y = (true - linear) / sd_f, (linear - f0) / sd_f
-                w = here * omega[row] * math.exp(-e * y - 0.5 * e * e)
-                if column:  # one row stands for all of [α/Fe]
-                    w, true = _average_over_alpha(phi, a, sd_a, star, here)
-                elif soft:
-                    true = min(max(true, feh_low), feh_high)
-                if step == 2:
-                    w *= 2.0
-                for lane in range(j * lanes, (j + 1) * lanes):
-                    table[row, t, 0, lane] = fixed
-                    table[row, t, 1, lane] = w
-                    table[row, t, 2, lane] = true - f0
-    return pieces, first, last, step
+    weight, feh = at + n_point, at + (1 + n_pass) * n_point
+    least_prior = at + (1 + 2 * n_pass) * n_point
+    for j in range(high - low):
+        pool[least_prior + j] = OUTSIDE
+    for p in range(n_point):
+        point = low * pieces + p
+        pool[at + p] = OUTSIDE
+        for n in range(n_pass):
+            pool[weight + n * n_point + p] = pool[feh + n * n_point + p] = 0.0
+        if not first <= point <= last:
+            continue
+        phi = axis[0] + point * spacing
+        z = (phi - centre) / sd
+        pool[at + p] = z * z + offset
+        j = least_prior + p // pieces
+        pool[j] = min(pool[j], pool[at + p])
+        here = scale
+        if soft:
+            middle = f0 + share * (phi - centre)
+            inside = _normal_cdf((feh_high - middle) / width)
+            here *= max(inside - _normal_cdf((feh_low - middle) / width), 0.0)
+        elif cut:
+            here *= ends[0, min(point - first, 5)] if point - first < 6 else 1.0
+            here *= ends[1, min(last - point, 5)] if last - point < 6 else 1.0
+        for n in range(n_pass):
+            row = passes[n, point % 2]
+            a = a0 + kappa * (phi - centre) + zeta[row] * sd_a
+            linear = phi - salaris - rate * (a - a0)
+            true = phi - math.log10(0.638 * 10.0**a + 0.362)
+            e, y = (true - linear) / sd_f, (linear - f0) / sd_f
+            w = here * omega[row] * math.exp(-e * y - 0.5 * e * e)
+            if column:  # one row stands for all of [α/Fe]
+                w, true = _average_over_alpha(phi, a, sd_a, star, here)
+            elif soft:
+                true = min(max(true, feh_low), feh_high)
+            pool[weight + n * n_point + p] = w if passes[n, 0] == passes[n, 1] else 2.0 * w
+            pool[feh + n * n_point + p] = true - f0
+    return pieces, first, last, n_pass, (1 + 2 * n_pass) * n_point + high - low
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -234,6 +275,34 @@ def piece_weights(pieces, out):  # type: ignore[no-untyped-def]
         out[t, 1] = 1.0 + 0.5 * u * u * (-5.0 + 3.0 * u)
         out[t, 2] = 0.5 * u * (1.0 + u * (4.0 - 3.0 * u))
         out[t, 3] = 0.5 * u * u * (u - 1.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def node_weights(pieces, out, alone, turns):  # type: ignore[no-untyped-def]
+    """Weigh the nodes about the cells of `WIDTH` lattice points abreast.
+
+    Parameters
+    ----------
+    pieces : int
+        Lattice points of a cell.
+    out, alone, turns : numpy.ndarray, int, int
+        From `alone` on filled, by (part of a cell where it has more than `WIDTH` points, node,
+        lane), with the weights of `piece_weights`; from `turns` on, by (part, 2, node, lane), with
+        those of even points and then with those of odd points.
+    """
+    between = np.empty((pieces, 4))
+    piece_weights(pieces, between)
+    for part in range(max(pieces // WIDTH, 1)):
+        one, two = alone + part * MAX_NODES * WIDTH, turns + part * 2 * MAX_NODES * WIDTH
+        out[one : one + MAX_NODES * WIDTH] = 0.0
+        out[two : two + 2 * MAX_NODES * WIDTH] = 0.0
+        for lane in range(WIDTH):
+            point = part * WIDTH + lane
+            for k in range(4):
+                node = point // pieces + k
+                out[one + node * WIDTH + lane] = between[point % pieces, k]
+                to = two + (lane % 2 * MAX_NODES + node) * WIDTH + lane
+                out[to] = between[point % pieces, k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -15,6 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from migrate_bayes.isochrones.grid import WorkingGrid
+from migrate_bayes.isochrones.lattice import MARGIN
 
 __all__ = ["BLOCK", "BORN", "LARGE", "POINTS", "QUANTITIES", "Layout", "gap", "lay_out"]
 
@@ -34,8 +35,9 @@ class Layout(NamedTuple):
     Attributes
     ----------
     packed : numpy.ndarray
-        float32, shape ``(age, block, QUANTITIES, alpha, metallicity + 2, POINTS)``. Metallicities
-        begin and end with a node more, in line with the last two. The number born after the last
+        float32, shape ``(age, block, QUANTITIES, alpha, metallicity + 2 + MARGIN, POINTS)``.
+        Metallicities begin and end with a node more, in line with the last two; what follows is
+        only read. The number born after the last
         point of a block is 0 (it is the next block's), and so is that of points that fill up the
         last block.
     small, large : numpy.ndarray
@@ -71,11 +73,12 @@ def lay_out(grid: WorkingGrid) -> Layout:
     n_eep = points.shape[3]
     n_block = (n_eep - 2) // BLOCK + 1
     n_age, n_metal, n_alpha = points.shape[:3]
-    shape = (n_age, n_block, QUANTITIES, n_alpha, n_metal + 2, POINTS)
+    shape = (n_age, n_block, QUANTITIES, n_alpha, n_metal + 2 + MARGIN, POINTS)
     packed = np.empty(shape, dtype=np.float32)
     _pack(points, packed)
     packed[..., 0, :] = 2.0 * packed[..., 1, :] - packed[..., 2, :]
-    packed[..., -1, :] = 2.0 * packed[..., -2, :] - packed[..., -3, :]
+    last = 2.0 * packed[..., n_metal, :] - packed[..., n_metal - 1, :]
+    packed[..., n_metal + 1 :, :] = last[..., None, :]
     n_large = (n_block - 1) // LARGE + 1
     start = (n_age, max(n_alpha - 1, 1), 2, 4)
     small = np.empty((*start, n_large, n_metal - 1, LARGE), dtype=np.float32)

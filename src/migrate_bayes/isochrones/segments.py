@@ -1,10 +1,21 @@
-r"""The integral of a star's likelihood along isochrone segments, many at a time.
+r"""The integral of a star's likelihood along isochrone segments, eight lattice points at a time.
 
-`fill` interpolates a block of isochrone points to an [α/Fe] at the nodes of metallicity, and on to
-the star's own lattice of metallicities; `sum_lanes` integrates every segment and sums. Segments of
-all lattice points of a block stand side by side in *lanes*; every loop runs over lanes, in float32,
-without a branch or a call, so that the compiler makes vector instructions of it. The mathematics is
-in `kernel`.
+`at_nodes` interpolates a block of isochrone points to the star's [α/Fe] at the grid's nodes of
+metallicity; `sweep` takes eight points of the star's own lattice of metallicities (one of the
+*lanes* each), interpolates on to them and walks along the block from segment to segment. The
+mathematics is in `kernel`.
+
+With residuals in errors :math:`r_0, r_1` at the ends of a segment and :math:`a = |r_1 - r_0|^2`,
+:math:`\chi^2(u) = c_0 + 2 g_0 u + a u^2`, where :math:`g_0 = r_0 (r_1 - r_0) = (c_1 - c_0 - a)/2`
+and :math:`g_1 = r_1 (r_1 - r_0) = g_0 + a`. Of :math:`E(u) = e^{-\chi^2(u)/2}` value, slope
+:math:`-g E` and second derivative :math:`(g^2 - a) E` are known at both ends for one exponential
+each, which the next segment uses again, and with them Hermite's rule of sixth order,
+
+.. math:: \int_0^1 E\,du \approx \frac{E_0 + E_1}{2} + \frac{E_0' - E_1'}{10}
+   + \frac{E_0'' + E_1''}{120}
+
+with an error of 1.5e-4 :math:`a^3` at most, and less in the sum over segments. A longer segment
+is halved, a long one integrated exactly.
 """
 
 from __future__ import annotations
@@ -13,84 +24,41 @@ import math
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
+from migrate_bayes.isochrones.lanes import (
+    WIDTH,
+    absolute,
+    any_above,
+    any_below,
+    broadcast,
+    divide,
+    exp,
+    greater,
+    load,
+    root,
+    smaller,
+    splat,
+    store,
+    where_negative,
+)
+from migrate_bayes.isochrones.lattice import MAX_NODES
 from migrate_bayes.isochrones.layout import BORN, POINTS, QUANTITIES
 
 __all__ = [
-    "CELLS", "CHI2", "LANES", "NODE_LANES", "ROWS", "fill", "mills_ratio", "sum_lanes_4",
-    "sum_lanes_5",
+    "CELLS", "MAX_NODES", "PER_QUANTITY", "PER_ROW", "at_nodes", "mills_ratio", "sweep_4",
+    "sweep_5",
 ]  # fmt: skip
 
 CELLS = 16  # of metallicity, done at once at most
-LANES = 8192  # lattice points done at once × points of a block
-NODE_LANES = (CELLS + 3) * POINTS
-# Rows of the buffer of lanes, after the quantities
-PRIOR, WEIGHT, FEH, OUT, CHI2, SQUARED = range(QUANTITIES, QUANTITIES + 6)
-ROWS = QUANTITIES + 6
-_LONG = np.float32(4.0)  # squared length of segments, in errors, that are integrated exactly
+PER_ROW = (CELLS + 3) * POINTS  # floats of scratch: a row of [α/Fe]
+PER_QUANTITY = 7 * PER_ROW
 _F = np.float32
-_ZERO, _HALF, _ONE, _TWO = _F(0.0), _F(0.5), _F(1.0), _F(2.0)
-_QUARTER, _SIXTH, _FOUR = _F(0.25), _F(1.0 / 6.0), _F(4.0)
 _ROOT_2PI = _F(math.sqrt(2.0 * math.pi))
-_SHORT = _F(0.15)  # segments shorter than this many errors: Simpson's rule, error below 4e-4 at 5 σ
-_FIVE, _EIGHT = _F(5.0 / 18.0), _F(8.0 / 18.0)
-_NEAR, _OTHER = _F(0.5 - 0.5 * math.sqrt(0.6)), _F(0.5 + 0.5 * math.sqrt(0.6))
+_HALVE = _F(1.5)  # squared length of segments, in errors, that are halved
+_LONG = _F(6.0)  # and of those that are integrated exactly
 _POLE = _F(0.28)
 _TINY, _FAR = _F(1e-10), _F(1e30)
-_FLOOR = _F(-60.0)  # exponents are not let below: nothing so small counts, and none is subnormal
-_LOG2E, _LN2_HIGH, _LN2_LOW = _F(1.44269504), _F(0.693359375), _F(-2.12194440e-4)
-_BIAS, _SHIFT = np.int32(127), np.int32(23)
-
-
-@intrinsic
-def _float_from_bits(typingctx: Any, bits: Any) -> Any:
-    """Reinterpret 32 bits as a float32: 2**n from its exponent field, without a call."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.FloatType())
-
-    return types.float32(types.int32), codegen
-
-
-@intrinsic
-def _floor(typingctx: Any, x: Any) -> Any:
-    """Round down within float32 (`math.floor` would go through int64, which does not vectorise)."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FloatType()
-        floor = builder.module.declare_intrinsic("llvm.floor", [kind])
-        return builder.call(floor, args)
-
-    return types.float32(types.float32), codegen
-
-
-@intrinsic
-def _to_int(typingctx: Any, x: Any) -> Any:
-    """Convert a whole float32 to int32."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fptosi(args[0], ir.IntType(32))
-
-    return types.int32(types.float32), codegen
-
-
-@njit(inline="always")
-def _exp(x):  # type: ignore[no-untyped-def]
-    """Return exp(x) to 3e-6 relative, for x up to 80."""
-    x = x if x > _FLOOR else _FLOOR
-    x = x if x < -_FLOOR else -_FLOOR
-    n = _floor(x * _LOG2E + _HALF)
-    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
-    p = _F(1.0 / 120.0)
-    p = p * r + _F(1.0 / 24.0)
-    p = p * r + _SIXTH
-    p = p * r + _HALF
-    p = p * r + _ONE
-    p = p * r + _ONE
-    return p * _float_from_bits((_to_int(n) + _BIAS) << _SHIFT)
 
 
 @njit(inline="always")
@@ -99,231 +67,202 @@ def mills_ratio(t):  # type: ignore[no-untyped-def]
 
     To 4e-6 relative: a polynomial fitted to `scipy.special.erfcx` on x from 0 to 300.
     """
-    p = _F(-0.12590418737087372)
-    p = p * t + _F(0.2642878715925395)
-    p = p * t + _F(0.06256128281820623)
-    p = p * t + _F(0.23675440974426254)
-    p = p * t + _F(0.25551824930557865)
-    p = p * t + _F(0.28009188868911006)
-    p = p * t + _F(0.2800000327085347)
+    p = splat(_F(-0.12590418737087372)) * t + splat(_F(0.2642878715925395))
+    p = p * t + splat(_F(0.06256128281820623))
+    p = p * t + splat(_F(0.23675440974426254))
+    p = p * t + splat(_F(0.25551824930557865))
+    p = p * t + splat(_F(0.28009188868911006))
+    p = p * t + splat(_F(0.2800000327085347))
     return p * t
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def fill(  # type: ignore[no-untyped-def]
-    packed, block, n_metal, n_alpha, quantities, node, cells, k_low, k_high, weights, row, obs, inv,
-    between, first, pieces, step, table, entry, n_lane, M, buffer, start,
+@njit(cache=True, nogil=True, error_model="numpy")
+def at_nodes(  # type: ignore[no-untyped-def]
+    packed, block, n_metal, n_alpha, colour, node, n_nodes, k_low, k_high, weights, weights_at,
+    per_alpha, n_rows, obs, inv, work,
 ):  # fmt: skip
-    """Interpolate a block to a row of lattice points: an [α/Fe], and `cells` cells of metallicity.
-
-    Arrays are flat and offsets unsigned: no slice is made, no index wraps around.
+    """Interpolate a block to rows of [α/Fe], at nodes of metallicity.
 
     Parameters
     ----------
     packed : numpy.ndarray
-        The layout's; the block begins at `block`.
-    quantities : int
-        How many of `QUANTITIES` are wanted.
-    node, cells : int
-        The first metallicity node about the first cell, and how many cells.
+        The layout's, flat; the block begins at `block`.
+    n_metal, n_alpha : int
+        Nodes of the packed grid.
+    colour : bool
+        Whether BP−RP is wanted.
+    node, n_nodes : int
+        The first node of metallicity, and how many.
     k_low, k_high : int
         The range of [α/Fe] nodes that have weights (`k_high` not included).
-    weights : numpy.ndarray
-        Of the [α/Fe] nodes, by (alpha, lane of a metallicity node) from `row` on.
-    obs, inv : numpy.ndarray, shape (QUANTITIES,)
-        Observables and inverse errors; 0 and −1 for the number born.
-    between : numpy.ndarray, shape (MAX_PIECES, 4)
-        Weights of the four nodes about a cell for each of its points, of which every `step`-th from
-        `first` on, up to `pieces`, is wanted.
-    table : numpy.ndarray
-        What lattice points are worth: (point of a cell; χ² of the prior, weight, [Fe/H]; cell and
-        lane), the row's from `entry` on, `n_lane` lanes wide.
-    M : numpy.ndarray, size QUANTITIES · NODE_LANES
-        Scratch: residuals at the nodes.
-    buffer : numpy.ndarray, size ROWS · LANES + 1
-        Lanes from `start` on are filled: residuals in errors and the number born, then what the
-        lattice points are worth. Lanes are (point of a cell, cell, point of the block).
-
-    Returns
-    -------
-    int
-        Where the lanes end.
+    weights, weights_at, per_alpha : numpy.ndarray, int, int
+        Their weights, by (row, alpha, metallicity): where that of the first `node` is, and how far
+        from there that of the next [α/Fe].
+    n_rows : int
+        Rows of [α/Fe].
+    obs, inv : numpy.ndarray, shape (4,)
+        Observables and inverse errors.
+    work : numpy.ndarray
+        Filled from its start, by (quantity, row, node, point of the block), with residuals in
+        errors and with the number born.
     """
-    lanes = np.uint64((cells + 3) * POINTS)
-    for c in range(quantities):
-        x, q = obs[c], inv[c]
-        to = np.uint64(c * NODE_LANES)
-        for k in range(k_low, k_high):
-            at = np.uint64(block + ((c * n_alpha + k) * n_metal + node) * POINTS)
-            w = np.uint64(row + (k * n_metal + node) * POINTS)
-            # The difference from the observed is taken first: it is exact where it is small.
-            if k == k_low:
-                for v in range(lanes):
-                    M[to + v] = weights[w + v] * (q * (x - packed[at + v]))
-            else:
-                for v in range(lanes):
-                    M[to + v] += weights[w + v] * (q * (x - packed[at + v]))
-    count, per_point = np.uint64(cells * POINTS), 3 * n_lane
-    one, two, three = np.uint64(POINTS), np.uint64(2 * POINTS), np.uint64(3 * POINTS)
-    for t in range(first, pieces, step):
-        w0, w1, w2, w3 = between[t, 0], between[t, 1], between[t, 2], between[t, 3]
-        for c in range(quantities):
-            m, r = np.uint64(c * NODE_LANES), np.uint64(c * LANES + start)
-            for v in range(count):
-                j = m + v
-                buffer[r + v] = w0 * M[j] + w1 * M[j + one] + w2 * M[j + two] + w3 * M[j + three]
-        for kind in range(3):
-            r = np.uint64((QUANTITIES + kind) * LANES + start)
-            at = np.uint64(entry + t * per_point + kind * n_lane + node * POINTS)
-            for v in range(count):
-                buffer[r + v] = table[at + v]
-        start += cells * POINTS
-    return start
+    step, per_row = n_metal * POINTS, (k_high - k_low) * per_alpha
+    for c in range(QUANTITIES if colour else QUANTITIES - 1):
+        if c == BORN:
+            x, q = splat(_F(0.0)), splat(_F(-1.0))
+        else:
+            x, q = broadcast(obs, min(c, 3)), broadcast(inv, min(c, 3))
+        first = block + ((c * n_alpha + k_low) * n_metal + node) * POINTS
+        for row in range(0, n_rows, 2):
+            other = min(row + 1, n_rows - 1)
+            for n in range(n_nodes):
+                at, w = first + n * POINTS, weights_at + row * per_row + n
+                v = w + (other - row) * per_row
+                one = two = splat(_F(0.0))
+                for _ in range(k_low, k_high):
+                    # The difference from the observed is taken first: exact where it is small.
+                    residual = x - load(packed, at)
+                    one = one + broadcast(weights, w) * residual
+                    two = two + broadcast(weights, v) * residual
+                    at += step
+                    w += per_alpha
+                    v += per_alpha
+                to = c * PER_QUANTITY + n * POINTS
+                store(work, to + row * PER_ROW, one * q)
+                store(work, to + other * PER_ROW, two * q)
 
 
-def _integrator(quantities: int) -> Any:
-    """Compile `integrate` for a number of quantities."""
-
-    @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nnan", "nsz", "arcp"})
-    def integrate(buffer, lanes, reference):  # type: ignore[no-untyped-def]
-        """Integrate the likelihood over the length of each lane's segment.
-
-        Lanes of `buffer` are as `fill` leaves them. Likelihoods, relative to exp(−reference/2), and
-        the least χ² on each segment are written to it.
-        """
-        one = np.uint64(1)
-        for k in range(np.uint64(lanes)):
-            # χ²(u) = c0 − 2 b u + a u²
-            c0, b, a = buffer[np.uint64(PRIOR * LANES) + k], _ZERO, _TINY
-            for c in range(quantities):
-                if c == BORN:
-                    continue
-                row = np.uint64(c * LANES)
-                r = buffer[row + k]
-                d = r - buffer[row + k + one]
-                c0 += r * r
-                b += r * d
-                a += d * d
-            length = math.sqrt(a)
-            over = _ONE / length
-            left = -b * over
-            right = left + length
-            short = length < _SHORT
-            at_start = _exp((reference - c0) * _HALF)
-            at_end = _exp((reference - (c0 - _TWO * b + a)) * _HALF)
-            inside = c0 - b + _QUARTER * a if short else c0 - left * left
-            at_inside = _exp((reference - inside) * _HALF)
-            # One division for both Mills ratios
-            d_start, d_end = _ONE + _POLE * abs(left), _ONE + _POLE * abs(right)
-            both = _ONE / (d_start * d_end)
-            tail_start = at_start * mills_ratio(both * d_end)
-            tail_end = at_end * mills_ratio(both * d_start)
-            # ∫ from `left` to `right`: tails added or taken away by the side of them that 0 is on.
-            tail_start = tail_start if left > _ZERO else -tail_start
-            tail_end = tail_end if right < _ZERO else -tail_end
-            across = _ROOT_2PI * at_inside if (left <= _ZERO) & (right >= _ZERO) else _ZERO
-            long_integral = (across + tail_start + tail_end) * over
-            simpson = (at_start + _FOUR * at_inside + at_end) * _SIXTH
-            whole = simpson if short else long_integral
-            whole = whole if whole > _ZERO else _ZERO
-            born = buffer[np.uint64(BORN * LANES) + k]
-            born = born if born > _ZERO else _ZERO
-            buffer[np.uint64(OUT * LANES) + k] = whole * born
-            u = -left * over
-            u = u if u > _ZERO else _ZERO
-            u = u if u < _ONE else _ONE
-            nearest = c0 - u * (_TWO * b - u * a)
-            buffer[np.uint64(CHI2 * LANES) + k] = nearest if born > _ZERO else _FAR
-
-    return integrate
+@njit(inline="always")
+def _hermite(e0, e1, c0, c1, a):  # type: ignore[no-untyped-def]
+    """Integrate by the rule of the module's text."""
+    half = splat(_F(0.5))
+    s, h = half * (c1 - c0), half * a
+    g0, g1 = s - h, s + h
+    tenth, part = splat(_F(0.1)), splat(_F(1.0 / 120.0))
+    base = half - part * a
+    return e0 * (base + g0 * (part * g0 - tenth)) + e1 * (base + g1 * (part * g1 + tenth))
 
 
-def _summer(quantities: int) -> Any:
-    """Compile `sum_lanes` for a number of quantities."""
-    integrate = _integrator(quantities)
+@njit(inline="always")
+def _halved(e0, e1, c0, c1, a, reference):  # type: ignore[no-untyped-def]
+    """Integrate by the rule for each half."""
+    half = splat(_F(0.5))
+    quarter = half * half * a
+    in_middle = exp(half * (reference - half * (c0 + c1) + quarter))
+    s, h = splat(_F(0.25)) * (c1 - c0), quarter
+    g0, g1 = s - h, s + h
+    tenth, part = splat(_F(0.1)), splat(_F(1.0 / 120.0))
+    base = half - part * quarter
+    ends = e0 * (base + g0 * (part * g0 - tenth)) + e1 * (base + g1 * (part * g1 + tenth))
+    return half * (ends + in_middle * (splat(_F(2.0)) * (base + part * s * s)))
 
-    @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nnan", "nsz", "arcp"})
-    def sum_lanes(buffer, lanes, parts, reference, sums):  # type: ignore[no-untyped-def]
-        """Integrate each lane's segment by three Gauss-Legendre points, and sum the lanes.
 
-        A segment runs from its lane's point to the next lane's. The rule's relative error is below
-        6e-4 up to a length of 2 errors, and falls with its sixth power; where there is a longer
-        segment all are integrated exactly.
+@njit(inline="always")
+def _exact(e0, e1, c0, g0, a, reference):  # type: ignore[no-untyped-def]
+    """Integrate by error functions: an integral from `left` to `right` of a Gaussian."""
+    zero, one, half = splat(_F(0.0)), splat(_F(1.0)), splat(_F(0.5))
+    length = root(greater(a, splat(_TINY)))
+    over = divide(one, length)
+    left = g0 * over
+    right = left + length
+    d_left = one + splat(_POLE) * absolute(left)
+    d_right = one + splat(_POLE) * absolute(right)
+    both = divide(one, d_left * d_right)  # one division for both Mills ratios
+    tail_left, tail_right = e0 * mills_ratio(both * d_right), e1 * mills_ratio(both * d_left)
+    # Tails are added or taken away by the side of them that 0 is on.
+    tail_left = where_negative(left, zero - tail_left, tail_left)
+    tail_right = where_negative(right, tail_right, zero - tail_right)
+    across = splat(_ROOT_2PI) * exp(half * (reference - c0 + left * left))
+    across = where_negative(left, where_negative(right, zero, across), zero)
+    return greater((across + tail_left + tail_right) * over, zero)
+
+
+def _sweeper(quantities: int) -> Any:
+    """Compile `sweep` for a number of quantities."""
+    colour = quantities == QUANTITIES
+
+    @njit(cache=True, nogil=True, error_model="numpy")
+    def sweep(work, residuals, rows, weights, n_nodes, prior_at, reference, limit, out):  # type: ignore[no-untyped-def]
+        """Integrate the likelihood along a block, at eight lattice points.
 
         Parameters
         ----------
-        buffer : numpy.ndarray
-            From `fill`; rows of likelihood and least χ² are filled.
-        lanes, parts : int
-            How many lanes, and in how many equal parts to sum them.
+        work : numpy.ndarray
+            Holds everything.
+        residuals : int
+            Where `at_nodes` left the first of `n_nodes` nodes that the lattice points depend on.
+        rows : int
+            How many rows of [α/Fe], one after the other: 2 where lattice points take turns.
+        weights : int
+            Where the weights of the nodes are, by (row, `MAX_NODES`, lane).
+        prior_at : int
+            Where χ² under the prior is, by lane.
         reference : float32
             Likelihoods are relative to exp(−reference/2).
-        sums : numpy.ndarray, shape (2, 3)
-            Filled, by part, with the likelihood and with its first two moments of [Fe/H].
-
-        Returns
-        -------
-        float32
-            The least χ² of all.
+        limit : float32
+            Segments above this χ² are left out.
+        out : int
+            Where to put the integral, and `WIDTH` further the least χ², by lane.
         """
-        one, n = np.uint64(1), np.uint64(lanes)
-        for k in range(n):
-            c0, b, a = buffer[np.uint64(PRIOR * LANES) + k] - reference, _ZERO, _TINY
-            for c in range(quantities):
-                if c == BORN:
-                    continue
-                row = np.uint64(c * LANES)
-                r = buffer[row + k]
-                d = r - buffer[row + k + one]
-                c0 += r * r
-                b += r * d
-                a += d * d
-            first = c0 - _NEAR * (_TWO * b - _NEAR * a)
-            middle = c0 - b + _QUARTER * a
-            last = c0 - _OTHER * (_TWO * b - _OTHER * a)
-            born = buffer[np.uint64(BORN * LANES) + k]
-            ends = _exp(-_HALF * first) + _exp(-_HALF * last)
-            whole = _FIVE * ends + _EIGHT * _exp(-_HALF * middle)
-            buffer[np.uint64(OUT * LANES) + k] = whole * born if born > _ZERO else _ZERO
-            least = first if first < middle else middle
-            least = least if least < last else last
-            buffer[np.uint64(CHI2 * LANES) + k] = least + reference if born > _ZERO else _FAR
-            buffer[np.uint64(SQUARED * LANES) + k] = a if born > _ZERO else _ZERO
-        longest, least = _extremes(buffer, lanes)
-        if longest > _LONG:
-            integrate(buffer, lanes, reference)
-            longest, least = _extremes(buffer, lanes)
-        for part in range(parts):
-            _add_up(buffer, part * lanes // parts, (part + 1) * lanes // parts, sums, part)
-        return least
+        zero, half, quarter = splat(_F(0.0)), splat(_F(0.5)), splat(_F(0.25))
+        prior, ceiling, compared = load(work, prior_at), splat(limit), splat(reference)
+        integral, least = zero, splat(_FAR)
+        s0 = s1 = s2 = s3 = c0 = e0 = born0 = zero
+        known = False  # whether e0 is the exponential at the segment's start
+        for p in range(POINTS):
+            r0 = r1 = r2 = r3 = born = zero
+            for row in range(rows):
+                at, w = residuals + row * PER_ROW + p, weights + row * MAX_NODES * WIDTH
+                for _ in range(n_nodes):
+                    weight = load(work, w)
+                    r0 = r0 + weight * broadcast(work, at)
+                    r1 = r1 + weight * broadcast(work, at + PER_QUANTITY)
+                    r2 = r2 + weight * broadcast(work, at + 2 * PER_QUANTITY)
+                    born = born + weight * broadcast(work, at + BORN * PER_QUANTITY)
+                    if colour:
+                        r3 = r3 + weight * broadcast(work, at + 4 * PER_QUANTITY)
+                    at += POINTS
+                    w += WIDTH
+            c1 = prior + r0 * r0 + r1 * r1 + r2 * r2
+            if colour:
+                c1 = c1 + r3 * r3
+            e1, computed = zero, False
+            if p > 0:
+                d0, d1, d2, d3 = r0 - s0, r1 - s1, r2 - s2, r3 - s3
+                a = d0 * d0 + d1 * d1 + d2 * d2
+                if colour:
+                    a = a + d3 * d3
+                # No point of the segment is better than this; nor counts where none is born.
+                bound = smaller(c0, c1) - quarter * a
+                bound = where_negative(zero - born0, bound, splat(_FAR))
+                if any_below(bound, ceiling):
+                    if not known:
+                        e0 = exp(half * (compared - c0))
+                    e1, computed = exp(half * (compared - c1)), True
+                    born0 = greater(born0, zero)
+                    a = where_negative(zero - born0, a, zero)
+                    if any_above(a, splat(_LONG)):
+                        g0 = s0 * d0 + s1 * d1 + s2 * d2
+                        if colour:
+                            g0 = g0 + s3 * d3
+                        whole = _exact(e0, e1, c0, g0, a, compared)
+                    elif any_above(a, splat(_HALVE)):
+                        whole = _halved(e0, e1, c0, c1, a, compared)
+                    else:
+                        whole = _hermite(e0, e1, c0, c1, a)
+                    integral = integral + born0 * whole
+                    if any_below(bound, least):
+                        g0 = half * (c1 - c0 - a)
+                        u = divide(zero - g0, greater(a, splat(_TINY)))
+                        u = smaller(greater(u, zero), splat(_F(1.0)))
+                        nearest = c0 + u * (g0 + g0 + u * a)
+                        least = smaller(least, where_negative(zero - born0, nearest, splat(_FAR)))
+            s0, s1, s2, s3, c0, e0, born0, known = r0, r1, r2, r3, c1, e1, born, computed
+        store(work, out, integral)
+        store(work, out + WIDTH, least)
 
-    return sum_lanes
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nnan", "nsz"})
-def _extremes(buffer, lanes):  # type: ignore[no-untyped-def]
-    """Return the greatest squared length and the least χ²."""
-    longest, least = _ZERO, _FAR
-    for k in range(np.uint64(lanes)):
-        x, y = buffer[np.uint64(SQUARED * LANES) + k], buffer[np.uint64(CHI2 * LANES) + k]
-        longest = x if x > longest else longest
-        least = y if y < least else least
-    return longest, least
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nnan", "nsz"})
-def _add_up(buffer, begin, end, sums, part):  # type: ignore[no-untyped-def]
-    """Sum lanes `begin` to `end`: likelihood, and with the first two moments of [Fe/H]."""
-    total = first = second = _ZERO
-    for v in range(np.uint64(end - begin)):
-        k = np.uint64(begin) + v
-        w = buffer[np.uint64(OUT * LANES) + k] * buffer[np.uint64(WEIGHT * LANES) + k]
-        f = buffer[np.uint64(FEH * LANES) + k]
-        total += w
-        first += w * f
-        second += w * (f * f)
-    sums[part, 0], sums[part, 1], sums[part, 2] = total, first, second
+    return sweep
 
 
 #: Without a colour, and with.
-sum_lanes_4, sum_lanes_5 = _summer(4), _summer(5)
+sweep_4, sweep_5 = _sweeper(4), _sweeper(5)

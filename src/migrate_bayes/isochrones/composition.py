@@ -1,0 +1,171 @@
+"""A star's Gaussian in metallicity and [α/Fe], made ready for the kernel.
+
+`set_up` puts what one Gaussian needs into a pool of floats that many stars share, and notes in the
+star's row of a *plan* where: the lattice in φ (`lattice`), the nodes of [α/Fe] and the weights that
+interpolate to them. A very wide Gaussian of [α/Fe] is a mixture of narrower ones, `turn_of` by
+`turn_of` from the centre outwards.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from migrate_bayes.isochrones.cubic import cubic_stencil
+from migrate_bayes.isochrones.lattice import MARGIN, MAX_PIECES, alpha_rule, fill_lattice
+
+__all__ = [
+    "ALPHA", "CELL_HIGH", "CELL_LOW", "DISCOUNT", "FEHS", "K_BEGIN", "K_END", "K_HIGH", "K_LOW",
+    "LEAST", "MAX_ROWS", "MIDDLE", "N_NODE", "N_PASS", "N_POINT", "N_ROWS", "PIECES", "PLAN",
+    "PRIORS", "TOGETHER", "WEIGHTS", "room", "set_up", "turn_of",
+]  # fmt: skip
+
+MAX_ROWS = 7  # nodes of [α/Fe]
+# Columns of the plan. Points of a cell (0: nothing to do); rows of [α/Fe], passes through them and
+# whether even and odd points take turns; the first cell and the one after the last, the likeliest:
+PIECES, N_ROWS, N_PASS, TOGETHER, CELL_LOW, CELL_HIGH, MIDDLE = range(7)
+# [α/Fe] cells that bounds are taken over; nodes that have weights; lattice points, metallicities:
+K_LOW, K_HIGH, K_BEGIN, K_END, N_POINT, N_NODE = range(7, 13)
+# Where in the pool: χ² of the prior by point; weights and [Fe/H] by pass and point; the least χ² of
+# the prior by cell; what a pass's weight is worth in χ²; weights by row, [α/Fe] and metallicity.
+PRIORS, WEIGHTS, FEHS, LEAST, DISCOUNT, ALPHA = range(13, 19)
+PLAN = 19
+
+
+@njit(cache=True, nogil=True)
+def room(layout):  # type: ignore[no-untyped-def]
+    """Return how many floats of the pool one star may need at most."""
+    n_node = len(layout.metallicity) + 2 + 2 * MARGIN
+    return n_node * ((1 + 2 * MAX_ROWS) * MAX_PIECES + 1 + MAX_ROWS * len(layout.alpha)) + MAX_ROWS
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def turn_of(alpha_sd, max_alpha_sd, turn, out):  # type: ignore[no-untyped-def]
+    """Describe one Gaussian of the mixture that stands for a Gaussian of [α/Fe].
+
+    Parameters
+    ----------
+    alpha_sd, max_alpha_sd : float
+        Its standard deviation, and that of the widest that may stay whole.
+    turn : int
+        Which: 0 the centre, then +1, −1, +2, …
+    out : numpy.ndarray, shape (3,)
+        Filled with its distance from the centre, its standard deviation, and −2 ln of its share.
+
+    Returns
+    -------
+    int
+        How many there are.
+    """
+    out[0], out[1], out[2] = 0.0, alpha_sd, 0.0
+    if alpha_sd <= max_alpha_sd:
+        return 1
+    narrow = 0.8 * max_alpha_sd
+    wide = math.sqrt(alpha_sd**2 - narrow**2)
+    step = 1.25 * narrow * wide / alpha_sd
+    m = (turn + 1) // 2 if turn % 2 else -(turn // 2)
+    out[0], out[1], out[2] = m * step, narrow, (m * step / wide) ** 2
+    return 2 * (int(4.2 * wide / step) + 1) + 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def set_up(  # type: ignore[no-untyped-def]
+    layout, feh, feh_sd, alpha_fe, turn, inv, rule, pool, begin, plan, mass, spare, star
+):
+    """Plan one Gaussian of a star's composition.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the isochrones.
+    feh, feh_sd, alpha_fe : float
+        Mean and sd of [Fe/H], mean of [α/Fe].
+    turn : numpy.ndarray
+        From `turn_of`.
+    inv : numpy.ndarray, shape (4,)
+        Inverse errors of the observables.
+    rule : int
+        The least of `lattice.ALPHA_RULES` to take.
+    pool, begin : numpy.ndarray, int
+        Where to put things.
+    plan : numpy.ndarray, shape (PLAN,)
+        Filled; ``plan[PIECES]`` is 0 where the grid is out of reach.
+    mass, spare : numpy.ndarray
+        Of the `star`: its share is added to the one, and the other set to the variance of [Fe/H]
+        that comes on top of what the lattice shows.
+
+    Returns
+    -------
+    int
+        How much of the pool is taken, or −1: there is no room for it.
+    """
+    axis, alpha, n_alpha = layout.metallicity, layout.alpha, len(layout.alpha)
+    plan[PIECES] = 0
+    centre_a, narrow, offset = alpha_fe + turn[0], turn[1], turn[2]
+    if turn[0] != 0.0 and n_alpha > 1 and (centre_a < alpha[0] or centre_a > alpha[-1]):
+        return 0
+    enhanced = 0.638 * 10.0**centre_a
+    rate = enhanced / (enhanced + 0.362)
+    sd_phi = math.sqrt(feh_sd**2 + (rate * narrow) ** 2)
+    kappa, sd_a = rate * (narrow / sd_phi) ** 2, narrow * feh_sd / sd_phi
+    centre = feh + math.log10(enhanced + 0.362)
+    zeta, omega = np.empty(MAX_ROWS), np.empty(MAX_ROWS)
+    passes = np.zeros((MAX_ROWS, 2), dtype=np.int64)
+    n_rows = alpha_rule(sd_a if n_alpha > 1 else 0.0, rule, zeta, omega)
+    pieces, first, last, n_pass, taken = fill_lattice(
+        axis, (feh, feh_sd, centre_a, narrow), offset, layout.feh_low, layout.feh_high,
+        n_alpha == 1, inv, zeta, omega, n_rows, passes, pool, begin, len(pool) - begin,
+    )  # fmt: skip
+    low, high = first // pieces, last // pieces + 1
+    n_node = high - low + 3 + MARGIN
+    end = begin + taken
+    if taken < 0 or end + MAX_ROWS + n_rows * n_alpha * n_node > len(pool):
+        return -1
+    if rule == 0:
+        mass[star] += math.exp(-0.5 * offset)
+        if n_alpha == 1:  # [α/Fe] given φ is free, and moves [Fe/H]
+            spare[star] = (rate * sd_a) ** 2
+    if last < first:
+        return 0
+    n_point = (high - low + MARGIN) * pieces
+    plan[N_ROWS], plan[N_PASS], plan[CELL_LOW], plan[CELL_HIGH] = n_rows, n_pass, low, high
+    plan[PIECES], plan[TOGETHER] = pieces, 1 if n_pass < n_rows else 0
+    plan[N_POINT], plan[N_NODE], plan[PRIORS] = n_point, n_node, begin
+    plan[WEIGHTS], plan[FEHS] = begin + n_point, begin + (1 + n_pass) * n_point
+    plan[LEAST], plan[DISCOUNT], plan[ALPHA] = end - (high - low), end, end + n_pass
+    plan[MIDDLE] = low
+    for j in range(high - low):
+        if pool[plan[LEAST] + j] < pool[plan[LEAST] + plan[MIDDLE] - low]:
+            plan[MIDDLE] = low + j
+    for n in range(n_pass):
+        share = omega[passes[n, 0]] * (1.0 if passes[n, 0] == passes[n, 1] else 2.0)
+        pool[plan[DISCOUNT] + n] = -2.0 * math.log(share)
+    # The star's [α/Fe] at each metallicity
+    step = axis[1] - axis[0]
+    lowest = centre_a + kappa * (axis[low] - centre) - 4.5 * sd_a
+    highest = centre_a + kappa * (axis[high] - centre) + 4.5 * sd_a
+    plan[K_LOW] = min(max(np.searchsorted(alpha, lowest) - 1, 0), max(n_alpha - 2, 0))
+    plan[K_HIGH] = min(max(np.searchsorted(alpha, highest) - 1, 0), max(n_alpha - 2, 0))
+    value, slope, curve = np.empty(4), np.empty(4), np.empty(4)
+    nodes = np.zeros((n_rows, n_alpha, n_node))
+    k_begin, k_end = n_alpha, 0
+    for row in range(n_rows):
+        for n in range(high - low + 3):
+            # Node 0 of the packed grid is the one added before the first.
+            phi = axis[0] + (low + n - 1) * step
+            at = centre_a + kappa * (phi - centre) + zeta[row] * sd_a
+            k_first = cubic_stencil(alpha, at, value, slope, curve)
+            for k in range(min(4, n_alpha)):
+                if value[k] != 0.0:
+                    k_begin, k_end = min(k_begin, k_first + k), max(k_end, k_first + k + 1)
+                nodes[row, k_first + k, n] = value[k]
+    plan[K_BEGIN], plan[K_END] = k_begin, k_end
+    at = plan[ALPHA]
+    for row in range(n_rows):
+        for k in range(k_begin, k_end):
+            for n in range(n_node):
+                pool[at] = nodes[row, k, n]
+                at += 1
+    return at - begin

@@ -1,0 +1,272 @@
+"""Eight float32 numbers as one: explicit vector instructions inside numba's compiled functions.
+
+A `Lanes` value lives in registers of the processor's vector unit and is added, subtracted and
+multiplied like a number; `broadcast` fills it with one number, `load` and `store` move it from and
+to a flat float32 array. On a machine with narrower registers LLVM splits it. Lanes never mix but in
+`total` and `lowest`, so that what a lane yields does not depend on its neighbours.
+
+Offsets into arrays are not checked, and a negative one does not count from the end.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core.cgutils import get_or_insert_function
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import (
+    intrinsic,
+    lower_builtin,
+    models,
+    register_model,
+)
+
+__all__ = [
+    "WIDTH", "absolute", "any_above", "any_below", "broadcast", "divide", "exp", "greater", "load",
+    "lowest", "root", "smaller", "splat", "store", "total", "where_negative",
+]  # fmt: skip
+
+WIDTH = 8
+_F = np.float32
+_FLOAT, _VECTOR = ir.FloatType(), ir.VectorType(ir.FloatType(), WIDTH)
+_BITS = ir.VectorType(ir.IntType(32), WIDTH)
+# A product and a sum may become one instruction; there are no NaN.
+_FLAGS = ("contract", "nnan", "nsz")
+
+
+class LanesType(types.Type):  # type: ignore[misc]
+    """Numba's name for `WIDTH` float32."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Lanes")
+
+
+_lanes = LanesType()
+
+
+@register_model(LanesType)
+class _Model(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, dmm: Any, fe_type: Any) -> None:
+        super().__init__(dmm, fe_type, _VECTOR)
+
+
+def _define(function: Any, instruction: str) -> None:
+    """Let an operator of Python stand for an instruction."""
+
+    @infer_global(function)
+    class _Typing(ConcreteTemplate):  # type: ignore[misc]
+        cases = [signature(_lanes, _lanes, _lanes)]  # noqa: RUF012
+
+    @lower_builtin(function, LanesType, LanesType)
+    def _lowering(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return getattr(builder, instruction)(*args, flags=_FLAGS)
+
+
+_define(operator.add, "fadd")
+_define(operator.sub, "fsub")
+_define(operator.mul, "fmul")
+
+
+def _address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """Return where element ``args[1]`` of the array ``args[0]`` is."""
+    array = context.make_array(sig.args[0])(context, builder, args[0])
+    index = context.cast(builder, args[1], sig.args[1], types.intp)
+    return builder.gep(array.data, [index])
+
+
+def _spread(builder: Any, number: Any) -> Any:
+    one = builder.insert_element(
+        ir.Constant(_VECTOR, ir.Undefined), number, ir.Constant(ir.IntType(32), 0)
+    )
+    return builder.shuffle_vector(
+        one, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(_BITS, [0] * WIDTH)
+    )
+
+
+def _every(number: float) -> Any:
+    return ir.Constant(_VECTOR, [float(_F(number))] * WIDTH)
+
+
+def _call(builder: Any, name: str, *args: Any) -> Any:
+    kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(args))
+    function = get_or_insert_function(builder.module, kind, f"{name}.v{WIDTH}f32")
+    return builder.call(function, args)
+
+
+@intrinsic
+def load(typingctx: Any, array: Any, index: Any) -> Any:
+    """Return ``array[index : index + WIDTH]``."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        at = builder.bitcast(_address(context, builder, sig, args), _VECTOR.as_pointer())
+        return builder.load(at, align=4)
+
+    return _lanes(array, index), codegen
+
+
+@intrinsic
+def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """Set ``array[index : index + WIDTH]``."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        at = builder.bitcast(_address(context, builder, sig, args), _VECTOR.as_pointer())
+        builder.store(args[2], at, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, index, _lanes), codegen
+
+
+@intrinsic
+def broadcast(typingctx: Any, array: Any, index: Any) -> Any:
+    """Return ``array[index]`` in every lane."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _spread(builder, builder.load(_address(context, builder, sig, args), align=4))
+
+    return _lanes(array, index), codegen
+
+
+@intrinsic
+def splat(typingctx: Any, number: Any) -> Any:
+    """Return a number in every lane."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _spread(builder, context.cast(builder, args[0], sig.args[0], types.float32))
+
+    return _lanes(number), codegen
+
+
+@intrinsic
+def smaller(typingctx: Any, a: Any, b: Any) -> Any:
+    """Return the smaller of two, lane by lane."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", *args), *args)
+
+    return _lanes(_lanes, _lanes), codegen
+
+
+@intrinsic
+def greater(typingctx: Any, a: Any, b: Any) -> Any:
+    """Return the greater of two, lane by lane."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+    return _lanes(_lanes, _lanes), codegen
+
+
+@intrinsic
+def where_negative(typingctx: Any, x: Any, a: Any, b: Any) -> Any:
+    """Return `a` where x < 0, else `b`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", args[0], _every(0.0)), *args[1:])
+
+    return _lanes(_lanes, _lanes, _lanes), codegen
+
+
+@intrinsic
+def absolute(typingctx: Any, x: Any) -> Any:
+    """Return |x|."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _call(builder, "llvm.fabs", *args)
+
+    return _lanes(_lanes), codegen
+
+
+@intrinsic
+def root(typingctx: Any, x: Any) -> Any:
+    """Return the square root."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _call(builder, "llvm.sqrt", *args)
+
+    return _lanes(_lanes), codegen
+
+
+@intrinsic
+def divide(typingctx: Any, a: Any, b: Any) -> Any:
+    """Return a/b."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fdiv(*args)
+
+    return _lanes(_lanes, _lanes), codegen
+
+
+def _comparison(sign: str) -> Any:
+    def any_(typingctx: Any, a: Any, b: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            mask = builder.bitcast(builder.fcmp_ordered(sign, *args), ir.IntType(WIDTH))
+            return builder.icmp_unsigned("!=", mask, ir.Constant(ir.IntType(WIDTH), 0))
+
+        return types.boolean(_lanes, _lanes), codegen
+
+    return any_
+
+
+any_below = intrinsic(_comparison("<"))
+any_above = intrinsic(_comparison(">"))
+
+
+def _fold(name: str, *start: Any) -> Any:
+    def fold(typingctx: Any, x: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            # Halves, quarters, pairs: the same order everywhere, whatever the machine
+            value = args[0]
+            for width in (4, 2, 1):
+                kind = ir.VectorType(ir.IntType(32), WIDTH)
+                places = [(k + width) % WIDTH for k in range(WIDTH)]
+                other = builder.shuffle_vector(value, value, ir.Constant(kind, places))
+                if name == "sum":
+                    value = builder.fadd(value, other)
+                else:
+                    value = builder.select(builder.fcmp_ordered("<", value, other), value, other)
+            return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+        return types.float32(_lanes), codegen
+
+    return fold
+
+
+total = intrinsic(_fold("sum"))
+lowest = intrinsic(_fold("least"))
+
+
+@intrinsic
+def _two_to_the(typingctx: Any, value: Any, power: Any) -> Any:
+    """Return value · 2**n, n being the last bits of `power`: added to the exponent's bits."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        bits = builder.bitcast(args[1], _BITS)
+        bits = builder.shl(bits, ir.Constant(_BITS, [23] * WIDTH))
+        return builder.bitcast(builder.add(builder.bitcast(args[0], _BITS), bits), _VECTOR)
+
+    return _lanes(_lanes, _lanes), codegen
+
+
+_LOG2E = _F(1.4426950408889634)
+_LEAST, _MOST = _F(-86.0), _F(86.0)  # powers of two: nothing so small counts, and none is subnormal
+_ROUND = _F(1.5 * 2**23)  # added to a number, it leaves the nearest integer in the last bits
+# 2^r for r within ±1/2, to 3e-7: a polynomial fitted for least squares of the relative error
+_P = tuple(_F(c) for c in (1.00000007, 0.69314695, 0.24022122, 0.05550743, 0.00967546, 0.0013267))
+
+
+@njit(inline="always")
+def exp(x):  # type: ignore[no-untyped-def]
+    """Return exp(x) to 6e-6 relative, for x within ±59; beyond, its value there."""
+    y = smaller(greater(x * splat(_LOG2E), splat(_LEAST)), splat(_MOST))
+    shifted = y + splat(_ROUND)
+    r = y - (shifted - splat(_ROUND))
+    p = splat(_P[5]) * r + splat(_P[4])
+    p = p * r + splat(_P[3])
+    p = p * r + splat(_P[2])
+    p = p * r + splat(_P[1])
+    p = p * r + splat(_P[0])
+    return _two_to_the(p, shifted)

@@ -1,0 +1,165 @@
+"""What a block of isochrone segments adds to a star's likelihood at one age.
+
+`visit` puts the parts of `segments` together: it interpolates the block once to the star's rows of
+[α/Fe], and then sweeps along it for every eight lattice points that may count (a *group*; a few
+cells of metallicity, or part of one), once for every pass through the rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from migrate_bayes.isochrones.composition import (
+    ALPHA,
+    CELL_LOW,
+    DISCOUNT,
+    FEHS,
+    K_BEGIN,
+    K_END,
+    LEAST,
+    N_NODE,
+    N_PASS,
+    N_POINT,
+    N_ROWS,
+    PIECES,
+    PRIORS,
+    TOGETHER,
+    WEIGHTS,
+)
+from migrate_bayes.isochrones.lanes import WIDTH, load, lowest, smaller, splat, store, total
+from migrate_bayes.isochrones.lattice import MARGIN, MAX_PIECES, node_weights
+from migrate_bayes.isochrones.layout import LARGE, POINTS, QUANTITIES
+from migrate_bayes.isochrones.segments import (
+    CELLS,
+    MAX_NODES,
+    PER_QUANTITY,
+    PER_ROW,
+    at_nodes,
+    sweep_4,
+    sweep_5,
+)
+
+__all__ = ["SIGN", "WORK", "off_lattice", "visit"]
+
+_F = np.float32
+_HUGE = _F(1e30)
+# Where things are in the scratch array:
+_PARTS = MAX_PIECES // WIDTH
+ALONE = QUANTITIES * PER_QUANTITY  # after the residuals, weights of nodes for a single row
+TURNS = ALONE + _PARTS * MAX_NODES * WIDTH  # and for two rows that take turns
+NOW = TURNS + _PARTS * 2 * MAX_NODES * WIDTH  # for how many pieces of a cell these are
+SIGN = NOW + WIDTH  # +1 for even lattice points, −1 for odd ones
+PRIOR = SIGN + WIDTH  # χ² of eight lattice points under the prior
+OUT = PRIOR + WIDTH  # what `sweep` finds
+FOUND = OUT + 2 * WIDTH  # the least χ² at the lattice points of a block
+WORK = FOUND + (CELLS + MARGIN) * MAX_PIECES + WIDTH
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def visit(  # type: ignore[no-untyped-def]
+    packed, block, n_metal, n_alpha, x, q, plan, pool, work, start, stop, bound, at,
+    reference, limit, totals, counts,
+):  # fmt: skip
+    """Add a block.
+
+    Parameters
+    ----------
+    packed, block, n_metal, n_alpha, x, q
+        See `segments.at_nodes`.
+    plan, pool : numpy.ndarray
+        The star's composition, from `composition.set_up`.
+    work : numpy.ndarray
+        Scratch, laid out as above.
+    start, stop : int
+        Cells of metallicity that may count, `CELLS` at most.
+    bound, at : numpy.ndarray, int
+        Lower bounds of χ² without the prior: that of cell j is ``bound[j * LARGE + at]``.
+    reference, limit : float32
+        See `segments.sweep`.
+    totals : numpy.ndarray, shape (4,)
+        The likelihood, its first two moments of [Fe/H], and by how much even and odd lattice points
+        differ: added to if `counts`.
+
+    Returns
+    -------
+    float32
+        The least χ². `FOUND` in `work` has that of each lattice point from cell `start` on.
+    """
+    pieces, n_pass, n_point = plan[PIECES], plan[N_PASS], plan[N_POINT]
+    in_group = max(WIDTH // pieces, 1)  # cells
+    parts = max(pieces // WIDTH, 1)
+    n_group = (stop - start + in_group - 1) // in_group
+    colour = q[3] > _F(0.0)
+    if work[NOW] != pieces:
+        node_weights(pieces, work, ALONE, TURNS)
+        work[NOW] = pieces
+    at_nodes(
+        packed, block, n_metal, n_alpha, colour, start, n_group * in_group + 3,
+        plan[K_BEGIN], plan[K_END], pool, plan[ALPHA] + start - plan[CELL_LOW], plan[N_NODE],
+        plan[N_ROWS], x, q, work,
+    )  # fmt: skip
+    whole = first = second = unlike = splat(_F(0.0))
+    least = _HUGE
+    least_prior = plan[LEAST] - plan[CELL_LOW]
+    turns = plan[TOGETHER] != 0
+    alone = n_pass if not turns else plan[N_ROWS] % 2  # passes of a single row
+    for group in range(n_group):
+        cell = start + group * in_group
+        lower = _HUGE
+        for j in range(cell, min(cell + in_group, stop)):
+            lower = min(lower, bound[j * LARGE + at] + pool[least_prior + j])
+        for part in range(parts):
+            point = (cell - plan[CELL_LOW]) * pieces + part * WIDTH
+            found = FOUND + (cell - start) * pieces + part * WIDTH
+            store(work, found, splat(_HUGE))
+            store(work, PRIOR, load(pool, plan[PRIORS] + point))
+            for n in range(n_pass):
+                ceiling = limit - pool[plan[DISCOUNT] + n]
+                if lower > ceiling:
+                    continue
+                if n < alone:
+                    row, rows, weights = n, 1, ALONE + part * MAX_NODES * WIDTH
+                else:
+                    row, rows = alone + 2 * (n - alone), 2
+                    weights = TURNS + part * 2 * MAX_NODES * WIDTH
+                residuals = row * PER_ROW + group * in_group * POINTS
+                if colour:
+                    sweep_5(
+                        work, residuals, rows, weights, in_group + 3, PRIOR, reference, ceiling, OUT
+                    )
+                else:
+                    sweep_4(
+                        work, residuals, rows, weights, in_group + 3, PRIOR, reference, ceiling, OUT
+                    )
+                w = load(work, OUT) * load(pool, plan[WEIGHTS] + n * n_point + point)
+                feh = load(pool, plan[FEHS] + n * n_point + point)
+                whole = whole + w
+                first = first + w * feh
+                second = second + w * (feh * feh)
+                unlike = unlike + w * load(work, SIGN)
+                nearest = load(work, OUT + WIDTH)
+                least = min(least, lowest(nearest))
+                store(work, found, smaller(load(work, found), nearest))
+    if counts:
+        totals[0] += total(whole)
+        totals[1] += total(first)
+        totals[2] += total(second)
+        totals[3] += abs(total(unlike))
+    return least
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def off_lattice(work, points):  # type: ignore[no-untyped-def]
+    """Return the least χ² over metallicity: the lattice does not hit it, but a parabola does."""
+    at, best = 0, work[FOUND]
+    for k in range(points):
+        if work[FOUND + k] < best:
+            at, best = k, work[FOUND + k]
+    if at == 0 or at == points - 1:
+        return best
+    before, after = work[FOUND + at - 1], work[FOUND + at + 1]
+    bend = before - _F(2.0) * best + after
+    if max(before, after) >= _HUGE or bend <= _F(0.0):
+        return best
+    return max(best - _F(0.125) * (after - before) ** 2 / bend, _F(0.0))
