@@ -60,9 +60,7 @@ def make(stars: int) -> Columns:
             seconds = time.process_time() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
         size = path.stat().st_size
-        print(
-            f"{stars:,} stars, {rows:,} rows: {seconds:.1f} s of processor time, peak {peak:.2f} GB,"
-        )
+        print(f"{stars:,} stars, {rows:,} rows: {seconds:.1f} s of processor time, {peak:.2f} GB,")
         print(f"  {size / rows:.0f} bytes a row. 4,000,000 stars: {seconds * 4e6 / stars:.0f} s of")
         print(f"  processor time, {seconds * 2e6 / stars / 60:.1f} min on two cores, "
               f"{size * 4e6 / stars / 1e9:.1f} GB")  # fmt: skip

