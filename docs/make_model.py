@@ -66,7 +66,7 @@ def migration() -> None:
     both = ("scatter",)
     cases = [
         (-0.003, -0.003, both, False), (-0.003, 0.0, both, False), (-0.003, 0.0, (), False),
-        (0.0, 0.0, both, True), (-0.003, -0.003, (), False),
+        (0.0, 0.0, both, True),
     ]  # fmt: skip
     rows = []
     for case in cases:

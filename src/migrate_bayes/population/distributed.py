@@ -3,8 +3,8 @@
 `ShardedLikelihood` stands where `StarLikelihood` does: same methods, same numbers. A shard is a
 consecutive range of blocks; a worker sums runs of `shards.UNIT` blocks, the very sums that the
 local likelihood adds up, and all of them come back and are added here in the order of the blocks.
-On like processors the result is therefore that of one process to the last bit, whatever the number
-of workers.
+On like processors value and gradient are therefore those of one process to the last bit, whatever
+the number of workers (the Fisher information, to rounding).
 
 The stars are sent once; an evaluation sends θ, some kilobytes, and brings back as much per run.
 This process keeps the packed stars: when a worker is lost, with its shards and whatever it was
