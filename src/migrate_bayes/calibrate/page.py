@@ -163,7 +163,11 @@ def write_bias_page(
         [drawn],
         [tables.bias_table(rows, quantity) for quantity in QUANTITIES],
     )
-    facts = [("surveys", f"{recipe.surveys}"), ("stars each", f"{recipe.stars:,}")]
+    facts = [
+        ("surveys of each scenario", f"{recipe.surveys}"),
+        ("fitted hierarchically", f"{recipe.fits}"),
+        ("stars each", f"{recipe.stars:,}"),
+    ]
     return _write(
         directory, recipe, title="What regression in bins of age gets wrong", facts=facts,
         sections=[section], recipe_text=recipe_text, overwrite=overwrite,
