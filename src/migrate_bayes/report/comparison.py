@@ -91,7 +91,7 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
         "sources",
         [
             "Law of total variance over the variants, weighed equally: within them (stars), and "
-            "between, divided among the choices by an analysis of variance of the posterior means, "
+            "between, divided among the choices by an additive model of the posterior means, "
             "less what the paired noise of the stars would give by itself."
         ],
         _pictures(
