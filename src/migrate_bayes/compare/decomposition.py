@@ -9,7 +9,8 @@ within the variants and between them. The second term is divided among the *fact
 R₀, V₀, scaling, isochrone family …) by an analysis of variance of the means: in the additive model
 :math:`m_v = μ + \sum_f a_f(\ell_f(v))`, fitted by least squares, a factor's share is the variance
 of its effects over its levels, each level alike. In a full factorial sweep these are the classical
-main effects and add up to the second term with the *interaction*, the mean square of what no sum of factors explains. Where factors are varied one at a time they are what a full sweep of the same
+main effects and add up to the second term with the *interaction*, the mean square of what no sum
+of factors explains. Where factors are varied one at a time they are what a full sweep of the same
 levels would have, were there no interaction: no factor is credited with another's.
 
 Every share is a quadratic form :math:`m^\top Q m`, so its expectation under the noise of the stars

@@ -74,6 +74,7 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
             f"Band: 68% of the {reference}. Counterpart of the paper's figures 11 and 12.",
         ),
         [estimate_table(tree), *([baseline] if baseline else [])],
+        shown=1,
     )
     paired = Section(
         "Paired differences",
@@ -85,6 +86,7 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
         ],
         [],
         list(difference_tables(tree)),
+        shown=1,
     )
     sources = Section(
         "Sources of uncertainty",
