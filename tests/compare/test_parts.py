@@ -67,20 +67,24 @@ def test_full_factorial_gives_the_classical_main_effects():
     assert sum(s.variance for s in shares.values()) == pytest.approx(total)
 
 
-def test_shares_add_up_where_the_design_is_not_balanced():
-    rng = np.random.default_rng(7)
-    mean = rng.normal(size=7)
+def test_one_at_a_time_no_factor_is_credited_with_another_s():
+    """Potentials 0, 4, 9 at one V₀, and V₀ 0, 1, -1 at one potential: unbalanced, and apart."""
+    mean = np.array([0.0, 4.0, 9.0, 1.0, -1.0]) - 3.0
     factors = {
-        "a": [0, 1, 2, 0, 0, 1, 0], "b": list("xxxyxyx"), "c": [1] * 7, "d": [0, 0, 0, 0, 1, 1, 2]
+        "potential": ["a", "b", "c", "a", "a"], "v0": [236, 236, 236, 220, 248], "r0": [8.2] * 5,
     }  # fmt: skip
-    shares = decompose(mean, np.ones(7), np.zeros((7, 7)), factors)
-    assert "c" not in [s.source for s in shares]
-    assert sum(s.variance for s in shares) == pytest.approx(1 + np.var(mean))
-    # The order in which the factors are named is of no account.
-    again = {s.source: s.variance for s in decompose(
-        mean, np.ones(7), np.zeros((7, 7)), dict(reversed(factors.items())))}  # fmt: skip
-    for s in shares:
-        assert again[s.source] == pytest.approx(s.variance)
+    shares = {s.source: s for s in decompose(mean, np.ones(5), np.zeros((5, 5)), factors)}
+    assert "r0" not in shares
+    assert shares["potential"].variance == pytest.approx(np.var([0, 4, 9]))
+    assert shares["v0"].variance == pytest.approx(np.var([0, 1, -1]))
+    assert shares[INTERACTION].variance == pytest.approx(0.0, abs=1e-20)
+
+
+def test_factors_that_never_part_share_alike():
+    mean = np.array([0.0, 0.0, 2.0])
+    factors = {"family": ["x", "x", "y"], "selection": ["p", "p", "q"]}
+    shares = {s.source: s.variance for s in decompose(mean, np.ones(3), np.zeros((3, 3)), factors)}
+    assert shares["family"] == pytest.approx(shares["selection"])
 
 
 def test_noise_is_what_noise_alone_would_give():

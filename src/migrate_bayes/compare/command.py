@@ -13,10 +13,10 @@ import xarray as xr
 
 from migrate_bayes.compare.product import build_comparison, comparison_summary
 from migrate_bayes.compare.stages import FittedVariant, VariantStages
-from migrate_bayes.compare.tables import comparison_tables
 from migrate_bayes.config import Recipe, load_recipe
 from migrate_bayes.errors import ProductError, RecipeError
 from migrate_bayes.provenance import atomic_output, provenance
+from migrate_bayes.report.comparison_tables import comparison_tables
 
 __all__ = ["compare_recipes", "run_compare"]
 

@@ -232,7 +232,14 @@ class FitStages(StarStages):
         if variants is None and self._variants_path.exists():
             variants = self._read(self._variants_path.name, xr.load_datatree)
         shown = self.recipe.report
-        comparisons = [_load_comparison(Path(path)) for path in shown.comparisons]
+        there = [Path(path) for path in shown.comparisons if Path(path).exists()]
+        # A recipe may name comparisons that read this run's own stars, and so come after it.
+        self.notes += [
+            f"The comparison {path} is not there yet: make it, and this report again."
+            for path in shown.comparisons
+            if Path(path) not in there
+        ]
+        comparisons = [_load_comparison(path) for path in there]
         tables, notes = self.reference
         stars, start = self.stars, self.recipe.reference and self.recipe.reference.start
         with self._stage("report") as done:

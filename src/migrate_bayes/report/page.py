@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from migrate_bayes.flags import FLAG_MEANING, count_flags
 from migrate_bayes.provenance import atomic_output, versions
+from migrate_bayes.report.comparison import comparison_section, holds_estimates
 from migrate_bayes.report.contents import Absent, draw_plates
 from migrate_bayes.report.data import ReportData, gather
 from migrate_bayes.report.diagnostics import check_fit, summary_table
@@ -26,36 +26,11 @@ from migrate_bayes.report.figures import ComparisonPanel
 from migrate_bayes.report.headline import baseline_table, headline, headline_table
 from migrate_bayes.report.methods import methods
 from migrate_bayes.report.pictures import Picture
+from migrate_bayes.report.section import Section
 from migrate_bayes.report.statements import Table, curve_table, statement_table, variant_table
 from migrate_bayes.report.validation import load_validation
 
 __all__ = ["Section", "contents_of", "render", "write_report"]
-
-
-@dataclass
-class Section:
-    """A heading and what stands under it.
-
-    Attributes
-    ----------
-    title, key : str
-        Heading and anchor.
-    text : list of str
-        Paragraphs.
-    pictures : list of Picture or Absent
-    tables : list of (title, header, rows)
-    shown : int
-        How many of the tables stand open; the others are folded away.
-    references : list of str
-    """
-
-    title: str
-    key: str
-    text: list[str] = field(default_factory=list)
-    pictures: Sequence[Picture | Absent] = ()
-    tables: list[Table] = field(default_factory=list)
-    shown: int = 9
-    references: list[str] = field(default_factory=list)
 
 
 def write_report(
@@ -270,6 +245,8 @@ def _sections(
     for key, pictures in drawn.items():
         if key not in known:
             sections.append(Section(key.replace("-", " ").capitalize(), key, pictures=pictures))
+    for k, tree in enumerate(t for t in d.comparisons if holds_estimates(t)):
+        sections.append(comparison_section(tree, k + 1))
     if checks:
         header, rows = _parameter_table(summary, d.fit)
         all_of_them = [(f"All {len(rows)} parameters", header, rows)] if rows else []

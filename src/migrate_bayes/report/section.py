@@ -1,0 +1,38 @@
+"""A section of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from migrate_bayes.report.contents import Absent
+from migrate_bayes.report.pictures import Picture
+from migrate_bayes.report.statements import Table
+
+__all__ = ["Section"]
+
+
+@dataclass
+class Section:
+    """A heading and what stands under it.
+
+    Attributes
+    ----------
+    title, key : str
+        Heading and anchor.
+    text : list of str
+        Paragraphs.
+    pictures : list of Picture or Absent
+    tables : list of (title, header, rows)
+    shown : int
+        How many of the tables stand open; the others are folded away.
+    references : list of str
+    """
+
+    title: str
+    key: str
+    text: list[str] = field(default_factory=list)
+    pictures: Sequence[Picture | Absent] = ()
+    tables: list[Table] = field(default_factory=list)
+    shown: int = 9
+    references: list[str] = field(default_factory=list)
