@@ -25,6 +25,9 @@ _MIN_RADIUS_SD = 1e-3
 _MIN_FEH_SD = 1e-3
 _MIN_ALPHA_SD = 1e-3
 _MIN_LN_ZMAX_SD = 1e-2
+# What no star of a disc can have, kpc and dex: one such would decide the fit of a normal law.
+_RADII = (0.0, 100.0)
+_FEH = (-8.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,10 @@ def _by_age(
     for rows, values in iter_parts(stars, names):
         # A view: stars without a likelihood are taken out of `keep` itself.
         mine = keep[rows]
-        mine &= np.isfinite(values["log_age_likelihood"]).any(axis=1)
+        known = np.isfinite(values["log_age_likelihood"])
+        if len(names) > 1:
+            known &= np.isfinite(values["feh_mean"]) & np.isfinite(values["feh_sd"])
+        mine &= known.any(axis=1)
         weight = values["log_age_likelihood"][mine].astype(np.float64)
         weight[np.isnan(weight)] = -np.inf
         weight -= weight.max(axis=1, keepdims=True)
@@ -158,14 +164,21 @@ def population_data(
     if "feh" in stars:
         has_age &= np.isfinite(stars["feh"].values)
     has_radius = np.isfinite(r)
+    possible = ~has_radius | ((r > _RADII[0]) & (r < _RADII[1]))
+    if "feh" in stars:
+        feh = stars["feh"].values
+        possible &= ~np.isfinite(feh) | ((feh > _FEH[0]) & (feh < _FEH[1]))
+    impossible = int((selected & ~possible).sum())
+    selected = selected & possible
     keep, by_age = _by_age(stars, selected & has_radius & has_age)
     left_out = {
         "no radius": int((selected & ~has_radius).sum()),
         "no age likelihood": int((selected & has_radius).sum() - keep.sum()),
+        f"a radius outside {_RADII} kpc or [Fe/H] outside {_FEH}": impossible,
     }
     if not keep.any():
         raise FitError(
-            f"no star can be fitted: {int(selected.sum())} of {n} selected, of which "
+            f"no star can be fitted: {int(selected.sum()) + impossible} of {n} selected, of which "
             + ", ".join(f"{count} have {why}" for why, count in left_out.items())
         )
 

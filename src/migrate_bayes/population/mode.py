@@ -128,8 +128,10 @@ def prior_hessian(
 ) -> NDArray[np.float64]:
     """Return ∂² ln prior / ∂x² from central differences of its gradient; no pass over the stars."""
     out = np.empty((len(x), len(x)))
+    none = np.zeros_like(density.theta(x))
     for i, e in enumerate(width * np.eye(len(x))):
-        out[i] = (density.prior(x + e)[1] - density.prior(x - e)[1]) / (2 * width)
+        up, down = (density.back(x + s, none, prior=True) for s in (e, -e))
+        out[i] = (up - down) / (2 * width)
     return 0.5 * (out + out.T)
 
 

@@ -106,7 +106,8 @@ def pack(
     log_weight : ndarray, shape (n_stars, n_ages)
         ln(age likelihood / interim prior). At least one node of every star must be finite.
     feh, feh_variance : ndarray, shape (n_stars, n_ages)
-        [Fe/H] at each age and its error variance, dex and dex².
+        [Fe/H] at each age and its error variance, dex and dex²; not finite where the age is
+        impossible.
     radius, radius_variance : ndarray, shape (n_stars,)
         Guiding radius, kpc and kpc².
     alpha, alpha_variance, ln_zmax, ln_zmax_variance : ndarray, shape (n_stars,)
@@ -121,6 +122,9 @@ def pack(
     PackedStars
     """
     n_stars, n_ages = log_weight.shape
+    # A node without a metallicity holds no star: its likelihood is nothing as well.
+    usable = np.isfinite(feh) & np.isfinite(feh_variance)
+    log_weight = np.where(usable, log_weight, -np.inf)
     keep = log_weight >= log_weight.max(axis=1, keepdims=True) + np.log(trim)
     first = keep.argmax(axis=1)
     last = n_ages - 1 - keep[:, ::-1].argmax(axis=1)
@@ -148,9 +152,10 @@ def pack(
         for row, column in enumerate(columns):
             block[row] = column[mine]
         nodes = slice(first_node[j], first_node[j] + n_nodes[j])
+        here = usable[mine, nodes].T
         block[N_STAR_ROWS::3] = np.where(keep[mine, nodes], log_weight[mine, nodes], _ABSENT_NODE).T
-        block[N_STAR_ROWS + 1 :: 3] = feh[mine, nodes].T
-        block[N_STAR_ROWS + 2 :: 3] = feh_variance[mine, nodes].T
+        block[N_STAR_ROWS + 1 :: 3] = np.where(here, feh[mine, nodes].T, 0.0)
+        block[N_STAR_ROWS + 2 :: 3] = np.where(here, feh_variance[mine, nodes].T, 1.0)
     if n_stars % BLOCK:
         filler = np.arange(n_stars % BLOCK, BLOCK)
         rows[offset[-1] + filler] = 0.0
