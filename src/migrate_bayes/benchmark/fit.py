@@ -95,7 +95,7 @@ def fit_run(stars: int, seed: int, draws: int, sizes: list[int]) -> dict[str, An
     cpu = time.process_time()
     tree = sample(model, method="auto", draws=draws, seed=seed, prior_draws=0, progressbar=False)
     cpu = time.process_time() - cpu
-    posterior, about = tree["posterior"], tree.attrs
+    posterior, about = tree["posterior"].to_dataset(), tree.attrs
     against = {}
     for name in _JUDGED:
         values = posterior[name].values.ravel()
