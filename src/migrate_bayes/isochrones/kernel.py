@@ -20,12 +20,12 @@ and the three integrals are done as follows.
 * *φ*: a sum over a lattice (`lattice`), which converges exponentially.
 * *a*, at given φ: isochrones hardly depend on it, and a Gauss-Hermite rule of a few nodes does. A
   very wide :math:`s_a` is split into a mixture of narrower Gaussians.
-* *μ*, along each straight segment: :math:`\int_0^1 du\, e^{-\chi^2(u)/2}` with quadratic χ²(u), a
-  difference of error functions; where all segments are short, by a Gauss-Legendre rule.
+* *μ*, along each straight segment: :math:`\int_0^1 du\, e^{-\chi^2(u)/2}` with quadratic χ²(u): of
+  a long one a difference of error functions, of a short one Hermite's rule (`segments`).
 
-Nothing is approximated by a window: blocks of segments are left out only when a lower bound of
-their χ² exceeds the best found by `CUT`, or the best found at this age by `NODE_CUT`. Sums over
-ages are in double precision, what is summed in single.
+Nothing is approximated by a window: segments, and blocks of them, are left out only when a lower
+bound of their χ² exceeds the best found by `CUT`, or the best found at this age by `NODE_CUT`. Sums
+over ages are in double precision, what is summed in single.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ __all__ = ["CUT", "FAR", "MAX_ALPHA_SD", "Layout", "age_likelihood", "lay_out"]
 _F = np.float32
 _HUGE = _F(1e30)
 CUT = 28.0  # in χ²: a point of exp(-14) = 8e-7 of the best one's weight
-NODE_CUT = 17.0  # a point of exp(-8.5) = 2e-4 of the best one's at the same age
+NODE_CUT = 20.0  # a point of exp(-10) = 5e-5 of the best one's at the same age
 FAR = 100.0  # χ² beyond which a star is off the grid (10 sigma, the paper's window)
 _APART = 0.12  # by what two nodes of [α/Fe] may differ, block by block, over their sum
 _SEED = 4  # one age in so many is looked at for a first best fit
@@ -236,7 +236,7 @@ def _scan(  # type: ignore[no-untyped-def]
         from_cell * n_large, to_cell * n_large, bound,
     )  # fmt: skip
     _least_of_cells(bound, n_large, from_cell, to_cell, pool, least_prior, large_least)
-    # Where the best of the last age was, this one's is likely to be; at first, where it may be best.
+    # First where the best of the last age was; at the first age, where the bound is lowest.
     last, least_here = track[star], np.inf
     head = last // LARGE if last >= 0 else np.argmin(large_least)
     for order in range(n_large):

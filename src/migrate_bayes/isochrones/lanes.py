@@ -38,7 +38,7 @@ _BITS = ir.VectorType(ir.IntType(32), WIDTH)
 _FLAGS = ("contract", "nnan", "nsz")
 
 
-class LanesType(types.Type):  # type: ignore[misc]
+class LanesType(types.Type):
     """Numba's name for `WIDTH` float32."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ _lanes = LanesType()
 
 
 @register_model(LanesType)
-class _Model(models.PrimitiveModel):  # type: ignore[misc]
+class _Model(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         super().__init__(dmm, fe_type, _VECTOR)
 
@@ -58,7 +58,7 @@ def _define(function: Any, instruction: str) -> None:
     """Let an operator of Python stand for an instruction."""
 
     @infer_global(function)
-    class _Typing(ConcreteTemplate):  # type: ignore[misc]
+    class _Typing(ConcreteTemplate):
         cases = [signature(_lanes, _lanes, _lanes)]  # noqa: RUF012
 
     @lower_builtin(function, LanesType, LanesType)

@@ -99,7 +99,8 @@ def _pieces_per_cell(sd, inv, cell, cut):  # type: ignore[no-untyped-def]
 def take_turns(n_rows, together, passes):  # type: ignore[no-untyped-def]
     """Fill `passes` with the rows of [α/Fe] that even and odd lattice points take; return how many.
 
-    Rows in the order of `alpha_rule`: the middle one by itself, then those that mirror each other.
+    Rows are in the order of `alpha_rule`. Where they go `together` those that mirror each other
+    take turns, and the middle one goes by itself.
     """
     if not together:
         for row in range(n_rows):
@@ -185,7 +186,7 @@ def fill_lattice(  # type: ignore[no-untyped-def]
         end = min(centre + reach, highest + 4.5 * width / share)
     first = max(math.ceil((begin - axis[0]) / spacing - 1e-9), 0)
     last = min(math.floor((end - axis[0]) / spacing + 1e-9), n_cell * pieces - 1)
-    n_pass = take_turns(n_rows, not cut and sd_a <= ALPHA_RULES[0], passes)
+    n_pass = take_turns(n_rows, not cut and n_rows == 2, passes)
     scale = spacing / (sd * math.sqrt(2.0 * math.pi))
     if last < first:
         return pieces, first, last, n_pass, 0
