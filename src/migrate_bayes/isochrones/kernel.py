@@ -24,7 +24,7 @@ and the three integrals are done as follows.
   a long one a difference of error functions, of a short one Hermite's rule (`segments`).
 
 Nothing is approximated by a window: segments, and blocks of them, are left out only when a lower
-bound of their χ² exceeds the best found by `CUT`, or the best found at this age by `NODE_CUT`. Sums
+bound of their χ² exceeds the best found by `DEPTH`, or the best found at this age by `NODE_CUT`. Sums
 over ages are in double precision, what is summed in single.
 """
 
@@ -61,6 +61,7 @@ __all__ = ["CUT", "FAR", "MAX_ALPHA_SD", "Layout", "age_likelihood", "lay_out"]
 _F = np.float32
 _HUGE = _F(1e30)
 CUT = 28.0  # in χ²: a point of exp(-14) = 8e-7 of the best one's weight
+DEPTH = CUT + 6.0  # how deep segments are looked for: an age that just counts is to be whole
 NODE_CUT = 20.0  # a point of exp(-10) = 5e-5 of the best one's at the same age
 FAR = 100.0  # χ² beyond which a star is off the grid (10 sigma, the paper's window)
 _APART = 0.12  # by what two nodes of [α/Fe] may differ, block by block, over their sum
@@ -241,7 +242,7 @@ def _scan(  # type: ignore[no-untyped-def]
     head = last // LARGE if last >= 0 else np.argmin(large_least)
     for order in range(n_large):
         big = head if order == 0 else (order - 1 if order <= head else order)
-        limit = _F(min(min(fit[star, 0], FAR) + CUT, best_of[star, i] + NODE_CUT))
+        limit = _F(min(min(fit[star, 0], FAR) + DEPTH, best_of[star, i] + NODE_CUT))
         if large_least[big] > limit:
             continue
         gap(
@@ -254,7 +255,7 @@ def _scan(  # type: ignore[no-untyped-def]
             lead = last % LARGE if last >= 0 else np.argmin(block_least[:n_here])
         for rank in range(n_here):
             at = lead if rank == 0 else (rank - 1 if rank <= lead else rank)
-            limit = _F(min(min(fit[star, 0], FAR) + CUT, best_of[star, i] + NODE_CUT))
+            limit = _F(min(min(fit[star, 0], FAR) + DEPTH, best_of[star, i] + NODE_CUT))
             if block_least[at] > limit:
                 continue
             b = big * LARGE + at
