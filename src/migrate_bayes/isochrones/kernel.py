@@ -24,8 +24,8 @@ and the three integrals are done as follows.
   a long one a difference of error functions, of a short one Hermite's rule (`segments`).
 
 Nothing is approximated by a window: segments, and blocks of them, are left out only when a lower
-bound of their χ² exceeds the best found by `DEPTH`, or the best found at this age by `NODE_CUT`. Sums
-over ages are in double precision, what is summed in single.
+bound of their χ² exceeds the best found by `DEPTH`, or the best found at this age by `NODE_CUT`.
+Sums over ages are in double precision, what is summed in single.
 """
 
 from __future__ import annotations
