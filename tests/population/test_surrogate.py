@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from migrate_bayes.population import ModelSpec, build_model, population_data
+from migrate_bayes.population import ModelSpec, build_model, population_data, sample
 from migrate_bayes.population.coordinates import Coordinates, natural, natural_gradient
 from migrate_bayes.population.density import PosteriorDensity
 from migrate_bayes.population.importance import _resample, pareto_weights, passes_for
@@ -170,6 +170,42 @@ def test_resampling_keeps_order_and_proportions():
 
 def test_number_of_passes():
     assert passes_for(20_000, 4000) == 4000
-    assert passes_for(1_300_000, 4000) == 461
+    assert passes_for(1_300_000, 4000) == 769
     assert passes_for(4_000_000, 4000) == 400
     assert passes_for(4_000_000, 200) == 200
+
+
+@pytest.mark.slow
+def test_surrogate_and_nuts_are_one_posterior():
+    model = build_model(population_data(simulated_stars(20_000, seed=1)), ModelSpec())
+    density = PosteriorDensity(model)
+    one, two = (
+        sample(model, method=m, density=density, seed=2, prior_draws=0, progressbar=False)
+        for m in ("surrogate", "nuts")
+    )
+    assert one.attrs["pareto_k"] < 0.7
+    for tree in (one, two):
+        assert int(tree["sample_stats"]["diverging"].sum()) == 0
+        assert tree.attrs["r_hat"] < 1.01
+        assert tree.attrs["ess_bulk"] > 400
+    for rv in model.free_RVs:
+        a, b = (tree["posterior"][rv.name] for tree in (one, two))
+        over = ("chain", "draw")
+        assert (abs(a.mean(over) - b.mean(over)) < 0.1 * b.std(over)).all(), rv.name
+        assert (abs(a.std(over) / b.std(over) - 1.0) < 0.1).all(), rv.name
+
+
+def test_weights_that_cannot_be_trusted_end_in_nuts(density, monkeypatch):
+    from migrate_bayes.population import importance, posterior
+
+    monkeypatch.setattr(importance, "_ROUNDS", 1)
+    for module in (importance, posterior):
+        monkeypatch.setattr(module, "MAX_PARETO_K", -10.0)
+    with pytest.warns(RuntimeWarning, match="sampling with NUTS instead"):
+        tree = sample(
+            density.model, method="surrogate", density=density.over(density.likelihood.subset(300)),
+            draws=10, tune=20, chains=2, seed=1, prior_draws=0, progressbar=False,
+        )  # fmt: skip
+    assert tree.attrs["method"] == "nuts"
+    assert "surrogate_pareto_k" in tree.attrs
+    assert tree["posterior"].sizes["draw"] == 10

@@ -39,12 +39,13 @@ MAX_PARETO_K = 0.7
 
 # Passes of the pilot; each gives as many slopes as there are coordinates.
 _PILOT = 100
-# Star visits to spend on weights: 460 passes over 1.3 million stars, some three minutes.
-_VISITS = 6.0e8
+# Star visits to spend on weights: 769 passes over 1.3 million stars, some five minutes.
+_VISITS = 1.0e9
 _FEWEST = 400
 # Repeats of the last step before the surrogate is given up.
 _ROUNDS = 3
-# Draws made for each that is weighted, so that those are all but independent.
+# Draws of the surrogate for each that is wanted, at least: they cost no pass, and those that are
+# weighted are then all but independent.
 _THIN = 2
 
 
@@ -154,13 +155,15 @@ def sample_surrogate(
     scale = np.linalg.cholesky(mode.covariance)
     per_chain = -(-passes_for(density.likelihood.n_stars, draws * chains) // chains)
 
+    thin = max(_THIN, _THIN * draws // per_chain)
+
     def nuts(n: int, k: int) -> tuple[Floats, xr.Dataset]:
         x, stats = run_nuts(
             SurrogateDensity(density, coordinates, surrogate), mode.vector, scale,
-            draws=n * _THIN, tune=tune, chains=chains, cores=1, seed=seed + k,
+            draws=n * thin, tune=tune, chains=chains, cores=1, seed=seed + k,
             target_accept=target_accept, progressbar=False,
         )  # fmt: skip
-        return x[:, ::_THIN], stats.isel(draw=slice(None, None, _THIN))
+        return x[:, ::thin], stats.isel(draw=slice(None, None, thin))
 
     pilot, _ = nuts(-(-_PILOT // chains), 0)
     met.log_ratio(pilot.reshape(-1, density.n), surrogate, "pilot passes")

@@ -64,7 +64,7 @@ def sample(
         importance weights cannot be trusted (k̂ > 0.7), NUTS is run instead, with a warning.
     draws, tune, chains : int
         Kept and tuning draws of each chain. The surrogate keeps fewer where there are very many
-        stars: some 6 × 10⁸ divided by their number in all, and at least 400.
+        stars: some 10⁹ divided by their number in all, and at least 400.
     seed : int
     target_accept : float
     cores : int, optional
