@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.stats import norm
 
 from migrate_bayes.population import ModelSpec, build_model, population_data, sample
@@ -173,6 +174,7 @@ def test_number_of_passes():
     assert passes_for(1_300_000, 4000) == 769
     assert passes_for(4_000_000, 4000) == 400
     assert passes_for(4_000_000, 200) == 200
+    assert passes_for(1000, 20) == 100
 
 
 @pytest.mark.slow
@@ -195,17 +197,23 @@ def test_surrogate_and_nuts_are_one_posterior():
         assert (abs(a.std(over) / b.std(over) - 1.0) < 0.1).all(), rv.name
 
 
-def test_weights_that_cannot_be_trusted_end_in_nuts(density, monkeypatch):
-    from migrate_bayes.population import importance, posterior
+def test_equal_weights_have_no_tail():
+    log_weight, k = pareto_weights(np.full(100, 7.0))
+    np.testing.assert_allclose(np.exp(log_weight), 0.01)
+    assert k < 0.7
 
-    monkeypatch.setattr(importance, "_ROUNDS", 1)
-    for module in (importance, posterior):
-        monkeypatch.setattr(module, "MAX_PARETO_K", -10.0)
-    with pytest.warns(RuntimeWarning, match="sampling with NUTS instead"):
+
+def test_weights_that_cannot_be_trusted_end_in_nuts(density, monkeypatch):
+    from migrate_bayes.population import posterior
+    from migrate_bayes.population.importance import ImportanceDraws
+
+    bad = ImportanceDraws(np.zeros((2, 50, density.n)), xr.Dataset(), 0.9, 3.0, 4.0, 3)
+    monkeypatch.setattr(posterior, "sample_surrogate", lambda *args, **options: bad)
+    with pytest.warns(RuntimeWarning, match=r"k̂ = 0.90, limit 0.7\): sampling with NUTS instead"):
         tree = sample(
             density.model, method="surrogate", density=density.over(density.likelihood.subset(300)),
             draws=10, tune=20, chains=2, seed=1, prior_draws=0, progressbar=False,
         )  # fmt: skip
     assert tree.attrs["method"] == "nuts"
-    assert "surrogate_pareto_k" in tree.attrs
+    assert tree.attrs["surrogate_pareto_k"] == 0.9
     assert tree["posterior"].sizes["draw"] == 10

@@ -42,6 +42,8 @@ _PILOT = 100
 # Star visits to spend on weights: 769 passes over 1.3 million stars, some five minutes.
 _VISITS = 1.0e9
 _FEWEST = 400
+# Fewer weights than this have no tail to judge.
+_LEAST = 100
 # Repeats of the last step before the surrogate is given up.
 _ROUNDS = 3
 # Draws of the surrogate for each that is wanted, at least: they cost no pass, and those that are
@@ -76,14 +78,16 @@ class ImportanceDraws:
 
 
 def passes_for(n_stars: int, wanted: int) -> int:
-    """How many draws to weight: all that are wanted, or what many stars allow."""
-    return min(wanted, max(_FEWEST, int(_VISITS / n_stars)))
+    """How many draws to weight: all that are wanted, or what many stars allow; at least 100."""
+    return max(_LEAST, min(wanted, max(_FEWEST, int(_VISITS / n_stars))))
 
 
 def pareto_weights(log_ratio: Floats) -> tuple[Floats, float]:
     """Return normalised Pareto-smoothed log weights and k̂."""
     from arviz_stats.base import array_stats
 
+    if np.ptp(log_ratio) < 1e-9:  # no tail to fit, for there is nothing to correct
+        return np.full(len(log_ratio), -np.log(len(log_ratio))), 0.0
     # ArviZ takes what leave-one-out has: the logarithm of one over the weight.
     log_weight, k = array_stats.psislw(-log_ratio)
     return np.asarray(log_weight), float(k)

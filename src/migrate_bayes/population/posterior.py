@@ -64,7 +64,8 @@ def sample(
         importance weights cannot be trusted (k̂ > 0.7), NUTS is run instead, with a warning.
     draws, tune, chains : int
         Kept and tuning draws of each chain. The surrogate keeps fewer where there are very many
-        stars: some 10⁹ divided by their number in all, and at least 400.
+        stars: some 10⁹ divided by their number in all, and at least 400. It keeps no fewer
+        than 100 in all.
     seed : int
     target_accept : float
     cores : int, optional
