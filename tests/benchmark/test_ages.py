@@ -37,6 +37,7 @@ def test_an_error_is_taken_from_the_peak_and_where_there_is_weight():
     assert whole == pytest.approx(3.2)
 
 
+@pytest.mark.slow
 def test_memory_is_measured_on_stars_that_go_to_disk():
     found = ages.stream("dartmouth", 700, seed=2)
     assert found["stars_per_second"] > 0

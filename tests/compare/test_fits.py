@@ -173,6 +173,7 @@ def _weighted(packed, weight):
     return type(packed)(**{**vars(packed), "rows": rows})
 
 
+@pytest.mark.slow
 def test_churning_is_of_the_stated_spread_and_history(stars):
     """The regression knows σ_RM8 / S: doubling the stated spread doubles the strength."""
     data = population_data(stars, potential="right")

@@ -76,8 +76,8 @@ def test_prior_bands_hold_what_they_say(checks):
     tree = xr.DataTree.from_dict({"prior_predictive": prior, "posterior_predictive": checks})
     data = ReportData(xr.Dataset(), None, fit=tree)  # type: ignore[arg-type]
     for draw, words in (
-        (posterior_predictive, "Posterior predictive check"),
-        (prior_predictive, "Prior predictive check"),
+        (posterior_predictive, "5, 50 and 95% quantiles of the stars"),
+        (prior_predictive, "Gradient against age by the prior alone"),
     ):
         found = draw(data)
         assert isinstance(found, Picture)

@@ -107,7 +107,7 @@ def _means(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Average over draws in one run of blocks.
 
-    Returns the stars' numbers, P(component) (n_comp, n), its square's mean, P(age) (n_ages, n).
+    Returns the stars' numbers, P(component) (n_comp, n), its variance, P(age) (n_ages, n).
     """
     part, index = run_of_blocks(packed, start, stop)
     likelihood = StarLikelihood(part, workers=1)
@@ -118,14 +118,14 @@ def _means(
     for k in range(n_ages):
         wanted[n_comp + k, :, k] = 1.0
     first = np.zeros((len(wanted), len(index)))
-    square = np.zeros((n_comp, len(index)))
-    for theta in thetas:
-        _, mean = likelihood.per_star(theta, wanted)
-        first += mean
-        square += mean[:n_comp] ** 2
-    first /= len(thetas)
-    square /= len(thetas)
-    return index, first[:n_comp], square, first[n_comp:]
+    squares = np.zeros((n_comp, len(index)))
+    for j, theta in enumerate(thetas):
+        _, value = likelihood.per_star(theta, wanted)
+        # Welford (1962): the variance of a probability near 0 or 1 is lost in a mean of squares.
+        off = value - first
+        first += off / (j + 1)
+        squares += off[:n_comp] * (value[:n_comp] - first[:n_comp])
+    return index, first[:n_comp], squares / len(thetas), first[n_comp:]
 
 
 def _each_run(
@@ -149,13 +149,12 @@ def _summaries(
     ages: NDArray[np.float64],
     components: list[str],
     first: NDArray[np.float64],
-    square: NDArray[np.float64],
+    variance: NDArray[np.float64],
     age: NDArray[np.float64],
 ) -> dict[str, NDArray[np.float64]]:
     """What is kept of each star."""
-    spread = np.sqrt(np.maximum(square - first**2, 0.0))
     out = {f"p_{name}": np.minimum(first[c], 1.0) for c, name in enumerate(components)}
-    out["p_thin_sd"] = spread[0]
+    out["p_thin_sd"] = np.sqrt(variance[0])
     mean = ages @ age
     # About the mean: no cancellation where the age is known well.
     out["age_population"] = mean
@@ -230,10 +229,10 @@ def _compute(
     thetas = theta_draws(model, posterior, n=draws, seed=seed)
     components = [str(c) for c in model.coords["component"]]
     columns: dict[str, NDArray[np.float32]] = {}
-    for index, first, square, age in _each_run(data.packed, thetas, workers):
+    for index, first, variance, age in _each_run(data.packed, thetas, workers):
         if by_star is not None:
             by_star[index] = age.T
-        for name, values in _summaries(data.ages, components, first, square, age).items():
+        for name, values in _summaries(data.ages, components, first, variance, age).items():
             columns.setdefault(name, np.empty(data.n_stars, dtype=np.float32))[index] = values
     return xr.Dataset(
         {name: ("star", values, _attrs(name)) for name, values in columns.items()},
