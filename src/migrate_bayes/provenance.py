@@ -1,7 +1,8 @@
 """What a product must carry to be made again, and how it reaches the disk whole.
 
 `provenance` gives the attributes every product bears; `atomic_output` is the only way this package
-writes: to a temporary neighbour, renamed when complete, never over a file unless asked.
+writes: to a temporary neighbour, renamed when complete, never over a file unless asked. Products of
+one file go through `write_netcdf`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from migrate_bayes.errors import ProductError
 
-__all__ = ["atomic_output", "content_hash", "file_sha256", "provenance", "versions"]
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = [
+    "atomic_output", "content_hash", "file_sha256", "provenance", "versions", "write_netcdf",
+]  # fmt: skip
 
 _PACKAGES = (
     "migrate-bayes", "numpy", "scipy", "astropy", "galpy", "xarray", "pymc", "pytensor", "arviz",
@@ -126,3 +132,19 @@ def atomic_output(
             shutil.rmtree(tmp, ignore_errors=True)
         else:
             tmp.unlink(missing_ok=True)
+
+
+def write_netcdf(
+    product: xr.Dataset | xr.DataTree, path: str | Path, *, overwrite: bool = False
+) -> Path:
+    """Write a product as one NetCDF-4 file.
+
+    Raises
+    ------
+    ProductError
+        Where something stands there already, or the folder cannot be written.
+    """
+    path = Path(path)
+    with atomic_output(path, overwrite=overwrite) as out:
+        product.to_netcdf(out, engine="h5netcdf")
+    return path

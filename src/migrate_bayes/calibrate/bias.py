@@ -28,12 +28,11 @@ import xarray as xr
 
 from migrate_bayes.baseline import fit_baseline
 from migrate_bayes.calibrate.ledger import Ledger
-from migrate_bayes.calibrate.pool import run_tasks
+from migrate_bayes.calibrate.pool import complete
 from migrate_bayes.calibrate.recipe import BiasRecipe, ScenarioSection
 from migrate_bayes.calibrate.refit import Refit, survey_errors
 from migrate_bayes.population.simulated import PopulationTruth, simulated_stars
 from migrate_bayes.population.specification import load_model_spec
-from migrate_bayes.progress import progress
 from migrate_bayes.selection import select
 
 __all__ = ["METHODS", "QUANTITIES", "BiasRow", "bias_rows", "measure_bias", "simulate_scenario"]
@@ -255,12 +254,8 @@ def measure_bias(
         for scenario in recipe.scenarios
         if i < number
     ]
-    done = ledger.done(key)
-    left = [task for task in wanted if task not in done]
-    with progress(len(wanted), "measuring", unit="fits") as advance:
-        advance(len(wanted) - len(left))
-        for result in run_tasks(task_function, (recipe,), left, workers=workers):
-            ledger.append(result)
-            advance(1)
-    asked = set(wanted)
-    return bias_rows([r for r in ledger.sorted(key) if key(r) in asked], recipe)
+    results = complete(
+        ledger, key, wanted, task_function, (recipe,),
+        workers=workers, label="measuring", unit="fits",
+    )  # fmt: skip
+    return bias_rows(results, recipe)

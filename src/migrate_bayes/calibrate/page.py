@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from migrate_bayes.calibrate import figures, tables
 from migrate_bayes.calibrate.bias import QUANTITIES, BiasRow
 from migrate_bayes.calibrate.ranks import Calibration
 from migrate_bayes.calibrate.recipe import BiasRecipe, CalibrateRecipe
-from migrate_bayes.provenance import atomic_output, provenance, versions
-from migrate_bayes.report.page import Section, contents_of, render
-from migrate_bayes.report.pictures import Picture, picture
+from migrate_bayes.provenance import provenance
+from migrate_bayes.report.html import write_html
+from migrate_bayes.report.pictures import encode
+from migrate_bayes.report.section import Section
 
 __all__ = ["write_bias_page", "write_calibration_page"]
-
-
-def _picture(made: Any, alt: str, caption: str) -> Picture:
-    found = picture(made, alt, caption, wide=True)
-    assert found is not None
-    return found
 
 
 def _write(
@@ -34,23 +28,16 @@ def _write(
     overwrite: bool,
 ) -> Path:
     record = provenance(seed=recipe.seed, recipe_hash=recipe.hash)
-    page = render(
-        "validation.html",
-        {
-            "title": title,
-            "contents": contents_of(sections),
-            "facts": [*facts, ("made", record["created"])],
-            "notes": [recipe.description] if recipe.description else [],
-            "sections": sections,
-            "record": [("recipe hash", record["recipe_hash"]), ("seed", record["seed"])],
-            "inputs": [],
-            "versions": sorted(versions().items()),
-            "recipe_text": recipe_text,
-        },
+    return write_html(
+        directory,
+        title=title,
+        facts=[*facts, ("made", record["created"])],
+        notes=[recipe.description] if recipe.description else [],
+        sections=sections,
+        record=[("recipe hash", record["recipe_hash"]), ("seed", record["seed"])],
+        recipe_text=recipe_text,
+        overwrite=overwrite,
     )
-    with atomic_output(directory, overwrite=overwrite, directory=True) as out:
-        (out / "index.html").write_text(page, encoding="utf-8")
-    return directory / "index.html"
 
 
 def write_calibration_page(
@@ -80,7 +67,7 @@ def write_calibration_page(
                 "the truth in a share p of surveys.",
             ],
             [
-                _picture(
+                encode(
                     figures.coverage_figure(found),
                     "Coverage of central intervals",
                     "Share of central intervals that hold the truth; grey: binomial 99% band.",
@@ -96,14 +83,14 @@ def write_calibration_page(
                 "narrow; the reverse, too wide; a curve to one side of zero, a bias.",
             ],
             [
-                _picture(
+                encode(
                     figures.rank_figure(found),
                     "ECDF of ranks minus uniform",
                     "Empirical distribution of the ranks minus the uniform one. Grey: the band "
                     "that holds the whole curve in 99% of calibrated runs (Säilynoja et al. 2022); "
                     "p: share of such runs that stray as far.",
                 ),
-                _picture(
+                encode(
                     figures.recovery_figure(found),
                     "Posterior against truth",
                     "Posterior mean and standard deviation of each survey against its truth.",
@@ -139,7 +126,7 @@ def write_bias_page(
     ProductError
         Where a page stands there already.
     """
-    drawn = _picture(
+    drawn = encode(
         figures.bias_figure(rows),
         "Bias and error bars by method and scenario",
         "Thin bars: actual error of one survey (standard deviation over surveys); thick bars: "

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
+from migrate_bayes.calibrate.ledger import Ledger
 from migrate_bayes.errors import FitError
+from migrate_bayes.progress import progress
 
-__all__ = ["run_tasks"]
+__all__ = ["complete", "run_tasks"]
 
 _ONE_THREAD = (
     "MIGRATE_BAYES_WORKERS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
@@ -94,3 +96,44 @@ def run_tasks(
         finally:
             for future in futures:
                 future.cancel()
+
+
+def complete(
+    ledger: Ledger,
+    key: Callable[[dict[str, Any]], Hashable],
+    tasks: Sequence[Any],
+    make: Callable[..., Callable[[Any], Any]],
+    arguments: tuple,
+    *,
+    workers: int,
+    label: str,
+    unit: str,
+) -> list[dict[str, Any]]:
+    """Do the tasks that a ledger does not hold yet, into it; return the results of all, by key.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    key : callable
+        From a result to its task.
+    tasks : sequence
+        What is wanted, in the order in which it is to be begun.
+    make, arguments, workers
+        As for `run_tasks`.
+    label, unit : str
+        Of the progress bar.
+
+    Raises
+    ------
+    FitError
+        Where a process was killed. What was done before is in the ledger.
+    """
+    done = ledger.done(key)
+    left = [task for task in tasks if task not in done]
+    with progress(len(tasks), label, unit=unit) as advance:
+        advance(len(tasks) - len(left))
+        for result in run_tasks(make, arguments, left, workers=workers):
+            ledger.append(result)
+            advance(1)
+    wanted = set(tasks)
+    return [result for result in ledger.sorted(key) if key(result) in wanted]

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.calibrate.ledger import Ledger
-from migrate_bayes.calibrate.pool import run_tasks
+from migrate_bayes.calibrate.pool import complete
 from migrate_bayes.calibrate.ranks import Calibration
 from migrate_bayes.calibrate.recipe import CalibrateRecipe
 from migrate_bayes.errors import FitError
 from migrate_bayes.population.specification import load_model_spec
-from migrate_bayes.progress import progress
 
 __all__ = ["calibrate", "survey_function"]
 
@@ -123,14 +122,10 @@ def calibrate(
     def number(result: dict[str, Any]) -> int:
         return int(result["survey"])
 
-    done = ledger.done(number)
-    left = [i for i in range(recipe.surveys) if i not in done]
-    with progress(recipe.surveys, "calibrating", unit="surveys") as advance:
-        advance(recipe.surveys - len(left))
-        for result in run_tasks(survey_function, (recipe,), left, workers=workers):
-            ledger.append(result)
-            advance(1)
-    results = [r for r in ledger.sorted(number) if number(r) < recipe.surveys]
+    results = complete(
+        ledger, number, range(recipe.surveys), survey_function, (recipe,),
+        workers=workers, label="calibrating", unit="surveys",
+    )  # fmt: skip
     found = Calibration.of(results, main=recipe.main, n_ranks=recipe.ranks)
     if not found.main:
         raise FitError(f"none of {', '.join(recipe.main)} is a parameter of this model")

@@ -15,7 +15,7 @@ from migrate_bayes.compare.product import build_comparison, comparison_summary
 from migrate_bayes.compare.stages import FittedVariant, VariantStages
 from migrate_bayes.config import Recipe, load_recipe
 from migrate_bayes.errors import ProductError, RecipeError
-from migrate_bayes.provenance import atomic_output, provenance
+from migrate_bayes.provenance import provenance, write_netcdf
 from migrate_bayes.report.comparison_tables import comparison_tables
 
 __all__ = ["compare_recipes", "run_compare"]
@@ -142,8 +142,7 @@ def run_compare(
     tree = compare_recipes(
         recipes, products=products, source=of_stars, overwrite=overwrite, say=say
     )
-    with atomic_output(product, overwrite=overwrite) as out:
-        tree.to_netcdf(out, engine="h5netcdf")
+    write_netcdf(tree, product, overwrite=overwrite)
     from migrate_bayes.compare.page import write_comparison_page
 
     text = "\n\n".join(f"# {path}\n{path.read_text()}" for path in paths)

@@ -29,7 +29,7 @@ from migrate_bayes.pipeline import Run
 from migrate_bayes.pipeline.star_stages import open_run_stars
 from migrate_bayes.population.data import population_data
 from migrate_bayes.population.specification import load_model_spec
-from migrate_bayes.provenance import atomic_output, content_hash, file_sha256
+from migrate_bayes.provenance import content_hash, file_sha256, write_netcdf
 from migrate_bayes.selection import select
 from migrate_bayes.stars import open_stars
 
@@ -210,8 +210,7 @@ class VariantStages:
             if tree is None:
                 tree = self._fit_one(fitter, stars, variant)
                 tree.attrs.update(self.run._provenance, fingerprint=print_, label=variant.label)
-                with atomic_output(path, overwrite=self.overwrite) as out:
-                    tree.to_netcdf(out, engine="h5netcdf")
+                write_netcdf(tree, path, overwrite=self.overwrite)
             fitted.append(FittedVariant(variant, variant.factors(stars), tree))
         return fitted
 

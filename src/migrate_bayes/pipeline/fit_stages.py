@@ -12,7 +12,7 @@ import xarray as xr
 
 from migrate_bayes.errors import FitError, ProductError
 from migrate_bayes.pipeline.star_stages import StarStages
-from migrate_bayes.provenance import atomic_output
+from migrate_bayes.provenance import write_netcdf
 
 __all__ = ["FitStages"]
 
@@ -42,8 +42,7 @@ class FitStages(StarStages):
                 min_stars=b.min_stars,
             )
             fit.attrs.update(self._provenance)
-            with atomic_output(path, overwrite=self.overwrite) as out:
-                fit.to_netcdf(out, engine="h5netcdf")
+            write_netcdf(fit, path, overwrite=self.overwrite)
             n = int(fit["n_stars"].sum())
             done["text"] = f"ODR in age bins, {n:,} stars of '{selection}' → {path}"
         return fit
@@ -87,8 +86,7 @@ class FitStages(StarStages):
                 min_stars=b.min_stars,
             )
             tree.attrs.update(self._provenance)
-            with atomic_output(path, overwrite=self.overwrite) as out:
-                tree.to_netcdf(out, engine="h5netcdf")
+            write_netcdf(tree, path, overwrite=self.overwrite)
             there = sum("absent" not in node.attrs for node in tree.children.values())
             done["text"] = f"{there} of {len(tree.children)} slices and variants → {path}"
         return tree
@@ -160,8 +158,7 @@ class FitStages(StarStages):
             if "prior" in tree.children:
                 prior = tree["prior"].to_dataset()
                 tree["prior_predictive"] = prior_predictive(model, data, prior, seed=seed)
-            with atomic_output(path, overwrite=self.overwrite) as out:
-                tree.to_netcdf(out, engine="h5netcdf")
+            write_netcdf(tree, path, overwrite=self.overwrite)
             nodes = data.packed.mean_nodes
             done["text"] = f"{data.n_stars:,} stars × {nodes:.1f} age nodes → {path}"
         return tree
@@ -190,8 +187,7 @@ class FitStages(StarStages):
                 target_accept=s.target_accept,
             )
             tree.attrs.update(self._provenance)
-            with atomic_output(path, overwrite=self.overwrite) as out:
-                tree.to_netcdf(out, engine="h5netcdf")
+            write_netcdf(tree, path, overwrite=self.overwrite)
             done["text"] = f"{len(table)} forms, {data.n_stars:,} stars → {path}"
         return table
 

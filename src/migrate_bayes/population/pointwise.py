@@ -33,7 +33,7 @@ from migrate_bayes.population.likelihood import StarLikelihood
 from migrate_bayes.population.membership import theta_draws
 from migrate_bayes.population.model import likelihood_of
 from migrate_bayes.population.packing import pack
-from migrate_bayes.population.shards import unpack
+from migrate_bayes.population.shards import subsample, unpack
 
 __all__ = ["compare_elpd", "leave_one_out", "pointwise_log_likelihood"]
 
@@ -71,10 +71,7 @@ def pointwise_log_likelihood(
         are numbers), as `arviz.loo` takes them. The coordinate `index` is the star's place in
         `data`.
     """
-    if stars >= data.n_stars:
-        index = np.arange(data.n_stars)
-    else:
-        index = np.sort(np.random.default_rng(seed).choice(data.n_stars, stars, replace=False))
+    index = subsample(data.packed, stars, seed)
     step = max(1, -(-posterior.sizes["chain"] * posterior.sizes["draw"] // draws))
     some = posterior.isel(draw=slice(None, None, step))
     thetas = theta_draws(model, some)

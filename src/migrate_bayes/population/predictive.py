@@ -33,7 +33,7 @@ from migrate_bayes.population.kernel import PIVOT_RADIUS, THETA
 from migrate_bayes.population.likelihood import StarLikelihood
 from migrate_bayes.population.membership import theta_draws
 from migrate_bayes.population.packing import ABSENT_VARIANCE, pack
-from migrate_bayes.population.shards import StarArrays, unpack
+from migrate_bayes.population.shards import StarArrays, subsample, unpack
 from migrate_bayes.population.smooth import node_widths
 
 __all__ = ["AGE_EDGES", "posterior_predictive", "prior_predictive"]
@@ -44,13 +44,6 @@ AGE_EDGES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 15.0)
 _BANDS = (0.025, 0.16, 0.5, 0.84, 0.975)
 _TESTED = (0.05, 0.25, 0.5, 0.75, 0.95)
 _MIN_STARS = 20
-
-
-def _subsample(data: PopulationData, stars: int, seed: int) -> NDArray[np.int64]:
-    n = data.n_stars
-    if n <= stars:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, size=stars, replace=False))
 
 
 def _expectations(
@@ -116,7 +109,7 @@ def prior_predictive(
         values at each abscissa; `feh_data` and `alpha_fe_data`: the stars' histograms. The band
         coordinate is the probability.
     """
-    index = _subsample(data, stars, seed)
+    index = subsample(data.packed, stars, seed)
     plain = unpack(data.packed, index)
     _, feh = _expectations(plain, data.ages)
     kept = np.where(np.isfinite(plain.log_weight), plain.feh_variance, np.nan)
@@ -255,7 +248,7 @@ def posterior_predictive(
         dex, and `tail_probability`, P(replicated > data); NaN in bins of fewer than 20 stars. The
         bins' edges are coordinates.
     """
-    index = _subsample(data, stars, seed)
+    index = subsample(data.packed, stars, seed)
     plain = unpack(data.packed, index)
     age, feh = _expectations(plain, data.ages)
     alpha = np.where(plain.alpha_variance < ABSENT_VARIANCE / 10, plain.alpha, np.nan)

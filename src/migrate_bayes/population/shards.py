@@ -11,7 +11,7 @@ from migrate_bayes.parallel import blocks
 from migrate_bayes.population.kernel import BLOCK, N_STAR_ROWS
 from migrate_bayes.population.packing import PackedStars
 
-__all__ = ["UNIT", "StarArrays", "run_of_blocks", "units", "unpack"]
+__all__ = ["UNIT", "StarArrays", "run_of_blocks", "subsample", "units", "unpack"]
 
 #: Blocks in the smallest part that is summed by itself. Fixed: it sets the order of additions.
 UNIT = 64
@@ -56,6 +56,20 @@ def run_of_blocks(
 def units(packed: PackedStars) -> list[tuple[int, int]]:
     """Cut the blocks into runs of `UNIT`."""
     return blocks(packed.n_blocks, UNIT)
+
+
+def subsample(packed: PackedStars, stars: int, seed: int) -> NDArray[np.int64]:
+    """Pick stars at random, without replacement; all where there are no more than `stars`.
+
+    Returns
+    -------
+    ndarray of int64
+        Their numbers in the packing, increasing; a function of the seed and their number alone.
+    """
+    if packed.n_stars <= stars:
+        return np.arange(packed.n_stars)
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.choice(packed.n_stars, size=stars, replace=False))
 
 
 @dataclass(frozen=True)

@@ -23,15 +23,14 @@ from migrate_bayes.report.figures.variants import (
     variance_figure,
     variant_gradient_figure,
 )
-from migrate_bayes.report.pictures import Picture, picture
+from migrate_bayes.report.pictures import Picture, encode
 from migrate_bayes.report.section import Section
 
 __all__ = ["comparison_section", "comparison_sections", "holds_estimates"]
 
 
 def _pictures(made: Any, alt: str, caption: str) -> list[Picture | Absent]:
-    found = picture(made, alt, caption, wide=True)
-    return [] if found is None else [found]
+    return [] if made is None else [encode(made, alt, caption)]
 
 
 def _history_text(history: dict[str, Any]) -> str:

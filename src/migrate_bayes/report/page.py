@@ -7,7 +7,6 @@ and renders ``templates/report.html``. All text is escaped by the template engin
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,20 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.flags import FLAG_MEANING, count_flags
-from migrate_bayes.provenance import atomic_output, versions
 from migrate_bayes.report.comparison import comparison_section, holds_estimates
 from migrate_bayes.report.contents import Absent, draw_plates
 from migrate_bayes.report.data import ReportData, gather
 from migrate_bayes.report.diagnostics import check_fit, summary_table
 from migrate_bayes.report.figures import ComparisonPanel
 from migrate_bayes.report.headline import baseline_table, headline, headline_table
+from migrate_bayes.report.html import write_html
 from migrate_bayes.report.methods import methods
 from migrate_bayes.report.pictures import Picture
 from migrate_bayes.report.section import Section
 from migrate_bayes.report.statements import Table, curve_table, statement_table, variant_table
 from migrate_bayes.report.validation import load_validation
 
-__all__ = ["Section", "contents_of", "render", "write_report"]
+__all__ = ["write_report"]
 
 
 def write_report(
@@ -140,57 +139,23 @@ def write_report(
         place = next((i for i, s in enumerate(sections) if s.key == "diagnostics"), len(sections))
         text = Section("Methods", "methods", written.paragraphs, references=written.references)
         sections.insert(place, text)
-    context = {
-        "title": name,
-        "facts": _facts(stars, data, attrs, record),
-        "contents": contents_of(sections),
-        "notes": [str(n) for n in notes],
-        "sections": sections,
-        "headline": numbers,
-        "mock": bool(truth),
-        "checks": checks,
-        "flags": flags,
-        "recipe_text": recipe_text,
-        "record": _record(record),
-        "versions": _unpack(record.get("versions")) or sorted(versions().items()),
-        "inputs": _unpack(record.get("inputs")),
-    }
-    directory = Path(directory)
-    page = render("report.html", context)
-    with atomic_output(directory, overwrite=overwrite, directory=True) as out:
-        (out / "index.html").write_text(page, encoding="utf-8")
-    return directory / "index.html"
-
-
-def render(template: str, context: Mapping[str, Any]) -> str:
-    """Fill in one of the room's templates; every text is escaped, every name must be given."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("migrate_bayes.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return write_html(
+        directory,
+        "report.html",
+        title=name,
+        facts=_facts(stars, data, attrs, record),
+        sections=sections,
+        record=_record(record),
+        notes=[str(n) for n in notes],
+        inputs=_unpack(record.get("inputs")),
+        packages=_unpack(record.get("versions")),
+        recipe_text=recipe_text,
+        overwrite=overwrite,
+        headline=numbers,
+        mock=bool(truth),
+        checks=checks,
+        flags=flags,
     )
-    environment.filters["code"] = _code
-    return environment.get_template(template).render(context)
-
-
-def _code(text: str) -> Any:
-    """Escape a text, and set what stands between backticks as code."""
-    from markupsafe import Markup, escape
-
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def contents_of(sections: Sequence[Section]) -> list[dict[str, Any]]:
-    """List the sections and, by heading and anchor, the figures in each."""
-    entries: list[dict[str, Any]] = []
-    for section in sections:
-        figures = [(p.key, p.title) for p in section.pictures if p.key]
-        entries.append({"key": section.key, "title": section.title, "figures": figures})
-    return [*entries, {"key": "run", "title": "What was run", "figures": []}]
 
 
 def _sections(

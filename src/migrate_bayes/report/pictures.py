@@ -7,7 +7,7 @@ from typing import Any
 
 from migrate_bayes.report.figures.style import image_base64
 
-__all__ = ["Picture", "picture"]
+__all__ = ["Picture", "encode", "picture"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class Picture:
     key: str = ""
 
 
+def encode(made: Any, alt: str, caption: str, *, wide: bool = True) -> Picture:
+    """Encode a figure that is there."""
+    return Picture(image_base64(made), alt, caption, wide)
+
+
 def picture(made: Any, alt: str, caption: str, *, wide: bool = False) -> Picture | None:
     """Encode a figure; None where there is none."""
-    return None if made is None else Picture(image_base64(made), alt, caption, wide)
+    return None if made is None else encode(made, alt, caption, wide=wide)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from migrate_bayes.provenance import atomic_output, provenance, versions
-from migrate_bayes.report.page import Section, contents_of, render
-from migrate_bayes.report.pictures import Picture, picture
+from migrate_bayes.provenance import provenance
+from migrate_bayes.report.html import write_html
+from migrate_bayes.report.pictures import Picture, encode
+from migrate_bayes.report.section import Section
 from migrate_bayes.report.validation import FILE, pictures_file
 from migrate_bayes.validation import figures, tables
 from migrate_bayes.validation.headline import m67_mask
@@ -61,47 +61,32 @@ def write_page(
         ("method", found.options.method),
         ("[Fe/H] scale", found.options.feh_scale),
     ]
-    page = render(
-        "validation.html",
-        {
-            "title": "Validation of isochrone ages",
-            "contents": contents_of(kept),
-            "facts": [
-                *choices,
-                ("took", f"{sum(found.seconds.values()):,.0f} s"),
-                ("made", record["created"]),
-            ],
-            "notes": [f"Left out: {part}. {reason}." for part, reason in found.absent.items()],
-            "sections": kept,
-            "record": [
-                ("recipe hash", record["recipe_hash"]),
-                ("seed", record["seed"]),
-                *((f"{part} took", f"{seconds:.1f} s") for part, seconds in found.seconds.items()),
-            ],
-            "inputs": [],
-            "versions": sorted(versions().items()),
-            "recipe_text": recipe_text,
-        },
+    shown = [
+        (_COUNTERPARTS[s.key], p)
+        for s in kept
+        if s.key in _COUNTERPARTS
+        for p in s.pictures
+        if isinstance(p, Picture)
+    ]
+    return write_html(
+        directory,
+        title="Validation of isochrone ages",
+        facts=[
+            *choices,
+            ("took", f"{sum(found.seconds.values()):,.0f} s"),
+            ("made", record["created"]),
+        ],
+        notes=[f"Left out: {part}. {reason}." for part, reason in found.absent.items()],
+        sections=kept,
+        record=[
+            ("recipe hash", record["recipe_hash"]),
+            ("seed", record["seed"]),
+            *((f"{part} took", f"{seconds:.1f} s") for part, seconds in found.seconds.items()),
+        ],
+        recipe_text=recipe_text,
+        beside={FILE: pictures_file(shown, {**dict(choices), "made": record["created"]})},
+        overwrite=overwrite,
     )
-    directory = Path(directory)
-    with atomic_output(directory, overwrite=overwrite, directory=True) as out:
-        (out / "index.html").write_text(page, encoding="utf-8")
-        shown = [
-            (_COUNTERPARTS[s.key], p)
-            for s in kept
-            if s.key in _COUNTERPARTS
-            for p in s.pictures
-            if isinstance(p, Picture)
-        ]
-        made = {**dict(choices), "made": record["created"]}
-        (out / FILE).write_text(pictures_file(shown, made), encoding="utf-8")
-    return directory / "index.html"
-
-
-def _picture(made: Any, alt: str, caption: str, *, wide: bool = True) -> Picture:
-    found = picture(made, alt, caption, wide=wide)
-    assert found is not None
-    return found
 
 
 def _aims(found: AgeValidation) -> Section:
@@ -118,7 +103,7 @@ def _sun(found: AgeValidation) -> Section:
         "about "
         "what diffusion has taken from its surface: that is what the default corrects.",
     ]
-    drawn = _picture(
+    drawn = encode(
         figures.sun_figure(found.sun),
         "The Sun's age on every family",
         "Posterior median and central 68% interval of the Sun's age by family, method and scale of "
@@ -139,7 +124,7 @@ def _m67(found: AgeValidation) -> Section | None:
         samples["m67"], ages, m67_mask(samples["m67"], ages), found.options, other,
         found.book.ages(paper, "m67_ddpayne"),
     )  # fmt: skip
-    drawn = _picture(
+    drawn = encode(
         made,
         "M67: Kiel and colour diagrams with isochrones, ages, abundances",
         f"M67 ({samples['m67'].note}). Top: stars by age (squares: binaries or disturbed "
@@ -162,7 +147,7 @@ def _clusters(found: AgeValidation) -> Section | None:
         "is, and no trend with [Fe/H] can be had from it. A cluster younger than the youngest "
         "isochrone must pile up at the young edge.",
     ]
-    drawn = _picture(
+    drawn = encode(
         figures.cluster_figure(
             [(c.cluster, c.feh, c.age, c.everyone, c.turnoff) for c in found.clusters]
         ),
@@ -180,7 +165,7 @@ def _kepler(found: AgeValidation) -> Section | None:
     sample = found.book.samples.get("kepler")
     if sample is None:
         return None
-    drawn = _picture(
+    drawn = encode(
         figures.age_age_figure(sample, found.ages("kepler"), sample.extra["usable"]),
         "Isochrone against asteroseismic ages of Kepler dwarfs",
         "Kepler LEGACY and Kages stars; bars are the 68% intervals of both ages. In place of the "
@@ -198,7 +183,7 @@ def _harps(found: AgeValidation) -> Section | None:
     if sample is None:
         return None
     mask = sample.extra["usable"] & np.isfinite(sample.reference)
-    drawn = _picture(
+    drawn = encode(
         figures.age_age_figure(sample, found.ages("harps"), mask),
         "Isochrone against StarHorse ages of HARPS dwarfs",
         f"{sample.note}. StarHorse ages are of PARSEC isochrones under a Galactic prior. In place "
@@ -212,7 +197,7 @@ def _families(found: AgeValidation) -> Section | None:
     if not found.pairs:
         return None
     pictures = [
-        _picture(
+        encode(
             figures.family_figure(found.pairs),
             "Difference of ages between families, against age",
             "Median difference to Dartmouth in bins of age, by region of the mock stars and by "
@@ -222,7 +207,7 @@ def _families(found: AgeValidation) -> Section | None:
     shown = [tables.pair_table(found)]
     if found.explained:
         pictures.append(
-            _picture(
+            encode(
                 figures.explain_figure(found.explained, PAPER_DARTMOUTH_MINUS_PARSEC),
                 "Dartmouth minus PARSEC by set of choices",
                 "What could set Dartmouth and PARSEC apart.",
@@ -245,7 +230,7 @@ def _choices(found: AgeValidation) -> Section:
 def _calibration(found: AgeValidation) -> Section | None:
     if found.calibration is None:
         return None
-    drawn = _picture(
+    drawn = encode(
         figures.calibration_figure(found.calibration, found.coverage),
         "PIT histograms by region, coverage by age",
         "Top: posterior probability below the true age, by region; the band is two binomial σ. "
@@ -263,7 +248,7 @@ def _systematic(found: AgeValidation) -> Section | None:
         f"Stars made by another family and aged on {source}. The intervals know of the errors of "
         "the data only: where the data tell most, the families differ by more than that.",
     ]
-    drawn = _picture(
+    drawn = encode(
         figures.systematic_figure(found.systematic),
         "Coverage and bias for stars of another family",
         "Coverage of the central 68% interval, and relative error of the median age, by region.",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from migrate_bayes.provenance import atomic_output, provenance
+from migrate_bayes.provenance import provenance, write_netcdf
 from migrate_bayes.validation.families import AGE_BINS
 from migrate_bayes.validation.headline import Headline, m67_mask, pulls
 from migrate_bayes.validation.run import AgeValidation, plain
@@ -180,8 +180,4 @@ def write_product(found: AgeValidation, path: str | Path, *, overwrite: bool = F
     ProductError
         Where the file exists and may not be replaced.
     """
-    path = Path(path)
-    tree = to_tree(found)
-    with atomic_output(path, overwrite=overwrite) as temporary:
-        tree.to_netcdf(temporary, engine="h5netcdf")
-    return path
+    return write_netcdf(to_tree(found), path, overwrite=overwrite)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from migrate_bayes.baseline.variants import ALPHA_SLICES, ZMAX_SLICES, why_absent
 from migrate_bayes.report.data import ReportData
 from migrate_bayes.report.figures import SlicePanel, limits_of, slice_figure
-from migrate_bayes.report.pictures import Picture, picture
+from migrate_bayes.report.pictures import Picture, encode
 from migrate_bayes.report.plates.gradients import BANDS, POINTS, everyone
 from migrate_bayes.selection import SELECTIONS
 
@@ -54,9 +54,7 @@ def _slices(
     if thin:
         caption += f" Without a baseline: {'; '.join(thin)}."
     made = slice_figure(panels, limits_of(everyone(d)), fit=d.fit, symbol=d.symbol)
-    found = picture(made, f"Gradient against age in slices of {what}", caption, wide=True)
-    assert found is not None
-    return found
+    return encode(made, f"Gradient against age in slices of {what}", caption)
 
 
 def _short(why: str) -> str:

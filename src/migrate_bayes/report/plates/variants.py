@@ -13,7 +13,7 @@ import xarray as xr
 
 from migrate_bayes.report.data import ReportData
 from migrate_bayes.report.figures import VariantCurve, variant_figure
-from migrate_bayes.report.pictures import Picture, picture
+from migrate_bayes.report.pictures import Picture, encode
 from migrate_bayes.report.plates.gradients import BANDS, POINTS
 
 __all__ = ["potentials", "solar"]
@@ -95,7 +95,7 @@ def _drawn(
         curves = [curves[i] for i in at]
         caption += f"{left_out} further variants are not drawn. "
     made = variant_figure(curves, fit=d.fit, truth=d.truth)
-    found = picture(
+    return encode(
         made,
         f"Gradient against age by {'potential' if kind == 'potential' else 'solar parameters'}",
         caption
@@ -103,10 +103,7 @@ def _drawn(
         + (BANDS if d.fit is not None else "")
         + POINTS
         + ("Bands of comparisons hold 68%." if any(v.middle is not None for v in curves) else ""),
-        wide=True,
     )
-    assert found is not None
-    return found
 
 
 def kind_of(tree: xr.DataTree) -> str:
