@@ -116,6 +116,29 @@ def test_stars_do_not_depend_on_chunks_or_workers(finished, tmp_path, monkeypatc
     assert sums[0] == sums[1]
 
 
+def test_recipe_chooses_scale_and_nodes_of_the_ages(tmp_path):
+    nodes = (1.0, 1.1, 1.5, 2.0, 4.0, 8.0, 12.0, 14.5)
+    changes = {
+        "simulate": {"stars": 60},
+        "orbits": {"potentials": ["MWPotential2014"], "draws": 5, "zmax_draws": 0},
+    }
+    runs = {}
+    for scale in ("surface", "initial"):
+        isochrones = {"feh_scale": scale, "ages": nodes}
+        run = Run(
+            recipe(isochrones=isochrones, **changes), products=tmp_path / scale, say=lambda _: None
+        )
+        run.make_stars()
+        np.testing.assert_array_equal(run.stars["age"].values, nodes)
+        assert run.stars.attrs["feh_scale"] == scale
+        runs[scale] = run
+    catalogs = [run.catalog_path.read_bytes() for run in runs.values()]
+    ages = [run.stars["age_median"].values for run in runs.values()]
+    # The same stars; those on the main sequence look older where labels are taken literally.
+    assert catalogs[0] == catalogs[1]
+    assert np.nanmedian(ages[1] - ages[0]) > 0.1
+
+
 def test_separate_stages_make_the_same_stars(finished, tmp_path):
     run, _, _ = finished
     halves = Run(recipe(), products=tmp_path, say=lambda line: None)

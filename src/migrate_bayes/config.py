@@ -96,6 +96,8 @@ class IsochroneSection(_Section):
     observables: tuple[str, ...] = ("teff", "logg", "feh", "alpha_fe", "abs_g")
     age_prior: Literal["flat", "log-flat"] = "flat"
     photometric_floor: float = Field(default=0.02, ge=0)
+    feh_scale: Literal["surface", "dwarf", "initial"] = "surface"
+    ages: tuple[float, ...] | None = None  # nodes in Gyr, increasing; null: those of the method
 
 
 class BaselineSection(_Section):

@@ -5,8 +5,11 @@ import pytest
 import xarray as xr
 from scipy import stats
 
+from migrate_bayes.errors import IsochroneError
+from migrate_bayes.validation import calibration
 from migrate_bayes.validation.calibration import (
     REGIONS,
+    Region,
     calibrate,
     coverage_table,
     draw_prior_stars,
@@ -121,3 +124,10 @@ def test_twenty_thousand_stars_are_covered_as_promised():
         if row.group == "region":
             assert 0.65 <= row.coverage68 <= 0.71, row
             assert 0.935 <= row.coverage95 <= 0.965, row
+
+
+def test_region_that_no_isochrone_reaches_is_an_error(monkeypatch):
+    hot = Region("too hot", teff=(7400.0, 7500.0), logg=(6.0, 6.1))
+    monkeypatch.setattr(calibration, "REGIONS", (hot,))
+    with pytest.raises(IsochroneError, match="no isochrone of 1-14.5 Gyr .* 'too hot'"):
+        draw_prior_stars("dartmouth", CalibrationSection(stars=100), seed=1)

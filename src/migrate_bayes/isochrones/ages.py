@@ -43,7 +43,7 @@ def estimate_ages(
     observables: Sequence[str] = OBSERVABLES[:5],
     photometric_floor: float = 0.02,
     age_prior: Literal["flat", "log-flat"] = "flat",
-    feh_scale: Literal["surface", "initial"] = "surface",
+    feh_scale: Literal["surface", "dwarf", "initial"] = "surface",
     ages: ArrayLike | None = None,
     workers: int | None = None,
     show_progress: bool = True,
@@ -68,8 +68,8 @@ def estimate_ages(
     age_prior : {"flat", "log-flat"}
         Prior on age (flat in age, or in log age) folded into ``log_age_likelihood`` and recorded in
         ``log_interim_prior``.
-    feh_scale : {"surface", "initial"}
-        Whether the observed [Fe/H] is the models' surface or initial one; see `build_grid`.
+    feh_scale : {"surface", "dwarf", "initial"}
+        Which [Fe/H] of the models the observed one is; see `build_grid`.
     ages : array-like, optional
         Age nodes, Gyr, instead of the method's.
     workers : int, optional

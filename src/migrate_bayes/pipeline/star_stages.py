@@ -88,6 +88,8 @@ class StarStages(RunBase):
                 observables=i.observables,
                 photometric_floor=i.photometric_floor,
                 age_prior=i.age_prior,
+                feh_scale=i.feh_scale,
+                ages=i.ages,
             )
         limit = self.recipe.data.max_age_error
         return ages if limit is None else flag_age_error(ages, max_age_error=limit)

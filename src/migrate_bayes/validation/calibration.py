@@ -29,6 +29,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.errors import IsochroneError
 from migrate_bayes.isochrones import build_grid, draw_stars, load_source
 from migrate_bayes.isochrones.grid import WorkingGrid, salaris
 from migrate_bayes.isochrones.quantiles import age_cdf, age_quantiles
@@ -208,6 +209,11 @@ def _region_stars(
         born = np.where(star["ok"], star["probability"], 0.0)
         # The first batch sets the scale; the margin covers what it did not see.
         most = most or 1.5 * float(born.max())
+        if most == 0.0:
+            raise IsochroneError(
+                f"no isochrone of {ages[0]:g}-{ages[1]:g} Gyr passes through the region "
+                f"'{region.name}': widen the ages"
+            )
         kept = rng.random(len(age)) < born / most
         true = {"teff": star["teff"], "logg": star["logg"], "abs_g": star["abs_g"]}
         true |= {"feh": feh, "alpha_fe": alpha}
