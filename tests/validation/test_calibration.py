@@ -129,5 +129,5 @@ def test_twenty_thousand_stars_are_covered_as_promised():
 def test_region_that_no_isochrone_reaches_is_an_error(monkeypatch):
     hot = Region("too hot", teff=(7400.0, 7500.0), logg=(6.0, 6.1))
     monkeypatch.setattr(calibration, "REGIONS", (hot,))
-    with pytest.raises(IsochroneError, match="no isochrone of 1-14.5 Gyr .* 'too hot'"):
+    with pytest.raises(IsochroneError, match=r"no isochrone of 1-14\.5 Gyr .* 'too hot'"):
         draw_prior_stars("dartmouth", CalibrationSection(stars=100), seed=1)
