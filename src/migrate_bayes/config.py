@@ -125,7 +125,7 @@ class SamplerSection(_Section):
 
     method: Literal["auto", "nuts", "surrogate"] = "auto"  # auto: the surrogate from 50,000 stars
     draws: int = Field(default=1000, gt=0)
-    tune: int = Field(default=400, gt=0)
+    tune: int = Field(default=200, gt=0)  # enough in coordinates whitened at the mode
     chains: int = Field(default=4, gt=0)
     target_accept: float = Field(default=0.85, gt=0, lt=1)
     scheduler: str = "threads"  # "local:N" processes, or a dask scheduler's address; same numbers

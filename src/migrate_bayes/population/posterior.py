@@ -43,7 +43,7 @@ def sample(
     *,
     method: Literal["auto", "nuts", "surrogate"] = "auto",
     draws: int = 1000,
-    tune: int = 400,
+    tune: int = 200,
     chains: int = 4,
     seed: int = 0,
     target_accept: float = 0.85,
