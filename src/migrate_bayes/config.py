@@ -123,7 +123,7 @@ class ModelSection(_Section):
 class SamplerSection(_Section):
     """How the posterior is sampled: NUTS, on the stars or on a surrogate for them."""
 
-    method: Literal["auto", "nuts", "surrogate"] = "auto"  # auto: the surrogate from 50,000 stars
+    method: Literal["auto", "nuts", "surrogate"] = "auto"  # auto: the surrogate from 20,000 stars
     draws: int = Field(default=1000, gt=0)
     tune: int = Field(default=200, gt=0)  # enough in coordinates whitened at the mode
     chains: int = Field(default=4, gt=0)

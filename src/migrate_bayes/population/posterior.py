@@ -35,7 +35,7 @@ METHODS = ("auto", "nuts", "surrogate")
 
 # From this many stars on, `auto` takes the surrogate: NUTS takes minutes by then, and the
 # surrogate, better the more stars there are, is good long before.
-_MANY_STARS = 50_000
+_MANY_STARS = 20_000
 
 
 def sample(
@@ -60,7 +60,7 @@ def sample(
     model : pymc.Model
         From `migrate_bayes.build_model`.
     method : {"auto", "nuts", "surrogate"}
-        How; ``"auto"`` takes the surrogate for 50,000 stars and more. Where the surrogate's
+        How; ``"auto"`` takes the surrogate for 20,000 stars and more. Where the surrogate's
         importance weights cannot be trusted (k̂ > 0.7), NUTS is run instead, with a warning.
     draws, tune, chains : int
         Kept and tuning draws of each chain. The surrogate keeps fewer where there are very many
