@@ -148,6 +148,6 @@ def test_stars_move_in_the_potential_that_is_stated(population):
     a = simulate(stated, seed=3, orbits=other)
     b = simulate(first, seed=3, orbits=OrbitSection(potentials=("McMillan17",)))
     c = simulate(first, seed=3, orbits=other)
-    for name in ("pmra", "pmdec", "rv", "ref_true_zmax"):
+    for name in ("pmra", "pmdec", "radial_velocity", "ref_true_zmax"):
         np.testing.assert_array_equal(a[name].values, b[name].values)
         assert not np.array_equal(a[name].values, c[name].values)
