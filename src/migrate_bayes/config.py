@@ -10,12 +10,15 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from migrate_bayes.errors import RecipeError, describe_validation
 from migrate_bayes.provenance import content_hash
+
+if TYPE_CHECKING:
+    from migrate_bayes.mock.truth import Truth
 
 __all__ = ["Recipe", "data_root", "load_recipe"]
 
@@ -61,6 +64,7 @@ class SimulateSection(_Section):
     stars: int = Field(default=20_000, gt=0)
     population: Literal["model", "migration"] = "model"
     survey: Literal["simple", "lamost"] = "simple"
+    potential: str | None = None  # in which the stars move; null: the first of [orbits]
     gradient_young: float = -0.075  # dex/kpc at 1 Gyr; of the "model" population
     flattening_rate: float = 0.003  # dex/kpc/Gyr; of the "model" population
     gradient_thick: float = 0.02  # dex/kpc
@@ -271,20 +275,24 @@ class Recipe(_Section):
         }
         return content_hash(self.model_dump(mode="json", exclude=without))
 
-    def truth(self) -> dict[str, float] | None:
+    def truth(self) -> Truth | None:
         """The mock's true values by the names of the posterior, or None for real data.
 
-        Of the ``migration`` population, gradient at 1 Gyr and flattening rate follow from its laws:
-        see `migrate_bayes.mock.migration.true_line`.
+        Of the ``migration`` population, gradient(age) and the numbers that word it follow from its
+        laws, the flattening rate over the model's own knots: see
+        `migrate_bayes.mock.migration.true_line`.
         """
+        from migrate_bayes.mock.truth import Truth
+
         if self.data.source != "mock":
             return None
         if self.simulate.population == "migration":
             from migrate_bayes.mock.migration import true_line
+            from migrate_bayes.population.specification import load_model_spec
 
-            return true_line(self.simulate)
+            return true_line(self.simulate, load_model_spec(self.model.spec).gradient_knots)
         names = ("gradient_young", "flattening_rate", "gradient_thick")
-        return {name: getattr(self.simulate, name) for name in names}
+        return Truth({name: getattr(self.simulate, name) for name in names})
 
 
 # Where a recipe names selections.

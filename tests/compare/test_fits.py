@@ -246,6 +246,9 @@ def test_json_says_which_potential_is_right(compared):
     for name, truth in TRUTH.items():
         assert by["reference"][name]["truth_inside_95"]
         assert found["truth"][name] == pytest.approx(truth)
+    curve = xr.load_datatree(compared[0] / "runs/mocked/comparison.nc")["curve"].to_dataset()
+    line = TRUTH["gradient_young"] + TRUTH["flattening_rate"] * (curve["age"] - 1.0)
+    np.testing.assert_allclose(curve["truth"].sel(component="thin"), line)
     # Radii stretched by 1.12 about 8 kpc divide every gradient by it.
     wrong, right = by["wrong"]["gradient_young"], by["reference"]["gradient_young"]
     assert wrong["mean"] == pytest.approx(right["mean"] / WRONG, rel=0.01)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from migrate_bayes.config import MigrationSection, OrbitSection, Recipe, SimulateSection
+from migrate_bayes.config import (
+    MigrationSection,
+    ModelSection,
+    OrbitSection,
+    Recipe,
+    SimulateSection,
+)
 from migrate_bayes.mock.migration import (
     N_MIGRATION,
     birth_gradient,
@@ -136,6 +142,16 @@ def test_truth_of_a_recipe_is_the_closed_forms_line():
         np.polyfit(ages, expected_gradient(law, ages), 1)[0], rel=1e-9
     )
     assert truth["sigma_rm8"] == 3.6
+    np.testing.assert_array_equal(truth.gradient("thin", ages), expected_gradient(law, ages))
+    assert "curve" in truth.note
+    # The model's own knots, where it has others.
+    few = recipe.model_copy(
+        update={"model": ModelSection(spec={"gradient_knots": [1.0, 4.0, 8.0]})}
+    )
+    ages = np.array([1.0, 4.0, 8.0])
+    assert few.truth()["flattening_rate"] == pytest.approx(
+        np.polyfit(ages, expected_gradient(law, ages), 1)[0], rel=1e-9
+    )
     # By the default numbers, what Vickers, Shen & Li (2021) found.
     assert truth["gradient_young"] == pytest.approx(-0.075, abs=0.002)
     assert truth["flattening_rate"] == pytest.approx(0.003, abs=0.0003)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from migrate_bayes.config import SimulateSection
+from migrate_bayes.config import OrbitSection, SimulateSection
 from migrate_bayes.errors import MigrateBayesError, ProductError
 from migrate_bayes.mock import iter_simulated, simulate, simulate_to_parquet
 
@@ -137,3 +137,17 @@ def test_guiding_radius_is_recovered_from_the_sky(survey):
     pull = (orbits["rg_mean"] - stars["ref_true_rg"]) / orbits["rg_sd"]
     assert abs(float(pull.median())) < 0.2
     assert 0.8 < float(np.abs(pull).quantile(0.68)) < 1.25
+
+
+@pytest.mark.parametrize("population", ["model", "migration"])
+def test_stars_move_in_the_potential_that_is_stated(population):
+    # L_z = R_g v_c(R_g) in McMillan17, whatever potentials the recipe computes orbits in.
+    stated = SimulateSection(stars=300, population=population, potential="McMillan17")
+    first = stated.model_copy(update={"potential": None})
+    other = OrbitSection(potentials=("MWPotential2014",))
+    a = simulate(stated, seed=3, orbits=other)
+    b = simulate(first, seed=3, orbits=OrbitSection(potentials=("McMillan17",)))
+    c = simulate(first, seed=3, orbits=other)
+    for name in ("pmra", "pmdec", "radial_velocity", "ref_true_zmax"):
+        np.testing.assert_array_equal(a[name].values, b[name].values)
+        assert not np.array_equal(a[name].values, c[name].values)

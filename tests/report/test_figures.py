@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from migrate_bayes.config import Recipe
 from migrate_bayes.flags import StarFlag
+from migrate_bayes.mock.migration import expected_gradient
 from migrate_bayes.report.data import gather, thin_probability
 from migrate_bayes.report.figures import (
     Plane,
@@ -47,9 +49,8 @@ def test_gradient_figure_draws_medians_points_and_truth(
     expected = curve.median(("chain", "draw"))
     np.testing.assert_allclose(drawn["hierarchical, thin disc"][:, 0], curve["age"])
     np.testing.assert_allclose(drawn["hierarchical, thin disc"][:, 1], expected)
-    (x0, y0), (x1, y1) = drawn["truth"]
-    assert (y1 - y0) / (x1 - x0) == pytest.approx(0.003)
-    assert y0 + (1 - x0) * 0.003 == pytest.approx(-0.075)
+    x, y = drawn["truth"].T
+    np.testing.assert_allclose(y, -0.075 + 0.003 * (x - 1.0))
     points = {c.get_label(): c for c in ax.containers}
     assert set(points) == {"ODR", "ODR + scatter"}
     at = points["ODR + scatter"].lines[0].get_xydata()
@@ -235,6 +236,18 @@ def test_no_figure_holds_a_star_for_each_of_many() -> None:
     made = density_figure(rng.normal(-0.2, 0.2, n), rng.normal(0.1, 0.05, n))
     sizes = [np.size(c.get_offsets()) for ax in made.axes for c in ax.collections]
     assert max(sizes, default=0) < n
+
+
+def test_truth_of_stars_that_migrated_is_drawn_as_the_curve_it_is(fit: xr.DataTree) -> None:
+    recipe = Recipe(name="x", data={"source": "mock"}, simulate={"population": "migration"})
+    (ax,) = gradient_figure(fit, None, recipe.truth()).axes
+    x, y = lines(ax)["truth"].T
+    np.testing.assert_allclose(y, expected_gradient(recipe.simulate.migration, x))
+    # No straight line: between, it lies 0.003 dex/kpc and more off that through 1 and 12 Gyr.
+    line = np.interp(x, [1.0, 12.0], np.interp([1.0, 12.0], x, y))
+    within = (x > 1) & (x < 12)
+    assert np.abs(y - line)[within].max() > 0.003
+    assert lines(ax)["_truth"][0, 1] == lines(ax)["_truth"][-1, 1] == 0.02
 
 
 def test_disc_figure_draws_points_band_truth_and_a_panel_per_bin(

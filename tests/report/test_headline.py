@@ -9,6 +9,9 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.baseline import fit_baseline
+from migrate_bayes.config import Recipe
+from migrate_bayes.mock.migration import expected_gradient
+from migrate_bayes.mock.truth import as_truth
 from migrate_bayes.report import Estimate, headline, print_baseline, print_headline
 from migrate_bayes.report.headline import headline_table
 
@@ -51,6 +54,22 @@ def test_rows_are_medians_beside_the_baseline(
     assert rows["slope_youngest"].hierarchical is not None
     assert rows["slope_youngest"].hierarchical.value == pytest.approx(float(curve.median()))
     assert rows["gradient_thick"].odr is None
+
+
+def test_truth_of_a_curve_is_read_from_it_and_says_what_its_rate_is(
+    fit: xr.DataTree, baseline: xr.Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = Recipe(name="x", data={"source": "mock"}, simulate={"population": "migration"})
+    law, truth = recipe.simulate.migration, recipe.truth()
+    assert truth is not None
+    rows = {r.name: r for r in headline(fit, baseline, truth)}
+    assert rows["slope_youngest"].truth == pytest.approx(float(expected_gradient(law, 1.625)))
+    assert rows["flattening_rate"].truth == truth["flattening_rate"]
+    print_headline(fit, baseline, truth)
+    assert (
+        "least-squares slope over the ages 1, 2.5, 4.5, 6.5, 9, 12 Gyr" in capsys.readouterr().out
+    )
+    assert as_truth({"gradient_young": -0.07, "flattening_rate": 0.003}).note == ""
 
 
 def test_pull_uses_the_error_on_the_side_of_the_truth(

@@ -76,7 +76,8 @@ def _chosen(
         taken = select(stars, selection, potential=potential)
         label = selection if isinstance(selection, str) else str(taken.attrs["description"])
     else:
-        taken, label = xr.DataArray(np.asarray(selection, dtype=bool), dims="star"), "mask"
+        taken = xr.DataArray(np.asarray(selection, dtype=bool), dims="star")
+        label = str(getattr(selection, "attrs", {}).get("description", "mask"))
     mean, sd = _RADII[radius]
     names = {
         "age": "age_ml", "age_lo": "age_lo", "age_hi": "age_hi", "radius": mean,

@@ -79,14 +79,18 @@ def fit_variants(
     """
     known = [str(p) for p in stars["potential"].values] if "potential" in stars.dims else []
     sample = _in_memory(stars, potential)
-    masks: dict[str, np.ndarray] = {}
+    masks: dict[str, xr.DataArray] = {}
     nodes: dict[str, xr.Dataset] = {}
     for one in _wanted(selection, potential, radius, known):
         attrs: dict[str, object] = {"selection": one.selection, "potential": one.potential}
         try:
             if one.selection not in masks:
                 chosen = select(stars, one.selection, potential=potential)
-                masks[one.selection] = np.asarray(chosen.values)[sample["row"].values]
+                # Its name, not its meaning, is what an error or a page says of it.
+                masks[one.selection] = xr.DataArray(
+                    np.asarray(chosen.values)[sample["row"].values], dims="star",
+                    attrs={"description": one.selection},
+                )  # fmt: skip
             fitted = fit_baseline(
                 sample, selection=masks[one.selection], potential=one.potential, radius=one.radius,
                 bin_width=bin_width, age_range=age_range, min_stars=min_stars,

@@ -67,9 +67,7 @@ def compare_recipes(
         )
         same = ours == theirs
         if first.data.source == "mock" and source is None:
-            # The mock's orbits are made in the first potential.
-            same &= first.simulate == other.simulate
-            same &= first.orbits.potentials[0] == other.orbits.potentials[0]
+            same &= _mock_of(first) == _mock_of(other)
         if not same:
             raise RecipeError(
                 f"'{other.name}' and '{first.name}' cannot be compared: their stars, histories or "
@@ -95,6 +93,14 @@ def compare_recipes(
     return build_comparison(
         list(fitted.values()), truth=first.truth(), attrs=attrs, seed=first.seed
     )
+
+
+def _mock_of(recipe: Recipe) -> tuple[Any, ...]:
+    """What decides a mock's stars: unless it is stated, they move in the first potential."""
+    o = recipe.orbits
+    potential = recipe.simulate.potential or o.potentials[0]
+    stated = recipe.simulate.model_copy(update={"potential": potential})
+    return stated, o.frame, o.scaling
 
 
 def _on_stars_of(recipe: Recipe, source: Recipe) -> Recipe:

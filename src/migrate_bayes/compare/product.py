@@ -20,6 +20,7 @@ from migrate_bayes.compare.influence import paired_covariance
 from migrate_bayes.compare.pairing import correlation, paired_draws
 from migrate_bayes.compare.stages import FittedVariant
 from migrate_bayes.compare.variants import FACTORS
+from migrate_bayes.mock.truth import as_truth
 
 __all__ = ["build_comparison", "comparison_summary"]
 
@@ -107,6 +108,14 @@ def build_comparison(
             ).assign_coords(coords),
         }
     )
+    curve = tree["curve"].to_dataset()
+    known = {
+        str(c): as_truth(truth).gradient(str(c), curve["age"]) for c in curve["component"].values
+    }
+    if any(v is not None for v in known.values()):
+        lacking = np.full(curve.sizes["age"], np.nan)
+        rows = [lacking if v is None else v for v in known.values()]
+        tree["curve"] = xr.DataTree(curve.assign(truth=(("component", "age"), np.stack(rows))))
     baseline = _baselines(fitted, coords)
     if baseline is not None:
         tree["baseline"] = xr.DataTree(baseline)

@@ -37,6 +37,7 @@ Feltzing & Lundström 2003, A&A 410, 527).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ from scipy.special import ndtri
 
 from migrate_bayes.config import MigrationSection, OrbitSection, SimulateSection
 from migrate_bayes.mock.population import near_azimuth, truncated_normal
+from migrate_bayes.mock.truth import Truth
 
 __all__ = [
     "COMPONENTS",
@@ -70,8 +72,8 @@ _HISTORY = 14.0  # Gyr ago the gas had its first metals
 _KINEMATIC_LENGTH = 8.0  # kpc over which dispersions fall by e
 _MAX_AMPLITUDE = 0.45  # of R_g: beyond, an epicycle has no meaning
 _HIGHEST = 8.0  # kpc
-# Ages over which `flattening_rate` is the least-squares slope: `gradient_knots` of the models.
-_KNOTS = np.array([1.0, 2.5, 4.5, 6.5, 9.0, 12.0])
+# `gradient_knots` of the models, unless they say otherwise.
+_KNOTS = (1.0, 2.5, 4.5, 6.5, 9.0, 12.0)
 
 
 def birth_gradient(law: MigrationSection, age: ArrayLike) -> NDArray[np.float64]:
@@ -105,21 +107,24 @@ def gas_metallicity(law: MigrationSection, radius: ArrayLike, age: ArrayLike) ->
     return law.ism_now - law.ism_rise * risen + birth_gradient(law, age) * offset
 
 
-def true_line(truth: SimulateSection) -> dict[str, float]:
+def true_line(truth: SimulateSection, knots: Sequence[float] = _KNOTS) -> Truth:
     """Return what the headline holds a fit against.
 
     ``gradient_young`` (at 1 Gyr, dex/kpc), ``flattening_rate`` (dex/kpc/Gyr: the least-squares
-    slope of the true curve over the ages 1, 2.5, 4.5, 6.5, 9 and 12 Gyr, as the fit defines it for
-    a form that has none as a parameter), ``gradient_thick`` and ``sigma_rm8`` (kpc).
+    slope of the true curve over `knots`, ages in Gyr, as the fit defines it for a form that has
+    none as a parameter), ``gradient_thick`` and ``sigma_rm8`` (kpc), and the curve itself.
     """
-    curve = expected_gradient(truth.migration, _KNOTS)
-    centred = _KNOTS - _KNOTS.mean()
-    return {
+    at = np.asarray(knots, dtype=np.float64)
+    centred = at - at.mean()
+    numbers = {
         "gradient_young": float(expected_gradient(truth.migration, 1.0)),
-        "flattening_rate": float(centred @ curve / (centred @ centred)),
+        "flattening_rate": float(
+            centred @ expected_gradient(truth.migration, at) / (centred @ centred)
+        ),
         "gradient_thick": truth.gradient_thick,
         "sigma_rm8": truth.migration.sigma_rm8,
     }
+    return Truth(numbers, lambda ages: expected_gradient(truth.migration, ages), knots)
 
 
 def _component(truth: SimulateSection, u: NDArray) -> NDArray[np.int64]:

@@ -258,7 +258,9 @@ class LamostSurvey(SimpleSurvey):
 def get_survey(
     truth: SimulateSection, seed: int, isochrones: IsochroneSection, orbits: OrbitSection
 ) -> SimpleSurvey:
-    """Return the survey that a recipe asks for."""
+    """Return the survey that a recipe asks for, in the potential in which its stars move."""
+    if truth.potential is not None:
+        orbits = orbits.model_copy(update={"potentials": (truth.potential,)})
     kind = LamostSurvey if truth.survey == "lamost" else SimpleSurvey
     return kind(truth, seed, isochrones, orbits)
 

@@ -98,7 +98,8 @@ def simulate(
     isochrones : IsochroneSection, optional
         Whose `source` the stars are drawn from.
     orbits : OrbitSection, optional
-        Frame, scaling and (its first) potential in which the orbits are made.
+        Frame, scaling and (its first, unless `truth` names another) potential in which the orbits
+        are made.
 
     Returns
     -------

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from migrate_bayes.mock.truth import as_truth
 from migrate_bayes.tables import print_table
 
 __all__ = [
@@ -142,14 +143,15 @@ def headline(
         From `migrate_bayes.fit_baseline`, on the thin and the thick disc.
     truth : mapping, optional
         A mock's ``gradient_young`` (dex/kpc, at 1 Gyr), ``flattening_rate`` (dex/kpc/Gyr) and
-        ``gradient_thick`` (dex/kpc).
+        ``gradient_thick`` (dex/kpc); where gradient(age) is a curve, a
+        `migrate_bayes.mock.truth.Truth`.
 
     Returns
     -------
     list of HeadlineRow
         Quantities that neither fit nor baseline gives are left out.
     """
-    truth = dict(truth or {})
+    truth = as_truth(truth)
 
     def row(
         name: str,
@@ -177,8 +179,8 @@ def headline(
     youngest = _youngest_bin(baseline)
     if youngest is not None:
         age, low, high = youngest
-        known = "gradient_young" in truth and "flattening_rate" in truth
-        true = truth["gradient_young"] + truth["flattening_rate"] * (age - 1.0) if known else None
+        there = truth.gradient("thin", age)
+        true = None if there is None else float(there)
         rows.append(
             row(
                 "slope_youngest", f"Thin-disc gradient, {low:g}–{high:g} Gyr", slope,
@@ -262,6 +264,8 @@ def print_headline(
     """Print the headline to stdout; see `headline` for the parameters."""
     rows = headline(fit, baseline, truth, thick_baseline=thick_baseline)
     _print("Metallicity gradients", *headline_table(rows))
+    if note := as_truth(truth).note:
+        print(note)
 
 
 def baseline_table(baseline: xr.Dataset) -> tuple[list[str], list[list[str]]]:

@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.flags import FLAG_MEANING, count_flags
+from migrate_bayes.mock.truth import as_truth
 from migrate_bayes.report.comparison import comparison_section, holds_estimates
 from migrate_bayes.report.contents import Absent, draw_plates
 from migrate_bayes.report.data import ReportData, gather
@@ -153,6 +154,7 @@ def write_report(
         overwrite=overwrite,
         headline=numbers,
         mock=bool(truth),
+        truth_note=as_truth(truth).note,
         checks=checks,
         flags=flags,
     )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from migrate_bayes.mock.truth import as_truth
 from migrate_bayes.report.figures.style import (
     BLUE,
     GREY,
@@ -222,13 +223,13 @@ def _points(ax: Any, group: Points) -> list[float]:
 
 
 def _truth(ax: Any, truth: Mapping[str, float], components: Sequence[str]) -> None:
-    """Draw the mock's lines."""
-    age = np.array([0.0, 14.0])
+    """Draw the mock's gradients: straight lines, or the curve of stars that migrated."""
+    known = as_truth(truth)
+    age = np.linspace(0.0, 14.0, 141)
     style = {"color": "black", "ls": (0, (4, 2)), "lw": 1.1, "zorder": 5}
     label = "truth"
-    if "gradient_young" in truth and "thin" in components:
-        rate = truth.get("flattening_rate", 0.0)
-        ax.plot(age, truth["gradient_young"] + rate * (age - 1.0), label=label, **style)
-        label = "_truth"
-    if "gradient_thick" in truth and "thick" in components:
-        ax.plot(age, np.full(2, truth["gradient_thick"]), label=label, **style)
+    for component in components:
+        gradient = known.gradient(component, age)
+        if gradient is not None:
+            ax.plot(age, gradient, label=label, **style)
+            label = "_truth"

@@ -101,14 +101,9 @@ def variant_gradient_figure(tree: xr.DataTree) -> Any:
         }
         top.plot(age, mean[i], label=label, **look)
         below.plot(age, mean[i] - mean[reference], **look)
-    e = tree["estimates"].to_dataset()
-    if "truth" in e:
-        truth = e["truth"]
-        g, rate = (float(truth.sel(quantity=q)) for q in ("gradient_young", "flattening_rate"))
-        if np.isfinite(g) and np.isfinite(rate):
-            top.plot(
-                age, g + rate * (age - 1), color="black", ls=(0, (1, 2)), lw=1.6, label="truth"
-            )
+    if "truth" in curve:
+        look = {"color": "black", "ls": (0, (1, 2)), "lw": 1.6}
+        top.plot(age, curve["truth"].values, label="truth", **look)
     top.set_ylabel(r"thin disc, $\mathrm{d[Fe/H]}/\mathrm{d}R_\mathrm{g}$ [dex kpc$^{-1}$]")
     below.set_ylabel(r"minus reference")
     below.set_xlabel("age [Gyr]")
