@@ -38,6 +38,7 @@ from numba import njit
 from migrate_bayes.isochrones.composition import (
     CELL_HIGH,
     CELL_LOW,
+    IS_READY,
     K_HIGH,
     K_LOW,
     LEAST,
@@ -52,9 +53,19 @@ from migrate_bayes.isochrones.composition import (
 )
 from migrate_bayes.isochrones.lanes import WIDTH
 from migrate_bayes.isochrones.lattice import MAX_ALPHA_SD
-from migrate_bayes.isochrones.layout import LARGE, POINTS, QUANTITIES, Layout, gap, lay_out
+from migrate_bayes.isochrones.layout import (
+    BLOCK,
+    IN_GROUP,
+    LARGE,
+    POINTS,
+    QUANTITIES,
+    READY,
+    Layout,
+    gap,
+    lay_out,
+)
 from migrate_bayes.isochrones.segments import CELLS
-from migrate_bayes.isochrones.visit import SIGN, WORK, off_lattice, visit
+from migrate_bayes.isochrones.visit import SIGN, WORK, off_lattice, visit, visit_ready
 
 __all__ = ["CUT", "FAR", "MAX_ALPHA_SD", "Layout", "age_likelihood", "lay_out"]
 
@@ -103,7 +114,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     _, n_block, _, n_alpha, n_metal, _ = layout.packed.shape
     _, n_alpha_cell, _, _, n_cell, n_large = layout.large.shape
     shape = n_block, n_alpha, n_metal, n_alpha_cell, n_cell, n_large
-    arrays = layout.packed.reshape(-1), layout.small.reshape(-1), layout.large.reshape(-1)
+    arrays = layout.packed.reshape(-1), layout.ready.reshape(-1), layout.small.reshape(-1), layout.large.reshape(-1)
     bounds = np.empty(n_cell * n_large, _F), np.empty(n_cell * LARGE, _F)
     least = np.empty(n_large, _F), np.empty(LARGE, _F)
     plan, turn = np.zeros((_TILE, PLAN), dtype=np.int64), np.zeros(4)
@@ -222,13 +233,19 @@ def _scan(  # type: ignore[no-untyped-def]
     Phase 0: only in the likeliest cell, for a best fit to compare with. 1, 2: all.
     """
     n_block, n_alpha, n_metal, n_alpha_cell, n_cell, n_large = shape
-    flat, small, large = arrays
+    flat, ready, small, large = arrays
     bound, fine = bounds
     large_least, block_least = leasts
     per_block = QUANTITIES * n_alpha * n_metal * POINTS
     per_small, per_large = n_cell * LARGE, n_cell * n_large
     from_cell = plan[MIDDLE] if phase == 0 else plan[CELL_LOW]
     to_cell = from_cell + 1 if phase == 0 else plan[CELL_HIGH]
+    if plan[IS_READY] != 0:  # in whole groups
+        from_cell -= from_cell % IN_GROUP
+        to_cell = min(from_cell + IN_GROUP, plan[CELL_HIGH]) if phase == 0 else to_cell
+    per_eep = READY * WIDTH
+    along = (n_block * BLOCK + 1) * per_eep
+    age_at = i * ((n_cell - 1) // IN_GROUP + 1) * n_alpha * along
     k_low, k_high = plan[K_LOW], plan[K_HIGH]
     least_prior = plan[LEAST] - plan[CELL_LOW]  # where that of cell 0 would be
     reference = _F(fit[star, 2])
@@ -264,12 +281,20 @@ def _scan(  # type: ignore[no-untyped-def]
             for j in range(from_cell, to_cell):
                 if fine[j * LARGE + at] + pool[least_prior + j] <= limit:
                     start, stop = min(start, j), j + 1
+            if plan[IS_READY] != 0:
+                start -= start % IN_GROUP
             for j in range(start, stop, CELLS):
                 end = min(j + CELLS, stop)
-                least = visit(
-                    flat, (i * n_block + b) * per_block, n_metal, n_alpha, x, q, plan, pool,
-                    work, j, end, fine, at, reference, limit, totals[star, i], phase > 0,
-                )  # fmt: skip
+                if plan[IS_READY] != 0:
+                    least = visit_ready(
+                        ready, age_at + b * BLOCK * per_eep, n_alpha * along, along, x, q, plan,
+                        pool, work, j, end, fine, at, reference, limit, totals[star, i], phase > 0,
+                    )  # fmt: skip
+                else:
+                    least = visit(
+                        flat, (i * n_block + b) * per_block, n_metal, n_alpha, x, q, plan, pool,
+                        work, j, end, fine, at, reference, limit, totals[star, i], phase > 0,
+                    )  # fmt: skip
                 if least < least_here:
                     least_here, track[star] = least, b
                     best_of[star, i] = min(best_of[star, i], least)

@@ -119,7 +119,7 @@ def take_turns(n_rows, together, passes):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def fill_lattice(  # type: ignore[no-untyped-def]
     axis, star, offset, feh_low, feh_high, column, inv, zeta, omega, n_rows, passes,
-    pool, at, n_room,
+    pool, at, n_room, usual, aligned,
 ):  # fmt: skip
     r"""Choose a star's lattice.
 
@@ -145,10 +145,14 @@ def fill_lattice(  # type: ignore[no-untyped-def]
         where a point does not count); quadrature weights, by pass and point; [Fe/H] relative to the
         star's, likewise; and the least of χ² in every cell.
 
+    usual, aligned : int
+        Take no fewer than `usual` lattice points to a cell; where it is that many, begin with a
+        cell that is a multiple of `aligned`.
+
     Returns
     -------
-    pieces, first, last : int
-        Points of a cell; the first and the last point that counts. None is left (`last` before
+    pieces, first, last, low : int
+        Points of a cell; the first and the last point that counts; the first cell. None is left (`last` before
         `first`) where the grid is out of reach.
     n_pass : int
         How many passes.
@@ -176,7 +180,7 @@ def fill_lattice(  # type: ignore[no-untyped-def]
     if cut:  # a star beyond the end: some way in from there, for the rule at the end
         begin, end = min(begin, end - 0.6 * reach), max(end, begin + 0.6 * reach)
         begin, end = max(begin, lowest), min(end, highest)
-    pieces = _pieces_per_cell(sd, inv, cell, cut)
+    pieces = max(_pieces_per_cell(sd, inv, cell, cut), usual)
     spacing = cell / pieces
     # Given φ, the error of [α/Fe] leaves [Fe/H] free by so much: the end is soft in φ.
     width = 0.0 if column else rate * sd_a
@@ -188,12 +192,14 @@ def fill_lattice(  # type: ignore[no-untyped-def]
     last = min(math.floor((end - axis[0]) / spacing + 1e-9), n_cell * pieces - 1)
     n_pass = take_turns(n_rows, not cut and n_rows == 2, passes)
     scale = spacing / (sd * math.sqrt(2.0 * math.pi))
-    if last < first:
-        return pieces, first, last, n_pass, 0
     low, high = first // pieces, last // pieces + 1
+    if pieces == usual:
+        low -= low % aligned
+    if last < first:
+        return pieces, first, last, low, n_pass, 0
     n_point = (high - low + MARGIN) * pieces
     if (1 + 2 * n_pass) * n_point + high - low > n_room:
-        return pieces, first, last, n_pass, -1
+        return pieces, first, last, low, n_pass, -1
     ends = np.ones((2, 6))
     if cut and not soft:
         _end_weights((axis[0] + first * spacing - begin) / spacing, ends[0])
@@ -235,7 +241,7 @@ def fill_lattice(  # type: ignore[no-untyped-def]
                 true = min(max(true, feh_low), feh_high)
             pool[weight + n * n_point + p] = w if passes[n, 0] == passes[n, 1] else 2.0 * w
             pool[feh + n * n_point + p] = true - f0
-    return pieces, first, last, n_pass, (1 + 2 * n_pass) * n_point + high - low
+    return pieces, first, last, low, n_pass, (1 + 2 * n_pass) * n_point + high - low
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -15,9 +15,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from migrate_bayes.isochrones.grid import WorkingGrid
-from migrate_bayes.isochrones.lattice import MARGIN
+from migrate_bayes.isochrones.lanes import WIDTH
+from migrate_bayes.isochrones.lattice import MARGIN, piece_weights
 
-__all__ = ["BLOCK", "BORN", "LARGE", "POINTS", "QUANTITIES", "Layout", "gap", "lay_out"]
+__all__ = ["BLOCK", "BORN", "LARGE", "POINTS", "QUANTITIES", "READY", "Layout", "gap", "lay_out"]
 
 _ZERO = np.float32(0.0)
 _BEND = 0.45  # mag
@@ -25,6 +26,10 @@ POINTS = 8  # of a block, which shares its last with the next: one vector regist
 BLOCK = POINTS - 1  # segments of a block
 LARGE = 8  # blocks in a large block
 QUANTITIES = 5  # T_eff, log g, M_G, number born, BP−RP: the last is left out where it is not used
+READY = 4  # quantities of blocks that are ready: without BP−RP
+READY_PIECES = 4  # lattice points of a cell at which they are
+IN_GROUP = WIDTH // READY_PIECES  # cells
+_MOST_READY = 1.5e9  # bytes
 BORN = 3  # place of the number born among them
 _PLACE = (0, 1, 2, 4, BORN)  # where the grid's quantities go
 
@@ -40,6 +45,11 @@ class Layout(NamedTuple):
         only read. The number born after the last
         point of a block is 0 (it is the next block's), and so is that of points that fill up the
         last block.
+    ready : numpy.ndarray
+        float32, shape ``(age, group, alpha, point, READY, WIDTH)``: T_eff, log g, M_G and the
+        number born at the lattice of `READY_PIECES` metallicities a cell, `WIDTH` of them together;
+        interpolated once and for all, since a survey's errors all ask for this lattice. Of no age
+        where it would be too large.
     small, large : numpy.ndarray
         float32, shapes ``(age, alpha cell, 2, 4, large block, cell, LARGE)`` and ``(age,
         alpha cell, 2, 4, cell, large block)``: least and greatest value of each
@@ -56,6 +66,7 @@ class Layout(NamedTuple):
     """
 
     packed: NDArray[np.float32]
+    ready: NDArray[np.float32]
     small: NDArray[np.float32]
     large: NDArray[np.float32]
     metallicity: NDArray[np.float64]
@@ -79,13 +90,20 @@ def lay_out(grid: WorkingGrid) -> Layout:
     packed[..., 0, :] = 2.0 * packed[..., 1, :] - packed[..., 2, :]
     last = 2.0 * packed[..., n_metal, :] - packed[..., n_metal - 1, :]
     packed[..., n_metal + 1 :, :] = last[..., None, :]
+    n_group = (n_metal - 2) // IN_GROUP + 1
+    size = n_group, n_alpha, n_block * BLOCK + 1, READY, WIDTH
+    fits = 4.0 * n_age * np.prod(size) <= _MOST_READY
+    ready = np.zeros((n_age if fits else 0, *size), dtype=np.float32)
+    between = np.empty((READY_PIECES, 4), dtype=np.float32)
+    piece_weights(READY_PIECES, between)
+    _make_ready(packed, between, ready)
     n_large = (n_block - 1) // LARGE + 1
     start = (n_age, max(n_alpha - 1, 1), 2, 4)
     small = np.empty((*start, n_large, n_metal - 1, LARGE), dtype=np.float32)
     large = np.empty((*start, n_metal - 1, n_large), dtype=np.float32)
     _bound(points, grid.metallicity, grid.alpha, small, large)
     return Layout(
-        packed, small, large, grid.metallicity, grid.alpha, *grid.feh_range, _rough(points)
+        packed, ready, small, large, grid.metallicity, grid.alpha, *grid.feh_range, _rough(points)
     )
 
 
@@ -116,6 +134,24 @@ def _pack(points, packed):  # type: ignore[no-untyped-def]
                             packed[i, b, _PLACE[c], k, j + 1, p] = points[i, j, k, e, c]
                         if p == BLOCK or b * BLOCK + p >= n_eep - 1:
                             packed[i, b, BORN, k, j + 1, p] = 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _make_ready(packed, between, ready):  # type: ignore[no-untyped-def]
+    n_age, n_group, n_alpha, n_point, _, _ = ready.shape
+    n_block = packed.shape[1]
+    for i in range(n_age):
+        for g in range(n_group):
+            for k in range(n_alpha):
+                for e in range(n_point):
+                    b = min(e // BLOCK, n_block - 1)
+                    for c in range(READY):
+                        for lane in range(WIDTH):
+                            first, t = g * IN_GROUP + lane // READY_PIECES, lane % READY_PIECES
+                            total = _ZERO
+                            for n in range(4):
+                                total += between[t, n] * packed[i, b, c, k, first + n, e - b * BLOCK]
+                            ready[i, g, k, e, c, lane] = total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -43,11 +43,11 @@ from migrate_bayes.isochrones.lanes import (
     where_negative,
 )
 from migrate_bayes.isochrones.lattice import MAX_NODES
-from migrate_bayes.isochrones.layout import BORN, POINTS, QUANTITIES
+from migrate_bayes.isochrones.layout import BORN, POINTS, QUANTITIES, READY
 
 __all__ = [
     "CELLS", "MAX_NODES", "PER_QUANTITY", "PER_ROW", "at_nodes", "mills_ratio", "sweep_4",
-    "sweep_5",
+    "sweep_5", "sweep_ready", "sweep_ready_4", "sweep_ready_5",
 ]  # fmt: skip
 
 CELLS = 16  # of metallicity, done at once at most
@@ -177,6 +177,43 @@ def _exact(e0, e1, c0, g0, a, reference):  # type: ignore[no-untyped-def]
     return greater((across + tail_left + tail_right) * over, zero)
 
 
+@njit(inline="always")
+def _add_segment(  # type: ignore[no-untyped-def]
+    a, c0, c1, s_d, e0, known, born0, ceiling, compared, integral, least
+):
+    """Add a segment from χ² `c0` to `c1`, of squared length `a`, where anything of it counts.
+
+    `s_d` is the product of the residual at its start with its direction, `e0` the exponential there
+    if `known`. Return the exponential at its end, whether that was computed, and what `integral`
+    and `least` become.
+    """
+    zero, half, quarter = splat(_F(0.0)), splat(_F(0.5)), splat(_F(0.25))
+    e1, computed = zero, False
+    # No point of the segment is better than this; nor counts where none is born.
+    bound = smaller(c0, c1) - quarter * a
+    bound = where_negative(zero - born0, bound, splat(_FAR))
+    if any_below(bound, ceiling):
+        if not known:
+            e0 = exp(half * (compared - c0))
+        e1, computed = exp(half * (compared - c1)), True
+        born0 = greater(born0, zero)
+        a = where_negative(zero - born0, a, zero)
+        if any_above(a, splat(_LONG)):
+            whole = _exact(e0, e1, c0, s_d, a, compared)
+        elif any_above(a, splat(_HALVE)):
+            whole = _halved(e0, e1, c0, c1, a, compared)
+        else:
+            whole = _hermite(e0, e1, c0, c1, a)
+        integral = integral + born0 * whole
+        if any_below(bound, least):
+            g0 = half * (c1 - c0 - a)
+            u = divide(zero - g0, greater(a, splat(_TINY)))
+            u = smaller(greater(u, zero), splat(_F(1.0)))
+            nearest = c0 + u * (g0 + g0 + u * a)
+            least = smaller(least, where_negative(zero - born0, nearest, splat(_FAR)))
+    return e1, computed, integral, least
+
+
 def _sweeper(quantities: int) -> Any:
     """Compile `sweep` for a number of quantities."""
     colour = quantities == QUANTITIES
@@ -204,7 +241,7 @@ def _sweeper(quantities: int) -> Any:
         out : int
             Where to put the integral, and `WIDTH` further the least χ², by lane.
         """
-        zero, half, quarter = splat(_F(0.0)), splat(_F(0.5)), splat(_F(0.25))
+        zero = splat(_F(0.0))
         prior, ceiling, compared = load(work, prior_at), splat(limit), splat(reference)
         integral, least = zero, splat(_FAR)
         s0 = s1 = s2 = s3 = c0 = e0 = born0 = zero
@@ -232,31 +269,12 @@ def _sweeper(quantities: int) -> Any:
                 a = d0 * d0 + d1 * d1 + d2 * d2
                 if colour:
                     a = a + d3 * d3
-                # No point of the segment is better than this; nor counts where none is born.
-                bound = smaller(c0, c1) - quarter * a
-                bound = where_negative(zero - born0, bound, splat(_FAR))
-                if any_below(bound, ceiling):
-                    if not known:
-                        e0 = exp(half * (compared - c0))
-                    e1, computed = exp(half * (compared - c1)), True
-                    born0 = greater(born0, zero)
-                    a = where_negative(zero - born0, a, zero)
-                    if any_above(a, splat(_LONG)):
-                        g0 = s0 * d0 + s1 * d1 + s2 * d2
-                        if colour:
-                            g0 = g0 + s3 * d3
-                        whole = _exact(e0, e1, c0, g0, a, compared)
-                    elif any_above(a, splat(_HALVE)):
-                        whole = _halved(e0, e1, c0, c1, a, compared)
-                    else:
-                        whole = _hermite(e0, e1, c0, c1, a)
-                    integral = integral + born0 * whole
-                    if any_below(bound, least):
-                        g0 = half * (c1 - c0 - a)
-                        u = divide(zero - g0, greater(a, splat(_TINY)))
-                        u = smaller(greater(u, zero), splat(_F(1.0)))
-                        nearest = c0 + u * (g0 + g0 + u * a)
-                        least = smaller(least, where_negative(zero - born0, nearest, splat(_FAR)))
+                s_d = s0 * d0 + s1 * d1 + s2 * d2
+                if colour:
+                    s_d = s_d + s3 * d3
+                e1, computed, integral, least = _add_segment(
+                    a, c0, c1, s_d, e0, known, born0, ceiling, compared, integral, least
+                )
             s0, s1, s2, s3, c0, e0, born0, known = r0, r1, r2, r3, c1, e1, born, computed
         store(work, out, integral)
         store(work, out + WIDTH, least)
@@ -266,3 +284,99 @@ def _sweeper(quantities: int) -> Any:
 
 #: Without a colour, and with.
 sweep_4, sweep_5 = _sweeper(4), _sweeper(5)
+
+
+def _ready_sweeper(count: int) -> Any:
+    """Compile `sweep_ready` for a number of [α/Fe] nodes; 0: for any number."""
+
+    @njit(cache=True, nogil=True, error_model="numpy")
+    def sweep(  # type: ignore[no-untyped-def]
+        ready, start, per_alpha, n_alpha, weights, weights_at, per_weight, obs, inv, prior,
+        reference, limit, work, out,
+    ):  # fmt: skip
+        """Integrate the likelihood along a block that is ready at eight lattice points.
+
+        Parameters
+        ----------
+        ready : numpy.ndarray
+            The layout's, flat; the block at the first [α/Fe] node begins at `start`, that at the
+            next node `per_alpha` further.
+        n_alpha : int
+            How many nodes, where it was not compiled for a number of them.
+        weights, weights_at, per_weight : numpy.ndarray, int, int
+            Their weights, by lane: those of the next node are `per_weight` further.
+        obs, inv : numpy.ndarray, shape (4,)
+            Observables and inverse errors.
+        prior : Lanes
+            χ² under the prior.
+        reference, limit : float32
+            See `sweep`.
+        work, out : numpy.ndarray, int
+            Where to put the integral, and `WIDTH` further the least χ², by lane.
+        """
+        zero = splat(_F(0.0))
+        ceiling, compared = splat(limit), splat(reference)
+        q0, q1, q2 = broadcast(inv, 0), broadcast(inv, 1), broadcast(inv, 2)
+        x0, x1, x2 = broadcast(obs, 0) * q0, broadcast(obs, 1) * q1, broadcast(obs, 2) * q2
+        w0 = load(weights, weights_at)
+        w1 = w2 = w3 = w4 = zero
+        if count >= 4:
+            w1 = load(weights, weights_at + per_weight)
+            w2 = load(weights, weights_at + 2 * per_weight)
+            w3 = load(weights, weights_at + 3 * per_weight)
+        if count >= 5:
+            w4 = load(weights, weights_at + 4 * per_weight)
+        integral, least = zero, splat(_FAR)
+        s0 = s1 = s2 = c0 = e0 = born0 = zero
+        known = False
+        for p in range(POINTS):
+            at = start + p * READY * WIDTH
+            m0, m1 = w0 * load(ready, at), w0 * load(ready, at + WIDTH)
+            m2, born = w0 * load(ready, at + 2 * WIDTH), w0 * load(ready, at + 3 * WIDTH)
+            if count == 0:
+                for k in range(1, n_alpha):
+                    at += per_alpha
+                    w = load(weights, weights_at + k * per_weight)
+                    m0 = m0 + w * load(ready, at)
+                    m1 = m1 + w * load(ready, at + WIDTH)
+                    m2 = m2 + w * load(ready, at + 2 * WIDTH)
+                    born = born + w * load(ready, at + 3 * WIDTH)
+            if count >= 4:
+                b, c, d = at + per_alpha, at + 2 * per_alpha, at + 3 * per_alpha
+                m0 = m0 + w1 * load(ready, b)
+                m1 = m1 + w1 * load(ready, b + WIDTH)
+                m2 = m2 + w1 * load(ready, b + 2 * WIDTH)
+                born = born + w1 * load(ready, b + 3 * WIDTH)
+                m0 = m0 + w2 * load(ready, c)
+                m1 = m1 + w2 * load(ready, c + WIDTH)
+                m2 = m2 + w2 * load(ready, c + 2 * WIDTH)
+                born = born + w2 * load(ready, c + 3 * WIDTH)
+                m0 = m0 + w3 * load(ready, d)
+                m1 = m1 + w3 * load(ready, d + WIDTH)
+                m2 = m2 + w3 * load(ready, d + 2 * WIDTH)
+                born = born + w3 * load(ready, d + 3 * WIDTH)
+            if count >= 5:
+                e = at + 4 * per_alpha
+                m0 = m0 + w4 * load(ready, e)
+                m1 = m1 + w4 * load(ready, e + WIDTH)
+                m2 = m2 + w4 * load(ready, e + 2 * WIDTH)
+                born = born + w4 * load(ready, e + 3 * WIDTH)
+            r0, r1, r2 = x0 - m0 * q0, x1 - m1 * q1, x2 - m2 * q2
+            c1 = prior + r0 * r0 + r1 * r1 + r2 * r2
+            e1, computed = zero, False
+            if p > 0:
+                d0, d1, d2 = r0 - s0, r1 - s1, r2 - s2
+                a = d0 * d0 + d1 * d1 + d2 * d2
+                s_d = s0 * d0 + s1 * d1 + s2 * d2
+                e1, computed, integral, least = _add_segment(
+                    a, c0, c1, s_d, e0, known, born0, ceiling, compared, integral, least
+                )
+            s0, s1, s2, c0, e0, born0, known = r0, r1, r2, c1, e1, born, computed
+        store(work, out, integral)
+        store(work, out + WIDTH, least)
+
+    return sweep
+
+
+#: Of blocks that are ready: four nodes of [α/Fe], five, and any number.
+sweep_ready_4, sweep_ready_5, sweep_ready = (_ready_sweeper(n) for n in (4, 5, 0))

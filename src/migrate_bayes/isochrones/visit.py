@@ -24,12 +24,13 @@ from migrate_bayes.isochrones.composition import (
     N_ROWS,
     PIECES,
     PRIORS,
+    RANGES,
     TOGETHER,
     WEIGHTS,
 )
 from migrate_bayes.isochrones.lanes import WIDTH, load, lowest, smaller, splat, store, total
 from migrate_bayes.isochrones.lattice import MARGIN, MAX_PIECES, node_weights
-from migrate_bayes.isochrones.layout import LARGE, POINTS, QUANTITIES
+from migrate_bayes.isochrones.layout import IN_GROUP, LARGE, POINTS, QUANTITIES, READY_PIECES
 from migrate_bayes.isochrones.segments import (
     CELLS,
     MAX_NODES,
@@ -38,9 +39,12 @@ from migrate_bayes.isochrones.segments import (
     at_nodes,
     sweep_4,
     sweep_5,
+    sweep_ready,
+    sweep_ready_4,
+    sweep_ready_5,
 )
 
-__all__ = ["SIGN", "WORK", "off_lattice", "visit"]
+__all__ = ["SIGN", "WORK", "off_lattice", "visit", "visit_ready"]
 
 _F = np.float32
 _HUGE = _F(1e30)
@@ -141,6 +145,79 @@ def visit(  # type: ignore[no-untyped-def]
                 nearest = load(work, OUT + WIDTH)
                 least = min(least, lowest(nearest))
                 store(work, found, smaller(load(work, found), nearest))
+    if counts:
+        totals[0] += total(whole)
+        totals[1] += total(first)
+        totals[2] += total(second)
+        totals[3] += abs(total(unlike))
+    return least
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def visit_ready(  # type: ignore[no-untyped-def]
+    ready, block, per_group, per_alpha, x, q, plan, pool, work, start, stop, bound, at,
+    reference, limit, totals, counts,
+):  # fmt: skip
+    """Add a block that is ready at the star's lattice points.
+
+    Parameters
+    ----------
+    ready : numpy.ndarray
+        The layout's, flat. At the first group of lattice points and the first [α/Fe] the block
+        begins at `block`; at the next group `per_group` further, at the next [α/Fe] `per_alpha`.
+    x, q, plan, pool, work, start, stop, bound, at, reference, limit, totals, counts
+        See `visit`. `start` is the first cell of a group.
+
+    Returns
+    -------
+    float32
+        See `visit`.
+    """
+    n_pass, n_point, low = plan[N_PASS], plan[N_POINT], plan[CELL_LOW]
+    n_alpha = (plan[RANGES] - plan[ALPHA]) // (n_pass * n_point)
+    whole = first = second = unlike = splat(_F(0.0))
+    least = _HUGE
+    least_prior = plan[LEAST] - low
+    for cell in range(start, stop, IN_GROUP):
+        lower = _HUGE
+        for j in range(cell, min(cell + IN_GROUP, stop)):
+            lower = min(lower, bound[j * LARGE + at] + pool[least_prior + j])
+        point = (cell - low) * READY_PIECES
+        found = FOUND + (cell - start) * READY_PIECES
+        store(work, found, splat(_HUGE))
+        prior = load(pool, plan[PRIORS] + point)
+        for n in range(n_pass):
+            ceiling = limit - pool[plan[DISCOUNT] + n]
+            if lower > ceiling:
+                continue
+            ranges = plan[RANGES] + 2 * (n * (n_point // WIDTH) + point // WIDTH)
+            k_begin, n_k = int(pool[ranges]), int(pool[ranges + 1])
+            where = block + (cell // IN_GROUP) * per_group + k_begin * per_alpha
+            weights = plan[ALPHA] + (n * n_alpha + k_begin) * n_point + point
+            if n_k == 4:
+                sweep_ready_4(
+                    ready, where, per_alpha, n_k, pool, weights, n_point, x, q, prior,
+                    reference, ceiling, work, OUT,
+                )  # fmt: skip
+            elif n_k == 5:
+                sweep_ready_5(
+                    ready, where, per_alpha, n_k, pool, weights, n_point, x, q, prior,
+                    reference, ceiling, work, OUT,
+                )  # fmt: skip
+            else:
+                sweep_ready(
+                    ready, where, per_alpha, n_k, pool, weights, n_point, x, q, prior,
+                    reference, ceiling, work, OUT,
+                )  # fmt: skip
+            w = load(work, OUT) * load(pool, plan[WEIGHTS] + n * n_point + point)
+            feh = load(pool, plan[FEHS] + n * n_point + point)
+            whole = whole + w
+            first = first + w * feh
+            second = second + w * (feh * feh)
+            unlike = unlike + w * load(work, SIGN)
+            nearest = load(work, OUT + WIDTH)
+            least = min(least, lowest(nearest))
+            store(work, found, smaller(load(work, found), nearest))
     if counts:
         totals[0] += total(whole)
         totals[1] += total(first)
