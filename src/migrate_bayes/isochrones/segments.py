@@ -43,13 +43,14 @@ from migrate_bayes.isochrones.lanes import (
     where_negative,
 )
 from migrate_bayes.isochrones.lattice import MAX_NODES
-from migrate_bayes.isochrones.layout import BORN, POINTS, QUANTITIES, READY
+from migrate_bayes.isochrones.layout import BLOCK, BORN, POINTS, QUANTITIES, READY
 
 __all__ = [
-    "CELLS", "MAX_NODES", "PER_QUANTITY", "PER_ROW", "at_nodes", "mills_ratio", "sweep_4",
+    "CELLS", "FOR_SWEEP", "MAX_NODES", "PER_QUANTITY", "PER_ROW", "at_nodes", "mills_ratio", "sweep_4",
     "sweep_5", "sweep_ready", "sweep_ready_4", "sweep_ready_5",
 ]  # fmt: skip
 
+FOR_SWEEP = (2 + 5 * POINTS) * WIDTH  # floats of scratch
 CELLS = 16  # of metallicity, done at once at most
 PER_ROW = (CELLS + 3) * POINTS  # floats of scratch: a row of [α/Fe]
 PER_QUANTITY = 7 * PER_ROW
@@ -312,9 +313,15 @@ def _ready_sweeper(count: int) -> Any:
         reference, limit : float32
             See `sweep`.
         work, out : numpy.ndarray, int
-            Where to put the integral, and `WIDTH` further the least χ², by lane.
+            Where to put the integral, and `WIDTH` further the least χ², by lane; what follows,
+            `FOR_SWEEP` in all, is scratch.
+
+        Returns
+        -------
+        bool
+            Whether any segment counts. If not, nothing is put anywhere.
         """
-        zero = splat(_F(0.0))
+        zero, quarter = splat(_F(0.0)), splat(_F(0.25))
         ceiling, compared = splat(limit), splat(reference)
         q0, q1, q2 = broadcast(inv, 0), broadcast(inv, 1), broadcast(inv, 2)
         x0, x1, x2 = broadcast(obs, 0) * q0, broadcast(obs, 1) * q1, broadcast(obs, 2) * q2
@@ -326,9 +333,6 @@ def _ready_sweeper(count: int) -> Any:
             w3 = load(weights, weights_at + 3 * per_weight)
         if count >= 5:
             w4 = load(weights, weights_at + 4 * per_weight)
-        integral, least = zero, splat(_FAR)
-        s0 = s1 = s2 = c0 = e0 = born0 = zero
-        known = False
         for p in range(POINTS):
             at = start + p * READY * WIDTH
             m0, m1 = w0 * load(ready, at), w0 * load(ready, at + WIDTH)
@@ -362,18 +366,44 @@ def _ready_sweeper(count: int) -> Any:
                 m2 = m2 + w4 * load(ready, e + 2 * WIDTH)
                 born = born + w4 * load(ready, e + 3 * WIDTH)
             r0, r1, r2 = x0 - m0 * q0, x1 - m1 * q1, x2 - m2 * q2
-            c1 = prior + r0 * r0 + r1 * r1 + r2 * r2
-            e1, computed = zero, False
-            if p > 0:
-                d0, d1, d2 = r0 - s0, r1 - s1, r2 - s2
-                a = d0 * d0 + d1 * d1 + d2 * d2
-                s_d = s0 * d0 + s1 * d1 + s2 * d2
-                e1, computed, integral, least = _add_segment(
-                    a, c0, c1, s_d, e0, known, born0, ceiling, compared, integral, least
-                )
-            s0, s1, s2, c0, e0, born0, known = r0, r1, r2, c1, e1, born, computed
+            to = out + (2 + 5 * p) * WIDTH
+            store(work, to, r0)
+            store(work, to + WIDTH, r1)
+            store(work, to + 2 * WIDTH, r2)
+            store(work, to + 3 * WIDTH, prior + r0 * r0 + r1 * r1 + r2 * r2)
+            store(work, to + 4 * WIDTH, born)
+        # Which segments count is known before any is added: the processor guesses that badly.
+        wanted = 0
+        for p in range(BLOCK):
+            to = out + (2 + 5 * p) * WIDTH
+            r0 = load(work, to + 5 * WIDTH) - load(work, to)
+            r1 = load(work, to + 6 * WIDTH) - load(work, to + WIDTH)
+            r2 = load(work, to + 7 * WIDTH) - load(work, to + 2 * WIDTH)
+            a = r0 * r0 + r1 * r1 + r2 * r2
+            c0, c1 = load(work, to + 3 * WIDTH), load(work, to + 8 * WIDTH)
+            bound = smaller(c0, c1) - quarter * a
+            bound = where_negative(zero - load(work, to + 4 * WIDTH), bound, splat(_FAR))
+            wanted |= int(any_below(bound, ceiling)) << p
+        if wanted == 0:
+            return False
+        integral, least, e0, known = zero, splat(_FAR), zero, False
+        for p in range(BLOCK):
+            if wanted >> p & 1 == 0:
+                known = False
+                continue
+            to = out + (2 + 5 * p) * WIDTH
+            s0, s1, s2 = load(work, to), load(work, to + WIDTH), load(work, to + 2 * WIDTH)
+            r0 = load(work, to + 5 * WIDTH) - s0
+            r1 = load(work, to + 6 * WIDTH) - s1
+            r2 = load(work, to + 7 * WIDTH) - s2
+            e0, known, integral, least = _add_segment(
+                r0 * r0 + r1 * r1 + r2 * r2, load(work, to + 3 * WIDTH), load(work, to + 8 * WIDTH),
+                s0 * r0 + s1 * r1 + s2 * r2, e0, known, load(work, to + 4 * WIDTH), ceiling,
+                compared, integral, least,
+            )  # fmt: skip
         store(work, out, integral)
         store(work, out + WIDTH, least)
+        return True
 
     return sweep
 

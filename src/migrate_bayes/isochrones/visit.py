@@ -33,6 +33,7 @@ from migrate_bayes.isochrones.lattice import MARGIN, MAX_PIECES, node_weights
 from migrate_bayes.isochrones.layout import IN_GROUP, LARGE, POINTS, QUANTITIES, READY_PIECES
 from migrate_bayes.isochrones.segments import (
     CELLS,
+    FOR_SWEEP,
     MAX_NODES,
     PER_QUANTITY,
     PER_ROW,
@@ -56,7 +57,7 @@ NOW = TURNS + _PARTS * 2 * MAX_NODES * WIDTH  # for how many pieces of a cell th
 SIGN = NOW + WIDTH  # +1 for even lattice points, −1 for odd ones
 PRIOR = SIGN + WIDTH  # χ² of eight lattice points under the prior
 OUT = PRIOR + WIDTH  # what `sweep` finds
-FOUND = OUT + 2 * WIDTH  # the least χ² at the lattice points of a block
+FOUND = OUT + FOR_SWEEP  # the least χ² at the lattice points of a block
 WORK = FOUND + (CELLS + MARGIN) * MAX_PIECES + WIDTH
 
 
@@ -195,20 +196,22 @@ def visit_ready(  # type: ignore[no-untyped-def]
             where = block + (cell // IN_GROUP) * per_group + k_begin * per_alpha
             weights = plan[ALPHA] + (n * n_alpha + k_begin) * n_point + point
             if n_k == 4:
-                sweep_ready_4(
+                any_ = sweep_ready_4(
                     ready, where, per_alpha, n_k, pool, weights, n_point, x, q, prior,
                     reference, ceiling, work, OUT,
                 )  # fmt: skip
             elif n_k == 5:
-                sweep_ready_5(
+                any_ = sweep_ready_5(
                     ready, where, per_alpha, n_k, pool, weights, n_point, x, q, prior,
                     reference, ceiling, work, OUT,
                 )  # fmt: skip
             else:
-                sweep_ready(
+                any_ = sweep_ready(
                     ready, where, per_alpha, n_k, pool, weights, n_point, x, q, prior,
                     reference, ceiling, work, OUT,
                 )  # fmt: skip
+            if not any_:
+                continue
             w = load(work, OUT) * load(pool, plan[WEIGHTS] + n * n_point + point)
             feh = load(pool, plan[FEHS] + n * n_point + point)
             whole = whole + w
