@@ -39,14 +39,13 @@ from migrate_bayes.isochrones.composition import (
     CELL_HIGH,
     CELL_LOW,
     IS_READY,
-    K_HIGH,
-    K_LOW,
     LEAST,
     MIDDLE,
     N_PASS,
     N_ROWS,
     PIECES,
     PLAN,
+    STRIP,
     room,
     set_up,
     turn_of,
@@ -70,7 +69,6 @@ from migrate_bayes.isochrones.visit import SIGN, WORK, off_lattice, visit, visit
 __all__ = ["CUT", "FAR", "MAX_ALPHA_SD", "Layout", "age_likelihood", "lay_out"]
 
 _F = np.float32
-_HUGE = _F(1e30)
 CUT = 28.0  # in χ²: a point of exp(-14) = 8e-7 of the best one's weight
 DEPTH = CUT + 6.0  # how deep segments are looked for: an age that just counts is to be whole
 NODE_CUT = 20.0  # a point of exp(-10) = 5e-5 of the best one's at the same age
@@ -112,11 +110,12 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     for lane in range(WIDTH):
         work[SIGN + lane] = 1.0 if lane % 2 == 0 else -1.0
     _, n_block, _, n_alpha, n_metal, _ = layout.packed.shape
-    _, n_alpha_cell, _, _, n_cell, n_large = layout.large.shape
-    shape = n_block, n_alpha, n_metal, n_alpha_cell, n_cell, n_large
+    _, n_strip, _, _, n_large, n_cell, _ = layout.small.shape
+    n_huge = layout.large.shape[4]
+    shape = n_block, n_alpha, n_metal, n_strip, n_cell, n_large, n_huge
     arrays = layout.packed.reshape(-1), layout.ready.reshape(-1), layout.small.reshape(-1), layout.large.reshape(-1)
-    bounds = np.empty(n_cell * n_large, _F), np.empty(n_cell * LARGE, _F)
-    least = np.empty(n_large, _F), np.empty(LARGE, _F)
+    bounds = np.empty(n_cell * LARGE, _F), np.empty(n_cell * LARGE, _F)
+    least = np.empty(n_huge * LARGE, _F), np.empty(LARGE, _F)
     plan, turn = np.zeros((_TILE, PLAN), dtype=np.int64), np.zeros(4)
     # By star: the best χ² so far and its block, χ² at the best fit, the χ² that sums refer to
     track, fit = np.zeros(_TILE, dtype=np.int64), np.empty((_TILE, 3))
@@ -168,7 +167,7 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                     for k in range(n_star):
                         fit[k, 2] = min(fit[k, 0], FAR)
             k_turn += 1
-        # Two nodes of [α/Fe] do unless they differ, or the grid is rough: then five.
+        # Two nodes of [α/Fe] do unless they differ, or the grid is rough: then four.
         start = 0
         while start < n_star:
             used, k = 0, start
@@ -232,12 +231,12 @@ def _scan(  # type: ignore[no-untyped-def]
 
     Phase 0: only in the likeliest cell, for a best fit to compare with. 1, 2: all.
     """
-    n_block, n_alpha, n_metal, n_alpha_cell, n_cell, n_large = shape
+    n_block, n_alpha, n_metal, n_strip, n_cell, n_large, n_huge = shape
     flat, ready, small, large = arrays
     bound, fine = bounds
     large_least, block_least = leasts
     per_block = QUANTITIES * n_alpha * n_metal * POINTS
-    per_small, per_large = n_cell * LARGE, n_cell * n_large
+    per_large = n_cell * LARGE
     from_cell = plan[MIDDLE] if phase == 0 else plan[CELL_LOW]
     to_cell = from_cell + 1 if phase == 0 else plan[CELL_HIGH]
     if plan[IS_READY] != 0:  # in whole groups
@@ -246,27 +245,28 @@ def _scan(  # type: ignore[no-untyped-def]
     per_eep = READY * WIDTH
     along = (n_block * BLOCK + 1) * per_eep
     age_at = i * ((n_cell - 1) // IN_GROUP + 1) * n_alpha * along
-    k_low, k_high = plan[K_LOW], plan[K_HIGH]
     least_prior = plan[LEAST] - plan[CELL_LOW]  # where that of cell 0 would be
+    strips = plan[STRIP] - 2 * plan[CELL_LOW]
     reference = _F(fit[star, 2])
-    gap(
-        large, i * n_alpha_cell * 8 * per_large, per_large, 8 * per_large, k_low, k_high, x, q,
-        from_cell * n_large, to_cell * n_large, bound,
-    )  # fmt: skip
-    _least_of_cells(bound, n_large, from_cell, to_cell, pool, least_prior, large_least)
+    for huge in range(n_huge):
+        gap(
+            large, (i * n_strip * 8 * n_huge + huge) * per_large, n_huge * per_large,
+            8 * n_huge * per_large, x, q, pool, strips, least_prior, from_cell, to_cell, bound,
+            large_least, huge * LARGE,
+        )  # fmt: skip
     # First where the best of the last age was; at the first age, where the bound is lowest.
     last, least_here = track[star], np.inf
-    head = last // LARGE if last >= 0 else np.argmin(large_least)
+    head = last // LARGE if last >= 0 else np.argmin(large_least[:n_large])
     for order in range(n_large):
         big = head if order == 0 else (order - 1 if order <= head else order)
         limit = _F(min(min(fit[star, 0], FAR) + DEPTH, best_of[star, i] + NODE_CUT))
         if large_least[big] > limit:
             continue
         gap(
-            small, (i * n_alpha_cell * 8 * n_large + big) * per_small, n_large * per_small,
-            8 * n_large * per_small, k_low, k_high, x, q, from_cell * LARGE, to_cell * LARGE, fine,
+            small, (i * n_strip * 8 * n_large + big) * per_large, n_large * per_large,
+            8 * n_large * per_large, x, q, pool, strips, least_prior, from_cell, to_cell, fine,
+            block_least, 0,
         )  # fmt: skip
-        _least_of_cells(fine, LARGE, from_cell, to_cell, pool, least_prior, block_least)
         lead, n_here = 0, min(LARGE, n_block - big * LARGE)
         if order == 0:
             lead = last % LARGE if last >= 0 else np.argmin(block_least[:n_here])
@@ -301,15 +301,3 @@ def _scan(  # type: ignore[no-untyped-def]
                 if least < fit[star, 0]:
                     fit[star, 0] = least
                     fit[star, 1] = off_lattice(work, (end - j) * plan[PIECES])
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz"})
-def _least_of_cells(bounds, n, from_cell, to_cell, pool, least_prior, out):  # type: ignore[no-untyped-def]
-    """Take the least over cells of the bounds of `n` blocks, with the prior's χ² of the cell."""
-    for b in range(n):
-        out[b] = _HUGE
-    for j in range(from_cell, to_cell):
-        at, p = np.uint64(j * n), pool[least_prior + j]
-        for b in range(np.uint64(n)):
-            x = bounds[at + b] + p
-            out[b] = x if x < out[b] else out[b]

@@ -11,7 +11,8 @@ weights that interpolate to them are the same in every cell.
 [α/Fe], given φ, takes the few nodes of a Gauss-Hermite rule (`ALPHA_RULES`), on which the answer
 depends but little. The smallest rule has two, at ±1 standard deviation, and even lattice points
 take the one, odd points the other: what differs between the two is summed at twice the steps, which
-is fine enough for a small difference.
+is fine enough for a small difference. The next one has four, of which those that mirror each other
+take turns likewise.
 
 Where [Fe/H] runs into the end of the grid the integrand is cut off. There the steps are four times
 finer, and the sum ends in weights that take cubics through the last points (Gregory's rule, for an
@@ -54,14 +55,14 @@ _REFINE = 4.0  # times finer next to an edge
 RATES = (1200.0, 0.3, 1.0, 0.45)
 
 
-_HERMITE = [np.polynomial.hermite_e.hermegauss(n) for n in (2, 5, 7)]
+_HERMITE = [np.polynomial.hermite_e.hermegauss(n) for n in (2, 4, 5, 7)]
 #: Standard deviations of [α/Fe] up to which each rule is good, dex.
-ALPHA_RULES = (0.025, 0.06, 0.12)
+ALPHA_RULES = (0.025, 0.03, 0.06, 0.12)
 #: A wider Gaussian of [α/Fe] is split into narrower ones.
 MAX_ALPHA_SD = ALPHA_RULES[-1]
 # Rule by rule: how many nodes; nodes and weights.
 _COUNT = np.array([len(x) for x, _ in _HERMITE])
-_NODES, _WEIGHTS = np.zeros((3, 7)), np.zeros((3, 7))
+_NODES, _WEIGHTS = np.zeros((4, 7)), np.zeros((4, 7))
 for _i, (_x, _w) in enumerate(_HERMITE):
     _order = np.argsort(np.abs(_x), kind="stable")
     _NODES[_i, : len(_x)], _WEIGHTS[_i, : len(_x)] = _x[_order], _w[_order] / _w.sum()
@@ -190,7 +191,7 @@ def fill_lattice(  # type: ignore[no-untyped-def]
         end = min(centre + reach, highest + 4.5 * width / share)
     first = max(math.ceil((begin - axis[0]) / spacing - 1e-9), 0)
     last = min(math.floor((end - axis[0]) / spacing + 1e-9), n_cell * pieces - 1)
-    n_pass = take_turns(n_rows, not cut and n_rows == 2, passes)
+    n_pass = take_turns(n_rows, not cut and n_rows in (2, 4), passes)
     scale = spacing / (sd * math.sqrt(2.0 * math.pi))
     low, high = first // pieces, last // pieces + 1
     if pieces == usual:
