@@ -154,7 +154,7 @@ def test_metallicity_is_cut_off_where_the_grid_ends(feh, alpha_sd):
 
 @pytest.mark.parametrize(
     ("feh_sd", "alpha_sd", "what"),
-    [(0.03, 0.05, ALPHA_RULES[1]), (0.2, 0.1, ALPHA_RULES[2]), (0.05, 0.18, "a mixture")],
+    [(0.03, 0.05, ALPHA_RULES[2]), (0.2, 0.1, ALPHA_RULES[3]), (0.05, 0.18, "a mixture")],
 )
 def test_wide_errors_of_alpha(feh_sd, alpha_sd, what):
     grid = smooth_grid(alpha=WIDE)
@@ -169,7 +169,7 @@ def test_wide_errors_of_alpha(feh_sd, alpha_sd, what):
     assert_is_the_integral(grid, obs, inv, (-0.2, feh_sd), (0.15, alpha_sd))
 
 
-def test_two_nodes_of_alpha_that_differ_become_five():
+def test_two_nodes_of_alpha_that_differ_become_four():
     # A dependence on [α/Fe] at equal φ that no family of isochrones has: two nodes alone are off by
     # several times the tolerance.
     grid = smooth_grid(at_equal_phi=1000.0)

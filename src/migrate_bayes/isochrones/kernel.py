@@ -46,6 +46,7 @@ from migrate_bayes.isochrones.composition import (
     PIECES,
     PLAN,
     STRIP,
+    TOGETHER,
     room,
     set_up,
     turn_of,
@@ -300,4 +301,4 @@ def _scan(  # type: ignore[no-untyped-def]
                     best_of[star, i] = min(best_of[star, i], least)
                 if least < fit[star, 0]:
                     fit[star, 0] = least
-                    fit[star, 1] = off_lattice(work, (end - j) * plan[PIECES])
+                    fit[star, 1] = off_lattice(work, (end - j) * plan[PIECES], 1 + plan[TOGETHER])

@@ -230,15 +230,18 @@ def visit_ready(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def off_lattice(work, points):  # type: ignore[no-untyped-def]
-    """Return the least χ² over metallicity: the lattice does not hit it, but a parabola does."""
+def off_lattice(work, points, stride):  # type: ignore[no-untyped-def]
+    """Return the least χ² over metallicity: the lattice does not hit it, but a parabola does.
+
+    The parabola is through points `stride` apart: 2 where neighbours are at different [α/Fe].
+    """
     at, best = 0, work[FOUND]
     for k in range(points):
         if work[FOUND + k] < best:
             at, best = k, work[FOUND + k]
-    if at == 0 or at == points - 1:
+    if at < stride or at >= points - stride:
         return best
-    before, after = work[FOUND + at - 1], work[FOUND + at + 1]
+    before, after = work[FOUND + at - stride], work[FOUND + at + stride]
     bend = before - _F(2.0) * best + after
     if max(before, after) >= _HUGE or bend <= _F(0.0):
         return best
