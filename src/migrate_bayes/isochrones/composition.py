@@ -15,8 +15,8 @@ from numba import njit
 
 from migrate_bayes.isochrones.cubic import cubic_stencil
 from migrate_bayes.isochrones.lanes import WIDTH
-from migrate_bayes.isochrones.layout import IN_GROUP, READY_PIECES
 from migrate_bayes.isochrones.lattice import MARGIN, MAX_PIECES, alpha_rule, fill_lattice
+from migrate_bayes.isochrones.layout import IN_GROUP, READY_PIECES
 
 __all__ = [
     "ALPHA", "CELL_HIGH", "CELL_LOW", "DISCOUNT", "FEHS", "IS_READY", "K_BEGIN", "K_END",
@@ -45,7 +45,11 @@ PLAN = 20
 def room(layout):  # type: ignore[no-untyped-def]
     """Return how many floats of the pool one star may need at most."""
     n_node = len(layout.metallicity) + 2 + 2 * MARGIN
-    return n_node * ((1 + 2 * MAX_ROWS) * MAX_PIECES + 3 + MAX_ROWS * READY_PIECES * (1 + len(layout.alpha))) + MAX_ROWS
+    return (
+        n_node
+        * ((1 + 2 * MAX_ROWS) * MAX_PIECES + 3 + MAX_ROWS * READY_PIECES * (1 + len(layout.alpha)))
+        + MAX_ROWS
+    )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -147,7 +151,11 @@ def set_up(  # type: ignore[no-untyped-def]
     plan[PIECES], plan[TOGETHER] = pieces, 1 if n_pass < n_rows else 0
     plan[N_POINT], plan[N_NODE], plan[PRIORS] = n_point, n_node, begin
     plan[WEIGHTS], plan[FEHS] = begin + n_point, begin + (1 + n_pass) * n_point
-    plan[LEAST], plan[DISCOUNT], plan[ALPHA] = end - (high - low), end, end + n_pass + 2 * (high - low)
+    plan[LEAST], plan[DISCOUNT], plan[ALPHA] = (
+        end - (high - low),
+        end,
+        end + n_pass + 2 * (high - low),
+    )
     plan[MIDDLE] = low
     for j in range(high - low):
         if pool[plan[LEAST] + j] < pool[plan[LEAST] + plan[MIDDLE] - low]:

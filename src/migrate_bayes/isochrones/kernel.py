@@ -114,7 +114,12 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     _, n_strip, _, _, n_large, n_cell, _ = layout.small.shape
     n_huge = layout.large.shape[4]
     shape = n_block, n_alpha, n_metal, n_strip, n_cell, n_large, n_huge
-    arrays = layout.packed.reshape(-1), layout.ready.reshape(-1), layout.small.reshape(-1), layout.large.reshape(-1)
+    arrays = (
+        layout.packed.reshape(-1),
+        layout.ready.reshape(-1),
+        layout.small.reshape(-1),
+        layout.large.reshape(-1),
+    )
     bounds = np.empty(n_cell * LARGE, _F), np.empty(n_cell * LARGE, _F)
     least = np.empty(n_huge * LARGE, _F), np.empty(LARGE, _F)
     plan, turn = np.zeros((_TILE, PLAN), dtype=np.int64), np.zeros(4)

@@ -165,7 +165,9 @@ def _make_ready(packed, between, ready):  # type: ignore[no-untyped-def]
                             first, t = g * IN_GROUP + lane // READY_PIECES, lane % READY_PIECES
                             total = _ZERO
                             for n in range(4):
-                                total += between[t, n] * packed[i, b, c, k, first + n, e - b * BLOCK]
+                                total += (
+                                    between[t, n] * packed[i, b, c, k, first + n, e - b * BLOCK]
+                                )
                             ready[i, g, k, e, c, lane] = total
 
 
