@@ -46,8 +46,8 @@ from migrate_bayes.isochrones.lattice import MAX_NODES
 from migrate_bayes.isochrones.layout import BLOCK, BORN, POINTS, QUANTITIES, READY
 
 __all__ = [
-    "CELLS", "FOR_SWEEP", "MAX_NODES", "PER_QUANTITY", "PER_ROW", "at_nodes", "mills_ratio", "sweep_4",
-    "sweep_5", "sweep_ready", "sweep_ready_4", "sweep_ready_5",
+    "CELLS", "FOR_SWEEP", "MAX_NODES", "PER_QUANTITY", "PER_ROW", "at_nodes", "mills_ratio",
+    "sweep_4", "sweep_5", "sweep_ready", "sweep_ready_4", "sweep_ready_5",
 ]  # fmt: skip
 
 FOR_SWEEP = (2 + 5 * POINTS) * WIDTH  # floats of scratch
