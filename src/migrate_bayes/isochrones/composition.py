@@ -33,8 +33,8 @@ K_BEGIN, K_END, N_POINT, N_NODE = range(7, 11)
 # Where in the pool: χ² of the prior by point; weights and [Fe/H] by pass and point; the least χ² of
 # the prior by cell; what a pass's weight is worth in χ²; weights by row, [α/Fe] and metallicity.
 PRIORS, WEIGHTS, FEHS, LEAST, DISCOUNT, ALPHA = range(11, 17)
-# Whether blocks are ready at these lattice points; then the weights of [α/Fe] are by pass, [α/Fe] and
-# point, and where it is written of which [α/Fe] a group of points needs them, by pass and group.
+# Whether blocks are ready at these lattice points; then the weights of [α/Fe] are by pass, [α/Fe]
+# and point, and it is written by pass and group of which [α/Fe] its points need them.
 IS_READY, RANGES = 17, 18
 # By cell, the first strip of [α/Fe] that it may be in and how many there are:
 STRIP = 19

@@ -23,6 +23,10 @@ and the three integrals are done as follows.
 * *μ*, along each straight segment: :math:`\int_0^1 du\, e^{-\chi^2(u)/2}` with quadratic χ²(u): of
   a long one a difference of error functions, of a short one Hermite's rule (`segments`).
 
+At the lattice that the errors of a survey ask for (`layout.READY_PIECES` points a cell) isochrones
+are interpolated in φ once for all stars; what is left for each star is the sum over [α/Fe] nodes.
+Other stars, and those with BP−RP, are interpolated to one by one: the same sum at the same points.
+
 Nothing is approximated by a window: segments, and blocks of them, are left out only when a lower
 bound of their χ² exceeds the best found by `DEPTH`, or the best found at this age by `NODE_CUT`.
 Sums over ages are in double precision, what is summed in single.
@@ -173,32 +177,33 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                     for k in range(n_star):
                         fit[k, 2] = min(fit[k, 0], FAR)
             k_turn += 1
-        # Two nodes of [α/Fe] do unless they differ, or the grid is rough: then four.
-        start = 0
-        while start < n_star:
-            used, k = 0, start
-            while k < n_star:
-                plan[k, PIECES] = 0
-                if halves[k] and _doubt(totals[k], layout.rough, again[k]):
-                    s = begin + k
-                    turn_of(alpha_sd[s], max_alpha_sd, 0, turn)
-                    taken = set_up(
-                        layout, feh_mean[s], feh_sd[s], alpha_mean[s], turn, inv[s], 1,
-                        pool, used, plan[k], mass, spare, k,
-                    )  # fmt: skip
-                    if taken < 0:
-                        break
-                    used += taken
-                k += 1
-            for i in range(n_age):
-                for j in range(start, k):
-                    if plan[j, PIECES] > 0 and again[j, i]:
-                        totals[j, i] = 0.0
-                        _scan(
-                            shape, arrays, i, 2, obs[begin + j], inv[begin + j], plan[j],
-                            pool, work, bounds, least, track, fit, best_of, totals, j,
+        # Two nodes of [α/Fe] do unless they differ: then four; where the grid is rough, five.
+        for rule in range(1, 3):
+            start = 0
+            while start < n_star:
+                used, k = 0, start
+                while k < n_star:
+                    plan[k, PIECES] = 0
+                    if halves[k] and _doubt(totals[k], layout.rough, rule == 2, again[k]):
+                        s = begin + k
+                        turn_of(alpha_sd[s], max_alpha_sd, 0, turn)
+                        taken = set_up(
+                            layout, feh_mean[s], feh_sd[s], alpha_mean[s], turn, inv[s], rule,
+                            pool, used, plan[k], mass, spare, k,
                         )  # fmt: skip
-            start = k
+                        if taken < 0:
+                            break
+                        used += taken
+                    k += 1
+                for i in range(n_age):
+                    for j in range(start, k):
+                        if plan[j, PIECES] > 0 and again[j, i]:
+                            totals[j, i] = 0.0
+                            _scan(
+                                shape, arrays, i, 2, obs[begin + j], inv[begin + j], plan[j],
+                                pool, work, bounds, least, track, fit, best_of, totals, j,
+                            )  # fmt: skip
+                start = k
         for k in range(n_star):
             s = begin + k
             chi2_min[s] = fit[k, 1]
@@ -217,13 +222,17 @@ def age_likelihood(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _doubt(totals, rough, again):  # type: ignore[no-untyped-def]
-    """Tell at which ages two nodes of [α/Fe] are not enough, and whether there is any."""
+def _doubt(totals, rough, where_rough, again):  # type: ignore[no-untyped-def]
+    """Tell at which ages two nodes of [α/Fe] are not enough, and whether there is any.
+
+    Of the ages that the grid is rough at, or of the others.
+    """
     peak, any_ = 0.0, False
     for i in range(len(totals)):
         peak = max(peak, totals[i, 0])
     for i in range(len(totals)):
-        again[i] = totals[i, 0] > 1e-5 * peak and (rough[i] or totals[i, 3] > _APART * totals[i, 0])
+        again[i] = rough[i] == where_rough and totals[i, 0] > 1e-5 * peak
+        again[i] = again[i] and (where_rough or totals[i, 3] > _APART * totals[i, 0])
         any_ = any_ or again[i]
     return any_
 

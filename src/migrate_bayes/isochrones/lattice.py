@@ -153,8 +153,8 @@ def fill_lattice(  # type: ignore[no-untyped-def]
     Returns
     -------
     pieces, first, last, low : int
-        Points of a cell; the first and the last point that counts; the first cell. None is left (`last` before
-        `first`) where the grid is out of reach.
+        Points of a cell; the first and the last point that counts; the first cell. None is left
+        (`last` before `first`) where the grid is out of reach.
     n_pass : int
         How many passes.
     used : int

@@ -54,8 +54,8 @@ class Layout(NamedTuple):
         interpolated once and for all, since a survey's errors all ask for this lattice. Of no age
         where it would be too large.
     small, large : numpy.ndarray
-        float32, shapes ``(age, [α/Fe] strip, 2, 4, n / LARGE, cell, LARGE)`` for n blocks, and for n
-        large blocks of `LARGE` of them: least and greatest value of each observable anywhere in a
+        float32, shapes ``(age, [α/Fe] strip, 2, 4, n / LARGE, cell, LARGE)`` for n blocks, and for
+        n large blocks of `LARGE` of them: least and greatest value of each observable anywhere in a
         cell of metallicity and a strip of [α/Fe].
     strips : numpy.ndarray, shape (strip + 1,)
         Where strips end: each step of the grid's [α/Fe] is divided into `STRIPS`.
@@ -219,7 +219,7 @@ def _at_strips(points, alpha, strips, left, right, depart):  # type: ignore[no-u
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _bound(points, metallicity, alpha, strips, small, large):  # type: ignore[no-untyped-def]
-    n_age, n_strip, _, _, n_large, n_cell, _ = small.shape
+    n_age, n_strip, _, _, _, n_cell, _ = small.shape
     n_eep = points.shape[3]
     shape = n_strip, n_cell + 1, 4, n_eep
     left, right, depart = np.empty(shape), np.empty(shape), np.empty(shape)

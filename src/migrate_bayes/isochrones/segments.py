@@ -43,14 +43,13 @@ from migrate_bayes.isochrones.lanes import (
     where_negative,
 )
 from migrate_bayes.isochrones.lattice import MAX_NODES
-from migrate_bayes.isochrones.layout import BLOCK, BORN, POINTS, QUANTITIES, READY
+from migrate_bayes.isochrones.layout import BORN, POINTS, QUANTITIES
 
 __all__ = [
-    "CELLS", "FOR_SWEEP", "MAX_NODES", "PER_QUANTITY", "PER_ROW", "at_nodes", "mills_ratio",
-    "sweep_4", "sweep_5", "sweep_ready", "sweep_ready_4", "sweep_ready_5",
+    "CELLS", "MAX_NODES", "NEVER", "PER_QUANTITY", "PER_ROW", "add_segment", "at_nodes",
+    "mills_ratio", "sweep_4", "sweep_5",
 ]  # fmt: skip
 
-FOR_SWEEP = (2 + 5 * POINTS) * WIDTH  # floats of scratch
 CELLS = 16  # of metallicity, done at once at most
 PER_ROW = (CELLS + 3) * POINTS  # floats of scratch: a row of [α/Fe]
 PER_QUANTITY = 7 * PER_ROW
@@ -59,7 +58,7 @@ _ROOT_2PI = _F(math.sqrt(2.0 * math.pi))
 _HALVE = _F(1.5)  # squared length of segments, in errors, that are halved
 _LONG = _F(6.0)  # and of those that are integrated exactly
 _POLE = _F(0.28)
-_TINY, _FAR = _F(1e-10), _F(1e30)
+_TINY, NEVER = _F(1e-10), _F(1e30)
 
 
 @njit(inline="always")
@@ -179,7 +178,7 @@ def _exact(e0, e1, c0, g0, a, reference):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _add_segment(  # type: ignore[no-untyped-def]
+def add_segment(  # type: ignore[no-untyped-def]
     a, c0, c1, s_d, e0, known, born0, ceiling, compared, integral, least
 ):
     """Add a segment from χ² `c0` to `c1`, of squared length `a`, where anything of it counts.
@@ -192,7 +191,7 @@ def _add_segment(  # type: ignore[no-untyped-def]
     e1, computed = zero, False
     # No point of the segment is better than this; nor counts where none is born.
     bound = smaller(c0, c1) - quarter * a
-    bound = where_negative(zero - born0, bound, splat(_FAR))
+    bound = where_negative(zero - born0, bound, splat(NEVER))
     if any_below(bound, ceiling):
         if not known:
             e0 = exp(half * (compared - c0))
@@ -211,7 +210,7 @@ def _add_segment(  # type: ignore[no-untyped-def]
             u = divide(zero - g0, greater(a, splat(_TINY)))
             u = smaller(greater(u, zero), splat(_F(1.0)))
             nearest = c0 + u * (g0 + g0 + u * a)
-            least = smaller(least, where_negative(zero - born0, nearest, splat(_FAR)))
+            least = smaller(least, where_negative(zero - born0, nearest, splat(NEVER)))
     return e1, computed, integral, least
 
 
@@ -244,7 +243,7 @@ def _sweeper(quantities: int) -> Any:
         """
         zero = splat(_F(0.0))
         prior, ceiling, compared = load(work, prior_at), splat(limit), splat(reference)
-        integral, least = zero, splat(_FAR)
+        integral, least = zero, splat(NEVER)
         s0 = s1 = s2 = s3 = c0 = e0 = born0 = zero
         known = False  # whether e0 is the exponential at the segment's start
         for p in range(POINTS):
@@ -273,7 +272,7 @@ def _sweeper(quantities: int) -> Any:
                 s_d = s0 * d0 + s1 * d1 + s2 * d2
                 if colour:
                     s_d = s_d + s3 * d3
-                e1, computed, integral, least = _add_segment(
+                e1, computed, integral, least = add_segment(
                     a, c0, c1, s_d, e0, known, born0, ceiling, compared, integral, least
                 )
             s0, s1, s2, s3, c0, e0, born0, known = r0, r1, r2, r3, c1, e1, born, computed
@@ -285,128 +284,3 @@ def _sweeper(quantities: int) -> Any:
 
 #: Without a colour, and with.
 sweep_4, sweep_5 = _sweeper(4), _sweeper(5)
-
-
-def _ready_sweeper(count: int) -> Any:
-    """Compile `sweep_ready` for a number of [α/Fe] nodes; 0: for any number."""
-
-    @njit(cache=True, nogil=True, error_model="numpy")
-    def sweep(  # type: ignore[no-untyped-def]
-        ready, start, per_alpha, n_alpha, weights, weights_at, per_weight, obs, inv, prior,
-        reference, limit, work, out,
-    ):  # fmt: skip
-        """Integrate the likelihood along a block that is ready at eight lattice points.
-
-        Parameters
-        ----------
-        ready : numpy.ndarray
-            The layout's, flat; the block at the first [α/Fe] node begins at `start`, that at the
-            next node `per_alpha` further.
-        n_alpha : int
-            How many nodes, where it was not compiled for a number of them.
-        weights, weights_at, per_weight : numpy.ndarray, int, int
-            Their weights, by lane: those of the next node are `per_weight` further.
-        obs, inv : numpy.ndarray, shape (4,)
-            Observables and inverse errors.
-        prior : Lanes
-            χ² under the prior.
-        reference, limit : float32
-            See `sweep`.
-        work, out : numpy.ndarray, int
-            Where to put the integral, and `WIDTH` further the least χ², by lane; what follows,
-            `FOR_SWEEP` in all, is scratch.
-
-        Returns
-        -------
-        bool
-            Whether any segment counts. If not, nothing is put anywhere.
-        """
-        zero, quarter = splat(_F(0.0)), splat(_F(0.25))
-        ceiling, compared = splat(limit), splat(reference)
-        q0, q1, q2 = broadcast(inv, 0), broadcast(inv, 1), broadcast(inv, 2)
-        x0, x1, x2 = broadcast(obs, 0) * q0, broadcast(obs, 1) * q1, broadcast(obs, 2) * q2
-        w0 = load(weights, weights_at)
-        w1 = w2 = w3 = w4 = zero
-        if count >= 4:
-            w1 = load(weights, weights_at + per_weight)
-            w2 = load(weights, weights_at + 2 * per_weight)
-            w3 = load(weights, weights_at + 3 * per_weight)
-        if count >= 5:
-            w4 = load(weights, weights_at + 4 * per_weight)
-        for p in range(POINTS):
-            at = start + p * READY * WIDTH
-            m0, m1 = w0 * load(ready, at), w0 * load(ready, at + WIDTH)
-            m2, born = w0 * load(ready, at + 2 * WIDTH), w0 * load(ready, at + 3 * WIDTH)
-            if count == 0:
-                for k in range(1, n_alpha):
-                    at += per_alpha
-                    w = load(weights, weights_at + k * per_weight)
-                    m0 = m0 + w * load(ready, at)
-                    m1 = m1 + w * load(ready, at + WIDTH)
-                    m2 = m2 + w * load(ready, at + 2 * WIDTH)
-                    born = born + w * load(ready, at + 3 * WIDTH)
-            if count >= 4:
-                b, c, d = at + per_alpha, at + 2 * per_alpha, at + 3 * per_alpha
-                m0 = m0 + w1 * load(ready, b)
-                m1 = m1 + w1 * load(ready, b + WIDTH)
-                m2 = m2 + w1 * load(ready, b + 2 * WIDTH)
-                born = born + w1 * load(ready, b + 3 * WIDTH)
-                m0 = m0 + w2 * load(ready, c)
-                m1 = m1 + w2 * load(ready, c + WIDTH)
-                m2 = m2 + w2 * load(ready, c + 2 * WIDTH)
-                born = born + w2 * load(ready, c + 3 * WIDTH)
-                m0 = m0 + w3 * load(ready, d)
-                m1 = m1 + w3 * load(ready, d + WIDTH)
-                m2 = m2 + w3 * load(ready, d + 2 * WIDTH)
-                born = born + w3 * load(ready, d + 3 * WIDTH)
-            if count >= 5:
-                e = at + 4 * per_alpha
-                m0 = m0 + w4 * load(ready, e)
-                m1 = m1 + w4 * load(ready, e + WIDTH)
-                m2 = m2 + w4 * load(ready, e + 2 * WIDTH)
-                born = born + w4 * load(ready, e + 3 * WIDTH)
-            r0, r1, r2 = x0 - m0 * q0, x1 - m1 * q1, x2 - m2 * q2
-            to = out + (2 + 5 * p) * WIDTH
-            store(work, to, r0)
-            store(work, to + WIDTH, r1)
-            store(work, to + 2 * WIDTH, r2)
-            store(work, to + 3 * WIDTH, prior + r0 * r0 + r1 * r1 + r2 * r2)
-            store(work, to + 4 * WIDTH, born)
-        # Which segments count is known before any is added: the processor guesses that badly.
-        wanted = 0
-        for p in range(BLOCK):
-            to = out + (2 + 5 * p) * WIDTH
-            r0 = load(work, to + 5 * WIDTH) - load(work, to)
-            r1 = load(work, to + 6 * WIDTH) - load(work, to + WIDTH)
-            r2 = load(work, to + 7 * WIDTH) - load(work, to + 2 * WIDTH)
-            a = r0 * r0 + r1 * r1 + r2 * r2
-            c0, c1 = load(work, to + 3 * WIDTH), load(work, to + 8 * WIDTH)
-            bound = smaller(c0, c1) - quarter * a
-            bound = where_negative(zero - load(work, to + 4 * WIDTH), bound, splat(_FAR))
-            wanted |= int(any_below(bound, ceiling)) << p
-        if wanted == 0:
-            return False
-        integral, least, e0, known = zero, splat(_FAR), zero, False
-        for p in range(BLOCK):
-            if wanted >> p & 1 == 0:
-                known = False
-                continue
-            to = out + (2 + 5 * p) * WIDTH
-            s0, s1, s2 = load(work, to), load(work, to + WIDTH), load(work, to + 2 * WIDTH)
-            r0 = load(work, to + 5 * WIDTH) - s0
-            r1 = load(work, to + 6 * WIDTH) - s1
-            r2 = load(work, to + 7 * WIDTH) - s2
-            e0, known, integral, least = _add_segment(
-                r0 * r0 + r1 * r1 + r2 * r2, load(work, to + 3 * WIDTH), load(work, to + 8 * WIDTH),
-                s0 * r0 + s1 * r1 + s2 * r2, e0, known, load(work, to + 4 * WIDTH), ceiling,
-                compared, integral, least,
-            )  # fmt: skip
-        store(work, out, integral)
-        store(work, out + WIDTH, least)
-        return True
-
-    return sweep
-
-
-#: Of blocks that are ready: four nodes of [α/Fe], five, and any number.
-sweep_ready_4, sweep_ready_5, sweep_ready = (_ready_sweeper(n) for n in (4, 5, 0))

@@ -1,8 +1,9 @@
 """What a block of isochrone segments adds to a star's likelihood at one age.
 
-`visit` puts the parts of `segments` together: it interpolates the block once to the star's rows of
-[α/Fe], and then sweeps along it for every eight lattice points that may count (a *group*; a few
-cells of metallicity, or part of one), once for every pass through the rows.
+A block is swept along (`segments`) for every eight lattice points that may count (a *group*: a few
+cells of metallicity, or part of one), once for every pass through the star's rows of [α/Fe].
+`visit_ready` takes blocks that the layout has at these lattice points already, as it does for the
+errors of a survey; `visit` first interpolates the block to the rows.
 """
 
 from __future__ import annotations
@@ -31,18 +32,15 @@ from migrate_bayes.isochrones.composition import (
 from migrate_bayes.isochrones.lanes import WIDTH, load, lowest, smaller, splat, store, total
 from migrate_bayes.isochrones.lattice import MARGIN, MAX_PIECES, node_weights
 from migrate_bayes.isochrones.layout import IN_GROUP, LARGE, POINTS, QUANTITIES, READY_PIECES
+from migrate_bayes.isochrones.ready import FOR_SWEEP, sweep_ready, sweep_ready_4, sweep_ready_5
 from migrate_bayes.isochrones.segments import (
     CELLS,
-    FOR_SWEEP,
     MAX_NODES,
     PER_QUANTITY,
     PER_ROW,
     at_nodes,
     sweep_4,
     sweep_5,
-    sweep_ready,
-    sweep_ready_4,
-    sweep_ready_5,
 )
 
 __all__ = ["SIGN", "WORK", "off_lattice", "visit", "visit_ready"]
