@@ -65,6 +65,29 @@ def run(grid, obs, inv, feh, alpha, *, max_alpha_sd=MAX_ALPHA_SD):
     return (*out, chi2)
 
 
+@pytest.mark.parametrize("alpha", [ALPHA, np.zeros(1)])
+def test_isochrones_that_are_ready_give_what_interpolating_star_by_star_gives(alpha, monkeypatch):
+    grid, rng, n = smooth_grid(alpha=alpha), np.random.default_rng(8), 40
+    star = track_at(grid, -0.1, 0.1)[rng.integers(0, 3, n), rng.integers(0, 59, n), :4]
+    errors = np.array([30.0, 0.05, 0.1, 0.03])
+    obs, inv = star + errors * rng.normal(size=(n, 4)), np.tile(1.0 / errors, (n, 1))
+    inv[:, 3] = 0.0
+    feh = np.column_stack([rng.normal(-0.1, 0.05, n), np.full(n, 0.03)])
+    a = np.column_stack([rng.normal(0.1, 0.05, n), np.full(n, 0.02)])
+    layout = kernel.lay_out(grid)
+    assert len(layout.ready) == 3
+    with_ready = run(grid, obs, inv, feh, a)
+    monkeypatch.setattr(kernel, "lay_out", lambda _: layout._replace(ready=layout.ready[:0]))
+    without = run(grid, obs, inv, feh, a)
+    peak = without[0].max(axis=1, keepdims=True)
+    counts = without[0] > peak - 9.0
+    assert counts.sum() > 40
+    for one, two, tolerance in zip(with_ready[:3], without[:3], (2e-4, 2e-5, 2e-5), strict=True):
+        np.testing.assert_allclose(one[counts], two[counts], atol=tolerance)
+    # No parabola is drawn where the least χ² is at the end of what one or the other looks at.
+    np.testing.assert_allclose(with_ready[3], without[3], atol=0.1)
+
+
 def legendre(n, low, high):
     x, w = np.polynomial.legendre.leggauss(n)
     return low + 0.5 * (high - low) * (x + 1), 0.5 * (high - low) * w
@@ -154,7 +177,7 @@ def test_metallicity_is_cut_off_where_the_grid_ends(feh, alpha_sd):
 
 @pytest.mark.parametrize(
     ("feh_sd", "alpha_sd", "what"),
-    [(0.03, 0.05, ALPHA_RULES[1]), (0.2, 0.1, ALPHA_RULES[2]), (0.05, 0.18, "a mixture")],
+    [(0.03, 0.05, ALPHA_RULES[2]), (0.2, 0.1, ALPHA_RULES[3]), (0.05, 0.18, "a mixture")],
 )
 def test_wide_errors_of_alpha(feh_sd, alpha_sd, what):
     grid = smooth_grid(alpha=WIDE)
@@ -169,7 +192,7 @@ def test_wide_errors_of_alpha(feh_sd, alpha_sd, what):
     assert_is_the_integral(grid, obs, inv, (-0.2, feh_sd), (0.15, alpha_sd))
 
 
-def test_two_nodes_of_alpha_that_differ_become_five():
+def test_two_nodes_of_alpha_that_differ_become_four():
     # A dependence on [α/Fe] at equal φ that no family of isochrones has: two nodes alone are off by
     # several times the tolerance.
     grid = smooth_grid(at_equal_phi=1000.0)

@@ -93,7 +93,7 @@ def test_end_weights_integrate_cubics_exactly(left, right):
 
 def test_rules_of_alpha_have_the_moments_of_a_gaussian():
     nodes, weights = np.empty(7), np.empty(7)
-    for sd, least, count in ((0.0, 0, 1), (0.02, 0, 2), (0.02, 1, 5), (0.05, 0, 5), (0.1, 0, 7)):
+    for sd, least, count in ((0.0, 0, 1), (0.02, 0, 2), (0.02, 1, 4), (0.05, 0, 5), (0.1, 0, 7)):
         assert alpha_rule(sd, least, nodes, weights) == count
         x, w = nodes[:count], weights[:count]
         for power in range(2 * count):
@@ -238,15 +238,19 @@ def test_bounds_are_below_every_chi_square(n_alpha):
     )  # fmt: skip
     layout = lay_out(grid)
     small, large = layout.small, layout.large
-    n_alpha_cell, n_large, n_cell = small.shape[1], small.shape[4], small.shape[5]
-    per_small, per_large = n_cell * LARGE, n_cell * n_large
-    fine, coarse = np.empty(per_small, np.float32), np.empty(per_large, np.float32)
+    n_strip, n_large, n_cell = small.shape[1], small.shape[4], small.shape[5]
+    assert n_large <= LARGE
+    per = n_cell * LARGE
+    fine, coarse = np.empty(per, np.float32), np.empty(per, np.float32)
+    pool, blocks = np.zeros(3 * n_cell, np.float32), np.empty(LARGE, np.float32)
     weights, by_alpha = np.empty((3, 4)), np.empty((3, 4))
     u = np.linspace(0, 1, 6)[:, None, None]
     close = 0
     for _ in range(12):
         obs, inv = np.float32(rng.normal(size=4) * 4), np.float32(rng.uniform(0.3, 3, 4))
-        k_low, k_high = sorted(rng.integers(0, n_alpha_cell, 2))
+        k_low, k_high = sorted(rng.integers(0, n_strip, 2))
+        pool[: 2 * n_cell : 2], pool[1 : 2 * n_cell : 2] = k_low, k_high - k_low + 1
+        pool[2 * n_cell :] = rng.uniform(0, 3, n_cell)  # of the prior
         # The least χ² of each segment, over compositions in each cell
         least = np.full((n_age, n_cell, n_eep - 1), np.inf)
         for cell in range(n_cell):
@@ -255,7 +259,7 @@ def test_bounds_are_below_every_chi_square(n_alpha):
                 j = cubic_stencil(layout.metallicity, phi, *weights)
                 a = 0.0
                 if n_alpha > 1:
-                    a = rng.uniform(grid.alpha[k_low], grid.alpha[k_high + 1])
+                    a = rng.uniform(layout.strips[k_low], layout.strips[k_high + 1])
                 k = cubic_stencil(grid.alpha, a, *by_alpha)
                 near = points[:, j : j + 4, k : k + 4, :, :4]
                 track = np.einsum("ijkec,j,k->iec", near, weights[0], by_alpha[0, : near.shape[2]])
@@ -264,18 +268,20 @@ def test_bounds_are_below_every_chi_square(n_alpha):
                 least[:, cell] = np.minimum(least[:, cell], chi2)
         for i in range(n_age):
             gap(
-                large.reshape(-1), i * n_alpha_cell * 8 * per_large, per_large, 8 * per_large,
-                k_low, k_high, obs, inv, 0, per_large, coarse,
+                large.reshape(-1), i * n_strip * 8 * per, per, 8 * per, obs, inv, pool, 0,
+                2 * n_cell, 0, n_cell, coarse, blocks, 0,
             )  # fmt: skip
             for big in range(n_large):
                 gap(
-                    small.reshape(-1), (i * n_alpha_cell * 8 * n_large + big) * per_small,
-                    n_large * per_small, 8 * n_large * per_small,
-                    k_low, k_high, obs, inv, 0, per_small, fine,
+                    small.reshape(-1), (i * n_strip * 8 * n_large + big) * per, n_large * per,
+                    8 * n_large * per, obs, inv, pool, 0, 2 * n_cell, 0, n_cell, fine, blocks, 0,
                 )  # fmt: skip
+                with_prior = fine.reshape(n_cell, LARGE) + pool[2 * n_cell :, None]
+                nearest = np.minimum(with_prior.min(axis=0), np.float32(1e15))  # where no block is
+                np.testing.assert_allclose(blocks, nearest, rtol=1e-6)
                 first = big * LARGE * BLOCK
                 here = least[i, :, first : first + LARGE * BLOCK]
-                bound = coarse.reshape(n_cell, n_large)[:, big]
+                bound = coarse.reshape(n_cell, LARGE)[:, big]
                 assert (bound <= here.min(axis=1) * (1 + 1e-5) + 1e-5).all()
                 for b in range(-(-here.shape[1] // BLOCK)):
                     brute = here[:, b * BLOCK : (b + 1) * BLOCK].min(axis=1)

@@ -14,31 +14,42 @@ import numpy as np
 from numba import njit
 
 from migrate_bayes.isochrones.cubic import cubic_stencil
+from migrate_bayes.isochrones.lanes import WIDTH
 from migrate_bayes.isochrones.lattice import MARGIN, MAX_PIECES, alpha_rule, fill_lattice
+from migrate_bayes.isochrones.layout import IN_GROUP, READY_PIECES
 
 __all__ = [
-    "ALPHA", "CELL_HIGH", "CELL_LOW", "DISCOUNT", "FEHS", "K_BEGIN", "K_END", "K_HIGH", "K_LOW",
+    "ALPHA", "CELL_HIGH", "CELL_LOW", "DISCOUNT", "FEHS", "IS_READY", "K_BEGIN", "K_END",
     "LEAST", "MAX_ROWS", "MIDDLE", "N_NODE", "N_PASS", "N_POINT", "N_ROWS", "PIECES", "PLAN",
-    "PRIORS", "TOGETHER", "WEIGHTS", "room", "set_up", "turn_of",
+    "PRIORS", "RANGES", "STRIP", "TOGETHER", "WEIGHTS", "room", "set_up", "turn_of",
 ]  # fmt: skip
 
 MAX_ROWS = 7  # nodes of [α/Fe]
 # Columns of the plan. Points of a cell (0: nothing to do); rows of [α/Fe], passes through them and
 # whether even and odd points take turns; the first cell and the one after the last, the likeliest:
 PIECES, N_ROWS, N_PASS, TOGETHER, CELL_LOW, CELL_HIGH, MIDDLE = range(7)
-# [α/Fe] cells that bounds are taken over; nodes that have weights; lattice points, metallicities:
-K_LOW, K_HIGH, K_BEGIN, K_END, N_POINT, N_NODE = range(7, 13)
+# Nodes of [α/Fe] that have weights; lattice points, metallicities:
+K_BEGIN, K_END, N_POINT, N_NODE = range(7, 11)
 # Where in the pool: χ² of the prior by point; weights and [Fe/H] by pass and point; the least χ² of
 # the prior by cell; what a pass's weight is worth in χ²; weights by row, [α/Fe] and metallicity.
-PRIORS, WEIGHTS, FEHS, LEAST, DISCOUNT, ALPHA = range(13, 19)
-PLAN = 19
+PRIORS, WEIGHTS, FEHS, LEAST, DISCOUNT, ALPHA = range(11, 17)
+# Whether blocks are ready at these lattice points; then the weights of [α/Fe] are by pass, [α/Fe]
+# and point, and it is written by pass and group of which [α/Fe] its points need them.
+IS_READY, RANGES = 17, 18
+# By cell, the first strip of [α/Fe] that it may be in and how many there are:
+STRIP = 19
+PLAN = 20
 
 
 @njit(cache=True, nogil=True)
 def room(layout):  # type: ignore[no-untyped-def]
     """Return how many floats of the pool one star may need at most."""
     n_node = len(layout.metallicity) + 2 + 2 * MARGIN
-    return n_node * ((1 + 2 * MAX_ROWS) * MAX_PIECES + 1 + MAX_ROWS * len(layout.alpha)) + MAX_ROWS
+    return (
+        n_node
+        * ((1 + 2 * MAX_ROWS) * MAX_PIECES + 3 + MAX_ROWS * READY_PIECES * (1 + len(layout.alpha)))
+        + MAX_ROWS
+    )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -114,14 +125,21 @@ def set_up(  # type: ignore[no-untyped-def]
     zeta, omega = np.empty(MAX_ROWS), np.empty(MAX_ROWS)
     passes = np.zeros((MAX_ROWS, 2), dtype=np.int64)
     n_rows = alpha_rule(sd_a if n_alpha > 1 else 0.0, rule, zeta, omega)
-    pieces, first, last, n_pass, taken = fill_lattice(
+    may = len(layout.ready) > 0 and inv[3] == 0.0
+    pieces, first, last, low, n_pass, taken = fill_lattice(
         axis, (feh, feh_sd, centre_a, narrow), offset, layout.feh_low, layout.feh_high,
         n_alpha == 1, inv, zeta, omega, n_rows, passes, pool, begin, len(pool) - begin,
+        READY_PIECES if may else 0, IN_GROUP,
     )  # fmt: skip
-    low, high = first // pieces, last // pieces + 1
+    ready = may and pieces == READY_PIECES
+    high = last // pieces + 1
     n_node = high - low + 3 + MARGIN
     end = begin + taken
-    if taken < 0 or end + MAX_ROWS + n_rows * n_alpha * n_node > len(pool):
+    n_point = (high - low + MARGIN) * pieces
+    weights = n_rows * n_alpha * n_node
+    if ready:
+        weights = n_pass * (n_alpha * n_point + 2 * (n_point // WIDTH + 1))
+    if taken < 0 or end + MAX_ROWS + 2 * (high - low) + weights > len(pool):
         return -1
     if rule == 0:
         mass[star] += math.exp(-0.5 * offset)
@@ -129,12 +147,15 @@ def set_up(  # type: ignore[no-untyped-def]
             spare[star] = (rate * sd_a) ** 2
     if last < first:
         return 0
-    n_point = (high - low + MARGIN) * pieces
     plan[N_ROWS], plan[N_PASS], plan[CELL_LOW], plan[CELL_HIGH] = n_rows, n_pass, low, high
     plan[PIECES], plan[TOGETHER] = pieces, 1 if n_pass < n_rows else 0
     plan[N_POINT], plan[N_NODE], plan[PRIORS] = n_point, n_node, begin
     plan[WEIGHTS], plan[FEHS] = begin + n_point, begin + (1 + n_pass) * n_point
-    plan[LEAST], plan[DISCOUNT], plan[ALPHA] = end - (high - low), end, end + n_pass
+    plan[LEAST], plan[DISCOUNT], plan[ALPHA] = (
+        end - (high - low),
+        end,
+        end + n_pass + 2 * (high - low),
+    )
     plan[MIDDLE] = low
     for j in range(high - low):
         if pool[plan[LEAST] + j] < pool[plan[LEAST] + plan[MIDDLE] - low]:
@@ -144,11 +165,46 @@ def set_up(  # type: ignore[no-untyped-def]
         pool[plan[DISCOUNT] + n] = -2.0 * math.log(share)
     # The star's [α/Fe] at each metallicity
     step = axis[1] - axis[0]
-    lowest = centre_a + kappa * (axis[low] - centre) - 4.5 * sd_a
-    highest = centre_a + kappa * (axis[high] - centre) + 4.5 * sd_a
-    plan[K_LOW] = min(max(np.searchsorted(alpha, lowest) - 1, 0), max(n_alpha - 2, 0))
-    plan[K_HIGH] = min(max(np.searchsorted(alpha, highest) - 1, 0), max(n_alpha - 2, 0))
+    # Where blocks are not ready, weights of [α/Fe] are interpolated between nodes, as if it were
+    # a little further away.
+    furthest = 4.5 if not ready else 0.0
+    for row in range(n_rows):
+        furthest = max(furthest, 1.001 * abs(zeta[row]))
+    plan[STRIP] = end + n_pass
+    last_strip = len(layout.strips) - 2
+    for j in range(low, high):
+        one = centre_a + kappa * (axis[j] - centre)
+        two = one + kappa * step
+        lowest, highest = min(one, two) - furthest * sd_a, max(one, two) + furthest * sd_a
+        k = min(max(np.searchsorted(layout.strips, lowest) - 1, 0), last_strip)
+        pool[plan[STRIP] + 2 * (j - low)] = k
+        k = min(max(np.searchsorted(layout.strips, highest) - 1, k), last_strip) - k
+        pool[plan[STRIP] + 2 * (j - low) + 1] = k + 1
     value, slope, curve = np.empty(4), np.empty(4), np.empty(4)
+    plan[IS_READY] = 1 if ready else 0
+    if ready:
+        spacing = step / pieces
+        at = plan[ALPHA]
+        plan[RANGES] = at + n_pass * n_alpha * n_point
+        pool[at : plan[RANGES]] = 0.0
+        for n in range(n_pass):
+            for group in range(n_point // WIDTH):
+                k_begin, k_end = n_alpha, 0
+                for p in range(group * WIDTH, (group + 1) * WIDTH):
+                    phi = axis[0] + (low * pieces + p) * spacing
+                    row = passes[n, p % 2]
+                    a = centre_a + kappa * (phi - centre) + zeta[row] * sd_a
+                    k_first = cubic_stencil(alpha, a, value, slope, curve)
+                    for k in range(min(4, n_alpha)):
+                        if value[k] != 0.0:
+                            k_begin, k_end = min(k_begin, k_first + k), max(k_end, k_first + k + 1)
+                            pool[at + (n * n_alpha + k_first + k) * n_point + p] = value[k]
+                if k_end - k_begin < 4 and n_alpha >= 4:  # four are done fastest
+                    k_begin = min(k_begin, n_alpha - 4)
+                    k_end = k_begin + 4
+                to = plan[RANGES] + 2 * (n * (n_point // WIDTH) + group)
+                pool[to], pool[to + 1] = k_begin, k_end - k_begin
+        return plan[RANGES] + 2 * n_pass * (n_point // WIDTH) - begin
     nodes = np.zeros((n_rows, n_alpha, n_node))
     k_begin, k_end = n_alpha, 0
     for row in range(n_rows):

@@ -23,6 +23,10 @@ and the three integrals are done as follows.
 * *μ*, along each straight segment: :math:`\int_0^1 du\, e^{-\chi^2(u)/2}` with quadratic χ²(u): of
   a long one a difference of error functions, of a short one Hermite's rule (`segments`).
 
+At the lattice that the errors of a survey ask for (`layout.READY_PIECES` points a cell) isochrones
+are interpolated in φ once for all stars; what is left for each star is the sum over [α/Fe] nodes.
+Other stars, and those with BP−RP, are interpolated to one by one: the same sum at the same points.
+
 Nothing is approximated by a window: segments, and blocks of them, are left out only when a lower
 bound of their χ² exceeds the best found by `DEPTH`, or the best found at this age by `NODE_CUT`.
 Sums over ages are in double precision, what is summed in single.
@@ -38,28 +42,38 @@ from numba import njit
 from migrate_bayes.isochrones.composition import (
     CELL_HIGH,
     CELL_LOW,
-    K_HIGH,
-    K_LOW,
+    IS_READY,
     LEAST,
     MIDDLE,
     N_PASS,
     N_ROWS,
     PIECES,
     PLAN,
+    STRIP,
+    TOGETHER,
     room,
     set_up,
     turn_of,
 )
 from migrate_bayes.isochrones.lanes import WIDTH
 from migrate_bayes.isochrones.lattice import MAX_ALPHA_SD
-from migrate_bayes.isochrones.layout import LARGE, POINTS, QUANTITIES, Layout, gap, lay_out
+from migrate_bayes.isochrones.layout import (
+    BLOCK,
+    IN_GROUP,
+    LARGE,
+    POINTS,
+    QUANTITIES,
+    READY,
+    Layout,
+    gap,
+    lay_out,
+)
 from migrate_bayes.isochrones.segments import CELLS
-from migrate_bayes.isochrones.visit import SIGN, WORK, off_lattice, visit
+from migrate_bayes.isochrones.visit import SIGN, WORK, off_lattice, visit, visit_ready
 
 __all__ = ["CUT", "FAR", "MAX_ALPHA_SD", "Layout", "age_likelihood", "lay_out"]
 
 _F = np.float32
-_HUGE = _F(1e30)
 CUT = 28.0  # in χ²: a point of exp(-14) = 8e-7 of the best one's weight
 DEPTH = CUT + 6.0  # how deep segments are looked for: an age that just counts is to be whole
 NODE_CUT = 20.0  # a point of exp(-10) = 5e-5 of the best one's at the same age
@@ -101,11 +115,17 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     for lane in range(WIDTH):
         work[SIGN + lane] = 1.0 if lane % 2 == 0 else -1.0
     _, n_block, _, n_alpha, n_metal, _ = layout.packed.shape
-    _, n_alpha_cell, _, _, n_cell, n_large = layout.large.shape
-    shape = n_block, n_alpha, n_metal, n_alpha_cell, n_cell, n_large
-    arrays = layout.packed.reshape(-1), layout.small.reshape(-1), layout.large.reshape(-1)
-    bounds = np.empty(n_cell * n_large, _F), np.empty(n_cell * LARGE, _F)
-    least = np.empty(n_large, _F), np.empty(LARGE, _F)
+    _, n_strip, _, _, n_large, n_cell, _ = layout.small.shape
+    n_huge = layout.large.shape[4]
+    shape = n_block, n_alpha, n_metal, n_strip, n_cell, n_large, n_huge
+    arrays = (
+        layout.packed.reshape(-1),
+        layout.ready.reshape(-1),
+        layout.small.reshape(-1),
+        layout.large.reshape(-1),
+    )
+    bounds = np.empty(n_cell * LARGE, _F), np.empty(n_cell * LARGE, _F)
+    least = np.empty(n_huge * LARGE, _F), np.empty(LARGE, _F)
     plan, turn = np.zeros((_TILE, PLAN), dtype=np.int64), np.zeros(4)
     # By star: the best χ² so far and its block, χ² at the best fit, the χ² that sums refer to
     track, fit = np.zeros(_TILE, dtype=np.int64), np.empty((_TILE, 3))
@@ -157,32 +177,33 @@ def age_likelihood(  # type: ignore[no-untyped-def]
                     for k in range(n_star):
                         fit[k, 2] = min(fit[k, 0], FAR)
             k_turn += 1
-        # Two nodes of [α/Fe] do unless they differ, or the grid is rough: then five.
-        start = 0
-        while start < n_star:
-            used, k = 0, start
-            while k < n_star:
-                plan[k, PIECES] = 0
-                if halves[k] and _doubt(totals[k], layout.rough, again[k]):
-                    s = begin + k
-                    turn_of(alpha_sd[s], max_alpha_sd, 0, turn)
-                    taken = set_up(
-                        layout, feh_mean[s], feh_sd[s], alpha_mean[s], turn, inv[s], 1,
-                        pool, used, plan[k], mass, spare, k,
-                    )  # fmt: skip
-                    if taken < 0:
-                        break
-                    used += taken
-                k += 1
-            for i in range(n_age):
-                for j in range(start, k):
-                    if plan[j, PIECES] > 0 and again[j, i]:
-                        totals[j, i] = 0.0
-                        _scan(
-                            shape, arrays, i, 2, obs[begin + j], inv[begin + j], plan[j],
-                            pool, work, bounds, least, track, fit, best_of, totals, j,
+        # Two nodes of [α/Fe] do unless they differ: then four; where the grid is rough, five.
+        for rule in range(1, 3):
+            start = 0
+            while start < n_star:
+                used, k = 0, start
+                while k < n_star:
+                    plan[k, PIECES] = 0
+                    if halves[k] and _doubt(totals[k], layout.rough, rule == 2, again[k]):
+                        s = begin + k
+                        turn_of(alpha_sd[s], max_alpha_sd, 0, turn)
+                        taken = set_up(
+                            layout, feh_mean[s], feh_sd[s], alpha_mean[s], turn, inv[s], rule,
+                            pool, used, plan[k], mass, spare, k,
                         )  # fmt: skip
-            start = k
+                        if taken < 0:
+                            break
+                        used += taken
+                    k += 1
+                for i in range(n_age):
+                    for j in range(start, k):
+                        if plan[j, PIECES] > 0 and again[j, i]:
+                            totals[j, i] = 0.0
+                            _scan(
+                                shape, arrays, i, 2, obs[begin + j], inv[begin + j], plan[j],
+                                pool, work, bounds, least, track, fit, best_of, totals, j,
+                            )  # fmt: skip
+                start = k
         for k in range(n_star):
             s = begin + k
             chi2_min[s] = fit[k, 1]
@@ -201,13 +222,17 @@ def age_likelihood(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _doubt(totals, rough, again):  # type: ignore[no-untyped-def]
-    """Tell at which ages two nodes of [α/Fe] are not enough, and whether there is any."""
+def _doubt(totals, rough, where_rough, again):  # type: ignore[no-untyped-def]
+    """Tell at which ages two nodes of [α/Fe] are not enough, and whether there is any.
+
+    Of the ages that the grid is rough at, or of the others.
+    """
     peak, any_ = 0.0, False
     for i in range(len(totals)):
         peak = max(peak, totals[i, 0])
     for i in range(len(totals)):
-        again[i] = totals[i, 0] > 1e-5 * peak and (rough[i] or totals[i, 3] > _APART * totals[i, 0])
+        again[i] = rough[i] == where_rough and totals[i, 0] > 1e-5 * peak
+        again[i] = again[i] and (where_rough or totals[i, 3] > _APART * totals[i, 0])
         any_ = any_ or again[i]
     return any_
 
@@ -221,35 +246,42 @@ def _scan(  # type: ignore[no-untyped-def]
 
     Phase 0: only in the likeliest cell, for a best fit to compare with. 1, 2: all.
     """
-    n_block, n_alpha, n_metal, n_alpha_cell, n_cell, n_large = shape
-    flat, small, large = arrays
+    n_block, n_alpha, n_metal, n_strip, n_cell, n_large, n_huge = shape
+    flat, ready, small, large = arrays
     bound, fine = bounds
     large_least, block_least = leasts
     per_block = QUANTITIES * n_alpha * n_metal * POINTS
-    per_small, per_large = n_cell * LARGE, n_cell * n_large
+    per_large = n_cell * LARGE
     from_cell = plan[MIDDLE] if phase == 0 else plan[CELL_LOW]
     to_cell = from_cell + 1 if phase == 0 else plan[CELL_HIGH]
-    k_low, k_high = plan[K_LOW], plan[K_HIGH]
+    if plan[IS_READY] != 0:  # in whole groups
+        from_cell -= from_cell % IN_GROUP
+        to_cell = min(from_cell + IN_GROUP, plan[CELL_HIGH]) if phase == 0 else to_cell
+    per_eep = READY * WIDTH
+    along = (n_block * BLOCK + 1) * per_eep
+    age_at = i * ((n_cell - 1) // IN_GROUP + 1) * n_alpha * along
     least_prior = plan[LEAST] - plan[CELL_LOW]  # where that of cell 0 would be
+    strips = plan[STRIP] - 2 * plan[CELL_LOW]
     reference = _F(fit[star, 2])
-    gap(
-        large, i * n_alpha_cell * 8 * per_large, per_large, 8 * per_large, k_low, k_high, x, q,
-        from_cell * n_large, to_cell * n_large, bound,
-    )  # fmt: skip
-    _least_of_cells(bound, n_large, from_cell, to_cell, pool, least_prior, large_least)
+    for huge in range(n_huge):
+        gap(
+            large, (i * n_strip * 8 * n_huge + huge) * per_large, n_huge * per_large,
+            8 * n_huge * per_large, x, q, pool, strips, least_prior, from_cell, to_cell, bound,
+            large_least, huge * LARGE,
+        )  # fmt: skip
     # First where the best of the last age was; at the first age, where the bound is lowest.
     last, least_here = track[star], np.inf
-    head = last // LARGE if last >= 0 else np.argmin(large_least)
+    head = last // LARGE if last >= 0 else np.argmin(large_least[:n_large])
     for order in range(n_large):
         big = head if order == 0 else (order - 1 if order <= head else order)
         limit = _F(min(min(fit[star, 0], FAR) + DEPTH, best_of[star, i] + NODE_CUT))
         if large_least[big] > limit:
             continue
         gap(
-            small, (i * n_alpha_cell * 8 * n_large + big) * per_small, n_large * per_small,
-            8 * n_large * per_small, k_low, k_high, x, q, from_cell * LARGE, to_cell * LARGE, fine,
+            small, (i * n_strip * 8 * n_large + big) * per_large, n_large * per_large,
+            8 * n_large * per_large, x, q, pool, strips, least_prior, from_cell, to_cell, fine,
+            block_least, 0,
         )  # fmt: skip
-        _least_of_cells(fine, LARGE, from_cell, to_cell, pool, least_prior, block_least)
         lead, n_here = 0, min(LARGE, n_block - big * LARGE)
         if order == 0:
             lead = last % LARGE if last >= 0 else np.argmin(block_least[:n_here])
@@ -264,27 +296,23 @@ def _scan(  # type: ignore[no-untyped-def]
             for j in range(from_cell, to_cell):
                 if fine[j * LARGE + at] + pool[least_prior + j] <= limit:
                     start, stop = min(start, j), j + 1
+            if plan[IS_READY] != 0:
+                start -= start % IN_GROUP
             for j in range(start, stop, CELLS):
                 end = min(j + CELLS, stop)
-                least = visit(
-                    flat, (i * n_block + b) * per_block, n_metal, n_alpha, x, q, plan, pool,
-                    work, j, end, fine, at, reference, limit, totals[star, i], phase > 0,
-                )  # fmt: skip
+                if plan[IS_READY] != 0:
+                    least = visit_ready(
+                        ready, age_at + b * BLOCK * per_eep, n_alpha * along, along, x, q, plan,
+                        pool, work, j, end, fine, at, reference, limit, totals[star, i], phase > 0,
+                    )  # fmt: skip
+                else:
+                    least = visit(
+                        flat, (i * n_block + b) * per_block, n_metal, n_alpha, x, q, plan, pool,
+                        work, j, end, fine, at, reference, limit, totals[star, i], phase > 0,
+                    )  # fmt: skip
                 if least < least_here:
                     least_here, track[star] = least, b
                     best_of[star, i] = min(best_of[star, i], least)
                 if least < fit[star, 0]:
                     fit[star, 0] = least
-                    fit[star, 1] = off_lattice(work, (end - j) * plan[PIECES])
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz"})
-def _least_of_cells(bounds, n, from_cell, to_cell, pool, least_prior, out):  # type: ignore[no-untyped-def]
-    """Take the least over cells of the bounds of `n` blocks, with the prior's χ² of the cell."""
-    for b in range(n):
-        out[b] = _HUGE
-    for j in range(from_cell, to_cell):
-        at, p = np.uint64(j * n), pool[least_prior + j]
-        for b in range(np.uint64(n)):
-            x = bounds[at + b] + p
-            out[b] = x if x < out[b] else out[b]
+                    fit[star, 1] = off_lattice(work, (end - j) * plan[PIECES], 1 + plan[TOGETHER])

@@ -11,7 +11,8 @@ weights that interpolate to them are the same in every cell.
 [α/Fe], given φ, takes the few nodes of a Gauss-Hermite rule (`ALPHA_RULES`), on which the answer
 depends but little. The smallest rule has two, at ±1 standard deviation, and even lattice points
 take the one, odd points the other: what differs between the two is summed at twice the steps, which
-is fine enough for a small difference.
+is fine enough for a small difference. The next one has four, of which those that mirror each other
+take turns likewise.
 
 Where [Fe/H] runs into the end of the grid the integrand is cut off. There the steps are four times
 finer, and the sum ends in weights that take cubics through the last points (Gregory's rule, for an
@@ -54,14 +55,14 @@ _REFINE = 4.0  # times finer next to an edge
 RATES = (1200.0, 0.3, 1.0, 0.45)
 
 
-_HERMITE = [np.polynomial.hermite_e.hermegauss(n) for n in (2, 5, 7)]
+_HERMITE = [np.polynomial.hermite_e.hermegauss(n) for n in (2, 4, 5, 7)]
 #: Standard deviations of [α/Fe] up to which each rule is good, dex.
-ALPHA_RULES = (0.025, 0.06, 0.12)
+ALPHA_RULES = (0.025, 0.03, 0.06, 0.12)
 #: A wider Gaussian of [α/Fe] is split into narrower ones.
 MAX_ALPHA_SD = ALPHA_RULES[-1]
 # Rule by rule: how many nodes; nodes and weights.
 _COUNT = np.array([len(x) for x, _ in _HERMITE])
-_NODES, _WEIGHTS = np.zeros((3, 7)), np.zeros((3, 7))
+_NODES, _WEIGHTS = np.zeros((4, 7)), np.zeros((4, 7))
 for _i, (_x, _w) in enumerate(_HERMITE):
     _order = np.argsort(np.abs(_x), kind="stable")
     _NODES[_i, : len(_x)], _WEIGHTS[_i, : len(_x)] = _x[_order], _w[_order] / _w.sum()
@@ -119,7 +120,7 @@ def take_turns(n_rows, together, passes):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def fill_lattice(  # type: ignore[no-untyped-def]
     axis, star, offset, feh_low, feh_high, column, inv, zeta, omega, n_rows, passes,
-    pool, at, n_room,
+    pool, at, n_room, usual, aligned,
 ):  # fmt: skip
     r"""Choose a star's lattice.
 
@@ -145,11 +146,15 @@ def fill_lattice(  # type: ignore[no-untyped-def]
         where a point does not count); quadrature weights, by pass and point; [Fe/H] relative to the
         star's, likewise; and the least of χ² in every cell.
 
+    usual, aligned : int
+        Take no fewer than `usual` lattice points to a cell; where it is that many, begin with a
+        cell that is a multiple of `aligned`.
+
     Returns
     -------
-    pieces, first, last : int
-        Points of a cell; the first and the last point that counts. None is left (`last` before
-        `first`) where the grid is out of reach.
+    pieces, first, last, low : int
+        Points of a cell; the first and the last point that counts; the first cell. None is left
+        (`last` before `first`) where the grid is out of reach.
     n_pass : int
         How many passes.
     used : int
@@ -176,7 +181,7 @@ def fill_lattice(  # type: ignore[no-untyped-def]
     if cut:  # a star beyond the end: some way in from there, for the rule at the end
         begin, end = min(begin, end - 0.6 * reach), max(end, begin + 0.6 * reach)
         begin, end = max(begin, lowest), min(end, highest)
-    pieces = _pieces_per_cell(sd, inv, cell, cut)
+    pieces = max(_pieces_per_cell(sd, inv, cell, cut), usual)
     spacing = cell / pieces
     # Given φ, the error of [α/Fe] leaves [Fe/H] free by so much: the end is soft in φ.
     width = 0.0 if column else rate * sd_a
@@ -186,14 +191,16 @@ def fill_lattice(  # type: ignore[no-untyped-def]
         end = min(centre + reach, highest + 4.5 * width / share)
     first = max(math.ceil((begin - axis[0]) / spacing - 1e-9), 0)
     last = min(math.floor((end - axis[0]) / spacing + 1e-9), n_cell * pieces - 1)
-    n_pass = take_turns(n_rows, not cut and n_rows == 2, passes)
+    n_pass = take_turns(n_rows, not cut and n_rows in (2, 4), passes)
     scale = spacing / (sd * math.sqrt(2.0 * math.pi))
-    if last < first:
-        return pieces, first, last, n_pass, 0
     low, high = first // pieces, last // pieces + 1
+    if pieces == usual:
+        low -= low % aligned
+    if last < first:
+        return pieces, first, last, low, n_pass, 0
     n_point = (high - low + MARGIN) * pieces
     if (1 + 2 * n_pass) * n_point + high - low > n_room:
-        return pieces, first, last, n_pass, -1
+        return pieces, first, last, low, n_pass, -1
     ends = np.ones((2, 6))
     if cut and not soft:
         _end_weights((axis[0] + first * spacing - begin) / spacing, ends[0])
@@ -235,7 +242,7 @@ def fill_lattice(  # type: ignore[no-untyped-def]
                 true = min(max(true, feh_low), feh_high)
             pool[weight + n * n_point + p] = w if passes[n, 0] == passes[n, 1] else 2.0 * w
             pool[feh + n * n_point + p] = true - f0
-    return pieces, first, last, n_pass, (1 + 2 * n_pass) * n_point + high - low
+    return pieces, first, last, low, n_pass, (1 + 2 * n_pass) * n_point + high - low
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -14,17 +14,25 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from migrate_bayes.isochrones.cubic import cubic_stencil
 from migrate_bayes.isochrones.grid import WorkingGrid
-from migrate_bayes.isochrones.lattice import MARGIN
+from migrate_bayes.isochrones.lanes import WIDTH, broadcast, greater, load, smaller, splat, store
+from migrate_bayes.isochrones.lattice import MARGIN, piece_weights
 
-__all__ = ["BLOCK", "BORN", "LARGE", "POINTS", "QUANTITIES", "Layout", "gap", "lay_out"]
+__all__ = ["BLOCK", "BORN", "LARGE", "POINTS", "QUANTITIES", "READY", "Layout", "gap", "lay_out"]
 
 _ZERO = np.float32(0.0)
 _BEND = 0.45  # mag
 POINTS = 8  # of a block, which shares its last with the next: one vector register of float32
 BLOCK = POINTS - 1  # segments of a block
-LARGE = 8  # blocks in a large block
+LARGE = WIDTH  # blocks in a large block
+STRIPS = 4  # of a step in [α/Fe], that bounds are taken over
+_NOWHERE = np.float32(1e15)  # where blocks are that do not exist
 QUANTITIES = 5  # T_eff, log g, M_G, number born, BP−RP: the last is left out where it is not used
+READY = 4  # quantities of blocks that are ready: without BP−RP
+READY_PIECES = 4  # lattice points of a cell at which they are
+IN_GROUP = WIDTH // READY_PIECES  # cells
+_MOST_READY = 1.5e9  # bytes
 BORN = 3  # place of the number born among them
 _PLACE = (0, 1, 2, 4, BORN)  # where the grid's quantities go
 
@@ -40,11 +48,17 @@ class Layout(NamedTuple):
         only read. The number born after the last
         point of a block is 0 (it is the next block's), and so is that of points that fill up the
         last block.
+    ready : numpy.ndarray
+        float32, shape ``(age, group, alpha, point, READY, WIDTH)``: T_eff, log g, M_G and the
+        number born at the lattice of `READY_PIECES` metallicities a cell, `WIDTH` of them together;
+        interpolated once and for all, since a survey's errors all ask for this lattice. Of no age
+        where it would be too large.
     small, large : numpy.ndarray
-        float32, shapes ``(age, alpha cell, 2, 4, large block, cell, LARGE)`` and ``(age,
-        alpha cell, 2, 4, cell, large block)``: least and greatest value of each
-        observable over a block, or over the `LARGE` blocks of a large one, anywhere in a cell of
-        the grid.
+        float32, shapes ``(age, [α/Fe] strip, 2, 4, n / LARGE, cell, LARGE)`` for n blocks, and for
+        n large blocks of `LARGE` of them: least and greatest value of each observable anywhere in a
+        cell of metallicity and a strip of [α/Fe].
+    strips : numpy.ndarray, shape (strip + 1,)
+        Where strips end: each step of the grid's [α/Fe] is divided into `STRIPS`.
     metallicity, alpha : numpy.ndarray
         Nodes, float64.
     feh_low, feh_high : float
@@ -56,8 +70,10 @@ class Layout(NamedTuple):
     """
 
     packed: NDArray[np.float32]
+    ready: NDArray[np.float32]
     small: NDArray[np.float32]
     large: NDArray[np.float32]
+    strips: NDArray[np.float64]
     metallicity: NDArray[np.float64]
     alpha: NDArray[np.float64]
     feh_low: float
@@ -79,14 +95,31 @@ def lay_out(grid: WorkingGrid) -> Layout:
     packed[..., 0, :] = 2.0 * packed[..., 1, :] - packed[..., 2, :]
     last = 2.0 * packed[..., n_metal, :] - packed[..., n_metal - 1, :]
     packed[..., n_metal + 1 :, :] = last[..., None, :]
+    n_group = (n_metal - 2) // IN_GROUP + 1
+    size = n_group, n_alpha, n_block * BLOCK + 1, READY, WIDTH
+    fits = 4.0 * n_age * np.prod(size) <= _MOST_READY
+    ready = np.zeros((n_age if fits else 0, *size), dtype=np.float32)
+    between = np.empty((READY_PIECES, 4), dtype=np.float32)
+    piece_weights(READY_PIECES, between)
+    _make_ready(packed, between, ready)
     n_large = (n_block - 1) // LARGE + 1
-    start = (n_age, max(n_alpha - 1, 1), 2, 4)
+    n_huge = (n_large - 1) // LARGE + 1
+    strips = _strips(grid.alpha)
+    start = (n_age, len(strips) - 1, 2, 4)
     small = np.empty((*start, n_large, n_metal - 1, LARGE), dtype=np.float32)
-    large = np.empty((*start, n_metal - 1, n_large), dtype=np.float32)
-    _bound(points, grid.metallicity, grid.alpha, small, large)
+    large = np.empty((*start, n_huge, n_metal - 1, LARGE), dtype=np.float32)
+    _bound(points, grid.metallicity, grid.alpha, strips, small, large)
     return Layout(
-        packed, small, large, grid.metallicity, grid.alpha, *grid.feh_range, _rough(points)
-    )
+        packed, ready, small, large, strips, grid.metallicity, grid.alpha, *grid.feh_range,
+        _rough(points),
+    )  # fmt: skip
+
+
+def _strips(alpha: NDArray[np.float64]) -> NDArray[np.float64]:
+    if len(alpha) == 1:
+        return np.array([alpha[0], alpha[0]])
+    parts = np.arange(STRIPS) / STRIPS
+    return np.append((alpha[:-1, None] + parts * np.diff(alpha)[:, None]).ravel(), alpha[-1])
 
 
 def _rough(points: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -119,6 +152,26 @@ def _pack(points, packed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _make_ready(packed, between, ready):  # type: ignore[no-untyped-def]
+    n_age, n_group, n_alpha, n_point, _, _ = ready.shape
+    n_block = packed.shape[1]
+    for i in range(n_age):
+        for g in range(n_group):
+            for k in range(n_alpha):
+                for e in range(n_point):
+                    b = min(e // BLOCK, n_block - 1)
+                    for c in range(READY):
+                        for lane in range(WIDTH):
+                            first, t = g * IN_GROUP + lane // READY_PIECES, lane % READY_PIECES
+                            total = _ZERO
+                            for n in range(4):
+                                total += (
+                                    between[t, n] * packed[i, b, c, k, first + n, e - b * BLOCK]
+                                )
+                            ready[i, g, k, e, c, lane] = total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _departure(axis, at, values):  # type: ignore[no-untyped-def]
     """Bound how far the cubic of `cubic` leaves the straight line from node `at` to the next.
 
@@ -137,84 +190,119 @@ def _departure(axis, at, values):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _bound(points, metallicity, alpha, small, large):  # type: ignore[no-untyped-def]
-    n_age, n_alpha_cell, _, _, n_large, n_cell, _ = small.shape
-    n_eep, n_alpha = points.shape[3], points.shape[2]
-    low, high = np.empty((4, n_eep)), np.empty((4, n_eep))
-    for i in range(n_age):
-        for j in range(n_cell):
-            for k in range(n_alpha_cell):
-                for e in range(n_eep):
-                    for c in range(4):
-                        least, most, slack = np.inf, -np.inf, 0.0
-                        for dj in range(2):
-                            for dk in range(min(n_alpha, 2)):
-                                x = points[i, j + dj, k + dk, e, c]
-                                least, most = min(least, x), max(most, x)
-                        for dk in range(min(n_alpha, 2)):
-                            slack = max(
-                                slack, _departure(metallicity, j, points[i, :, k + dk, e, c])
-                            )
-                        if n_alpha > 1:
-                            slack += max(
-                                _departure(alpha, k, points[i, j, :, e, c]),
-                                _departure(alpha, k, points[i, j + 1, :, e, c]),
-                            )
-                        low[c, e], high[c, e] = least - slack, most + slack
+def _at_strips(points, alpha, strips, left, right, depart):  # type: ignore[no-untyped-def]
+    """Interpolate one age's isochrones to the two edges of every strip.
+
+    And bound by how much they leave the straight line between: the cubic's second derivative is
+    linear in between, and a straight line is off by no more than 1/8 of it and the width squared.
+    """
+    n_metal, n_alpha, n_eep, _ = points.shape
+    low, high = np.empty((3, 4)), np.empty((3, 4))
+    for s in range(len(strips) - 1):
+        width = strips[s + 1] - strips[s]
+        k = cubic_stencil(alpha, strips[s] + 1e-9 * width, low[0], low[1], low[2])
+        cubic_stencil(alpha, strips[s + 1] - 1e-9 * width, high[0], high[1], high[2])
+        for j in range(n_metal):
+            for e in range(n_eep):
                 for c in range(4):
-                    for big in range(n_large):
-                        all_least, all_most = np.inf, -np.inf
-                        for b in range(LARGE):
-                            begin = (big * LARGE + b) * BLOCK
-                            # A block that is not there is infinitely far away.
-                            least, most = np.inf, np.inf
-                            if begin < n_eep - 1:
-                                most = -np.inf
-                                for e in range(begin, min(begin + POINTS, n_eep)):
-                                    least, most = min(least, low[c, e]), max(most, high[c, e])
-                                all_least, all_most = min(all_least, least), max(all_most, most)
-                            small[i, k, 0, c, big, j, b] = least
-                            small[i, k, 1, c, big, j, b] = most
-                        large[i, k, 0, c, j, big] = all_least
-                        large[i, k, 1, c, j, big] = all_most
+                    one = two = bend_one = bend_two = 0.0
+                    for m in range(min(4, n_alpha)):
+                        x = points[j, k + m, e, c]
+                        one += low[0, m] * x
+                        two += high[0, m] * x
+                        bend_one += low[2, m] * x
+                        bend_two += high[2, m] * x
+                    left[s, j, c, e], right[s, j, c, e] = one, two
+                    bend = max(abs(bend_one), abs(bend_two))
+                    depart[s, j, c, e] = 0.125 * width * width * bend
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "nnan"})
-def gap(bounds, start, length, per_alpha, k_low, k_high, obs, inv, begin, end, out):  # type: ignore[no-untyped-def]
-    """Fill ``out[begin:end]`` with lower bounds of χ² over blocks.
+@njit(cache=True, nogil=True, error_model="numpy")
+def _bound(points, metallicity, alpha, strips, small, large):  # type: ignore[no-untyped-def]
+    n_age, n_strip, _, _, _, n_cell, _ = small.shape
+    n_eep = points.shape[3]
+    shape = n_strip, n_cell + 1, 4, n_eep
+    left, right, depart = np.empty(shape), np.empty(shape), np.empty(shape)
+    low, high = np.empty(n_eep), np.empty(n_eep)
+    small[:, :, :] = large[:, :, :] = _NOWHERE
+    for i in range(n_age):
+        _at_strips(points[i], alpha, strips, left, right, depart)
+        for k in range(n_strip):
+            for j in range(n_cell):
+                for c in range(4):
+                    for e in range(n_eep):
+                        least, most = left[k, j, c, e], left[k, j, c, e]
+                        for x in (left[k, j + 1, c, e], right[k, j, c, e], right[k, j + 1, c, e]):
+                            least, most = min(least, x), max(most, x)
+                        slack = max(
+                            _departure(metallicity, j, left[k, :, c, e]),
+                            _departure(metallicity, j, right[k, :, c, e]),
+                        )
+                        bend = 0.0
+                        for m in range(max(j - 1, 0), min(j + 3, n_cell + 1)):
+                            bend = max(bend, depart[k, m, c, e])
+                        # Between the edges `_departure` itself bends, by half as much at most.
+                        slack += 1.5 * bend
+                        low[e], high[e] = least - slack, most + slack
+                    for b in range((n_eep - 2) // BLOCK + 1):
+                        least, most = np.inf, -np.inf
+                        for e in range(b * BLOCK, min(b * BLOCK + POINTS, n_eep)):
+                            least, most = min(least, low[e]), max(most, high[e])
+                        big, at = b // LARGE, b % LARGE
+                        small[i, k, 0, c, big, j, at] = least
+                        small[i, k, 1, c, big, j, at] = most
+                        huge, big = big // LARGE, big % LARGE
+                        if at == 0:
+                            large[i, k, 0, c, huge, j, big] = least
+                            large[i, k, 1, c, huge, j, big] = most
+                        else:
+                            least = min(least, large[i, k, 0, c, huge, j, big])
+                            most = max(most, large[i, k, 1, c, huge, j, big])
+                            large[i, k, 0, c, huge, j, big] = least
+                            large[i, k, 1, c, huge, j, big] = most
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def gap(  # type: ignore[no-untyped-def]
+    bounds, start, length, per_strip, obs, inv, pool, ranges, priors, begin, end, out, least,
+    least_at,
+):  # fmt: skip
+    """Find lower bounds of χ² over `LARGE` blocks.
 
     Parameters
     ----------
     bounds : numpy.ndarray
-        `small` or `large`, flat. Least values, by observable and then block, begin at `start`;
-        those of an observable are `length` long; the greatest values follow.
-    length, per_alpha : int
-        Distance from an observable to the next, and from an [α/Fe] cell to the next.
-    k_low, k_high : int
-        The first and the last [α/Fe] cell that the star may be in.
+        `small` or `large`, flat. Least values, by observable, cell and block, begin at `start`;
+        those of an observable are `length` before the next; the greatest values follow.
+    length, per_strip : int
+        Distance from an observable to the next, and from a strip of [α/Fe] to the next.
     obs, inv : numpy.ndarray, shape (4,)
         Observables and inverse errors.
+    pool, ranges, priors : numpy.ndarray, int, int
+        The first strip that the star may be in at cell j is at ``ranges + 2 j``, followed by how
+        many there are; the least χ² of the prior in the cell is at ``priors + j``.
+    begin, end : int
+        Cells.
+    out : numpy.ndarray
+        Filled with the bounds without the prior: cell j's from ``j * LARGE`` on.
+    least, least_at : numpy.ndarray, int
+        Filled from there on with the least of the bounds with the prior, block by block.
     """
-    n, to = np.uint64(end - begin), np.uint64(begin)
-    for k in range(k_low, max(k_high, k_low + 1)):
-        # Two cells at a time (the same twice where there is one); boxes joined, not distances.
-        low = np.uint64(start + k * per_alpha + begin)
-        other, step = np.uint64(per_alpha if k_high > k_low else 0), np.uint64(length)
-        across = np.uint64(4 * length)
-        for b in range(n):
-            total = _ZERO
-            at = low + b
-            for c in range(4):
-                x, q = obs[c], inv[c]
-                one, two = bounds[at], bounds[at + other]
-                least = one if one < two else two
-                one, two = bounds[at + across], bounds[at + across + other]
-                most = one if one > two else two
-                under, over = least - x, x - most
-                r = under if under > over else over
-                r = (r if r > _ZERO else _ZERO) * q
-                total += r * r
-                at += step
-            if k > k_low:
-                total = total if total < out[to + b] else out[to + b]
-            out[to + b] = total
+    zero, lowest = splat(_ZERO), splat(_NOWHERE)
+    n = 4 if inv[3] > _ZERO else 3
+    for j in range(begin, end):
+        first, count = int(pool[ranges + 2 * j]), int(pool[ranges + 2 * j + 1])
+        total = zero
+        for c in range(n):
+            at = start + first * per_strip + c * length + j * LARGE
+            under, over = load(bounds, at), load(bounds, at + 4 * length)
+            for _ in range(1, count):  # boxes joined, not distances
+                at += per_strip
+                under = smaller(under, load(bounds, at))
+                over = greater(over, load(bounds, at + 4 * length))
+            x = broadcast(obs, c)
+            r = greater(greater(under - x, x - over), zero) * broadcast(inv, c)
+            total = total + r * r
+        store(out, j * LARGE, total)
+        lowest = smaller(lowest, total + broadcast(pool, priors + j))
+    store(least, least_at, lowest)

@@ -46,8 +46,8 @@ from migrate_bayes.isochrones.lattice import MAX_NODES
 from migrate_bayes.isochrones.layout import BORN, POINTS, QUANTITIES
 
 __all__ = [
-    "CELLS", "MAX_NODES", "PER_QUANTITY", "PER_ROW", "at_nodes", "mills_ratio", "sweep_4",
-    "sweep_5",
+    "CELLS", "MAX_NODES", "NEVER", "PER_QUANTITY", "PER_ROW", "add_segment", "at_nodes",
+    "mills_ratio", "sweep_4", "sweep_5",
 ]  # fmt: skip
 
 CELLS = 16  # of metallicity, done at once at most
@@ -58,7 +58,7 @@ _ROOT_2PI = _F(math.sqrt(2.0 * math.pi))
 _HALVE = _F(1.5)  # squared length of segments, in errors, that are halved
 _LONG = _F(6.0)  # and of those that are integrated exactly
 _POLE = _F(0.28)
-_TINY, _FAR = _F(1e-10), _F(1e30)
+_TINY, NEVER = _F(1e-10), _F(1e30)
 
 
 @njit(inline="always")
@@ -177,6 +177,43 @@ def _exact(e0, e1, c0, g0, a, reference):  # type: ignore[no-untyped-def]
     return greater((across + tail_left + tail_right) * over, zero)
 
 
+@njit(inline="always")
+def add_segment(  # type: ignore[no-untyped-def]
+    a, c0, c1, s_d, e0, known, born0, ceiling, compared, integral, least
+):
+    """Add a segment from χ² `c0` to `c1`, of squared length `a`, where anything of it counts.
+
+    `s_d` is the product of the residual at its start with its direction, `e0` the exponential there
+    if `known`. Return the exponential at its end, whether that was computed, and what `integral`
+    and `least` become.
+    """
+    zero, half, quarter = splat(_F(0.0)), splat(_F(0.5)), splat(_F(0.25))
+    e1, computed = zero, False
+    # No point of the segment is better than this; nor counts where none is born.
+    bound = smaller(c0, c1) - quarter * a
+    bound = where_negative(zero - born0, bound, splat(NEVER))
+    if any_below(bound, ceiling):
+        if not known:
+            e0 = exp(half * (compared - c0))
+        e1, computed = exp(half * (compared - c1)), True
+        born0 = greater(born0, zero)
+        a = where_negative(zero - born0, a, zero)
+        if any_above(a, splat(_LONG)):
+            whole = _exact(e0, e1, c0, s_d, a, compared)
+        elif any_above(a, splat(_HALVE)):
+            whole = _halved(e0, e1, c0, c1, a, compared)
+        else:
+            whole = _hermite(e0, e1, c0, c1, a)
+        integral = integral + born0 * whole
+        if any_below(bound, least):
+            g0 = half * (c1 - c0 - a)
+            u = divide(zero - g0, greater(a, splat(_TINY)))
+            u = smaller(greater(u, zero), splat(_F(1.0)))
+            nearest = c0 + u * (g0 + g0 + u * a)
+            least = smaller(least, where_negative(zero - born0, nearest, splat(NEVER)))
+    return e1, computed, integral, least
+
+
 def _sweeper(quantities: int) -> Any:
     """Compile `sweep` for a number of quantities."""
     colour = quantities == QUANTITIES
@@ -204,9 +241,9 @@ def _sweeper(quantities: int) -> Any:
         out : int
             Where to put the integral, and `WIDTH` further the least χ², by lane.
         """
-        zero, half, quarter = splat(_F(0.0)), splat(_F(0.5)), splat(_F(0.25))
+        zero = splat(_F(0.0))
         prior, ceiling, compared = load(work, prior_at), splat(limit), splat(reference)
-        integral, least = zero, splat(_FAR)
+        integral, least = zero, splat(NEVER)
         s0 = s1 = s2 = s3 = c0 = e0 = born0 = zero
         known = False  # whether e0 is the exponential at the segment's start
         for p in range(POINTS):
@@ -232,31 +269,12 @@ def _sweeper(quantities: int) -> Any:
                 a = d0 * d0 + d1 * d1 + d2 * d2
                 if colour:
                     a = a + d3 * d3
-                # No point of the segment is better than this; nor counts where none is born.
-                bound = smaller(c0, c1) - quarter * a
-                bound = where_negative(zero - born0, bound, splat(_FAR))
-                if any_below(bound, ceiling):
-                    if not known:
-                        e0 = exp(half * (compared - c0))
-                    e1, computed = exp(half * (compared - c1)), True
-                    born0 = greater(born0, zero)
-                    a = where_negative(zero - born0, a, zero)
-                    if any_above(a, splat(_LONG)):
-                        g0 = s0 * d0 + s1 * d1 + s2 * d2
-                        if colour:
-                            g0 = g0 + s3 * d3
-                        whole = _exact(e0, e1, c0, g0, a, compared)
-                    elif any_above(a, splat(_HALVE)):
-                        whole = _halved(e0, e1, c0, c1, a, compared)
-                    else:
-                        whole = _hermite(e0, e1, c0, c1, a)
-                    integral = integral + born0 * whole
-                    if any_below(bound, least):
-                        g0 = half * (c1 - c0 - a)
-                        u = divide(zero - g0, greater(a, splat(_TINY)))
-                        u = smaller(greater(u, zero), splat(_F(1.0)))
-                        nearest = c0 + u * (g0 + g0 + u * a)
-                        least = smaller(least, where_negative(zero - born0, nearest, splat(_FAR)))
+                s_d = s0 * d0 + s1 * d1 + s2 * d2
+                if colour:
+                    s_d = s_d + s3 * d3
+                e1, computed, integral, least = add_segment(
+                    a, c0, c1, s_d, e0, known, born0, ceiling, compared, integral, least
+                )
             s0, s1, s2, s3, c0, e0, born0, known = r0, r1, r2, r3, c1, e1, born, computed
         store(work, out, integral)
         store(work, out + WIDTH, least)

@@ -1,8 +1,9 @@
 """What a block of isochrone segments adds to a star's likelihood at one age.
 
-`visit` puts the parts of `segments` together: it interpolates the block once to the star's rows of
-[α/Fe], and then sweeps along it for every eight lattice points that may count (a *group*; a few
-cells of metallicity, or part of one), once for every pass through the rows.
+A block is swept along (`segments`) for every eight lattice points that may count (a *group*: a few
+cells of metallicity, or part of one), once for every pass through the star's rows of [α/Fe].
+`visit_ready` takes blocks that the layout has at these lattice points already, as it does for the
+errors of a survey; `visit` first interpolates the block to the rows.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from migrate_bayes.isochrones.composition import (
     N_ROWS,
     PIECES,
     PRIORS,
+    RANGES,
     TOGETHER,
     WEIGHTS,
 )
 from migrate_bayes.isochrones.lanes import WIDTH, load, lowest, smaller, splat, store, total
 from migrate_bayes.isochrones.lattice import MARGIN, MAX_PIECES, node_weights
-from migrate_bayes.isochrones.layout import LARGE, POINTS, QUANTITIES
+from migrate_bayes.isochrones.layout import IN_GROUP, LARGE, POINTS, QUANTITIES, READY_PIECES
+from migrate_bayes.isochrones.ready import FOR_SWEEP, sweep_ready, sweep_ready_4, sweep_ready_5
 from migrate_bayes.isochrones.segments import (
     CELLS,
     MAX_NODES,
@@ -40,7 +43,7 @@ from migrate_bayes.isochrones.segments import (
     sweep_5,
 )
 
-__all__ = ["SIGN", "WORK", "off_lattice", "visit"]
+__all__ = ["SIGN", "WORK", "off_lattice", "visit", "visit_ready"]
 
 _F = np.float32
 _HUGE = _F(1e30)
@@ -52,7 +55,7 @@ NOW = TURNS + _PARTS * 2 * MAX_NODES * WIDTH  # for how many pieces of a cell th
 SIGN = NOW + WIDTH  # +1 for even lattice points, −1 for odd ones
 PRIOR = SIGN + WIDTH  # χ² of eight lattice points under the prior
 OUT = PRIOR + WIDTH  # what `sweep` finds
-FOUND = OUT + 2 * WIDTH  # the least χ² at the lattice points of a block
+FOUND = OUT + FOR_SWEEP  # the least χ² at the lattice points of a block
 WORK = FOUND + (CELLS + MARGIN) * MAX_PIECES + WIDTH
 
 
@@ -150,15 +153,93 @@ def visit(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def off_lattice(work, points):  # type: ignore[no-untyped-def]
-    """Return the least χ² over metallicity: the lattice does not hit it, but a parabola does."""
+def visit_ready(  # type: ignore[no-untyped-def]
+    ready, block, per_group, per_alpha, x, q, plan, pool, work, start, stop, bound, at,
+    reference, limit, totals, counts,
+):  # fmt: skip
+    """Add a block that is ready at the star's lattice points.
+
+    Parameters
+    ----------
+    ready : numpy.ndarray
+        The layout's, flat. At the first group of lattice points and the first [α/Fe] the block
+        begins at `block`; at the next group `per_group` further, at the next [α/Fe] `per_alpha`.
+    x, q, plan, pool, work, start, stop, bound, at, reference, limit, totals, counts
+        See `visit`. `start` is the first cell of a group.
+
+    Returns
+    -------
+    float32
+        See `visit`.
+    """
+    n_pass, n_point, low = plan[N_PASS], plan[N_POINT], plan[CELL_LOW]
+    n_alpha = (plan[RANGES] - plan[ALPHA]) // (n_pass * n_point)
+    whole = first = second = unlike = splat(_F(0.0))
+    least = _HUGE
+    least_prior = plan[LEAST] - low
+    for cell in range(start, stop, IN_GROUP):
+        lower = _HUGE
+        for j in range(cell, min(cell + IN_GROUP, stop)):
+            lower = min(lower, bound[j * LARGE + at] + pool[least_prior + j])
+        point = (cell - low) * READY_PIECES
+        found = FOUND + (cell - start) * READY_PIECES
+        store(work, found, splat(_HUGE))
+        prior = load(pool, plan[PRIORS] + point)
+        for n in range(n_pass):
+            ceiling = limit - pool[plan[DISCOUNT] + n]
+            if lower > ceiling:
+                continue
+            ranges = plan[RANGES] + 2 * (n * (n_point // WIDTH) + point // WIDTH)
+            k_begin, n_k = int(pool[ranges]), int(pool[ranges + 1])
+            where = block + (cell // IN_GROUP) * per_group + k_begin * per_alpha
+            weights = plan[ALPHA] + (n * n_alpha + k_begin) * n_point + point
+            if n_k == 4:
+                any_ = sweep_ready_4(
+                    ready, where, per_alpha, n_k, pool, weights, n_point, x, q, prior,
+                    reference, ceiling, work, OUT,
+                )  # fmt: skip
+            elif n_k == 5:
+                any_ = sweep_ready_5(
+                    ready, where, per_alpha, n_k, pool, weights, n_point, x, q, prior,
+                    reference, ceiling, work, OUT,
+                )  # fmt: skip
+            else:
+                any_ = sweep_ready(
+                    ready, where, per_alpha, n_k, pool, weights, n_point, x, q, prior,
+                    reference, ceiling, work, OUT,
+                )  # fmt: skip
+            if not any_:
+                continue
+            w = load(work, OUT) * load(pool, plan[WEIGHTS] + n * n_point + point)
+            feh = load(pool, plan[FEHS] + n * n_point + point)
+            whole = whole + w
+            first = first + w * feh
+            second = second + w * (feh * feh)
+            unlike = unlike + w * load(work, SIGN)
+            nearest = load(work, OUT + WIDTH)
+            least = min(least, lowest(nearest))
+            store(work, found, smaller(load(work, found), nearest))
+    if counts:
+        totals[0] += total(whole)
+        totals[1] += total(first)
+        totals[2] += total(second)
+        totals[3] += abs(total(unlike))
+    return least
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def off_lattice(work, points, stride):  # type: ignore[no-untyped-def]
+    """Return the least χ² over metallicity: the lattice does not hit it, but a parabola does.
+
+    The parabola is through points `stride` apart: 2 where neighbours are at different [α/Fe].
+    """
     at, best = 0, work[FOUND]
     for k in range(points):
         if work[FOUND + k] < best:
             at, best = k, work[FOUND + k]
-    if at == 0 or at == points - 1:
+    if at < stride or at >= points - stride:
         return best
-    before, after = work[FOUND + at - 1], work[FOUND + at + 1]
+    before, after = work[FOUND + at - stride], work[FOUND + at + stride]
     bend = before - _F(2.0) * best + after
     if max(before, after) >= _HUGE or bend <= _F(0.0):
         return best
