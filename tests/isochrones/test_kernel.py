@@ -84,8 +84,9 @@ def test_isochrones_that_are_ready_give_what_interpolating_star_by_star_gives(al
     assert counts.sum() > 40
     for one, two, tolerance in zip(with_ready[:3], without[:3], (2e-4, 2e-5, 2e-5), strict=True):
         np.testing.assert_allclose(one[counts], two[counts], atol=tolerance)
-    # No parabola is drawn where the least χ² is at the end of what one or the other looks at.
-    np.testing.assert_allclose(with_ready[3], without[3], atol=0.1)
+    # No parabola is drawn where the least χ² is at the end of what one or the other looks at, and
+    # half a step of the lattice, 0.45 of the narrowest width, is 0.2 in χ².
+    np.testing.assert_allclose(with_ready[3], without[3], atol=0.25)
 
 
 def legendre(n, low, high):
