@@ -17,7 +17,9 @@ from migrate_bayes.population import (
     sample,
 )
 from migrate_bayes.population.density import PosteriorDensity
+from migrate_bayes.population.kernel import THETA
 from migrate_bayes.population.mode import find_mode
+from migrate_bayes.population.simulated import AGES, PopulationTruth, simulated_stars
 from migrate_bayes.population.specification import FORMS
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -272,3 +274,21 @@ def test_deviations_do_not_depend_on_their_coordinates(make_stars, monkeypatch):
         knots = density.named(x[None])["gradient_deviation"][0]
         assert knots.sum() == pytest.approx(0, abs=1e-15)
     assert values[0] == pytest.approx(values[1], rel=1e-12)
+
+
+def test_enhancement_of_the_thin_disc_is_a_function_of_age():
+    # In a survey with old thin-disc stars one mean [α/Fe] for all ages takes these for the thick
+    # disc's, and loses their gradient.
+    truth = PopulationTruth(age_weight_thin=(-1.0, 0.3, 0.0, 0.0, 0.3, 0.0))
+    theta = truth.theta(AGES)
+    theta[0, :, THETA.index("a")] = 0.02 + 0.008 * (AGES - 4.0)
+    stars = simulated_stars(4000, seed=9, truth=theta)
+    true = truth.named() | {"alpha_thin": 0.02 + 0.008 * (np.array([1.0, 5.0, 12.0]) - 4.0)}
+    density = quick(build_model(population_data(stars), ModelSpec(form="linear")))
+    mode = find_mode(density)
+    noise = np.random.default_rng(0).normal(size=(60, density.n))
+    draws = density.named(mode.vector + noise @ np.linalg.cholesky(mode.covariance).T)
+    for name, value in true.items():
+        pull = (draws[name].mean(0) - value) / draws[name].std(0)
+        assert np.abs(pull).max() < 3.5, name
+    assert (np.ptp(draws["alpha_thin"].mean(0)) / draws["alpha_thin"].std(0) > 20).all()

@@ -93,7 +93,7 @@ def _component(
         level,
         pt.as_tensor(gradient(ages)),
         scatter_variance,
-        scalar("alpha") * one,
+        function("alpha", spec.alpha),
         scalar("alpha_slope") * one,
         pt.exp(2.0 * scalar("log_alpha_scatter")) * one,
         function("ln_zmax", spec.zmax),

@@ -134,6 +134,9 @@ class ModelSpec(_Strict):
     radius: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
     radius_scatter: FunctionKnots = FunctionKnots(thin=(1.0, 12.0), thick=(8.0,))
     zmax: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
+    # Old stars of a thin disc are richer in α (Haywood et al. 2013, A&A 560, A109): with one mean
+    # for all ages they would be taken for thick-disc stars, and the old gradient with them.
+    alpha: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
     age_weight: FunctionKnots = FunctionKnots(
         thin=(0.5, 2.0, 4.0, 6.5, 9.5, 13.0), thick=(1.0, 5.0, 9.0, 13.0)
     )
