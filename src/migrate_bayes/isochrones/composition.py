@@ -151,11 +151,8 @@ def set_up(  # type: ignore[no-untyped-def]
     plan[PIECES], plan[TOGETHER] = pieces, 1 if n_pass < n_rows else 0
     plan[N_POINT], plan[N_NODE], plan[PRIORS] = n_point, n_node, begin
     plan[WEIGHTS], plan[FEHS] = begin + n_point, begin + (1 + n_pass) * n_point
-    plan[LEAST], plan[DISCOUNT], plan[ALPHA] = (
-        end - (high - low),
-        end,
-        end + n_pass + 2 * (high - low),
-    )
+    plan[LEAST], plan[DISCOUNT], plan[STRIP] = end - (high - low), end, end + n_pass
+    plan[ALPHA] = plan[STRIP] + 2 * (high - low)
     plan[MIDDLE] = low
     for j in range(high - low):
         if pool[plan[LEAST] + j] < pool[plan[LEAST] + plan[MIDDLE] - low]:
@@ -170,49 +167,71 @@ def set_up(  # type: ignore[no-untyped-def]
     furthest = 4.5 if not ready else 0.0
     for row in range(n_rows):
         furthest = max(furthest, 1.001 * abs(zeta[row]))
-    plan[STRIP] = end + n_pass
     last_strip = len(layout.strips) - 2
     for j in range(low, high):
         one = centre_a + kappa * (axis[j] - centre)
         two = one + kappa * step
         lowest, highest = min(one, two) - furthest * sd_a, max(one, two) + furthest * sd_a
-        k = min(max(np.searchsorted(layout.strips, lowest) - 1, 0), last_strip)
-        pool[plan[STRIP] + 2 * (j - low)] = k
-        k = min(max(np.searchsorted(layout.strips, highest) - 1, k), last_strip) - k
-        pool[plan[STRIP] + 2 * (j - low) + 1] = k + 1
-    value, slope, curve = np.empty(4), np.empty(4), np.empty(4)
+        k_low = min(max(np.searchsorted(layout.strips, lowest) - 1, 0), last_strip)
+        k_high = min(max(np.searchsorted(layout.strips, highest) - 1, k_low), last_strip)
+        pool[plan[STRIP] + 2 * (j - low)] = k_low
+        pool[plan[STRIP] + 2 * (j - low) + 1] = k_high - k_low + 1
     plan[IS_READY] = 1 if ready else 0
+    law = centre_a, kappa, centre, sd_a
     if ready:
-        spacing = step / pieces
-        at = plan[ALPHA]
-        plan[RANGES] = at + n_pass * n_alpha * n_point
-        pool[at : plan[RANGES]] = 0.0
-        for n in range(n_pass):
-            for group in range(n_point // WIDTH):
-                k_begin, k_end = n_alpha, 0
-                for p in range(group * WIDTH, (group + 1) * WIDTH):
-                    phi = axis[0] + (low * pieces + p) * spacing
-                    row = passes[n, p % 2]
-                    a = centre_a + kappa * (phi - centre) + zeta[row] * sd_a
-                    k_first = cubic_stencil(alpha, a, value, slope, curve)
-                    for k in range(min(4, n_alpha)):
-                        if value[k] != 0.0:
-                            k_begin, k_end = min(k_begin, k_first + k), max(k_end, k_first + k + 1)
-                            pool[at + (n * n_alpha + k_first + k) * n_point + p] = value[k]
-                if k_end - k_begin < 4 and n_alpha >= 4:  # four are done fastest
-                    k_begin = min(k_begin, n_alpha - 4)
-                    k_end = k_begin + 4
-                to = plan[RANGES] + 2 * (n * (n_point // WIDTH) + group)
-                pool[to], pool[to + 1] = k_begin, k_end - k_begin
-        return plan[RANGES] + 2 * n_pass * (n_point // WIDTH) - begin
+        return (
+            _weights_by_point(alpha, axis[0], step / pieces, law, zeta, passes, pool, plan) - begin
+        )
+    return _weights_by_node(alpha, axis[0], step, law, zeta, pool, plan) - begin
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _weights_by_point(alpha, origin, spacing, law, zeta, passes, pool, plan):  # type: ignore[no-untyped-def]
+    """Write the weights of [α/Fe] at every lattice point, for blocks that are ready there.
+
+    `law` has the star's mean [α/Fe], its rate of change with φ and the φ it is taken at, and the
+    standard deviation. Return where in the pool they end.
+    """
+    centre_a, kappa, centre, sd_a = law
+    n_alpha, n_pass, n_point = len(alpha), plan[N_PASS], plan[N_POINT]
+    first_point = plan[CELL_LOW] * plan[PIECES]
+    value, slope, curve = np.empty(4), np.empty(4), np.empty(4)
+    at, to = plan[ALPHA], plan[ALPHA] + n_pass * n_alpha * n_point
+    plan[RANGES] = to
+    pool[at:to] = 0.0
+    for n in range(n_pass):
+        for group in range(n_point // WIDTH):
+            k_begin, k_end = n_alpha, 0
+            for p in range(group * WIDTH, (group + 1) * WIDTH):
+                phi = origin + (first_point + p) * spacing
+                a = centre_a + kappa * (phi - centre) + zeta[passes[n, p % 2]] * sd_a
+                k_first = cubic_stencil(alpha, a, value, slope, curve)
+                for k in range(min(4, n_alpha)):
+                    if value[k] != 0.0:
+                        k_begin, k_end = min(k_begin, k_first + k), max(k_end, k_first + k + 1)
+                        pool[at + (n * n_alpha + k_first + k) * n_point + p] = value[k]
+            if k_end - k_begin < 4 and n_alpha >= 4:  # four are done fastest
+                k_begin = min(k_begin, n_alpha - 4)
+                k_end = k_begin + 4
+            pool[to], pool[to + 1] = k_begin, k_end - k_begin
+            to += 2
+    return to
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _weights_by_node(alpha, origin, step, law, zeta, pool, plan):  # type: ignore[no-untyped-def]
+    """Write the weights of [α/Fe] at every node of metallicity, by row; see `_weights_by_point`."""
+    centre_a, kappa, centre, sd_a = law
+    n_alpha, n_rows, n_node, low = len(alpha), plan[N_ROWS], plan[N_NODE], plan[CELL_LOW]
+    value, slope, curve = np.empty(4), np.empty(4), np.empty(4)
     nodes = np.zeros((n_rows, n_alpha, n_node))
     k_begin, k_end = n_alpha, 0
     for row in range(n_rows):
-        for n in range(high - low + 3):
+        for n in range(plan[CELL_HIGH] - low + 3):
             # Node 0 of the packed grid is the one added before the first.
-            phi = axis[0] + (low + n - 1) * step
-            at = centre_a + kappa * (phi - centre) + zeta[row] * sd_a
-            k_first = cubic_stencil(alpha, at, value, slope, curve)
+            phi = origin + (low + n - 1) * step
+            a = centre_a + kappa * (phi - centre) + zeta[row] * sd_a
+            k_first = cubic_stencil(alpha, a, value, slope, curve)
             for k in range(min(4, n_alpha)):
                 if value[k] != 0.0:
                     k_begin, k_end = min(k_begin, k_first + k), max(k_end, k_first + k + 1)
@@ -224,4 +243,4 @@ def set_up(  # type: ignore[no-untyped-def]
             for n in range(n_node):
                 pool[at] = nodes[row, k, n]
                 at += 1
-    return at - begin
+    return at

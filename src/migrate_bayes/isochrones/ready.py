@@ -32,8 +32,19 @@ _F = np.float32
 FOR_SWEEP = (2 + 5 * POINTS) * WIDTH  # floats of scratch
 
 
-def _ready_sweeper(count: int) -> Any:
-    """Compile `sweep_ready` for a number of [α/Fe] nodes; 0: for any number."""
+@njit(inline="always")
+def _mix(ready, at, w, m0, m1, m2, born):  # type: ignore[no-untyped-def]
+    """Add a node of [α/Fe] to T_eff, log g, M_G and the number born, with weights by lane."""
+    return (
+        m0 + w * load(ready, at),
+        m1 + w * load(ready, at + WIDTH),
+        m2 + w * load(ready, at + 2 * WIDTH),
+        born + w * load(ready, at + 3 * WIDTH),
+    )
+
+
+def _sweeper(count: int) -> Any:
+    """Compile the sweep for a number of [α/Fe] nodes; 0: for any number."""
 
     @njit(cache=True, nogil=True, error_model="numpy")
     def sweep(  # type: ignore[no-untyped-def]
@@ -84,32 +95,14 @@ def _ready_sweeper(count: int) -> Any:
             m2, born = w0 * load(ready, at + 2 * WIDTH), w0 * load(ready, at + 3 * WIDTH)
             if count == 0:
                 for k in range(1, n_alpha):
-                    at += per_alpha
                     w = load(weights, weights_at + k * per_weight)
-                    m0 = m0 + w * load(ready, at)
-                    m1 = m1 + w * load(ready, at + WIDTH)
-                    m2 = m2 + w * load(ready, at + 2 * WIDTH)
-                    born = born + w * load(ready, at + 3 * WIDTH)
+                    m0, m1, m2, born = _mix(ready, at + k * per_alpha, w, m0, m1, m2, born)
             if count >= 4:
-                b, c, d = at + per_alpha, at + 2 * per_alpha, at + 3 * per_alpha
-                m0 = m0 + w1 * load(ready, b)
-                m1 = m1 + w1 * load(ready, b + WIDTH)
-                m2 = m2 + w1 * load(ready, b + 2 * WIDTH)
-                born = born + w1 * load(ready, b + 3 * WIDTH)
-                m0 = m0 + w2 * load(ready, c)
-                m1 = m1 + w2 * load(ready, c + WIDTH)
-                m2 = m2 + w2 * load(ready, c + 2 * WIDTH)
-                born = born + w2 * load(ready, c + 3 * WIDTH)
-                m0 = m0 + w3 * load(ready, d)
-                m1 = m1 + w3 * load(ready, d + WIDTH)
-                m2 = m2 + w3 * load(ready, d + 2 * WIDTH)
-                born = born + w3 * load(ready, d + 3 * WIDTH)
+                m0, m1, m2, born = _mix(ready, at + per_alpha, w1, m0, m1, m2, born)
+                m0, m1, m2, born = _mix(ready, at + 2 * per_alpha, w2, m0, m1, m2, born)
+                m0, m1, m2, born = _mix(ready, at + 3 * per_alpha, w3, m0, m1, m2, born)
             if count >= 5:
-                e = at + 4 * per_alpha
-                m0 = m0 + w4 * load(ready, e)
-                m1 = m1 + w4 * load(ready, e + WIDTH)
-                m2 = m2 + w4 * load(ready, e + 2 * WIDTH)
-                born = born + w4 * load(ready, e + 3 * WIDTH)
+                m0, m1, m2, born = _mix(ready, at + 4 * per_alpha, w4, m0, m1, m2, born)
             r0, r1, r2 = x0 - m0 * q0, x1 - m1 * q1, x2 - m2 * q2
             to = out + (2 + 5 * p) * WIDTH
             store(work, to, r0)
@@ -154,4 +147,4 @@ def _ready_sweeper(count: int) -> Any:
 
 
 #: Of blocks that are ready: four nodes of [α/Fe], five, and any number.
-sweep_ready_4, sweep_ready_5, sweep_ready = (_ready_sweeper(n) for n in (4, 5, 0))
+sweep_ready_4, sweep_ready_5, sweep_ready = (_sweeper(n) for n in (4, 5, 0))

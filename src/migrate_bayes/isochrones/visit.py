@@ -59,6 +59,40 @@ FOUND = OUT + FOR_SWEEP  # the least χ² at the lattice points of a block
 WORK = FOUND + (CELLS + MARGIN) * MAX_PIECES + WIDTH
 
 
+@njit(inline="always")
+def _least_of(bound, at, pool, least_prior, begin, end):  # type: ignore[no-untyped-def]
+    """Return the least of a block's bounds over cells, each with the prior's χ² there."""
+    lower = _HUGE
+    for j in range(begin, end):
+        lower = min(lower, bound[j * LARGE + at] + pool[least_prior + j])
+    return lower
+
+
+@njit(inline="always")
+def _add_sweep(work, pool, weight, feh, found, sums, least):  # type: ignore[no-untyped-def]
+    """Add what a sweep left in `OUT` to the sums by lane; return them and the least χ² so far.
+
+    `weight` and `feh` are where the quadrature weights and [Fe/H] of its lattice points stand in
+    the pool, `found` where their least χ² does in `work`.
+    """
+    whole, first, second, unlike = sums
+    w, f = load(work, OUT) * load(pool, weight), load(pool, feh)
+    nearest = load(work, OUT + WIDTH)
+    store(work, found, smaller(load(work, found), nearest))
+    sums = whole + w, first + w * f, second + w * (f * f), unlike + w * load(work, SIGN)
+    return sums, min(least, lowest(nearest))
+
+
+@njit(inline="always")
+def _put(totals, sums):  # type: ignore[no-untyped-def]
+    """Add sums by lane to a star's totals."""
+    whole, first, second, unlike = sums
+    totals[0] += total(whole)
+    totals[1] += total(first)
+    totals[2] += total(second)
+    totals[3] += abs(total(unlike))
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def visit(  # type: ignore[no-untyped-def]
     packed, block, n_metal, n_alpha, x, q, plan, pool, work, start, stop, bound, at,
@@ -102,16 +136,15 @@ def visit(  # type: ignore[no-untyped-def]
         plan[K_BEGIN], plan[K_END], pool, plan[ALPHA] + start - plan[CELL_LOW], plan[N_NODE],
         plan[N_ROWS], x, q, work,
     )  # fmt: skip
-    whole = first = second = unlike = splat(_F(0.0))
+    zero = splat(_F(0.0))
+    sums = zero, zero, zero, zero
     least = _HUGE
     least_prior = plan[LEAST] - plan[CELL_LOW]
     turns = plan[TOGETHER] != 0
     alone = n_pass if not turns else plan[N_ROWS] % 2  # passes of a single row
     for group in range(n_group):
         cell = start + group * in_group
-        lower = _HUGE
-        for j in range(cell, min(cell + in_group, stop)):
-            lower = min(lower, bound[j * LARGE + at] + pool[least_prior + j])
+        lower = _least_of(bound, at, pool, least_prior, cell, min(cell + in_group, stop))
         for part in range(parts):
             point = (cell - plan[CELL_LOW]) * pieces + part * WIDTH
             found = FOUND + (cell - start) * pieces + part * WIDTH
@@ -135,20 +168,18 @@ def visit(  # type: ignore[no-untyped-def]
                     sweep_4(
                         work, residuals, rows, weights, in_group + 3, PRIOR, reference, ceiling, OUT
                     )
-                w = load(work, OUT) * load(pool, plan[WEIGHTS] + n * n_point + point)
-                feh = load(pool, plan[FEHS] + n * n_point + point)
-                whole = whole + w
-                first = first + w * feh
-                second = second + w * (feh * feh)
-                unlike = unlike + w * load(work, SIGN)
-                nearest = load(work, OUT + WIDTH)
-                least = min(least, lowest(nearest))
-                store(work, found, smaller(load(work, found), nearest))
+                at_points = n * n_point + point
+                sums, least = _add_sweep(
+                    work,
+                    pool,
+                    plan[WEIGHTS] + at_points,
+                    plan[FEHS] + at_points,
+                    found,
+                    sums,
+                    least,
+                )
     if counts:
-        totals[0] += total(whole)
-        totals[1] += total(first)
-        totals[2] += total(second)
-        totals[3] += abs(total(unlike))
+        _put(totals, sums)
     return least
 
 
@@ -174,13 +205,12 @@ def visit_ready(  # type: ignore[no-untyped-def]
     """
     n_pass, n_point, low = plan[N_PASS], plan[N_POINT], plan[CELL_LOW]
     n_alpha = (plan[RANGES] - plan[ALPHA]) // (n_pass * n_point)
-    whole = first = second = unlike = splat(_F(0.0))
+    zero = splat(_F(0.0))
+    sums = zero, zero, zero, zero
     least = _HUGE
     least_prior = plan[LEAST] - low
     for cell in range(start, stop, IN_GROUP):
-        lower = _HUGE
-        for j in range(cell, min(cell + IN_GROUP, stop)):
-            lower = min(lower, bound[j * LARGE + at] + pool[least_prior + j])
+        lower = _least_of(bound, at, pool, least_prior, cell, min(cell + IN_GROUP, stop))
         point = (cell - low) * READY_PIECES
         found = FOUND + (cell - start) * READY_PIECES
         store(work, found, splat(_HUGE))
@@ -194,36 +224,28 @@ def visit_ready(  # type: ignore[no-untyped-def]
             where = block + (cell // IN_GROUP) * per_group + k_begin * per_alpha
             weights = plan[ALPHA] + (n * n_alpha + k_begin) * n_point + point
             if n_k == 4:
-                any_ = sweep_ready_4(
+                counted = sweep_ready_4(
                     ready, where, per_alpha, n_k, pool, weights, n_point, x, q, prior,
                     reference, ceiling, work, OUT,
                 )  # fmt: skip
             elif n_k == 5:
-                any_ = sweep_ready_5(
+                counted = sweep_ready_5(
                     ready, where, per_alpha, n_k, pool, weights, n_point, x, q, prior,
                     reference, ceiling, work, OUT,
                 )  # fmt: skip
             else:
-                any_ = sweep_ready(
+                counted = sweep_ready(
                     ready, where, per_alpha, n_k, pool, weights, n_point, x, q, prior,
                     reference, ceiling, work, OUT,
                 )  # fmt: skip
-            if not any_:
+            if not counted:
                 continue
-            w = load(work, OUT) * load(pool, plan[WEIGHTS] + n * n_point + point)
-            feh = load(pool, plan[FEHS] + n * n_point + point)
-            whole = whole + w
-            first = first + w * feh
-            second = second + w * (feh * feh)
-            unlike = unlike + w * load(work, SIGN)
-            nearest = load(work, OUT + WIDTH)
-            least = min(least, lowest(nearest))
-            store(work, found, smaller(load(work, found), nearest))
+            at_points = n * n_point + point
+            sums, least = _add_sweep(
+                work, pool, plan[WEIGHTS] + at_points, plan[FEHS] + at_points, found, sums, least
+            )
     if counts:
-        totals[0] += total(whole)
-        totals[1] += total(first)
-        totals[2] += total(second)
-        totals[3] += abs(total(unlike))
+        _put(totals, sums)
     return least
 
 
