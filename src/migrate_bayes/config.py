@@ -71,6 +71,10 @@ class SimulateSection(_Section):
     thick_fraction: float = Field(default=0.15, ge=0, lt=1)
     migration: MigrationSection = MigrationSection()
 
+    def moves_in(self, orbits: OrbitSection) -> str:
+        """Return the potential of the stars: the stated one, or the first of `orbits`."""
+        return self.potential or orbits.potentials[0]
+
 
 class SweepSection(_Section):
     """Solar parameters and scalings to vary; every combination, with every potential."""

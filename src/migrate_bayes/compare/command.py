@@ -96,10 +96,9 @@ def compare_recipes(
 
 
 def _mock_of(recipe: Recipe) -> tuple[Any, ...]:
-    """What decides a mock's stars: unless it is stated, they move in the first potential."""
-    o = recipe.orbits
-    potential = recipe.simulate.potential or o.potentials[0]
-    stated = recipe.simulate.model_copy(update={"potential": potential})
+    """What decides a mock's stars."""
+    truth, o = recipe.simulate, recipe.orbits
+    stated = truth.model_copy(update={"potential": truth.moves_in(o)})
     return stated, o.frame, o.scaling
 
 

@@ -72,8 +72,6 @@ _HISTORY = 14.0  # Gyr ago the gas had its first metals
 _KINEMATIC_LENGTH = 8.0  # kpc over which dispersions fall by e
 _MAX_AMPLITUDE = 0.45  # of R_g: beyond, an epicycle has no meaning
 _HIGHEST = 8.0  # kpc
-# `gradient_knots` of the models, unless they say otherwise.
-_KNOTS = (1.0, 2.5, 4.5, 6.5, 9.0, 12.0)
 
 
 def birth_gradient(law: MigrationSection, age: ArrayLike) -> NDArray[np.float64]:
@@ -107,7 +105,7 @@ def gas_metallicity(law: MigrationSection, radius: ArrayLike, age: ArrayLike) ->
     return law.ism_now - law.ism_rise * risen + birth_gradient(law, age) * offset
 
 
-def true_line(truth: SimulateSection, knots: Sequence[float] = _KNOTS) -> Truth:
+def true_line(truth: SimulateSection, knots: Sequence[float]) -> Truth:
     """Return what the headline holds a fit against.
 
     ``gradient_young`` (at 1 Gyr, dex/kpc), ``flattening_rate`` (dex/kpc/Gyr: the least-squares

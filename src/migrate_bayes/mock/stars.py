@@ -259,8 +259,7 @@ def get_survey(
     truth: SimulateSection, seed: int, isochrones: IsochroneSection, orbits: OrbitSection
 ) -> SimpleSurvey:
     """Return the survey that a recipe asks for, in the potential in which its stars move."""
-    if truth.potential is not None:
-        orbits = orbits.model_copy(update={"potentials": (truth.potential,)})
+    orbits = orbits.model_copy(update={"potentials": (truth.moves_in(orbits),)})
     kind = LamostSurvey if truth.survey == "lamost" else SimpleSurvey
     return kind(truth, seed, isochrones, orbits)
 
