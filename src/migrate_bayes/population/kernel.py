@@ -37,8 +37,10 @@ reverse differentiation of the same chain.
 
 Layout. Stars are sorted by the age nodes they touch and cut into blocks of `BLOCK`; within a block
 all stars share one span of nodes, and every quantity is a contiguous row of `BLOCK` numbers (see
-`migrate_bayes.population.packing`). Every loop below then runs over one row with scalar θ, which
-the compiler turns into vector instructions: no gather, no branch, no logarithm per node.
+`migrate_bayes.population.packing`). Every loop below then runs over rows with scalar θ, which the
+compiler turns into vector instructions: no gather, no branch, no logarithm per node. Rows are taken
+as views, indexed by the loop's own counter: of any sum of integers the compiler cannot know that it
+is not negative, and would count from the end, element by element.
 """
 
 from __future__ import annotations
@@ -75,13 +77,21 @@ NEGLIGIBLE = 1e-18
 
 
 @intrinsic
-def _float_from_bits(typingctx: Any, bits: Any) -> Any:
-    """Reinterpret 64 bits as a double: 2**n from its exponent field, without a call."""
+def _power_of_two(typingctx: Any, n: Any) -> Any:
+    """Return 2**n for a whole number n that is a double, in [-1022, 1023], without a call.
+
+    In n + 1.5 × 2⁵² the last bits of the mantissa are n, in two's complement; moved up and offset
+    they are the exponent field of the result. A conversion to int64 would be done lane by lane.
+    """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.DoubleType())
+        wide = ir.IntType(64)
+        shifted = builder.fadd(args[0], ir.Constant(ir.DoubleType(), 1.5 * 2.0**52))
+        bits = builder.add(builder.bitcast(shifted, wide), ir.Constant(wide, 1023))
+        field = builder.shl(bits, ir.Constant(wide, 52))
+        return builder.bitcast(field, ir.DoubleType())
 
-    return types.float64(types.int64), codegen
+    return types.float64(types.float64), codegen
 
 
 @njit(inline="always")
@@ -93,7 +103,7 @@ def _exp(x: float) -> float:
     Range reduction x = n ln 2 + r with |r| <= ln 2 / 2, Taylor series of degree 12 in r.
     """
     x = max(x, -230.0)
-    n = math.floor(x * 1.4426950408889634 + 0.5)
+    n = np.floor(x * 1.4426950408889634 + 0.5)  # a double; math.floor's integer is made by lane
     r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10
     p = 1.0 / 479001600.0
     p = p * r + 1.0 / 39916800.0
@@ -108,7 +118,7 @@ def _exp(x: float) -> float:
     p = p * r + 0.5
     p = p * r + 1.0
     p = p * r + 1.0
-    return p * _float_from_bits((np.int64(np.int32(n)) + np.int64(1023)) << np.int64(52))
+    return p * _power_of_two(n)
 
 
 @njit(inline="always")
@@ -176,7 +186,7 @@ def slopes(
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def probabilities(
-    rows: np.ndarray,
+    table: np.ndarray,
     base: int,
     k0: int,
     span: int,
@@ -186,8 +196,14 @@ def probabilities(
     top: np.ndarray,
     total: np.ndarray,
 ) -> None:
-    """Fill exp(ln p(c, k, star) - top) of one block, up to (2π)², and its sum over (c, k)."""
+    """Fill exp(ln p(c, k, star) - top) of one block, up to (2π)², and its sum over (c, k).
+
+    `table` has a row of `BLOCK` numbers for each quantity, the block's own from row `base` on;
+    `probability` and `root` have one for each (c, k).
+    """
     B = BLOCK
+    R, eR, A = table[base + 1], table[base + 2], table[base + 3]
+    eA, z, ez = table[base + 4], table[base + 5], table[base + 6]
     for i in range(B):
         top[i] = -1e300
         total[i] = 0.0
@@ -197,27 +213,28 @@ def probabilities(
             lnp, mu, sig2, Z, G = th[0], th[1], th[2], th[3], th[4]
             s2, a, b, t2, m, q2 = th[5], th[6], th[7], th[8], th[9], th[10]
             Zc = Z - G * PIVOT_RADIUS
-            node = base + (N_STAR_ROWS + 3 * kk) * B
-            out = (c * span + kk) * B
+            node = base + N_STAR_ROWS + 3 * kk
+            lnw, F, eF = table[node], table[node + 1], table[node + 2]
+            lnp_out, root_out = probability[c * span + kk], root[c * span + kk]
             for i in range(B):
                 i1, i2, i3, i4, hF, product = inverse_variances(
-                    rows[base + 2 * B + i], rows[node + 2 * B + i], rows[base + 4 * B + i],
-                    rows[base + 6 * B + i], sig2, G, s2, b, t2, q2,
-                )  # fmt: skip
-                r1 = rows[base + B + i] - mu
+                    eR[i], eF[i], eA[i], ez[i], sig2, G, s2, b, t2, q2
+                )
+                r1 = R[i] - mu
                 mF = Zc + G * (mu + sig2 * i1 * r1)
-                r2 = rows[node + B + i] - mF
-                r3 = rows[base + 3 * B + i] - a - b * (mF + hF * r2)
-                r4 = rows[base + 5 * B + i] - m
+                r2 = F[i] - mF
+                r3 = A[i] - a - b * (mF + hF * r2)
+                r4 = z[i] - m
                 chi2 = r1 * r1 * i1 + r2 * r2 * i2 + r3 * r3 * i3 + r4 * r4 * i4
-                probability[out + i] = rows[node + i] + lnp - 0.5 * chi2
-                root[out + i] = math.sqrt(product)
+                lnp_out[i] = lnw[i] + lnp - 0.5 * chi2
+                root_out[i] = math.sqrt(product)
             for i in range(B):
-                top[i] = max(top[i], probability[out + i])
+                top[i] = max(top[i], lnp_out[i])
     for ck in range(theta.shape[0] * span):
+        p_out, root_out = probability[ck], root[ck]
         for i in range(B):
-            p = _exp(probability[ck * B + i] - top[i]) * root[ck * B + i]
-            probability[ck * B + i] = p
+            p = _exp(p_out[i] - top[i]) * root_out[i]
+            p_out[i] = p
             total[i] += p
 
 
@@ -262,60 +279,57 @@ def log_likelihood_blocks(
     widest = 1
     for j in range(start, stop):
         widest = max(widest, n_nodes[j])
-    probability = np.empty(n_comp * widest * BLOCK)
-    root = np.empty(n_comp * widest * BLOCK)  # 1 / sqrt(V1 V2 V3 V4)
+    table = rows.reshape((-1, BLOCK))
+    probability = np.empty((n_comp * widest, BLOCK))
+    root = np.empty((n_comp * widest, BLOCK))  # 1 / sqrt(V1 V2 V3 V4)
     top = np.empty(BLOCK)
     total = np.empty(BLOCK)
     total_ll = 0.0
     B = BLOCK
     for j in range(start, stop):
-        base = offset[j]
+        base = offset[j] // B
         span = n_nodes[j]
         k0 = first_node[j]
-        probabilities(rows, base, k0, span, theta, probability, root, top, total)
+        probabilities(table, base, k0, span, theta, probability, root, top, total)
+        weight = table[base]
         for i in range(B):
             value = top[i] + math.log(total[i]) - 2.0 * LOG_2PI
             if log_like.size > 0:
                 log_like[(j - start) * B + i] = value
-            weight = rows[base + i]
-            total_ll += weight * value
-            total[i] = weight / total[i]
+            total_ll += weight[i] * value
+            total[i] = weight[i] / total[i]
         if responsibility.size > 0:
             for c in range(n_comp):
                 for kk in range(span):
-                    out = (c * span + kk) * B
+                    p = probability[c * span + kk]
                     for i in range(B):
-                        w = rows[base + i]
-                        scale = total[i] / w if w > 0.0 else 0.0
-                        responsibility[c, k0 + kk, (j - start) * B + i] = (
-                            probability[out + i] * scale
-                        )
+                        scale = total[i] / weight[i] if weight[i] > 0.0 else 0.0
+                        responsibility[c, k0 + kk, (j - start) * B + i] = p[i] * scale
         if gradient.size == 0:
             continue
+        R, eR, A = table[base + 1], table[base + 2], table[base + 3]
+        eA, z, ez = table[base + 4], table[base + 5], table[base + 6]
         for c in range(n_comp):
             for kk in range(span):
-                out = (c * span + kk) * B
-                peak = 0.0
+                p = probability[c * span + kk]
+                share = 0.0
                 for i in range(B):
-                    peak = max(peak, probability[out + i] * total[i])
-                if peak < NEGLIGIBLE:
+                    share += p[i] * total[i]
+                if share < NEGLIGIBLE:
                     continue
                 th = theta[c, k0 + kk]
                 mu, sig2, Z, G = th[1], th[2], th[3], th[4]
                 s2, a, b, t2, m, q2 = th[5], th[6], th[7], th[8], th[9], th[10]
                 Zc = Z - G * PIVOT_RADIUS
-                node = base + (N_STAR_ROWS + 3 * kk) * B
-                g0 = g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = g9 = g10 = 0.0
+                node = base + N_STAR_ROWS + 3 * kk
+                F, eF = table[node + 1], table[node + 2]
+                g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = g9 = g10 = 0.0
                 for i in range(B):
-                    w = probability[out + i] * total[i]
+                    w = p[i] * total[i]
                     d1, d2, d3, d4, d5, d6, d7, d8, d9, d10 = slopes(
-                        rows[base + B + i], rows[base + 2 * B + i],
-                        rows[node + B + i], rows[node + 2 * B + i],
-                        rows[base + 3 * B + i], rows[base + 4 * B + i],
-                        rows[base + 5 * B + i], rows[base + 6 * B + i],
+                        R[i], eR[i], F[i], eF[i], A[i], eA[i], z[i], ez[i],
                         mu, sig2, Zc, G, s2, a, b, t2, m, q2,
                     )  # fmt: skip
-                    g0 += w
                     g1 += w * d1
                     g2 += w * d2
                     g3 += w * d3
@@ -327,7 +341,7 @@ def log_likelihood_blocks(
                     g9 += w * d9
                     g10 += w * d10
                 g = gradient[c, k0 + kk]
-                g[0] += g0
+                g[0] += share
                 g[1] += g1
                 g[2] += g2
                 g[3] += g3

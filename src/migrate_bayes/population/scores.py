@@ -73,8 +73,9 @@ def score_outer_blocks(
     for j in range(start, stop):
         widest = max(widest, n_nodes[j])
     B = BLOCK
-    probability = np.empty(n_comp * widest * B)
-    root = np.empty(n_comp * widest * B)
+    table = rows.reshape((-1, B))
+    probability = np.empty((n_comp * widest, B))
+    root = np.empty((n_comp * widest, B))
     top = np.empty(B)
     total = np.empty(B)
     g = np.empty((n_theta, B))
@@ -82,34 +83,35 @@ def score_outer_blocks(
     ws = np.empty(B)
     total_ll = 0.0
     for j in range(start, stop):
-        base = offset[j]
+        base = offset[j] // B
         span = n_nodes[j]
         k0 = first_node[j]
-        probabilities(rows, base, k0, span, theta, probability, root, top, total)
+        probabilities(table, base, k0, span, theta, probability, root, top, total)
+        weight = table[base]
+        R, eR, A = table[base + 1], table[base + 2], table[base + 3]
+        eA, z, ez = table[base + 4], table[base + 5], table[base + 6]
         for i in range(B):
-            total_ll += rows[base + i] * (top[i] + math.log(total[i]) - 2.0 * LOG_2PI)
+            total_ll += weight[i] * (top[i] + math.log(total[i]) - 2.0 * LOG_2PI)
             total[i] = 1.0 / total[i]
         s[:] = 0.0
         for c in range(n_comp):
             for kk in range(span):
-                out = (c * span + kk) * B
-                peak = 0.0
+                p = probability[c * span + kk]
+                share = 0.0
                 for i in range(B):
-                    peak = max(peak, probability[out + i] * total[i])
-                if peak < NEGLIGIBLE:
+                    share += p[i] * total[i]
+                if share < NEGLIGIBLE:
                     continue
                 th = theta[c, k0 + kk]
                 mu, sig2, Z, G = th[1], th[2], th[3], th[4]
                 s2, a, b, t2, m, q2 = th[5], th[6], th[7], th[8], th[9], th[10]
                 Zc = Z - G * PIVOT_RADIUS
-                node = base + (N_STAR_ROWS + 3 * kk) * B
+                node = base + N_STAR_ROWS + 3 * kk
+                F, eF = table[node + 1], table[node + 2]
                 for i in range(B):
-                    w = probability[out + i] * total[i]
+                    w = p[i] * total[i]
                     d1, d2, d3, d4, d5, d6, d7, d8, d9, d10 = slopes(
-                        rows[base + B + i], rows[base + 2 * B + i],
-                        rows[node + B + i], rows[node + 2 * B + i],
-                        rows[base + 3 * B + i], rows[base + 4 * B + i],
-                        rows[base + 5 * B + i], rows[base + 6 * B + i],
+                        R[i], eR[i], F[i], eF[i], A[i], eA[i], z[i], ez[i],
                         mu, sig2, Zc, G, s2, a, b, t2, m, q2,
                     )  # fmt: skip
                     g[0, i] = w
@@ -124,20 +126,23 @@ def score_outer_blocks(
                     g[9, i] = w * d9
                     g[10, i] = w * d10
                 row = (c * n_ages + k0 + kk) * n_theta
-                for p in range(n_theta):
-                    for e in range(begin[row + p], begin[row + p + 1]):
-                        to, factor = column[e], slope[e]
+                for q in range(n_theta):
+                    slopes_of_q = g[q]
+                    for e in range(begin[row + q], begin[row + q + 1]):
+                        score, factor = s[column[e]], slope[e]
                         for i in range(B):
-                            s[to, i] += factor * g[p, i]
+                            score[i] += factor * slopes_of_q[i]
         for u in range(n):
+            one = s[u]
             sum_u = 0.0
             for i in range(B):
-                ws[i] = rows[base + i] * s[u, i]
+                ws[i] = weight[i] * one[i]
                 sum_u += ws[i]
             score_sum[u] += sum_u
             for v in range(u, n):
+                other = s[v]
                 dot = 0.0
                 for i in range(B):
-                    dot += ws[i] * s[v, i]
+                    dot += ws[i] * other[i]
                 outer[u, v] += dot
     return total_ll
