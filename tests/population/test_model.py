@@ -65,6 +65,20 @@ def test_gradient_of_whole_density(make_stars):
         assert gradient @ direction == pytest.approx(numeric, rel=1e-5, abs=1e-3)
 
 
+@pytest.mark.parametrize("form", ["linear+deviations", "diffusion"])
+def test_density_of_a_model_of_many_parameters_is_the_sum_of_its_terms(make_stars, form):
+    # More than 32 terms in the prior: interpreted PyTensor cannot add them up in one.
+    spec = ModelSpec(form=form, outliers=True, thick_gradient="linear")
+    model = build_model(population_data(make_stars(50)), spec)
+    density = quick(model)
+    terms = model.compile_fn(model.logp(sum=False), inputs=model.value_vars, mode="FAST_COMPILE")(
+        model.initial_point()
+    )
+    assert len(terms) > 20
+    expected = sum(float(np.sum(t)) for t in terms)
+    assert density(density.start)[0] == pytest.approx(expected, rel=1e-10)
+
+
 def test_interim_prior_is_divided_out(make_stars):
     # Ages made with a log-flat prior and with a flat one must give one posterior.
     flat = population_data(make_stars(300, seed=2))
