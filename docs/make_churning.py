@@ -1,6 +1,7 @@
 """Churning from a survey: σ_RM8 of a run's stars under the true history of the gas and a wrong one.
 
-After ``migrate-bayes run runs/migration.toml``, ``python docs/make_churning.py runs/migration.toml``
+After ``migrate-bayes run runs/migration.toml``,
+``python docs/make_churning.py runs/migration.toml``
 prints the second table of docs/model.md: posteriors of the ``diffusion`` form, sampled.
 """
 
