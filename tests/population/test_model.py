@@ -79,6 +79,17 @@ def test_density_of_a_model_of_many_parameters_is_the_sum_of_its_terms(make_star
     assert density(density.start)[0] == pytest.approx(expected, rel=1e-10)
 
 
+def test_named_values_of_many_draws_are_those_of_each(make_stars):
+    model = build_model(population_data(make_stars(50)), ModelSpec(form="diffusion", outliers=True))
+    density = quick(model)
+    draws = density.start + 0.1 * np.random.default_rng(4).normal(size=(2, 600, density.n))
+    together = density.named(draws)  # by one graph over all of them
+    few = density.named(draws[:, ::150])
+    assert {v.name for v in model.unobserved_RVs} == set(together)
+    for name, values in few.items():
+        np.testing.assert_allclose(together[name][:, ::150], values, rtol=1e-12, atol=1e-12)
+
+
 def test_interim_prior_is_divided_out(make_stars):
     # Ages made with a log-flat prior and with a flat one must give one posterior.
     flat = population_data(make_stars(300, seed=2))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import threading
-from typing import Any
 
 import numpy as np
 import pymc as pm
@@ -21,6 +20,7 @@ from pymc.pytensorf import join_nonshared_inputs
 
 from migrate_bayes.population.likelihood import StarLikelihood
 from migrate_bayes.population.model import likelihood_of, theta_of
+from migrate_bayes.population.named import NamedValues
 
 __all__ = ["PosteriorDensity"]
 
@@ -68,8 +68,7 @@ class PosteriorDensity:
             mode = pytensor.compile.mode.get_mode(mode).excluding("local_add_canonizer")
         self._down = pytensor.function([x], [theta, prior], mode=mode)
         self._up = pytensor.function([x, slope, share], gradient, mode=mode)
-        self._named = pytensor.function([x], named, mode=mode)
-        self._names = [rv.name for rv in model.unobserved_RVs]
+        self._named = NamedValues([str(rv.name) for rv in model.unobserved_RVs], named, x, mode)
 
     def over(self, likelihood: StarLikelihood) -> PosteriorDensity:
         """Return the same model over other stars; nothing is compiled again."""
@@ -125,11 +124,4 @@ class PosteriorDensity:
 
     def named(self, draws: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """Carry unconstrained draws, shape (..., n), to every named variable of the model."""
-        flat = draws.reshape(-1, self.n)
-        with self._lock:
-            rows: list[list[Any]] = [self._named(x) for x in flat]
-        shape = draws.shape[:-1]
-        return {
-            str(name): np.stack([row[i] for row in rows]).reshape(*shape, *np.shape(rows[0][i]))
-            for i, name in enumerate(self._names)
-        }
+        return self._named(draws)
