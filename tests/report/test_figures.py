@@ -30,6 +30,7 @@ from migrate_bayes.report.figures import (
     variant_figure,
 )
 from migrate_bayes.report.figures.cloud import binned_mean, binned_median
+from migrate_bayes.report.plates.variants import comparison_curves
 from migrate_bayes.stars import open_stars, write_stars
 
 _UNUSABLE = int(StarFlag.LOW_SNR | StarFlag.POOR_AGE)
@@ -276,3 +277,31 @@ def test_variant_figure_shows_each_variant_at_its_slopes(baseline: xr.Dataset) -
     one, other = (c.lines[0].get_xydata() for c in made.axes[0].containers)
     np.testing.assert_allclose(one[:, 1] - other[:, 1], 0.01)
     assert (np.abs(one[:, 0] - other[:, 0]) < 0.2).all()
+
+
+def test_figures_of_potentials_and_solar_parameters_take_their_own_variants_alone():
+    # A comparison of everything: potentials, solar frames, a family, and two of these at once.
+    rows = [
+        ("reference", "A", "rescaled", 8.2, 236.0, "dartmouth"),
+        ("B", "B", "rescaled", 8.2, 236.0, "dartmouth"),
+        ("B native", "B", "native", 8.0, 220.0, "dartmouth"),
+        ("A R0=8.0 V0=220.0", "A", "rescaled", 8.0, 220.0, "dartmouth"),
+        ("mist", "A", "rescaled", 8.2, 236.0, "mist"),
+        ("B, mist", "B", "rescaled", 8.2, 236.0, "mist"),
+    ]
+    names = ("variant", "potential", "scaling", "r0", "v0", "family")
+    coords = {n: ("variant", list(c)) for n, c in zip(names, zip(*rows, strict=True), strict=True)}
+    ages = np.array([1.0, 5.0, 9.0])
+    values = (("component", "variant", "age"), np.full((1, 6, 3), -0.05))
+    curve = xr.Dataset(
+        {"mean": values, "sd": values}, {**coords, "component": ["thin"], "age": ("age", ages)}
+    )
+    tree = xr.DataTree.from_dict({"curve": curve})
+    taken = {
+        kind: [v.label for v in comparison_curves(tree, kind, reference="A")]
+        for kind in ("potential", "solar")
+    }
+    assert taken["potential"] == ["A", "B", "B native"]
+    assert taken["solar"] == [r"$R_0$ = 8.2, $V_0$ = 236", r"$R_0$ = 8, $V_0$ = 220"]
+    family = tree["curve"].to_dataset().isel(variant=[0, 4])
+    assert comparison_curves(xr.DataTree.from_dict({"curve": family}), "potential") == []

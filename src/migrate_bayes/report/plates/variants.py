@@ -74,18 +74,32 @@ def _label(stars: xr.Dataset, potential: str, kind: str) -> str:
     if kind == "potential" or "r0" not in stars.coords:
         return potential
     r0, v0 = _at(stars, potential, "r0"), _at(stars, potential, "v0")
+    return _solar_label(r0, v0)
+
+
+def _solar_label(r0: float, v0: float) -> str:
     return rf"$R_0$ = {r0:g}, $V_0$ = {v0:g}"
 
 
 def _drawn(
     d: ReportData, own: Sequence[tuple[VariantCurve, str]], kind: str, why: str, caption: str
 ) -> Picture | str:
-    curves = [v for v, _ in own]
+    curves = {v.label: v for v, _ in own}
     if curves and d.baseline is not None:
-        curves.insert(0, VariantCurve(_label(d.stars, d.potential, kind), d.baseline))
+        label = _label(d.stars, d.potential, kind)
+        curves = {label: VariantCurve(label, d.baseline)} | curves
     for tree in d.comparisons:
-        if kind_of(tree) == kind:
-            curves += comparison_curves(tree)
+        for one in comparison_curves(tree, kind, reference=d.potential):
+            # A variant's points and its fit are one; what two comparisons share is drawn once.
+            mine = curves.get(one.label)
+            if mine is None or mine.middle is None:
+                curves[one.label] = one._replace(baseline=None if mine is None else mine.baseline)
+    return _picture(d, list(curves.values()), kind, why, caption)
+
+
+def _picture(
+    d: ReportData, curves: list[VariantCurve], kind: str, why: str, caption: str
+) -> Picture | str:
     if not curves:
         return why
     left_out = max(len(curves) - _MOST, 0)
@@ -106,25 +120,48 @@ def _drawn(
     )
 
 
-def kind_of(tree: xr.DataTree) -> str:
-    """Say what a comparison varies: ``potential``, ``solar`` or something else (empty)."""
+#: What each figure varies; a variant that differs in anything else is not for it.
+_FREE = {"potential": ("potential", "scaling", "r0", "v0"), "solar": ("r0", "v0")}
+
+
+def comparison_curves(
+    tree: xr.DataTree, kind: str, *, reference: str = "reference", component: str = "thin"
+) -> list[VariantCurve]:
+    """Gather a comparison's variants in potential or solar parameters, from its group ``curve``.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `migrate_bayes.compare`; its first variant is the reference.
+    kind : {"potential", "solar"}
+        ``"potential"``: other potentials and scalings, with what solar parameters go with them.
+    reference : str
+        What the reference is called among potentials.
+
+    Returns
+    -------
+    list of VariantCurve
+        The reference first; empty where no variant is of this kind.
+    """
     if "curve" not in tree.children:
-        return ""
-    curve = tree["curve"].to_dataset()
-
-    def varies(name: str) -> bool:
-        return name in curve.coords and len(np.unique(curve[name].values)) > 1
-
-    if varies("potential"):
-        return "potential"
-    return "solar" if varies("r0") or varies("v0") else ""
-
-
-def comparison_curves(tree: xr.DataTree, component: str = "thin") -> list[VariantCurve]:
-    """Gather the curves of a comparison, mean and standard deviation in its group ``curve``."""
+        return []
     curve = tree["curve"].to_dataset().sel(component=component)
+    factors = [c for c in curve.coords if c != "variant" and curve[c].dims == ("variant",)]
+    level = {str(f): [str(v) for v in curve[f].values] for f in factors}
     found = []
-    for name in curve["variant"].values:
-        mean, sd = (curve[v].sel(variant=name).values for v in ("mean", "sd"))
-        found.append(VariantCurve(str(name), None, curve["age"].values, mean - sd, mean, mean + sd))
-    return found
+    for k in range(curve.sizes["variant"]):
+        one = curve.isel(variant=k)
+        differs = {f for f, levels in level.items() if levels[k] != levels[0]}
+        wanted = differs <= set(_FREE[kind])
+        if kind == "potential":
+            wanted &= bool(differs & {"potential", "scaling"})
+        if k and not (wanted and differs):
+            continue
+        mean, sd = one["mean"].values, one["sd"].values
+        label = str(one["variant"].item())
+        if kind == "solar":
+            label = _solar_label(one["r0"].item(), one["v0"].item())
+        elif not k:
+            label = reference
+        found.append(VariantCurve(label, None, curve["age"].values, mean - sd, mean, mean + sd))
+    return found if len(found) > 1 else []
