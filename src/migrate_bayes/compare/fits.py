@@ -35,7 +35,7 @@ HEADLINE = {
 #: Ages (Gyr) at which the gradient curve is kept.
 CURVE_AGES = np.arange(1.0, 12.26, 0.25)
 
-_FEW = 8
+_FEW = 5
 
 
 def churning_name(history: IsmHistory) -> str:
