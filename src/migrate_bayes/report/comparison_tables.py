@@ -61,7 +61,7 @@ def estimate_table(tree: xr.DataTree) -> Table:
             cells.append(text)
         rows.append(cells)
     if "truth" in e:
-        truth = [f"{t:g}" if np.isfinite(t) else "–" for t in e["truth"].values]
+        truth = [f"{t:.4g}" if np.isfinite(t) else "–" for t in e["truth"].values]
         rows.append(["truth", "", *truth])
     star = "; *: the truth is outside the 95% interval" if "truth" in e else ""
     return f"By variant: mean and standard deviation of the posterior{star}", header, rows
