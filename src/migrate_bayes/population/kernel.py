@@ -122,6 +122,15 @@ def _exp(x: float) -> float:
 
 
 @njit(inline="always")
+def star_rows(table: np.ndarray, base: int) -> tuple[np.ndarray, ...]:
+    """Return a block's rows R_g, e_R², [α/Fe], e_A², ln Z_max and e_z²."""
+    return (
+        table[base + 1], table[base + 2], table[base + 3],
+        table[base + 4], table[base + 5], table[base + 6],
+    )  # fmt: skip
+
+
+@njit(inline="always")
 def inverse_variances(
     eR: float, eF: float, eA: float, ez: float,
     sig2: float, G: float, s2: float, b: float, t2: float, q2: float,
@@ -202,8 +211,7 @@ def probabilities(
     `probability` and `root` have one for each (c, k).
     """
     B = BLOCK
-    R, eR, A = table[base + 1], table[base + 2], table[base + 3]
-    eA, z, ez = table[base + 4], table[base + 5], table[base + 6]
+    R, eR, A, eA, z, ez = star_rows(table, base)
     for i in range(B):
         top[i] = -1e300
         total[i] = 0.0
@@ -307,8 +315,7 @@ def log_likelihood_blocks(
                         responsibility[c, k0 + kk, (j - start) * B + i] = p[i] * scale
         if gradient.size == 0:
             continue
-        R, eR, A = table[base + 1], table[base + 2], table[base + 3]
-        eA, z, ez = table[base + 4], table[base + 5], table[base + 6]
+        R, eR, A, eA, z, ez = star_rows(table, base)
         for c in range(n_comp):
             for kk in range(span):
                 p = probability[c * span + kk]

@@ -28,6 +28,7 @@ from migrate_bayes.population.kernel import (
     PIVOT_RADIUS,
     probabilities,
     slopes,
+    star_rows,
 )
 
 __all__ = ["score_outer_blocks"]
@@ -88,8 +89,7 @@ def score_outer_blocks(
         k0 = first_node[j]
         probabilities(table, base, k0, span, theta, probability, root, top, total)
         weight = table[base]
-        R, eR, A = table[base + 1], table[base + 2], table[base + 3]
-        eA, z, ez = table[base + 4], table[base + 5], table[base + 6]
+        R, eR, A, eA, z, ez = star_rows(table, base)
         for i in range(B):
             total_ll += weight[i] * (top[i] + math.log(total[i]) - 2.0 * LOG_2PI)
             total[i] = 1.0 / total[i]

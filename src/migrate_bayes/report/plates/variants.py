@@ -120,8 +120,9 @@ def _picture(
     )
 
 
-#: What each figure varies; a variant that differs in anything else is not for it.
-_FREE = {"potential": ("potential", "scaling", "r0", "v0"), "solar": ("r0", "v0")}
+_SOLAR = {"r0", "v0"}
+#: What each figure varies, and what may differ with it.
+_VARIED = {"potential": ({"potential", "scaling"}, _SOLAR), "solar": (_SOLAR, set())}
 
 
 def comparison_curves(
@@ -148,14 +149,12 @@ def comparison_curves(
     curve = tree["curve"].to_dataset().sel(component=component)
     factors = [c for c in curve.coords if c != "variant" and curve[c].dims == ("variant",)]
     level = {str(f): [str(v) for v in curve[f].values] for f in factors}
+    varied, along = _VARIED[kind]
     found = []
     for k in range(curve.sizes["variant"]):
         one = curve.isel(variant=k)
         differs = {f for f, levels in level.items() if levels[k] != levels[0]}
-        wanted = differs <= set(_FREE[kind])
-        if kind == "potential":
-            wanted &= bool(differs & {"potential", "scaling"})
-        if k and not (wanted and differs):
+        if k and not (differs & varied and differs <= varied | along):
             continue
         mean, sd = one["mean"].values, one["sd"].values
         label = str(one["variant"].item())
