@@ -279,6 +279,24 @@ def test_variant_figure_shows_each_variant_at_its_slopes(baseline: xr.Dataset) -
     assert (np.abs(one[:, 0] - other[:, 0]) < 0.2).all()
 
 
+def test_of_many_fitted_variants_one_band_is_drawn_and_factors_have_colour_and_dashes():
+    ages = np.array([1.0, 5.0, 9.0])
+    level = np.full(3, -0.05)
+
+    def curve(v0: int, r0: int) -> VariantCurve:
+        return VariantCurve(f"{r0} {v0}", None, ages, level - 0.01, level, level + 0.01, v0, r0)
+
+    six = [curve(v0, r0) for r0 in range(2) for v0 in range(3)]
+    axes = variant_figure(six).axes[0]
+    few = variant_figure(six[:4]).axes[0]
+    assert len(few.collections) - len(axes.collections) == 3
+    drawn = {h.get_label(): h for h in axes.lines}
+    style = {v.label: (drawn[v.label].get_color(), drawn[v.label].get_linestyle()) for v in six}
+    assert len(set(style.values())) == 6
+    assert style["0 1"][0] == style["1 1"][0]
+    assert style["1 0"][1] == style["1 2"][1] != style["0 0"][1]
+
+
 def test_figures_of_potentials_and_solar_parameters_take_their_own_variants_alone():
     # A comparison of everything: potentials, solar frames, a family, and two of these at once.
     rows = [

@@ -6,7 +6,6 @@ The counterpart of figures 11, 12 and 13 of Vickers, Shen & Li (2021).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,12 +28,16 @@ from migrate_bayes.report.figures.style import (
 __all__ = ["VariantCurve", "variant_figure"]
 
 _TINTS = (ORANGE, BLUE, GREEN, VERMILION, PURPLE, SKY, "black", GREY)
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+# Bands of more than these hide one another.
+_BANDS = 4
 
 
 class VariantCurve(NamedTuple):
     """A variant: its name, its baseline, and its hierarchical curve where it was fitted.
 
-    `ages` (Gyr), and `low`, `middle`, `high` (dex/kpc): quantiles 16, 50 and 84%.
+    `ages` (Gyr), and `low`, `middle`, `high` (dex/kpc): quantiles 16, 50 and 84%. `tint` and `dash`
+    number the colour and the dashes, where variants are of two factors; else each has its colour.
     """
 
     label: str
@@ -43,6 +46,8 @@ class VariantCurve(NamedTuple):
     low: NDArray[np.float64] | None = None
     middle: NDArray[np.float64] | None = None
     high: NDArray[np.float64] | None = None
+    tint: int | None = None
+    dash: int = 0
 
 
 @in_style
@@ -55,7 +60,9 @@ def variant_figure(
     methods: Sequence[str] = ("odr+scatter",),
     symbol: str = "",
 ) -> Any:
-    """Draw gradient(age) of each variant, points and, where it was fitted, band.
+    """Draw gradient(age) of each variant, points and, where it was fitted, curve.
+
+    Up to four curves have their bands; of more the first one alone, so that they can be told apart.
 
     Parameters
     ----------
@@ -73,11 +80,21 @@ def variant_figure(
     ax = made.add_subplot()
     points: list[Points] = []
     middle = 0.5 * (len(variants) - 1)
-    for k, (one, tint) in enumerate(zip(variants, cycle(_TINTS), strict=False)):
+    fitted = [k for k, v in enumerate(variants) if v.middle is not None]
+    banded = fitted if len(fitted) <= _BANDS else fitted[:1]
+    for k, one in enumerate(variants):
         label = one.label
-        if one.middle is not None:
+        tint = _TINTS[(k if one.tint is None else one.tint) % len(_TINTS)]
+        if k in banded:
             ax.fill_between(one.ages, one.low, one.high, color=tint, alpha=0.25, lw=0)
-            ax.plot(one.ages, one.middle, color=tint, label=label if one.baseline is None else None)
+        if one.middle is not None:
+            ax.plot(
+                one.ages,
+                one.middle,
+                color=tint,
+                ls=_DASHES[one.dash % len(_DASHES)],
+                label=label if one.baseline is None else None,
+            )
         if one.baseline is not None:
             # Side by side, so that bars do not hide one another.
             shift = (k - middle) * min(0.12, 0.6 / max(len(variants), 1))

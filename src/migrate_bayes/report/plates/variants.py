@@ -19,7 +19,7 @@ from migrate_bayes.report.plates.gradients import BANDS, POINTS
 __all__ = ["potentials", "solar"]
 
 # The paper overplots a handful; a sweep of dozens would be a thicket.
-_MOST = 8
+_MOST = 12
 
 
 def potentials(d: ReportData) -> Picture | str | None:
@@ -116,7 +116,11 @@ def _picture(
         + "Baseline with intrinsic scatter, dashed the straight line through its points. "
         + (BANDS if d.fit is not None else "")
         + POINTS
-        + ("Bands of comparisons hold 68%." if any(v.middle is not None for v in curves) else ""),
+        + (
+            "Bands of comparisons hold 68%; of more than four the first alone has its band."
+            if any(v.middle is not None for v in curves)
+            else ""
+        ),
     )
 
 
@@ -150,6 +154,8 @@ def comparison_curves(
     factors = [c for c in curve.coords if c != "variant" and curve[c].dims == ("variant",)]
     level = {str(f): [str(v) for v in curve[f].values] for f in factors}
     varied, along = _VARIED[kind]
+    # Solar parameters are two factors: colours are speeds, dashes are distances.
+    levels = {f: list(dict.fromkeys(v)) for f, v in level.items()}
     found = []
     for k in range(curve.sizes["variant"]):
         one = curve.isel(variant=k)
@@ -158,9 +164,12 @@ def comparison_curves(
             continue
         mean, sd = one["mean"].values, one["sd"].values
         label = str(one["variant"].item())
+        tint, dash = None, 0
         if kind == "solar":
             label = _solar_label(one["r0"].item(), one["v0"].item())
+            tint, dash = levels["v0"].index(level["v0"][k]), levels["r0"].index(level["r0"][k])
         elif not k:
             label = reference
-        found.append(VariantCurve(label, None, curve["age"].values, mean - sd, mean, mean + sd))
+        values = (curve["age"].values, mean - sd, mean, mean + sd)
+        found.append(VariantCurve(label, None, *values, tint, dash))
     return found if len(found) > 1 else []
