@@ -51,7 +51,7 @@ class MigrationSection(_Section):
     birth_radius_now: float = Field(default=8.5, gt=0)  # kpc: mean birth radius today
     growth: float = 0.2  # kpc/Gyr by which the mean birth radius has grown: inside-out
     # [Fe/H] of the gas today at 8 kpc: low enough that isochrones, which end at 0.43, reach all but
-    # some 0.3% of the stars. At 0 they lack 2% of the old; the gradient of the others is 10% flatter.
+    # some 0.3% of the stars. At 0 they lack 2% of the old: a gradient 10% flatter.
     ism_now: float = -0.2
     ism_rise: float = Field(default=0.7, ge=0)  # dex gained there in the last 14 Gyr
     ism_power: float = Field(default=0.5, gt=0)  # 1: steadily; below 1: most of it early

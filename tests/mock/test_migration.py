@@ -74,7 +74,7 @@ def test_gradient_at_given_age_is_the_closed_form_whatever_the_selection_by_radi
 
 def test_the_isochrones_end_takes_little_of_gradient_and_scatter(stars):
     # Defect: with a gas of solar [Fe/H] the stars beyond the isochrones' [Fe/H] of 0.43, which are
-    # not made, took up to 10% of the gradient and 5% of the scatter that the mock's truth speaks of.
+    # not made, took up to 10% of the gradient and 5% of the scatter of the stated truth.
     highest = build_grid("dartmouth").feh_limits(0.0)[1]
     age, rg, z = residuals(LAW, stars)
     feh = stars["feh"][stars["component"] == 0]
