@@ -317,3 +317,25 @@ def test_enhancement_of_the_thin_disc_is_a_function_of_age():
         pull = (draws[name].mean(0) - value) / draws[name].std(0)
         assert np.abs(pull).max() < 3.5, name
     assert (np.ptp(draws["alpha_thin"].mean(0)) / draws["alpha_thin"].std(0) > 20).all()
+
+
+@pytest.mark.parametrize("form", ["linear", "diffusion"])
+def test_derivatives_at_many_points_at_once_are_those_of_one_after_another(form):
+    # With outliers and both discs: enough terms in the prior that interpreted PyTensor refuses the
+    # one sum that it would make of them.
+    spec = ModelSpec(form=form, outliers=True, thick_gradient="linear")
+    density = PosteriorDensity(
+        build_model(population_data(simulated_stars(60, seed=3)), spec), mode="FAST_COMPILE"
+    )
+    x = density.start + 0.1 * np.random.default_rng(4).normal(size=density.n)
+    none = np.zeros_like(density.theta(x))
+    steps = 1e-4 * np.eye(density.n)
+    slopes = [
+        (density.back(x + e, none, prior=True) - density.back(x - e, none, prior=True)) / 2e-4
+        for e in steps
+    ]
+    np.testing.assert_allclose(density.prior_hessian(x), slopes, rtol=1e-6, atol=1e-6)
+    columns = [(density.theta(x + e) - density.theta(x - e)) / 2e-4 for e in steps]
+    np.testing.assert_allclose(
+        density.jacobian(x), np.stack(columns, axis=-1), rtol=1e-5, atol=1e-6
+    )

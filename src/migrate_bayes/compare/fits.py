@@ -100,6 +100,7 @@ class Fitter:
         self.spec, self.compare, self.sampler, self.seed = spec, compare, sampler, seed
         self._mode = "FAST_COMPILE" if expected <= _FEW else None
         self._compiled: dict[tuple[str, bytes], _Compiled] = {}
+        self._near: dict[str, Mode] = {}
 
     def _at_mode(self, data: PopulationData, spec: ModelSpec) -> tuple[PosteriorDensity, Mode]:
         """Compile, or take what was compiled and put these stars beneath it; climb."""
@@ -109,12 +110,15 @@ class Fitter:
             made = _Compiled(PosteriorDensity(build_model(data, spec), mode=self._mode))
             self._compiled[key] = made
         made.density.likelihood = StarLikelihood(data.packed)
-        if made.first is not None:
-            made.density.start = _approach(made.density, made.first)
+        # The same model on other ages has the same parameters, if not the same graph.
+        near = made.first or self._near.get(key[0])
+        if near is not None:
+            made.density.start = _approach(made.density, near)
         # Sharp, for the difference of two maxima may be far below the error of either.
         mode = find_mode(made.density, tolerance=1e-8)
         if made.first is None:
             made.first = mode
+            self._near.setdefault(key[0], mode)
         return made.density, mode
 
     def fit(self, data: PopulationData, form: str) -> xr.DataTree:

@@ -20,7 +20,7 @@ from pymc.pytensorf import join_nonshared_inputs
 
 from migrate_bayes.population.likelihood import StarLikelihood
 from migrate_bayes.population.model import likelihood_of, theta_of
-from migrate_bayes.population.named import NamedValues
+from migrate_bayes.population.named import ManyPoints, NamedValues, interpreted
 
 __all__ = ["PosteriorDensity"]
 
@@ -61,11 +61,12 @@ class PosteriorDensity:
         slope = pt.dtensor3("theta_gradient")
         share = pt.dscalar("share_of_prior")
         gradient = pytensor.grad(share * prior + (theta * slope).sum(), x)
-        self._lock = threading.Lock()
+        self._thetas = self._slopes = None
         if mode == "FAST_COMPILE":
-            # Else the terms of the prior become one sum, and interpreted PyTensor knows none of
-            # more than 32.
-            mode = pytensor.compile.mode.get_mode(mode).excluding("local_add_canonizer")
+            mode = interpreted()
+            self._thetas = ManyPoints([theta], x)
+            self._slopes = ManyPoints([pytensor.grad(prior, x)], x)
+        self._lock = threading.Lock()
         self._down = pytensor.function([x], [theta, prior], mode=mode)
         self._up = pytensor.function([x, slope, share], gradient, mode=mode)
         self._named = NamedValues([str(rv.name) for rv in model.unobserved_RVs], named, x, mode)
@@ -102,7 +103,28 @@ class PosteriorDensity:
     def jacobian(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ∂θ/∂x, shape (n_components, n_ages, 11, n), by central differences (1e-10)."""
         steps = 1e-5 * np.eye(self.n)
-        return np.stack([(self.theta(x + e) - self.theta(x - e)) / 2e-5 for e in steps], axis=-1)
+        up, down = (self._theta_at(x + s) for s in (steps, -steps))
+        return np.moveaxis(up - down, 0, -1) / 2e-5
+
+    def _theta_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._thetas is None:
+            return np.stack([self.theta(x) for x in points])
+        with self._lock:
+            return np.array(self._thetas(points)[0])
+
+    def prior_hessian(self, x: NDArray[np.float64], width: float = 1e-4) -> NDArray[np.float64]:
+        """Return ∂² ln prior / ∂x², shape (n, n), from central differences of its gradient."""
+        steps = width * np.eye(self.n)
+        up, down = (self._prior_gradients(x + s) for s in (steps, -steps))
+        out = (up - down) / (2.0 * width)
+        return 0.5 * (out + out.T)
+
+    def _prior_gradients(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._slopes is None:
+            none = np.zeros_like(self.theta(points[0]))
+            return np.stack([self.back(x, none, prior=True) for x in points])
+        with self._lock:
+            return np.array(self._slopes(points)[0])
 
     def information(
         self, x: NDArray[np.float64]

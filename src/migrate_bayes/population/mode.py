@@ -109,7 +109,7 @@ def _newton(
         log_like, gradient, information = density.information(x)
         prior, prior_gradient = density.prior(x)
         value, gradient = log_like + prior, gradient + prior_gradient
-        covariance = _positive_inverse(information - prior_hessian(density, x))
+        covariance = _positive_inverse(information - density.prior_hessian(x))
         step = covariance @ gradient
         if gradient @ step < tolerance:
             converged = True
@@ -121,18 +121,6 @@ def _newton(
             break
         x = x + scale * step
     return Mode(x, covariance, value, 0, converged)
-
-
-def prior_hessian(
-    density: PosteriorDensity, x: NDArray[np.float64], width: float = 1e-4
-) -> NDArray[np.float64]:
-    """Return ∂² ln prior / ∂x² from central differences of its gradient; no pass over the stars."""
-    out = np.empty((len(x), len(x)))
-    none = np.zeros_like(density.theta(x))
-    for i, e in enumerate(width * np.eye(len(x))):
-        up, down = (density.back(x + s, none, prior=True) for s in (e, -e))
-        out[i] = (up - down) / (2 * width)
-    return 0.5 * (out + out.T)
 
 
 def _positive_inverse(hessian: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A model's named variables at given draws of its unconstrained parameters."""
+"""Functions of a model's unconstrained parameters at many points at once; its named variables."""
 
 from __future__ import annotations
 
@@ -12,11 +12,49 @@ import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pytensor.graph.replace import vectorize_graph
 
-__all__ = ["NamedValues"]
+__all__ = ["ManyPoints", "NamedValues", "interpreted"]
 
 # From this many draws on, a graph over all of them at once is worth its compilation, where the one
 # for a single draw is interpreted; and so many go through it at a time.
 _MANY, _AT_ONCE = 300, 1000
+
+
+def interpreted() -> Any:
+    """PyTensor's mode for graphs that are ready in seconds and slow at each call.
+
+    Without one rewriting: by it the terms of a prior become one sum, and interpreted PyTensor knows
+    none of more than 32.
+    """
+    return pytensor.compile.mode.get_mode("FAST_COMPILE").excluding("local_add_canonizer")
+
+
+class ManyPoints:
+    """x → functions of x, at many points through one interpreted graph; compiled when first used.
+
+    Interpreted PyTensor takes milliseconds for a point, and little longer for a hundred.
+
+    Parameters
+    ----------
+    outputs : sequence of pytensor variables
+        Functions of `x`.
+    x : pytensor vector
+    """
+
+    def __init__(self, outputs: Sequence[Any], x: Any) -> None:
+        self._outputs, self._x = list(outputs), x
+        self._all: Any = None
+
+    def __call__(self, points: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Evaluate at points, shape (m, n); each output has m as its leading dimension."""
+        if self._all is None:
+            many = pt.dmatrix("points")
+            outputs = vectorize_graph(self._outputs, {self._x: many})
+            self._all = pytensor.function([many], outputs, mode=interpreted())
+        # A variable that does not depend on x has no dimension of points.
+        return [
+            np.broadcast_to(value, (len(points), *value.shape)) if value.ndim == out.ndim else value
+            for value, out in zip(self._all(points), self._outputs, strict=True)
+        ]
 
 
 class NamedValues:
@@ -35,10 +73,9 @@ class NamedValues:
 
     def __init__(self, names: Sequence[str], outputs: Sequence[Any], x: Any, mode: Any) -> None:
         self._names = list(names)
-        self._outputs, self._x = list(outputs), x
-        self._one = pytensor.function([x], self._outputs, mode=mode)
+        self._one = pytensor.function([x], list(outputs), mode=mode)
         self._interpreted = mode is not None
-        self._all: Any = None
+        self._all = ManyPoints(outputs, x)
         self._lock = threading.Lock()
 
     def __call__(self, draws: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -46,9 +83,8 @@ class NamedValues:
         flat = np.ascontiguousarray(draws, dtype=np.float64).reshape(-1, draws.shape[-1])
         with self._lock:
             if self._interpreted and len(flat) >= _MANY:
-                parts = [
-                    self._vectorised(flat[i : i + _AT_ONCE]) for i in range(0, len(flat), _AT_ONCE)
-                ]
+                starts = range(0, len(flat), _AT_ONCE)
+                parts = [self._all(flat[i : i + _AT_ONCE]) for i in starts]
                 columns = [np.concatenate(part) for part in zip(*parts, strict=True)]
             else:
                 rows = [self._one(x) for x in flat]
@@ -58,14 +94,3 @@ class NamedValues:
             name: column.reshape(*lead, *column.shape[1:])
             for name, column in zip(self._names, columns, strict=True)
         }
-
-    def _vectorised(self, draws: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        if self._all is None:
-            many = pt.dmatrix("draws")
-            outputs = vectorize_graph(self._outputs, {self._x: many})
-            self._all = pytensor.function([many], outputs, mode="FAST_COMPILE")
-        # A variable that does not depend on x has no dimension of draws.
-        return [
-            np.broadcast_to(value, (len(draws), *value.shape)) if value.ndim == out.ndim else value
-            for value, out in zip(self._all(draws), self._outputs, strict=True)
-        ]
