@@ -106,13 +106,13 @@ def test_two_processes_give_the_bits_of_one_and_survive_a_loss(data, theta):
         thread.start()
         while len(found) < 2:
             time.sleep(0.01)
-        address, victim = next(iter(client.run(os.getpid).items()))
-        # On a busy machine dask may have copied the victim's shard to the other worker: nothing
-        # is lost then, and the sums only have to go on.
-        lost = any(set(at) == {address} for at in client.who_has(sharded._held).values())
+        # Defect: on a busy machine dask had copied a shard to the other worker.
+        copies = client.who_has([held.shard for held in sharded._held]).values()
+        assert [len(at) for at in copies] == [1, 1]
+        victim = next(iter(client.run(os.getpid).values()))
         os.kill(victim, signal.SIGKILL)
         began = time.monotonic()
-        while lost and not sharded.recovered and time.monotonic() - began < 60:
+        while sharded.recovered == 0 and thread.is_alive() and time.monotonic() - began < 60:
             time.sleep(0.05)
         so_far = len(found)
         while len(found) < so_far + 2 and thread.is_alive() and time.monotonic() - began < 90:
@@ -120,7 +120,7 @@ def test_two_processes_give_the_bits_of_one_and_survive_a_loss(data, theta):
         stop.set()
         thread.join(60)
         assert not thread.is_alive()
-        assert sharded.recovered >= int(lost)
+        assert sharded.recovered >= 1
         assert len(found) >= so_far + 2
         for v, g in found:
             assert v == value

@@ -23,7 +23,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,13 @@ def _evaluate(shard: _Shard, method: str, arguments: tuple, workers: int | None)
     return shard.sums(method, arguments, workers)
 
 
+class _Held(NamedTuple):
+    """A shard in a worker's memory: its future, and that worker's address."""
+
+    shard: Any
+    address: str
+
+
 class ShardedLikelihood:
     """The likelihood of packed stars as a function of θ, summed by distributed workers.
 
@@ -146,7 +153,7 @@ class ShardedLikelihood:
         edges = np.linspace(0, len(runs), wanted + 1).round().astype(int)
         self._bounds = [(runs[a][0], runs[b - 1][1]) for a, b in pairwise(edges)]
         self._index = [run_of_blocks(stars, *bounds)[1] for bounds in self._bounds]
-        self._held: list[Any] = [self._send(i) for i in range(wanted)]
+        self._held: list[_Held] = [self._send(i) for i in range(wanted)]
 
     def _n_workers(self) -> int:
         try:
@@ -158,16 +165,16 @@ class ShardedLikelihood:
             ) from None
         return len(self.client.scheduler_info(n_workers=-1)["workers"])
 
-    def _send(self, i: int) -> Any:
+    def _send(self, i: int) -> _Held:
         """Place a shard on a worker, in turn over those that there are."""
         self._n_workers()
         addresses = sorted(self.client.scheduler_info(n_workers=-1)["workers"])
         part, _ = run_of_blocks(self.stars, *self._bounds[i])
-        chosen = [addresses[i % len(addresses)]]
+        address = addresses[i % len(addresses)]
         # Not by content: two shards sent after one another are different things to lose.
-        return self.client.scatter(_Shard(part), workers=chosen, hash=False)
+        return _Held(self.client.scatter(_Shard(part), workers=[address], hash=False), address)
 
-    def _replace(self, i: int, lost: Any) -> None:
+    def _replace(self, i: int, lost: _Held) -> None:
         """Send a shard again, unless another thread has done so."""
         with self._lock:
             if self._held[i] is lost:
@@ -185,13 +192,15 @@ class ShardedLikelihood:
         gone = (FutureCancelledError, KilledWorker, CommClosedError, OSError)
         done: dict[int, Any] = {}
         for _ in range(ATTEMPTS):
-            under_way: dict[int, tuple[Future, Any]] = {}
+            under_way: dict[int, tuple[Future, _Held]] = {}
             for i in range(len(self._held)):
                 if i not in done:
                     held = self._held[i]
+                    # Where it was put, or dask copies a busy worker's shard to an idle one.
                     call = self.client.submit(
-                        _evaluate, held, method, arguments, self._threads, pure=False
-                    )
+                        _evaluate, held.shard, method, arguments, self._threads, pure=False,
+                        workers=[held.address], allow_other_workers=True,
+                    )  # fmt: skip
                     under_way[i] = call, held
             for i, (call, held) in under_way.items():
                 try:
