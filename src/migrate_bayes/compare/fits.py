@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -64,14 +63,6 @@ def _churning_map(history: IsmHistory) -> QuantityMap:
     return {churning_name(history): take}
 
 
-@dataclass
-class _Compiled:
-    """A density compiled once, and the first variant's maximum."""
-
-    density: PosteriorDensity
-    first: Mode | None = None
-
-
 class Fitter:
     """Fit variants one after another; what they share is compiled once.
 
@@ -99,27 +90,25 @@ class Fitter:
     ) -> None:
         self.spec, self.compare, self.sampler, self.seed = spec, compare, sampler, seed
         self._mode = "FAST_COMPILE" if expected <= _FEW else None
-        self._compiled: dict[tuple[str, bytes], _Compiled] = {}
-        self._near: dict[str, Mode] = {}
+        self._compiled: dict[tuple[str, bytes], PosteriorDensity] = {}
+        self._first: dict[str, Mode] = {}
 
     def _at_mode(self, data: PopulationData, spec: ModelSpec) -> tuple[PosteriorDensity, Mode]:
         """Compile, or take what was compiled and put these stars beneath it; climb."""
-        key = (spec.model_dump_json(), data.ages.tobytes())
-        made = self._compiled.get(key)
-        if made is None:
-            made = _Compiled(PosteriorDensity(build_model(data, spec), mode=self._mode))
-            self._compiled[key] = made
-        made.density.likelihood = StarLikelihood(data.packed)
+        model = spec.model_dump_json()
+        key = (model, data.ages.tobytes())
+        density = self._compiled.get(key)
+        if density is None:
+            density = PosteriorDensity(build_model(data, spec), mode=self._mode)
+            self._compiled[key] = density
+        density.likelihood = StarLikelihood(data.packed)
         # The same model on other ages has the same parameters, if not the same graph.
-        near = made.first or self._near.get(key[0])
-        if near is not None:
-            made.density.start = _approach(made.density, near)
+        if model in self._first:
+            density.start = _approach(density, self._first[model])
         # Sharp, for the difference of two maxima may be far below the error of either.
-        mode = find_mode(made.density, tolerance=1e-8)
-        if made.first is None:
-            made.first = mode
-            self._near.setdefault(key[0], mode)
-        return made.density, mode
+        mode = find_mode(density, tolerance=1e-8)
+        self._first.setdefault(model, mode)
+        return density, mode
 
     def fit(self, data: PopulationData, form: str) -> xr.DataTree:
         """Fit the stars of one variant.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pymc as pm
@@ -61,7 +62,8 @@ class PosteriorDensity:
         slope = pt.dtensor3("theta_gradient")
         share = pt.dscalar("share_of_prior")
         gradient = pytensor.grad(share * prior + (theta * slope).sum(), x)
-        self._thetas = self._slopes = None
+        self._thetas: ManyPoints | None = None
+        self._slopes: ManyPoints | None = None
         if mode == "FAST_COMPILE":
             mode = interpreted()
             self._thetas = ManyPoints([theta], x)
@@ -103,28 +105,31 @@ class PosteriorDensity:
     def jacobian(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ∂θ/∂x, shape (n_components, n_ages, 11, n), by central differences (1e-10)."""
         steps = 1e-5 * np.eye(self.n)
-        up, down = (self._theta_at(x + s) for s in (steps, -steps))
+        up, down = (self._each(self.theta, self._thetas, x + s) for s in (steps, -steps))
         return np.moveaxis(up - down, 0, -1) / 2e-5
-
-    def _theta_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self._thetas is None:
-            return np.stack([self.theta(x) for x in points])
-        with self._lock:
-            return np.array(self._thetas(points)[0])
 
     def prior_hessian(self, x: NDArray[np.float64], width: float = 1e-4) -> NDArray[np.float64]:
         """Return ∂² ln prior / ∂x², shape (n, n), from central differences of its gradient."""
         steps = width * np.eye(self.n)
-        up, down = (self._prior_gradients(x + s) for s in (steps, -steps))
+
+        def slope(point: NDArray[np.float64]) -> NDArray[np.float64]:
+            return self.prior(point)[1]
+
+        up, down = (self._each(slope, self._slopes, x + s) for s in (steps, -steps))
         out = (up - down) / (2.0 * width)
         return 0.5 * (out + out.T)
 
-    def _prior_gradients(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self._slopes is None:
-            none = np.zeros_like(self.theta(points[0]))
-            return np.stack([self.back(x, none, prior=True) for x in points])
+    def _each(
+        self,
+        one: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+        all_at_once: ManyPoints | None,
+        points: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Evaluate at many points: through one interpreted graph where there is one."""
+        if all_at_once is None:
+            return np.stack([one(x) for x in points])
         with self._lock:
-            return np.array(self._slopes(points)[0])
+            return np.array(all_at_once(points)[0])
 
     def information(
         self, x: NDArray[np.float64]

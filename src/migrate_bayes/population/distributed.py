@@ -316,7 +316,8 @@ def open_scheduler(scheduler: str) -> Iterator[Any]:
     with (
         dask.config.set(quiet),
         distributed.LocalCluster(
-            n_workers=where, threads_per_worker=1, dashboard_address=None, memory_limit=0,
+            n_workers=where, threads_per_worker=1, memory_limit=0,
+            dashboard_address="127.0.0.1:0",  # a free port, for this machine alone
             silence_logs=logging.ERROR,
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,

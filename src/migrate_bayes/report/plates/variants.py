@@ -155,11 +155,11 @@ def comparison_curves(
     level = {str(f): [str(v) for v in curve[f].values] for f in factors}
     varied, along = _VARIED[kind]
     # Solar parameters are two factors: colours are speeds, dashes are distances.
-    levels = {f: list(dict.fromkeys(v)) for f, v in level.items()}
+    order = {f: list(dict.fromkeys(v)) for f, v in level.items() if f in _VARIED["solar"][0]}
     found = []
     for k in range(curve.sizes["variant"]):
         one = curve.isel(variant=k)
-        differs = {f for f, levels in level.items() if levels[k] != levels[0]}
+        differs = {f for f, values in level.items() if values[k] != values[0]}
         if k and not (differs & varied and differs <= varied | along):
             continue
         mean, sd = one["mean"].values, one["sd"].values
@@ -167,7 +167,7 @@ def comparison_curves(
         tint, dash = None, 0
         if kind == "solar":
             label = _solar_label(one["r0"].item(), one["v0"].item())
-            tint, dash = levels["v0"].index(level["v0"][k]), levels["r0"].index(level["r0"][k])
+            tint, dash = (order[f].index(level[f][k]) for f in ("v0", "r0"))
         elif not k:
             label = reference
         values = (curve["age"].values, mean - sd, mean, mean + sd)
