@@ -21,7 +21,7 @@ from pymc.pytensorf import join_nonshared_inputs
 
 from migrate_bayes.population.likelihood import StarLikelihood
 from migrate_bayes.population.model import likelihood_of, theta_of
-from migrate_bayes.population.named import ManyPoints, NamedValues, interpreted
+from migrate_bayes.population.named import ManyPoints, NamedValues, compiled, interpreted
 
 __all__ = ["PosteriorDensity"]
 
@@ -69,8 +69,9 @@ class PosteriorDensity:
             self._thetas = ManyPoints([theta], x)
             self._slopes = ManyPoints([pytensor.grad(prior, x)], x)
         self._lock = threading.Lock()
-        self._down = pytensor.function([x], [theta, prior], mode=mode)
-        self._up = pytensor.function([x, slope, share], gradient, mode=mode)
+        self._down = compiled([x], [theta, prior], mode, [self.start])
+        flat = np.zeros_like(self.theta(self.start))
+        self._up = compiled([x, slope, share], gradient, mode, [self.start, flat, 1.0])
         self._named = NamedValues([str(rv.name) for rv in model.unobserved_RVs], named, x, mode)
 
     def over(self, likelihood: StarLikelihood) -> PosteriorDensity:

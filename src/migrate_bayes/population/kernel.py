@@ -193,7 +193,10 @@ def slopes(
     )
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+# Part of whoever calls it. As a function of its own it is compiled once for itself and once more
+# within its caller, with additions in another order, and which of the two is run depends on whether
+# the caller was compiled just now or long ago.
+@njit(forceinline=True, nogil=True, fastmath=FAST, error_model="numpy")
 def probabilities(
     table: np.ndarray,
     base: int,

@@ -1,4 +1,4 @@
-"""Functions of a model's unconstrained parameters at many points at once; its named variables."""
+"""Functions of a model's unconstrained parameters: compiled, at many points at once, by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pytensor.graph.replace import vectorize_graph
 
-__all__ = ["ManyPoints", "NamedValues", "interpreted"]
+__all__ = ["ManyPoints", "NamedValues", "compiled", "interpreted"]
 
 # From this many draws on, a graph over all of them at once is worth its compilation, where the one
 # for a single draw is interpreted; and so many go through it at a time.
@@ -26,6 +26,26 @@ def interpreted() -> Any:
     none of more than 32.
     """
     return pytensor.compile.mode.get_mode("FAST_COMPILE").excluding("local_add_canonizer")
+
+
+def compiled(inputs: Sequence[Any], outputs: Any, mode: Any, example: Sequence[Any]) -> Any:
+    """Compile a graph whose results are the same whether it was compiled just now or long ago.
+
+    Where PyTensor's numba may reorder additions, a function that is called by another is one thing
+    in the process that compiles both and another in one that loads the caller: the last bit of a
+    gradient differed between the first run on a machine and all later ones, and so did every draw.
+
+    Parameters
+    ----------
+    inputs, outputs, mode
+        As `pytensor.function` has them.
+    example : sequence of ndarray
+        Inputs to call it with: only then numba compiles.
+    """
+    with pytensor.config.change_flags(numba__fastmath=False):
+        function = pytensor.function(list(inputs), outputs, mode=mode)
+        function(*example)
+    return function
 
 
 class ManyPoints:
@@ -58,7 +78,7 @@ class ManyPoints:
 
 
 class NamedValues:
-    """x → every named variable, for one draw or thousands.
+    """x → every named variable, for one draw or thousands; compiled when first used.
 
     Parameters
     ----------
@@ -73,8 +93,8 @@ class NamedValues:
 
     def __init__(self, names: Sequence[str], outputs: Sequence[Any], x: Any, mode: Any) -> None:
         self._names = list(names)
-        self._one = pytensor.function([x], list(outputs), mode=mode)
-        self._interpreted = mode is not None
+        self._outputs, self._x, self._mode = list(outputs), x, mode
+        self._one: Any = None
         self._all = ManyPoints(outputs, x)
         self._lock = threading.Lock()
 
@@ -82,11 +102,13 @@ class NamedValues:
         """Evaluate at draws of shape (..., n); the leading dimensions are kept."""
         flat = np.ascontiguousarray(draws, dtype=np.float64).reshape(-1, draws.shape[-1])
         with self._lock:
-            if self._interpreted and len(flat) >= _MANY:
+            if self._mode is not None and len(flat) >= _MANY:
                 starts = range(0, len(flat), _AT_ONCE)
                 parts = [self._all(flat[i : i + _AT_ONCE]) for i in starts]
                 columns = [np.concatenate(part) for part in zip(*parts, strict=True)]
             else:
+                if self._one is None:
+                    self._one = compiled([self._x], self._outputs, self._mode, [flat[0]])
                 rows = [self._one(x) for x in flat]
                 columns = [np.stack(column) for column in zip(*rows, strict=True)]
         lead = draws.shape[:-1]
