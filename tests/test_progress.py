@@ -14,6 +14,16 @@ def test_silent_where_nobody_looks(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_worker_leaves_the_terminal_to_the_one_that_started_it(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(module, "_silent", False)
+    module.silence()
+    with progress(10, "pilot passes") as advance, status("thinking"):
+        advance(10)
+        assert module._showing == []
+    assert capsys.readouterr().err == ""
+
+
 def test_a_bar_within_a_bar_is_a_line_of_the_same_display(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with progress(100, "stars") as whole:

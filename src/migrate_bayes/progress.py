@@ -7,10 +7,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["progress", "status"]
+__all__ = ["progress", "silence", "status"]
 
 
 _showing: list[Any] = []  # the display in use: a bar within a bar is a line beneath it
+_silent = False
+
+
+def silence() -> None:
+    """Show nothing from now on: for a process whose work is shown by the one that started it."""
+    global _silent
+    _silent = True
+
+
+def _unseen() -> bool:
+    return _silent or not sys.stderr.isatty()
 
 
 @contextmanager
@@ -33,7 +44,7 @@ def progress(
     callable
         ``advance(n)``: say that `n` more are done. Silent where stderr is not a terminal.
     """
-    if not sys.stderr.isatty():
+    if _unseen():
         yield lambda n: None
         return
     if _showing:
@@ -89,7 +100,7 @@ def _display() -> Any:
 @contextmanager
 def status(label: str) -> Iterator[None]:
     """Show a spinner beside `label` while the body runs, where a person looks."""
-    if not sys.stderr.isatty() or _showing:
+    if _unseen() or _showing:
         yield
         return
     from rich.console import Console

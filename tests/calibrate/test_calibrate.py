@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from migrate_bayes.calibrate.recipe import CalibrateRecipe, NutsSection
+from migrate_bayes.calibrate.recipe import CalibrateRecipe, SurveySampler
 from migrate_bayes.calibrate.refit import Refit
 from migrate_bayes.calibrate.run import calibrate, thinned
 from migrate_bayes.cli import app
@@ -35,7 +35,7 @@ SMALL = {
 
 RECIPE = CalibrateRecipe(
     name="small", surveys=3, stars=60, ranks=40, spec=SMALL,
-    sampler=NutsSection(draws=40, tune=60),
+    sampler=SurveySampler(draws=40, tune=60),
 )  # fmt: skip
 
 
@@ -108,10 +108,26 @@ def test_workers_and_interruptions_change_no_number(tmp_path):
 
 
 @pytest.mark.slow
+def test_surrogates_are_calibrated_alike(tmp_path):
+    """The same numbers by one process or two; where weights fail, NUTS, and it is counted."""
+    many = RECIPE.sampler.model_copy(update={"method": "surrogate", "draws": 100})
+    recipe = RECIPE.model_copy(update={"surveys": 2, "stars": 3000, "sampler": many})
+    one = calibrate(recipe, tmp_path / "a.jsonl", workers=1)
+    two = calibrate(recipe, tmp_path / "b.jsonl", workers=2)
+    for name, ranks in one.rank.items():
+        np.testing.assert_array_equal(ranks, two.rank[name], err_msg=name)
+    assert one.method == ("surrogate", "surrogate")
+    assert one.worst_pareto_k == two.worst_pareto_k < 0.7
+    few = calibrate(recipe.model_copy(update={"stars": 40}), tmp_path / "c.jsonl", workers=2)
+    assert "nuts" in few.method
+    assert few.worst_pareto_k > 0.7
+
+
+@pytest.mark.slow
 def test_the_posterior_is_calibrated(tmp_path):
     """Five minutes of simulation-based calibration; `migrate-bayes calibrate` is the long one."""
     recipe = RECIPE.model_copy(
-        update={"surveys": 60, "stars": 200, "sampler": NutsSection(draws=80, tune=80)}
+        update={"surveys": 60, "stars": 200, "sampler": SurveySampler(draws=80, tune=80)}
     )
     found = calibrate(recipe, tmp_path / "surveys.jsonl", workers=2)
     assert found.surveys == 60

@@ -99,6 +99,7 @@ def test_calibration_gathers_and_judges():
         return {
             "truth": both, "mean": both, "sd": both, "rank": {"g": good[i], "f": bad[i]},
             "ess": 50.0 + i, "r_hat": 1.0, "divergences": 0, "draws": 200, "seconds": 2.0,
+            "method": "surrogate", "pareto_k": 0.2 + 0.01 * i,
         }  # fmt: skip
 
     results = [result(i) for i in range(200)]
@@ -111,6 +112,8 @@ def test_calibration_gathers_and_judges():
     assert not summary["coverage"]["f"]["50%"]["pass"]
     assert summary["rank_chi_square_p"]["f"] < 1e-4
     assert summary["min_ess"] == 50.0
+    assert summary["methods"] == {"surrogate": 200}
+    assert summary["max_pareto_k"] == pytest.approx(2.19)
     for level, (share, error) in zip(
         LEVELS, summary["coverage_all_parameters"].values(), strict=True
     ):

@@ -142,8 +142,9 @@ def _fit(
 ) -> tuple[int, Estimates]:
     """Fit the hierarchical model; its estimates and the stars used."""
     mask = select(stars, selections(recipe, scenario)[1]).values
-    named, _ = refit.fit(stars.isel(star=np.flatnonzero(mask)), recipe.sampler, seed=seed)
-    found = {name: (float(named[name].mean()), float(named[name].std())) for name in QUANTITIES}
+    tree = refit.fit(stars.isel(star=np.flatnonzero(mask)), recipe.sampler, seed=seed)
+    draws = tree["posterior"]
+    found = {name: (float(draws[name].mean()), float(draws[name].std())) for name in QUANTITIES}
     return int(mask.sum()), {"hierarchical": found}
 
 

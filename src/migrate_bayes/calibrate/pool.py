@@ -18,7 +18,7 @@ from typing import Any
 
 from migrate_bayes.calibrate.ledger import Ledger
 from migrate_bayes.errors import FitError
-from migrate_bayes.progress import progress
+from migrate_bayes.progress import progress, silence
 
 __all__ = ["complete", "run_tasks"]
 
@@ -31,6 +31,7 @@ _worker: dict[str, Callable[[Any], Any]] = {}
 
 
 def _prepare(make: Callable[..., Callable[[Any], Any]], arguments: tuple) -> None:
+    silence()
     _worker["do"] = make(*arguments)
 
 

@@ -14,6 +14,7 @@ posterior it is uniform on 0 … L. Then
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -166,6 +167,10 @@ class Calibration:
     divergences, draws : ndarray, shape (surveys,)
     seconds : ndarray, shape (surveys,)
         Processor time.
+    method : tuple of str
+        How each survey was sampled.
+    pareto_k : ndarray, shape (surveys,)
+        k̂ of the surrogate's weights; NaN where there was no surrogate.
     """
 
     n_ranks: int
@@ -179,6 +184,8 @@ class Calibration:
     divergences: NDArray[np.int64]
     draws: NDArray[np.int64]
     seconds: NDArray[np.float64]
+    method: tuple[str, ...]
+    pareto_k: NDArray[np.float64]
     coverage: dict[str, list[Coverage]] = field(init=False)
     chi_square_p: dict[str, float] = field(init=False)
     ecdf_p: dict[str, float] = field(init=False)
@@ -217,6 +224,8 @@ class Calibration:
             divergences=column("divergences", np.int64),
             draws=column("draws", np.int64),
             seconds=column("seconds"),
+            method=tuple(str(r["method"]) for r in results),
+            pareto_k=column("pareto_k"),
         )
 
     @property
@@ -228,6 +237,12 @@ class Calibration:
     def passed(self) -> bool:
         """Whether every main parameter's coverage lies in its band."""
         return all(c.passed for name in self.main for c in self.coverage[name])
+
+    @property
+    def worst_pareto_k(self) -> float | None:
+        """The largest k̂, of surveys whose surrogate was given up too; None without a surrogate."""
+        had = self.pareto_k[np.isfinite(self.pareto_k)]
+        return round(float(had.max()), 3) if len(had) else None
 
     def pooled(self, level: float) -> tuple[float, float]:
         """Return the coverage over all parameters together, and its standard error.
@@ -269,5 +284,7 @@ class Calibration:
             "max_r_hat": round(float(self.r_hat.max()), 4),
             "divergences": int(self.divergences.sum()),
             "surveys_with_divergences": int((self.divergences > 0).sum()),
+            "methods": dict(Counter(self.method)),
+            "max_pareto_k": self.worst_pareto_k,
             "cpu_seconds_per_survey": round(float(self.seconds.mean()), 2),
         }

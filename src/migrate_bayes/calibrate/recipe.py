@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -14,8 +14,8 @@ __all__ = [
     "BiasRecipe",
     "CalibrateRecipe",
     "ErrorSection",
-    "NutsSection",
     "ScenarioSection",
+    "SurveySampler",
     "load_bias",
     "load_calibrate",
 ]
@@ -49,9 +49,18 @@ class ErrorSection(_Section):
     spread: float = Field(default=0.3, ge=0)  # sd of ln(error) from star to star
 
 
-class NutsSection(_Section):
-    """NUTS for one survey: short, for there are hundreds."""
+class SurveySampler(_Section):
+    """Sampling of one survey's posterior: short, for there are hundreds.
 
+    Attributes
+    ----------
+    method : {"nuts", "surrogate"}
+        As `migrate_bayes.population.sample` has them.
+    draws, tune, chains, target_accept
+        Of NUTS on the stars or on the surrogate.
+    """
+
+    method: Literal["nuts", "surrogate"] = "nuts"
     draws: int = Field(default=150, gt=0)
     tune: int = Field(default=200, gt=0)
     chains: int = Field(default=2, gt=0)
@@ -85,7 +94,7 @@ class CalibrateRecipe(_Section):
     spec: str | dict[str, Any] = Field(default_factory=dict)
     main: tuple[str, ...] = MAIN
     errors: ErrorSection = ErrorSection()
-    sampler: NutsSection = NutsSection()
+    sampler: SurveySampler = SurveySampler()
 
     @field_validator("ranks")
     @classmethod
@@ -168,7 +177,7 @@ class BiasRecipe(_Section):
     spec: str | dict[str, Any] = Field(default_factory=dict)
     truth: TruthSection = TruthSection()
     errors: ErrorSection = ErrorSection(age=0.15, radius=0.3)
-    sampler: NutsSection = NutsSection(draws=100, tune=150)
+    sampler: SurveySampler = SurveySampler(draws=100, tune=150)
     scenarios: tuple[ScenarioSection, ...] = _SCENARIOS
 
     @field_validator("scenarios")

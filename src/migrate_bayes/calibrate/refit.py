@@ -6,6 +6,7 @@ stars below the seam change from survey to survey, so `Refit` compiles once and 
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,13 @@ from numpy.typing import NDArray
 from pymc.pytensorf import compile as compile_graph
 from pymc.pytensorf import find_rng_nodes, reseed_rngs
 
-from migrate_bayes.calibrate.recipe import ErrorSection, NutsSection
+from migrate_bayes.calibrate.recipe import ErrorSection, SurveySampler
 from migrate_bayes.population.data import PopulationData, population_data
 from migrate_bayes.population.density import PosteriorDensity
 from migrate_bayes.population.likelihood import StarLikelihood
-from migrate_bayes.population.mode import find_mode
 from migrate_bayes.population.model import build_model, theta_of
-from migrate_bayes.population.nuts import run_nuts
 from migrate_bayes.population.packing import pack
+from migrate_bayes.population.posterior import sample
 from migrate_bayes.population.simulated import AGES, SurveyErrors
 from migrate_bayes.population.specification import ModelSpec
 
@@ -87,35 +87,35 @@ class Refit:
         return self.density.over(StarLikelihood(data.packed, workers=1))
 
     def fit(
-        self, stars: xr.Dataset, sampler: NutsSection, *, seed: int, draws: int | None = None
-    ) -> tuple[dict[str, NDArray[np.float64]], xr.Dataset]:
-        """Sample the posterior of one survey, as `migrate_bayes.population.sample` does.
+        self, stars: xr.Dataset, sampler: SurveySampler, *, seed: int, draws: int | None = None
+    ) -> xr.DataTree:
+        """Sample the posterior of one survey by `migrate_bayes.population.sample`, on one thread.
 
         Parameters
         ----------
         stars : xarray.Dataset
             StarPosteriors on `ages`.
-        sampler : NutsSection
+        sampler : SurveySampler
         seed : int
         draws : int, optional
             In place of the sampler's.
 
         Returns
         -------
-        named : dict of ndarray, shape (chain, draw, ...)
-            Every variable of the model.
-        statistics : xarray.Dataset
-            The sampler's.
+        xarray.DataTree
+            As `sample` returns it. Where a surrogate's weights could not be trusted it has draws
+            of NUTS, and says so in its attributes.
         """
         data = population_data(stars, trim=1e-7)
         if not np.array_equal(data.ages, self.ages):
             raise ValueError("the stars are on other age nodes than the model")
-        density = self.over(data)
-        top = find_mode(density)
         settings: dict[str, Any] = sampler.model_dump()
-        settings["draws"] = draws or sampler.draws
-        unconstrained, statistics = run_nuts(
-            density, top.vector, np.linalg.cholesky(top.covariance),
-            cores=1, seed=seed, progressbar=False, **settings,
-        )  # fmt: skip
-        return density.named(unconstrained), statistics
+        if draws is not None:
+            settings["draws"] = draws
+        with warnings.catch_warnings():
+            # Whoever fits hundreds of surveys counts these.
+            warnings.filterwarnings("ignore", message="the surrogate's importance weights")
+            return sample(
+                self.model, density=self.over(data), cores=1, seed=seed, prior_draws=0,
+                progressbar=False, **settings,
+            )  # fmt: skip

@@ -68,8 +68,9 @@ def survey_function(recipe: CalibrateRecipe) -> Callable[[int], dict[str, Any]]:
         main = [name for name in recipe.main if name in truth]
         draws = recipe.sampler.draws
         for doubling in range(_DOUBLINGS + 1):
-            values, statistics = refit.fit(stars, recipe.sampler, seed=int(seeds[2]), draws=draws)
-            posterior = _flat(values, 2)
+            tree = refit.fit(stars, recipe.sampler, seed=int(seeds[2]), draws=draws)
+            variables = tree["posterior"].data_vars
+            posterior = _flat({str(n): v.values for n, v in variables.items()}, 2)
             size = min(float(ess(posterior[name])) for name in main)
             if size >= recipe.ranks or doubling == _DOUBLINGS:
                 break
@@ -84,7 +85,9 @@ def survey_function(recipe: CalibrateRecipe) -> Callable[[int], dict[str, Any]]:
             "sd": {n: float(posterior[n].std()) for n in truth},
             "ess": size,
             "r_hat": max(float(rhat(posterior[name])) for name in main),
-            "divergences": int(statistics["diverging"].sum()),
+            "divergences": int(tree["sample_stats"]["diverging"].sum()),
+            "method": tree.attrs["method"],
+            "pareto_k": tree.attrs.get("pareto_k", tree.attrs.get("surrogate_pareto_k")),
             "draws": draws * recipe.sampler.chains,
             "seconds": time.process_time() - began,
         }  # fmt: skip

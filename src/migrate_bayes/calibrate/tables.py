@@ -62,6 +62,8 @@ def calibration_table(found: Calibration) -> Table:
         ["smallest effective sample size", f"{found.ess.min():.0f}"],
         ["largest R̂", f"{found.r_hat.max():.3f}"],
         ["divergences", f"{int(found.divergences.sum())}"],
+        ["sampled by", ", ".join(f"{m} {n}" for m, n in summary["methods"].items())],
+        *([] if found.worst_pareto_k is None else [["largest k̂", f"{found.worst_pareto_k:.2f}"]]),
         ["processor time of a survey, s", f"{found.seconds.mean():.1f}"],
     ]
     return "Calibration", ["quantity", "value"], rows
