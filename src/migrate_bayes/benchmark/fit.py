@@ -79,7 +79,7 @@ def pytensor_graph(stars: xr.Dataset, theta: NDArray[np.float64]) -> Any:
     return pytensor.function([t], [value, pytensor.grad(value, t)])
 
 
-def fit_run(stars: int, seed: int, draws: int, sizes: list[int]) -> dict[str, Any]:
+def fit_run(stars: int, seed: int, draws: int, method: Any, sizes: list[int]) -> dict[str, Any]:
     """Fit simulated stars; return times, diagnostics and the truth against the posterior."""
     from migrate_bayes.population import ModelSpec, build_model, population_data, sample
     from migrate_bayes.population.model import likelihood_of
@@ -93,7 +93,7 @@ def fit_run(stars: int, seed: int, draws: int, sizes: list[int]) -> dict[str, An
     growth = _scaling(likelihood, theta, sizes)
     seconds = harness.best_time(lambda: likelihood.value_and_gradient(theta), repeats=5)
     cpu = time.process_time()
-    tree = sample(model, method="auto", draws=draws, seed=seed, prior_draws=0, progressbar=False)
+    tree = sample(model, method=method, draws=draws, seed=seed, prior_draws=0, progressbar=False)
     cpu = time.process_time() - cpu
     posterior, about = tree["posterior"].to_dataset(), tree.attrs
     against = {}
@@ -160,7 +160,9 @@ def _against_graph(stars: int, seed: int) -> dict[str, Any]:
     }
 
 
-def benchmark_fit(*, stars: int, draws: int = 1000, seed: int = 1) -> dict[str, Any]:
+def benchmark_fit(
+    *, stars: int, draws: int = 1000, method: str = "auto", seed: int = 1
+) -> dict[str, Any]:
     """Time a gradient and a whole posterior.
 
     Parameters
@@ -169,12 +171,14 @@ def benchmark_fit(*, stars: int, draws: int = 1000, seed: int = 1) -> dict[str, 
         Simulated stars in the fit.
     draws : int
         Draws wanted of each of four chains.
+    method : {"auto", "nuts", "surrogate"}
+        As `migrate_bayes.population.sample` has them.
     seed : int
         Of the stars and the sampler.
     """
     machine = harness.machine()
     sizes = [max(n, 64) for n in (stars // 4, stars // 2, stars)]
-    arguments = {"stars": stars, "seed": seed, "draws": draws, "sizes": sizes}
+    arguments = {"stars": stars, "seed": seed, "draws": draws, "method": method, "sizes": sizes}
     run = harness.in_fresh_process(f"{__name__}:fit_run", arguments, timeout=6 * 3600.0)
     return {
         **run["result"],
