@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -32,7 +33,16 @@ _worker: dict[str, Callable[[Any], Any]] = {}
 
 def _prepare(make: Callable[..., Callable[[Any], Any]], arguments: tuple) -> None:
     silence()
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     _worker["do"] = make(*arguments)
+
+
+def _end_with_the_parent() -> None:
+    """Stop where the process that gives the tasks was killed: nobody will take a result."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _call(task: Any) -> Any:
