@@ -7,14 +7,10 @@ prints the second table of docs/model.md: posteriors of the ``diffusion`` form, 
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import xarray as xr
+from asked import asked_run
 
-from migrate_bayes.config import load_recipe
-from migrate_bayes.pipeline import Run
 from migrate_bayes.population import (
     ModelSpec,
     build_model,
@@ -23,7 +19,6 @@ from migrate_bayes.population import (
     sample,
 )
 from migrate_bayes.population.data import PopulationData
-from migrate_bayes.selection import select
 from migrate_bayes.tables import print_table
 
 HEAD = ["assumed g₁", "told by", "σ_RM8, kpc", "95%", "σ_RM8 / S", "S, kpc", "R̂", "k̂"]
@@ -59,15 +54,10 @@ def fit(data: PopulationData, base: ModelSpec, rate: float, spread: float | None
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--products", type=Path, default=Path("runs"))
-    arguments = parser.parse_args()
-    recipe = load_recipe(arguments.recipe)
-    model, stars = recipe.model, Run(recipe, products=arguments.products).stars
-    mask = select(stars, model.selection, potential=model.potential)
+    run, stars, mask = asked_run(__doc__)
+    model = run.recipe.model
     data = population_data(stars, potential=model.potential, mask=mask, radius=model.radius)
-    base, law = load_model_spec(model.spec), recipe.simulate.migration
+    base, law = load_model_spec(model.spec), run.recipe.simulate.migration
     right, spread = law.birth_gradient_rate, law.birth_radius_spread
     rows = [fit(data, base, rate, stated) for rate in (right, 0.0) for stated in (None, spread)]
     print(

@@ -7,16 +7,11 @@ squares: what differs from the law there is the sample's selection and no error 
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import xarray as xr
+from asked import asked_run
 
-from migrate_bayes.config import load_recipe
 from migrate_bayes.mock.migration import expected_gradient
-from migrate_bayes.pipeline import Run
-from migrate_bayes.selection import select
 from migrate_bayes.tables import print_table
 
 BINS = ((1.0, 2.25), (2.25, 3.5), (3.5, 5.5), (5.5, 7.5), (7.5, 10.0), (10.0, 12.0))  # Gyr
@@ -25,15 +20,8 @@ HEAD = ["age, Gyr", "stars", "law", "usable stars", "fit, at the middle"]
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--products", type=Path, default=Path("runs"))
-    arguments = parser.parse_args()
-    recipe = load_recipe(arguments.recipe)
-    run = Run(recipe, products=arguments.products)
-    stars, potential = run.stars, recipe.model.potential
-    thin = select(stars, recipe.model.selection, potential=potential).values
-    thin &= stars["ref_true_component"].values == 0
+    run, stars, mask = asked_run(__doc__)
+    thin = mask.values & (stars["ref_true_component"].values == 0)
     age, rg, feh = (stars[f"ref_true_{n}"].values[thin] for n in ("age", "rg", "feh"))
     fit = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")
     curve = fit["posterior"]["gradient"].sel(component="thin").mean(("chain", "draw"))
@@ -43,7 +31,7 @@ def main() -> None:
         columns = np.stack([rg[here], np.ones(here.sum()), age[here]], axis=1)
         slopes, left, _, _ = np.linalg.lstsq(columns, feh[here], rcond=None)
         error = np.sqrt(left[0] / here.sum() * np.linalg.inv(columns.T @ columns)[0, 0])
-        law = expected_gradient(recipe.simulate.migration, age[here]).mean()
+        law = expected_gradient(run.recipe.simulate.migration, age[here]).mean()
         fitted = np.interp(0.5 * (low + high), curve["age"], curve)
         lines.append((0.5 * (low + high), law, slopes[0], fitted))
         rows.append([f"{low:g}–{high:g}", f"{here.sum():,}", f"{law:.4f}",
