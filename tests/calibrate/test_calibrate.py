@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from migrate_bayes.calibrate.ranks import Calibration
 from migrate_bayes.calibrate.recipe import CalibrateRecipe, SurveySampler
 from migrate_bayes.calibrate.refit import Refit
-from migrate_bayes.calibrate.run import calibrate, thinned
+from migrate_bayes.calibrate.run import calibrate, survey_function, thinned
 from migrate_bayes.cli import app
 from migrate_bayes.population import build_model, population_data
 from migrate_bayes.population.density import PosteriorDensity
@@ -108,8 +109,10 @@ def test_workers_and_interruptions_change_no_number(tmp_path):
 
 
 @pytest.mark.slow
-def test_surrogates_are_calibrated_alike(tmp_path):
+def test_surrogates_are_calibrated_alike(tmp_path, monkeypatch):
     """The same numbers by one process or two; where weights fail, NUTS, and it is counted."""
+    from migrate_bayes.population import posterior
+
     many = RECIPE.sampler.model_copy(update={"method": "surrogate", "draws": 100})
     recipe = RECIPE.model_copy(update={"surveys": 2, "stars": 3000, "sampler": many})
     one = calibrate(recipe, tmp_path / "a.jsonl", workers=1)
@@ -118,9 +121,11 @@ def test_surrogates_are_calibrated_alike(tmp_path):
         np.testing.assert_array_equal(ranks, two.rank[name], err_msg=name)
     assert one.method == ("surrogate", "surrogate")
     assert one.worst_pareto_k == two.worst_pareto_k < 0.7
-    few = calibrate(recipe.model_copy(update={"stars": 40}), tmp_path / "c.jsonl", workers=2)
-    assert "nuts" in few.method
-    assert few.worst_pareto_k > 0.7
+    monkeypatch.setattr(posterior, "MAX_PARETO_K", -np.inf)
+    failed = survey_function(recipe.model_copy(update={"stars": 60}))(0)
+    assert failed["method"] == "nuts"
+    assert np.isfinite(failed["pareto_k"])
+    assert Calibration.of([failed], main=recipe.main, n_ranks=40).method == ("nuts",)
 
 
 @pytest.mark.slow
