@@ -230,6 +230,8 @@ def test_nuts_agrees_with_laplace_and_with_truth(make_stars):
         assert abs(draws.mean() - truth) < 4 * draws.std(), name
     assert posterior["gradient"].dims == ("chain", "draw", "component", "age")
     assert posterior["flattening_rate"].attrs["units"] == "dex / (kpc Gyr)"
+    # Defect: PyMC's draws of the prior came in the order of a set, another in every process.
+    assert list(tree["prior"].data_vars) == list(posterior.data_vars)
     again = sample(model, draws=20, tune=200, chains=2, seed=1, progressbar=False, prior_draws=0)
     np.testing.assert_array_equal(again["posterior"]["flattening_rate"].shape, (2, 20))
 

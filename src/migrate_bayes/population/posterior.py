@@ -197,7 +197,7 @@ def _prior(model: pm.Model, draws: int, seed: int) -> xr.Dataset:
             tree = pm.sample_prior_predictive(draws, var_names=names, random_seed=seed)
     finally:
         log.setLevel(level)
-    return tree["prior"].to_dataset()
+    return tree["prior"].to_dataset()[names]  # PyMC has them in the order of a set
 
 
 def _tree(model: pm.Model, values: dict[str, NDArray[np.float64]], group: str) -> xr.DataTree:
