@@ -81,6 +81,7 @@ def test_two_processes_give_the_bits_of_one_and_survive_a_loss(data, theta):
         sharded = ShardedLikelihood(data.packed, client, threads=1)
         mine = sharded.value_and_gradient(theta)
         assert mine[0] == value
+        assert sharded.value(theta) == value
         np.testing.assert_array_equal(mine[1], gradient)
         for a, b in zip(
             sharded.per_star(theta, wanted), local.per_star(theta, wanted), strict=True

@@ -135,6 +135,8 @@ def test_workers_and_order_do_not_matter():
     two = StarLikelihood(packed, workers=2).value_and_gradient(theta)
     assert one[0] == two[0]
     np.testing.assert_array_equal(one[1], two[1])
+    for workers in (1, 2):
+        assert StarLikelihood(packed, workers=workers).value(theta) == one[0]
     order = rng.permutation(n)
     shuffled = StarLikelihood(pack(**{k: v[order] for k, v in stars.items()}))
     value, gradient = shuffled.value_and_gradient(theta)

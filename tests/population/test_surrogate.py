@@ -11,6 +11,7 @@ from migrate_bayes.population.density import PosteriorDensity
 from migrate_bayes.population.importance import _resample, pareto_weights, passes_for
 from migrate_bayes.population.kernel import THETA
 from migrate_bayes.population.likelihood import StarLikelihood
+from migrate_bayes.population.mode import find_mode
 from migrate_bayes.population.simulated import AGES, PopulationTruth, simulated_stars
 from migrate_bayes.population.surrogate import Surrogate, SurrogateDensity, fit_surrogate
 
@@ -171,8 +172,8 @@ def test_resampling_keeps_order_and_proportions():
 
 def test_number_of_passes():
     assert passes_for(20_000, 4000) == 4000
-    assert passes_for(1_300_000, 4000) == 769
-    assert passes_for(4_000_000, 4000) == 400
+    assert passes_for(1_300_000, 4000) == 1538
+    assert passes_for(4_000_000, 4000) == 800
     assert passes_for(4_000_000, 200) == 200
     assert passes_for(1000, 20) == 100
 
@@ -201,6 +202,37 @@ def test_equal_weights_have_no_tail():
     log_weight, k = pareto_weights(np.full(100, 7.0))
     np.testing.assert_allclose(np.exp(log_weight), 0.01)
     assert k < 0.7
+
+
+def test_weights_with_a_heavy_tail_teach_the_surrogate(density, monkeypatch):
+    """A repeat has met 100 slopes of the pilot and as many of the draws that failed."""
+    from migrate_bayes.population import importance
+
+    few = density.over(density.likelihood.subset(300))
+    mode = find_mode(few)
+    taught, tails = [], iter([0.9, 0.8, 0.2])
+
+    def gaussian(target, centre, scale, *, draws, chains, seed, **options):
+        z = np.random.default_rng(seed).normal(size=(chains, draws, len(centre)))
+        return centre + z @ scale.T, xr.Dataset({"diverging": (("chain", "draw"), z[..., 0] > 9)})
+
+    def fit(phi, gradient, earlier):
+        taught.append(len(phi))
+        return fit_surrogate(phi, gradient, earlier)
+
+    monkeypatch.setattr(importance, "run_nuts", gaussian)
+    monkeypatch.setattr(importance, "fit_surrogate", fit)
+    monkeypatch.setattr(
+        importance, "pareto_weights", lambda ratio: (pareto_weights(ratio)[0], next(tails))
+    )
+    before = few.likelihood.evaluations
+    found = importance.sample_surrogate(
+        few, mode, draws=150, tune=20, chains=2, seed=1, target_accept=0.8
+    )
+    assert (found.rounds, found.pareto_k, taught) == (3, 0.2, [100, 200, 300])
+    # One of the Fisher information, 300 for slopes, and for weights 300 in each round.
+    assert few.likelihood.evaluations - before == 1 + 300 + 3 * 300
+    assert found.draws.shape == (2, 150, density.n)
 
 
 def test_weights_that_cannot_be_trusted_end_in_nuts(density, monkeypatch):

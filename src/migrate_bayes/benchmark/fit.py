@@ -115,7 +115,7 @@ def fit_run(stars: int, seed: int, draws: int, method: Any, sizes: list[int]) ->
         "posterior_seconds": about["wall_seconds"],
         "posterior_processor_seconds": cpu,
         "mode_seconds": about["mode_seconds"],
-        "passes": about["gradient_evaluations"],
+        "passes": about["passes"],
         "khat": about.get("pareto_k"),
         "importance_ess": about.get("importance_ess"),
         "log_ratio_sd": about.get("log_ratio_sd"),

@@ -233,6 +233,12 @@ class ShardedLikelihood:
                 total += value
         return tuple(float(t) if t.ndim == 0 else t for t in totals)
 
+    def value(self, theta: NDArray[np.float64]) -> float:
+        """Return Σ ln L; see `StarLikelihood.value`."""
+        self.evaluations += 1
+        parts = self._map("value", np.ascontiguousarray(theta, float))
+        return sum(run for shard in parts for run in shard)
+
     def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return Σ ln L and its gradient; see `StarLikelihood.value_and_gradient`."""
         value, gradient = self._summed("value_and_gradient", np.ascontiguousarray(theta, float))

@@ -74,6 +74,16 @@ class StarLikelihood:
             theta, start, stop, log_like, responsibility, gradient,
         )  # fmt: skip
 
+    def value(self, theta: NDArray[np.float64]) -> float:
+        """Return Σ ln L: the very number of `value_and_gradient`, in half its time."""
+        theta = np.ascontiguousarray(theta, dtype=np.float64)
+        self.evaluations += 1
+
+        def task(start: int, stop: int) -> float:
+            return self._run(theta, start, stop, _NO_ROW, _NO_CUBE, _NO_CUBE)
+
+        return sum(map_blocks(task, self.stars.n_blocks, _BLOCKS_PER_TASK, workers=self.workers))
+
     def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return Σ ln L and its gradient, shape of `theta` (n_components, n_ages, 11)."""
         theta = np.ascontiguousarray(theta, dtype=np.float64)

@@ -64,7 +64,7 @@ def sample(
         importance weights cannot be trusted (k̂ > 0.7), NUTS is run instead, with a warning.
     draws, tune, chains : int
         Kept and tuning draws of each chain. The surrogate keeps fewer where there are very many
-        stars: some 10⁹ divided by their number in all, and at least 400. It keeps no fewer
+        stars: some 2·10⁹ divided by their number in all, and at least 800. It keeps no fewer
         than 100 in all.
     seed : int
     target_accept : float
@@ -86,7 +86,7 @@ def sample(
     xarray.DataTree
         Groups `posterior` (equal draws), `sample_stats` and `prior`; units on every variable; in
         the root's attributes provenance, `method`, the cost of the fit (`wall_seconds`,
-        `mode_seconds`, `gradient_evaluations`), the worst `r_hat` and `ess_bulk` of the model's
+        `mode_seconds`, `passes` over the stars), the worst `r_hat` and `ess_bulk` of the model's
         free parameters and, of a surrogate, `pareto_k` and `importance_ess`.
 
     Raises
@@ -144,7 +144,7 @@ def sample(
         n_stars=n_stars,
         mode_seconds=found - began,
         wall_seconds=time.perf_counter() - began,
-        gradient_evaluations=density.likelihood.evaluations - passes,
+        passes=density.likelihood.evaluations - passes,
         **about,
         **_convergence(tree, [rv.name for rv in model.free_RVs]),
         **(attrs or {}),
