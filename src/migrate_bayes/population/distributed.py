@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from migrate_bayes.errors import FitError, RecipeError
 from migrate_bayes.parallel import blocks, map_blocks
-from migrate_bayes.population.likelihood import StarLikelihood
+from migrate_bayes.population.likelihood import StarLikelihood, in_order
 from migrate_bayes.population.packing import PackedStars
 from migrate_bayes.population.shards import UNIT, run_of_blocks
 
@@ -237,7 +237,7 @@ class ShardedLikelihood:
         """Return Σ ln L; see `StarLikelihood.value`."""
         self.evaluations += 1
         parts = self._map("value", np.ascontiguousarray(theta, float))
-        return sum(run for shard in parts for run in shard)
+        return in_order([run for shard in parts for run in shard])
 
     def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return Σ ln L and its gradient; see `StarLikelihood.value_and_gradient`."""

@@ -7,6 +7,7 @@ it one pass of the compiled kernel over the packed stars. A faster or a distribu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -24,7 +25,7 @@ from migrate_bayes.population.kernel import BLOCK, log_likelihood_blocks
 from migrate_bayes.population.packing import PackedStars, thinned
 from migrate_bayes.population.scores import score_outer_blocks
 
-__all__ = ["PopulationLogLikelihood", "StarLikelihood"]
+__all__ = ["PopulationLogLikelihood", "StarLikelihood", "in_order"]
 
 # Blocks per unit of work. Fixed: it sets the order in which partial sums are added, and so makes
 # the result independent of the number of workers to the last bit.
@@ -32,6 +33,14 @@ _BLOCKS_PER_TASK = 64
 
 _NO_ROW = np.empty(0)
 _NO_CUBE = np.empty((0, 0, 0))
+
+
+def in_order(parts: Sequence[float]) -> float:
+    """Add up as `value_and_gradient` does: Python's own sum makes up for what is rounded off."""
+    total = 0.0
+    for part in parts:
+        total += part
+    return total
 
 
 class StarLikelihood:
@@ -82,7 +91,8 @@ class StarLikelihood:
         def task(start: int, stop: int) -> float:
             return self._run(theta, start, stop, _NO_ROW, _NO_CUBE, _NO_CUBE)
 
-        return sum(map_blocks(task, self.stars.n_blocks, _BLOCKS_PER_TASK, workers=self.workers))
+        parts = map_blocks(task, self.stars.n_blocks, _BLOCKS_PER_TASK, workers=self.workers)
+        return in_order(parts)
 
     def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return Σ ln L and its gradient, shape of `theta` (n_components, n_ages, 11)."""
