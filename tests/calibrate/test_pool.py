@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -70,13 +69,15 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
     folder.mkdir()
     here = Path(__file__).parent
     with subprocess.Popen([sys.executable, script, here, folder]) as parent:
-        workers = []
-        while len(workers) < 2:
-            assert parent.poll() is None
-            time.sleep(0.05)
-            workers = [int(p.name) for p in folder.iterdir()]
-        parent.send_signal(signal.SIGKILL)
-        parent.wait()
+        began, workers = time.monotonic(), []
+        try:
+            while len(workers) < 2:
+                assert parent.poll() is None
+                assert time.monotonic() - began < 60
+                time.sleep(0.05)
+                workers = [int(p.name) for p in folder.iterdir()]
+        finally:
+            parent.kill()  # SIGKILL: it can tell its workers nothing
     began = time.monotonic()
     while any(_runs(pid) for pid in workers):
         assert time.monotonic() - began < 60

@@ -112,9 +112,10 @@ class PosteriorDensity:
     def prior_hessian(self, x: NDArray[np.float64], width: float = 1e-4) -> NDArray[np.float64]:
         """Return ∂² ln prior / ∂x², shape (n, n), from central differences of its gradient."""
         steps = width * np.eye(self.n)
+        none = np.zeros_like(self.theta(x))
 
         def slope(point: NDArray[np.float64]) -> NDArray[np.float64]:
-            return self.prior(point)[1]
+            return self.back(point, none, prior=True)
 
         up, down = (self._each(slope, self._slopes, x + s) for s in (steps, -steps))
         out = (up - down) / (2.0 * width)
