@@ -7,8 +7,8 @@ from pathlib import Path
 
 import xarray as xr
 
-from migrate_bayes.config import load_recipe
-from migrate_bayes.pipeline import Run
+from migrate_bayes.run import Run
+from migrate_bayes.run.recipe import load_recipe
 from migrate_bayes.selection import select
 
 __all__ = ["asked_run"]

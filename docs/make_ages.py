@@ -9,9 +9,9 @@ import re
 import textwrap
 from pathlib import Path
 
-from migrate_bayes.tables import print_table
-from migrate_bayes.validation import tables, text
-from migrate_bayes.validation.command import run_validate_ages
+from migrate_bayes.checks.ages import tables, text
+from migrate_bayes.cli.validate import run_validate_ages
+from migrate_bayes.core.table import print_table
 
 PAGE = Path("docs/ages.md")
 

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from asked import asked_run
 
+from migrate_bayes.core.table import print_table
 from migrate_bayes.population import (
     ModelSpec,
     build_model,
@@ -19,7 +20,6 @@ from migrate_bayes.population import (
     sample,
 )
 from migrate_bayes.population.data import PopulationData
-from migrate_bayes.tables import print_table
 
 HEAD = ["assumed g₁", "told by", "σ_RM8, kpc", "95%", "σ_RM8 / S", "S, kpc", "R̂", "k̂"]
 

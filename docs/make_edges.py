@@ -12,10 +12,10 @@ import argparse
 import numpy as np
 from scipy.stats import norm
 
-from migrate_bayes.config import MigrationSection
+from migrate_bayes.core.table import print_table
 from migrate_bayes.isochrones import build_grid
 from migrate_bayes.mock.migration import expected_gradient, expected_scatter, gas_metallicity
-from migrate_bayes.tables import print_table
+from migrate_bayes.run.recipe import MigrationSection
 
 AGES = (1.0, 2.5, 4.5, 6.5, 9.0, 12.0)  # Gyr
 HEAD = ["gas [Fe/H]", "age, Gyr", "left out", "gradient, law", "made", "scatter, law", "made"]

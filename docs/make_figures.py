@@ -6,8 +6,8 @@ from pathlib import Path
 
 import xarray as xr
 
-from migrate_bayes.config import load_recipe
-from migrate_bayes.report.figures.gradient import gradient_figure
+from migrate_bayes.plots.gradient import gradient_figure
+from migrate_bayes.run.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 

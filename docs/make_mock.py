@@ -18,13 +18,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from migrate_bayes.config import Recipe, load_recipe
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.mock import simulate_to_parquet
 from migrate_bayes.mock.footprint import galactic
 from migrate_bayes.mock.migration import birth_gradient, expected_gradient
-from migrate_bayes.pipeline import Run
-from migrate_bayes.report.figures.style import (
+from migrate_bayes.plots.style import (
     BLUE,
     GREEN,
     GREY,
@@ -33,6 +31,8 @@ from migrate_bayes.report.figures.style import (
     figure,
     in_style,
 )
+from migrate_bayes.run import Run
+from migrate_bayes.run.recipe import Recipe, load_recipe
 from migrate_bayes.selection import SELECTIONS, dividing_line, select
 
 IMAGES = Path("docs/images")

@@ -12,6 +12,10 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
+from migrate_bayes.core.table import print_table
+from migrate_bayes.mock.migrated import migrated_stars
+from migrate_bayes.mock.model_stars import simulated_stars
+from migrate_bayes.plots import prior_predictive_figure
 from migrate_bayes.population import (
     ModelSpec,
     build_model,
@@ -19,12 +23,8 @@ from migrate_bayes.population import (
     population_data,
     prior_predictive,
 )
-from migrate_bayes.population.density import PosteriorDensity
-from migrate_bayes.population.migrated import migrated_stars
-from migrate_bayes.population.mode import find_mode
-from migrate_bayes.population.simulated import simulated_stars
-from migrate_bayes.report.figures import prior_predictive_figure
-from migrate_bayes.tables import print_table
+from migrate_bayes.population.sampling.density import PosteriorDensity
+from migrate_bayes.population.sampling.mode import find_mode
 
 ROOT = Path(__file__).resolve().parents[1]
 STARS, SEED = 6000, 2

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.errors import ProductError
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.errors import ProductError
+from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.stars import (
     StarWriter,
     assemble_stars,

@@ -13,7 +13,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "MigrateBayesError": "migrate_bayes.errors",
+    "MigrateBayesError": "migrate_bayes.core.errors",
     "open_catalog": "migrate_bayes.catalog",
     "read_catalog": "migrate_bayes.catalog",
     "write_catalog": "migrate_bayes.catalog",
@@ -44,9 +44,9 @@ _HOME = {
     "write_membership": "migrate_bayes.population",
     "write_report": "migrate_bayes.report",
     "simulate": "migrate_bayes.mock",
-    "Recipe": "migrate_bayes.config",
-    "load_recipe": "migrate_bayes.config",
-    "Run": "migrate_bayes.pipeline",
+    "Recipe": "migrate_bayes.run.recipe",
+    "load_recipe": "migrate_bayes.run.recipe",
+    "Run": "migrate_bayes.run",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -19,9 +19,9 @@ from typing import Any, Literal, Self
 import numpy as np
 import xarray as xr
 
-from migrate_bayes.errors import ProductError
-from migrate_bayes.flags import FLAG_MEANING, StarFlag
-from migrate_bayes.provenance import atomic_output, file_sha256
+from migrate_bayes.core.errors import ProductError
+from migrate_bayes.core.flags import FLAG_MEANING, StarFlag
+from migrate_bayes.core.provenance import atomic_output, file_sha256
 
 __all__ = [
     "StarWriter",

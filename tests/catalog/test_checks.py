@@ -15,8 +15,8 @@ from migrate_bayes.catalog import (
     validate_required,
 )
 from migrate_bayes.catalog.checks import flag_measurements, separation_arcsec
-from migrate_bayes.errors import CatalogError
-from migrate_bayes.flags import StarFlag, count_flags
+from migrate_bayes.core.errors import CatalogError
+from migrate_bayes.core.flags import StarFlag, count_flags
 
 
 def has(flag, reason):

@@ -8,8 +8,8 @@ import pytest
 from migrate_bayes.catalog import mark_duplicates
 from migrate_bayes.catalog.checks import separation_arcsec
 from migrate_bayes.catalog.duplicates import friends_of_friends
-from migrate_bayes.errors import CatalogError
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.errors import CatalogError
+from migrate_bayes.core.flags import StarFlag
 
 
 def duplicate(catalog):

@@ -14,8 +14,8 @@ from scipy.optimize import brentq
 
 from migrate_bayes.catalog import correct_extinction
 from migrate_bayes.catalog.gaia_extinction import BANDS, deredden, extinction_ratio
-from migrate_bayes.errors import CatalogError
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.errors import CatalogError
+from migrate_bayes.core.flags import StarFlag
 
 NAN = np.array([np.nan])
 

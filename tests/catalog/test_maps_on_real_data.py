@@ -11,7 +11,7 @@ from astropy.table import Table
 from scipy.stats import spearmanr
 
 from migrate_bayes.catalog import iter_catalog, mark_duplicates, read_catalog, validate_required
-from migrate_bayes.flags import StarFlag, count_flags
+from migrate_bayes.core.flags import StarFlag, count_flags
 
 FILES = {
     "harps-gto": "harps_gto/DelgadoMena2017.fits",

@@ -17,8 +17,8 @@ from migrate_bayes.catalog import (
     write_catalog,
 )
 from migrate_bayes.catalog.maps import as_column_map
-from migrate_bayes.errors import CatalogError, ProductError
-from migrate_bayes.flags import StarFlag, count_flags
+from migrate_bayes.core.errors import CatalogError, ProductError
+from migrate_bayes.core.flags import StarFlag, count_flags
 
 ENDINGS = ["fits", "ecsv", "csv", "vot", "parquet"]
 

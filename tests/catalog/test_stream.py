@@ -21,8 +21,8 @@ from migrate_bayes.catalog import (
     write_catalog,
 )
 from migrate_bayes.catalog.duplicates import find_repeats, friends_of_friends
-from migrate_bayes.errors import CatalogError, ProductError
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.errors import CatalogError, ProductError
+from migrate_bayes.core.flags import StarFlag
 
 ENDINGS = ["fits", "ecsv", "csv", "vot", "parquet"]
 N = 41

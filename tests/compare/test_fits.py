@@ -11,15 +11,15 @@ from migrate_bayes.cli import app
 from migrate_bayes.compare.fits import Fitter, _headline_map
 from migrate_bayes.compare.influence import influence, paired_covariance, quantity_gradient
 from migrate_bayes.compare.pairing import correlation
-from migrate_bayes.config import CompareSection, SamplerSection
-from migrate_bayes.errors import ProductError, RecipeError
+from migrate_bayes.core.errors import ProductError, RecipeError
 from migrate_bayes.population.data import population_data
-from migrate_bayes.population.density import PosteriorDensity
-from migrate_bayes.population.kernel import BLOCK
-from migrate_bayes.population.likelihood import StarLikelihood
-from migrate_bayes.population.mode import find_mode
-from migrate_bayes.population.model import build_model
-from migrate_bayes.population.specification import ModelSpec
+from migrate_bayes.population.likelihood.kernel import BLOCK
+from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.model.build import build_model
+from migrate_bayes.population.model.specification import ModelSpec
+from migrate_bayes.population.sampling.density import PosteriorDensity
+from migrate_bayes.population.sampling.mode import find_mode
+from migrate_bayes.run.recipe import CompareSection, SamplerSection
 from migrate_bayes.stars import write_stars
 
 AGES = np.concatenate([np.arange(0.5, 5.0, 0.5), np.arange(5.0, 14.1, 1.0)])

@@ -14,9 +14,9 @@ from migrate_bayes.compare.stages import (
     _with_orbits,
 )
 from migrate_bayes.compare.variants import list_variants
-from migrate_bayes.config import Recipe, load_recipe
-from migrate_bayes.errors import CatalogError, ProductError, RecipeError
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.errors import CatalogError, ProductError, RecipeError
+from migrate_bayes.core.flags import StarFlag
+from migrate_bayes.run.recipe import Recipe, load_recipe
 from migrate_bayes.stars import write_stars
 
 N = 5

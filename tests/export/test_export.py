@@ -12,10 +12,10 @@ from astropy.io import fits
 from astropy.io.votable.ucd import check_ucd, parse_ucd
 from astropy.table import Table
 
-from migrate_bayes.errors import ProductError
+from migrate_bayes.core.errors import ProductError
+from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.export import catalogue_columns, export_catalogue, export_run
 from migrate_bayes.export.ucd import _WORDS, ucd_of
-from migrate_bayes.flags import StarFlag
 from migrate_bayes.stars import open_stars, write_stars
 
 N = 700

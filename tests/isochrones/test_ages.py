@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from migrate_bayes.errors import CatalogError, IsochroneError
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.errors import CatalogError, IsochroneError
+from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.isochrones import build_grid, draw_stars, estimate_ages
 from migrate_bayes.isochrones.observables import _cut
 from migrate_bayes.isochrones.summary import THRESHOLD, summarise

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.benchmark.mock_stars import ERRORS, lamost_like
+from migrate_bayes.checks.ages.brute_force import Tracks, reference_log_likelihood
 from migrate_bayes.isochrones import build_grid, draw_stars, estimate_ages
-from migrate_bayes.isochrones.reference import Tracks, reference_log_likelihood
+from migrate_bayes.mock.lamost_like import ERRORS, lamost_like
 
 COLUMN = {"teff": 0, "logg": 1, "abs_g": 2}
 

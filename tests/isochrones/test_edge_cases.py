@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.benchmark.mock_stars import ERRORS, lamost_like
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.isochrones import build_grid, draw_stars, estimate_ages
+from migrate_bayes.mock.lamost_like import ERRORS, lamost_like
 from migrate_bayes.stars import StarWriter, assemble_stars, open_stars
 
 METHODS = ["fine", "paper"]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.errors import CatalogError
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.errors import CatalogError
+from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.isochrones import external_ages
 
 

@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 from scipy.interpolate import CubicHermiteSpline
 
-from migrate_bayes.isochrones import kernel
 from migrate_bayes.isochrones.grid import WorkingGrid, salaris
-from migrate_bayes.isochrones.lattice import ALPHA_RULES, MAX_ALPHA_SD
+from migrate_bayes.isochrones.kernel import likelihood as kernel
+from migrate_bayes.isochrones.kernel.lattice import ALPHA_RULES, MAX_ALPHA_SD
 
 AGES = np.array([2.0, 4.0, 8.0])
 PHI = np.arange(-20, 13) * 0.05

@@ -6,9 +6,19 @@ from numba import njit
 from scipy import special
 from scipy.interpolate import CubicHermiteSpline
 
-from migrate_bayes.isochrones.cubic import cubic_stencil
 from migrate_bayes.isochrones.grid import WorkingGrid
-from migrate_bayes.isochrones.lanes import (
+from migrate_bayes.isochrones.kernel.cubic import cubic_stencil
+from migrate_bayes.isochrones.kernel.grid_layout import BLOCK, LARGE, POINTS, gap, lay_out
+from migrate_bayes.isochrones.kernel.lattice import (
+    MAX_NODES,
+    _end_weights,
+    alpha_rule,
+    node_weights,
+    piece_weights,
+    take_turns,
+)  # fmt: skip
+from migrate_bayes.isochrones.kernel.segments import PER_QUANTITY, mills_ratio, sweep_4, sweep_5
+from migrate_bayes.isochrones.kernel.simd import (
     WIDTH,
     absolute,
     any_above,
@@ -26,16 +36,6 @@ from migrate_bayes.isochrones.lanes import (
     total,
     where_negative,
 )  # fmt: skip
-from migrate_bayes.isochrones.lattice import (
-    MAX_NODES,
-    _end_weights,
-    alpha_rule,
-    node_weights,
-    piece_weights,
-    take_turns,
-)  # fmt: skip
-from migrate_bayes.isochrones.layout import BLOCK, LARGE, POINTS, gap, lay_out
-from migrate_bayes.isochrones.segments import PER_QUANTITY, mills_ratio, sweep_4, sweep_5
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 7])

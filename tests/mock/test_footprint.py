@@ -102,8 +102,8 @@ def test_bound_is_above_every_isochrone(bound):
 @pytest.mark.parametrize(("R", "z", "limit"), [(9.5, 0.3, 16.0), (7.5, -0.6, 17.0)])
 def test_azimuths_follow_the_selection(bound, R, z, limit):
     # Independent of the kernel: the weight on a fine grid of azimuths, from sky positions.
-    from migrate_bayes.config import OrbitSection
     from migrate_bayes.mock.population import see_from_sun
+    from migrate_bayes.run.recipe import OrbitSection
 
     age = 4.0
     reach = azimuth.REACH / R

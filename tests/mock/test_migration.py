@@ -6,13 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from migrate_bayes.config import (
-    MigrationSection,
-    ModelSection,
-    OrbitSection,
-    Recipe,
-    SimulateSection,
-)
 from migrate_bayes.isochrones import build_grid
 from migrate_bayes.mock.migration import (
     N_MIGRATION,
@@ -21,6 +14,13 @@ from migrate_bayes.mock.migration import (
     expected_gradient,
     expected_scatter,
     gas_metallicity,
+)
+from migrate_bayes.run.recipe import (
+    MigrationSection,
+    ModelSection,
+    OrbitSection,
+    Recipe,
+    SimulateSection,
 )
 
 TRUTH = SimulateSection(population="migration", thick_fraction=0.3)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from migrate_bayes.config import OrbitSection, SimulateSection
-from migrate_bayes.errors import MigrateBayesError, ProductError
+from migrate_bayes.core.errors import MigrateBayesError, ProductError
 from migrate_bayes.mock import iter_simulated, simulate, simulate_to_parquet
+from migrate_bayes.run.recipe import OrbitSection, SimulateSection
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@ import pytest
 from scipy.optimize import brentq
 
 from migrate_bayes.orbits import guiding_radius, orbit_extrema
-from migrate_bayes.orbits.kernel import _load
-from migrate_bayes.orbits.lanes import (
+from migrate_bayes.orbits.kernel.batch_step import (
     AR,
     AZ,
     EPSILON,
@@ -24,9 +23,10 @@ from migrate_bayes.orbits.lanes import (
     advance,
     rows,
 )  # fmt: skip
-from migrate_bayes.orbits.spline import potential
-from migrate_bayes.orbits.staeckel import staeckel_ln_zmax_block
-from migrate_bayes.orbits.tables import potential_table
+from migrate_bayes.orbits.kernel.integrate import _load
+from migrate_bayes.orbits.kernel.spline import potential
+from migrate_bayes.orbits.kernel.staeckel import staeckel_ln_zmax_block
+from migrate_bayes.orbits.potential_tables import potential_table
 
 MODEL = """
 from galpy.potential import (

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from migrate_bayes.errors import OrbitError
+from migrate_bayes.core.errors import OrbitError
 from migrate_bayes.orbits.coordinates import (
     ICRS_TO_GALACTIC,
     from_cylindrical,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from migrate_bayes.errors import OrbitError
+from migrate_bayes.core.errors import OrbitError
 from migrate_bayes.orbits.extrema import (
     GYR_KMS_PER_KPC,
     orbit_extrema,
@@ -18,11 +18,11 @@ from migrate_bayes.orbits.extrema import (
 )
 from migrate_bayes.orbits.frame import SolarFrame
 from migrate_bayes.orbits.guiding import circular_velocity
-from migrate_bayes.orbits.lanes import WIDTH
-from migrate_bayes.orbits.potentials import load_potential
-from migrate_bayes.orbits.spline import potential
-from migrate_bayes.orbits.tables import potential_table
-from migrate_bayes.orbits.turning import _step, acceleration
+from migrate_bayes.orbits.kernel.batch_step import WIDTH
+from migrate_bayes.orbits.kernel.spline import potential
+from migrate_bayes.orbits.kernel.turning import _step, acceleration
+from migrate_bayes.orbits.potential import load_potential
+from migrate_bayes.orbits.potential_tables import potential_table
 
 NAME = "MWPotential2014"
 Stars = Callable[..., tuple[np.ndarray, ...]]

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from migrate_bayes.errors import OrbitError
+from migrate_bayes.core.errors import OrbitError
 from migrate_bayes.orbits.frame import SolarFrame, get_frame
 from migrate_bayes.orbits.guiding import circular_velocity, guiding_radius
-from migrate_bayes.orbits.potentials import POTENTIALS, load_potential
+from migrate_bayes.orbits.potential import POTENTIALS, load_potential
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.errors import CatalogError, OrbitError
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.errors import CatalogError, OrbitError
+from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.orbits import (
     compute_orbits,
     guiding_radius,

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from migrate_bayes.config import load_recipe
-from migrate_bayes.errors import RecipeError
+from migrate_bayes.core.errors import RecipeError
 from migrate_bayes.orbits import get_frame
-from migrate_bayes.orbits.variants import make_variants
+from migrate_bayes.orbits.sweep import make_variants
+from migrate_bayes.run.recipe import load_recipe
 
 RUNS = Path(__file__).resolve().parents[2] / "runs"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from migrate_bayes.orbits import tables
-from migrate_bayes.orbits.potentials import load_potential
-from migrate_bayes.orbits.spline import gradient, potential
+from migrate_bayes.orbits import potential_tables as tables
+from migrate_bayes.orbits.kernel.spline import gradient, potential
+from migrate_bayes.orbits.potential import load_potential
 
 NAME = "MWPotential2014"
 
@@ -153,7 +153,7 @@ def test_users_potential_is_known_by_what_it_gives(
     empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same file with other content is another potential; the same content elsewhere is not."""
-    from migrate_bayes.errors import OrbitError
+    from migrate_bayes.core.errors import OrbitError
 
     text = "from galpy.potential import LogarithmicHaloPotential as Halo\n"
     file = tmp_path / "mine.py"

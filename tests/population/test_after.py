@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.errors import FitError
-from migrate_bayes.population import ModelSpec, build_model, membership, population_data
-from migrate_bayes.population.density import PosteriorDensity
-from migrate_bayes.population.membership import age_intervals, theta_draws, write_membership
-from migrate_bayes.population.mode import find_mode
-from migrate_bayes.population.pointwise import (
+from migrate_bayes.core.errors import FitError
+from migrate_bayes.population import ModelSpec, build_model, population_data
+from migrate_bayes.population.results import membership
+from migrate_bayes.population.results.loo import (
     compare_elpd,
     leave_one_out,
     pointwise_log_likelihood,
 )
-from migrate_bayes.population.predictive import posterior_predictive, prior_predictive
+from migrate_bayes.population.results.membership import age_intervals, theta_draws, write_membership
+from migrate_bayes.population.results.predictive import posterior_predictive, prior_predictive
+from migrate_bayes.population.sampling.density import PosteriorDensity
+from migrate_bayes.population.sampling.mode import find_mode
 from migrate_bayes.stars import open_stars
 
 N = 5000

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from migrate_bayes.errors import FitError
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.errors import FitError
+from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.population import population_data
-from migrate_bayes.population.packing import pack
+from migrate_bayes.population.likelihood.layout import pack
 from migrate_bayes.stars import open_stars, write_stars
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from migrate_bayes.errors import FitError
+from migrate_bayes.core.errors import FitError
+from migrate_bayes.mock.model_stars import AGES, PopulationTruth, simulated_stars
 from migrate_bayes.population import ModelSpec, build_model, population_data, sample
-from migrate_bayes.population.density import PosteriorDensity
-from migrate_bayes.population.likelihood import StarLikelihood
-from migrate_bayes.population.mode import find_mode
-from migrate_bayes.population.simulated import AGES, PopulationTruth, simulated_stars
+from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.sampling.density import PosteriorDensity
+from migrate_bayes.population.sampling.mode import find_mode
 
 
 def _few():

@@ -5,11 +5,11 @@ import pymc as pm
 import pytensor
 import pytest
 
+from migrate_bayes.mock.migrated import MIGRATED_AGES, migrated_stars
 from migrate_bayes.population import ModelSpec, build_model, population_data
-from migrate_bayes.population.density import PosteriorDensity
-from migrate_bayes.population.diffusion import RadialDiffusion
-from migrate_bayes.population.migrated import MIGRATED_AGES, migrated_stars
-from migrate_bayes.population.mode import find_mode
+from migrate_bayes.population.model.diffusion import RadialDiffusion
+from migrate_bayes.population.sampling.density import PosteriorDensity
+from migrate_bayes.population.sampling.mode import find_mode
 
 SIGMA, SPREAD, NOW = 3.5, 3.0, -0.075  # kpc, kpc, dex/kpc
 

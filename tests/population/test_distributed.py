@@ -8,19 +8,19 @@ import time
 import numpy as np
 import pytest
 
-from migrate_bayes.errors import FitError, RecipeError
+from migrate_bayes.core.errors import FitError, RecipeError
 from migrate_bayes.population import build_model, population_data
-from migrate_bayes.population.distributed import (
+from migrate_bayes.population.likelihood.distributed import (
     ShardedLikelihood,
     _evaluate,
     _Shard,
     likelihood_on,
     open_scheduler,
 )
-from migrate_bayes.population.kernel import BLOCK
-from migrate_bayes.population.likelihood import StarLikelihood
-from migrate_bayes.population.shards import UNIT, run_of_blocks, unpack
-from migrate_bayes.population.specification import ModelSpec
+from migrate_bayes.population.likelihood.kernel import BLOCK
+from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.likelihood.subsets import UNIT, run_of_blocks, unpack
+from migrate_bayes.population.model.specification import ModelSpec
 
 N = 3 * UNIT * BLOCK + 777  # three runs and a part of one
 

@@ -12,8 +12,8 @@ STARS = """
 import hashlib
 import numpy as np
 from migrate_bayes.population import build_model, population_data
-from migrate_bayes.population.likelihood import StarLikelihood
-from migrate_bayes.population.simulated import simulated_stars
+from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.mock.model_stars import simulated_stars
 
 def bits(*values):
     return hashlib.sha256(b"".join(np.asarray(v).tobytes() for v in values)).hexdigest()
@@ -32,8 +32,8 @@ print(bits(*likelihood.score_outer(theta, jacobian)))
 """
 
 POSTERIOR = """
-from migrate_bayes.population.posterior import sample
-from migrate_bayes.population.specification import ModelSpec
+from migrate_bayes.population.sampling.posterior import sample
+from migrate_bayes.population.model.specification import ModelSpec
 
 tree = sample(build_model(data, ModelSpec()), draws=20, tune=20, chains=2, prior_draws=0)
 for name, draws in sorted(tree["posterior"].data_vars.items()):

@@ -5,9 +5,9 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 
-from migrate_bayes.population.kernel import BLOCK, PIVOT_RADIUS, THETA
-from migrate_bayes.population.likelihood import StarLikelihood
-from migrate_bayes.population.packing import pack
+from migrate_bayes.population.likelihood.kernel import BLOCK, PIVOT_RADIUS, THETA
+from migrate_bayes.population.likelihood.layout import pack
+from migrate_bayes.population.likelihood.op import StarLikelihood
 
 N_AGES = 7
 

@@ -7,7 +7,8 @@ import pymc as pm
 import pytest
 import xarray as xr
 
-from migrate_bayes.errors import FitError, RecipeError
+from migrate_bayes.core.errors import FitError, RecipeError
+from migrate_bayes.mock.model_stars import AGES, PopulationTruth, simulated_stars
 from migrate_bayes.population import (
     ModelSpec,
     build_model,
@@ -16,11 +17,10 @@ from migrate_bayes.population import (
     population_data,
     sample,
 )
-from migrate_bayes.population.density import PosteriorDensity
-from migrate_bayes.population.kernel import THETA
-from migrate_bayes.population.mode import find_mode
-from migrate_bayes.population.simulated import AGES, PopulationTruth, simulated_stars
-from migrate_bayes.population.specification import FORMS
+from migrate_bayes.population.likelihood.kernel import THETA
+from migrate_bayes.population.model.specification import FORMS
+from migrate_bayes.population.sampling.density import PosteriorDensity
+from migrate_bayes.population.sampling.mode import find_mode
 
 MODELS = Path(__file__).parents[2] / "models"
 TRUTH = {"gradient_young": -0.075, "flattening_rate": 0.003, "gradient_thick": 0.02}
@@ -160,7 +160,7 @@ def test_own_gradient_function(make_stars):
 
 def test_everything_is_named_and_has_its_unit(make_stars):
     # Each function of age by the ages of its knots, in Gyr; each variable with a unit.
-    from migrate_bayes.population.labels import UNITS, label
+    from migrate_bayes.population.results.units import UNITS, label
 
     model = build_model(population_data(make_stars(20)), ModelSpec())
     spec = ModelSpec()
@@ -284,7 +284,7 @@ def test_specification_files(tmp_path):
 
 def test_deviations_do_not_depend_on_their_coordinates(make_stars, monkeypatch):
     # The density of (σ_G, d) is one whatever length l stretches the sampled coordinate v.
-    from migrate_bayes.population import gradients
+    from migrate_bayes.population.model import gradients
 
     data, sigma = population_data(make_stars(40)), 0.004
     deviation = np.array([0.001, -0.002, 0.0015, 0.003])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from migrate_bayes.population.smooth import (
+from migrate_bayes.population.model.splines import (
     deviation_basis,
     hat_basis,
     node_widths,

@@ -5,15 +5,19 @@ import pytest
 import xarray as xr
 from scipy.stats import norm
 
+from migrate_bayes.mock.model_stars import AGES, PopulationTruth, simulated_stars
 from migrate_bayes.population import ModelSpec, build_model, population_data, sample
-from migrate_bayes.population.coordinates import Coordinates, natural, natural_gradient
-from migrate_bayes.population.density import PosteriorDensity
-from migrate_bayes.population.importance import _resample, pareto_weights, passes_for
-from migrate_bayes.population.kernel import THETA
-from migrate_bayes.population.likelihood import StarLikelihood
-from migrate_bayes.population.mode import find_mode
-from migrate_bayes.population.simulated import AGES, PopulationTruth, simulated_stars
-from migrate_bayes.population.surrogate import Surrogate, SurrogateDensity, fit_surrogate
+from migrate_bayes.population.likelihood.kernel import THETA
+from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.sampling.density import PosteriorDensity
+from migrate_bayes.population.sampling.importance import _resample, pareto_weights, passes_for
+from migrate_bayes.population.sampling.mode import find_mode
+from migrate_bayes.population.sampling.natural_coordinates import (
+    Coordinates,
+    natural,
+    natural_gradient,
+)
+from migrate_bayes.population.sampling.surrogate import Surrogate, SurrogateDensity, fit_surrogate
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +210,7 @@ def test_equal_weights_have_no_tail():
 
 def test_weights_with_a_heavy_tail_teach_the_surrogate(density, monkeypatch):
     """A repeat has met 100 slopes of the pilot and as many of the draws that failed."""
-    from migrate_bayes.population import importance
+    from migrate_bayes.population.sampling import importance
 
     few = density.over(density.likelihood.subset(300))
     mode = find_mode(few)
@@ -236,8 +240,8 @@ def test_weights_with_a_heavy_tail_teach_the_surrogate(density, monkeypatch):
 
 
 def test_weights_that_cannot_be_trusted_end_in_nuts(density, monkeypatch):
-    from migrate_bayes.population import posterior
-    from migrate_bayes.population.importance import ImportanceDraws
+    from migrate_bayes.population.sampling import posterior
+    from migrate_bayes.population.sampling.importance import ImportanceDraws
 
     bad = ImportanceDraws(np.zeros((2, 50, density.n)), xr.Dataset(), 0.9, 3.0, 4.0, 3)
     monkeypatch.setattr(posterior, "sample_surrogate", lambda *args, **options: bad)

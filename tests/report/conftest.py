@@ -10,11 +10,11 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.baseline import fit_baseline
-from migrate_bayes.baseline.variants import fit_variants
-from migrate_bayes.config import Recipe
-from migrate_bayes.flags import StarFlag
-from migrate_bayes.provenance import provenance
+from migrate_bayes.baseline.samples import fit_variants
+from migrate_bayes.core.flags import StarFlag
+from migrate_bayes.core.provenance import provenance
 from migrate_bayes.report import write_report
+from migrate_bayes.run.recipe import Recipe
 
 TRUTH = {"gradient_young": -0.075, "flattening_rate": 0.003, "gradient_thick": 0.02}
 _UNUSABLE = int(StarFlag.LOW_SNR | StarFlag.POOR_AGE)

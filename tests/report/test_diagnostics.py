@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.report.diagnostics import (
+from migrate_bayes.population.results.diagnostics import (
     Check,
     check_fit,
     missing_information,

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.config import Recipe
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.mock.migration import expected_gradient
-from migrate_bayes.report.data import gather, thin_probability
-from migrate_bayes.report.figures import (
+from migrate_bayes.plots import (
     Plane,
     VariantCurve,
     chemistry_figure,
@@ -29,8 +27,10 @@ from migrate_bayes.report.figures import (
     rank_figure,
     variant_figure,
 )
-from migrate_bayes.report.figures.cloud import binned_mean, binned_median
-from migrate_bayes.report.plates.variants import comparison_curves
+from migrate_bayes.plots.density import binned_mean, binned_median
+from migrate_bayes.report.data import gather, thin_probability
+from migrate_bayes.report.sections.variants import comparison_curves
+from migrate_bayes.run.recipe import Recipe
 from migrate_bayes.stars import open_stars, write_stars
 
 _UNUSABLE = int(StarFlag.LOW_SNR | StarFlag.POOR_AGE)

@@ -9,11 +9,11 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.baseline import fit_baseline
-from migrate_bayes.config import Recipe
 from migrate_bayes.mock.migration import expected_gradient
 from migrate_bayes.mock.truth import as_truth
 from migrate_bayes.report import Estimate, headline, print_baseline, print_headline
 from migrate_bayes.report.headline import headline_table
+from migrate_bayes.run.recipe import Recipe
 
 
 @pytest.mark.parametrize(

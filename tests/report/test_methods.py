@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.config import Recipe
-from migrate_bayes.errors import ProductError
+from migrate_bayes.core.errors import ProductError
+from migrate_bayes.report.image import Picture
 from migrate_bayes.report.methods import methods
-from migrate_bayes.report.pictures import Picture
-from migrate_bayes.report.sources import SOURCES
-from migrate_bayes.report.statements import curve_table, statement_table, variant_table
+from migrate_bayes.report.paper_table import curve_table, statement_table, variant_table
+from migrate_bayes.report.references import SOURCES
 from migrate_bayes.report.validation import FILE, load_validation, pictures_file
+from migrate_bayes.run.recipe import Recipe
 
 
 def written(**sections: dict) -> tuple[str, list[str]]:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.errors import ProductError
+from migrate_bayes.core.errors import ProductError
 from migrate_bayes.report import headline, write_report
-from migrate_bayes.report.contents import PLATES
 from migrate_bayes.report.headline import headline_table
+from migrate_bayes.report.registry import PLATES
 
 # What the made-up run has nothing for: no place either.
 NO_PLACE = ("published", "replicated", "expected")

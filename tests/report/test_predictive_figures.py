@@ -5,12 +5,12 @@ import pytest
 import xarray as xr
 from matplotlib.colors import to_hex
 
-from migrate_bayes.report.contents import PLATES
+from migrate_bayes.plots import posterior_predictive_figure, prior_predictive_figure
+from migrate_bayes.plots.style import VERMILION
 from migrate_bayes.report.data import ReportData
-from migrate_bayes.report.figures import posterior_predictive_figure, prior_predictive_figure
-from migrate_bayes.report.figures.style import VERMILION
-from migrate_bayes.report.pictures import Picture
-from migrate_bayes.report.plates.checks import posterior_predictive, prior_predictive
+from migrate_bayes.report.image import Picture
+from migrate_bayes.report.registry import PLATES
+from migrate_bayes.report.sections.checks import posterior_predictive, prior_predictive
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.baseline.line import LineFit, fit_line, weighted_line
-from migrate_bayes.errors import FitError, suggest
+from migrate_bayes.core.errors import FitError, suggest
 from migrate_bayes.selection import Selection, select
 
 __all__ = ["METHODS", "PIVOT", "expanded_interval", "fit_baseline"]

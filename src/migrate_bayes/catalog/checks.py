@@ -13,8 +13,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.catalog.columns import REQUIRED, attributes
-from migrate_bayes.errors import CatalogError, suggest
-from migrate_bayes.flags import StarFlag, add_flag
+from migrate_bayes.core.errors import CatalogError, suggest
+from migrate_bayes.core.flags import StarFlag, add_flag
 
 __all__ = [
     "check_identifiers",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migrate_bayes.flags import FLAG_MEANING, StarFlag
+from migrate_bayes.core.flags import FLAG_MEANING, StarFlag
 
 __all__ = ["COLUMNS", "EXTRA_PREFIX", "REQUIRED", "Column", "attributes", "star_keys"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from migrate_bayes.catalog.columns import attributes
-from migrate_bayes.errors import CatalogError, suggest
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.errors import CatalogError, suggest
+from migrate_bayes.core.flags import StarFlag
 
 __all__ = ["SNR_BANDS", "flag_age_error", "quality_cuts"]
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from migrate_bayes.catalog.columns import attributes
 from migrate_bayes.catalog.cuts import SNR_BANDS
-from migrate_bayes.errors import CatalogError
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.errors import CatalogError
+from migrate_bayes.core.flags import StarFlag
 
 __all__ = ["find_repeats", "friends_of_friends", "mark_duplicates", "total_snr"]
 

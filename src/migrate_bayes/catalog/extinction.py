@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from migrate_bayes.catalog.checks import validate_required
 from migrate_bayes.catalog.columns import attributes
-from migrate_bayes.errors import CatalogError, suggest
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.errors import CatalogError, suggest
+from migrate_bayes.core.flags import StarFlag
 
 __all__ = ["R_V", "correct_extinction"]
 

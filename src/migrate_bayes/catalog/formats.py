@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migrate_bayes.errors import CatalogError, suggest
+from migrate_bayes.core.errors import CatalogError, suggest
 
 __all__ = ["FORMATS", "Source", "open_source"]
 

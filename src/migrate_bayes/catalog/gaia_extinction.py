@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from migrate_bayes.parallel import map_blocks
+from migrate_bayes.core.parallel import map_blocks
 
 __all__ = ["BANDS", "COLOUR_RANGE", "TEFF_RANGE", "deredden", "extinction_ratio"]
 

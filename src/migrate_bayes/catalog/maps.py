@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from migrate_bayes.catalog.columns import COLUMNS, EXTRA_PREFIX
-from migrate_bayes.errors import CatalogError, suggest
+from migrate_bayes.core.errors import CatalogError, suggest
 
 __all__ = ["ColumnMap", "Entry", "as_column_map", "column_map_names", "load_column_map"]
 

@@ -16,7 +16,7 @@ from migrate_bayes.catalog.columns import COLUMNS, EXTRA_PREFIX
 from migrate_bayes.catalog.formats import Source, nearest_columns
 from migrate_bayes.catalog.maps import ColumnMap, Entry
 from migrate_bayes.catalog.units import conversion_factor
-from migrate_bayes.errors import CatalogError
+from migrate_bayes.core.errors import CatalogError
 
 __all__ = ["Step", "evaluate", "guess_map", "plan"]
 

@@ -21,7 +21,7 @@ from migrate_bayes.catalog.distances import add_distances
 from migrate_bayes.catalog.formats import Source, open_source
 from migrate_bayes.catalog.maps import ColumnMap, as_column_map, load_column_map
 from migrate_bayes.catalog.operations import Step, evaluate, guess_map, plan
-from migrate_bayes.errors import CatalogError
+from migrate_bayes.core.errors import CatalogError
 
 __all__ = ["CatalogReader", "WholeFile", "iter_catalog", "read_catalog"]
 

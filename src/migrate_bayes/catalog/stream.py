@@ -23,9 +23,9 @@ from migrate_bayes.catalog.cuts import quality_cuts
 from migrate_bayes.catalog.duplicates import find_repeats, total_snr
 from migrate_bayes.catalog.extinction import correct_extinction
 from migrate_bayes.catalog.reading import CatalogReader, WholeFile
-from migrate_bayes.errors import CatalogError
-from migrate_bayes.flags import StarFlag, add_flag
-from migrate_bayes.progress import progress
+from migrate_bayes.core.errors import CatalogError
+from migrate_bayes.core.flags import StarFlag, add_flag
+from migrate_bayes.core.progress import progress
 
 __all__ = ["CHUNK", "CatalogStream", "open_catalog"]
 

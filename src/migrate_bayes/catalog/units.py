@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from migrate_bayes.errors import CatalogError
+from migrate_bayes.core.errors import CatalogError
 
 __all__ = ["conversion_factor"]
 

@@ -16,8 +16,8 @@ import numpy as np
 import xarray as xr
 
 from migrate_bayes.catalog.formats import FORMATS, format_of
-from migrate_bayes.errors import CatalogError, ProductError
-from migrate_bayes.provenance import atomic_output
+from migrate_bayes.core.errors import CatalogError, ProductError
+from migrate_bayes.core.provenance import atomic_output
 
 __all__ = ["ROW_GROUP", "ParquetCatalogWriter", "write_catalog"]
 

@@ -8,7 +8,7 @@ choice makes. What *paired* means is written in `migrate_bayes.compare.influence
 
 from __future__ import annotations
 
-from migrate_bayes.compare.command import compare_recipes
+from migrate_bayes.cli.compare import compare_recipes
 from migrate_bayes.compare.decomposition import Share, decompose
 from migrate_bayes.compare.product import build_comparison, comparison_summary
 from migrate_bayes.compare.stages import FittedVariant, VariantStages

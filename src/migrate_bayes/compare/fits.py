@@ -15,13 +15,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.compare.influence import QuantityMap, influence, quantity_gradient
-from migrate_bayes.config import CompareSection, IsmHistory, SamplerSection
 from migrate_bayes.population.data import PopulationData
-from migrate_bayes.population.density import PosteriorDensity
-from migrate_bayes.population.likelihood import StarLikelihood
-from migrate_bayes.population.mode import Mode, find_mode
-from migrate_bayes.population.model import build_model
-from migrate_bayes.population.specification import ModelSpec
+from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.model.build import build_model
+from migrate_bayes.population.model.specification import ModelSpec
+from migrate_bayes.population.sampling.density import PosteriorDensity
+from migrate_bayes.population.sampling.mode import Mode, find_mode
+from migrate_bayes.run.recipe import CompareSection, IsmHistory, SamplerSection
 
 __all__ = ["CURVE_AGES", "HEADLINE", "Fitter", "churning_name"]
 
@@ -163,7 +163,7 @@ class Fitter:
             rng = np.random.default_rng(self.seed)
             z = rng.normal(size=(self.compare.draws, density.n))
             return density.named(mode.vector + z @ np.linalg.cholesky(mode.covariance).T)
-        from migrate_bayes.population.posterior import sample
+        from migrate_bayes.population.sampling.posterior import sample
 
         s = self.sampler
         tree = sample(

@@ -27,8 +27,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from migrate_bayes.population.density import PosteriorDensity
-from migrate_bayes.population.mode import Mode
+from migrate_bayes.population.sampling.density import PosteriorDensity
+from migrate_bayes.population.sampling.mode import Mode
 
 __all__ = ["QuantityMap", "influence", "paired_covariance", "quantity_gradient"]
 

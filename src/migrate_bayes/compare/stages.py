@@ -20,16 +20,16 @@ import xarray as xr
 from migrate_bayes.baseline import fit_baseline
 from migrate_bayes.compare.fits import Fitter
 from migrate_bayes.compare.variants import ComparedVariant, list_variants
-from migrate_bayes.config import Recipe
-from migrate_bayes.errors import FitError, ProductError
-from migrate_bayes.flags import StarFlag
+from migrate_bayes.core.errors import FitError, ProductError
+from migrate_bayes.core.flags import StarFlag
+from migrate_bayes.core.provenance import content_hash, file_sha256, write_netcdf
 from migrate_bayes.orbits import get_frame
-from migrate_bayes.orbits.variants import make_variants
-from migrate_bayes.pipeline import Run
-from migrate_bayes.pipeline.star_stages import open_run_stars
+from migrate_bayes.orbits.sweep import make_variants
 from migrate_bayes.population.data import population_data
-from migrate_bayes.population.specification import load_model_spec
-from migrate_bayes.provenance import content_hash, file_sha256, write_netcdf
+from migrate_bayes.population.model.specification import load_model_spec
+from migrate_bayes.run import Run
+from migrate_bayes.run.recipe import Recipe
+from migrate_bayes.run.star_stages import open_run_stars
 from migrate_bayes.selection import select
 from migrate_bayes.stars import open_stars
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import xarray as xr
 
-from migrate_bayes.config import CompareSection, Recipe
-from migrate_bayes.errors import RecipeError, suggest
-from migrate_bayes.population.specification import FORMS
+from migrate_bayes.core.errors import RecipeError, suggest
+from migrate_bayes.population.model.specification import FORMS
+from migrate_bayes.run.recipe import CompareSection, Recipe
 
 __all__ = ["FACTORS", "ComparedVariant", "list_variants"]
 

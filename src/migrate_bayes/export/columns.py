@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from migrate_bayes.errors import ProductError
+from migrate_bayes.core.errors import ProductError
 from migrate_bayes.export.ucd import ucd_of
 
 __all__ = ["OutputColumn", "catalogue_columns"]

@@ -17,12 +17,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.errors import ProductError, suggest
+from migrate_bayes.core.errors import ProductError, suggest
+from migrate_bayes.core.flags import FLAG_MEANING, StarFlag
+from migrate_bayes.core.progress import progress
+from migrate_bayes.core.provenance import atomic_output
 from migrate_bayes.export.columns import OutputColumn, catalogue_columns
-from migrate_bayes.flags import FLAG_MEANING, StarFlag
-from migrate_bayes.pipeline.star_stages import open_run_stars
-from migrate_bayes.progress import progress
-from migrate_bayes.provenance import atomic_output
+from migrate_bayes.run.star_stages import open_run_stars
 from migrate_bayes.stars import iter_parts, open_stars
 
 __all__ = ["export_catalogue", "export_run"]
@@ -175,7 +175,7 @@ def _write_parquet(
     ]
     flags = {int(f): text for f, text in FLAG_MEANING.items()}
     metadata = {f"migrate_bayes.{k}": v for k, v in record.items()}
-    schema = pa.schema(fields, {**metadata, "migrate_bayes.flags": json.dumps(flags)})
+    schema = pa.schema(fields, {**metadata, "migrate_bayes.core.flags": json.dumps(flags)})
     with pq.ParquetWriter(path, schema) as out:
         for part in parts:
             arrays = [pa.array(part[c.name], type=kind(c)) for c in columns]

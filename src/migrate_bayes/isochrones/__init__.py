@@ -11,14 +11,14 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "IsochroneSource": "source",
+    "IsochroneSource": "sources.base",
     "WorkingGrid": "grid",
     "build_grid": "grid",
-    "draw_stars": "draw",
+    "draw_stars": "sampling",
     "estimate_ages": "ages",
     "external_ages": "external",
-    "load_source": "source",
-    "source_names": "source",
+    "load_source": "sources.base",
+    "source_names": "sources.base",
 }
 
 __all__ = [*_HOME]

@@ -15,15 +15,16 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from migrate_bayes.errors import IsochroneError, suggest
-from migrate_bayes.flags import StarFlag, add_flag
-from migrate_bayes.isochrones import kernel, paper_kernel
+from migrate_bayes.core.errors import IsochroneError, suggest
+from migrate_bayes.core.flags import StarFlag, add_flag
+from migrate_bayes.core.parallel import map_blocks
+from migrate_bayes.core.progress import progress
 from migrate_bayes.isochrones.grid import WorkingGrid, build_grid
+from migrate_bayes.isochrones.kernel import likelihood as kernel
+from migrate_bayes.isochrones.kernel import paper as paper_kernel
 from migrate_bayes.isochrones.observables import OBSERVABLES, Observed, prepare
-from migrate_bayes.isochrones.source import IsochroneSource
+from migrate_bayes.isochrones.sources.base import IsochroneSource
 from migrate_bayes.isochrones.summary import summarise
-from migrate_bayes.parallel import map_blocks
-from migrate_bayes.progress import progress
 
 __all__ = ["AGE_PRIORS", "LOG_FLOOR", "estimate_ages"]
 

@@ -16,8 +16,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from migrate_bayes.errors import CatalogError
-from migrate_bayes.flags import StarFlag, add_flag
+from migrate_bayes.core.errors import CatalogError
+from migrate_bayes.core.flags import StarFlag, add_flag
 
 __all__ = ["DEFAULT_AGES", "external_ages"]
 

@@ -41,9 +41,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
 
-from migrate_bayes.errors import IsochroneError, suggest
+from migrate_bayes.core.errors import IsochroneError, suggest
 from migrate_bayes.isochrones.imf import kroupa_cumulative
-from migrate_bayes.isochrones.source import IsochroneSource, load_source
+from migrate_bayes.isochrones.sources.base import IsochroneSource, load_source
 
 __all__ = ["FEH_SCALES", "METHODS", "PAPER_AGES", "WorkingGrid", "build_grid", "salaris"]
 

@@ -15,8 +15,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special
 
-from migrate_bayes.errors import CatalogError, suggest
-from migrate_bayes.flags import StarFlag, add_flag
+from migrate_bayes.core.errors import CatalogError, suggest
+from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.isochrones.grid import WorkingGrid
 
 __all__ = ["OBSERVABLES", "Observed", "prepare"]

@@ -44,9 +44,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from migrate_bayes.config import MigrationSection, OrbitSection, SimulateSection
 from migrate_bayes.mock.population import near_azimuth, truncated_normal
 from migrate_bayes.mock.truth import Truth
+from migrate_bayes.run.recipe import MigrationSection, OrbitSection, SimulateSection
 
 __all__ = [
     "COMPONENTS",

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainc, gammaincinv, ndtr, ndtri
 
-from migrate_bayes.config import OrbitSection, SimulateSection
+from migrate_bayes.run.recipe import OrbitSection, SimulateSection
 
 __all__ = [
     "N_ORBIT",

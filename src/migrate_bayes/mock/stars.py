@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from migrate_bayes.config import IsochroneSection, OrbitSection, SimulateSection
-from migrate_bayes.errors import MigrateBayesError
-from migrate_bayes.keyed import keyed_uniforms
+from migrate_bayes.core.counter_rng import keyed_uniforms
+from migrate_bayes.core.errors import MigrateBayesError
+from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.mock.azimuth import Bound, brightness_bound, choose_azimuth
 from migrate_bayes.mock.distances import distance_quantiles, prior_length
 from migrate_bayes.mock.footprint import BLUEST, G_RANGE, dust, faintest_g, galactic, sdss_g
@@ -37,7 +37,7 @@ from migrate_bayes.mock.population import (
     see_from_sun,
 )
 from migrate_bayes.orbits.frame import get_frame
-from migrate_bayes.parallel import map_blocks
+from migrate_bayes.run.recipe import IsochroneSection, OrbitSection, SimulateSection
 
 __all__ = ["LamostSurvey", "SimpleSurvey", "get_survey"]
 

@@ -14,10 +14,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.config import IsochroneSection, OrbitSection, SimulateSection
+from migrate_bayes.core.progress import progress
+from migrate_bayes.core.provenance import provenance
 from migrate_bayes.mock.stars import get_survey
-from migrate_bayes.progress import progress
-from migrate_bayes.provenance import provenance
+from migrate_bayes.run.recipe import IsochroneSection, OrbitSection, SimulateSection
 
 __all__ = ["iter_simulated", "simulate", "simulate_to_parquet"]
 

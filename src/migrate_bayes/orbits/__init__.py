@@ -29,4 +29,4 @@ from migrate_bayes.orbits.extrema import orbit_extrema, potential_difference, ve
 from migrate_bayes.orbits.frame import FRAMES, SolarFrame, get_frame
 from migrate_bayes.orbits.guiding import circular_velocity, guiding_radius
 from migrate_bayes.orbits.orbits import compute_orbits
-from migrate_bayes.orbits.potentials import POTENTIALS
+from migrate_bayes.orbits.potential import POTENTIALS

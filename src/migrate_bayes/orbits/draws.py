@@ -30,10 +30,10 @@ import math
 import numba
 import numpy as np
 
-from migrate_bayes.keyed import mix
+from migrate_bayes.core.counter_rng import mix
 from migrate_bayes.orbits.coordinates import cartesian_to_cylindrical, observed_to_cartesian
 from migrate_bayes.orbits.guiding import guiding_radius_natural
-from migrate_bayes.orbits.staeckel import staeckel_ln_zmax
+from migrate_bayes.orbits.kernel.staeckel import staeckel_ln_zmax
 
 MAS_TO_DEG = 1.0 / 3.6e6
 REDRAWS = 64

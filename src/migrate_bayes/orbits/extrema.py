@@ -23,14 +23,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from migrate_bayes.errors import OrbitError
+from migrate_bayes.core.errors import OrbitError
+from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.orbits.frame import SolarFrame, get_frame
-from migrate_bayes.orbits.kernel import FAILED, INEXACT, N_OUT, UNBOUND, extrema_block
-from migrate_bayes.orbits.lanes import rows
-from migrate_bayes.orbits.potentials import natural_units
-from migrate_bayes.orbits.spline import potential_block
-from migrate_bayes.orbits.tables import potential_table
-from migrate_bayes.parallel import map_blocks
+from migrate_bayes.orbits.kernel.batch_step import rows
+from migrate_bayes.orbits.kernel.integrate import FAILED, INEXACT, N_OUT, UNBOUND, extrema_block
+from migrate_bayes.orbits.kernel.spline import potential_block
+from migrate_bayes.orbits.potential import natural_units
+from migrate_bayes.orbits.potential_tables import potential_table
 
 Floats = NDArray[np.float64]
 
@@ -92,7 +92,7 @@ def orbit_extrema(
     v_r, v_phi, v_z : array_like
         Velocity, km/s. The sign of `v_phi` is of no consequence.
     potential : str
-        Name; see `migrate_bayes.orbits.potentials`.
+        Name; see `migrate_bayes.orbits.potential`.
     frame, scaling
         As in `guiding_radius`.
     span : float

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from migrate_bayes.errors import OrbitError, suggest
+from migrate_bayes.core.errors import OrbitError, suggest
 
 
 @dataclass(frozen=True, kw_only=True)

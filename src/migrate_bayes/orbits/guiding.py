@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.orbits.frame import SolarFrame, get_frame
-from migrate_bayes.orbits.potentials import natural_units
-from migrate_bayes.orbits.tables import rotation_table
+from migrate_bayes.orbits.potential import natural_units
+from migrate_bayes.orbits.potential_tables import rotation_table
 
 Floats = NDArray[np.float64]
 
@@ -81,11 +81,11 @@ def guiding_radius(
     lz : array_like
         Angular momentum, kpc km/s. The sign is ignored.
     potential : str
-        Name; see `migrate_bayes.orbits.potentials`.
+        Name; see `migrate_bayes.orbits.potential`.
     frame : str, SolarFrame or mapping
         See `get_frame`; its r0 and v0 scale the potential unless `scaling` is ``"native"``.
     scaling : {"rescaled", "native"}
-        See `migrate_bayes.orbits.potentials`.
+        See `migrate_bayes.orbits.potential`.
 
     Returns
     -------

@@ -20,19 +20,19 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.errors import OrbitError, suggest
-from migrate_bayes.flags import StarFlag, add_flag
+from migrate_bayes.core.errors import OrbitError, suggest
+from migrate_bayes.core.flags import StarFlag, add_flag
+from migrate_bayes.core.parallel import map_blocks
+from migrate_bayes.core.progress import progress
 from migrate_bayes.orbits.coordinates import transform_arrays, x_sign
 from migrate_bayes.orbits.draws import N_JOINT, N_MOMENTS, ZMAX_FLOOR_KPC, draw_block
 from migrate_bayes.orbits.extrema import SPAN_GYR, STEPS, TOLERANCE, orbit_extrema
 from migrate_bayes.orbits.frame import SolarFrame, get_frame
-from migrate_bayes.orbits.inputs import Kinematics, read_kinematics
-from migrate_bayes.orbits.potentials import POTENTIALS
+from migrate_bayes.orbits.kinematics import Kinematics, read_kinematics
+from migrate_bayes.orbits.potential import POTENTIALS
+from migrate_bayes.orbits.potential_tables import potential_table, rotation_table
 from migrate_bayes.orbits.product import build_dataset
-from migrate_bayes.orbits.tables import potential_table, rotation_table
-from migrate_bayes.orbits.variants import Variant, make_variants
-from migrate_bayes.parallel import map_blocks
-from migrate_bayes.progress import progress
+from migrate_bayes.orbits.sweep import Variant, make_variants
 
 Floats = NDArray[np.float64]
 
@@ -169,12 +169,12 @@ def compute_orbits(
     frame : str, SolarFrame or mapping
         See `get_frame`. Phase space (x … r_present) is in this frame.
     potentials : iterable of str
-        Names; see `migrate_bayes.orbits.potentials`.
+        Names; see `migrate_bayes.orbits.potential`.
     scaling : {"rescaled", "native"}
         Whether the frame's (R₀, V₀) set each potential's units, or its own.
     sweep : mapping, optional
         Arrays ``r0``, ``v0``, ``scaling``: every combination with every potential becomes an entry
-        along `potential`, from the same draws. See `migrate_bayes.orbits.variants`.
+        along `potential`, from the same draws. See `migrate_bayes.orbits.sweep`.
     draws : int
         Mock observations per star, at least 2.
     zmax_draws : int

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.orbits.variants import Variant
+from migrate_bayes.orbits.sweep import Variant
 
 MOMENTS = (
     ("x", "kpc", "Galactocentric x, towards the centre from the Sun in a right-handed frame"),

@@ -1,13 +1,13 @@
 """The hierarchical model of gradient(age) with thin and thick discs."""
 
 from migrate_bayes.population.data import PopulationData, population_data
-from migrate_bayes.population.distributed import likelihood_on
-from migrate_bayes.population.membership import membership, write_membership
-from migrate_bayes.population.model import build_model
-from migrate_bayes.population.pointwise import compare_elpd, leave_one_out
-from migrate_bayes.population.posterior import sample
-from migrate_bayes.population.predictive import posterior_predictive, prior_predictive
-from migrate_bayes.population.specification import ModelSpec, load_model_spec
+from migrate_bayes.population.likelihood.distributed import likelihood_on
+from migrate_bayes.population.model.build import build_model
+from migrate_bayes.population.model.specification import ModelSpec, load_model_spec
+from migrate_bayes.population.results.loo import compare_elpd, leave_one_out
+from migrate_bayes.population.results.membership import membership, write_membership
+from migrate_bayes.population.results.predictive import posterior_predictive, prior_predictive
+from migrate_bayes.population.sampling.posterior import sample
 
 __all__ = [
     "ModelSpec",

@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.errors import FitError, suggest
-from migrate_bayes.flags import FATAL_AGE
-from migrate_bayes.population.packing import PackedStars, pack
+from migrate_bayes.core.errors import FitError, suggest
+from migrate_bayes.core.flags import FATAL_AGE
+from migrate_bayes.population.likelihood.layout import PackedStars, pack
 from migrate_bayes.stars import iter_parts
 
 __all__ = ["PopulationData", "population_data"]

@@ -11,19 +11,19 @@ from typing import Any
 
 import xarray as xr
 
+from migrate_bayes.plots.comparison import (
+    forest_figure,
+    variance_figure,
+    variant_gradient_figure,
+)
 from migrate_bayes.report.comparison_tables import (
     baseline_table,
     difference_tables,
     estimate_table,
     variance_table,
 )
-from migrate_bayes.report.contents import Absent
-from migrate_bayes.report.figures.variants import (
-    forest_figure,
-    variance_figure,
-    variant_gradient_figure,
-)
-from migrate_bayes.report.pictures import Picture, encode
+from migrate_bayes.report.image import Picture, encode
+from migrate_bayes.report.registry import Absent
 from migrate_bayes.report.section import Section
 
 __all__ = ["comparison_section", "comparison_sections", "holds_estimates"]

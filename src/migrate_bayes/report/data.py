@@ -15,10 +15,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.errors import OrbitError, ProductError, RecipeError
-from migrate_bayes.flags import StarFlag
-from migrate_bayes.report.figures import ComparisonPanel, Plane
-from migrate_bayes.report.pictures import Picture
+from migrate_bayes.core.errors import OrbitError, ProductError, RecipeError
+from migrate_bayes.core.flags import StarFlag
+from migrate_bayes.plots import ComparisonPanel, Plane
+from migrate_bayes.report.image import Picture
 from migrate_bayes.selection import SELECTIONS, select
 from migrate_bayes.stars import iter_parts
 
@@ -83,7 +83,7 @@ class ReportData:
     fit, baseline, thick_baseline : optional
         The products.
     variants : xarray.DataTree, optional
-        From `migrate_bayes.baseline.variants.fit_variants`.
+        From `migrate_bayes.baseline.samples.fit_variants`.
     truth : mapping, optional
         A mock's.
     reference : sequence of ComparisonPanel

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from migrate_bayes.core.table import print_table
 from migrate_bayes.mock.truth import as_truth
-from migrate_bayes.tables import print_table
 
 __all__ = [
     "Estimate",

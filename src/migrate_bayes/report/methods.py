@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from migrate_bayes.report.sources import SOURCES
+from migrate_bayes.report.references import SOURCES
 
 __all__ = ["Methods", "methods"]
 

@@ -15,19 +15,19 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.flags import FLAG_MEANING, count_flags
+from migrate_bayes.core.flags import FLAG_MEANING, count_flags
 from migrate_bayes.mock.truth import as_truth
+from migrate_bayes.plots import ComparisonPanel
+from migrate_bayes.population.results.diagnostics import check_fit, summary_table
 from migrate_bayes.report.comparison import comparison_section, holds_estimates
-from migrate_bayes.report.contents import Absent, draw_plates
 from migrate_bayes.report.data import ReportData, gather
-from migrate_bayes.report.diagnostics import check_fit, summary_table
-from migrate_bayes.report.figures import ComparisonPanel
 from migrate_bayes.report.headline import baseline_table, headline, headline_table
 from migrate_bayes.report.html import write_html
+from migrate_bayes.report.image import Picture
 from migrate_bayes.report.methods import methods
-from migrate_bayes.report.pictures import Picture
+from migrate_bayes.report.paper_table import Table, curve_table, statement_table, variant_table
+from migrate_bayes.report.registry import Absent, draw_plates
 from migrate_bayes.report.section import Section
-from migrate_bayes.report.statements import Table, curve_table, statement_table, variant_table
 from migrate_bayes.report.validation import load_validation
 
 __all__ = ["write_report"]
@@ -78,13 +78,13 @@ def write_report(
     recipe_text : str
         Shown as it is.
     provenance : mapping, optional
-        From `migrate_bayes.provenance.provenance`; the fit's attributes where not given.
+        From `migrate_bayes.core.provenance.provenance`; the fit's attributes where not given.
     notes : iterable of str
         Paragraphs for the head of the page.
     tables : iterable of (title, header, rows)
         More tables.
     variants : xarray.DataTree, optional
-        From `migrate_bayes.baseline.variants.fit_variants`.
+        From `migrate_bayes.baseline.samples.fit_variants`.
     comparisons : sequence of xarray.DataTree
         Products with a `variant` dimension.
     reference, reference_start

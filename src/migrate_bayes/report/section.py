@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from migrate_bayes.report.contents import Absent
-from migrate_bayes.report.pictures import Picture
-from migrate_bayes.report.statements import Table
+from migrate_bayes.report.image import Picture
+from migrate_bayes.report.paper_table import Table
+from migrate_bayes.report.registry import Absent
 
 __all__ = ["Section"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from migrate_bayes.errors import ProductError
-from migrate_bayes.report.pictures import Picture
+from migrate_bayes.core.errors import ProductError
+from migrate_bayes.report.image import Picture
 
 __all__ = ["FILE", "load_validation", "pictures_file"]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import xarray as xr
 
-from migrate_bayes.selection.columns import look_up_columns
 from migrate_bayes.selection.conditions import Selection, compare, dividing_line, limits
+from migrate_bayes.selection.derived import look_up_columns
 from migrate_bayes.selection.expressions import as_expression, expand, parse_selection
-from migrate_bayes.selection.named import SELECTIONS
+from migrate_bayes.selection.vickers2021 import SELECTIONS
 
 __all__ = [
     "SELECTIONS",

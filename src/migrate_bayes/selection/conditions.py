@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migrate_bayes.flags import FATAL_AGE, FATAL_ORBIT, StarFlag
+from migrate_bayes.core.flags import FATAL_AGE, FATAL_ORBIT, StarFlag
 
 __all__ = ["OPERATORS", "Selection", "compare", "dividing_line", "limits", "line_excess", "usable"]
 
@@ -128,7 +128,7 @@ def limits(column: str, lower: float = -np.inf, upper: float = np.inf) -> Select
     ----------
     column : str
         A per-star variable of StarPosteriors, one on (star, potential), or one of
-        `migrate_bayes.selection.columns.DERIVED`; ``zmax`` in kpc.
+        `migrate_bayes.selection.derived.DERIVED`; ``zmax`` in kpc.
     lower, upper : float
         In the column's own unit.
     """

@@ -13,9 +13,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from migrate_bayes.errors import RecipeError, suggest
+from migrate_bayes.core.errors import RecipeError, suggest
 from migrate_bayes.selection.conditions import Selection, compare
-from migrate_bayes.selection.named import SELECTIONS
+from migrate_bayes.selection.vickers2021 import SELECTIONS
 
 __all__ = ["as_expression", "expand", "parse_selection"]
 

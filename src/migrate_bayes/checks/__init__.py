@@ -1,0 +1,1 @@
+"""Evidence about the package: ages, posterior, speed. Imported by the command line alone."""

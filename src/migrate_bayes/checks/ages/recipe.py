@@ -1,0 +1,108 @@
+"""What ages are validated on: the schema of ``runs/validate-ages.toml``, with its defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from migrate_bayes.core.errors import DataAbsentError
+from migrate_bayes.core.provenance import content_hash
+from migrate_bayes.run.recipe import DATA_ENV, data_root, read_as
+
+__all__ = ["ValidateAges", "load_validate_ages", "locate"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SamplePaths(_Section):
+    """Where the stars with known ages are; ``$MIGRATE_BAYES_DATA`` is expanded."""
+
+    m67: str = f"${DATA_ENV}/m67/m67_apogee_edr3.csv"
+    kepler: str = f"${DATA_ENV}/kepler_dwarfs/legacy_kages_with_parallax.csv"
+    harps: str = f"${DATA_ENV}/harps_gto/DelgadoMena2017.fits"
+    clusters: str = f"${DATA_ENV}/open_clusters/DIAS21.dat"
+    more_clusters: str = f"${DATA_ENV}/open_clusters/CG20.dat"
+    lamost: str = f"${DATA_ENV}/lamost_gaia/gaia_lamost_larger_velocity_features.csv"
+
+
+class AgeSection(_Section):
+    """How ages are made, as in a run's ``[isochrones]``."""
+
+    source: str = "dartmouth"
+    method: Literal["fine", "paper"] = "fine"
+    feh_scale: Literal["surface", "dwarf", "initial"] = "surface"
+    age_prior: Literal["flat", "log-flat"] = "flat"
+    photometric_floor: float = Field(default=0.02, ge=0)
+
+
+class FamilySection(_Section):
+    """Which families are held against each other, and on how many mock stars."""
+
+    sources: tuple[str, ...] = (
+        "dartmouth",
+        f"dartmouth-native:${DATA_ENV}/dartmouth_gaia",
+        "mist",
+        "parsec",
+        "basti",
+        "yapsi",
+    )
+    stars: int = Field(default=4000, ge=100)
+
+
+class CalibrationSection(_Section):
+    """Stars drawn from the prior, observed with these errors (K, dex, dex, dex, mag)."""
+
+    stars: int = Field(default=20_000, ge=100)
+    teff_error: float = Field(default=22.6, gt=0)
+    logg_error: float = Field(default=0.05, gt=0)
+    feh_error: float = Field(default=0.03, gt=0)
+    alpha_error: float = Field(default=0.02, gt=0)
+    abs_g_error: float = Field(default=0.1, gt=0)
+
+
+class ValidateAges(_Section):
+    """A validation of the age stage."""
+
+    name: str = Field(default="validate-ages", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    seed: int = 20210301
+    data: SamplePaths = SamplePaths()
+    ages: AgeSection = AgeSection()
+    families: FamilySection = FamilySection()
+    calibration: CalibrationSection = CalibrationSection()
+
+    @property
+    def hash(self) -> str:
+        """Hash of the content, 16 hex digits."""
+        return content_hash(self.model_dump(mode="json"))
+
+
+def load_validate_ages(path: str | Path) -> ValidateAges:
+    """Read a validation recipe.
+
+    Raises
+    ------
+    RecipeError
+        Where the file is missing, is no TOML, or has an unknown or invalid entry.
+    """
+    return read_as(Path(path), ValidateAges)
+
+
+def locate(text: str) -> str:
+    """Expand the data folder in a path, or in a source such as ``dartmouth-native:DIR``.
+
+    Raises
+    ------
+    DataAbsentError
+        Where it names a file or folder that is not there.
+    """
+    expanded = text.replace(f"${DATA_ENV}", str(data_root()))
+    _, _, folder = expanded.rpartition(":")
+    is_path = "/" in folder or "$" in text
+    if is_path and not Path(folder).exists():
+        raise DataAbsentError(f"{folder} is absent (set ${DATA_ENV} to the folder of the data)")
+    return expanded

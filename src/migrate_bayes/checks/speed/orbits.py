@@ -1,0 +1,339 @@
+"""Z_max, guiding radii and whole catalogues: speed and error beside galpy, in one run.
+
+Stars: discs and a hot population, five to one, on which an error counts. galpy integrates them
+with ``dop853_c`` over the same span, sampled every 0.25 Myr with each peak completed by a parabola;
+its Stäckel estimate (``actionAngleStaeckel.EccZmaxRperiRap``, C, delta = 0.45) is held against the
+same integration. Speeds are of 5:1 mixtures too, galpy's of fewer stars, in alternation with ours;
+``zmax_stars_per_core_second`` counts the processor's time and not the clock's, so that it does not
+depend on who else uses the machine.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from migrate_bayes.checks.speed import harness
+from migrate_bayes.core.progress import progress
+from migrate_bayes.orbits import (
+    compute_orbits,
+    from_cylindrical,
+    get_frame,
+    guiding_radius,
+    orbit_extrema,
+    phase_space_to_observed,
+)
+from migrate_bayes.orbits.extrema import GYR_KMS_PER_KPC, SPAN_GYR
+from migrate_bayes.orbits.potential import POTENTIALS, load_potential
+from migrate_bayes.orbits.potential_tables import potential_table, rotation_table
+
+__all__ = ["benchmark_orbits", "catalogue_run", "galpy_extrema", "mock_kinematics", "sample_stars"]
+
+Floats = NDArray[np.float64]
+Stars = tuple[Floats, Floats, Floats, Floats, Floats]
+
+SAMPLES_PER_GYR = 4000
+# galpy's orbits at once: what their sampled paths need in memory.
+AT_ONCE = 20
+
+
+def sample_stars(disc: int, hot: int, seed: int = 0) -> Stars:
+    """Draw (R, v_R, v_phi, z, v_z): thin and thick disc, 70:30, then a hot population.
+
+    Returns
+    -------
+    tuple of ndarray
+        kpc and km/s, the `disc` stars first.
+    """
+    rng = np.random.default_rng(seed)
+    thick = rng.random(disc) < 0.3
+    discs = (
+        rng.uniform(5.0, 12.0, disc),
+        rng.normal(0.0, np.where(thick, 60.0, 35.0)),
+        rng.normal(np.where(thick, 190.0, 225.0), np.where(thick, 45.0, 22.0)),
+        rng.normal(0.0, np.where(thick, 0.9, 0.25)),
+        rng.normal(0.0, np.where(thick, 45.0, 18.0)),
+    )
+    halo = (
+        rng.uniform(4.0, 14.0, hot),
+        rng.normal(0.0, 130.0, hot),
+        rng.normal(40.0, 100.0, hot),
+        rng.normal(0.0, 3.0, hot),
+        rng.normal(0.0, 90.0, hot),
+    )
+    R, v_r, v_phi, z, v_z = (np.concatenate(pair) for pair in zip(discs, halo, strict=True))
+    return R, v_r, v_phi, z, v_z
+
+
+def _galpy(module: str, name: str) -> Any:
+    """Import from galpy, which remarks on extensions that it does without."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return getattr(importlib.import_module(f"galpy.{module}"), name)
+
+
+def _natural(stars: Stars) -> Floats:
+    """Return galpy's (R, vR, vT, z, vz, phi) in natural units of the paper's frame."""
+    frame = get_frame("vickers2021")
+    R, v_r, v_phi, z, v_z = stars
+    r0, v0 = frame.r0, frame.v0
+    return np.stack([R / r0, v_r / v0, v_phi / v0, z / r0, v_z / v0, 0.0 * R], axis=1)
+
+
+def _peaks(values: Floats) -> Floats:
+    """Largest value of each row, completed by the parabola through its neighbours."""
+    best = values.max(axis=1)
+    for i, k in enumerate(values.argmax(axis=1)):
+        if 0 < k < values.shape[1] - 1:
+            left, middle, right = values[i, k - 1 : k + 2]
+            bend = left - 2.0 * middle + right
+            if bend < 0.0:
+                best[i] = middle - (right - left) ** 2 / (8.0 * bend)
+    return best
+
+
+def galpy_extrema(
+    name: str, stars: Stars, *, span: float = SPAN_GYR, at_once: int = AT_ONCE, bar: str = ""
+) -> Floats:
+    """Integrate with galpy's ``dop853_c``; return Z_max, r_peri, r_apo (3, star) in kpc.
+
+    The paper's frame, rescaled. The pericentre is completed in r², which is a parabola where a star
+    flies straight.
+    """
+    orbit = _galpy("orbit", "Orbit")
+    frame, potential, start = get_frame("vickers2021"), load_potential(name), _natural(stars)
+    times = np.linspace(
+        0.0, span * GYR_KMS_PER_KPC * frame.v0 / frame.r0, int(SAMPLES_PER_GYR * span) + 1
+    )
+    parts = []
+    with progress(len(start), bar, unit="orbits") as advance, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for first in range(0, len(start), at_once):
+            orbits = orbit(start[first : first + at_once])
+            orbits.integrate(times, potential, method="dop853_c", progressbar=False)
+            height = np.abs(orbits.z(times, use_physical=False))
+            square = orbits.R(times, use_physical=False) ** 2 + height**2
+            near, far = np.maximum(-_peaks(-square), 0.0), _peaks(square)
+            parts.append(frame.r0 * np.stack([_peaks(height), np.sqrt(near), np.sqrt(far)]))
+            advance(len(height))
+    return np.concatenate(parts, axis=1)
+
+
+def _staeckel(name: str, stars: Stars) -> Floats:
+    """Return galpy's Stäckel estimate of Z_max, kpc."""
+    action = _galpy("actionAngle", "actionAngleStaeckel")
+    start = _natural(stars)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimate = action(pot=load_potential(name), delta=0.45, c=True)
+        zmax = estimate.EccZmaxRperiRap(*start[:, :5].T)[1]
+    return get_frame("vickers2021").r0 * np.asarray(zmax)
+
+
+def _galpy_rguiding(name: str, stars: Stars) -> Floats:
+    """Return galpy's guiding radii, kpc."""
+    orbit, potential = _galpy("orbit", "Orbit"), load_potential(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        radius = orbit(_natural(stars)).rguiding(pot=potential, use_physical=False)
+    return get_frame("vickers2021").r0 * np.asarray(radius)
+
+
+def _rows(stars: Stars, rows: Any) -> Stars:
+    R, v_r, v_phi, z, v_z = stars
+    return R[rows], v_r[rows], v_phi[rows], z[rows], v_z[rows]
+
+
+def _quantiles(ours: Floats, theirs: Floats) -> tuple[float, float, float]:
+    error = np.abs(ours / theirs - 1.0)
+    error = error[np.isfinite(error)]
+    return tuple(float(q) for q in np.quantile(error, [0.5, 0.95, 1.0]))  # type: ignore[return-value]
+
+
+def _one_potential(name: str, disc: int, hot: int, stars: int, seed: int) -> dict[str, Any]:
+    potential_table(name)
+    sample = sample_stars(disc, hot, seed)
+    theirs = galpy_extrema(name, sample, bar=f"galpy {name}")
+    ours = orbit_extrema(*sample, name)
+    result: dict[str, Any] = {"orbits": disc + hot, "inexact": int(ours.inexact.sum())}
+    result |= {"failed": int(ours.failed.sum()), "unbound": int(ours.unbound.sum())}
+    for k, quantity in enumerate(("zmax", "r_peri", "r_apo")):
+        middle, high, most = _quantiles(getattr(ours, quantity), theirs[k])
+        result |= {f"{quantity}_error_median": middle, f"{quantity}_error_p95": high}
+        result[f"{quantity}_error_max"] = most
+    e = (theirs[2] - theirs[1]) / (theirs[2] + theirs[1])
+    result["eccentricity_error_p95"] = float(np.nanquantile(np.abs(ours.eccentricity - e), 0.95))
+    claimed = 2.0 * ours.zmax_error + 1e-4
+    good = np.isfinite(ours.zmax)
+    within = np.abs(ours.zmax[good] / theirs[0, good] - 1.0) <= claimed[good]
+    result["zmax_error_within_twice_its_estimate"] = float(within.mean())
+    middle, high, _ = _quantiles(_staeckel(name, sample), theirs[0])
+    result |= {"staeckel_error_median": middle, "staeckel_error_p95": high}
+
+    order = np.random.default_rng(seed).permutation(stars)
+    many = _rows(sample_stars(stars - stars // 6, stars // 6, seed + 1), order)
+    began = time.process_time()
+    orbit_extrema(*many, name)
+    result["zmax_stars_per_core_second"] = stars / (time.process_time() - began)
+    calm = sample_stars(stars, 0, seed + 2)
+    result["zmax_stars_per_second"] = stars / harness.best_time(lambda: orbit_extrema(*many, name))
+    result["zmax_stars_per_second_disc"] = stars / harness.best_time(
+        lambda: orbit_extrema(*calm, name), repeats=2
+    )
+    few = 12 if name == "McMillan17" else 36
+    picked = _rows(many, slice(few))
+    ratio = harness.paired_ratio(
+        lambda: galpy_extrema(name, picked),
+        lambda: orbit_extrema(*_rows(picked, np.tile(np.arange(few), 100)), name),
+        slow_stars=few, fast_stars=100 * few, repeats=2, warm_up=False,
+    )  # fmt: skip
+    result["ratio_galpy_integration"] = ratio.ratio
+    result["galpy_integration_stars_per_second"] = 1.0 / ratio.slow_seconds
+    some = _rows(many, slice(3000))
+    ratio = harness.paired_ratio(
+        lambda: _staeckel(name, some), lambda: orbit_extrema(*some, name),
+        slow_stars=3000, fast_stars=3000,
+    )  # fmt: skip
+    result["ratio_galpy_staeckel"] = ratio.ratio
+    result["galpy_staeckel_stars_per_second"] = 1.0 / ratio.slow_seconds
+    return result | _guiding(name, sample, seed)
+
+
+def _guiding(name: str, sample: Stars, seed: int) -> dict[str, Any]:
+    rotation_table(name)
+    few = _rows(sample, slice(24))
+    lz = np.random.default_rng(seed).normal(1800.0, 400.0, 4_000_000)
+    ratio = harness.paired_ratio(
+        lambda: _galpy_rguiding(name, few), lambda: guiding_radius(lz, name),
+        slow_stars=24, fast_stars=lz.size,
+    )  # fmt: skip
+    ours = guiding_radius(few[0] * few[2], name)
+    return {
+        "rg_per_second": 1.0 / ratio.fast_seconds,
+        "ratio_galpy_rguiding": ratio.ratio,
+        "rg_max_error": float(np.max(np.abs(ours / _galpy_rguiding(name, few) - 1.0))),
+    }
+
+
+def mock_kinematics(n: int, seed: int = 0) -> xr.Dataset:
+    """Observe `n` stars within about 4 kpc, 84% thin disc, 15% thick and 1% halo, Gaia-like errors.
+
+    The columns that `compute_orbits` reads, in canonical units; no ages nor abundances.
+    """
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(3, n, p=[0.84, 0.15, 0.01])
+    x, y = rng.normal(-8.3, 1.4, n), rng.normal(0.0, 1.4, n)
+    z = rng.laplace(0.0, np.array([0.25, 0.6, 1.5])[kind])
+    v_r = rng.normal(0.0, np.array([35.0, 60.0, 140.0])[kind])
+    v_phi = rng.normal(np.array([225.0, 190.0, 20.0])[kind], np.array([22.0, 45.0, 90.0])[kind])
+    v_z = rng.normal(0.0, np.array([18.0, 45.0, 90.0])[kind])
+    sky = phase_space_to_observed(x, y, z, *from_cylindrical(x, y, v_r, v_phi), v_z)
+    ra, dec, distance, pmra, pmdec, rv = sky
+    error = 0.02 * distance + 0.01 * distance**2
+    columns = {
+        "ra": ra, "dec": dec, "pmra": pmra, "pmdec": pmdec, "radial_velocity": rv,
+        "distance": distance,
+        "distance_lo": distance - 0.9 * error, "distance_hi": distance + error,
+        "ra_error": np.full(n, 0.02), "dec_error": np.full(n, 0.02),
+        "pmra_error": np.full(n, 0.02), "pmdec_error": np.full(n, 0.02),
+        "radial_velocity_error": np.full(n, 4.0),
+        "pmra_pmdec_corr": rng.uniform(-0.4, 0.4, n), "ra_dec_corr": rng.uniform(-0.4, 0.4, n),
+    }  # fmt: skip
+    catalog = xr.Dataset({name: ("star", column) for name, column in columns.items()})
+    keys = rng.integers(0, 2**64 - 1, n, dtype=np.uint64)
+    return catalog.assign(star_key=("star", keys))
+
+
+def catalogue_run(
+    stars: int, potentials: Sequence[str], chunk: int = 100_000, draws: int = 100, seed: int = 0
+) -> dict[str, Any]:
+    """Take mock stars through `compute_orbits`, chunk by chunk, and add up the time by stage.
+
+    The means of R_g and Z_max are kept of every star, as a stand-in for writing the product.
+
+    Returns
+    -------
+    dict
+        ``stages`` (s), ``flagged`` (stars with any flag) and ``zmax_median`` (kpc) per potential.
+    """
+    stages: dict[str, float] = {}
+
+    def add(stage: str, seconds: float) -> None:
+        stages[stage] = stages.get(stage, 0.0) + seconds
+
+    flagged, kept = 0, np.empty((stars, len(potentials)))
+    with progress(stars, "orbits") as advance:
+        for start in range(0, stars, chunk):
+            n = min(chunk, stars - start)
+            orbits = compute_orbits(
+                mock_kinematics(n, seed + start), potentials=potentials, draws=draws,
+                show_progress=False, on_stage=add,
+            )  # fmt: skip
+            kept[start : start + n] = orbits["zmax"].values
+            flagged += int((orbits["flag"] != 0).sum())
+            advance(n)
+    middle = np.nanmedian(kept, axis=0)
+    return {
+        "stages": stages, "flagged": flagged,
+        "zmax_median": dict(zip(potentials, middle.tolist(), strict=True)),
+    }  # fmt: skip
+
+
+def benchmark_orbits(
+    *,
+    potentials: Sequence[str] = tuple(POTENTIALS),
+    disc: int = 500,
+    hot: int = 100,
+    stars: int = 24_000,
+    catalogue: int = 20_000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure the orbit stage.
+
+    Parameters
+    ----------
+    potentials : sequence of str
+        Names.
+    disc, hot : int
+        Stars that galpy integrates, for the errors.
+    stars : int
+        Stars of the speeds, five of the disc to one hot.
+    catalogue : int
+        Stars of the whole-stage run (draws, R_g, Z_max and moments in every potential), in a
+        process of its own; `scaling` has the same for 5,000, 10,000 and 20,000, or fewer.
+    seed : int
+        Of the stars.
+
+    Returns
+    -------
+    dict
+        ``potentials``: name to figures; ``peak_rss_gb``, ``catalogue`` and its ``scaling``;
+        ``machine``.
+    """
+    result = {name: _one_potential(name, disc, hot, stars, seed) for name in potentials}
+    names = list(potentials)
+
+    def whole(n: int) -> None:
+        catalogue_run(n, names, seed=seed)
+
+    largest = min(catalogue, 20_000)
+    scaling = harness.scaling(whole, [largest // 4, largest // 2, largest])
+    alone = harness.in_fresh_process(
+        "migrate_bayes.checks.speed.orbits:catalogue_run",
+        {"stars": catalogue, "potentials": names, "seed": seed},
+        timeout=36_000.0,
+    )
+    return {
+        "potentials": result,
+        "peak_rss_gb": alone["peak_rss_gb"],
+        "catalogue": {"stars": catalogue, "seconds": alone["seconds"], **alone["result"]},
+        "scaling": scaling,
+        "machine": harness.machine(),
+    }

@@ -1,0 +1,1 @@
+"""What every room shares: errors, flags, random numbers, threads, progress, provenance, tables."""

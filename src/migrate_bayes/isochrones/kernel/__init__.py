@@ -1,0 +1,1 @@
+"""The compiled age likelihood, on plain arrays."""

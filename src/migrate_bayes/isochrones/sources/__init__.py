@@ -1,0 +1,1 @@
+"""Isochrone files of every family, as one `IsochroneSource`."""

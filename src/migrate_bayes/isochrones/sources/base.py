@@ -1,0 +1,126 @@
+"""Where isochrones come from: one shape for every family, and the names they go by.
+
+`load_source` is the way in. An `IsochroneSource` holds every isochrone of a family on its own nodes
+of age, [Fe/H] and [α/Fe], aligned at equal evolutionary points (EEP), with Gaia magnitudes; what
+the age estimate works on is the `WorkingGrid` that `build_grid` makes of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migrate_bayes.core.errors import IsochroneError, suggest
+
+__all__ = ["COLUMNS", "MAX_STEP", "IsochroneSource", "load_source", "source_names"]
+
+#: Last axis of `IsochroneSource.values`: initial mass (solar), K, dex, mag, mag.
+COLUMNS = ("mass", "teff", "logg", "abs_g", "bp_rp")
+#: Points are added to isochrones whose neighbours are further apart, mag in M_G.
+MAX_STEP = 0.15
+
+
+@dataclass(frozen=True, eq=False)
+class IsochroneSource:
+    """A family of isochrones.
+
+    Parameters
+    ----------
+    name : str
+        What `load_source` was given.
+    ages : numpy.ndarray
+        Gyr, increasing.
+    feh : numpy.ndarray
+        *Initial* [Fe/H] of the models, increasing.
+    alpha : numpy.ndarray
+        [α/Fe] of the models, increasing; a single 0 where the family has no such axis.
+    eep : numpy.ndarray
+        Evolutionary points, the common numbering of all isochrones; fractional where added.
+    values : numpy.ndarray
+        float32, shape ``(age, feh, alpha, eep, COLUMNS)``. NaN before the first and after the last
+        point of an isochrone, never between.
+    solar_feh_initial : float
+        Initial [Fe/H] of the family's own solar-calibrated model: diffusion takes its surface from
+        there to 0 at the age of the Sun.
+    bands : tuple of str
+        Photometric bands of G, BP and RP.
+    checksum : str
+        SHA-256 over the files read.
+    note : str
+        What a referee should know.
+    """
+
+    name: str
+    ages: NDArray[np.float64]
+    feh: NDArray[np.float64]
+    alpha: NDArray[np.float64]
+    eep: NDArray[np.float64]
+    values: NDArray[np.float32]
+    solar_feh_initial: float
+    bands: tuple[str, ...]
+    checksum: str
+    note: str = ""
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the family was computed at more than one [α/Fe]."""
+        return len(self.alpha) > 1
+
+    def describe(self) -> dict[str, str]:
+        """State what the family covers, as text: what a table of sources shows."""
+
+        def axis(x: NDArray) -> str:
+            return f"{x[0]:g} to {x[-1]:g} ({len(x)})" if len(x) > 1 else "none"
+
+        shift = self.solar_feh_initial
+        return {
+            "source": self.name,
+            "ages [Gyr]": axis(np.round(self.ages, 3)),
+            "[Fe/H] initial": axis(np.round(self.feh, 3)),
+            "of the Sun": f"{shift:+.2f}",
+            "[α/Fe]": axis(self.alpha) if self.has_alpha else "Salaris et al. 1993",
+            "bands": ", ".join(self.bands),
+            "SHA-256": self.checksum,
+            "note": self.note,
+        }
+
+
+def source_names() -> list[str]:
+    """List the names `load_source` knows; ``DIR`` stands for a folder."""
+    from migrate_bayes.isochrones.sources.lachesis import FAMILIES
+
+    return [*FAMILIES, "dartmouth-native:DIR"]
+
+
+@lru_cache(maxsize=4)
+def load_source(name: str) -> IsochroneSource:
+    """Load a family of isochrones.
+
+    Parameters
+    ----------
+    name : str
+        ``dartmouth``, ``mist``, ``parsec``, ``basti``, ``yapsi`` (grids of the package
+        `lachesis-grids`) or ``dartmouth-native:DIR`` (a folder of native Dartmouth files with Gaia
+        magnitudes). Kept in memory: a second call costs nothing.
+
+    Raises
+    ------
+    IsochroneError
+        Where the name is unknown, or its files are absent or malformed.
+    """
+    from migrate_bayes.isochrones.sources.dartmouth import read_native
+    from migrate_bayes.isochrones.sources.lachesis import FAMILIES, read_lachesis
+
+    kind, _, folder = name.partition(":")
+    if kind == "dartmouth-native":
+        if not folder:
+            raise IsochroneError(
+                "isochrone source 'dartmouth-native' needs its folder: write dartmouth-native:DIR"
+            )
+        return read_native(folder)
+    if name not in FAMILIES:
+        raise IsochroneError(f"unknown isochrone source '{name}': {suggest(name, source_names())}")
+    return read_lachesis(name)

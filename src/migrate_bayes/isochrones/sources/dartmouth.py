@@ -1,0 +1,198 @@
+"""Native Dartmouth (DSEP 2008) isochrone files with Gaia magnitudes.
+
+The only family here with an [α/Fe] axis of its own. A file ``feh[mp]XXafe[mp]X.Gaia`` holds the
+isochrones of one composition from 1 to 15 Gyr, ``.Gaia_2`` those from 0.25 to 1 Gyr; the header
+gives the *initial* [Fe/H] (+0.07 in ``fehp00``, the solar-calibrated composition).
+
+Two gaps are filled. Compositions missing between others of the same [α/Fe] are interpolated in
+[Fe/H]; above the most metal-rich file of an [α/Fe] the isochrones of the next lower [α/Fe] are
+used, shifted by the difference between the two at the last [Fe/H] they share.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migrate_bayes.core.errors import IsochroneError
+from migrate_bayes.core.provenance import content_hash, file_sha256
+from migrate_bayes.isochrones.sources.base import COLUMNS, MAX_STEP, IsochroneSource
+from migrate_bayes.isochrones.sources.repair import fill_between, mend, refine
+
+__all__ = ["read_native", "read_native_file"]
+
+_NAME = re.compile(r"feh([mp])(\d\d)afe([mp])(\d)\.Gaia(_2)?")
+_AGE = re.compile(r"#\s*AGE=\s*([\d.]+)\s+EEPS=\s*(\d+)")
+_HEADER = 5  # lines before the photometric system; line 4 has the composition
+_MAX_EEP = 400
+
+
+def read_native_file(path: str | Path) -> tuple[float, float, dict[float, NDArray[np.float64]]]:
+    """Read one file.
+
+    Returns
+    -------
+    feh, alpha : float
+        Initial [Fe/H] and [α/Fe] of the header.
+    isochrones : dict
+        Age (Gyr) to an array of rows: EEP, mass, log T_eff, log g, log L, G, BP, RP.
+
+    Raises
+    ------
+    IsochroneError
+        Naming the file and the line, where something is not as it should be.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise IsochroneError(f"{path}: cannot be read: {error}") from error
+    try:
+        *_, feh, alpha = (float(x) for x in lines[3].lstrip("#").split())
+    except (IndexError, ValueError) as error:
+        raise IsochroneError(
+            f"{path}, line 4: expected '# MIX-LEN Y Z Zeff [Fe/H] [a/Fe]', six numbers"
+        ) from error
+    isochrones: dict[float, NDArray[np.float64]] = {}
+    heads = [(i, m) for i, line in enumerate(lines) if (m := _AGE.match(line))]
+    if not heads:
+        raise IsochroneError(f"{path}: no line '#AGE= ... EEPS= ...' in it: not a Dartmouth file?")
+    for i, match in heads:
+        age, count = float(match[1]), int(match[2])
+        body = lines[i + 2 : i + 2 + count]
+        try:
+            rows = np.array([line.split() for line in body], dtype=np.float64)
+        except ValueError:
+            rows = np.empty((0, 0))
+        if rows.shape != (count, 8) or not np.isfinite(rows).all():
+            raise _bad_row(path, i + 2, body, count)
+        if np.any(np.diff(rows[:, 0]) <= 0) or rows[-1, 0] >= _MAX_EEP or rows[0, 0] < 0:
+            raise IsochroneError(
+                f"{path}, line {i + 3}: EEPs of age {age} Gyr do not increase within 0-{_MAX_EEP}"
+            )
+        isochrones[age] = rows
+    return feh, alpha, isochrones
+
+
+def _bad_row(path: Path, start: int, body: list[str], count: int) -> IsochroneError:
+    """Find the line that is wrong, and say how."""
+    for k, line in enumerate(body):
+        try:
+            good = len([float(x) for x in line.split() if np.isfinite(float(x))]) == 8
+        except ValueError:
+            good = False
+        if not good:
+            return IsochroneError(
+                f"{path}, line {start + k + 1}: expected 8 numbers (EEP, M/Mo, LogTeff, LogG, "
+                f"LogL/Lo, G, BP, RP), found {line[:60]!r}"
+            )
+    return IsochroneError(
+        f"{path}, line {start}: {count} points announced, the file ends after {len(body)}"
+    )
+
+
+def read_native(folder: str | Path) -> IsochroneSource:
+    """Read a folder of native files, as many compositions as it has.
+
+    Raises
+    ------
+    IsochroneError
+        Where the folder is absent or holds none, a file is malformed, or [α/Fe] = 0 is missing.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise IsochroneError(f"isochrone folder {folder} is absent")
+    found = {p: m for p in sorted(folder.iterdir()) if (m := _NAME.fullmatch(p.name))}
+    if not found:
+        raise IsochroneError(f"{folder}: no files named like fehp00afep0.Gaia in it")
+    compositions: dict[tuple[float, float], dict[float, NDArray]] = {}
+    initial: dict[tuple[float, float], float] = {}
+    for path, m in found.items():
+        nominal = int(m[2]) / 10 * (1 if m[1] == "p" else -1)
+        key = (nominal, int(m[4]) / 10 * (1 if m[3] == "p" else -1))
+        feh, _, isochrones = read_native_file(path)
+        initial[key] = feh
+        compositions.setdefault(key, {}).update(isochrones)
+
+    nominal_feh = sorted({k[0] for k in compositions})
+    alphas = sorted({k[1] for k in compositions})
+    if any((f, 0.0) not in compositions for f in nominal_feh):
+        raise IsochroneError(f"{folder}: every [Fe/H] needs its file with [a/Fe] = 0 (afep0)")
+    ages = sorted(set.intersection(*(set(c) for c in compositions.values())))
+    if len(ages) < 2:
+        raise IsochroneError(f"{folder}: the compositions have fewer than two ages in common")
+    axis = np.array([initial[f, 0.0] for f in nominal_feh])
+    values = np.full(
+        (len(nominal_feh), len(alphas), len(ages), _MAX_EEP, len(COLUMNS)), np.nan, np.float32
+    )
+    for (f, a), isochrones in compositions.items():
+        target = values[nominal_feh.index(f), alphas.index(a)]
+        for k, age in enumerate(ages):
+            rows = isochrones[age]
+            g, bp, rp = rows[:, 5:8].T
+            target[k, rows[:, 0].astype(int)] = np.column_stack(
+                [rows[:, 1], 10.0 ** rows[:, 2], rows[:, 3], g, bp - rp]
+            )
+    mend(values)
+    _complete(axis, np.array(alphas), values, nominal_feh, initial)
+    used = np.flatnonzero(np.isfinite(values[..., 0]).any(axis=(0, 1, 2)))
+    kept = slice(used[0], used[-1] + 1)
+    numbers, values = refine(
+        np.arange(_MAX_EEP)[kept],
+        values[:, :, :, kept],
+        column=COLUMNS.index("abs_g"),
+        step=MAX_STEP,
+    )
+    return IsochroneSource(
+        name=f"dartmouth-native:{folder}",
+        ages=np.array(ages),
+        feh=axis,
+        alpha=np.array(alphas),
+        eep=numbers,
+        values=np.ascontiguousarray(values.transpose(2, 0, 1, 3, 4)),
+        solar_feh_initial=0.07,
+        bands=("Gaia_G_DR2Rev", "Gaia_BP_DR2Rev", "Gaia_RP_DR2Rev"),
+        checksum=content_hash({p.name: file_sha256(p) for p in found}),
+        note="Dotter et al. 2007, 2008; no core-helium burning above 0.6 Gyr",
+    )
+
+
+def _complete(
+    axis: NDArray,
+    alphas: NDArray,
+    values: NDArray,
+    nominal: list[float],
+    initial: dict[tuple[float, float], float],
+) -> None:
+    """Put every [α/Fe] column on the [Fe/H] axis of [α/Fe] = 0, and fill its gaps."""
+    zero = int(np.argmin(np.abs(alphas)))
+    outward = sorted(range(len(alphas)), key=lambda j: abs(j - zero))
+    for j in outward:
+        alpha = alphas[j]
+        present = np.array([(f, alpha) in initial for f in nominal])
+        if j != zero:
+            own = np.array([initial.get((f, alpha), np.nan) for f in nominal])
+            _shift(axis, own, values[:, j], present)
+        fill_between(axis, values[:, j], ~present)
+        top = int(np.flatnonzero(present)[-1])
+        inner = j - 1 if j > zero else j + 1
+        for i in range(top + 1, len(axis)):
+            values[i, j] = values[i, inner] + (values[top, j] - values[top, inner])
+    # Sums of isochrones of unlike length leave points that only some have; masses may step back.
+    mend(values)
+
+
+def _shift(axis: NDArray, own: NDArray, column: NDArray, present: NDArray) -> None:
+    """Move a column from its headers' [Fe/H] (0.01-0.02 dex away) to the common axis."""
+    nodes = np.flatnonzero(present)
+    x = own[nodes]
+    original = column[nodes].copy()
+    for k, i in enumerate(nodes):
+        low = int(np.clip(np.searchsorted(x, axis[i], side="right") - 1, 0, len(x) - 2))
+        t = (axis[i] - x[low]) / (x[low + 1] - x[low])
+        if abs(axis[i] - x[k]) > 1e-9:
+            moved = (1.0 - t) * original[low] + t * original[low + 1]
+            column[i] = np.where(np.isfinite(moved), moved, np.nan)

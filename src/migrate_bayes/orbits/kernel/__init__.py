@@ -1,0 +1,1 @@
+"""Compiled orbit integration, on plain arrays."""

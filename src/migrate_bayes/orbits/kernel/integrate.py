@@ -1,0 +1,301 @@
+# mypy: disable-error-code="no-untyped-def"
+"""Extrema of orbits in an axisymmetric potential, by reversible integration of many abreast.
+
+Motion in the meridional plane, natural units: H = (v_R² + v_z²)/2 + L_z²/2R² + Φ(R, z), with Φ the
+bicubic spline of `tables.PotentialTable`. The integrator is the fourth-order Runge-Kutta-Nyström
+splitting of six stages of Blanes & Moan (2002, J. Comput. Appl. Math. 142, 313; SRKN6b). Its step
+is h = ε/ρ, where ρ follows 1/R by ρ ← ρ - ε v_R/R from step to step (Hairer & Söderlind 2005, SIAM
+J. Sci. Comput. 26, 1838): explicit, time-reversible, so that energy does not drift, and a passage
+of the centre costs few steps more than a circle. `lanes` takes the steps, `turning` finds the
+peaks. ε comes from the orbit's fastest frequency.
+
+Each orbit checks itself. Where its energy error implies an error in Z_max beyond the tolerance, it
+is done again with a smaller ε; so is one that may be chaotic (far from round) or whose Z_max still
+grows late in the span, and then the difference between the two says what the energy cannot.
+"""
+
+from __future__ import annotations
+
+__all__ = ["FAILED", "INEXACT", "N_OUT", "OK", "UNBOUND", "extrema_block"]
+
+import math
+
+import numba
+import numpy as np
+
+from migrate_bayes.orbits.kernel import batch_step as lanes
+from migrate_bayes.orbits.kernel.batch_step import WIDTH, advance
+from migrate_bayes.orbits.kernel.spline import gradient, potential
+from migrate_bayes.orbits.kernel.turning import acceleration, hermite_peak, refine
+
+OK, UNBOUND, FAILED, INEXACT = 0, 1, 2, 3
+MAX_STEPS = 400_000
+# How often an orbit may be done again for its energy, and for two runs that differ.
+REPEATS, REPEATS_DIFFERENT = 5, 3
+# What makes an orbit doubtful: r_peri/r_apo below, or growth of Z_max over the second half above.
+ROUND, GROWTH = 0.3, 3e-3
+# How much of the energy error at the other extremes is counted as one of Z_max.
+ELSEWHERE = 0.3
+# Z_max, r_peri, r_apo; their relative errors (Z_max of the plane: to 1e-4); Z_max at half span.
+TOP, NEAR, FAR, TOP_ERROR, NEAR_ERROR, FAR_ERROR, HALF = range(7)
+N_OUT = 7
+PLANE = 1e-4
+
+
+@numba.njit(cache=True, nogil=True)
+def _planar_pericentre(R, vr, l2, coefficients, shape):
+    """Pericentre in the plane at the present radial energy, by bisection in ln R."""
+    effective = 0.5 * l2 / (R * R) + potential(R, 0.0, coefficients, shape)
+    energy = effective + 0.5 * vr * vr
+    low, high = 1e-3 * R, R
+    for _ in range(24):
+        middle = math.sqrt(low * high)
+        if 0.5 * l2 / (middle * middle) + potential(middle, 0.0, coefficients, shape) > energy:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+@numba.njit(cache=True, nogil=True)
+def _fastest(R, l2, coefficients, shape):
+    """Square of the larger of the radial and vertical frequencies at R, z = 0."""
+    d = 0.01 * R
+    outer, _ = gradient(R + d, 0.0, coefficients, shape)
+    inner, _ = gradient(R - d, 0.0, coefficients, shape)
+    _, up = gradient(R, 0.01, coefficients, shape)
+    return max(3.0 * l2 / (R * R * R * R) + (outer - inner) / (2.0 * d), up / 0.01)
+
+
+@numba.njit(cache=True, nogil=True)
+def _first_epsilon(R, vr, l2, steps, coefficients, shape):
+    """ε to try first: `steps` steps to 2π over the fastest frequency, at its worst place."""
+    peri = max(_planar_pericentre(R, vr, l2, coefficients, shape), 5e-3)
+    fastest = max(
+        peri * peri * _fastest(peri, l2, coefficients, shape),
+        R * R * _fastest(max(R, peri), l2, coefficients, shape),
+    )
+    return 2.0 * math.pi / (steps * math.sqrt(max(fastest, 1e-6)))
+
+
+@numba.njit(cache=True, nogil=True)
+def _load(q, m, R, vr, l2, z, vz, epsilon, span, coefficients, shape, best):
+    """Put an orbit at its beginning into lane m."""
+    ar, az = acceleration(R, z, l2, coefficients, shape)
+    r2, s = R * R + z * z, R * vr + z * vz
+    # Half a step back, so that the first step's own half makes it symmetric in time.
+    rho = 1.0 / R + 0.5 * epsilon * vr / R
+    values = (
+        (lanes.R, R), (lanes.Z, z), (lanes.VR, vr), (lanes.VZ, vz), (lanes.AR, ar), (lanes.AZ, az),
+        (lanes.L2, l2), (lanes.S, s), (lanes.R2, r2), (lanes.TOP, abs(z)), (lanes.NEAR, r2),
+        (lanes.FAR, r2), (lanes.RHO, rho), (lanes.EPSILON, epsilon), (lanes.LEFT, span),
+        (lanes.GOES, float(MAX_STEPS)),
+    )  # fmt: skip
+    for row, value in values:
+        q[row + m] = value
+    best[:] = 0.0
+
+
+@numba.njit(cache=True, nogil=True)
+def _idle(q, m):
+    """Leave lane m at rest where nothing can happen to it."""
+    for row in (lanes.VR, lanes.VZ, lanes.AR, lanes.AZ, lanes.EPSILON, lanes.L2, lanes.Z, lanes.S):
+        q[row + m] = 0.0
+    for row in (lanes.R, lanes.R2, lanes.RHO, lanes.LEFT, lanes.GOES):
+        q[row + m] = 1.0
+
+
+@numba.njit(cache=True, nogil=True)
+def _save(best, q, m, x):
+    """Remember the state a step ago and the fraction of the step to the turning point."""
+    best[0], best[1], best[2] = q[lanes.R_OLD + m], q[lanes.Z_OLD + m], q[lanes.VR_OLD + m]
+    best[3], best[4], best[5] = q[lanes.VZ_OLD + m], q[lanes.AR_OLD + m], q[lanes.AZ_OLD + m]
+    best[6] = q[lanes.H + m] * x
+
+
+@numba.njit(cache=True, nogil=True)
+def _look(q, m, best):
+    """Where lane m has turned, note a peak of |z| or an extreme of r that beats those so far.
+
+    `best` (3, 8): the saved states for Z_max, pericentre and apocentre; the last column is 1 where
+    there is one.
+    """
+    h = q[lanes.H + m]
+    vz0, vz1 = q[lanes.VZ_OLD + m], q[lanes.VZ + m]
+    if vz0 * vz1 <= 0.0 and vz0 != vz1:
+        x, rise = hermite_peak(vz0, vz1, q[lanes.AZ_OLD + m] * h, q[lanes.AZ + m] * h)
+        peak = abs(q[lanes.Z_OLD + m] + h * rise)
+        if peak > q[lanes.TOP + m]:
+            q[lanes.TOP + m] = peak
+            _save(best[0], q, m, x)
+            best[0, 7] = 1.0
+    s0, s1 = q[lanes.S_OLD + m], q[lanes.S + m]
+    if s0 * s1 <= 0.0 and s0 != s1:
+        R0, z0, vr0, vz0 = (
+            q[lanes.R_OLD + m], q[lanes.Z_OLD + m], q[lanes.VR_OLD + m], q[lanes.VZ_OLD + m],
+        )  # fmt: skip
+        R1, z1, vr1, vz1 = q[lanes.R + m], q[lanes.Z + m], q[lanes.VR + m], q[lanes.VZ + m]
+        g0 = (vr0 * vr0 + vz0 * vz0 + R0 * q[lanes.AR_OLD + m] + z0 * q[lanes.AZ_OLD + m]) * h
+        g1 = (vr1 * vr1 + vz1 * vz1 + R1 * q[lanes.AR + m] + z1 * q[lanes.AZ + m]) * h
+        x, rise = hermite_peak(s0, s1, g0, g1)
+        r2 = R0 * R0 + z0 * z0 + 2.0 * h * rise
+        if s0 < s1:
+            if r2 < q[lanes.NEAR + m]:
+                q[lanes.NEAR + m] = max(r2, 0.0)
+                _save(best[1], q, m, x)
+                best[1, 7] = 1.0
+        elif r2 > q[lanes.FAR + m]:
+            q[lanes.FAR + m] = r2
+            _save(best[2], q, m, x)
+            best[2, 7] = 1.0
+
+
+@numba.njit(cache=True, nogil=True)
+def _finish(q, m, best, energy, coefficients, shape, out):
+    """Refine the three extremes of lane m and fill `out`.
+
+    Returns the largest energy error, and what that would be as a relative error of Z_max.
+    """
+    l2 = q[lanes.L2 + m]
+    top, worst, rise = q[lanes.TOP + m], 0.0, 0.0
+    out[TOP_ERROR] = 0.0
+    if best[0, 7] > 0.0:
+        R, z, vr, vz, ar, az, wrong = refine(best[0], l2, energy, coefficients, shape)
+        worst = abs(wrong)
+        if z * az < 0.0 and top > 1e-3 * PLANE:
+            # What speed is left, and what the energy is wrong by, each as a height.
+            rise = 1.0 / (abs(az) * max(top, PLANE))
+            out[TOP_ERROR] = worst * rise
+            more = (0.5 * vz * vz - wrong) / abs(az)
+            if abs(more) < 0.1 * top:
+                top = abs(z) + more
+    out[TOP] = top
+    for k in (1, 2):
+        r2 = q[(lanes.NEAR if k == 1 else lanes.FAR) + m]
+        out[TOP_ERROR + k] = 0.0
+        if best[k, 7] > 0.0:
+            R, z, vr, vz, ar, az, wrong = refine(best[k], l2, energy, coefficients, shape)
+            worst = max(worst, abs(wrong))
+            r2, s = R * R + z * z, R * vr + z * vz
+            slope = vr * vr + vz * vz + R * ar + z * az
+            if slope != 0.0 and abs(s * s / slope) < 0.01 * r2:
+                r2 -= s * s / slope
+            # As a radius; where the orbit is round, that is of second order.
+            out[TOP_ERROR + k] = min(abs(wrong) / max(abs(slope), 1e-300), math.sqrt(abs(wrong)))
+        out[k] = math.sqrt(r2)
+    return worst, worst * rise
+
+
+@numba.njit(cache=True, nogil=True)
+def _differ(out, before):
+    """Take the difference of two runs into the errors of the second; return that of Z_max.
+
+    The second has at most 1/1.4 the step of the first: its error is a third of the difference in
+    the limit of small steps, and all of it where the orbit is chaotic. Half of it here.
+    """
+    for k in range(3):
+        difference = abs(out[k] - before[k]) / max(out[k], PLANE)
+        out[TOP_ERROR + k] = max(out[TOP_ERROR + k], 0.5 * difference)
+    return 0.5 * abs(out[TOP] - before[TOP]) / max(out[TOP], PLANE)
+
+
+@numba.njit(cache=True, nogil=True)
+def extrema_block(
+    R, vr, vt, z, vz, span, steps, tolerance, coefficients, shape, q, out, status
+):  # fmt: skip
+    """Integrate a slice of orbits, natural units, into `out` (orbit, N_OUT) and `status`.
+
+    `q` is fresh from `lanes.rows`. `steps` is how many to 2π over the fastest frequency,
+    `tolerance` the relative error of Z_max that is borne. `out` is NaN where `status` is UNBOUND
+    or FAILED; where it is INEXACT, the errors in it are above the tolerance.
+    """
+    flat, stride = coefficients.ravel(), coefficients.shape[1]
+    limit = shape[4] * shape[4]
+    orbit = np.full(WIDTH, -1, np.int64)
+    epsilon, repeats = np.zeros(WIDTH), np.zeros(WIDTH, np.int64)
+    energy, half = np.zeros(WIDTH), np.zeros(WIDTH)
+    best, before = np.zeros((WIDTH, 3, 8)), np.zeros((WIDTH, 3))
+    out[:] = np.nan
+    upcoming, active = 0, 0
+    for m in range(WIDTH):
+        _idle(q, m)
+        q[lanes.EVENT + m] = 1.0
+    first = True
+    while first or active > 0:
+        if not first:
+            advance(q, flat, shape, stride, limit)
+        for m in range(WIDTH):
+            if q[lanes.EVENT + m] == 0.0:
+                continue
+            i = orbit[m]
+            if i < 0 and not first:
+                continue
+            if i >= 0:
+                failed = not (q[lanes.R2 + m] < limit and q[lanes.GOES + m] > 0.0)
+                if not failed:
+                    _look(q, m, best[m])
+                if 2.0 * q[lanes.LEFT + m] >= span:
+                    half[m] = q[lanes.TOP + m]
+                if not failed and q[lanes.LEFT + m] > 0.0:
+                    continue
+                error, different, elsewhere = 0.0, 0.0, 0.0
+                if not failed:
+                    worst, elsewhere = _finish(
+                        q, m, best[m], energy[m], coefficients, shape, out[i]
+                    )
+                    out[i, HALF] = half[m]
+                    error = max(out[i, TOP_ERROR], worst) / tolerance
+                    if repeats[m] > 0:
+                        different = _differ(out[i], before[m]) / tolerance
+                        again = different > 1.0 and repeats[m] < REPEATS_DIFFERENT
+                    else:
+                        again = (
+                            out[i, NEAR] < ROUND * out[i, FAR]
+                            or half[m] < (1.0 - GROWTH) * out[i, TOP]
+                        )
+                    if again or (error > 1.0 and repeats[m] < REPEATS):
+                        # Fourth order: the error falls with the fourth power of the step.
+                        epsilon[m] /= min(max(1.2 * error**0.25, 1.4), 4.0)
+                        repeats[m] += 1
+                        half[m] = abs(z[i])
+                        before[m] = out[i, :3]
+                        _load(
+                            q, m, R[i], vr[i], (R[i] * vt[i]) ** 2, z[i], vz[i],
+                            epsilon[m], span, coefficients, shape, best[m, :, 7],
+                        )  # fmt: skip
+                        continue
+                if failed:
+                    status[i] = FAILED
+                    out[i] = np.nan
+                else:
+                    # The energy may be right at one peak by chance: not by chance at all three.
+                    out[i, TOP_ERROR] = max(out[i, TOP_ERROR], ELSEWHERE * elsewhere)
+                    status[i] = OK if max(error, different) <= 1.0 else INEXACT
+                active -= 1
+            # The lane is free: find it another orbit.
+            orbit[m] = -1
+            while upcoming < R.size:
+                i = upcoming
+                upcoming += 1
+                status[i] = FAILED
+                inside = R[i] > 0.0 and R[i] * R[i] + z[i] * z[i] < limit
+                speed2 = vr[i] * vr[i] + vt[i] * vt[i] + vz[i] * vz[i]
+                if not (inside and math.isfinite(speed2)):
+                    continue
+                total = 0.5 * speed2 + potential(R[i], z[i], coefficients, shape)
+                if total >= shape[6]:
+                    status[i] = UNBOUND
+                    continue
+                l2 = (R[i] * vt[i]) ** 2
+                orbit[m], repeats[m] = i, 0
+                epsilon[m] = _first_epsilon(R[i], vr[i], l2, steps, coefficients, shape)
+                energy[m], half[m] = total, abs(z[i])
+                _load(
+                    q, m, R[i], vr[i], l2, z[i], vz[i], epsilon[m], span, coefficients, shape,
+                    best[m, :, 7],
+                )  # fmt: skip
+                active += 1
+                break
+            if orbit[m] < 0:
+                _idle(q, m)
+        first = False

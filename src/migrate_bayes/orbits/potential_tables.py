@@ -1,0 +1,279 @@
+"""Tables of a potential, built from galpy once and kept on disk.
+
+Two kinds, because they cost differently: the *rotation* table (1-D, ln R against ln of the angular
+momentum of the circular orbit) that guiding radii need, and the *potential* table (2-D, a C²
+tensor-product cubic B-spline of Φ in R/(R + a), |z|/(|z| + b)) that orbits need. Forces are the
+gradient of that one spline, so they are conservative. All in galpy natural units.
+
+A file is keyed by everything that shapes it: the potential (its name, or for one of the user's the
+values it gives), our version and galpy's, the resolution. It opens with the SHA-256 of the rest, is
+written beside its place and renamed, so that two processes may build it at once, and is built anew
+where it does not match. Tables are in natural units, so every frame shares them.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "PotentialTable",
+    "RotationTable",
+    "cache_directory",
+    "potential_table",
+    "rotation_table",
+]
+
+import hashlib
+import importlib
+import io
+import os
+import re
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migrate_bayes.core.errors import OrbitError, ProductError
+from migrate_bayes.core.provenance import atomic_output, content_hash
+from migrate_bayes.orbits.potential import POTENTIALS, load_potential, potential_key
+
+Floats = NDArray[np.float64]
+
+TABLE_VERSION = 2
+
+# Rotation table: ln R from R = 1e-3 to 100 ro.
+LN_R_RANGE, N_ROTATION = (np.log(1e-3), np.log(1e2)), 4096
+# Potential table: scale lengths of the compactified coordinates (ro), nodes, and the last node.
+# The scales put 4 pc × 4 pc cells at the centre, 100 pc × 5 pc at the Sun and in the plane.
+A_SCALE, B_SCALE, N_U, N_W, OUTERMOST = 0.25, 0.15, 512, 256, 60.0
+
+
+class RotationTable(NamedTuple):
+    """Circular orbits, natural units.
+
+    `ln_l0`, `step` and `ln_r`, `slope` (ln R and d ln R/d ln L at uniform ln L); and `ln_r0`,
+    `r_step`, `ln_v`, `v_slope`: ln v_c and its slope at uniform ln R.
+    """
+
+    ln_l0: float
+    step: float
+    ln_r: Floats
+    slope: Floats
+    ln_r0: float
+    r_step: float
+    ln_v: Floats
+    v_slope: Floats
+
+
+class PotentialTable(NamedTuple):
+    """`coefficients` (N_U + 2, N_W + 2) and `shape`: (a, b, 1/du, 1/dw, R_max, z_max, Φ(∞))."""
+
+    coefficients: Floats
+    shape: Floats
+
+
+def cache_directory() -> Path:
+    """Return where tables are kept.
+
+    ``$MIGRATE_BAYES_CACHE``, else ``$XDG_CACHE_HOME/migrate-bayes``, else
+    ``~/.cache/migrate-bayes``.
+    """
+    if wanted := os.environ.get("MIGRATE_BAYES_CACHE"):
+        return Path(wanted)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "migrate-bayes"
+
+
+def _values(name: str) -> str:
+    """Tell a user's potential by what it gives: its place does not say what stands there."""
+    potential = load_potential(name)
+    galpy = importlib.import_module("galpy.potential")
+    values = []
+    for R, z in ((0.02, 0.01), (0.3, 0.1), (1.0, 0.0), (1.1, 0.5), (2.5, 0.02), (9.0, 4.0)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for function in (galpy.evaluatePotentials, galpy.evaluateRforces):
+                values.append(float(function(potential, R, z, use_physical=False)))
+    return np.array(values).tobytes().hex()
+
+
+def _path(name: str, kind: str) -> Path:
+    settings = {
+        "potential": name if name in POTENTIALS else _values(name), "kind": kind,
+        "version": TABLE_VERSION, "galpy": version("galpy"),
+        "resolution": [N_ROTATION, *LN_R_RANGE] if kind == "rotation"
+        else [A_SCALE, B_SCALE, N_U, N_W, OUTERMOST],
+    }  # fmt: skip
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", name)[-60:].strip("-")
+    return cache_directory() / f"{readable}-{kind}-{content_hash(settings)}.table"
+
+
+def _read(path: Path) -> dict[str, Floats] | None:
+    """Read a table; None where there is none, or not the one that was written."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, body = content[:64], content[64:]
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        return None
+    with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+        return {key: stored[key] for key in stored.files}
+
+
+def _cached(name: str, kind: str, build: Callable[[str], dict[str, Floats]]) -> dict[str, Floats]:
+    """Read a table, or build and keep it. A cache that cannot be written is done without."""
+    path = _path(name, kind)
+    if (stored := _read(path)) is not None:
+        return stored
+    arrays = build(name)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    body = buffer.getvalue()
+    try:
+        with atomic_output(path, overwrite=True) as partial:
+            partial.write_bytes(hashlib.sha256(body).hexdigest().encode() + body)
+    except (ProductError, OSError) as error:
+        warnings.warn(f"table of {name} not kept: {error}", stacklevel=3)
+    return arrays
+
+
+def _evaluators(name: str) -> tuple[Callable[..., Floats], Callable[..., Floats]]:
+    """Return functions Φ(R, z) and F_R(R, z) on arrays: galpy's compiled ones where they hold."""
+    potential = load_potential(name)
+    galpy = importlib.import_module("galpy.potential")
+
+    def slow(function: Callable[..., float]) -> Callable[..., Floats]:
+        def evaluate(R: Floats, z: Floats) -> Floats:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                pairs = zip(R.ravel(), z.ravel(), strict=True)
+                values = [float(function(potential, r, h, use_physical=False)) for r, h in pairs]
+            return np.array(values).reshape(R.shape)
+
+        return evaluate
+
+    phi, force = slow(galpy.evaluatePotentials), slow(galpy.evaluateRforces)
+    parts = potential if isinstance(potential, list | tuple) else [potential]
+    if not all(getattr(part, "hasC", False) for part in parts):
+        return phi, force
+    compiled = importlib.import_module("galpy.potential.interpRZPotential")
+
+    def fast_phi(R: Floats, z: Floats) -> Floats:
+        return compiled.eval_potential_c(potential, R.ravel(), z.ravel())[0].reshape(R.shape)
+
+    def fast_force(R: Floats, z: Floats) -> Floats:
+        return compiled.eval_force_c(potential, R.ravel(), z.ravel())[0].reshape(R.shape)
+
+    # Trust the compiled code only where it gives what the interpreted code gives.
+    R, z = np.array([0.05, 0.4, 1.0, 2.5, 8.0]), np.array([0.3, 0.0, 0.02, 0.7, 5.0])
+    try:
+        same = np.allclose(fast_phi(R, z), phi(R, z), rtol=1e-10, atol=0) and np.allclose(
+            fast_force(R, z), force(R, z), rtol=1e-10, atol=0
+        )
+    except Exception:  # galpy built without its extension
+        same = False
+    return (fast_phi, fast_force) if same else (phi, force)
+
+
+def _build_rotation(name: str) -> dict[str, Floats]:
+    from scipy.interpolate import CubicSpline
+
+    _, force = _evaluators(name)
+    x = np.linspace(*LN_R_RANGE, N_ROTATION)
+    R = np.exp(x)
+    squared = -R * force(R, np.zeros_like(R))
+    if not np.all(np.isfinite(squared) & (squared > 0)):
+        raise OrbitError(f"potential '{name}' has no circular orbits at some radius")
+    ln_v = 0.5 * np.log(squared)
+    ln_l = x + ln_v
+    if np.any(np.diff(ln_l) <= 0):
+        raise OrbitError(
+            f"potential '{name}': R·v_c(R) does not rise everywhere, so that the guiding radius "
+            "is not unique"
+        )
+    forward = CubicSpline(x, ln_l)
+    ln_l_grid = np.linspace(ln_l[0], ln_l[-1], N_ROTATION)
+    ln_r = np.interp(ln_l_grid, ln_l, x)
+    for _ in range(8):
+        ln_r = np.clip(ln_r - (forward(ln_r) - ln_l_grid) / forward(ln_r, 1), x[0], x[-1])
+    return {
+        "ln_l": ln_l_grid,
+        "ln_r": ln_r,
+        "slope": 1.0 / forward(ln_r, 1),
+        "x": x,
+        "ln_v": ln_v,
+        "v_slope": forward(x, 1) - 1.0,
+    }
+
+
+def bspline_coefficients(values: Floats, *, even: bool) -> Floats:
+    """Interpolate the rows of `values` by uniform cubic B-splines.
+
+    Solves c[i-1] + 4 c[i] + c[i+1] = 6 f[i] with the end slopes of a five-point difference; with
+    `even`, the first slope is zero (a function of |z| at the plane).
+
+    Returns
+    -------
+    ndarray
+        Coefficients, two more along the last axis than values.
+    """
+    from scipy.linalg import solve_banded
+
+    n = values.shape[-1]
+    weights = np.array([-25.0, 48.0, -36.0, 16.0, -3.0]) / 12.0
+    first = np.zeros(values.shape[:-1]) if even else values[..., :5] @ weights
+    last = -(values[..., :-6:-1] @ weights)
+    right = np.concatenate([2 * first[..., None], 6 * values, 2 * last[..., None]], axis=-1)
+    # Rows: -c[-1] + c[1] = 2 f'(0) h ; ... ; -c[n-2] + c[n] = 2 f'(n-1) h: two bands either side.
+    bands = np.zeros((5, n + 2))
+    bands[2, 1:-1], bands[1, 2:], bands[3, :-2] = 4.0, 1.0, 1.0
+    bands[2, 0], bands[1, 1], bands[0, 2] = -1.0, 0.0, 1.0
+    bands[2, -1], bands[3, -2], bands[4, -3] = 1.0, 0.0, -1.0
+    flat = right.reshape(-1, n + 2)
+    return np.ascontiguousarray(solve_banded((2, 2), bands, flat.T).T).reshape(right.shape)
+
+
+def _build_potential(name: str) -> dict[str, Floats]:
+    phi, _ = _evaluators(name)
+    u = np.linspace(0.0, OUTERMOST / (OUTERMOST + A_SCALE), N_U)
+    w = np.linspace(0.0, OUTERMOST / (OUTERMOST + B_SCALE), N_W)
+    # Not quite the axis: some potentials have no value at R = 0.
+    R = np.maximum(A_SCALE * u / (1.0 - u), 1e-4)
+    z = B_SCALE * w / (1.0 - w)
+    values = phi(*np.meshgrid(R, z, indexing="ij"))
+    if not np.all(np.isfinite(values)):
+        raise OrbitError(f"potential '{name}' is not finite everywhere: no orbits in it")
+    along_w = bspline_coefficients(values, even=True)
+    coefficients = bspline_coefficients(along_w.T, even=False).T
+    at_infinity = float(phi(np.array([1e8]), np.array([0.0]))[0])
+    shape = [A_SCALE, B_SCALE, 1 / u[1], 1 / w[1], OUTERMOST, OUTERMOST, at_infinity]
+    return {"coefficients": np.ascontiguousarray(coefficients), "shape": np.array(shape)}
+
+
+@lru_cache(maxsize=32)
+def _rotation_table(name: str, _directory: Path) -> RotationTable:
+    t = _cached(name, "rotation", _build_rotation)
+    ln_l, x = t["ln_l"], t["x"]
+    return RotationTable(
+        float(ln_l[0]), float(ln_l[1] - ln_l[0]), t["ln_r"], t["slope"],
+        float(x[0]), float(x[1] - x[0]), t["ln_v"], t["v_slope"],
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=32)
+def _potential_table(name: str, _directory: Path) -> PotentialTable:
+    return PotentialTable(**_cached(name, "potential", _build_potential))
+
+
+def rotation_table(name: str) -> RotationTable:
+    """Return the table of circular orbits of a potential, from memory, disk or galpy."""
+    return _rotation_table(potential_key(name), cache_directory())
+
+
+def potential_table(name: str) -> PotentialTable:
+    """Return the spline of a potential, from memory, disk or galpy."""
+    return _potential_table(potential_key(name), cache_directory())

@@ -1,0 +1,1 @@
+"""The sum over stars below θ: compiled kernel, layout, dask workers."""

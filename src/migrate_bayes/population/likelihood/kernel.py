@@ -1,0 +1,365 @@
+r"""The population likelihood and its gradient, in one pass over the stars.
+
+For star *i*, component *c* and age node *k*, with the hyperparameters θ[c, k, :] (`THETA`) and the
+star's own error variances :math:`e^2`, the observables are jointly Gaussian:
+
+.. math::
+
+   R_g &\sim N(\mu, \sigma^2), \qquad
+   F \mid R_g \sim N(Z + G (R_g - R_0), s^2), \qquad
+   A \mid F \sim N(a + b F, t^2), \qquad
+   \ln Z_{\max} \sim N(m, q^2)
+
+   \ln L_i = \ln \sum_{c,k} P_{ck}\, w_{ik}\,
+      N(\hat R; V_1)\, N(\hat F \mid \hat R; V_2)\, N(\hat A \mid \hat R, \hat F; V_3)\,
+      N(\ln \hat Z; V_4)
+
+where *w* is the star's age likelihood over its interim prior, *F* is [Fe/H] and *A* is [α/Fe]. The
+latent :math:`R_g`, *F*, *A* are integrated in closed form by conditioning in turn (a Kalman chain):
+
+.. math::
+
+   V_1 &= \sigma^2 + e_R^2, & h &= \sigma^2 / V_1, & R^* &= \mu + h (\hat R - \mu) \\
+   C &= s^2 + G^2 h e_R^2, & V_2 &= C + e_F^2, & F^* &= Z + G (R^* - R_0) + (C/V_2)\, r_2 \\
+   V_3 &= b^2 (C/V_2) e_F^2 + t^2 + e_A^2, & V_4 &= q^2 + e_z^2
+
+the variances being had without division from the determinants :math:`D_2 = V_1 V_2` and
+:math:`D_3 = V_1 V_2 V_3`,
+
+.. math::
+
+   N_2 = V_1 C = s^2 V_1 + G^2 \sigma^2 e_R^2, \qquad D_2 = N_2 + e_F^2 V_1, \qquad
+   D_3 = b^2 e_F^2 N_2 + (t^2 + e_A^2) D_2
+
+with residuals :math:`r_1 = \hat R - \mu`, :math:`r_2 = \hat F - Z - G (R^* - R_0)`,
+:math:`r_3 = \hat A - a - b F^*`, :math:`r_4 = \ln\hat Z - m`. The gradient follows by hand-written
+reverse differentiation of the same chain.
+
+Layout. Stars are sorted by the age nodes they touch and cut into blocks of `BLOCK`; within a block
+all stars share one span of nodes, and every quantity is a contiguous row of `BLOCK` numbers (see
+`population.likelihood.layout`). Every loop below then runs over rows with scalar θ, which the
+compiler turns into vector instructions: no gather, no branch, no logarithm per node. Rows are taken
+as views, indexed by the loop's own counter: of any sum of integers the compiler cannot know that it
+is not negative, and would count from the end, element by element.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+__all__ = ["BLOCK", "N_STAR_ROWS", "PIVOT_RADIUS", "THETA", "log_likelihood_blocks"]
+
+#: Names of the last axis of θ, in order. Variances, not standard deviations, are stored.
+THETA = ("log_weight", "mu", "sigma2", "Z", "G", "s2", "a", "b", "t2", "m", "q2")
+
+#: R_0, the radius in kpc at which Z is the mean [Fe/H].
+PIVOT_RADIUS = 8.0
+
+#: Stars per block: rows of one block and their scratch fit in the first-level cache.
+BLOCK = 64
+
+#: Rows of a block before its node rows: star weight, R_g, e_R², [α/Fe], e_A², ln Z_max, e_z².
+N_STAR_ROWS = 7
+
+_N = len(THETA)
+LOG_2PI = math.log(2.0 * math.pi)
+# The result must not depend on vector width beyond rounding: reassociation is allowed only where
+# sums are taken (here everywhere), but infinities and NaNs keep their meaning.
+FAST = {"reassoc", "contract", "arcp", "nsz"}
+# A component and node whose share of every star of a block is below this has no slope to speak of.
+NEGLIGIBLE = 1e-18
+
+
+@intrinsic
+def _power_of_two(typingctx: Any, n: Any) -> Any:
+    """Return 2**n for a whole number n that is a double, in [-1022, 1023], without a call.
+
+    In n + 1.5 × 2⁵² the last bits of the mantissa are n, in two's complement; moved up and offset
+    they are the exponent field of the result. A conversion to int64 would be done lane by lane.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        wide = ir.IntType(64)
+        shifted = builder.fadd(args[0], ir.Constant(ir.DoubleType(), 1.5 * 2.0**52))
+        bits = builder.add(builder.bitcast(shifted, wide), ir.Constant(wide, 1023))
+        field = builder.shl(bits, ir.Constant(wide, 52))
+        return builder.bitcast(field, ir.DoubleType())
+
+    return types.float64(types.float64), codegen
+
+
+@njit(inline="always")
+def _exp(x: float) -> float:
+    """Return exp(x) for x <= 0 to ~2e-16, and 1e-100 below -230, written so that it vectorises.
+
+    Nothing is lost, for the sum it enters is at least 1, and no product of such terms becomes a
+    subnormal number, which would cost a hundred times the time of an ordinary one.
+    Range reduction x = n ln 2 + r with |r| <= ln 2 / 2, Taylor series of degree 12 in r.
+    """
+    x = max(x, -230.0)
+    n = np.floor(x * 1.4426950408889634 + 0.5)  # a double; math.floor's integer is made by lane
+    r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10
+    p = 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    return p * _power_of_two(n)
+
+
+@njit(inline="always")
+def star_rows(table: np.ndarray, base: int) -> tuple[np.ndarray, ...]:
+    """Return a block's rows R_g, e_R², [α/Fe], e_A², ln Z_max and e_z²."""
+    return (
+        table[base + 1], table[base + 2], table[base + 3],
+        table[base + 4], table[base + 5], table[base + 6],
+    )  # fmt: skip
+
+
+@njit(inline="always")
+def inverse_variances(
+    eR: float, eF: float, eA: float, ez: float,
+    sig2: float, G: float, s2: float, b: float, t2: float, q2: float,
+) -> tuple[float, float, float, float, float, float]:  # fmt: skip
+    """Return 1/V1, 1/V2, 1/V3, 1/V4, C/V2 and 1/(V1 V2 V3 V4), for the price of one division."""
+    V1 = sig2 + eR
+    N2 = s2 * V1 + G * G * sig2 * eR
+    D2 = N2 + eF * V1
+    D3 = b * b * eF * N2 + (t2 + eA) * D2
+    V4 = q2 + ez
+    V12 = V1 * D2
+    V123 = V12 * D3
+    inverse = 1.0 / (V123 * V4)
+    i4 = inverse * V123
+    of_123 = inverse * V4
+    iD3 = of_123 * V12
+    of_12 = of_123 * D3
+    iD2 = of_12 * V1
+    return of_12 * D2, V1 * iD2, D2 * iD3, i4, N2 * iD2, iD3 * i4
+
+
+@njit(inline="always")
+def slopes(
+    R: float, eR: float, F: float, eF: float, A: float, eA: float, z: float, ez: float,
+    mu: float, sig2: float, Zc: float, G: float, s2: float, a: float, b: float, t2: float,
+    m: float, q2: float,
+) -> tuple[float, ...]:  # fmt: skip
+    """Return ∂ ln N(star | c, k) / ∂θ for θ after the weight, in order."""
+    i1, i2, i3, i4, hF, _ = inverse_variances(eR, eF, eA, ez, sig2, G, s2, b, t2, q2)
+    r1 = R - mu
+    h = sig2 * i1
+    Rs = mu + h * r1
+    vR = h * eR
+    mF = Zc + G * Rs
+    r2 = F - mF
+    Fs = mF + hF * r2
+    vF = hF * eF
+    u1 = r1 * i1
+    u2 = r2 * i2
+    u3 = (A - a - b * Fs) * i3
+    u4 = (z - m) * i4
+    D3 = 0.5 * (u3 * u3 - i3)
+    dFs = u3 * b
+    dhF = dFs * r2 + D3 * b * b * eF
+    dmF = dFs * (1.0 - hF) + u2
+    dC = 0.5 * (u2 * u2 - i2) + dhF * eF * i2 * i2
+    dRs = dmF * G
+    dh = dRs * r1 + dC * G * G * eR
+    return (
+        dRs * (1.0 - h) + u1,
+        0.5 * (u1 * u1 - i1) + dh * eR * i1 * i1,
+        dmF,
+        dmF * (Rs - PIVOT_RADIUS) + 2.0 * dC * G * vR,
+        dC,
+        u3,
+        u3 * Fs + 2.0 * D3 * b * vF,
+        D3,
+        u4,
+        0.5 * (u4 * u4 - i4),
+    )
+
+
+# Part of whoever calls it. As a function of its own it is compiled once for itself and once more
+# within its caller, with additions in another order, and which of the two is run depends on whether
+# the caller was compiled just now or long ago.
+@njit(forceinline=True, nogil=True, fastmath=FAST, error_model="numpy")
+def probabilities(
+    table: np.ndarray,
+    base: int,
+    k0: int,
+    span: int,
+    theta: np.ndarray,
+    probability: np.ndarray,
+    root: np.ndarray,
+    top: np.ndarray,
+    total: np.ndarray,
+) -> None:
+    """Fill exp(ln p(c, k, star) - top) of one block, up to (2π)², and its sum over (c, k).
+
+    `table` has a row of `BLOCK` numbers for each quantity, the block's own from row `base` on;
+    `probability` and `root` have one for each (c, k).
+    """
+    B = BLOCK
+    R, eR, A, eA, z, ez = star_rows(table, base)
+    for i in range(B):
+        top[i] = -1e300
+        total[i] = 0.0
+    for c in range(theta.shape[0]):
+        for kk in range(span):
+            th = theta[c, k0 + kk]
+            lnp, mu, sig2, Z, G = th[0], th[1], th[2], th[3], th[4]
+            s2, a, b, t2, m, q2 = th[5], th[6], th[7], th[8], th[9], th[10]
+            Zc = Z - G * PIVOT_RADIUS
+            node = base + N_STAR_ROWS + 3 * kk
+            lnw, F, eF = table[node], table[node + 1], table[node + 2]
+            lnp_out, root_out = probability[c * span + kk], root[c * span + kk]
+            for i in range(B):
+                i1, i2, i3, i4, hF, product = inverse_variances(
+                    eR[i], eF[i], eA[i], ez[i], sig2, G, s2, b, t2, q2
+                )
+                r1 = R[i] - mu
+                mF = Zc + G * (mu + sig2 * i1 * r1)
+                r2 = F[i] - mF
+                r3 = A[i] - a - b * (mF + hF * r2)
+                r4 = z[i] - m
+                chi2 = r1 * r1 * i1 + r2 * r2 * i2 + r3 * r3 * i3 + r4 * r4 * i4
+                lnp_out[i] = lnw[i] + lnp - 0.5 * chi2
+                root_out[i] = math.sqrt(product)
+            for i in range(B):
+                top[i] = max(top[i], lnp_out[i])
+    for ck in range(theta.shape[0] * span):
+        p_out, root_out = probability[ck], root[ck]
+        for i in range(B):
+            p = _exp(p_out[i] - top[i]) * root_out[i]
+            p_out[i] = p
+            total[i] += p
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def log_likelihood_blocks(
+    rows: np.ndarray,
+    offset: np.ndarray,
+    first_node: np.ndarray,
+    n_nodes: np.ndarray,
+    theta: np.ndarray,
+    start: int,
+    stop: int,
+    log_like: np.ndarray,
+    responsibility: np.ndarray,
+    gradient: np.ndarray,
+) -> float:
+    """Add up ln L over a range of blocks, with its gradient in θ.
+
+    Parameters
+    ----------
+    rows : ndarray of float64
+        All blocks, one after another (layout in the module's docstring).
+    offset, first_node, n_nodes : ndarray of int64, shape (n_blocks,)
+        Where a block begins in `rows`; its first age node; how many nodes it spans.
+    theta : ndarray of float64, shape (n_components, n_ages, 11)
+        Hyperparameters, last axis as `THETA`.
+    start, stop : int
+        The blocks to do.
+    log_like : ndarray of float64
+        Per-star ln L is written here, at ``(block - start) * BLOCK + position``; length 0 to skip.
+    responsibility : ndarray of float64
+        P(c, k | star i), shape (n_components, n_ages, n), written likewise; size 0 to skip.
+    gradient : ndarray of float64, shape (n_components, n_ages, 11)
+        The gradient of the weighted sum is added here.
+
+    Returns
+    -------
+    float
+        Σ weight · ln L over the stars of these blocks.
+    """
+    n_comp = theta.shape[0]
+    widest = 1
+    for j in range(start, stop):
+        widest = max(widest, n_nodes[j])
+    table = rows.reshape((-1, BLOCK))
+    probability = np.empty((n_comp * widest, BLOCK))
+    root = np.empty((n_comp * widest, BLOCK))  # 1 / sqrt(V1 V2 V3 V4)
+    top = np.empty(BLOCK)
+    total = np.empty(BLOCK)
+    total_ll = 0.0
+    B = BLOCK
+    for j in range(start, stop):
+        base = offset[j] // B
+        span = n_nodes[j]
+        k0 = first_node[j]
+        probabilities(table, base, k0, span, theta, probability, root, top, total)
+        weight = table[base]
+        for i in range(B):
+            value = top[i] + math.log(total[i]) - 2.0 * LOG_2PI
+            if log_like.size > 0:
+                log_like[(j - start) * B + i] = value
+            total_ll += weight[i] * value
+            total[i] = weight[i] / total[i]
+        if responsibility.size > 0:
+            for c in range(n_comp):
+                for kk in range(span):
+                    p = probability[c * span + kk]
+                    for i in range(B):
+                        scale = total[i] / weight[i] if weight[i] > 0.0 else 0.0
+                        responsibility[c, k0 + kk, (j - start) * B + i] = p[i] * scale
+        if gradient.size == 0:
+            continue
+        R, eR, A, eA, z, ez = star_rows(table, base)
+        for c in range(n_comp):
+            for kk in range(span):
+                p = probability[c * span + kk]
+                share = 0.0
+                for i in range(B):
+                    share += p[i] * total[i]
+                if share < NEGLIGIBLE:
+                    continue
+                th = theta[c, k0 + kk]
+                mu, sig2, Z, G = th[1], th[2], th[3], th[4]
+                s2, a, b, t2, m, q2 = th[5], th[6], th[7], th[8], th[9], th[10]
+                Zc = Z - G * PIVOT_RADIUS
+                node = base + N_STAR_ROWS + 3 * kk
+                F, eF = table[node + 1], table[node + 2]
+                g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = g9 = g10 = 0.0
+                for i in range(B):
+                    w = p[i] * total[i]
+                    d1, d2, d3, d4, d5, d6, d7, d8, d9, d10 = slopes(
+                        R[i], eR[i], F[i], eF[i], A[i], eA[i], z[i], ez[i],
+                        mu, sig2, Zc, G, s2, a, b, t2, m, q2,
+                    )  # fmt: skip
+                    g1 += w * d1
+                    g2 += w * d2
+                    g3 += w * d3
+                    g4 += w * d4
+                    g5 += w * d5
+                    g6 += w * d6
+                    g7 += w * d7
+                    g8 += w * d8
+                    g9 += w * d9
+                    g10 += w * d10
+                g = gradient[c, k0 + kk]
+                g[0] += share
+                g[1] += g1
+                g[2] += g2
+                g[3] += g3
+                g[4] += g4
+                g[5] += g5
+                g[6] += g6
+                g[7] += g7
+                g[8] += g8
+                g[9] += g9
+                g[10] += g10
+    return total_ll

@@ -1,0 +1,243 @@
+"""The seam between PyMC and the stars: θ goes in, Σ ln L and its gradient come out.
+
+Above the seam everything is ordinary PyMC code on a small array θ[component, age, parameter]; below
+it one pass of the compiled kernel over the packed stars. A faster or a distributed sum replaces
+`StarLikelihood.value_and_gradient` and nothing above it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy as np
+import pytensor.tensor as pt
+from numpy.typing import NDArray
+from pytensor.gradient import DisconnectedType
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+from pytensor.link.numba.dispatch import basic as numba_basic
+from pytensor.link.numba.dispatch import numba_funcify
+
+from migrate_bayes.core.parallel import map_blocks
+from migrate_bayes.population.likelihood.fisher import score_outer_blocks
+from migrate_bayes.population.likelihood.kernel import BLOCK, log_likelihood_blocks
+from migrate_bayes.population.likelihood.layout import PackedStars, thinned
+
+__all__ = ["PopulationLogLikelihood", "StarLikelihood", "in_order"]
+
+# Blocks per unit of work. Fixed: it sets the order in which partial sums are added, and so makes
+# the result independent of the number of workers to the last bit.
+_BLOCKS_PER_TASK = 64
+
+_NO_ROW = np.empty(0)
+_NO_CUBE = np.empty((0, 0, 0))
+
+
+def in_order(parts: Sequence[float]) -> float:
+    """Add up as `value_and_gradient` does: Python's own sum makes up for what is rounded off."""
+    total = 0.0
+    for part in parts:
+        total += part
+    return total
+
+
+class StarLikelihood:
+    """The likelihood of packed stars as a function of θ.
+
+    Parameters
+    ----------
+    stars : PackedStars
+        From `migrate_bayes.population.likelihood.layout.pack`.
+    workers : int, optional
+        Threads for one evaluation. Use 1 where chains already run side by side.
+    """
+
+    def __init__(self, stars: PackedStars, *, workers: int | None = None) -> None:
+        self.stars = stars
+        self.workers = workers
+        self.evaluations = 0
+
+    @property
+    def n_stars(self) -> int:
+        """Number of stars in the sum."""
+        return self.stars.n_stars
+
+    def subset(self, n_stars: int) -> StarLikelihood:
+        """Return the likelihood of about `n_stars` of the stars, spread over all ages."""
+        return StarLikelihood(thinned(self.stars, n_stars), workers=self.workers)
+
+    def _run(
+        self,
+        theta: NDArray[np.float64],
+        start: int,
+        stop: int,
+        log_like: NDArray[np.float64],
+        responsibility: NDArray[np.float64],
+        gradient: NDArray[np.float64],
+    ) -> float:
+        packed = self.stars
+        return log_likelihood_blocks(
+            packed.rows, packed.offset, packed.first_node, packed.n_nodes,
+            theta, start, stop, log_like, responsibility, gradient,
+        )  # fmt: skip
+
+    def value(self, theta: NDArray[np.float64]) -> float:
+        """Return Σ ln L: the very number of `value_and_gradient`, in half its time."""
+        theta = np.ascontiguousarray(theta, dtype=np.float64)
+        self.evaluations += 1
+
+        def task(start: int, stop: int) -> float:
+            return self._run(theta, start, stop, _NO_ROW, _NO_CUBE, _NO_CUBE)
+
+        parts = map_blocks(task, self.stars.n_blocks, _BLOCKS_PER_TASK, workers=self.workers)
+        return in_order(parts)
+
+    def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return Σ ln L and its gradient, shape of `theta` (n_components, n_ages, 11)."""
+        theta = np.ascontiguousarray(theta, dtype=np.float64)
+        self.evaluations += 1
+
+        def task(start: int, stop: int) -> tuple[float, NDArray[np.float64]]:
+            gradient = np.zeros_like(theta)
+            value = self._run(theta, start, stop, _NO_ROW, _NO_CUBE, gradient)
+            return value, gradient
+
+        parts = map_blocks(task, self.stars.n_blocks, _BLOCKS_PER_TASK, workers=self.workers)
+        total = np.zeros_like(theta)
+        value = 0.0
+        for part_value, part_gradient in parts:
+            value += part_value
+            total += part_gradient
+        return value, total
+
+    def score_outer(
+        self, theta: NDArray[np.float64], jacobian: NDArray[np.float64]
+    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """Return Σ ln L, its gradient in x and the Fisher information Σ s sᵀ of the stars in x.
+
+        Parameters
+        ----------
+        theta : ndarray, shape (n_components, n_ages, 11)
+        jacobian : ndarray, shape (n_components, n_ages, 11, n)
+            ∂θ/∂x, x being the parameters of the model above θ.
+
+        Returns
+        -------
+        value : float
+        gradient : ndarray, shape (n,)
+        information : ndarray, shape (n, n)
+            Sum over stars of the outer product of the star's score in x.
+        """
+        theta = np.ascontiguousarray(theta, dtype=np.float64)
+        rows = np.asarray(jacobian, dtype=np.float64).reshape(theta.size, -1)
+        n = rows.shape[1]
+        row, column = np.nonzero(rows)
+        begin = np.searchsorted(row, np.arange(theta.size + 1))
+        slope = rows[row, column]
+        packed = self.stars
+        self.evaluations += 1
+
+        def task(start: int, stop: int) -> tuple[float, NDArray, NDArray]:
+            score, outer = np.zeros(n), np.zeros((n, n))
+            value = score_outer_blocks(
+                packed.rows, packed.offset, packed.first_node, packed.n_nodes,
+                theta, begin, column, slope, start, stop, score, outer,
+            )  # fmt: skip
+            return value, score, outer
+
+        value, gradient, information = 0.0, np.zeros(n), np.zeros((n, n))
+        parts = map_blocks(task, packed.n_blocks, _BLOCKS_PER_TASK, workers=self.workers)
+        for part_value, part_gradient, part_information in parts:
+            value += part_value
+            gradient += part_gradient
+            information += part_information
+        return value, gradient, np.triu(information) + np.triu(information, 1).T
+
+    def per_star(
+        self, theta: NDArray[np.float64], reduce: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return each star's ln L and expectations over its components and ages.
+
+        Parameters
+        ----------
+        theta : ndarray, shape (n_components, n_ages, 11)
+        reduce : ndarray, shape (n_quantities, n_components, n_ages), optional
+            Functions f(c, k) whose mean over P(c, k | star) is wanted.
+
+        Returns
+        -------
+        log_like : ndarray, shape (n_stars,)
+            In the order in which the stars were packed.
+        expectation : ndarray, shape (n_quantities, n_stars)
+        """
+        theta = np.ascontiguousarray(theta, dtype=np.float64)
+        packed = self.stars
+        wanted = np.zeros((0, theta.shape[0] * theta.shape[1]))
+        if reduce is not None:
+            wanted = reduce.reshape(len(reduce), -1)
+        log_like = np.empty(packed.n_stars)
+        expectation = np.empty((len(wanted), packed.n_stars))
+
+        def task(start: int, stop: int) -> None:
+            n = (stop - start) * BLOCK
+            piece = np.empty(n)
+            cube = np.zeros((*theta.shape[:2], n)) if len(wanted) else _NO_CUBE
+            self._run(theta, start, stop, piece, cube, _NO_CUBE)
+            star = packed.star[start * BLOCK : stop * BLOCK]
+            real = star >= 0
+            log_like[star[real]] = piece[real]
+            if len(wanted):
+                expectation[:, star[real]] = (wanted @ cube.reshape(-1, n))[:, real]
+
+        map_blocks(task, packed.n_blocks, 64, workers=self.workers)
+        return log_like, expectation
+
+
+class PopulationLogLikelihood(Op):
+    """PyTensor Op: θ → (Σ ln L, ∂ Σ ln L / ∂θ). Differentiable once, through its second output."""
+
+    __props__ = ()
+
+    def __init__(self, likelihood: StarLikelihood) -> None:
+        self.likelihood = likelihood
+
+    # Two Ops over different stars are different, whatever their (empty) properties say.
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def make_node(self, theta: Any) -> Apply:
+        """Build the node: a float64 cube in, a scalar and a cube out."""
+        theta = pt.as_tensor_variable(theta).astype("float64")
+        return Apply(self, [theta], [pt.dscalar(), pt.dtensor3()])
+
+    def perform(self, node: Apply, inputs: list[Any], outputs: list[list[Any]]) -> None:
+        """Evaluate both outputs at once."""
+        value, gradient = self.likelihood.value_and_gradient(inputs[0])
+        outputs[0][0] = np.asarray(value)
+        outputs[1][0] = gradient
+
+    def pullback(self, inputs: list[Any], outputs: list[Any], cotangents: list[Any]) -> list[Any]:
+        """Back-propagate: the gradient is an output already."""
+        of_value, of_gradient = cotangents
+        if not isinstance(of_gradient.type, DisconnectedType):
+            raise NotImplementedError("second derivatives of the population likelihood")
+        return [of_value * outputs[1]]
+
+
+@numba_funcify.register(PopulationLogLikelihood)
+def _numba_population_log_likelihood(op: PopulationLogLikelihood, **kwargs: Any) -> Any:
+    """Let compiled graphs call the Op: the kernel is compiled already and releases the GIL."""
+    evaluate = op.likelihood.value_and_gradient
+
+    @numba_basic.numba_njit
+    def population_log_likelihood(theta):  # type: ignore[no-untyped-def]
+        with numba.objmode(value="float64", gradient="float64[:, :, ::1]"):
+            value, gradient = evaluate(theta)
+        return np.asarray(value), gradient
+
+    return population_log_likelihood

@@ -1,0 +1,1 @@
+"""The hierarchical model above θ, in ordinary PyMC."""

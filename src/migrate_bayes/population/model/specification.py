@@ -1,0 +1,211 @@
+"""A population model, as the TOML files in `models/` state it.
+
+`ModelSpec` says which gradient form, which components, where the knots of each function of age lie
+and which priors hold. Whatever a file leaves out has the default written here, so this module is
+also the documentation of the default model.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from migrate_bayes.core.errors import RecipeError, describe_validation, suggest
+
+__all__ = ["DEFAULT_PRIORS", "FORMS", "FunctionKnots", "ModelSpec", "load_model_spec"]
+
+#: Gradient forms: what G_thin(age) may be.
+FORMS = {
+    "constant": "one gradient at all ages",
+    "linear": "a straight line in age",
+    "linear+deviations": "a straight line and partially pooled deviations at knots",
+    "free": "independent values at knots",
+    "diffusion": "a birth gradient flattened by radial diffusion",
+}
+
+#: Normal priors (mean, sd) by parameter. Scales (`log_…`) are of natural logarithms; `sigma_G` and
+#: `sigma_rm8` are half-normal (only the sd counts), `birth_radius_spread` is log-normal (mean and
+#: sd of ln kpc), age weights are zero-sum normal (only the sd counts), fractions are Beta(a, b).
+DEFAULT_PRIORS: dict[str, tuple[float, float]] = {
+    # gradients, dex/kpc and dex/kpc/Gyr
+    "gradient_reference": (-0.05, 0.05),
+    "flattening_rate": (0.0, 0.01),
+    "sigma_G": (0.0, 0.01),
+    "gradient_thick": (0.0, 0.05),
+    "gradient_thick_rate": (0.0, 0.01),
+    "birth_gradient": (-0.07, 0.03),
+    "birth_gradient_rate": (0.0, 0.003),
+    "birth_radius_spread": (1.1, 0.4),
+    "sigma_rm8": (0.0, 5.0),
+    "log_birth_scatter": (-2.6, 0.6),
+    # thin disc
+    "metallicity_thin": (0.0, 0.3),
+    "log_scatter_thin": (-1.9, 0.5),
+    "radius_thin": (8.3, 1.5),
+    "log_radius_scatter_thin": (0.4, 0.5),
+    "ln_zmax_thin": (-1.2, 0.8),
+    "log_zmax_scatter_thin": (-0.5, 0.4),
+    "alpha_thin": (0.03, 0.05),
+    "alpha_slope_thin": (-0.1, 0.15),
+    "log_alpha_scatter_thin": (-3.5, 0.5),
+    "age_weight_thin": (0.0, 1.5),
+    # thick disc
+    "metallicity_thick": (-0.5, 0.3),
+    "log_scatter_thick": (-1.4, 0.5),
+    "radius_thick": (7.0, 1.5),
+    "log_radius_scatter_thick": (0.7, 0.5),
+    "ln_zmax_thick": (0.2, 0.8),
+    "log_zmax_scatter_thick": (-0.5, 0.4),
+    "alpha_thick": (0.20, 0.05),
+    "alpha_slope_thick": (-0.1, 0.15),
+    "log_alpha_scatter_thick": (-3.2, 0.5),
+    "age_weight_thick": (0.0, 1.5),
+    # mixture
+    "thick_fraction": (2.0, 6.0),
+    "outlier_fraction": (1.0, 50.0),
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FunctionKnots(_Strict):
+    """Ages (Gyr) at which a function of age is free: one knot, a constant; two, a straight line."""
+
+    thin: tuple[float, ...]
+    thick: tuple[float, ...]
+
+    @field_validator("thin", "thick")
+    @classmethod
+    def _increasing(cls, knots: tuple[float, ...]) -> tuple[float, ...]:
+        if not knots or any(b <= a for a, b in itertools.pairwise(knots)):
+            raise ValueError("knots must be one or more increasing ages in Gyr")
+        return knots
+
+
+class ModelSpec(_Strict):
+    """A population model.
+
+    Attributes
+    ----------
+    form : str
+        Gradient form of the thin disc, one of `FORMS`.
+    reference_age : float
+        Gyr; the age at which the line's level is a parameter: near the middle of the ages, where
+        level and slope are least correlated.
+    young_age : float
+        Gyr; the age at which `gradient_young` is quoted.
+    gradient_knots : tuple of float
+        Gyr; ages of deviations, or of the free values. Also the ages over which `flattening_rate`
+        is the least-squares slope for the forms that have none as a parameter.
+    thick_gradient : {"constant", "linear"}
+        Gradient form of the thick disc.
+    outliers : bool
+        Add a broad component of fixed shape.
+    birth_gradient_rate : float or None
+        For ``diffusion``: the stated history of the gas's gradient, dex/kpc per Gyr of lookback
+        time (0: it never changed; negative: it was steeper). None, in TOML ``"fitted"``, lets it be
+        fitted under its prior.
+    diffusion_widens : tuple of {"scatter", "radius"}
+        For ``diffusion``: what else than the gradient the migrants shape. ``"scatter"``: [Fe/H] at
+        given radius, over a scatter at birth that is one for all ages. ``"radius"``: the spread of
+        radii; only for a sample not selected by radius.
+    """
+
+    name: str = "thin-thick"
+    description: str = ""
+    form: Literal["constant", "linear", "linear+deviations", "free", "diffusion"] = (
+        "linear+deviations"
+    )
+    reference_age: float = Field(default=5.0, gt=0)
+    young_age: float = Field(default=1.0, ge=0)
+    gradient_knots: tuple[float, ...] = (1.0, 2.5, 4.5, 6.5, 9.0, 12.0)
+    thick_gradient: Literal["constant", "linear"] = "constant"
+    outliers: bool = False
+    birth_gradient_rate: float | None = 0.0
+    diffusion_widens: tuple[Literal["scatter", "radius"], ...] = ("scatter",)
+    metallicity: FunctionKnots = FunctionKnots(thin=(1.0, 3.5, 7.0, 12.0), thick=(3.0, 12.0))
+    scatter: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
+    radius: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
+    radius_scatter: FunctionKnots = FunctionKnots(thin=(1.0, 12.0), thick=(8.0,))
+    zmax: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
+    # Old stars of a thin disc are richer in α (Haywood et al. 2013, A&A 560, A109): with one mean
+    # for all ages they would be taken for thick-disc stars, and the old gradient with them.
+    alpha: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
+    age_weight: FunctionKnots = FunctionKnots(
+        thin=(0.5, 2.0, 4.0, 6.5, 9.5, 13.0), thick=(1.0, 5.0, 9.0, 13.0)
+    )
+    priors: dict[str, tuple[float, float]] = Field(default_factory=dict)
+
+    @field_validator("gradient_knots")
+    @classmethod
+    def _enough_knots(cls, knots: tuple[float, ...]) -> tuple[float, ...]:
+        if len(knots) < 3 or any(b <= a for a, b in itertools.pairwise(knots)):
+            raise ValueError("gradient_knots must be three or more increasing ages in Gyr")
+        return knots
+
+    @field_validator("birth_gradient_rate", mode="before")
+    @classmethod
+    def _history(cls, rate: Any) -> Any:
+        # TOML has no null.
+        return None if rate == "fitted" else rate
+
+    @field_validator("priors")
+    @classmethod
+    def _known_priors(cls, priors: dict[str, tuple[float, float]]) -> dict:
+        for name in priors:
+            if name not in DEFAULT_PRIORS:
+                raise ValueError(
+                    f"no parameter '{name}' to set a prior on; {suggest(name, DEFAULT_PRIORS)}"
+                )
+        return priors
+
+    def prior(self, name: str) -> tuple[float, float]:
+        """Return a parameter's two prior numbers, the file's or the default."""
+        return self.priors.get(name, DEFAULT_PRIORS[name])
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Names along the `component` dimension."""
+        return ("thin", "thick", "outlier") if self.outliers else ("thin", "thick")
+
+
+def load_model_spec(source: str | Path | dict[str, Any]) -> ModelSpec:
+    """Read a model specification.
+
+    Parameters
+    ----------
+    source : path-like or mapping
+        A TOML file, or its content.
+
+    Raises
+    ------
+    RecipeError
+        Where the file is missing, is no TOML, or has an unknown or invalid entry; names the entry
+        and the valid choices.
+    """
+    where = "model specification"
+    if not isinstance(source, dict):
+        where = str(source)
+        try:
+            content = tomllib.loads(Path(source).read_text())
+        except OSError as error:
+            raise RecipeError(
+                f"cannot read model specification {source}: {error.strerror}"
+            ) from None
+        except tomllib.TOMLDecodeError as error:
+            raise RecipeError(f"{source}: not valid TOML: {error}") from None
+    else:
+        content = source
+    form = content.get("form")
+    if isinstance(form, str) and form not in FORMS:
+        raise RecipeError(f"{where}: unknown gradient form '{form}'; {suggest(form, FORMS)}")
+    try:
+        return ModelSpec.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {describe_validation(error, ModelSpec)}") from None

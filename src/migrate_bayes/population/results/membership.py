@@ -1,0 +1,307 @@
+r"""After the fit: which disc a star belongs to, and its age under the population.
+
+No per-star parameter is sampled. With the posterior draws of the hyperparameters θ_s,
+
+.. math:: P(c, k \mid \mathrm{star}\ i) = \frac1S \sum_s P(c, k \mid \mathrm{star}\ i, θ_s)
+
+exactly; from it follow the membership of each component, summed over ages, and the age posterior,
+summed over components. A run of a few thousand stars is done at a time, all draws of it before the
+next, so memory does not grow with draws × stars; `write_membership` streams the whole to file.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+from numpy.typing import NDArray
+
+from migrate_bayes.core.parallel import map_blocks
+from migrate_bayes.core.progress import progress
+from migrate_bayes.population.data import PopulationData
+from migrate_bayes.population.likelihood.layout import PackedStars
+from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.likelihood.subsets import run_of_blocks, units
+from migrate_bayes.population.model.build import theta_of
+from migrate_bayes.stars import PART_SIZE, StarWriter
+
+__all__ = ["age_intervals", "membership", "theta_draws", "write_membership"]
+
+_QUANTILES = {"age_population_lo": 0.16, "age_population_median": 0.5, "age_population_hi": 0.84}
+
+
+def theta_draws(
+    model: pm.Model, posterior: xr.Dataset, *, n: int | None = None, seed: int = 0
+) -> NDArray[np.float64]:
+    """Carry draws of the hyperparameters to θ.
+
+    Parameters
+    ----------
+    model : pymc.Model
+    posterior : xarray.Dataset
+        The tree's `posterior` group, or `prior`.
+    n : int, optional
+        Take this many at random, without replacement; all, in order, where not given or where
+        there are no more.
+    seed : int
+
+    Returns
+    -------
+    ndarray, shape (n, n_components, n_ages, 11)
+    """
+    # Once a model, and not optimised: for some thousand draws that would take longer than them.
+    if "theta_function" not in model.migrate_bayes:
+        model.migrate_bayes["theta_function"] = model.compile_fn(
+            theta_of(model), inputs=model.free_RVs, on_unused_input="ignore", point_fn=False,
+            mode="FAST_COMPILE",
+        )  # fmt: skip
+    function = model.migrate_bayes["theta_function"]
+    flat = posterior.stack(sample=("chain", "draw"))
+    pick = np.arange(flat.sizes["sample"])
+    if n is not None and n < len(pick):
+        pick = np.random.default_rng(seed).choice(pick, size=n, replace=False)
+    names = [rv.name for rv in model.free_RVs]
+    columns = [flat[name].transpose("sample", ...).values[pick] for name in names]
+    return np.stack([function(*(np.asarray(c[i]) for c in columns)) for i in range(len(pick))])
+
+
+def age_intervals(
+    ages: NDArray[np.float64], probability: NDArray[np.floating], quantiles: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Quantiles of ages given by probabilities of nodes, each spread evenly over its cell.
+
+    Parameters
+    ----------
+    ages : ndarray, shape (n_ages,)
+        Gyr; cells end halfway between nodes, and at the first and last node.
+    probability : ndarray, shape (n, n_ages)
+        Rows add up to 1.
+    quantiles : ndarray, shape (q,)
+
+    Returns
+    -------
+    ndarray, shape (q, n)
+    """
+    middle = 0.5 * (ages[:-1] + ages[1:])
+    edges = np.concatenate([ages[:1], middle, ages[-1:]])
+    below = np.concatenate([np.zeros((len(probability), 1)), np.cumsum(probability, axis=1)], 1)
+    below /= below[:, -1:]
+    out = np.empty((len(quantiles), len(probability)))
+    rows = np.arange(len(probability))
+    for j, q in enumerate(quantiles):
+        cell = np.minimum((below[:, 1:] < q).sum(axis=1), len(ages) - 1)
+        inside = below[rows, cell + 1] - below[rows, cell]
+        part = np.where(inside > 0, (q - below[rows, cell]) / np.where(inside > 0, inside, 1), 0.0)
+        out[j] = edges[cell] + np.clip(part, 0, 1) * (edges[cell + 1] - edges[cell])
+    return out
+
+
+def _means(
+    packed: PackedStars, thetas: NDArray[np.float64], start: int, stop: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Average over draws in one run of blocks.
+
+    Returns the stars' numbers, P(component) (n_comp, n), its variance, P(age) (n_ages, n).
+    """
+    part, index = run_of_blocks(packed, start, stop)
+    likelihood = StarLikelihood(part, workers=1)
+    n_comp, n_ages = thetas.shape[1:3]
+    wanted = np.zeros((n_comp + n_ages, n_comp, n_ages))
+    for c in range(n_comp):
+        wanted[c, c] = 1.0
+    for k in range(n_ages):
+        wanted[n_comp + k, :, k] = 1.0
+    first = np.zeros((len(wanted), len(index)))
+    squares = np.zeros((n_comp, len(index)))
+    for j, theta in enumerate(thetas):
+        _, value = likelihood.per_star(theta, wanted)
+        # Welford (1962): the variance of a probability near 0 or 1 is lost in a mean of squares.
+        off = value - first
+        first += off / (j + 1)
+        squares += off[:n_comp] * (value[:n_comp] - first[:n_comp])
+    return index, first[:n_comp], squares / len(thetas), first[n_comp:]
+
+
+def _each_run(
+    packed: PackedStars, thetas: NDArray[np.float64], workers: int | None
+) -> Iterator[tuple]:
+    """`_means` of every run of blocks, some runs at a time in threads."""
+    runs = units(packed)
+    step = 16
+    with progress(packed.n_stars, "membership") as advance:
+        for begin in range(0, len(runs), step):
+            some = runs[begin : begin + step]
+            for made in map_blocks(
+                lambda a, b, some=some: _means(packed, thetas, *some[a]),  # type: ignore[misc]
+                len(some), 1, workers=workers,
+            ):  # fmt: skip
+                advance(len(made[0]))
+                yield made
+
+
+def _summaries(
+    ages: NDArray[np.float64],
+    components: list[str],
+    first: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    age: NDArray[np.float64],
+) -> dict[str, NDArray[np.float64]]:
+    """What is kept of each star."""
+    out = {f"p_{name}": np.minimum(first[c], 1.0) for c, name in enumerate(components)}
+    out["p_thin_sd"] = np.sqrt(variance[0])
+    mean = ages @ age
+    # About the mean: no cancellation where the age is known well.
+    out["age_population"] = mean
+    out["age_population_sd"] = np.sqrt(((ages[:, None] - mean) ** 2 * age).sum(axis=0))
+    found = age_intervals(ages, age.T, np.array(list(_QUANTILES.values())))
+    return out | dict(zip(_QUANTILES, found, strict=True))
+
+
+_ATTRS = {
+    "p_thin": ("", "P(thin disc | star), averaged over the hyperparameters"),
+    "p_thick": ("", "P(thick disc | star), averaged over the hyperparameters"),
+    "p_outlier": ("", "P(outlier | star), averaged over the hyperparameters"),
+    "p_thin_sd": ("", "spread of P(thin disc | star) over the hyperparameters"),
+    "age_population": ("Gyr", "posterior mean age under the population"),
+    "age_population_sd": ("Gyr", "posterior sd of age under the population"),
+    "age_population_lo": ("Gyr", "16% quantile of age under the population"),
+    "age_population_median": ("Gyr", "median age under the population"),
+    "age_population_hi": ("Gyr", "84% quantile of age under the population"),
+    "age_posterior": ("", "P(age node | star) under the population"),
+}
+
+
+def _attrs(name: str) -> dict[str, str]:
+    units, words = _ATTRS[name]
+    return {"units": units, "long_name": words}
+
+
+def membership(
+    model: pm.Model,
+    data: PopulationData,
+    posterior: xr.Dataset,
+    *,
+    draws: int = 40,
+    seed: int = 0,
+    workers: int | None = None,
+) -> xr.Dataset:
+    """Compute component membership and population ages of the fitted stars.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        From `migrate_bayes.build_model`, over `data`.
+    data : PopulationData
+    posterior : xarray.Dataset
+        The tree's `posterior` group.
+    draws : int
+        Draws of the hyperparameters to average over.
+    seed : int
+    workers : int, optional
+        Threads.
+
+    Returns
+    -------
+    xarray.Dataset
+        On `star` (coordinate `source_id`), float32: `p_thin`, `p_thick` (and `p_outlier`),
+        `p_thin_sd` (over the draws), and, in Gyr, `age_population`, `age_population_sd`,
+        `age_population_lo`, `age_population_median`, `age_population_hi`.
+    """
+    return _compute(model, data, posterior, draws, seed, workers, None)
+
+
+def _compute(
+    model: pm.Model,
+    data: PopulationData,
+    posterior: xr.Dataset,
+    draws: int,
+    seed: int,
+    workers: int | None,
+    by_star: NDArray[np.float32] | None,
+) -> xr.Dataset:
+    """Summaries of every star; age posteriors go to `by_star` (n_stars, n_ages), if it is there."""
+    thetas = theta_draws(model, posterior, n=draws, seed=seed)
+    components = [str(c) for c in model.coords["component"]]
+    columns: dict[str, NDArray[np.float32]] = {}
+    for index, first, variance, age in _each_run(data.packed, thetas, workers):
+        if by_star is not None:
+            by_star[index] = age.T
+        for name, values in _summaries(data.ages, components, first, variance, age).items():
+            columns.setdefault(name, np.empty(data.n_stars, dtype=np.float32))[index] = values
+    return xr.Dataset(
+        {name: ("star", values, _attrs(name)) for name, values in columns.items()},
+        coords={"source_id": ("star", data.source_id)},
+        attrs={"hyperparameter_draws": len(thetas)},
+    )
+
+
+def write_membership(
+    path: str | Path,
+    model: pm.Model,
+    data: PopulationData,
+    posterior: xr.Dataset,
+    *,
+    draws: int = 40,
+    seed: int = 0,
+    workers: int | None = None,
+    part_size: int = PART_SIZE,
+    overwrite: bool = False,
+    attrs: dict[str, Any] | None = None,
+) -> xr.Dataset:
+    """Write membership and the whole age posterior of every fitted star, as parts of NetCDF-4.
+
+    The stars are computed in the order of their ages and wanted in that of the catalogue: between
+    the two stands a scratch file beside the product, removed at the end, and not memory.
+
+    Parameters
+    ----------
+    path : path-like
+        A folder, readable by `migrate_bayes.open_stars`: the variables of `membership`, and
+        `age_posterior` on (star, age).
+    model, data, posterior, draws, seed, workers
+        As for `membership`.
+    part_size : int
+        Stars per part.
+    overwrite : bool
+        Replace a product that stands there.
+    attrs : dict, optional
+        Provenance for the product.
+
+    Returns
+    -------
+    xarray.Dataset
+        The summaries of `membership`, without the age posteriors.
+
+    Raises
+    ------
+    ProductError
+        Where `path` exists and may not be replaced, or cannot be written.
+    """
+    path = Path(path)
+    with StarWriter(path, overwrite=overwrite, part_size=part_size) as out:
+        scratch = path.with_name(f".{path.name}.scratch-{secrets.token_hex(4)}")
+        scratch.mkdir()
+        try:
+            shape = (data.n_stars, len(data.ages))
+            posterior_file = scratch / "age_posterior.f4"
+            by_star = np.memmap(posterior_file, dtype=np.float32, mode="w+", shape=shape)
+            summary = _compute(model, data, posterior, draws, seed, workers, by_star)
+            summary.attrs.update(attrs or {})
+            for start in range(0, data.n_stars, part_size):
+                rows = slice(start, start + part_size)
+                part = summary.isel(star=rows).assign_coords(
+                    age=("age", data.ages, {"units": "Gyr"})
+                )
+                values = np.array(by_star[rows])
+                part["age_posterior"] = (("star", "age"), values, _attrs("age_posterior"))
+                out.append(part)
+            del by_star
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return summary

@@ -1,0 +1,297 @@
+r"""What the model says that data should look like: before the stars, and after them.
+
+`prior_predictive` needs no simulation. Given θ everything is Gaussian, so the distribution of an
+observed [Fe/H] or [α/Fe] is a mixture over components and ages, known in closed form; draws of the
+prior give bands about it.
+
+`posterior_predictive` replicates the fitted stars. A star keeps what the survey's selection
+decides, its age likelihood, R_g and Z_max; component and age node are drawn from
+:math:`P(c, k \mid \hat R, \ln\hat Z)`, without its chemistry, and then
+
+.. math::
+
+   \hat F^\mathrm{rep} \sim N(Z + G (R^* - R_0),\; V_2), \qquad
+   \hat A^\mathrm{rep} \mid \hat F^\mathrm{rep} \sim N(a + b F^*,\; V_3)
+
+in the symbols of `population.likelihood.kernel`. Replicated stars stay in their bins of age and
+radius, so quantiles within a bin compare like with like. A star's [Fe/H] at node k differs from its
+overall mean by an amount that its isochrones fix; the replicate is given the same difference.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from migrate_bayes.population.data import PopulationData
+from migrate_bayes.population.likelihood.kernel import PIVOT_RADIUS, THETA
+from migrate_bayes.population.likelihood.layout import ABSENT_VARIANCE, pack
+from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.likelihood.subsets import StarArrays, subsample, unpack
+from migrate_bayes.population.model.splines import node_widths
+from migrate_bayes.population.results.membership import theta_draws
+
+__all__ = ["AGE_EDGES", "posterior_predictive", "prior_predictive"]
+
+#: Edges of the age bins of the posterior predictive checks, Gyr.
+AGE_EDGES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 15.0)
+
+_BANDS = (0.025, 0.16, 0.5, 0.84, 0.975)
+_TESTED = (0.05, 0.25, 0.5, 0.75, 0.95)
+_MIN_STARS = 20
+
+
+def _expectations(
+    stars: StarArrays, ages: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean age (Gyr) and mean [Fe/H] of each star by its own age likelihood, flat in age."""
+    log_p = stars.log_weight + np.log(node_widths(ages))
+    p = np.exp(log_p - logsumexp(log_p, axis=1, keepdims=True))
+    return p @ ages, (p * stars.feh).sum(axis=1)
+
+
+def _mixture(
+    theta: NDArray[np.float64], error: float, alpha_error: float
+) -> tuple[NDArray[np.float64], ...]:
+    """Weights, means and variances of observed [Fe/H] and [α/Fe] over (component, age)."""
+    t = dict(zip(THETA, theta.reshape(-1, len(THETA)).T, strict=True))
+    weight = np.exp(t["log_weight"] - logsumexp(t["log_weight"]))
+    feh = t["Z"] + t["G"] * (t["mu"] - PIVOT_RADIUS)
+    spread = t["G"] ** 2 * t["sigma2"] + t["s2"]
+    alpha = t["a"] + t["b"] * feh
+    return (
+        weight, feh, spread + error**2,
+        alpha, t["b"] ** 2 * spread + t["t2"] + alpha_error**2,
+    )  # fmt: skip
+
+
+def _density(
+    x: NDArray[np.float64], weight: NDArray, mean: NDArray, variance: NDArray
+) -> NDArray[np.float64]:
+    z2 = (x[:, None] - mean) ** 2 / variance
+    return (weight * np.exp(-0.5 * z2) / np.sqrt(2 * np.pi * variance)).sum(axis=1)
+
+
+def prior_predictive(
+    model: pm.Model,
+    data: PopulationData,
+    prior: xr.Dataset,
+    *,
+    draws: int = 300,
+    stars: int = 20_000,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Compute what the prior expects of gradient(age) and of the stars' chemistry.
+
+    Parameters
+    ----------
+    model : pymc.Model
+    data : PopulationData
+        For the errors of observation, and to hold the prior against.
+    prior : xarray.Dataset
+        The tree's `prior` group. With its `posterior` group, the same of the posterior.
+    draws : int
+        Draws of the prior.
+    stars : int
+        Stars of the data to make histograms of.
+    seed : int
+
+    Returns
+    -------
+    xarray.Dataset
+        `gradient` (band, component, age), dex/kpc: quantiles over the draws. `feh_density` (band,
+        feh) and `alpha_fe_density` (band, alpha_fe), 1/dex: quantiles of the density of observed
+        values at each abscissa; `feh_data` and `alpha_fe_data`: the stars' histograms. The band
+        coordinate is the probability.
+    """
+    index = subsample(data.packed, stars, seed)
+    plain = unpack(data.packed, index)
+    _, feh = _expectations(plain, data.ages)
+    kept = np.where(np.isfinite(plain.log_weight), plain.feh_variance, np.nan)
+    seen = plain.alpha_variance < ABSENT_VARIANCE / 10
+    error = float(np.sqrt(np.nanmedian(kept)))
+    alpha_error = float(np.sqrt(np.median(plain.alpha_variance[seen]))) if seen.any() else 0.0
+    axes = {"feh": np.arange(-2.5, 1.501, 0.05), "alpha_fe": np.arange(-0.4, 0.701, 0.0125)}
+    thetas = theta_draws(model, prior, n=draws, seed=seed)
+    mixtures = [_mixture(theta, error, alpha_error) for theta in thetas]
+    curves = {
+        "feh": np.stack([_density(axes["feh"], m[0], m[1], m[2]) for m in mixtures]),
+        "alpha_fe": np.stack([_density(axes["alpha_fe"], m[0], m[3], m[4]) for m in mixtures]),
+    }
+    values = {"feh": feh, "alpha_fe": plain.alpha[seen]}
+    out = xr.Dataset(coords={"band": ("band", list(_BANDS), {"units": ""})})
+    out["component"] = [str(c) for c in model.coords["component"]]
+    out["age"] = ("age", data.ages, {"units": "Gyr"})
+    gradient = np.quantile(thetas[..., THETA.index("G")], _BANDS, axis=0)
+    out["gradient"] = (("band", "component", "age"), gradient, {"units": "dex / kpc"})
+    for name, x in axes.items():
+        out[name] = (name, x, {"units": "dex"})
+        attrs = {"units": "1 / dex", "long_name": f"density of observed {name} by the prior"}
+        out[f"{name}_density"] = (
+            ("band", name), np.quantile(curves[name], _BANDS, axis=0), attrs
+        )  # fmt: skip
+        half = 0.5 * (x[1] - x[0])
+        counts, _ = np.histogram(values[name], np.append(x - half, x[-1] + half))
+        height = counts / max(len(values[name]), 1) / (2 * half)
+        attrs = {"units": "1 / dex", "long_name": f"histogram of observed {name}"}
+        out[f"{name}_data"] = (name, height, attrs)
+    out.attrs.update(draws=len(thetas), stars=len(index))
+    return out
+
+
+def _without_chemistry(stars: StarArrays) -> StarLikelihood:
+    """The likelihood of age, radius and height alone."""
+    absent = np.full(len(stars.radius), np.nan)
+    return StarLikelihood(
+        pack(
+            log_weight=stars.log_weight,
+            feh=np.zeros_like(stars.feh),
+            feh_variance=np.full_like(stars.feh, ABSENT_VARIANCE),
+            radius=stars.radius,
+            radius_variance=stars.radius_variance,
+            alpha=absent,
+            alpha_variance=absent,
+            ln_zmax=stars.ln_zmax,
+            ln_zmax_variance=stars.ln_zmax_variance,
+            trim=1e-300,
+        )
+    )
+
+
+def _replicate(
+    rng: np.random.Generator,
+    stars: StarArrays,
+    feh: NDArray[np.float64],
+    probability: NDArray[np.float64],
+    theta: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw [Fe/H] and [α/Fe] of every star; `probability` (n_components · n_ages, n)."""
+    n = len(feh)
+    edge = np.cumsum(probability, axis=0)
+    pick = np.minimum((edge < rng.random(n) * edge[-1]).sum(axis=0), len(edge) - 1)
+    component, node = np.divmod(pick, theta.shape[1])
+    t = dict(zip(THETA, theta[component, node].T, strict=True))
+    rows = np.arange(n)
+    e_feh = stars.feh_variance[rows, node]
+    h = t["sigma2"] / (t["sigma2"] + stars.radius_variance)
+    radius = t["mu"] + h * (stars.radius - t["mu"])
+    spread = t["s2"] + t["G"] ** 2 * h * stars.radius_variance
+    total = spread + e_feh
+    mean = t["Z"] + t["G"] * (radius - PIVOT_RADIUS)
+    step = np.sqrt(total) * rng.normal(size=n)
+    true = mean + spread / total * step
+    error = t["b"] ** 2 * spread / total * e_feh + t["t2"] + stars.alpha_variance
+    alpha = t["a"] + t["b"] * true + np.sqrt(error) * rng.normal(size=n)
+    return mean + step - (stars.feh[rows, node] - feh), alpha
+
+
+def _bins(
+    age: NDArray[np.float64], radius: NDArray[np.float64], radius_edges: NDArray[np.float64]
+) -> list[list[NDArray[np.int64]]]:
+    """Stars of every bin of age and radius."""
+    return [
+        [
+            np.flatnonzero((age >= a) & (age < b) & (radius >= lo) & (radius < hi))
+            for lo, hi in pairwise(radius_edges)
+        ]
+        for a, b in pairwise(AGE_EDGES)
+    ]
+
+
+def _quantiles(
+    values: NDArray[np.float64], bins: list[list[NDArray[np.int64]]]
+) -> NDArray[np.float64]:
+    """Tested quantiles in every bin, shape (age_bin, radius_bin, quantile); NaN where few stars."""
+    out = np.full((len(bins), len(bins[0]), len(_TESTED)), np.nan)
+    for i, row in enumerate(bins):
+        for j, members in enumerate(row):
+            here = values[members]
+            here = here[np.isfinite(here)]
+            if len(here) >= _MIN_STARS:
+                out[i, j] = np.quantile(here, _TESTED)
+    return out
+
+
+def posterior_predictive(
+    model: pm.Model,
+    data: PopulationData,
+    posterior: xr.Dataset,
+    *,
+    draws: int = 100,
+    stars: int = 20_000,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Hold the chemistry of the stars against replicates, in bins of age and radius.
+
+    Parameters
+    ----------
+    model : pymc.Model
+    data : PopulationData
+    posterior : xarray.Dataset
+        The tree's `posterior` group.
+    draws : int
+        Replicates, each of another draw of the hyperparameters.
+    stars : int
+        Stars to replicate, taken at random where there are more.
+    seed : int
+
+    Returns
+    -------
+    xarray.Dataset
+        On `observable` (feh, alpha_fe), `age_bin`, `radius_bin` (thirds of the stars) and
+        `quantile`: `data`, `replicated` with `replicated_lo` and `replicated_hi` (central 95%),
+        dex, and `tail_probability`, P(replicated > data); NaN in bins of fewer than 20 stars. The
+        bins' edges are coordinates.
+    """
+    index = subsample(data.packed, stars, seed)
+    plain = unpack(data.packed, index)
+    age, feh = _expectations(plain, data.ages)
+    alpha = np.where(plain.alpha_variance < ABSENT_VARIANCE / 10, plain.alpha, np.nan)
+    inner = np.quantile(plain.radius, [1 / 3, 2 / 3])
+    edges = np.array([-np.inf, *inner, np.inf])
+    bins = _bins(age, plain.radius, edges)
+    observed = np.stack([_quantiles(feh, bins), _quantiles(alpha, bins)])
+    thetas = theta_draws(model, posterior, n=draws, seed=seed)
+    likelihood = _without_chemistry(plain)
+    cells = thetas.shape[1] * thetas.shape[2]
+    each = np.eye(cells).reshape(cells, *thetas.shape[1:3])
+    rng = np.random.default_rng([seed, 1])
+    replicated = np.empty((len(thetas), *observed.shape))
+    for s, theta in enumerate(thetas):
+        _, probability = likelihood.per_star(theta, each)
+        feh_rep, alpha_rep = _replicate(rng, plain, feh, probability, theta)
+        alpha_rep[np.isnan(alpha)] = np.nan
+        replicated[s] = np.stack([_quantiles(feh_rep, bins), _quantiles(alpha_rep, bins)])
+    low, middle, high = np.quantile(replicated, [0.025, 0.5, 0.975], axis=0)
+    beyond = (replicated > observed).mean(axis=0) + 0.5 * (replicated == observed).mean(axis=0)
+    dims = ("observable", "age_bin", "radius_bin", "quantile")
+    count = [[len(members) for members in row] for row in bins]
+    ends = np.array([plain.radius.min(), *inner, plain.radius.max()])
+    dex = {"units": "dex"}
+    return xr.Dataset(
+        {
+            "data": (dims, observed, dex | {"long_name": "quantile of the stars"}),
+            "replicated": (dims, middle, dex | {"long_name": "median over the replicates"}),
+            "replicated_lo": (dims, low, dex | {"long_name": "2.5% of the replicates"}),
+            "replicated_hi": (dims, high, dex | {"long_name": "97.5% of the replicates"}),
+            "tail_probability": (
+                dims, np.where(np.isfinite(observed), beyond, np.nan),
+                {"units": "", "long_name": "P(replicated > data)"},
+            ),
+            "n_stars": (("age_bin", "radius_bin"), count, {"units": ""}),
+        },
+        coords={
+            "observable": ["feh", "alpha_fe"],
+            "quantile": ("quantile", list(_TESTED), {"units": ""}),
+            "age_lo": ("age_bin", list(AGE_EDGES[:-1]), {"units": "Gyr"}),
+            "age_hi": ("age_bin", list(AGE_EDGES[1:]), {"units": "Gyr"}),
+            "radius_lo": ("radius_bin", ends[:-1], {"units": "kpc"}),
+            "radius_hi": ("radius_bin", ends[1:], {"units": "kpc"}),
+        },
+        attrs={"draws": len(thetas), "stars": len(index)},
+    )  # fmt: skip

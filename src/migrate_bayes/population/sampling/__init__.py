@@ -1,0 +1,1 @@
+"""From a model to posterior draws: mode, NUTS, surrogate."""

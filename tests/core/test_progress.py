@@ -1,0 +1,54 @@
+"""Bars: silent in a log, one display on a terminal whatever is nested."""
+
+import sys
+
+import pytest
+
+from migrate_bayes.core import progress as module
+from migrate_bayes.core.progress import progress, status
+
+
+def test_silent_where_nobody_looks(capsys):
+    with progress(10, "ages") as advance:
+        advance(10)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_worker_leaves_the_terminal_to_the_one_that_started_it(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(module, "_silent", False)
+    module.silence()
+    with progress(10, "pilot passes") as advance, status("thinking"):
+        advance(10)
+        assert module._showing == []
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bar_within_a_bar_is_a_line_of_the_same_display(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with progress(100, "stars") as whole:
+        display = module._showing[0]
+        for _ in range(2):
+            with progress(7, "Z_max", unit="orbits") as part:
+                part(7)
+                assert [t.description for t in display.tasks] == ["stars", "  Z_max"]
+                assert display.tasks[1].completed == 7
+            with status("thinking"):
+                pass
+            whole(50)
+            assert [t.description for t in display.tasks] == ["stars"]
+    assert display.tasks[0].completed == 100
+    assert display.live.is_started is False
+    assert module._showing == []
+
+
+def test_an_error_within_ends_the_display(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+
+    def fails():
+        with progress(None, "catalogue"), progress(3, "inner"):
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        fails()
+    assert module._showing == []

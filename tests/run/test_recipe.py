@@ -1,0 +1,76 @@
+"""Recipes: what they mean, and what is said of a wrong one."""
+
+import pytest
+
+from migrate_bayes.core.errors import RecipeError, suggest
+from migrate_bayes.run.recipe import Recipe, load_recipe, resolve_data_path
+
+RUNS = __import__("pathlib").Path(__file__).parents[1] / "runs"
+
+
+@pytest.mark.parametrize("name", ["demo", "harps", "corogee", "migration", "paper"])
+def test_recipes_of_the_project(name):
+    recipe = load_recipe(RUNS / f"{name}.toml")
+    assert recipe.name == name
+
+
+def test_hash_is_of_the_content(tmp_path):
+    a, b, c = (tmp_path / f"{x}.toml" for x in "abc")
+    a.write_text('name = "x"\nseed = 3\n[data]\nsource = "mock"\n')
+    b.write_text('seed = 3   # the same\nname = "x"\n\n[data]\nsource = "mock"')
+    c.write_text('name = "x"\nseed = 4\n[data]\nsource = "mock"\n')
+    hashes = [load_recipe(p).hash for p in (a, b, c)]
+    assert hashes[0] == hashes[1] != hashes[2]
+    # The size of chunks changes no number.
+    assert load_recipe(a).model_copy(update={"chunk_size": 7}).hash == hashes[0]
+
+
+def test_truth_is_the_mocks(tmp_path):
+    mock = Recipe(name="x", data={"source": "mock"}, simulate={"gradient_young": -0.05})
+    assert mock.truth() == {
+        "gradient_young": -0.05,
+        "flattening_rate": 0.003,
+        "gradient_thick": 0.02,
+    }
+    assert Recipe(name="x").truth() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", "not valid TOML"),
+        ('[data]\nsource = "mock"\nmin_sn = 50', r"unknown entry 'data.min_sn'; did you mean 'mi"),
+        ('[dta]\nsource = "mock"', "unknown entry 'dta'; did you mean 'data'"),
+        ("[data]\nsource = 'mock'\n[sampler]\ndraws = 0", "'sampler.draws': .*greater than 0"),
+        ('name = "../up"\n[data]\nsource = "mock"', "'name': .*pattern"),
+        (
+            "[model]\nselection = 'thn'",
+            "'model.selection': unknown selection 'thn'; did you mean 'thin'",
+        ),
+        ("", r"\[data\] needs a `path`"),
+        ("[data]\nsource = 'mock'\n[orbits]\nscaling = 'scaled'", "'orbits.scaling': .*rescaled"),
+    ],
+)
+def test_wrong_recipes(tmp_path, text, message):
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(path)
+
+
+def test_missing_recipe(tmp_path):
+    with pytest.raises(RecipeError, match=r"cannot read recipe .*none\.toml: No such file"):
+        load_recipe(tmp_path / "none.toml")
+
+
+def test_absent_data_folder_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("MIGRATE_BAYES_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(RecipeError, match=r"set \$MIGRATE_BAYES_DATA"):
+        resolve_data_path("$MIGRATE_BAYES_DATA/x.fits")
+    monkeypatch.setenv("MIGRATE_BAYES_DATA", str(tmp_path))
+    assert resolve_data_path("$MIGRATE_BAYES_DATA/x.fits") == tmp_path / "x.fits"
+
+
+def test_suggest():
+    assert suggest("dartmuth", ["mist", "dartmouth"]).startswith("did you mean 'dartmouth'?")
+    assert suggest("zzz", ["b", "a"]) == "Valid: a, b"

@@ -1,0 +1,154 @@
+"""The whole chain on a small mock, and what must not change its numbers."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from migrate_bayes.core.errors import ProductError
+from migrate_bayes.run import Run, gradient_table
+from migrate_bayes.run.recipe import Recipe
+from migrate_bayes.stars import open_stars
+
+SMALL_MODEL = {
+    "form": "linear",
+    **{
+        name: {"thin": [5.0], "thick": [8.0]}
+        for name in ("scatter", "radius", "radius_scatter", "zmax")
+    },
+    "metallicity": {"thin": [1.0, 12.0], "thick": [8.0]},
+    "age_weight": {"thin": [1.0, 5.0, 13.0], "thick": [2.0, 9.0, 13.0]},
+}
+
+
+def recipe(**changes):
+    content = {
+        "name": "small",
+        "data": {"source": "mock"},
+        "simulate": {"stars": 900, "thick_fraction": 0.25},
+        "orbits": {"potentials": ["MWPotential2014"], "draws": 30, "zmax_draws": 4},
+        "model": {"spec": SMALL_MODEL},
+        "sampler": {"draws": 150, "tune": 150, "chains": 2},
+        **changes,
+    }
+    return Recipe.model_validate(content)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    lines = []
+    run = Run(recipe(), products=folder / "runs", reports=folder / "reports", say=lines.append)
+    return run, run.all(), lines
+
+
+def test_every_product_is_there(finished):
+    run, page, lines = finished
+    assert page.name == "index.html"
+    assert page.read_text().count("<img") > 4
+    assert {p.name for p in run.folder.iterdir()} >= {
+        "catalogue.parquet",
+        "stars",
+        "baseline.nc",
+        "baseline-variants.nc",
+        "fit.nc",
+    }
+    tree = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")
+    assert tree.attrs["recipe_hash"] == run.recipe.hash
+    assert "catalogue.parquet" in tree.attrs["inputs"]
+    assert set(tree["membership"].data_vars) >= {"p_thin", "age_population"}
+    assert tree["posterior"]["flattening_rate"].attrs["units"] == "dex / (kpc Gyr)"
+    text = "\n".join(lines)
+    assert "relative age error above the cut" in text
+    stars = open_stars(run.folder / "stars")
+    assert stars.sizes["star"] >= 900  # nobody is dropped
+    assert stars.attrs["recipe_hash"] == run.recipe.hash
+
+
+def test_truth_is_within_reach(finished):
+    run, _, _ = finished
+    posterior = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")["posterior"]
+    for name, truth in run.recipe.truth().items():
+        draws = posterior[name].values
+        assert abs(draws.mean() - truth) < 4 * draws.std(), name
+    _, header, rows = gradient_table(posterior.to_dataset())
+    assert header[1] == "thin disc"
+    assert [row[0] for row in rows][:2] == ["1", "2"]
+
+
+def test_report_alone_has_all_that_a_run_s_report_has(finished, tmp_path):
+    """Regression: tables against published values were only in the report of a whole run."""
+    run, page, _ = finished
+    column = {"ours": "rg_mean", "reference": "ref_true_rg", "label": "R_g - true", "unit": "kpc"}
+    told = recipe(reference={"columns": [column], "note": "a note on them"})
+    again = Run(told, products=run.folder.parent, reports=tmp_path, say=lambda line: None)
+    text = again.report().read_text()
+    assert "Against the catalogue&#39;s own columns" in text
+    assert "R_g - true" in text
+    assert "a note on them" in text
+    for anchor in ("figure-6", "figure-9", "r-present", "methods", "diagnostics"):
+        assert f'id="{anchor}"' in text
+        assert f'id="{anchor}"' in page.read_text()
+
+
+def test_nothing_is_overwritten_unasked(finished):
+    run, _, _ = finished
+    again = Run(run.recipe, products=run.folder.parent, reports=run.report_folder.parent)
+    with pytest.raises(ProductError, match="exists already: use --overwrite"):
+        again.all()
+
+
+@pytest.mark.parametrize(("chunk", "workers"), [(137, "1"), (450, "2")])
+def test_stars_do_not_depend_on_chunks_or_workers(finished, tmp_path, monkeypatch, chunk, workers):
+    run, _, _ = finished
+    monkeypatch.setenv("MIGRATE_BAYES_WORKERS", workers)
+    other = Run(recipe(chunk_size=chunk), products=tmp_path, say=lambda line: None)
+    other.make_stars()
+    a, b = run.stars, other.stars
+    assert set(a.variables) == set(b.variables)
+    for name in a.variables:
+        np.testing.assert_array_equal(a[name].values, b[name].values, err_msg=str(name))
+    # Not only the numbers: the files.
+    assert other.catalog_path.read_bytes() == run.catalog_path.read_bytes()
+    manifests = [json.loads((r.folder / "stars/manifest.json").read_text()) for r in (run, other)]
+    sums = [[part["sha256"] for part in manifest["parts"]] for manifest in manifests]
+    assert sums[0] == sums[1]
+
+
+def test_recipe_chooses_scale_and_nodes_of_the_ages(tmp_path):
+    nodes = (1.0, 1.1, 1.5, 2.0, 4.0, 8.0, 12.0, 14.5)
+    changes = {
+        "simulate": {"stars": 60},
+        "orbits": {"potentials": ["MWPotential2014"], "draws": 5, "zmax_draws": 0},
+    }
+    runs = {}
+    for scale in ("surface", "initial"):
+        isochrones = {"feh_scale": scale, "ages": nodes}
+        run = Run(
+            recipe(isochrones=isochrones, **changes), products=tmp_path / scale, say=lambda _: None
+        )
+        run.make_stars()
+        np.testing.assert_array_equal(run.stars["age"].values, nodes)
+        assert run.stars.attrs["feh_scale"] == scale
+        runs[scale] = run
+    catalogs = [run.catalog_path.read_bytes() for run in runs.values()]
+    ages = [run.stars["age_median"].values for run in runs.values()]
+    # The same stars; those on the main sequence look older where labels are taken literally.
+    assert catalogs[0] == catalogs[1]
+    assert np.nanmedian(ages[1] - ages[0]) > 0.1
+
+
+def test_separate_stages_make_the_same_stars(finished, tmp_path):
+    run, _, _ = finished
+    halves = Run(recipe(), products=tmp_path, say=lambda line: None)
+    with pytest.raises(ProductError, match="run `migrate-bayes run`, or `ages` and `orbits`"):
+        _ = halves.stars
+    halves.ages()
+    halves.orbits()
+    for name in run.stars.variables:
+        np.testing.assert_array_equal(
+            halves.stars[name].values, run.stars[name].values, err_msg=str(name)
+        )
+    with pytest.raises(ProductError, match=r"no fit\.nc"):
+        Run(recipe(), products=tmp_path, reports=tmp_path / "r", say=print).report()
