@@ -21,7 +21,8 @@ import xarray as xr
 
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.core.flags import FLAG_MEANING, StarFlag
-from migrate_bayes.core.provenance import atomic_output, file_sha256
+from migrate_bayes.core.io import atomic_output
+from migrate_bayes.core.provenance import file_sha256
 
 __all__ = [
     "StarWriter",

@@ -8,7 +8,7 @@ import pytest
 
 def call(*arguments, cwd=None):
     return subprocess.run(
-        [sys.executable, "-m", "migrate_bayes.cli", *arguments],
+        [sys.executable, "-m", "migrate_bayes", *arguments],
         capture_output=True,
         text=True,
         cwd=cwd,

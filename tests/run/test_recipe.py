@@ -5,7 +5,7 @@ import pytest
 from migrate_bayes.core.errors import RecipeError, suggest
 from migrate_bayes.run.recipe import Recipe, load_recipe, resolve_data_path
 
-RUNS = __import__("pathlib").Path(__file__).parents[1] / "runs"
+RUNS = __import__("pathlib").Path(__file__).parents[2] / "runs"
 
 
 @pytest.mark.parametrize("name", ["demo", "harps", "corogee", "migration", "paper"])

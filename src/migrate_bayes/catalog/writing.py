@@ -17,7 +17,7 @@ import xarray as xr
 
 from migrate_bayes.catalog.formats import FORMATS, format_of
 from migrate_bayes.core.errors import CatalogError, ProductError
-from migrate_bayes.core.provenance import atomic_output
+from migrate_bayes.core.io import atomic_output
 
 __all__ = ["ROW_GROUP", "ParquetCatalogWriter", "write_catalog"]
 

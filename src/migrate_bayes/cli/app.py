@@ -290,7 +290,3 @@ def main() -> None:
     except KeyboardInterrupt:
         print("migrate-bayes: interrupted; unfinished products were removed", file=sys.stderr)
         sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

@@ -14,7 +14,8 @@ import xarray as xr
 from migrate_bayes.compare.product import build_comparison, comparison_summary
 from migrate_bayes.compare.stages import FittedVariant, VariantStages
 from migrate_bayes.core.errors import ProductError, RecipeError
-from migrate_bayes.core.provenance import provenance, write_netcdf
+from migrate_bayes.core.io import write_netcdf
+from migrate_bayes.core.provenance import provenance
 from migrate_bayes.report.comparison_tables import comparison_tables
 from migrate_bayes.run.recipe import Recipe, load_recipe
 

@@ -22,7 +22,8 @@ from migrate_bayes.compare.fits import Fitter
 from migrate_bayes.compare.variants import ComparedVariant, list_variants
 from migrate_bayes.core.errors import FitError, ProductError
 from migrate_bayes.core.flags import StarFlag
-from migrate_bayes.core.provenance import content_hash, file_sha256, write_netcdf
+from migrate_bayes.core.io import write_netcdf
+from migrate_bayes.core.provenance import content_hash, file_sha256
 from migrate_bayes.orbits import get_frame
 from migrate_bayes.orbits.sweep import make_variants
 from migrate_bayes.population.data import population_data

@@ -1,7 +1,8 @@
 """The errors that a user can cause, and mend.
 
 Every one is a `MigrateBayesError`: the command line prints its message and exits with code 2,
-without a traceback. Anything else that escapes is a defect of ours.
+without a traceback. Errors about an argument are `ValueError` too. Any other exception is a defect of
+this package.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ class MigrateBayesError(Exception):
     """Base of every error whose message tells the user what to do."""
 
 
-class CatalogError(MigrateBayesError):
+class CatalogError(MigrateBayesError, ValueError):
     """An input catalogue cannot be read or holds something impossible."""
 
 
-class RecipeError(MigrateBayesError):
+class RecipeError(MigrateBayesError, ValueError):
     """A run recipe or a model specification is not valid."""
 
 
-class IsochroneError(MigrateBayesError):
+class IsochroneError(MigrateBayesError, ValueError):
     """An isochrone source is unknown, absent or malformed."""
 
 
@@ -47,15 +48,15 @@ class DataAbsentError(MigrateBayesError):
     """Third-party data are not there: what needs them is skipped, and says so."""
 
 
-class OrbitError(MigrateBayesError):
+class OrbitError(MigrateBayesError, ValueError):
     """A potential or a solar frame is unknown or impossible."""
 
 
-class ProductError(MigrateBayesError):
+class ProductError(MigrateBayesError, ValueError):
     """A product cannot be read, written or combined."""
 
 
-class FitError(MigrateBayesError):
+class FitError(MigrateBayesError, ValueError):
     """A fit cannot be done with the stars or the settings given."""
 
 

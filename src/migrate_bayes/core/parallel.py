@@ -8,11 +8,17 @@ give the same bits.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from pathlib import Path
 
-__all__ = ["blocks", "default_workers", "map_blocks"]
+__all__ = ["BLOCKS_PER_TASK", "blocks", "default_workers", "map_blocks", "peak_memory_gb"]
+
+BLOCKS_PER_TASK = 64
+"""Blocks of stars whose sums are added up as one. Fixed: it decides the order of additions, and so
+makes a sum over stars the same bits whatever the number of threads, processes or machines."""
 
 
 def default_workers() -> int:
@@ -68,3 +74,21 @@ def map_blocks[T](
         if on_done is not None:
             on_done(stop - start)
     return results
+
+
+def peak_memory_gb() -> float:
+    """Return the most memory that this process has held at once, in 10⁹ bytes.
+
+    ``VmHWM`` where the system has it: the maximum that `getrusage` gives is, on Linux, that of the
+    process which started this one where that was larger.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e9
+    except OSError:
+        pass
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9  # bytes on macOS, else KiB

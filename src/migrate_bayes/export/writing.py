@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import ProductError, suggest
 from migrate_bayes.core.flags import FLAG_MEANING, StarFlag
+from migrate_bayes.core.io import atomic_output
 from migrate_bayes.core.progress import progress
-from migrate_bayes.core.provenance import atomic_output
 from migrate_bayes.export.columns import OutputColumn, catalogue_columns
 from migrate_bayes.run.star_stages import open_run_stars
 from migrate_bayes.stars import iter_parts, open_stars

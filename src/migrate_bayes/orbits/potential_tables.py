@@ -37,7 +37,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import OrbitError, ProductError
-from migrate_bayes.core.provenance import atomic_output, content_hash
+from migrate_bayes.core.io import atomic_output
+from migrate_bayes.core.provenance import content_hash
 from migrate_bayes.orbits.potential import POTENTIALS, load_potential, potential_key
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from migrate_bayes.core.provenance import atomic_output, versions
+from migrate_bayes.core.io import atomic_output
+from migrate_bayes.core.provenance import versions
 from migrate_bayes.report.section import Section
 
 __all__ = ["write_html"]

@@ -11,7 +11,7 @@ from typing import Any
 import xarray as xr
 
 from migrate_bayes.core.errors import FitError, ProductError
-from migrate_bayes.core.provenance import write_netcdf
+from migrate_bayes.core.io import write_netcdf
 from migrate_bayes.run.star_stages import StarStages
 
 __all__ = ["FitStages"]

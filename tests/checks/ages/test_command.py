@@ -6,7 +6,7 @@ import sys
 
 def call(*arguments, cwd=None):
     return subprocess.run(
-        [sys.executable, "-m", "migrate_bayes.cli", *arguments],
+        [sys.executable, "-m", "migrate_bayes", *arguments],
         capture_output=True, text=True, cwd=cwd, check=False,
     )  # fmt: skip
 

@@ -47,7 +47,7 @@ def test_memory_is_measured_on_stars_that_go_to_disk():
 
 @pytest.mark.slow
 def test_the_command_prints_one_json_object():
-    command = [sys.executable, "-m", "migrate_bayes.cli", "benchmark", "ages", "--json"]
+    command = [sys.executable, "-m", "migrate_bayes", "benchmark", "ages", "--json"]
     options = ["--stars", "400", "--source", "dartmouth", "--reference-stars", "6"]
     done = subprocess.run(
         [*command, *options, "--lachesis-stars", "1"], capture_output=True, text=True, check=False

@@ -14,7 +14,8 @@ from migrate_bayes.checks.ages.families import AGE_BINS
 from migrate_bayes.checks.ages.headline import Headline, m67_mask, pulls
 from migrate_bayes.checks.ages.run import AgeValidation, plain
 from migrate_bayes.checks.ages.statistics import Spread, spread
-from migrate_bayes.core.provenance import provenance, write_netcdf
+from migrate_bayes.core.io import write_netcdf
+from migrate_bayes.core.provenance import provenance
 
 __all__ = ["summary", "to_tree", "write_product"]
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from migrate_bayes.core.errors import ProductError
-from migrate_bayes.core.provenance import atomic_output, provenance
+from migrate_bayes.core.io import atomic_output
+from migrate_bayes.core.provenance import provenance
 
 __all__ = ["Ledger"]
 

@@ -1,0 +1,47 @@
+"""Options of a stage: one frozen model beside the function that takes them.
+
+A recipe composes the models of all stages; a function takes one, or its entries by name, or both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from migrate_bayes.core.errors import RecipeError, describe_validation
+
+__all__ = ["Options"]
+
+
+class Options(BaseModel):
+    """Base of every stage's options: frozen, and no entry that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def of(cls, options: Self | None = None, settings: Mapping[str, Any] | None = None) -> Self:
+        """Return options with some entries set anew.
+
+        Parameters
+        ----------
+        options : Options, optional
+            The defaults where not given.
+        settings : mapping, optional
+            Entries by name, checked as those of a recipe are.
+
+        Raises
+        ------
+        RecipeError
+            Where an entry is unknown or invalid; a `ValueError` too.
+        """
+        if options is not None and not settings:
+            return options
+        given = (
+            {} if options is None else {n: getattr(options, n) for n in options.model_fields_set}
+        )
+        try:
+            return cls.model_validate({**given, **(settings or {})})
+        except ValidationError as error:
+            raise RecipeError(describe_validation(error, cls)) from None
