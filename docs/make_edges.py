@@ -15,14 +15,14 @@ from scipy.stats import norm
 from migrate_bayes.core.table import print_table
 from migrate_bayes.isochrones import build_grid
 from migrate_bayes.mock.migration import expected_gradient, expected_scatter, gas_metallicity
-from migrate_bayes.run.recipe import MigrationSection
+from migrate_bayes.mock.mock_options import MigrationOptions
 
 AGES = (1.0, 2.5, 4.5, 6.5, 9.0, 12.0)  # Gyr
 HEAD = ["gas [Fe/H]", "age, Gyr", "left out", "gradient, law", "made", "scatter, law", "made"]
 
 
 def moments(
-    law: MigrationSection, age: float, rg: float, highest: float
+    law: MigrationOptions, age: float, rg: float, highest: float
 ) -> tuple[float, float, float]:
     """Share of stars of an age (Gyr) and R_g (kpc) that is made, their mean [Fe/H] and its sd."""
     birth = law.birth_radius_now - law.growth * age
@@ -49,7 +49,7 @@ def main() -> None:
     print(f"isochrones to [Fe/H] = {highest:.2f}")
     rows = []
     for now in parser.parse_args().gas:
-        law = MigrationSection(ism_now=now)
+        law = MigrationOptions(ism_now=now)
         for age in AGES:
             low, here, high = (moments(law, age, rg, highest) for rg in (7.5, 8.0, 8.5))
             rows.append([

@@ -13,7 +13,7 @@ def test_public_names_resolve_and_are_documented(name):
 
 
 def test_unknown_name():
-    with pytest.raises(AttributeError, match="no attribute 'estimate_age'"):
+    with pytest.raises(AttributeError, match="attribute estimate_age"):
         _ = mb.estimate_age
 
 

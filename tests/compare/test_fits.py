@@ -8,18 +8,19 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from migrate_bayes.cli import app
+from migrate_bayes.compare.compare_options import CompareOptions
 from migrate_bayes.compare.fits import Fitter, _headline_map
 from migrate_bayes.compare.influence import influence, paired_covariance, quantity_gradient
 from migrate_bayes.compare.pairing import correlation
 from migrate_bayes.core.errors import ProductError, RecipeError
 from migrate_bayes.population.data import population_data
+from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.kernel import BLOCK
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.model.build import build_model
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import find_mode
-from migrate_bayes.run.recipe import CompareSection, SamplerSection
 from migrate_bayes.stars import write_stars
 
 AGES = np.concatenate([np.arange(0.5, 5.0, 0.5), np.arange(5.0, 14.1, 1.0)])
@@ -182,13 +183,13 @@ def test_churning_is_of_the_stated_spread_and_history(stars):
         {"label": "two", "birth_spread": 4.0},
         {"label": "steep", "birth_spread": 2.0, "gradient_rate": -0.004},
     ]
-    compare = CompareSection.model_validate(
+    compare = CompareOptions.model_validate(
         {"potentials": "all", "histories": histories, "draws": 400}
     )
     spec = SPEC
     if "diffusion_widens" in ModelSpec.model_fields:  # the gradient alone
         spec = SPEC.model_copy(update={"diffusion_widens": ()})
-    tree = Fitter(spec, compare, SamplerSection(), seed=1).fit(data, "linear")
+    tree = Fitter(spec, compare, SamplerOptions(), seed=1).fit(data, "linear")
     draws = tree["posterior"].to_dataset()
     one, two, steep = (draws[f"sigma_rm8 ({h['label']})"].values for h in histories)
     np.testing.assert_allclose(two, 2 * one, rtol=1e-6)

@@ -103,14 +103,14 @@ def test_bound_is_above_every_isochrone(bound):
 def test_azimuths_follow_the_selection(bound, R, z, limit):
     # Independent of the kernel: the weight on a fine grid of azimuths, from sky positions.
     from migrate_bayes.mock.population import see_from_sun
-    from migrate_bayes.run.recipe import OrbitSection
+    from migrate_bayes.orbits.orbit_options import OrbitOptions
 
     age = 4.0
     reach = azimuth.REACH / R
     phi = np.linspace(-reach, reach, 40_001)
     still = dict.fromkeys(("v_r", "v_phi", "v_z"), np.zeros_like(phi))
     sky = see_from_sun(
-        {"R": np.full_like(phi, R), "phi": phi, "z": np.full_like(phi, z), **still}, OrbitSection()
+        {"R": np.full_like(phi, R), "phi": phi, "z": np.full_like(phi, z), **still}, OrbitOptions()
     )
     a_v = dust(sky["distance"], sky["ra"], sky["dec"])
     m = limit - 5 * np.log10(sky["distance"]) - 10 - 0.6 * a_v

@@ -5,16 +5,18 @@ import pytest
 import xarray as xr
 from scipy import stats
 
+from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock import iter_simulated, simulate, simulate_to_parquet
 from migrate_bayes.mock.footprint import DEC_RANGE, G_RANGE, sdss_g
 from migrate_bayes.mock.gaia import N_GAIA, parallax_error, see_with_gaia
 from migrate_bayes.mock.lamost import spectrum_error_factor
 from migrate_bayes.mock.migration import expected_gradient, expected_scatter, gas_metallicity
+from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.mock.stars import LamostSurvey, get_survey
-from migrate_bayes.run.recipe import IsochroneSection, OrbitSection, SimulateSection
+from migrate_bayes.orbits.orbit_options import OrbitOptions
 
 N = 3000
-TRUTH = SimulateSection(stars=N, population="migration", survey="lamost")
+TRUTH = MockOptions(stars=N, population="migration", survey="lamost")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def test_candidates_hardly_ever_pass_probability_one():
     from migrate_bayes.mock.azimuth import choose_azimuth
     from migrate_bayes.mock.footprint import BLUEST, faintest_g
 
-    made = get_survey(TRUTH, 3, IsochroneSection(), OrbitSection())
+    made = get_survey(TRUTH, 3, AgeOptions(), OrbitOptions())
     assert isinstance(made, LamostSurvey)
     u = made.uniforms(np.arange(100_000), 7, 16)
     star = made._draw(u[:12])
@@ -167,8 +169,8 @@ def test_astrometry_has_its_stated_covariance():
 
 
 def test_model_population_in_the_lamost_survey_and_migration_in_the_simple_one():
-    one = simulate(SimulateSection(stars=60, survey="lamost"), seed=1)
-    two = simulate(SimulateSection(stars=60, population="migration"), seed=1)
+    one = simulate(MockOptions(stars=60, survey="lamost"), seed=1)
+    two = simulate(MockOptions(stars=60, population="migration"), seed=1)
     assert "ref_true_r_birth" not in one
     assert "ref_true_r_birth" in two
     assert "ref_true_blunder" in one

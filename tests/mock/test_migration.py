@@ -15,17 +15,14 @@ from migrate_bayes.mock.migration import (
     expected_scatter,
     gas_metallicity,
 )
-from migrate_bayes.run.recipe import (
-    MigrationSection,
-    ModelSection,
-    OrbitSection,
-    Recipe,
-    SimulateSection,
-)
+from migrate_bayes.mock.mock_options import MigrationOptions, MockOptions
+from migrate_bayes.orbits.orbit_options import OrbitOptions
+from migrate_bayes.population.fit_options import FitOptions
+from migrate_bayes.run.recipe import Recipe
 
-TRUTH = SimulateSection(population="migration", thick_fraction=0.3)
+TRUTH = MockOptions(population="migration", thick_fraction=0.3)
 LAW = TRUTH.migration
-ORBITS = OrbitSection(potentials=("MWPotential2014",))
+ORBITS = OrbitOptions(potentials=("MWPotential2014",))
 EDGES = [1.0, 2.0, 3.5, 5.0, 7.0, 9.0, 12.0]
 
 
@@ -92,17 +89,17 @@ def test_the_isochrones_end_takes_little_of_gradient_and_scatter(stars):
 
 
 def test_without_diffusion_the_gradient_is_the_gas_and_the_scatter_that_at_birth():
-    law = MigrationSection(sigma_rm8=0.0)
+    law = MigrationOptions(sigma_rm8=0.0)
     ages = np.array([1.0, 6.0, 12.0])
     np.testing.assert_array_equal(expected_gradient(law, ages), birth_gradient(law, ages))
     np.testing.assert_allclose(expected_scatter(law, ages), law.ism_scatter, rtol=1e-12)
-    star = draw(SimulateSection(population="migration", migration=law), n=2000)
+    star = draw(MockOptions(population="migration", migration=law), n=2000)
     thin = star["component"] == 0
     np.testing.assert_array_equal(star["rg"][thin], star["r_birth"][thin])
 
 
 def test_strong_diffusion_leaves_no_gradient():
-    assert abs(expected_gradient(MigrationSection(sigma_rm8=300.0), 8.0)) < 1e-4
+    assert abs(expected_gradient(MigrationOptions(sigma_rm8=300.0), 8.0)) < 1e-4
 
 
 def test_gas_is_as_stated():
@@ -165,9 +162,7 @@ def test_truth_of_a_recipe_is_the_closed_forms_line():
     np.testing.assert_array_equal(truth.gradient("thin", ages), expected_gradient(law, ages))
     assert "curve" in truth.note
     # The model's own knots, where it has others.
-    few = recipe.model_copy(
-        update={"model": ModelSection(spec={"gradient_knots": [1.0, 4.0, 8.0]})}
-    )
+    few = recipe.model_copy(update={"model": FitOptions(spec={"gradient_knots": [1.0, 4.0, 8.0]})})
     ages = np.array([1.0, 4.0, 8.0])
     assert few.truth()["flattening_rate"] == pytest.approx(
         np.polyfit(ages, expected_gradient(law, ages), 1)[0], rel=1e-9

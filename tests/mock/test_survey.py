@@ -5,26 +5,27 @@ import pytest
 
 from migrate_bayes.core.errors import MigrateBayesError, ProductError
 from migrate_bayes.mock import iter_simulated, simulate, simulate_to_parquet
-from migrate_bayes.run.recipe import OrbitSection, SimulateSection
+from migrate_bayes.mock.mock_options import MockOptions
+from migrate_bayes.orbits.orbit_options import OrbitOptions
 
 
 @pytest.fixture(scope="module")
 def survey():
-    return simulate(SimulateSection(stars=6000, thick_fraction=0.2), seed=3)
+    return simulate(MockOptions(stars=6000, thick_fraction=0.2), seed=3)
 
 
 def test_seeded(survey):
-    again = simulate(SimulateSection(stars=6000, thick_fraction=0.2), seed=3)
+    again = simulate(MockOptions(stars=6000, thick_fraction=0.2), seed=3)
     for name in survey.data_vars:
         np.testing.assert_array_equal(survey[name].values, again[name].values)
-    other = simulate(SimulateSection(stars=6000, thick_fraction=0.2), seed=4)
+    other = simulate(MockOptions(stars=6000, thick_fraction=0.2), seed=4)
     assert not np.array_equal(survey["teff"].values[:6000], other["teff"].values[:6000])
 
 
 @pytest.mark.parametrize("chunk_size", [1000, 4321])
 def test_a_star_is_the_same_in_any_chunk_and_any_survey(survey, chunk_size):
     # The first stars of the long survey, made as a short one and in chunks.
-    short = SimulateSection(stars=2500, thick_fraction=0.2)
+    short = MockOptions(stars=2500, thick_fraction=0.2)
     parts = list(iter_simulated(short, seed=3, chunk_size=chunk_size))
     assert max(part.sizes["star"] for part in parts) <= chunk_size
     assert len(parts) > 1
@@ -41,7 +42,7 @@ def test_streamed_file_is_the_survey(tmp_path, survey, monkeypatch):
     from migrate_bayes.catalog import read_catalog
 
     monkeypatch.setattr("migrate_bayes.catalog.writing.ROW_GROUP", 256)
-    truth = SimulateSection(stars=700, thick_fraction=0.2)
+    truth = MockOptions(stars=700, thick_fraction=0.2)
     files = []
     for chunk_size, workers in ((90, "1"), (1000, "2")):
         monkeypatch.setenv("MIGRATE_BAYES_WORKERS", workers)
@@ -63,7 +64,7 @@ def test_laws_are_what_they_say(survey):
 
     from migrate_bayes.mock.population import draw_population
 
-    truth = SimulateSection(thick_fraction=0.3)
+    truth = MockOptions(thick_fraction=0.3)
     u = np.random.default_rng(8).random((6, 20_000))
     star = draw_population(truth, (1.0, 13.5), u)
     thick = star["thick"]
@@ -81,7 +82,7 @@ def test_a_survey_of_nothing_ends_with_an_error(monkeypatch):
     monkeypatch.setattr("migrate_bayes.mock.stars.SimpleSurvey.faint_limit", -20.0)
     monkeypatch.setattr("migrate_bayes.mock.stars._MAX_ATTEMPTS", 3)
     with pytest.raises(MigrateBayesError, match="no observable star in 3 tries for 10 stars"):
-        simulate(SimulateSection(stars=10))
+        simulate(MockOptions(stars=10))
 
 
 @pytest.mark.parametrize("thick", [0, 1])
@@ -142,11 +143,11 @@ def test_guiding_radius_is_recovered_from_the_sky(survey):
 @pytest.mark.parametrize("population", ["model", "migration"])
 def test_stars_move_in_the_potential_that_is_stated(population):
     # L_z = R_g v_c(R_g) in McMillan17, whatever potentials the recipe computes orbits in.
-    stated = SimulateSection(stars=300, population=population, potential="McMillan17")
+    stated = MockOptions(stars=300, population=population, potential="McMillan17")
     first = stated.model_copy(update={"potential": None})
-    other = OrbitSection(potentials=("MWPotential2014",))
+    other = OrbitOptions(potentials=("MWPotential2014",))
     a = simulate(stated, seed=3, orbits=other)
-    b = simulate(first, seed=3, orbits=OrbitSection(potentials=("McMillan17",)))
+    b = simulate(first, seed=3, orbits=OrbitOptions(potentials=("McMillan17",)))
     c = simulate(first, seed=3, orbits=other)
     for name in ("pmra", "pmdec", "radial_velocity", "ref_true_zmax"):
         np.testing.assert_array_equal(a[name].values, b[name].values)

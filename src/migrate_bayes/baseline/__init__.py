@@ -13,17 +13,12 @@ finds s such that χ²/(n − 2) = 1 (Tremaine et al. 2002, ApJ 574, 740). Maxim
 moment condition is free of that and needs no Gaussian scatter.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from migrate_bayes.baseline.bins import METHODS, PIVOT, expanded_interval, fit_baseline
-from migrate_bayes.baseline.line import LineFit, fit_line, weighted_line
-
-__all__ = [
-    "METHODS",
-    "PIVOT",
-    "LineFit",
-    "expanded_interval",
-    "fit_baseline",
-    "fit_line",
-    "weighted_line",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "bins": ["METHODS", "PIVOT", "expanded_interval", "fit_baseline"],
+        "line": ["LineFit", "fit_line", "weighted_line"],
+    },
+)

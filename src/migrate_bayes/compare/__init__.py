@@ -6,22 +6,14 @@ differences between variants with their probability, and how much of the whole u
 choice makes. What *paired* means is written in `migrate_bayes.compare.influence`.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from migrate_bayes.cli.compare import compare_recipes
-from migrate_bayes.compare.decomposition import Share, decompose
-from migrate_bayes.compare.product import build_comparison, comparison_summary
-from migrate_bayes.compare.stages import FittedVariant, VariantStages
-from migrate_bayes.compare.variants import ComparedVariant, list_variants
-
-__all__ = [
-    "ComparedVariant",
-    "FittedVariant",
-    "Share",
-    "VariantStages",
-    "build_comparison",
-    "compare_recipes",
-    "comparison_summary",
-    "decompose",
-    "list_variants",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "decomposition": ["Share", "decompose"],
+        "product": ["build_comparison", "comparison_summary"],
+        "stages": ["FittedVariant", "VariantStages"],
+        "variants": ["ComparedVariant", "list_variants"],
+    },
+)

@@ -14,14 +14,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.compare.compare_options import CompareOptions, IsmHistory
 from migrate_bayes.compare.influence import QuantityMap, influence, quantity_gradient
 from migrate_bayes.population.data import PopulationData
+from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.model.build import build_model
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import Mode, find_mode
-from migrate_bayes.run.recipe import CompareSection, IsmHistory, SamplerSection
 
 __all__ = ["CURVE_AGES", "HEADLINE", "Fitter", "churning_name"]
 
@@ -70,8 +71,8 @@ class Fitter:
     ----------
     spec : ModelSpec
         The model; a variant's form replaces its form.
-    compare : CompareSection
-    sampler : SamplerSection
+    compare : CompareOptions
+    sampler : SamplerOptions
         For the method ``sample``.
     seed : int
     expected : int
@@ -82,8 +83,8 @@ class Fitter:
     def __init__(
         self,
         spec: ModelSpec,
-        compare: CompareSection,
-        sampler: SamplerSection,
+        compare: CompareOptions,
+        sampler: SamplerOptions,
         *,
         seed: int,
         expected: int = 1,

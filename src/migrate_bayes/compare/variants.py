@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import xarray as xr
 
+from migrate_bayes.compare.compare_options import CompareOptions
 from migrate_bayes.core.errors import RecipeError, suggest
 from migrate_bayes.population.model.specification import FORMS
-from migrate_bayes.run.recipe import CompareSection, Recipe
+from migrate_bayes.run.recipe import Recipe
 
 __all__ = ["FACTORS", "ComparedVariant", "list_variants"]
 
@@ -135,7 +136,7 @@ def list_variants(
     return variants
 
 
-def _named(compare: CompareSection, reference: ComparedVariant) -> list[ComparedVariant]:
+def _named(compare: CompareOptions, reference: ComparedVariant) -> list[ComparedVariant]:
     made = []
     for v in compare.variants:
         changes = {

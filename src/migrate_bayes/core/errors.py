@@ -1,8 +1,8 @@
 """The errors that a user can cause, and mend.
 
 Every one is a `MigrateBayesError`: the command line prints its message and exits with code 2,
-without a traceback. Errors about an argument are `ValueError` too. Any other exception is a defect of
-this package.
+without a traceback. Errors about an argument are `ValueError` too. Any other exception is a defect
+of this package.
 """
 
 from __future__ import annotations

@@ -5,9 +5,12 @@ Parquet or FITS, with a unit, a UCD and a description for every column, a part o
 time.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from migrate_bayes.export.columns import OutputColumn, catalogue_columns
-from migrate_bayes.export.writing import export_catalogue, export_run
-
-__all__ = ["OutputColumn", "catalogue_columns", "export_catalogue", "export_run"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "columns": ["OutputColumn", "catalogue_columns"],
+        "writing": ["export_catalogue", "export_run"],
+    },
+)

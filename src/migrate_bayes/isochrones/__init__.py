@@ -5,26 +5,15 @@ themselves, `draw_stars` samples them for a mock survey. Names load when first u
 importing the package does not load numba.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-import importlib
-from typing import Any
-
-_HOME = {
-    "IsochroneSource": "sources.base",
-    "WorkingGrid": "grid",
-    "build_grid": "grid",
-    "draw_stars": "sampling",
-    "estimate_ages": "ages",
-    "external_ages": "external",
-    "load_source": "sources.base",
-    "source_names": "sources.base",
-}
-
-__all__ = [*_HOME]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'migrate_bayes.isochrones' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"migrate_bayes.isochrones.{_HOME[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "ages": ["estimate_ages"],
+        "external": ["external_ages"],
+        "grid": ["WorkingGrid", "build_grid"],
+        "sampling": ["draw_stars"],
+        "sources.base": ["IsochroneSource", "load_source", "source_names"],
+    },
+)

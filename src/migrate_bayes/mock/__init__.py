@@ -6,8 +6,11 @@ like those of LAMOST DR5, DD-Payne, Gaia eDR3 and Bailer-Jones (`observation`). 
 beside the measurements in columns ``ref_true_…``.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from migrate_bayes.mock.survey import iter_simulated, simulate, simulate_to_parquet
-
-__all__ = ["iter_simulated", "simulate", "simulate_to_parquet"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "survey": ["iter_simulated", "simulate", "simulate_to_parquet"],
+    },
+)

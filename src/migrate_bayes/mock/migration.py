@@ -44,9 +44,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
+from migrate_bayes.mock.mock_options import MigrationOptions, MockOptions
 from migrate_bayes.mock.population import near_azimuth, truncated_normal
 from migrate_bayes.mock.truth import Truth
-from migrate_bayes.run.recipe import MigrationSection, OrbitSection, SimulateSection
+from migrate_bayes.orbits.orbit_options import OrbitOptions
 
 __all__ = [
     "COMPONENTS",
@@ -74,30 +75,30 @@ _MAX_AMPLITUDE = 0.45  # of R_g: beyond, an epicycle has no meaning
 _HIGHEST = 8.0  # kpc
 
 
-def birth_gradient(law: MigrationSection, age: ArrayLike) -> NDArray[np.float64]:
+def birth_gradient(law: MigrationOptions, age: ArrayLike) -> NDArray[np.float64]:
     """Return the gas's gradient when stars of an age (Gyr) were born, dex/kpc."""
     return law.birth_gradient + law.birth_gradient_rate * np.asarray(age, dtype=np.float64)
 
 
-def _diffusion(law: MigrationSection, age: ArrayLike) -> NDArray[np.float64]:
+def _diffusion(law: MigrationOptions, age: ArrayLike) -> NDArray[np.float64]:
     """Return the variance of R_g - R_birth, kpc²."""
     return law.sigma_rm8**2 * np.asarray(age, dtype=np.float64) / 8.0
 
 
-def expected_gradient(law: MigrationSection, age: ArrayLike) -> NDArray[np.float64]:
+def expected_gradient(law: MigrationOptions, age: ArrayLike) -> NDArray[np.float64]:
     """Return d[Fe/H]/dR_g of thin-disc stars of an age (Gyr), dex/kpc, in closed form."""
     spread = law.birth_radius_spread**2
     return birth_gradient(law, age) * spread / (spread + _diffusion(law, age))
 
 
-def expected_scatter(law: MigrationSection, age: ArrayLike) -> NDArray[np.float64]:
+def expected_scatter(law: MigrationOptions, age: ArrayLike) -> NDArray[np.float64]:
     """Return the scatter of [Fe/H] at given R_g of thin-disc stars of an age (Gyr), dex."""
     spread, moved = law.birth_radius_spread**2, _diffusion(law, age)
     left = spread * moved / (spread + moved)
     return np.sqrt(law.ism_scatter**2 + birth_gradient(law, age) ** 2 * left)
 
 
-def gas_metallicity(law: MigrationSection, radius: ArrayLike, age: ArrayLike) -> NDArray:
+def gas_metallicity(law: MigrationOptions, radius: ArrayLike, age: ArrayLike) -> NDArray:
     """Return [Fe/H] of the gas at a radius (kpc), a time (Gyr) ago."""
     age = np.asarray(age, dtype=np.float64)
     risen = 1.0 - (1.0 - age / _HISTORY) ** law.ism_power
@@ -105,7 +106,7 @@ def gas_metallicity(law: MigrationSection, radius: ArrayLike, age: ArrayLike) ->
     return law.ism_now - law.ism_rise * risen + birth_gradient(law, age) * offset
 
 
-def true_line(truth: SimulateSection, knots: Sequence[float]) -> Truth:
+def true_line(truth: MockOptions, knots: Sequence[float]) -> Truth:
     """Return what the headline holds a fit against.
 
     ``gradient_young`` (at 1 Gyr, dex/kpc), ``flattening_rate`` (dex/kpc/Gyr: the least-squares
@@ -125,7 +126,7 @@ def true_line(truth: SimulateSection, knots: Sequence[float]) -> Truth:
     return Truth(numbers, lambda ages: expected_gradient(truth.migration, ages), knots)
 
 
-def _component(truth: SimulateSection, u: NDArray) -> NDArray[np.int64]:
+def _component(truth: MockOptions, u: NDArray) -> NDArray[np.int64]:
     law = truth.migration
     halo = u < law.outliers
     v = (u - law.outliers) / (1.0 - law.outliers)
@@ -146,19 +147,19 @@ def _age(component: NDArray, ages: tuple[float, float], u: NDArray) -> NDArray[n
 
 
 def draw_migration(
-    truth: SimulateSection,
+    truth: MockOptions,
     ages: tuple[float, float],
-    orbits: OrbitSection,
+    orbits: OrbitOptions,
     u: NDArray[np.float64],
 ) -> Columns:
     """Draw stars and put them on their orbits.
 
     Parameters
     ----------
-    truth : SimulateSection
+    truth : MockOptions
     ages : tuple of float
         Those that the isochrones have, Gyr.
-    orbits : OrbitSection
+    orbits : OrbitOptions
         Frame, scaling and (its first) potential.
     u : ndarray, shape (N_MIGRATION, n)
         Uniform numbers.
@@ -205,7 +206,7 @@ def draw_migration(
     return star
 
 
-def _place(star: Columns, orbits: OrbitSection, u: NDArray) -> Columns:
+def _place(star: Columns, orbits: OrbitOptions, u: NDArray) -> Columns:
     """Place stars by six uniform numbers each: L_z exact, epicycle, vertical energy."""
     from migrate_bayes.orbits import circular_velocity, get_frame, guiding_radius
 

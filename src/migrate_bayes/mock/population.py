@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainc, gammaincinv, ndtr, ndtri
 
-from migrate_bayes.run.recipe import OrbitSection, SimulateSection
+from migrate_bayes.mock.mock_options import MockOptions
+from migrate_bayes.orbits.orbit_options import OrbitOptions
 
 __all__ = [
     "N_ORBIT",
@@ -51,7 +52,7 @@ def _gamma(u: NDArray, shape: float, scale: float, low: float, high: float) -> N
     return np.clip(scale * gammaincinv(shape, below + u * (above - below)), low, high)
 
 
-def draw_population(truth: SimulateSection, ages: tuple[float, float], u: NDArray) -> Columns:
+def draw_population(truth: MockOptions, ages: tuple[float, float], u: NDArray) -> Columns:
     """Draw what the population model speaks of, from six uniform numbers a star."""
     low, high = ages
     thick = u[0] < truth.thick_fraction
@@ -92,7 +93,7 @@ def near_azimuth(u: NDArray) -> NDArray[np.float64]:
     return 0.10 * ndtri(u)
 
 
-def draw_orbit(star: Columns, orbits: OrbitSection, u: NDArray) -> Columns:
+def draw_orbit(star: Columns, orbits: OrbitOptions, u: NDArray) -> Columns:
     """Place each star on its orbit: L_z exact, radial motion epicyclic, vertical by energy.
 
     Four uniform numbers a star: radial amplitude and phase, vertical phase, azimuth.
@@ -123,7 +124,7 @@ def draw_orbit(star: Columns, orbits: OrbitSection, u: NDArray) -> Columns:
     }
 
 
-def see_from_sun(place: Columns, orbits: OrbitSection) -> Columns:
+def see_from_sun(place: Columns, orbits: OrbitOptions) -> Columns:
     """See the stars from the Sun, which stands on the negative x axis."""
     from migrate_bayes.orbits import from_cylindrical, get_frame, phase_space_to_observed
 

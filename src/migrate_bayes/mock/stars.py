@@ -22,12 +22,14 @@ from scipy.special import ndtri
 from migrate_bayes.core.counter_rng import keyed_uniforms
 from migrate_bayes.core.errors import MigrateBayesError
 from migrate_bayes.core.parallel import map_blocks
+from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock.azimuth import Bound, brightness_bound, choose_azimuth
 from migrate_bayes.mock.distances import distance_quantiles, prior_length
 from migrate_bayes.mock.footprint import BLUEST, G_RANGE, dust, faintest_g, galactic, sdss_g
 from migrate_bayes.mock.gaia import N_GAIA, see_with_gaia
 from migrate_bayes.mock.lamost import N_LAMOST, REPEATS, take_spectrum
 from migrate_bayes.mock.migration import N_MIGRATION, draw_migration
+from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.mock.observation import N_SPECTRUM, N_VISIT, observe, observe_again
 from migrate_bayes.mock.population import (
     N_ORBIT,
@@ -37,7 +39,7 @@ from migrate_bayes.mock.population import (
     see_from_sun,
 )
 from migrate_bayes.orbits.frame import get_frame
-from migrate_bayes.run.recipe import IsochroneSection, OrbitSection, SimulateSection
+from migrate_bayes.orbits.orbit_options import OrbitOptions
 
 __all__ = ["LamostSurvey", "SimpleSurvey", "get_survey"]
 
@@ -57,10 +59,10 @@ _MAX_ATTEMPTS = 2000
 class SimpleSurvey:
     """Every star bright enough, in a wedge about the Sun's azimuth; the errors of `observation`."""
 
-    truth: SimulateSection
+    truth: MockOptions
     seed: int
-    isochrones: IsochroneSection
-    orbits: OrbitSection
+    isochrones: AgeOptions
+    orbits: OrbitOptions
 
     # The survey reaches G = 16.8 with S/N enough for abundances.
     faint_limit = 16.8
@@ -256,7 +258,7 @@ class LamostSurvey(SimpleSurvey):
 
 
 def get_survey(
-    truth: SimulateSection, seed: int, isochrones: IsochroneSection, orbits: OrbitSection
+    truth: MockOptions, seed: int, isochrones: AgeOptions, orbits: OrbitOptions
 ) -> SimpleSurvey:
     """Return the survey that a recipe asks for, in the potential in which its stars move."""
     orbits = orbits.model_copy(update={"potentials": (truth.moves_in(orbits),)})

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.progress import progress
 from migrate_bayes.core.provenance import provenance
+from migrate_bayes.isochrones.age_options import AgeOptions
+from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.mock.stars import get_survey
-from migrate_bayes.run.recipe import IsochroneSection, OrbitSection, SimulateSection
+from migrate_bayes.orbits.orbit_options import OrbitOptions
 
 __all__ = ["iter_simulated", "simulate", "simulate_to_parquet"]
 
@@ -43,11 +45,11 @@ _MORE_ANSWERS = {  # of the lamost survey
 
 
 def iter_simulated(
-    truth: SimulateSection | None = None,
+    truth: MockOptions | None = None,
     *,
     seed: int = 0,
-    isochrones: IsochroneSection | None = None,
-    orbits: OrbitSection | None = None,
+    isochrones: AgeOptions | None = None,
+    orbits: OrbitOptions | None = None,
     chunk_size: int = 65_536,
 ) -> Iterator[xr.Dataset]:
     """Simulate a survey in chunks of at most `chunk_size` rows.
@@ -61,8 +63,8 @@ def iter_simulated(
     xarray.Dataset
         First every star's first observation, in order, then the repeat observations.
     """
-    truth = truth or SimulateSection()
-    survey = get_survey(truth, seed, isochrones or IsochroneSection(), orbits or OrbitSection())
+    truth = truth or MockOptions()
+    survey = get_survey(truth, seed, isochrones or AgeOptions(), orbits or OrbitOptions())
     step = chunk_size
     for start in range(1, truth.stars + 1, step):
         number = np.arange(start, min(start + step, truth.stars + 1), dtype=np.int64)
@@ -82,22 +84,22 @@ def _ranges(start: int, stop: int, step: int) -> Iterator[NDArray[np.int64]]:
 
 
 def simulate(
-    truth: SimulateSection | None = None,
+    truth: MockOptions | None = None,
     *,
     seed: int = 0,
-    isochrones: IsochroneSection | None = None,
-    orbits: OrbitSection | None = None,
+    isochrones: AgeOptions | None = None,
+    orbits: OrbitOptions | None = None,
 ) -> xr.Dataset:
     """Simulate a survey.
 
     Parameters
     ----------
-    truth : SimulateSection, optional
+    truth : MockOptions, optional
         Number of stars and true gradients.
     seed : int
-    isochrones : IsochroneSection, optional
+    isochrones : AgeOptions, optional
         Whose `source` the stars are drawn from.
-    orbits : OrbitSection, optional
+    orbits : OrbitOptions, optional
         Frame, scaling and (its first, unless `truth` names another) potential in which the orbits
         are made.
 
@@ -120,11 +122,11 @@ def simulate(
 
 def simulate_to_parquet(
     path: str | Path,
-    truth: SimulateSection | None = None,
+    truth: MockOptions | None = None,
     *,
     seed: int = 0,
-    isochrones: IsochroneSection | None = None,
-    orbits: OrbitSection | None = None,
+    isochrones: AgeOptions | None = None,
+    orbits: OrbitOptions | None = None,
     chunk_size: int = 65_536,
     overwrite: bool = False,
 ) -> int:
@@ -155,7 +157,7 @@ def simulate_to_parquet(
     """
     from migrate_bayes.catalog.writing import ParquetCatalogWriter
 
-    truth = truth or SimulateSection()
+    truth = truth or MockOptions()
     rows = 0
     with (
         ParquetCatalogWriter(path, overwrite=overwrite) as out,

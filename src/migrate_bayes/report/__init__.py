@@ -4,22 +4,12 @@
 `print_baseline` put them on the terminal.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from migrate_bayes.report.headline import (
-    Estimate,
-    HeadlineRow,
-    headline,
-    print_baseline,
-    print_headline,
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "headline": ["Estimate", "HeadlineRow", "headline", "print_baseline", "print_headline"],
+        "page": ["write_report"],
+    },
 )
-from migrate_bayes.report.page import write_report
-
-__all__ = [
-    "Estimate",
-    "HeadlineRow",
-    "headline",
-    "print_baseline",
-    "print_headline",
-    "write_report",
-]

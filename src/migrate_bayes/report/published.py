@@ -17,7 +17,8 @@ import xarray as xr
 from migrate_bayes.baseline import PIVOT, fit_line
 from migrate_bayes.core.errors import RecipeError, suggest
 from migrate_bayes.plots import ComparisonPanel
-from migrate_bayes.run.recipe import PublishedSection, Recipe, ReferenceColumn
+from migrate_bayes.report.report_options import PublishedOptions, ReferenceColumn
+from migrate_bayes.run.recipe import Recipe
 
 __all__ = ["reference_panels", "reference_tables"]
 
@@ -140,7 +141,7 @@ def _difference(stars: xr.Dataset, column: ReferenceColumn) -> list[str]:
     return [column.label, f"{len(difference):,}", *numbers, column.unit]
 
 
-def _gradients(stars: xr.Dataset, published: PublishedSection) -> Table:
+def _gradients(stars: xr.Dataset, published: PublishedOptions) -> Table:
     """Fit d[Fe/H]/dR in the published age ranges, by median age, errors on both axes."""
     x = _column(stars, published.radius)
     sx = _column(stars, published.radius_error)

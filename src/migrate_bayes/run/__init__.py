@@ -5,8 +5,11 @@ in chunks; a stage prints one line when it ends: what it did, how long it took, 
 process had needed by then.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from migrate_bayes.run.run import Run, gradient_table, sampler_line
-
-__all__ = ["Run", "gradient_table", "sampler_line"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "run": ["Run", "gradient_table", "sampler_line"],
+    },
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import OrbitError, RecipeError, suggest
-from migrate_bayes.selection.conditions import Columns
+from migrate_bayes.selection.conditions import Columns, Selection
+from migrate_bayes.selection.expressions import as_expression, parse_selection
+from migrate_bayes.selection.vickers2021 import SELECTIONS
 
-__all__ = ["DERIVED", "look_up_columns"]
+__all__ = ["DERIVED", "look_up_columns", "select"]
 
 Floats = NDArray[np.float64]
 
@@ -100,3 +102,51 @@ DERIVED: dict[str, Callable[[Columns, xr.Dataset], Floats]] = {
     "toomre_speed_local": _toomre_local,
     "abs_z": _abs_z,
 }
+
+
+def select(
+    stars: xr.Dataset,
+    selection: str | Sequence[Any] | Mapping[str, Any] | Selection,
+    *,
+    potential: str = "MWPotential2014",
+) -> xr.DataArray:
+    """Which stars a selection takes.
+
+    Parameters
+    ----------
+    stars : xarray.Dataset
+        StarPosteriors.
+    selection : str, sequence, mapping or Selection
+        A name of `SELECTIONS`; an expression of names and comparisons, ``"thin & feh > -0.5"``; a
+        list, for the stars in all of its members; limits by column on top of any of these,
+        ``{"selection": "thin-chemical", "zmax": {"max": 0.5}}``; or a `Selection` of your own.
+        Always of the usable stars (`all`) only.
+    potential : str
+        Whose Z_max and guiding radius.
+
+    Returns
+    -------
+    xarray.DataArray
+        bool, dim `star`; the attribute ``description`` says what was selected. A star that lacks a
+        value the selection needs is out.
+
+    Raises
+    ------
+    RecipeError
+        For an unknown name or limits that make no sense, or a column that the stars lack.
+    OrbitError
+        For a potential that the stars' orbits were not computed in.
+    """
+    if isinstance(selection, Selection):
+        chosen = selection
+    else:
+        chosen = parse_selection(as_expression(selection))
+    columns = look_up_columns(stars, potential)
+    usable = SELECTIONS["all"]
+    mask = usable.judge(columns)[0] & chosen.judge(columns)[0]
+    return xr.DataArray(
+        mask,
+        dims="star",
+        name="selected",
+        attrs={"description": chosen.description, "potential": potential},
+    )

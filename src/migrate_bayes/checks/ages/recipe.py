@@ -14,11 +14,11 @@ from migrate_bayes.run.recipe import DATA_ENV, data_root, read_as
 __all__ = ["ValidateAges", "load_validate_ages", "locate"]
 
 
-class _Section(BaseModel):
+class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SamplePaths(_Section):
+class SamplePaths(Options):
     """Where the stars with known ages are; ``$MIGRATE_BAYES_DATA`` is expanded."""
 
     m67: str = f"${DATA_ENV}/m67/m67_apogee_edr3.csv"
@@ -29,7 +29,7 @@ class SamplePaths(_Section):
     lamost: str = f"${DATA_ENV}/lamost_gaia/gaia_lamost_larger_velocity_features.csv"
 
 
-class AgeSection(_Section):
+class AgeSection(Options):
     """How ages are made, as in a run's ``[isochrones]``."""
 
     source: str = "dartmouth"
@@ -39,7 +39,7 @@ class AgeSection(_Section):
     photometric_floor: float = Field(default=0.02, ge=0)
 
 
-class FamilySection(_Section):
+class FamilySection(Options):
     """Which families are held against each other, and on how many mock stars."""
 
     sources: tuple[str, ...] = (
@@ -53,7 +53,7 @@ class FamilySection(_Section):
     stars: int = Field(default=4000, ge=100)
 
 
-class CalibrationSection(_Section):
+class CalibrationSection(Options):
     """Stars drawn from the prior, observed with these errors (K, dex, dex, dex, mag)."""
 
     stars: int = Field(default=20_000, ge=100)
@@ -64,7 +64,7 @@ class CalibrationSection(_Section):
     abs_g_error: float = Field(default=0.1, gt=0)
 
 
-class ValidateAges(_Section):
+class ValidateAges(Options):
     """A validation of the age stage."""
 
     name: str = Field(default="validate-ages", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

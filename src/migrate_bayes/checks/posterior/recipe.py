@@ -33,11 +33,11 @@ MAIN = (
 )
 
 
-class _Section(BaseModel):
+class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ErrorSection(_Section):
+class ErrorSection(Options):
     """Errors of observation, each the median over the stars."""
 
     age: float = Field(default=0.12, gt=0)  # relative, of old stars
@@ -49,7 +49,7 @@ class ErrorSection(_Section):
     spread: float = Field(default=0.3, ge=0)  # sd of ln(error) from star to star
 
 
-class SurveySampler(_Section):
+class SurveySampler(Options):
     """Sampling of one survey's posterior: short, for there are hundreds.
 
     Attributes
@@ -67,7 +67,7 @@ class SurveySampler(_Section):
     target_accept: float = Field(default=0.8, gt=0, lt=1)
 
 
-class CalibrateRecipe(_Section):
+class CalibrateRecipe(Options):
     """Simulation-based calibration.
 
     Attributes
@@ -109,7 +109,7 @@ class CalibrateRecipe(_Section):
         return content_hash(self.model_dump(mode="json", exclude={"surveys", "description"}))
 
 
-class ScenarioSection(_Section):
+class ScenarioSection(Options):
     """What is turned on in one scenario of the bias table."""
 
     label: str = Field(min_length=1)
@@ -138,7 +138,7 @@ _SCENARIOS = (
 )
 
 
-class TruthSection(_Section):
+class TruthSection(Options):
     """The truth of every survey; see `migrate_bayes.mock.model_stars.PopulationTruth`."""
 
     gradient_young: float = -0.075  # dex/kpc at 1 Gyr
@@ -149,7 +149,7 @@ class TruthSection(_Section):
     scatter_thick: float = Field(default=0.22, gt=0)
 
 
-class BiasRecipe(_Section):
+class BiasRecipe(Options):
     """What binned regression gets wrong.
 
     Attributes
