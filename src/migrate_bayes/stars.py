@@ -29,6 +29,7 @@ __all__ = [
     "assemble_stars",
     "concat_stars",
     "iter_parts",
+    "open_run_stars",
     "open_stars",
     "verify_stars",
     "write_stars",
@@ -318,6 +319,28 @@ def open_stars(path: str | Path) -> xr.Dataset:
     if _CLOCK in manifest["attrs"]:
         stars.attrs[_CLOCK] = manifest["attrs"][_CLOCK]
     return stars
+
+
+def open_run_stars(folder: str | Path) -> xr.Dataset:
+    """Open the stars of a run, made in one or as separate stages.
+
+    Raises
+    ------
+    ProductError
+        Where there are none, or a part is missing or damaged.
+    """
+    folder = Path(folder)
+    path = folder / "stars"
+    if path.exists():
+        return open_stars(path)
+    halves = [folder / "ages", folder / "orbits"]
+    if not all(half.exists() for half in halves):
+        raise ProductError(
+            f"no stars at {path}: run `migrate-bayes run`, or `ages` and `orbits`, first"
+        )
+    first, second = (open_stars(half) for half in halves)
+    own = [name for name in second.data_vars if name not in first or name == "flag"]
+    return assemble_stars(first, orbits=second[own], attrs=first.attrs)
 
 
 def iter_parts(

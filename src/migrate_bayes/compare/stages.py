@@ -30,9 +30,8 @@ from migrate_bayes.population.data import population_data
 from migrate_bayes.population.model.specification import load_model_spec
 from migrate_bayes.run import Run
 from migrate_bayes.run.recipe import Recipe
-from migrate_bayes.run.star_stages import open_run_stars
 from migrate_bayes.selection import select
-from migrate_bayes.stars import open_stars
+from migrate_bayes.stars import open_run_stars, open_stars
 
 __all__ = ["FittedVariant", "VariantStages"]
 

@@ -22,8 +22,7 @@ from migrate_bayes.core.flags import FLAG_MEANING, StarFlag
 from migrate_bayes.core.io import atomic_output
 from migrate_bayes.core.progress import progress
 from migrate_bayes.export.columns import OutputColumn, catalogue_columns
-from migrate_bayes.run.star_stages import open_run_stars
-from migrate_bayes.stars import iter_parts, open_stars
+from migrate_bayes.stars import iter_parts, open_run_stars, open_stars
 
 __all__ = ["export_catalogue", "export_run"]
 

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from migrate_bayes.core.errors import ProductError
 from migrate_bayes.core.progress import progress
 from migrate_bayes.run.base import RunBase
-from migrate_bayes.stars import StarWriter, assemble_stars, open_stars
+from migrate_bayes.stars import StarWriter, assemble_stars, open_run_stars
 
 if TYPE_CHECKING:
     from migrate_bayes.catalog import CatalogStream
 
-__all__ = ["StarStages", "open_run_stars"]
+__all__ = ["StarStages"]
 
 
 class StarStages(RunBase):
@@ -147,24 +146,3 @@ class StarStages(RunBase):
     def stars(self) -> xr.Dataset:
         """StarPosteriors of this run, on disk: a variable is read where it is used."""
         return open_run_stars(self.folder)
-
-
-def open_run_stars(folder: Path) -> xr.Dataset:
-    """Open the stars of a run, made in one or as separate stages.
-
-    Raises
-    ------
-    ProductError
-        Where there are none, or a part is missing or damaged.
-    """
-    path = folder / "stars"
-    if path.exists():
-        return open_stars(path)
-    halves = [folder / "ages", folder / "orbits"]
-    if not all(half.exists() for half in halves):
-        raise ProductError(
-            f"no stars at {path}: run `migrate-bayes run`, or `ages` and `orbits`, first"
-        )
-    first, second = (open_stars(half) for half in halves)
-    own = [name for name in second.data_vars if name not in first or name == "flag"]
-    return assemble_stars(first, orbits=second[own], attrs=first.attrs)
