@@ -98,11 +98,9 @@ class Fitter:
         """Compile, or take what was compiled and put these stars beneath it; climb."""
         model = spec.model_dump_json()
         key = (model, data.ages.tobytes())
-        density = self._compiled.get(key)
-        if density is None:
-            density = PosteriorDensity(build_model(data, spec), mode=self._mode)
-            self._compiled[key] = density
-        density.likelihood = StarLikelihood(data.packed)
+        if key not in self._compiled:
+            self._compiled[key] = PosteriorDensity(build_model(data, spec), mode=self._mode)
+        density = self._compiled[key].over(StarLikelihood(data.packed))
         # The same model on other ages has the same parameters, if not the same graph.
         if model in self._first:
             density.start = _approach(density, self._first[model])
