@@ -14,6 +14,10 @@ from migrate_bayes.stars import (
     concat_stars,
     iter_parts,
     open_stars,
+    replace_ages,
+    replace_orbits,
+    same_stars,
+    validate,
     verify_stars,
     write_stars,
 )
@@ -200,3 +204,69 @@ def test_stages_that_disagree_are_refused():
     orbits["feh"] = ("star", np.zeros(10))
     with pytest.raises(ProductError, match="different 'feh'"):
         assemble_stars(catalog, ages, orbits)
+
+
+OFF, REPEAT, UNBOUND = (int(f) for f in (StarFlag.OFF_GRID, StarFlag.DUPLICATE, StarFlag.UNBOUND))
+
+
+def small_stars(ages, potentials, age_ml, rg, flag):
+    return xr.Dataset(
+        {
+            "feh": ("star", np.arange(5) / 10),
+            "age_ml": ("star", np.full(5, age_ml)),
+            "log_age_likelihood": (("star", "age"), np.full((5, len(ages)), age_ml)),
+            "log_interim_prior": ("age", np.zeros(len(ages))),
+            "rg_mean": (("star", "potential"), np.full((5, len(potentials)), rg)),
+            "rg_sd": (("star", "potential"), np.full((5, len(potentials)), 0.1)),
+            "flag": ("star", np.array(flag, np.int32)),
+        },
+        coords={
+            "age": ages, "potential": potentials, "source_id": ("star", np.arange(5)),
+            "r0": ("potential", np.arange(len(potentials)) + 8.0),
+        },
+    )  # fmt: skip
+
+
+@pytest.fixture
+def small():
+    return small_stars([1.0, 2.0, 3.0], ["a"], 1.0, 8.0, [0, OFF, REPEAT, OFF, UNBOUND])
+
+
+def test_ages_of_a_family_replace_ages_and_what_flags_say_of_them(small):
+    ages = small_stars([1.0, 2.0], [], 2.0, 0.0, [OFF, 0, REPEAT, 0, 0]).drop_dims("potential")
+    joined = replace_ages(small, ages)
+    assert joined["flag"].values.tolist() == [OFF, 0, REPEAT, 0, UNBOUND]
+    assert joined["age"].values.tolist() == [1.0, 2.0]
+    assert (joined["age_ml"] == 2.0).all()
+    assert (joined["rg_mean"] == 8.0).all()
+
+
+def test_orbits_in_other_frames_replace_orbits_and_what_flags_say_of_them(small):
+    orbits = small_stars([], ["a", "b"], 0.0, 9.0, [UNBOUND, 0, REPEAT, 0, 0])
+    orbits = orbits.drop_dims("age").drop_vars("age_ml")
+    joined = replace_orbits(small, orbits)
+    assert joined["flag"].values.tolist() == [UNBOUND, OFF, REPEAT, OFF, 0]
+    assert joined["potential"].values.tolist() == ["a", "b"]
+    assert joined["r0"].values.tolist() == [8.0, 9.0]
+    assert (joined["age_ml"] == 1.0).all()
+    assert (joined["rg_mean"] == 9.0).all()
+
+
+def test_stars_are_told_apart_by_identifier(small):
+    assert same_stars(small, small)
+    assert not same_stars(small, small.isel(star=slice(1, None)))
+    assert not same_stars(small, small.assign_coords(source_id=("star", np.arange(5) + 1)))
+
+
+def test_ages_of_other_stars_are_refused(small):
+    with pytest.raises(ProductError, match="not of the same stars"):
+        replace_ages(small, small.isel(star=slice(1, None)))
+
+
+def test_what_stars_lack_is_named(small):
+    assert validate(small) is small
+    with pytest.raises(ProductError, match=r"'rg_mean' has dims .*; 'rg_sd' is missing"):
+        validate(small.drop_vars("rg_sd").isel(potential=0))
+    validate(small.drop_dims("potential"), orbits=False)
+    with pytest.raises(ProductError, match="'log_age_likelihood' is missing"):
+        validate(small.drop_dims("age"))

@@ -2,8 +2,9 @@
 
 In memory it is an `xarray.Dataset` (dims `star`, `age`, `potential`; see docs/architecture.md). On
 disk it is a folder of NetCDF-4 parts of one size and a manifest with their checksums.
-`assemble_stars` makes it from the three stages, `StarWriter` writes it chunk by chunk, `open_stars`
-opens it lazily and `iter_parts` goes through what is too large to be held.
+`assemble_stars` makes it from the three stages; `replace_ages` and `replace_orbits` exchange one of
+them; `validate` checks it. `StarWriter` writes it chunk by chunk, `open_stars` opens it lazily and
+`iter_parts` goes through variables that are too large to be held.
 """
 
 from __future__ import annotations
@@ -24,17 +25,6 @@ from migrate_bayes.core.flags import FLAG_MEANING, StarFlag
 from migrate_bayes.core.io import atomic_output
 from migrate_bayes.core.provenance import file_sha256
 
-__all__ = [
-    "StarWriter",
-    "assemble_stars",
-    "concat_stars",
-    "iter_parts",
-    "open_run_stars",
-    "open_stars",
-    "verify_stars",
-    "write_stars",
-]
-
 MANIFEST = "manifest.json"
 PART_SIZE = 131_072
 """Stars in a part. Fixed, so that a product's files do not depend on the chunks of the run."""
@@ -43,6 +33,22 @@ _FORMAT = "migrate-bayes stars 1"
 _ENGINE: Literal["netcdf4"] = "netcdf4"
 # What tells two equal runs apart stands in the manifest alone: their parts are the same bytes.
 _CLOCK = "created"
+
+# Flags and variables of the age stage: another isochrone family replaces them.
+_AGE_FLAGS = (
+    StarFlag.MISSING_PARAMETERS | StarFlag.OFF_GRID | StarFlag.POOR_FIT | StarFlag.EDGE_YOUNG
+    | StarFlag.EDGE_OLD | StarFlag.POOR_AGE | StarFlag.MISSING_AGE | StarFlag.BAD_ERROR
+)  # fmt: skip
+_AGE_VARIABLES = (
+    "log_age_likelihood", "feh_mean", "feh_sd", "log_interim_prior", "age_ml", "age_median",
+    "age_lo", "age_hi", "age_error", "chi2_min",
+)  # fmt: skip
+# What every product of a stage holds, and the dims it has.
+_REQUIRED: dict[str, dict[str, tuple[str, ...]]] = {
+    "": {"source_id": ("star",), "flag": ("star",)},
+    "ages": {"log_age_likelihood": ("star", "age"), "log_interim_prior": ("age",)},
+    "orbits": {"rg_mean": ("star", "potential"), "rg_sd": ("star", "potential")},
+}
 
 
 def assemble_stars(
@@ -97,6 +103,109 @@ def assemble_stars(
     variables["flag"] = xr.Variable("star", flag, _flag_attrs())
     stars = xr.Dataset(variables, attrs={**merged, **(attrs or {})})
     return stars.set_coords([name for name in coords if name in stars])
+
+
+def replace_ages(stars: xr.Dataset, ages: xr.Dataset) -> xr.Dataset:
+    """Exchange everything that depends on the isochrones.
+
+    Parameters
+    ----------
+    stars, ages : xarray.Dataset
+        StarPosteriors, and the age stage of the same stars on another isochrone source.
+
+    Returns
+    -------
+    xarray.Dataset
+        `stars` with the age variables, the age axis and the age flags of `ages`.
+
+    Raises
+    ------
+    ProductError
+        If these are not the same stars.
+    """
+    _check_same(stars, ages)
+    rest = stars.drop_vars([n for n in (*_AGE_VARIABLES, "age") if n in stars.variables])
+    mine = ages[[n for n in _AGE_VARIABLES if n in ages]]
+    mine = mine.drop_vars([c for c in mine.coords if c != "age"])
+    flag = (stars["flag"] & ~int(_AGE_FLAGS)) | (ages["flag"] & int(_AGE_FLAGS))
+    return rest.assign(mine.data_vars).assign(flag=flag.assign_attrs(stars["flag"].attrs))
+
+
+def replace_orbits(stars: xr.Dataset, orbits: xr.Dataset) -> xr.Dataset:
+    """Exchange everything that depends on the potential or on the solar frame.
+
+    Parameters
+    ----------
+    stars, orbits : xarray.Dataset
+        StarPosteriors, and the orbit stage (with its catalogue) of the same stars.
+
+    Returns
+    -------
+    xarray.Dataset
+        `orbits` with the age variables, the age axis and the age flags of `stars`.
+
+    Raises
+    ------
+    ProductError
+        If these are not the same stars.
+    """
+    _check_same(stars, orbits)
+    kept = stars[[n for n in stars.data_vars if n in _AGE_VARIABLES]]
+    kept = kept.drop_vars([c for c in kept.coords if c not in ("age", "source_id")])
+    flag = (stars["flag"] & int(_AGE_FLAGS)) | orbits["flag"]
+    return orbits.merge(kept, join="exact", compat="override").assign(flag=flag)
+
+
+def same_stars(a: xr.Dataset, b: xr.Dataset) -> bool:
+    """Whether two products hold the same stars, by ``source_id``, in the same order."""
+    if a.sizes["star"] != b.sizes["star"]:
+        return False
+    return bool(np.array_equal(a["source_id"].values, b["source_id"].values))
+
+
+def _check_same(a: xr.Dataset, b: xr.Dataset) -> None:
+    if not same_stars(a, b):
+        raise ProductError("the two products are not of the same stars in the same order")
+
+
+def validate(stars: xr.Dataset, *, ages: bool = True, orbits: bool = True) -> xr.Dataset:
+    """Check that a dataset is StarPosteriors.
+
+    Parameters
+    ----------
+    stars : xarray.Dataset
+    ages, orbits : bool
+        Whether it must hold the age stage and the orbit stage.
+
+    Returns
+    -------
+    xarray.Dataset
+        `stars`, unchanged.
+
+    Raises
+    ------
+    ProductError
+        Naming every variable that is missing or has other dims.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> from migrate_bayes import stars
+    >>> stars.validate(xr.Dataset({"flag": ("star", [0])}), ages=False)
+    Traceback (most recent call last):
+    migrate_bayes.core.errors.ProductError: no StarPosteriors: 'source_id' is missing; 'rg_mean' ...
+    """
+    wanted = _REQUIRED[""] | (_REQUIRED["ages"] if ages else {})
+    wanted |= _REQUIRED["orbits"] if orbits else {}
+    wrong = []
+    for name, dims in wanted.items():
+        if name not in stars.variables:
+            wrong.append(f"'{name}' is missing")
+        elif stars[name].dims != dims:
+            wrong.append(f"'{name}' has dims {stars[name].dims}, not {dims}")
+    if wrong:
+        raise ProductError(f"no StarPosteriors: {'; '.join(wrong)}")
+    return stars
 
 
 def _flag_attrs() -> dict[str, Any]:
@@ -324,16 +433,25 @@ def open_stars(path: str | Path) -> xr.Dataset:
 def open_run_stars(folder: str | Path) -> xr.Dataset:
     """Open the stars of a run, made in one or as separate stages.
 
+    Parameters
+    ----------
+    folder : path-like
+        Of the run: holds ``stars/``, or ``ages/`` and ``orbits/``.
+
+    Returns
+    -------
+    xarray.Dataset
+        StarPosteriors, on disk until a variable is used.
+
     Raises
     ------
     ProductError
-        Where there are none, or a part is missing or damaged.
+        If there are none, or a part is missing or damaged.
     """
-    folder = Path(folder)
-    path = folder / "stars"
+    path = Path(folder) / "stars"
     if path.exists():
         return open_stars(path)
-    halves = [folder / "ages", folder / "orbits"]
+    halves = [path.with_name(name) for name in ("ages", "orbits")]
     if not all(half.exists() for half in halves):
         raise ProductError(
             f"no stars at {path}: run `migrate-bayes run`, or `ages` and `orbits`, first"

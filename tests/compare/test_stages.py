@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.compare.stages import (
-    VariantStages,
-    _same_stars,
-    _slug,
-    _with_ages,
-    _with_orbits,
-)
+from migrate_bayes.compare.stages import VariantStages, _slug
 from migrate_bayes.compare.variants import list_variants
 from migrate_bayes.core.errors import CatalogError, ProductError, RecipeError
 from migrate_bayes.core.flags import StarFlag
@@ -30,7 +24,9 @@ def _stars(ages, potentials, age_ml, rg, flag):
             "feh": ("star", np.arange(N) / 10),
             "age_ml": ("star", np.full(N, age_ml)),
             "log_age_likelihood": (("star", "age"), np.full((N, len(ages)), age_ml)),
+            "log_interim_prior": ("age", np.zeros(len(ages))),
             "rg_mean": (("star", "potential"), np.full((N, len(potentials)), rg)),
+            "rg_sd": (("star", "potential"), np.full((N, len(potentials)), 0.1)),
             "flag": ("star", np.array(flag, np.int32)),
         },
         coords={
@@ -43,32 +39,6 @@ def _stars(ages, potentials, age_ml, rg, flag):
 @pytest.fixture
 def stars():
     return _stars([1.0, 2.0, 3.0], ["a"], 1.0, 8.0, [0, OFF, REPEAT, OFF, UNBOUND])
-
-
-def test_ages_of_a_family_replace_ages_and_what_flags_say_of_them(stars):
-    ages = _stars([1.0, 2.0], [], 2.0, 0.0, [OFF, 0, REPEAT, 0, 0]).drop_dims("potential")
-    joined = _with_ages(stars, ages)
-    assert joined["flag"].values.tolist() == [OFF, 0, REPEAT, 0, UNBOUND]
-    assert joined["age"].values.tolist() == [1.0, 2.0]
-    assert (joined["age_ml"] == 2.0).all()
-    assert (joined["rg_mean"] == 8.0).all()
-
-
-def test_orbits_in_other_frames_replace_orbits_and_what_flags_say_of_them(stars):
-    orbits = _stars([], ["a", "b"], 0.0, 9.0, [UNBOUND, 0, REPEAT, 0, 0])
-    orbits = orbits.drop_dims("age").drop_vars("age_ml")
-    joined = _with_orbits(stars, orbits)
-    assert joined["flag"].values.tolist() == [UNBOUND, OFF, REPEAT, OFF, 0]
-    assert joined["potential"].values.tolist() == ["a", "b"]
-    assert joined["r0"].values.tolist() == [8.0, 9.0]
-    assert (joined["age_ml"] == 1.0).all()
-    assert (joined["rg_mean"] == 9.0).all()
-
-
-def test_stars_are_told_apart_by_identifier(stars):
-    assert _same_stars(stars, stars)
-    assert not _same_stars(stars, stars.isel(star=slice(1, None)))
-    assert not _same_stars(stars, stars.assign_coords(source_id=("star", np.arange(N) + 1)))
 
 
 @pytest.mark.parametrize(

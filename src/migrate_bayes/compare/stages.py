@@ -14,14 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from migrate_bayes.baseline import fit_baseline
 from migrate_bayes.compare.fits import Fitter
 from migrate_bayes.compare.variants import ComparedVariant, list_variants
 from migrate_bayes.core.errors import FitError, ProductError
-from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.core.io import write_netcdf
 from migrate_bayes.core.provenance import content_hash, file_sha256
 from migrate_bayes.orbits import get_frame
@@ -31,19 +29,9 @@ from migrate_bayes.population.model.specification import load_model_spec
 from migrate_bayes.run import Run
 from migrate_bayes.run.recipe import Recipe
 from migrate_bayes.selection import select
-from migrate_bayes.stars import open_run_stars, open_stars
+from migrate_bayes.stars import open_run_stars, open_stars, replace_ages, replace_orbits, same_stars
 
 __all__ = ["FittedVariant", "VariantStages"]
-
-# What the stage of ages says of a star, and another family says anew.
-_AGE_BITS = (
-    StarFlag.MISSING_PARAMETERS | StarFlag.OFF_GRID | StarFlag.POOR_FIT | StarFlag.EDGE_YOUNG
-    | StarFlag.EDGE_OLD | StarFlag.POOR_AGE | StarFlag.MISSING_AGE | StarFlag.BAD_ERROR
-)  # fmt: skip
-_OF_AGES = (
-    "log_age_likelihood", "feh_mean", "feh_sd", "log_interim_prior", "age_ml", "age_median",
-    "age_lo", "age_hi", "age_error", "chi2_min",
-)  # fmt: skip
 
 
 class FittedVariant:
@@ -116,11 +104,11 @@ class VariantStages:
             "orbits",
             self.run.orbits,
             lambda found: (
-                _same_stars(shared, found)
+                same_stars(shared, found)
                 and all(_has(found, v.label, v.frame.r0, v.frame.v0, v.scaling) for v in wanted)
             ),
         )
-        return _with_orbits(shared, orbits)
+        return replace_orbits(shared, orbits)
 
     def _made(
         self, name: str, make: Callable[[], Any], suits: Callable[[xr.Dataset], bool]
@@ -150,9 +138,9 @@ class VariantStages:
         ages = self._made(
             name,
             lambda: self.run.ages_of_family(family, name),
-            lambda found: _same_stars(self.stars, found),
+            lambda found: same_stars(self.stars, found),
         )
-        return _with_ages(self.stars, ages)
+        return replace_ages(self.stars, ages)
 
     @cached_property
     def _ingredients(self) -> dict[str, str]:
@@ -284,26 +272,3 @@ def _has(stars: xr.Dataset, label: str, r0: float, v0: float, scaling: str) -> b
         and float(here["v0"]) == v0
         and str(here["scaling"].values) == scaling
     )
-
-
-def _same_stars(a: xr.Dataset, b: xr.Dataset) -> bool:
-    if a.sizes["star"] != b.sizes["star"]:
-        return False
-    return bool(np.array_equal(a["source_id"].values, b["source_id"].values))
-
-
-def _with_orbits(stars: xr.Dataset, orbits: xr.Dataset) -> xr.Dataset:
-    """Replace whatever depends on the potential, or on the frame."""
-    kept = stars[[n for n in stars.data_vars if n in _OF_AGES]]
-    kept = kept.drop_vars([c for c in kept.coords if c not in ("age", "source_id")])
-    flag = (stars["flag"] & int(_AGE_BITS)) | orbits["flag"]
-    return orbits.merge(kept, join="exact", compat="override").assign(flag=flag)
-
-
-def _with_ages(stars: xr.Dataset, ages: xr.Dataset) -> xr.Dataset:
-    """Replace whatever depends on the isochrones."""
-    rest = stars.drop_vars([n for n in (*_OF_AGES, "age") if n in stars.variables])
-    mine = ages[[n for n in _OF_AGES if n in ages]]
-    mine = mine.drop_vars([c for c in mine.coords if c != "age"])
-    flag = (stars["flag"] & ~int(_AGE_BITS)) | (ages["flag"] & int(_AGE_BITS))
-    return rest.assign(mine.data_vars).assign(flag=flag.assign_attrs(stars["flag"].attrs))

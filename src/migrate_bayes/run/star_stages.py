@@ -15,7 +15,7 @@ import xarray as xr
 
 from migrate_bayes.core.progress import progress
 from migrate_bayes.run.base import RunBase
-from migrate_bayes.stars import StarWriter, assemble_stars, open_run_stars
+from migrate_bayes.stars import StarWriter, assemble_stars, open_run_stars, validate
 
 if TYPE_CHECKING:
     from migrate_bayes.catalog import CatalogStream
@@ -145,4 +145,4 @@ class StarStages(RunBase):
     @cached_property
     def stars(self) -> xr.Dataset:
         """StarPosteriors of this run, on disk: a variable is read where it is used."""
-        return open_run_stars(self.folder)
+        return validate(open_run_stars(self.folder))
