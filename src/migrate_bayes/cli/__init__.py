@@ -1,7 +1,5 @@
 """The command line: `main` is the entry point of ``migrate-bayes``."""
 
-from __future__ import annotations
-
 from migrate_bayes.cli.app import app, main
 
 __all__ = ["app", "main"]

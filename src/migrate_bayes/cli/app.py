@@ -6,16 +6,18 @@ from.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from migrate_bayes.cli.benchmark import app as benchmarks
 from migrate_bayes.cli.calibrate import bias, calibrate
 
-__all__ = ["app", "main"]
+if TYPE_CHECKING:
+    from migrate_bayes.run import Run
 
 app = typer.Typer(
     name="migrate-bayes",
@@ -35,10 +37,14 @@ _state = {"debug": False}
 RecipeArgument = Annotated[Path, typer.Argument(help="A run recipe (TOML); see runs/.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace products that exist.")]
 Products = Annotated[Path, typer.Option("--products", help="Folder for products.")]
+Reports = Annotated[Path, typer.Option("--reports", help="Folder for rendered reports.")]
 Stars = Annotated[
     int | None, typer.Option("--stars", min=1, help="Stars of the mock, in place of the recipe's.")
 ]
-Reports = Annotated[Path, typer.Option("--reports", help="Folder for rendered reports.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")
+]
+_RUNS, _REPORTS = Path("runs"), Path("reports")
 
 
 @app.callback()
@@ -49,22 +55,20 @@ def _options(
 
 
 def _run(
-    recipe: Path, products: Path, reports: Path, overwrite: bool, stars: int | None = None
-) -> Any:
-    from migrate_bayes.run import Run
-    from migrate_bayes.run.recipe import load_recipe
+    recipe: Path,
+    overwrite: bool,
+    products: Path,
+    reports: Path = _REPORTS,
+    stars: int | None = None,
+) -> Run:
+    from migrate_bayes.run import Run, load_recipe
 
     loaded = load_recipe(recipe)
     if stars is not None:
         simulate = loaded.simulate.model_copy(update={"stars": stars})
         loaded = loaded.model_copy(update={"simulate": simulate})
-    return Run(
-        loaded,
-        recipe_text=recipe.read_text(),
-        products=products,
-        reports=reports,
-        overwrite=overwrite,
-    )
+    text = recipe.read_text()
+    return Run(loaded, recipe_text=text, products=products, reports=reports, overwrite=overwrite)
 
 
 @app.command()
@@ -72,12 +76,11 @@ def run(
     recipe: RecipeArgument,
     overwrite: Overwrite = False,
     stars: Stars = None,
-    products: Products = Path("runs"),
-    reports: Reports = Path("reports"),
+    products: Products = _RUNS,
+    reports: Reports = _REPORTS,
 ) -> None:
     """Run a recipe from data to report; the last line is the report's path."""
-    page = _run(recipe, products, reports, overwrite, stars).all()
-    print(page)
+    print(_run(recipe, overwrite, products, reports, stars).all())
 
 
 @app.command()
@@ -87,52 +90,48 @@ def simulate(
     ),
     overwrite: Overwrite = False,
     stars: Stars = None,
-    products: Products = Path("runs"),
+    products: Products = _RUNS,
 ) -> None:
     """Make a recipe's mock catalogue, with its truth beside it."""
-    print(_run(recipe, products, Path("reports"), overwrite, stars).simulate())
+    print(_run(recipe, overwrite, products, stars=stars).simulate())
 
 
 @app.command()
-def ages(
-    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = Path("runs")
-) -> None:
+def ages(recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = _RUNS) -> None:
     """Compute age posteriors."""
-    print(_run(recipe, products, Path("reports"), overwrite).ages())
+    print(_run(recipe, overwrite, products).ages())
 
 
 @app.command()
 def orbits(
-    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = Path("runs")
+    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = _RUNS
 ) -> None:
     """Compute phase space, guiding radii and Z_max."""
-    print(_run(recipe, products, Path("reports"), overwrite).orbits())
+    print(_run(recipe, overwrite, products).orbits())
 
 
 @app.command()
 def baseline(
-    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = Path("runs")
+    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = _RUNS
 ) -> None:
     """Fit ODR in age bins, as the paper did."""
-    done = _run(recipe, products, Path("reports"), overwrite)
+    stages = _run(recipe, overwrite, products)
     from migrate_bayes.report import print_baseline
 
-    for fit in done.baseline():
+    for fit in stages.baseline():
         if fit is not None:
             print_baseline(fit)
-    done.variants()
+    stages.samples()
 
 
 @app.command()
-def fit(
-    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = Path("runs")
-) -> None:
+def fit(recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = _RUNS) -> None:
     """Fit the hierarchical model."""
-    done = _run(recipe, products, Path("reports"), overwrite)
-    tree = done.fit()
+    stages = _run(recipe, overwrite, products)
+    tree = stages.fit()
     from migrate_bayes.report import print_headline
 
-    print_headline(tree, None, done.recipe.truth())
+    print_headline(tree, None, stages.recipe.truth())
 
 
 @app.command("compare-models")
@@ -143,14 +142,12 @@ def compare_models(
         typer.Option("--form", help="A gradient form; may be repeated. The recipe's by default."),
     ] = None,
     overwrite: Overwrite = False,
-    products: Products = Path("runs"),
+    products: Products = _RUNS,
 ) -> None:
     """Fit several forms of the gradient to the same stars and rank them by leave-one-out."""
     from migrate_bayes.population.results.compare_forms import print_comparison
 
-    print_comparison(
-        _run(recipe, products, Path("reports"), overwrite).compare_models(tuple(forms or ()))
-    )
+    print_comparison(_run(recipe, overwrite, products).compare_models(tuple(forms or ())))
 
 
 @app.command()
@@ -171,11 +168,11 @@ def diagnose(
 def report(
     recipe: RecipeArgument,
     overwrite: Overwrite = False,
-    products: Products = Path("runs"),
-    reports: Reports = Path("reports"),
+    products: Products = _RUNS,
+    reports: Reports = _REPORTS,
 ) -> None:
     """Render the report of fits that exist; the last line is its path."""
-    print(_run(recipe, products, reports, overwrite).report())
+    print(_run(recipe, overwrite, products, reports).report())
 
 
 @app.command()
@@ -183,9 +180,7 @@ def compare(
     recipes: Annotated[
         list[Path], typer.Argument(help="Recipes with a section [compare], of the same stars.")
     ],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")
-    ] = False,
+    as_json: AsJson = False,
     overwrite: Overwrite = False,
     source: Annotated[
         Path | None,
@@ -194,16 +189,39 @@ def compare(
     name: Annotated[
         str | None, typer.Option("--name", help="Of the product and page; the recipes' by default.")
     ] = None,
-    products: Products = Path("runs"),
-    reports: Reports = Path("reports"),
+    products: Products = _RUNS,
+    reports: Reports = _REPORTS,
 ) -> None:
     """Compare gradients across potentials, frames, isochrones, selections: paired differences."""
-    from migrate_bayes.cli.compare import run_compare
+    from migrate_bayes.core.io import refuse_existing, write_netcdf
+    from migrate_bayes.run import compare_recipes, load_recipe
 
-    run_compare(
-        recipes, as_json=as_json, overwrite=overwrite, products=products, reports=reports,
-        source=source, name=name,
-    )  # fmt: skip
+    loaded = [load_recipe(path) for path in recipes]
+    name = name or "+".join(r.name for r in loaded)
+    product, folder = products / name / "comparison.nc", reports / name
+    refuse_existing(product, folder, overwrite=overwrite)  # before anything is fitted
+    tree = compare_recipes(
+        loaded,
+        products=products,
+        source=None if source is None else load_recipe(source),
+        overwrite=overwrite,
+        # With --json, stdout holds the object and nothing else.
+        say=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),
+    )
+    write_netcdf(tree, product, overwrite=overwrite)
+    from migrate_bayes.compare import comparison_summary
+    from migrate_bayes.compare.page import write_comparison_page
+    from migrate_bayes.core.table import print_table
+    from migrate_bayes.report.comparison_tables import comparison_tables
+
+    text = "\n\n".join(f"# {path}\n{path.read_text()}" for path in recipes)
+    page = write_comparison_page(tree, folder, name=name, recipe_text=text, overwrite=overwrite)
+    if as_json:
+        print(json.dumps(comparison_summary(tree) | {"page": str(page)}, ensure_ascii=False))
+        return
+    for table in comparison_tables(tree):
+        print_table(*table)
+    print(page)
 
 
 @app.command()
@@ -257,15 +275,13 @@ def validate_ages(
     recipe: Annotated[
         Path, typer.Argument(help="A validation recipe (TOML); without one, its defaults.")
     ] = _VALIDATE_AGES,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")
-    ] = False,
+    as_json: AsJson = False,
     overwrite: Overwrite = False,
     stars: Annotated[
         int | None, typer.Option("--stars", min=100, help="Stars of the calibration.")
     ] = None,
-    products: Products = Path("runs"),
-    reports: Reports = Path("reports"),
+    products: Products = _RUNS,
+    reports: Reports = _REPORTS,
 ) -> None:
     """Ages of the Sun, M67, Kepler and HARPS dwarfs; families; calibration of the posteriors."""
     from migrate_bayes.cli.validate import run_validate_ages

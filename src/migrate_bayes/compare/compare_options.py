@@ -8,8 +8,6 @@ from pydantic import Field
 
 from migrate_bayes.core.options import Options
 
-__all__ = ["CompareOptions", "IsmHistory", "VariantOptions"]
-
 
 class IsmHistory(Options):
     """A stated history of the gas, under which flattening is a churning strength."""

@@ -1,4 +1,4 @@
-r"""How much of what is not known of a number comes from the stars, and how much from each choice.
+r"""Variance decomposition of a fitted quantity: the stars' noise, and each modelling choice.
 
 With the variants weighed equally, the law of total variance says of a quantity *q* with posterior
 mean :math:`m_v` and variance :math:`σ_v^2` in variant *v*
@@ -10,12 +10,12 @@ R₀, V₀, scaling, isochrone family …) by an analysis of variance of the mea
 :math:`m_v = μ + \sum_f a_f(\ell_f(v))`, fitted by least squares, a factor's share is the variance
 of its effects over its levels, each level alike. In a full factorial sweep these are the classical
 main effects and add up to the second term with the *interaction*, the mean square of what no sum
-of factors explains. Where factors are varied one at a time they are what a full sweep of the same
-levels would have, were there no interaction: no factor is credited with another's.
+of factors explains. When factors are varied one at a time, the shares are those of a full sweep of
+the same levels without interaction: no factor is credited with another's.
 
-Every share is a quadratic form :math:`m^\top Q m`, so its expectation under the noise of the stars
-alone is :math:`\mathrm{tr}(Q\,Σ)`, :math:`Σ` being the paired covariance of the means: it is given
-beside the share, and taken off in ``corrected``. Pairing makes it small.
+Every share is a quadratic form :math:`m^\top Q m`. Its expectation under the noise of the stars
+alone is :math:`\mathrm{tr}(Q\,Σ)`, with :math:`Σ` the paired covariance of the means; ``noise`` is
+that expectation and ``corrected`` is the share without it. Pairing makes it small.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["INTERACTION", "WITHIN", "Share", "decompose"]
-
 Array = NDArray[np.float64]
 
 WITHIN = "stars"
@@ -35,7 +33,7 @@ INTERACTION = "interaction"
 
 
 class Share(NamedTuple):
-    """A source's variance, what noise alone would give, and both apart."""
+    """The variance of one source, and the part of it that noise alone would give."""
 
     source: str
     variance: float
@@ -45,12 +43,6 @@ class Share(NamedTuple):
     def corrected(self) -> float:
         """The variance less its noise, at least 0."""
         return max(self.variance - self.noise, 0.0)
-
-
-def _dummies(levels: Sequence[Any]) -> Array:
-    """Columns of 0 and 1, one for each level."""
-    kinds = list(dict.fromkeys(levels))
-    return np.array([[value == kind for kind in kinds] for value in levels], dtype=float)
 
 
 def decompose(
@@ -72,14 +64,27 @@ def decompose(
     -------
     list of Share
         ``stars`` (within), each factor, ``interaction``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from migrate_bayes.compare import decompose
+    >>> mean, sd = np.array([1.0, 3.0]), np.array([0.5, 0.5])
+    >>> for share in decompose(mean, sd, np.zeros((2, 2)), {"radius": ["rg", "r_present"]}):
+    ...     print(share.source, round(share.variance, 3))
+    stars 0.25
+    radius 1.0
+    interaction 0.0
     """
     n = len(mean)
     # Against a rounding of large equal numbers.
     centred = mean - mean.mean()
     shares = [Share(WITHIN, float(np.mean(sd**2)), 0.0)]
-    columns = {
-        name: _dummies(levels) for name, levels in factors.items() if len(dict.fromkeys(levels)) > 1
-    }
+    columns = {}  # of 0 and 1, one for each level
+    for name, levels in factors.items():
+        kinds = list(dict.fromkeys(levels))
+        if len(kinds) > 1:
+            columns[name] = np.array([[v == kind for kind in kinds] for v in levels], dtype=float)
     design = np.hstack([np.ones((n, 1)), *columns.values()])
     solve = np.linalg.pinv(design)
     at = 1

@@ -24,8 +24,6 @@ from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import Mode, find_mode
 
-__all__ = ["CURVE_AGES", "HEADLINE", "Fitter", "churning_name"]
-
 #: The numbers of every variant, with their units.
 HEADLINE = {
     "flattening_rate": "dex / (kpc Gyr)",

@@ -1,4 +1,4 @@
-r"""How much each star pulls a fitted number: what makes two fits to the same stars comparable.
+r"""How much each star pulls a fitted number, and so how two fits to the same stars vary together.
 
 At the maximum :math:`\hat x` of a variant's posterior, with :math:`H` the negative Hessian there
 and :math:`s_i = \partial \ln L_i / \partial x` the score of star *i*, giving the star a little more
@@ -6,7 +6,7 @@ weight moves a quantity :math:`q(\hat x)` by its *influence*
 
 .. math:: \psi_i = \nabla q^\top H^{-1} s_i .
 
-Were the stars drawn anew, the estimates of variants A and B would vary together by
+If the stars were drawn anew, the estimates of variants A and B would vary together by
 
 .. math::
 
@@ -14,10 +14,19 @@ Were the stars drawn anew, the estimates of variants A and B would vary together
      = \nabla q_A^\top H_A^{-1} \Bigl(\sum_i s_{iA} s_{iB}^\top\Bigr) H_B^{-1} \nabla q_B ,
 
 the sandwich (Huber 1967; White 1982; for pairs of estimators, Weesie 1999): a star that one variant
-leaves out has no influence there. It is what a Poisson bootstrap with the same weights in all
-variants gives, to first order, at the price of two passes over the stars for each quantity instead
+leaves out has no influence there. To first order this is what a Poisson bootstrap with the same
+weights in all variants gives, at the price of two passes over the stars for each quantity instead
 of a refit for each replicate: :math:`\psi_i` is the derivative of :math:`\ln L_i` along the one
 direction :math:`H^{-1} \nabla q`.
+
+`paired_draws` joins the variants: the marginals are the posteriors, untouched; between them stands
+a Gaussian copula with the correlations :math:`\rho_{AB}` of the influences. For Gaussian posteriors
+
+.. math:: \mathrm{Var}(q_A - q_B) = σ_A^2 + σ_B^2 - 2 \rho_{AB}\, σ_A σ_B ,
+
+and :math:`\rho = 0` would give back the sum in quadrature, which counts the noise of the same stars
+twice. A paired interval says how a difference between two *choices* would scatter if the stars were
+observed anew; it says nothing of which choice is right.
 """
 
 from __future__ import annotations
@@ -26,11 +35,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import Mode
-
-__all__ = ["QuantityMap", "influence", "paired_covariance", "quantity_gradient"]
 
 Array = NDArray[np.float64]
 
@@ -50,12 +58,8 @@ def quantity_gradient(
     points = np.concatenate([[mode.vector], mode.vector + _STEP * np.diag(sd),
                              mode.vector - _STEP * np.diag(sd)])  # fmt: skip
     named = density.named(points)
-    values = np.array(
-        [
-            [take({name: v[i] for name, v in named.items()}) for i in range(len(points))]
-            for take in quantities.values()
-        ]
-    )
+    rows = [{name: v[i] for name, v in named.items()} for i in range(len(points))]
+    values = np.array([[take(row) for row in rows] for take in quantities.values()])
     n = density.n
     slope = (values[:, 1 : n + 1] - values[:, n + 1 :]) / (2 * _STEP * sd)
     return values[:, 0], slope
@@ -117,3 +121,39 @@ def paired_covariance(ids: list[NDArray], influences: list[NDArray[np.floating]]
             table[v, row] = psi[:, q]
         out[q] = table @ table.T
     return out
+
+
+def correlation(covariance: Array) -> Array:
+    """Turn a covariance, shape (..., v, v), into correlations; 0 where a variance is 0."""
+    sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    scale = sd[..., :, None] * sd[..., None, :]
+    rho = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
+    index = np.arange(rho.shape[-1])
+    rho[..., index, index] = 1.0
+    return np.clip(rho, -1.0, 1.0)
+
+
+def paired_draws(marginals: list[Array], rho: Array, *, draws: int, seed: int) -> Array:
+    """Draw the variants' values of one quantity jointly.
+
+    Parameters
+    ----------
+    marginals : list of ndarray
+        Posterior draws of the quantity in each variant, in any order.
+    rho : ndarray, shape (variant, variant)
+        Correlation of the estimates.
+    draws : int
+    seed : int
+
+    Returns
+    -------
+    ndarray, shape (variant, draws)
+    """
+    values, vectors = np.linalg.eigh(rho)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    z = root @ np.random.default_rng(seed).normal(size=(len(rho), draws))
+    # Rows of `root` have unit length but for rounding; the marginals must be exactly uniform.
+    z /= np.linalg.norm(root, axis=1)[:, None]
+    return np.stack(
+        [np.quantile(np.ravel(m), ndtr(row)) for m, row in zip(marginals, z, strict=True)]
+    )

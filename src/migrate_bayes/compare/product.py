@@ -8,6 +8,7 @@ component, age) and `baseline` (variant, method). A variant's factors are coordi
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,13 +17,10 @@ import numpy as np
 import xarray as xr
 
 from migrate_bayes.compare.decomposition import Share, decompose
-from migrate_bayes.compare.influence import paired_covariance
-from migrate_bayes.compare.pairing import correlation, paired_draws
-from migrate_bayes.compare.stages import FittedVariant
-from migrate_bayes.compare.variants import FACTORS
+from migrate_bayes.compare.influence import correlation, paired_covariance, paired_draws
+from migrate_bayes.compare.variants import FACTORS, FittedVariant
+from migrate_bayes.core.table import plain
 from migrate_bayes.mock.truth import as_truth
-
-__all__ = ["build_comparison", "comparison_summary"]
 
 _PAIRED_DRAWS = 4000
 _TIE = 1e-3
@@ -59,12 +57,14 @@ def build_comparison(
     Returns
     -------
     xarray.DataTree
+        The module's docstring has its groups.
     """
-    names = [str(q) for q in fitted[0].tree["influence"].to_dataset()["quantity"].values]
     posteriors = [f.tree["posterior"].to_dataset() for f in fitted]
-    units = [str(posteriors[0][n].attrs.get("units", "")) for n in names]
-    coords = _variant_coords(fitted)
     influences = [f.tree["influence"].to_dataset() for f in fitted]
+    names = influences[0]["quantity"].values.astype(str).tolist()
+    units = [str(posteriors[0][n].attrs.get("units", "")) for n in names]
+    of_variant = _variant_coords(fitted)
+    coords = {**of_variant, "quantity": names, "unit": ("quantity", units)}
     psi = [i["influence"].sel(quantity=names).transpose("star", "quantity") for i in influences]
     covariance = paired_covariance(
         [i["source_id"].values for i in influences], [p.values.astype(np.float64) for p in psi]
@@ -78,7 +78,6 @@ def build_comparison(
     )
     marginal = np.array([[p[n].values for n in names] for p in posteriors])
     mean, sd = marginal.mean(axis=-1), marginal.std(axis=-1)
-    of_quantity = {"quantity": names, "unit": ("quantity", units)}
     both = ("variant", "quantity")
     estimates = xr.Dataset(
         {
@@ -88,35 +87,25 @@ def build_comparison(
             **{n: (both, np.percentile(marginal, p, axis=-1)) for n, p in _PERCENTILES.items()},
             "n_stars": ("variant", [int(f.tree.attrs["n_stars"]) for f in fitted]),
         },
-        coords={**coords, **of_quantity},
-    )  # fmt: skip
+        coords=coords,
+    )
     if truth:
         estimates["truth"] = ("quantity", [truth.get(n, np.nan) for n in names])
         estimates["bias"] = estimates["mean"] - estimates["truth"]
     estimates["sandwich_sd"].attrs["long_name"] = "sd over samples of stars, by the scores"
-    variance = _variance(names, mean, sd, rho, estimates)
+    curve = xr.concat(
+        [f.tree["curve"].to_dataset() for f in fitted], dim="variant", join="inner"
+    ).assign_coords(of_variant)
     tree = xr.DataTree.from_dict(
         {
             "estimates": estimates,
-            "differences": _differences(together, sd, rho, coords, of_quantity),
-            "variance": variance,
-            "draws": xr.Dataset(
-                {"value": (("quantity", "variant", "draw"), together)}, {**coords, **of_quantity}
-            ),
-            "curve": xr.concat(
-                [f.tree["curve"].to_dataset() for f in fitted], dim="variant", join="inner"
-            ).assign_coords(coords),
+            "differences": _differences(together, sd, rho, coords),
+            "variance": _variance(mean, sd, rho, estimates),
+            "draws": xr.Dataset({"value": (("quantity", "variant", "draw"), together)}, coords),
+            "curve": _with_truth(curve, truth),
         }
     )
-    curve = tree["curve"].to_dataset()
-    known = {
-        str(c): as_truth(truth).gradient(str(c), curve["age"]) for c in curve["component"].values
-    }
-    if any(v is not None for v in known.values()):
-        lacking = np.full(curve.sizes["age"], np.nan)
-        rows = [lacking if v is None else v for v in known.values()]
-        tree["curve"] = xr.DataTree(curve.assign(truth=(("component", "age"), np.stack(rows))))
-    baseline = _baselines(fitted, coords)
+    baseline = _baselines(fitted, of_variant)
     if baseline is not None:
         tree["baseline"] = xr.DataTree(baseline)
     tree.attrs.update(attrs or {})
@@ -127,15 +116,24 @@ def build_comparison(
 
 def _variant_coords(fitted: Sequence[FittedVariant]) -> dict[str, Any]:
     coords: dict[str, Any] = {"variant": [f.variant.label for f in fitted]}
-    units = {"r0": "kpc", "v0": "km/s"}
+    units = {"r0": {"units": "kpc"}, "v0": {"units": "km/s"}}
     for name in FACTORS:
-        levels = [f.factors[name] for f in fitted]
-        coords[name] = ("variant", levels, {"units": units[name]} if name in units else {})
+        coords[name] = ("variant", [f.factors[name] for f in fitted], units.get(name, {}))
     return coords
 
 
+def _with_truth(curve: xr.Dataset, truth: Mapping[str, float] | None) -> xr.Dataset:
+    """Add the true gradient(age) of each disc, NaN for one that is not known."""
+    known = [as_truth(truth).gradient(str(c), curve["age"]) for c in curve["component"].values]
+    if all(v is None for v in known):
+        return curve
+    lacking = np.full(curve.sizes["age"], np.nan)
+    rows = np.stack([lacking if v is None else v for v in known])
+    return curve.assign(truth=(("component", "age"), rows))
+
+
 def _differences(
-    together: np.ndarray, sd: np.ndarray, rho: np.ndarray, coords: dict, of_quantity: dict
+    together: np.ndarray, sd: np.ndarray, rho: np.ndarray, coords: dict[str, Any]
 ) -> xr.Dataset:
     """Every pair, `variant` minus `other`."""
     gap = together[:, :, None, :] - together[:, None, :, :]
@@ -145,45 +143,49 @@ def _differences(
     # Half of the ties: a variant and itself, or its like. Maxima are found to 1e-4 of an error.
     tie = _TIE * np.sqrt(np.minimum(variance[:, :, None], variance[:, None, :]))[..., None]
     above = (gap > tie).mean(axis=-1) + 0.5 * (np.abs(gap) <= tie).mean(axis=-1)
+    columns = {
+        "mean": gap.mean(axis=-1),
+        "sd": gap.std(axis=-1),
+        "unpaired_sd": np.sqrt(variance[:, :, None] + variance[:, None, :]),
+        "lo95": low,
+        "hi95": high,
+        "probability_greater": above,
+        "correlation": rho,
+    }
     return xr.Dataset(
-        {
-            "mean": (dims, gap.mean(axis=-1)),
-            "sd": (dims, gap.std(axis=-1)),
-            "unpaired_sd": (dims, np.sqrt(variance[:, :, None] + variance[:, None, :])),
-            "lo95": (dims, low),
-            "hi95": (dims, high),
-            "probability_greater": (dims, above),
-            "correlation": (dims, rho),
-        },
-        coords={**coords, **of_quantity, "other": coords["variant"]},
+        {name: (dims, values) for name, values in columns.items()},
+        {**coords, "other": coords["variant"]},
     )
 
 
 def _variance(
-    names: list[str], mean: np.ndarray, sd: np.ndarray, rho: np.ndarray, estimates: xr.Dataset
+    mean: np.ndarray, sd: np.ndarray, rho: np.ndarray, estimates: xr.Dataset
 ) -> xr.Dataset:
+    """Shares of every quantity's variance; `corrected` of the noise in `sd` and `fraction`."""
     factors = {name: estimates[name].values.tolist() for name in FACTORS}
     # NaN is unlike itself: a product without solar parameters has one level of none.
     factors = {k: ["" if v != v else v for v in levels] for k, levels in factors.items()}
     rows: list[list[Share]] = []
-    for q in range(len(names)):
+    for q in range(mean.shape[1]):
         covariance = rho[q] * np.outer(sd[:, q], sd[:, q])
         rows.append(decompose(mean[:, q], sd[:, q], covariance, factors))
-    dims = ("quantity", "source")
-    total = np.array([[s.variance for s in row] for row in rows])
-    corrected = np.array([[s.corrected for s in row] for row in rows])
+    total, noise, corrected = (
+        np.array([[getattr(share, name) for share in row] for row in rows])
+        for name in ("variance", "noise", "corrected")
+    )
+    columns = {
+        "variance": total,
+        "noise": noise,
+        "sd": np.sqrt(corrected),
+        "fraction": corrected / corrected.sum(axis=1, keepdims=True),
+    }
     return xr.Dataset(
-        {
-            "variance": (dims, total),
-            "noise": (dims, np.array([[s.noise for s in row] for row in rows])),
-            "sd": (dims, np.sqrt(corrected)),
-            "fraction": (dims, corrected / corrected.sum(axis=1, keepdims=True)),
-        },
-        coords={"quantity": names, "source": [s.source for s in rows[0]]},
+        {name: (("quantity", "source"), values) for name, values in columns.items()},
+        {"quantity": estimates["quantity"].values, "source": [s.source for s in rows[0]]},
     )
 
 
-def _baselines(fitted: Sequence[FittedVariant], coords: dict) -> xr.Dataset | None:
+def _baselines(fitted: Sequence[FittedVariant], coords: dict[str, Any]) -> xr.Dataset | None:
     """ODR's counterparts of the quantities, NaN where a sample gave none."""
     if not any("baseline" in f.tree.children for f in fitted):
         return None
@@ -201,71 +203,75 @@ def _baselines(fitted: Sequence[FittedVariant], coords: dict) -> xr.Dataset | No
 
 
 def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
-    """Give the comparison as plain numbers: what ``--json`` prints."""
-    e = tree["estimates"].to_dataset()
-    d = tree["differences"].to_dataset()
-    reference = str(tree.attrs["reference"])
-    labels = [str(v) for v in e["variant"].values]
+    """Give the comparison as plain numbers: what ``--json`` prints.
 
-    def number(value: Any) -> float | None:
-        return float(value) if np.isfinite(value) else None
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `build_comparison`.
+
+    Returns
+    -------
+    dict
+        `variants`, `differences` (of each pair, the later minus the earlier), `variance` and
+        `units` by quantity; None for what is not finite.
+    """
+    e, d, v = (tree[name].to_dataset() for name in ("estimates", "differences", "variance"))
+    labels, quantities = (e[name].values.astype(str).tolist() for name in ("variant", "quantity"))
+    known = (
+        {q: t for q, t in zip(quantities, e["truth"].values, strict=True) if np.isfinite(t)}
+        if "truth" in e
+        else {}
+    )
+
+    def numbers(cell: xr.Dataset, *names: str) -> dict[str, Any]:
+        return {name: cell[name].item() for name in names}
 
     variants = []
     for label in labels:
         row = e.sel(variant=label)
         item: dict[str, Any] = {"variant": label, "stars": int(row["n_stars"])}
-        item |= {name: row[name].item() for name in FACTORS if row[name].item() == row[name].item()}
-        for q in e["quantity"].values:
+        item |= {k: x for k, x in numbers(row, *FACTORS).items() if x == x}
+        for q in quantities:
             cell = row.sel(quantity=q)
-            item[str(q)] = {k: number(cell[k]) for k in ("mean", "sd", "lo95", "hi95")}
-            if "truth" in e and np.isfinite(cell["truth"]):
-                inside = float(cell["lo95"]) <= float(cell["truth"]) <= float(cell["hi95"])
-                item[str(q)] |= {"bias": number(cell["bias"]), "truth_inside_95": bool(inside)}
+            item[q] = numbers(cell, "mean", "sd", "lo95", "hi95")
+            if q in known:
+                inside = bool(item[q]["lo95"] <= known[q] <= item[q]["hi95"])
+                item[q] |= numbers(cell, "bias") | {"truth_inside_95": inside}
         if "baseline" in tree.children:
             b = tree["baseline"].to_dataset().sel(variant=label)
             item["baseline"] = {
-                str(m): {str(n): number(b[n].sel({"method": m})) for n in b.data_vars}
+                str(m): numbers(b.sel({"method": m}), *map(str, b.data_vars))
                 for m in b["method"].values
             }
         variants.append(item)
     pairs = []
-    for i, earlier in enumerate(labels):
-        for later in labels[i + 1 :]:
-            for q in e["quantity"].values:
-                # So that a reference, which is first, is subtracted.
-                cell = d.sel(quantity=q, variant=later, other=earlier)
-                pairs.append(
-                    {
-                        "quantity": str(q), "variant": later, "minus": earlier,
-                        "difference": number(cell["mean"]), "sd": number(cell["sd"]),
-                        "lo95": number(cell["lo95"]), "hi95": number(cell["hi95"]),
-                        "unpaired_sd": number(cell["unpaired_sd"]),
-                        "correlation": number(cell["correlation"]),
-                        "probability_greater": number(cell["probability_greater"]),
-                    }
-                )  # fmt: skip
-    v = tree["variance"].to_dataset()
-
-    def sources(cell: xr.Dataset) -> dict[str, float | None]:
-        return {name: number(cell[name]) for name in ("sd", "fraction", "noise")}
-
+    # The later minus the earlier: the reference, which is first, is subtracted.
+    for earlier, later in itertools.combinations(labels, 2):
+        for q in quantities:
+            cell = d.sel(quantity=q, variant=later, other=earlier)
+            pairs.append(
+                {"quantity": q, "variant": later, "minus": earlier}
+                | {"difference": cell["mean"].item()}
+                | numbers(cell, "sd", "lo95", "hi95", "unpaired_sd", "correlation")
+                | numbers(cell, "probability_greater")
+            )
     summary: dict[str, Any] = {
-        "reference": reference,
+        "reference": str(tree.attrs["reference"]),
         "method": str(tree.attrs["method"]),
-        "units": dict(zip(map(str, e["quantity"].values), map(str, e["unit"].values), strict=True)),
+        "units": dict(zip(quantities, e["unit"].values.astype(str).tolist(), strict=True)),
         "variants": variants,
         "differences": pairs,
         "variance": {
-            str(q): {str(s): sources(v.sel(quantity=q, source=s)) for s in v["source"].values}
-            for q in v["quantity"].values
+            q: {
+                str(s): numbers(v.sel(quantity=q, source=s), "sd", "fraction", "noise")
+                for s in v["source"].values
+            }
+            for q in quantities
         },
-    }  # fmt: skip
+    }
     if "truth" in e:
-        summary["truth"] = {
-            str(q): number(e["truth"].sel(quantity=q))
-            for q in e["quantity"].values
-            if np.isfinite(e["truth"].sel(quantity=q))
-        }
+        summary["truth"] = known
     if "histories" in tree.attrs:
         summary["histories"] = json.loads(str(tree.attrs["histories"]))
-    return summary
+    return plain(summary)

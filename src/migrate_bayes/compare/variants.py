@@ -1,4 +1,4 @@
-"""What is compared: a recipe's reference and its departures, each with its factors and a label."""
+"""What is compared: a reference and its departures, each with its factors and a label."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ import xarray as xr
 from migrate_bayes.compare.compare_options import CompareOptions
 from migrate_bayes.core.errors import RecipeError, suggest
 from migrate_bayes.population.model.specification import FORMS
-from migrate_bayes.run.recipe import Recipe
-
-__all__ = ["FACTORS", "ComparedVariant", "list_variants"]
 
 #: Coordinates of a variant that may differ, in the order of tables.
 FACTORS = ("potential", "scaling", "r0", "v0", "family", "selection", "radius", "form")
+_RADIUS_LABELS = {"rg": "R_g", "r_present": "R today"}
 
 
 @dataclass(frozen=True)
 class ComparedVariant:
     """One way of making the same stars' gradients.
 
-    Attributes
+    Parameters
     ----------
     label : str
         What differs from the reference.
@@ -41,108 +39,103 @@ class ComparedVariant:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What makes two variants the same, whatever they are called."""
+        """What makes two variants the same, whatever their labels."""
         return (self.orbits, self.family, self.selection, self.radius, self.form)
 
     def factors(self, stars: xr.Dataset) -> dict[str, str | float]:
-        """Levels of `FACTORS`."""
-        here = stars.sel(potential=self.orbits) if "potential" in stars.dims else None
-
-        def of_orbits(name: str, default: str | float) -> str | float:
-            if here is None or name not in here.coords:
-                return default
-            value = here[name].values.item()
-            return value if isinstance(value, float) else str(value)
-
-        return {
-            "potential": of_orbits("potential_model", self.orbits),
-            "scaling": of_orbits("scaling", ""),
-            "r0": of_orbits("r0", float("nan")),
-            "v0": of_orbits("v0", float("nan")),
-            "family": self.family,
-            "selection": self.selection,
-            "radius": self.radius,
+        """Return the level of each of `FACTORS`; those of the orbits are coordinates of `stars`."""
+        levels: dict[str, str | float] = {
+            "potential": self.orbits, "scaling": "", "r0": float("nan"), "v0": float("nan"),
+            "family": self.family, "selection": self.selection, "radius": self.radius,
             "form": self.form,
-        }
+        }  # fmt: skip
+        if "potential" in stars.dims:
+            here = stars.sel(potential=self.orbits).coords
+            for factor, name in (
+                ("potential", "potential_model"), ("scaling", "scaling"), ("r0", "r0"), ("v0", "v0")
+            ):  # fmt: skip
+                if name in here:
+                    value = here[name].values.item()
+                    levels[factor] = value if isinstance(value, float) else str(value)
+        return levels
 
 
-def _short(source: str) -> str:
-    """Name a source without its folder."""
-    return source.partition(":")[0]
+@dataclass(frozen=True)
+class FittedVariant:
+    """A variant, the levels of its factors, and its fit with the baselines of its stars."""
+
+    variant: ComparedVariant
+    factors: dict[str, str | float]
+    tree: xr.DataTree
 
 
 def list_variants(
-    recipe: Recipe, form: str, potentials: Iterable[str] = ()
+    compare: CompareOptions, reference: ComparedVariant, potentials: Iterable[str] = ()
 ) -> list[ComparedVariant]:
-    """List the variants of a recipe, the reference first.
+    """List what is compared, the reference first.
 
     Parameters
     ----------
-    recipe : Recipe
-        With a section ``[compare]``.
-    form : str
-        Gradient form of the model specification.
+    compare : CompareOptions
+        The departures from the reference.
+    reference : ComparedVariant
     potentials : iterable of str
         Labels along `potential` of the stars; those that ``potentials = "all"`` takes.
+
+    Returns
+    -------
+    list of ComparedVariant
+        Unlike one another; of variants that are alike, the first.
 
     Raises
     ------
     RecipeError
-        Where there is nothing to compare, or a name is unknown or stands there twice.
+        When nothing varies, or a name is unknown or used twice.
+
+    Examples
+    --------
+    >>> from migrate_bayes.compare import ComparedVariant, CompareOptions, list_variants
+    >>> reference = ComparedVariant("reference", "McMillan17", "mist", "all", "rg", "linear")
+    >>> options = CompareOptions(families=("mist", "basti"), radii=("r_present",))
+    >>> [variant.label for variant in list_variants(options, reference)]
+    ['reference', 'basti', 'R today']
     """
-    compare = recipe.compare
-    if compare is None:
-        raise RecipeError(
-            f"recipe '{recipe.name}' has no section [compare]: it says what varies, as "
-            'potentials = "all"'
-        )
     known = list(potentials)
-    m = recipe.model
-    reference = ComparedVariant(
-        "reference", m.potential, recipe.isochrones.source, m.selection, m.radius,
-        compare.form or form,
-    )  # fmt: skip
-    found = [reference]
-    chosen = known if compare.potentials == "all" else compare.potentials
-    found += [replace(reference, label=name, orbits=name) for name in chosen]
-    found += [replace(reference, label=_short(name), family=name) for name in compare.families]
-    found += [replace(reference, label=name, selection=name) for name in compare.selections]
-    found += [
-        replace(reference, label={"rg": "R_g", "r_present": "R today"}[name], radius=name)
-        for name in compare.radii
+    named = {"potential": "orbits"}
+    departures: list[tuple[str, dict[str, str]]] = [
+        *(
+            (p, {"orbits": p})
+            for p in (known if compare.potentials == "all" else compare.potentials)
+        ),
+        # The label of a source is without its folder.
+        *((f.partition(":")[0], {"family": f}) for f in compare.families),
+        *((s, {"selection": s}) for s in compare.selections),
+        *((_RADIUS_LABELS[r], {"radius": r}) for r in compare.radii),
+        *((f"{form} in age", {"form": form}) for form in compare.forms),
+        *(
+            (v.label, {named.get(k, k): x for k, x in v if k != "label" and x is not None})
+            for v in compare.variants
+        ),
     ]
-    found += [replace(reference, label=f"{name} in age", form=name) for name in compare.forms]
-    found += _named(compare, reference)
-    unique: dict[tuple[str, ...], ComparedVariant] = {}
-    for variant in found:
-        if variant.form not in FORMS or variant.form == "diffusion":
+    unique = {reference.key: reference}
+    for label, changes in departures:
+        variant = replace(reference, label=label, **changes)
+        unique.setdefault(variant.key, variant)
+    forms = [f for f in FORMS if f != "diffusion"]
+    for variant in unique.values():
+        if variant.form not in forms:
             raise RecipeError(
-                f"recipe '{recipe.name}': cannot compare gradient form '{variant.form}'; "
-                + suggest(variant.form, [f for f in FORMS if f != "diffusion"])
+                f"cannot compare gradient form '{variant.form}'; {suggest(variant.form, forms)}"
             )
         if known and variant.orbits not in known:
             raise RecipeError(
-                f"recipe '{recipe.name}': the stars have no orbits in '{variant.orbits}'; "
-                f"{suggest(variant.orbits, known)}"
+                f"the stars have no orbits in '{variant.orbits}'; {suggest(variant.orbits, known)}"
             )
-        unique.setdefault(variant.key, variant)
     variants = list(unique.values())
     if len(variants) < 2:
-        raise RecipeError(f"recipe '{recipe.name}': [compare] varies nothing")
+        raise RecipeError("[compare] varies nothing")
     labels = [v.label for v in variants]
     for label in labels:
         if labels.count(label) > 1:
-            raise RecipeError(f"recipe '{recipe.name}': two variants are called '{label}'")
+            raise RecipeError(f"two variants are called '{label}'")
     return variants
-
-
-def _named(compare: CompareOptions, reference: ComparedVariant) -> list[ComparedVariant]:
-    made = []
-    for v in compare.variants:
-        changes = {
-            "orbits": v.potential, "family": v.family, "selection": v.selection,
-            "radius": v.radius, "form": v.form,
-        }  # fmt: skip
-        given = {k: value for k, value in changes.items() if value is not None}
-        made.append(replace(reference, label=v.label, **given))
-    return made

@@ -29,8 +29,6 @@ from migrate_bayes.report.report_options import ReferenceOptions, ReportOptions
 if TYPE_CHECKING:
     from migrate_bayes.mock.truth import Truth
 
-__all__ = ["Recipe", "data_root", "load_recipe"]
-
 DATA_ENV = "MIGRATE_BAYES_DATA"
 
 
@@ -57,7 +55,7 @@ class Recipe(Options):
     @classmethod
     def _write_out_selections(cls, content: Any) -> Any:
         """Turn lists, tables and names of the recipe's own into expressions; check them."""
-        return _selections_written_out(content) if isinstance(content, dict) else content
+        return _with_selections(content) if isinstance(content, dict) else content
 
     @property
     def hash(self) -> str:
@@ -94,21 +92,28 @@ class Recipe(Options):
         return Truth({name: getattr(self.simulate, name) for name in names})
 
 
-# Where a recipe names selections.
+# Entries that name a selection; `compare.selections` names several.
 _SELECTIONS = (
     ("baseline", "selection"),
     ("baseline", "thick_selection"),
     ("model", "selection"),
     ("compare", "selections"),
+    ("compare", "variants"),
 )
 
 
-def _selections_written_out(content: dict[str, Any]) -> dict[str, Any]:
+def _with_selections(content: dict[str, Any]) -> dict[str, Any]:
     from migrate_bayes.selection import expand
 
     own = content.get("selections", {})
     if not isinstance(own, dict):
         raise ValueError("[selections] is a table of names")
+
+    def of_variant(v: Any) -> Any:
+        if not isinstance(v, dict) or v.get("selection") is None:
+            return v
+        return v | {"selection": expand(v["selection"], own)}
+
     content, where = dict(content), "selections"
     try:
         for name, selection in own.items():
@@ -117,24 +122,16 @@ def _selections_written_out(content: dict[str, Any]) -> dict[str, Any]:
         for section, entry in _SELECTIONS:
             where = f"{section}.{entry}"
             table = content.get(section)
-            if not isinstance(table, dict) or table.get(entry) is None:
+            given = table.get(entry) if isinstance(table, dict) else None
+            if given is None or (entry == "variants" and not isinstance(given, list)):
                 continue
-            given = table[entry]
-            if entry == "selections":  # each of them by itself
-                written: Any = tuple(expand(one, own) for one in given)
+            if entry == "variants":
+                written: Any = [of_variant(v) for v in given]
+            elif entry == "selections":
+                written = tuple(expand(one, own) for one in given)
             else:
                 written = expand(given, own)
-            content[section] = table | {entry: written}
-        compare = content.get("compare")
-        if isinstance(compare, dict) and isinstance(compare.get("variants"), list):
-            where = "compare.variants"
-            variants = [
-                v | {"selection": expand(v["selection"], own)}
-                if isinstance(v, dict) and v.get("selection") is not None
-                else v
-                for v in compare["variants"]
-            ]
-            content["compare"] = compare | {"variants": variants}
+            content[section] = content[section] | {entry: written}
     except RecipeError as error:
         raise ValueError(f"'{where}': {error}") from None
     return content

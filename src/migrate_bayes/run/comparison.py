@@ -1,0 +1,384 @@
+"""Comparisons of recipes: the same stars under every choice, one file for each fitted variant.
+
+The stages that variants share are run once: one catalogue, one set of random draws for all
+potentials and frames, one set of ages for each isochrone family. With a source they are another
+run's, so that many comparisons read the stars of one survey. A variant's file bears a fingerprint
+of what it was made from: work that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from migrate_bayes.baseline import fit_baseline
+from migrate_bayes.compare.fits import Fitter
+from migrate_bayes.compare.product import build_comparison
+from migrate_bayes.compare.variants import ComparedVariant, FittedVariant, list_variants
+from migrate_bayes.core.errors import FitError, ProductError, RecipeError
+from migrate_bayes.core.io import read_netcdf, write_netcdf
+from migrate_bayes.core.provenance import content_hash, file_sha256, provenance
+from migrate_bayes.orbits import get_frame
+from migrate_bayes.orbits.sweep import make_variants
+from migrate_bayes.population.data import population_data
+from migrate_bayes.population.model.specification import load_model_spec
+from migrate_bayes.run.recipe import Recipe
+from migrate_bayes.run.stages import Run
+from migrate_bayes.selection import select
+from migrate_bayes.stars import open_run_stars, open_stars, replace_ages, replace_orbits, same_stars
+
+
+def compare_recipes(
+    recipes: Sequence[Recipe],
+    *,
+    products: str | Path = "runs",
+    source: Recipe | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> xr.DataTree:
+    """Fit the variants of one or more recipes of the same stars, and compare them all.
+
+    Parameters
+    ----------
+    recipes : sequence of Recipe
+        Each with a section ``[compare]``. The first one's reference is the reference.
+    products : path-like
+        Folder of runs: each recipe's variants are kept there, and made once.
+    source : Recipe, optional
+        A run whose stars are used: its catalogue, seed and ages in place of the recipes' own, and
+        its orbits when they are the ones asked for.
+    overwrite : bool
+        Replace variants that were made from something else.
+    say : callable
+        Takes lines for the user.
+
+    Returns
+    -------
+    xarray.DataTree
+        From `migrate_bayes.compare.build_comparison`.
+
+    Raises
+    ------
+    RecipeError
+        When there is nothing to compare, or the recipes are of different stars.
+    """
+    for recipe in recipes:
+        if recipe.compare is None:
+            raise RecipeError(f"recipe '{recipe.name}' has no section [compare]")
+    folder = None
+    if source is not None:
+        folder = Path(products) / source.name
+        recipes = [_on_stars_of(recipe, source) for recipe in recipes]
+    first = recipes[0]
+    assert first.compare is not None
+    for other in recipes[1:]:
+        if _of_stars(other, source) != _of_stars(first, source):
+            raise RecipeError(
+                f"'{other.name}' and '{first.name}' cannot be compared: their stars, histories or "
+                "method differ"
+            )
+    fitted: dict[tuple[str, ...], FittedVariant] = {}
+    for recipe in recipes:
+        run = ComparedRun(recipe, products=products, source=folder, overwrite=overwrite, say=say)
+        for one in run.fit():
+            key = tuple(map(str, one.factors.values()))
+            if key in fitted:
+                continue
+            if one.variant.label in {f.variant.label for f in fitted.values()}:
+                label = f"{recipe.name}: {one.variant.label}"
+                one = replace(one, variant=replace(one.variant, label=label))
+            fitted[key] = one
+    attrs = provenance(seed=first.seed, recipe_hash=" ".join(r.hash for r in recipes))
+    attrs["recipes"] = json.dumps([r.name for r in recipes])
+    attrs["histories"] = json.dumps([h.model_dump() for h in first.compare.histories])
+    return build_comparison(
+        list(fitted.values()), truth=first.truth(), attrs=attrs, seed=first.seed
+    )
+
+
+def _of_stars(recipe: Recipe, source: Recipe | None) -> tuple[Any, ...]:
+    """Return what recipes that are compared must have in common."""
+    c, o, mock = recipe.compare, recipe.orbits, recipe.simulate
+    assert c is not None
+    common = (recipe.data, c.histories, c.method, recipe.seed, recipe.isochrones)
+    if recipe.data.source != "mock" or source is not None:
+        return common
+    mock = mock.model_copy(update={"potential": mock.moves_in(o)})
+    return *common, mock, o.frame, o.scaling
+
+
+def _on_stars_of(recipe: Recipe, source: Recipe) -> Recipe:
+    """Take what makes the stars from the source, and leave what varies as it is."""
+    orbits = {
+        name: getattr(source.orbits, name) for name in ("frame", "scaling", "draws", "zmax_draws")
+    }
+    stars = {name: getattr(source, name) for name in ("data", "simulate", "seed", "isochrones")}
+    return recipe.model_copy(update=stars | {"orbits": recipe.orbits.model_copy(update=orbits)})
+
+
+class ComparedRun:
+    """The stars and the fitted variants of one recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        With a section ``[compare]``.
+    products : path-like
+        Folder of runs.
+    source : path-like, optional
+        Folder of a run whose catalogue and ages are used, and its orbits when they are the ones
+        asked for. Without it the recipe's own are used, and made when they do not exist.
+    overwrite : bool
+        Make variants anew that were made from something else.
+    say : callable
+        Takes lines for the user.
+
+    Raises
+    ------
+    ProductError
+        When the source has no stars, or no catalogue.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        products: str | Path = "runs",
+        source: str | Path | None = None,
+        overwrite: bool = False,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.recipe, self.overwrite, self.say = recipe, overwrite, say
+        self.source = None if source is None else Path(source)
+        catalog = None
+        if self.source is not None:
+            open_run_stars(self.source)  # or an error, before any work
+            if recipe.data.source == "mock":
+                catalog = self.source / "catalogue.parquet"
+                if not catalog.exists():
+                    raise ProductError(f"no catalogue at {catalog}: run its recipe first")
+        # Overwriting is of fits: stars that exist are never made again.
+        self.run = Run(recipe, products=products, catalog=catalog, say=say)
+        self.spec = load_model_spec(recipe.model.spec)
+
+    def __repr__(self) -> str:
+        return f"ComparedRun('{self.recipe.name}', variants in {self.run.folder / 'variants'})"
+
+    @cached_property
+    def stars(self) -> xr.Dataset:
+        """StarPosteriors with every potential asked for."""
+        o, folder = self.recipe.orbits, self.run.folder
+        if self.source is None:
+            if not any((folder / name).exists() for name in ("stars", "orbits")):
+                self.run.make_stars()
+            return open_run_stars(folder.path)
+        shared = open_run_stars(self.source)
+        sweep = None if o.sweep is None else o.sweep.model_dump(exclude_none=True)
+        wanted = make_variants(o.potentials, get_frame(o.frame), o.scaling, sweep)
+
+        def has_all(stars: xr.Dataset) -> bool:
+            return all(_has(stars, v.label, v.frame.r0, v.frame.v0, v.scaling) for v in wanted)
+
+        if has_all(shared):
+            return shared.sel(potential=[v.label for v in wanted])
+        orbits = self._made(
+            "orbits",
+            self.run.orbits,
+            lambda found: same_stars(shared, found) and has_all(found),
+        )
+        return replace_orbits(shared, orbits)
+
+    def _made(
+        self, name: str, make: Callable[..., Path], suits: Callable[[xr.Dataset], bool]
+    ) -> xr.Dataset:
+        """Open a product of this recipe; make it when it does not exist or does not suit."""
+        path = self.run.folder / name
+        if path.exists():
+            found = open_stars(path)
+            if suits(found):
+                return found
+            if not self.overwrite:
+                raise ProductError(
+                    f"{path} is of other stars or settings: use --overwrite to replace it"
+                )
+        return open_stars(make(overwrite=self.overwrite))
+
+    def of_family(self, family: str) -> xr.Dataset:
+        """Return the stars with ages of an isochrone family, made when they do not exist."""
+        if family == self.recipe.isochrones.source:
+            return self.stars
+        name = _ages_name(family)
+
+        def make(*, overwrite: bool) -> Path:
+            return self.run.ages(family=family, name=name, overwrite=overwrite)
+
+        ages = self._made(name, make, lambda found: same_stars(self.stars, found))
+        return replace_ages(self.stars, ages)
+
+    @cached_property
+    def _ingredients(self) -> dict[str, str]:
+        """Checksums of the stars' manifests."""
+        folder, halves = self.run.folder, ("stars", "ages", "orbits")
+        folders = [*(folder / name for name in halves), *folder.path.glob("ages-*")]
+        if self.source is not None:
+            folders += [self.source / name for name in halves]
+        files = [f / "manifest.json" for f in folders if (f / "manifest.json").exists()]
+        # A recipe's own stars, and its source's, by the same name.
+        return {f"{f.parts[-3]}/{f.parent.name}": _parts_hash(f) for f in files}
+
+    def _fingerprint(self, variant: ComparedVariant) -> str:
+        c, r = self.recipe.compare, self.recipe
+        assert c is not None
+        content: dict[str, Any] = {
+            "stars": {
+                name: digest
+                for name, digest in self._ingredients.items()
+                if "/ages-" not in name or name.endswith(f"/{_ages_name(variant.family)}")
+            },
+            "variant": variant.key,
+            "spec": self.spec.model_dump(mode="json"),
+            "baseline": None if r.baseline is None else r.baseline.model_dump(mode="json"),
+            "sampler": r.sampler.model_dump(mode="json") if c.method == "sample" else None,
+            "method": c.method,
+            "draws": c.draws,
+            "histories": [h.model_dump() for h in c.histories],
+            "seed": r.seed,
+        }
+        return content_hash(content)
+
+    def fit(self) -> Iterator[FittedVariant]:
+        """Fit every variant, or read the file of one that was fitted.
+
+        Raises
+        ------
+        RecipeError
+            When there is nothing to compare, or a name is unknown or used twice.
+        ProductError
+            When a variant's file was made from something else, and may not be replaced.
+        """
+        r = self.recipe
+        names = [str(p) for p in self.stars["potential"].values]
+        variants = variants_of(r, self.spec.form, names)
+        assert r.compare is not None
+        # All ages first: the fingerprints are of them.
+        families = {v.family: self.of_family(v.family) for v in variants}
+        fitter = Fitter(self.spec, r.compare, r.sampler, seed=r.seed, expected=len(variants))
+        for variant in variants:
+            stars = families[variant.family]
+            path = self.run.folder / "variants" / f"{_slug(variant.label)}.nc"
+            fingerprint = self._fingerprint(variant)
+            tree = self._stored(path, fingerprint)
+            if tree is None:
+                tree = self._fit_one(fitter, stars, variant)
+                tree.attrs.update(
+                    self.run.folder.provenance, fingerprint=fingerprint, label=variant.label
+                )
+                write_netcdf(tree, path, overwrite=self.overwrite)
+            yield FittedVariant(variant, variant.factors(stars), tree)
+
+    def _stored(self, path: Path, fingerprint: str) -> xr.DataTree | None:
+        if not path.exists():
+            return None
+        tree = read_netcdf(path)
+        if tree.attrs.get("fingerprint") == fingerprint:
+            return tree
+        if not self.overwrite:
+            raise ProductError(
+                f"{path} was made from other stars or settings: use --overwrite to replace it"
+            )
+        return None
+
+    def _fit_one(self, fitter: Fitter, stars: xr.Dataset, variant: ComparedVariant) -> xr.DataTree:
+        with self.run.folder.stage("variant") as done:
+            mask = select(stars, variant.selection, potential=variant.orbits)
+            data = population_data(
+                stars, potential=variant.orbits, mask=mask, radius=variant.radius
+            )
+            tree = fitter.fit(data, variant.form)
+            for name, baseline in self._baselines(stars, variant).items():
+                tree[name] = xr.DataTree(baseline)
+            done(f"{variant.label}: {data.n_stars:,} stars")
+        return tree
+
+    def _baselines(self, stars: xr.Dataset, variant: ComparedVariant) -> dict[str, xr.Dataset]:
+        b = self.recipe.baseline
+        if b is None:
+            return {}
+        made = {}
+        for name, selection in (("baseline", b.selection), ("baseline_thick", b.thick_selection)):
+            if selection is None:
+                continue
+            if variant.selection != "all":
+                selection = f"({selection}) & ({variant.selection})"
+            try:
+                made[name] = fit_baseline(
+                    stars, potential=variant.orbits, selection=selection, radius=variant.radius,
+                    bin_width=b.bin_width, age_range=b.age_range, min_stars=b.min_stars,
+                )  # fmt: skip
+            except FitError as error:
+                self.say(f"{variant.label}: no ODR of '{selection}': {error}")
+        return made
+
+
+def variants_of(recipe: Recipe, form: str, potentials: Iterable[str] = ()) -> list[ComparedVariant]:
+    """List the variants of a recipe, the reference first.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        With a section ``[compare]``.
+    form : str
+        Gradient form of the model specification.
+    potentials : iterable of str
+        Labels along `potential` of the stars; those that ``potentials = "all"`` takes.
+
+    Raises
+    ------
+    RecipeError
+        When there is nothing to compare, or a name is unknown or used twice.
+    """
+    c, m = recipe.compare, recipe.model
+    try:
+        if c is None:
+            raise RecipeError('no section [compare]: it says what varies, as potentials = "all"')
+        reference = ComparedVariant(
+            "reference", m.potential, recipe.isochrones.source, m.selection, m.radius,
+            c.form or form,
+        )  # fmt: skip
+        return list_variants(c, reference, potentials)
+    except RecipeError as error:
+        raise RecipeError(f"recipe '{recipe.name}': {error}") from None
+
+
+def _slug(text: str) -> str:
+    """Make a file name of a label; unlike labels that come out alike are told apart."""
+    slug = re.sub(r"[^A-Za-z0-9.=_-]+", "-", text).strip("-.")
+    return slug if slug == text else f"{slug[:60]}-{content_hash({'label': text})[:6]}"
+
+
+def _ages_name(family: str) -> str:
+    return f"ages-{_slug(family)}"
+
+
+def _parts_hash(manifest: Path) -> str:
+    """Hash what the parts hold, not when they were made."""
+    content = json.loads(manifest.read_text())
+    return content_hash({"parts": content.get("parts", file_sha256(manifest))})
+
+
+def _has(stars: xr.Dataset, label: str, r0: float, v0: float, scaling: str) -> bool:
+    if label not in stars["potential"].values:
+        return False
+    here = stars.sel(potential=label)
+    return (
+        float(here["r0"]) == r0
+        and float(here["v0"]) == v0
+        and str(here["scaling"].values) == scaling
+    )

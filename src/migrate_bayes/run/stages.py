@@ -1,0 +1,536 @@
+"""The stages of a run, from a catalogue to the report.
+
+Stars pass through ages and orbits in chunks: no more than a chunk of the catalogue and a part of
+the product is in memory, however many stars there are, and no number depends on the size of the
+chunks. Each stage refuses to replace a product before it starts to work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from migrate_bayes.core.errors import FitError
+from migrate_bayes.core.flags import FLAG_MEANING, count_flags
+from migrate_bayes.core.io import read_netcdf, refuse_existing, write_netcdf
+from migrate_bayes.core.progress import progress
+from migrate_bayes.core.table import Estimate, Table
+from migrate_bayes.run.folder import RunFolder
+from migrate_bayes.run.recipe import Recipe
+from migrate_bayes.stars import StarWriter, assemble_stars, open_run_stars, validate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from migrate_bayes.catalog import CatalogStream
+    from migrate_bayes.population.data import PopulationData
+
+
+class Run:
+    """The stages of one recipe, and their products.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    recipe_text : str
+        The file's text, shown in the report.
+    products, reports : path-like
+        Folders under which ``<name>/`` is made.
+    catalog : path-like, optional
+        Catalogue in place of the recipe's own: another run's mock.
+    overwrite : bool
+        Replace products that exist.
+    say : callable
+        Takes lines for the user.
+
+    Attributes
+    ----------
+    folder : RunFolder
+        Paths of the products, provenance and the stage clock.
+    notes : list of str
+        What the report says of this run.
+
+    Examples
+    --------
+    >>> from migrate_bayes import Recipe, Run
+    >>> Run(Recipe(name="sketch", data={"source": "mock"}))
+    Run('sketch', mock stars, products in runs/sketch)
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        recipe_text: str = "",
+        products: str | Path = "runs",
+        reports: str | Path = "reports",
+        catalog: str | Path | None = None,
+        overwrite: bool = False,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.recipe, self.recipe_text = recipe, recipe_text
+        self.folder = RunFolder(recipe, products, reports, catalog=catalog, say=say)
+        self.overwrite, self.say = overwrite, say
+        self.notes: list[str] = []
+
+    def __repr__(self) -> str:
+        stars = "mock stars" if self.recipe.data.source == "mock" else str(self.folder.catalog)
+        return f"Run('{self.recipe.name}', {stars}, products in {self.folder.path})"
+
+    def _refuse_existing(self, *paths: Path) -> None:
+        refuse_existing(*paths, overwrite=self.overwrite)
+
+    def _write(self, product: xr.Dataset | xr.DataTree, path: Path) -> None:
+        product.attrs.update(self.folder.provenance)
+        write_netcdf(product, path, overwrite=self.overwrite)
+
+    # Stars
+
+    def simulate(self) -> Path:
+        """Make the mock survey's catalogue, its truth beside it."""
+        from migrate_bayes.mock import simulate_to_parquet
+
+        path, r = self.folder.catalog, self.recipe
+        self._refuse_existing(path)
+        with self.folder.stage("simulate") as done:
+            rows = simulate_to_parquet(
+                path,
+                r.simulate,
+                seed=r.seed,
+                isochrones=r.isochrones,
+                orbits=r.orbits,
+                chunk_size=r.chunk_size,
+                overwrite=self.overwrite,
+            )
+            done(f"{rows:,} stars → {path}")
+        return path
+
+    @cached_property
+    def catalog(self) -> CatalogStream:
+        """The checked catalogue, read in chunks, with flags set and extinction corrected."""
+        from migrate_bayes.catalog import open_catalog
+
+        data, path, ages = self.recipe.data, self.folder.catalog, self.recipe.isochrones
+        if data.source == "mock" and not path.exists():
+            self.simulate()
+        photometric = ages.source != "external" and {"abs_g", "bp_rp"} & set(ages.observables)
+        with self.folder.stage("catalogue") as done:
+            catalog = open_catalog(
+                path,
+                columns=data.columns,
+                duplicate_radius=data.duplicate_radius,
+                min_snr=data.min_snr,
+                extinction=data.extinction if photometric else None,
+            )
+            whole = " (its format is read whole)" if catalog.whole else ""
+            done(f"{catalog.n_stars:,} stars in {path.name}{whole}")
+        return catalog
+
+    def _ages_of(self, chunk: xr.Dataset, family: str | None = None) -> xr.Dataset:
+        from migrate_bayes.catalog import flag_age_error
+        from migrate_bayes.isochrones import estimate_ages, external_ages
+
+        i = self.recipe.isochrones
+        if family is not None:
+            i = i.model_copy(update={"source": family})
+        if i.source == "external":
+            ages = external_ages(chunk)
+        else:
+            ages = estimate_ages(
+                chunk,
+                source=i.source,
+                method=i.method,
+                observables=i.observables,
+                photometric_floor=i.photometric_floor,
+                age_prior=i.age_prior,
+                feh_scale=i.feh_scale,
+                ages=i.ages,
+            )
+        limit = self.recipe.data.max_age_error
+        return ages if limit is None else flag_age_error(ages, max_age_error=limit)
+
+    def _orbits_of(self, chunk: xr.Dataset) -> xr.Dataset:
+        from migrate_bayes.orbits import compute_orbits
+
+        o = self.recipe.orbits
+        return compute_orbits(
+            chunk,
+            frame=o.frame,
+            potentials=o.potentials,
+            scaling=o.scaling,
+            draws=o.draws,
+            zmax_draws=o.zmax_draws,
+            sweep=None if o.sweep is None else o.sweep.model_dump(exclude_none=True),
+            zmax=True if o.zmax_potentials is None else list(o.zmax_potentials),
+            seed=self.recipe.seed,
+        )
+
+    def _stream(
+        self,
+        name: str,
+        stages: dict[str, Callable[[xr.Dataset], xr.Dataset]],
+        overwrite: bool | None = None,
+    ) -> Path:
+        """Pass the catalogue through one or both stages into a StarPosteriors folder."""
+        path = self.folder / name
+        overwrite = self.overwrite if overwrite is None else overwrite
+        refuse_existing(path, overwrite=overwrite)
+        catalog = self.catalog  # checked (and reported) before the stage's own clock starts
+        with (
+            self.folder.stage(name) as done,
+            StarWriter(path, overwrite=overwrite) as out,
+            progress(catalog.n_stars, name) as advance,
+        ):
+            for chunk in catalog.chunks(self.recipe.chunk_size):
+                made = {key: stage(chunk) for key, stage in stages.items()}
+                out.append(assemble_stars(chunk, **made, attrs=self.folder.provenance))
+                advance(chunk.sizes["star"])
+            done(f"{' and '.join(stages)} of {catalog.n_stars:,} stars → {path}")
+        return path
+
+    def ages(
+        self, *, family: str | None = None, name: str = "ages", overwrite: bool | None = None
+    ) -> Path:
+        """Compute age posteriors alone.
+
+        Parameters
+        ----------
+        family : str, optional
+            Isochrone source in place of the recipe's.
+        name : str
+            Of the product.
+        overwrite : bool, optional
+            In place of the run's.
+
+        Returns
+        -------
+        Path
+            The product, a StarPosteriors folder.
+        """
+        return self._stream(name, {"ages": lambda chunk: self._ages_of(chunk, family)}, overwrite)
+
+    def orbits(self, *, overwrite: bool | None = None) -> Path:
+        """Compute phase space and orbits alone; `overwrite` in place of the run's."""
+        return self._stream("orbits", {"orbits": self._orbits_of}, overwrite)
+
+    def make_stars(self) -> Path:
+        """Compute ages and orbits together, as one product."""
+        return self._stream("stars", {"ages": self._ages_of, "orbits": self._orbits_of})
+
+    @cached_property
+    def stars(self) -> xr.Dataset:
+        """StarPosteriors of this run, on disk: a variable is read when it is used."""
+        return validate(open_run_stars(self.folder.path))
+
+    def mask(self, selection: str) -> xr.DataArray:
+        """Select stars of this run, in the potential of its model."""
+        from migrate_bayes.selection import select
+
+        return select(self.stars, selection, potential=self.recipe.model.potential)
+
+    # Fits
+
+    def baseline(self) -> tuple[xr.Dataset | None, xr.Dataset | None]:
+        """Fit ODR in age bins to the thin-disc selection and to the thick."""
+        self._refuse_existing(*self.folder.baselines)
+        b = self.recipe.baseline
+        if b is None:
+            return None, None
+        thin, thick = self.folder.baselines
+        return self._baseline(b.selection, thin), self._baseline(b.thick_selection, thick)
+
+    def _baseline(self, selection: str | None, path: Path) -> xr.Dataset | None:
+        from migrate_bayes.baseline import fit_baseline
+
+        if selection is None:
+            return None
+        stars, b, m = self.stars, self.recipe.baseline, self.recipe.model
+        assert b is not None
+        try:
+            with self.folder.stage("baseline") as done:
+                fit = fit_baseline(
+                    stars,
+                    potential=m.potential,
+                    selection=selection,
+                    radius=m.radius,
+                    bin_width=b.bin_width,
+                    age_range=b.age_range,
+                    min_stars=b.min_stars,
+                )
+                self._write(fit, path)
+                n = int(fit["n_stars"].sum())
+                done(f"ODR in age bins, {n:,} stars of '{selection}' → {path}")
+        except FitError as error:
+            # A sample too small for age bins is worth a note, not the end of the run. An older
+            # fit, of other stars, must not get into the report.
+            path.unlink(missing_ok=True)
+            self.notes.append(f"No ODR baseline of '{selection}': {error}")
+            self.say(self.notes[-1])
+            return None
+        return fit
+
+    def samples(self) -> xr.DataTree | None:
+        """Fit the baseline of slices, of a stricter sample, another radius, other potentials."""
+        from migrate_bayes.baseline.samples import fit_variants
+
+        b, m, path = self.recipe.baseline, self.recipe.model, self.folder / "baseline-variants.nc"
+        if b is None:
+            return None
+        self._refuse_existing(path)
+        stars = self.stars
+        with self.folder.stage("slices") as done:
+            tree = fit_variants(
+                stars,
+                selection=b.selection,
+                potential=m.potential,
+                radius=m.radius,
+                bin_width=b.bin_width,
+                age_range=b.age_range,
+                min_stars=b.min_stars,
+            )
+            self._write(tree, path)
+            there = sum("absent" not in node.attrs for node in tree.children.values())
+            done(f"{there} of {len(tree.children)} slices and variants → {path}")
+        return tree
+
+    def _fitted_stars(self) -> tuple[PopulationData, xr.DataArray]:
+        from migrate_bayes.population import population_data
+
+        m = self.recipe.model
+        mask = self.mask(m.selection)
+        data = population_data(self.stars, potential=m.potential, mask=mask, radius=m.radius)
+        return data, mask
+
+    def fit(self) -> xr.DataTree:
+        """Fit the hierarchical model."""
+        from migrate_bayes.population import (
+            build_model,
+            likelihood_on,
+            load_model_spec,
+            posterior_predictive,
+            prior_predictive,
+            sample,
+            write_membership,
+        )
+
+        m, s, seed = self.recipe.model, self.recipe.sampler, self.recipe.seed
+        path, of_stars = self.folder / "fit.nc", self.folder / "membership"
+        self._refuse_existing(path, of_stars)
+        spec = load_model_spec(m.spec)
+        stars = self.stars
+        with self.folder.stage("fit") as done:
+            data, mask = self._fitted_stars()
+            attrs = {
+                "potential": m.potential,
+                "selection": m.selection,
+                "radius": m.radius,
+                "model": spec.model_dump_json(),
+                "left_out": json.dumps(data.left_out),
+                "selected": int(mask.sum()),
+                "catalogued": stars.sizes["star"],
+            }
+            with likelihood_on(data.packed, s.scheduler) as likelihood:
+                model = build_model(data, spec, likelihood=likelihood)
+                tree = sample(
+                    model,
+                    method=s.method,
+                    draws=s.draws,
+                    tune=s.tune,
+                    chains=s.chains,
+                    seed=seed,
+                    target_accept=s.target_accept,
+                    attrs=attrs,
+                )
+            posterior = tree["posterior"].to_dataset()
+            tree["membership"] = write_membership(
+                of_stars, model, data, posterior, seed=seed, overwrite=self.overwrite,
+                attrs=self.folder.provenance,
+            )  # fmt: skip
+            tree["posterior_predictive"] = posterior_predictive(model, data, posterior, seed=seed)
+            if "prior" in tree.children:
+                prior = tree["prior"].to_dataset()
+                tree["prior_predictive"] = prior_predictive(model, data, prior, seed=seed)
+            self._write(tree, path)
+            done(f"{data.n_stars:,} stars × {data.packed.mean_nodes:.1f} age nodes → {path}")
+        return tree
+
+    def compare_models(self, forms: tuple[str, ...] = ()) -> pd.DataFrame:
+        """Fit forms of the gradient to the same stars and rank them by leave-one-out.
+
+        Parameters
+        ----------
+        forms : tuple of str
+            The recipe's when empty.
+
+        Returns
+        -------
+        pandas.DataFrame
+            From `migrate_bayes.compare_elpd`, with the main parameters of each form.
+        """
+        from migrate_bayes.population import load_model_spec
+        from migrate_bayes.population.results.compare_forms import compare_forms
+
+        m, s, path = self.recipe.model, self.recipe.sampler, self.folder / "models.nc"
+        self._refuse_existing(path)
+        with self.folder.stage("models") as done:
+            data, _ = self._fitted_stars()
+            table, tree = compare_forms(
+                data,
+                load_model_spec(m.spec),
+                forms or m.forms,
+                seed=self.recipe.seed,
+                scheduler=s.scheduler,
+                method=s.method,
+                draws=s.draws,
+                tune=s.tune,
+                chains=s.chains,
+                target_accept=s.target_accept,
+            )
+            self._write(tree, path)
+            done(f"{len(table)} forms, {data.n_stars:,} stars → {path}")
+        return table
+
+    # What is shown
+
+    @cached_property
+    def reference(self) -> tuple[list[Table], list[str]]:
+        """Tables against published values, and notes on them; empty without ``[reference]``."""
+        from migrate_bayes.report.published import reference_tables
+
+        tables, notes = reference_tables(self.stars, self.recipe)
+        return [Table(*table) for table in tables], notes
+
+    def report(self) -> Path:
+        """Write the HTML page of the products that exist; return its path."""
+        from migrate_bayes.report import write_report
+        from migrate_bayes.report.published import reference_panels
+
+        r, shown, folder = self.recipe, self.recipe.report, self.folder
+        self._refuse_existing(folder.report)
+        fit = read_netcdf(folder / "fit.nc", missing="run that stage first")
+        thin = thick = variants = None
+        if r.baseline is not None:
+            thin, thick = (self._baseline_made(path) for path in folder.baselines)
+            for fitted, selection in (
+                (thin, r.baseline.selection),
+                (thick, r.baseline.thick_selection),
+            ):
+                lacks = f"No ODR baseline of '{selection}'"
+                if fitted is None and selection and not any(lacks in n for n in self.notes):
+                    self.notes.append(f"{lacks} was made.")
+            if (path := folder / "baseline-variants.nc").exists():
+                variants = read_netcdf(path)
+        comparisons = []
+        for path in map(Path, shown.comparisons):
+            if path.exists():
+                comparisons.append(read_netcdf(path))
+            else:
+                # A comparison may read this run's own stars, and so come after it.
+                self.notes.append(
+                    f"The comparison {path} is not there yet: make it, and this report again."
+                )
+        tables, notes = self.reference
+        stars, start = self.stars, r.reference and r.reference.start
+        with folder.stage("report") as done:
+            page = write_report(
+                folder.report,
+                name=r.name,
+                stars=stars,
+                fit=fit,
+                baseline=thin,
+                thick_baseline=thick,
+                selection_mask=self.mask(r.model.selection),
+                truth=r.truth(),
+                recipe_text=self.recipe_text,
+                provenance=folder.provenance,
+                notes=[*self.notes, *notes],
+                tables=tables,
+                recipe=r.model_dump(mode="json"),
+                variants=variants,
+                comparisons=comparisons,
+                validation=folder.report.parent / shown.validation if shown.validation else None,
+                reference=reference_panels(stars, r),
+                reference_start=start.label if start else "",
+                overwrite=self.overwrite,
+            )
+            done(f"{page.stat().st_size / 1024**2:.1f} MB")
+        return page
+
+    def _baseline_made(self, path: Path) -> xr.Dataset | None:
+        return read_netcdf(path).to_dataset() if path.exists() else None
+
+    def all(self) -> Path:
+        """Run every stage, print what was found, and return the path of the report."""
+        from migrate_bayes.report import print_headline
+
+        folder, selection = self.folder, self.recipe.model.selection
+        products = ("stars", "fit.nc", "membership", "baseline-variants.nc")
+        self._refuse_existing(*(folder / name for name in products), *folder.baselines)
+        self._refuse_existing(folder.report)
+        if self.recipe.data.source == "mock":
+            self.simulate()
+        self.make_stars()
+        counts = count_flags(self.stars["flag"])
+        usable = int(self.mask(selection).sum())
+        Table(
+            f"Stars: {self.stars.sizes['star']:,} in the catalogue, {usable:,} in selection "
+            f"'{selection}'; flagged:",
+            ["stars", "reason"],
+            [[f"{n:,}", FLAG_MEANING[reason]] for reason, n in counts.items()],
+        ).print(self.say)
+        tables, notes = self.reference
+        for note in notes:
+            self.say(note)
+        for table in tables:
+            table.print(self.say)
+        thin, thick = self.baseline()
+        self.samples()
+        fit = self.fit()
+        gradient_table(fit["posterior"].to_dataset()).print(self.say)
+        page = self.report()
+        print_headline(fit, thin, self.recipe.truth(), thick_baseline=thick)
+        self.say(f"Sampler: {sampler_line(fit)}")
+        return page
+
+
+def sampler_line(tree: xr.DataTree) -> str:
+    """Word the sampler's checks: the worst of each, its limit, and whether it passes."""
+    from migrate_bayes.population.results.diagnostics import check_fit
+
+    mark = {True: "pass", False: "FAIL", None: "not known"}
+    return "; ".join(f"{c.name} {c.value} [{c.limit}] {mark[c.passed]}" for c in check_fit(tree))
+
+
+def gradient_table(
+    posterior: xr.Dataset, ages: tuple[float, ...] = (1.0, 2.0, 3.0, 4.5, 6.0, 8.0, 10.0, 12.0)
+) -> Table:
+    """Tabulate the fitted gradient of each disc at a few ages (Gyr).
+
+    Parameters
+    ----------
+    posterior : xarray.Dataset
+        With `gradient` (chain, draw, component, age), dex/kpc.
+    ages : tuple of float
+        Those outside the posterior's own ages are left out.
+
+    Returns
+    -------
+    Table
+        Mean and standard deviation by age and disc.
+    """
+    curve = posterior["gradient"].stack(sample=("chain", "draw"))
+    curve = curve.interp(age=[a for a in ages if curve.age[0] <= a <= curve.age[-1]])
+    rows = []
+    for age in curve["age"].values:
+        cells = [f"{age:g}"]
+        for component in ("thin", "thick"):
+            draws = curve.sel(component=component, age=age).values
+            cells.append(Estimate.symmetric(draws.mean(), draws.std()).text(digits=4, sign=True))
+        rows.append(cells)
+    header = ["age (Gyr)", "thin disc", "thick disc"]
+    return Table("Hierarchical gradient(age), dex/kpc", header, rows)
