@@ -10,8 +10,12 @@ from typer.testing import CliRunner
 from migrate_bayes.cli import app
 from migrate_bayes.compare.compare_options import CompareOptions
 from migrate_bayes.compare.fits import Fitter, _headline_map
-from migrate_bayes.compare.influence import influence, paired_covariance, quantity_gradient
-from migrate_bayes.compare.pairing import correlation
+from migrate_bayes.compare.influence import (
+    correlation,
+    influence,
+    paired_covariance,
+    quantity_gradient,
+)
 from migrate_bayes.core.errors import ProductError, RecipeError
 from migrate_bayes.population.data import population_data
 from migrate_bayes.population.fit_options import SamplerOptions

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from migrate_bayes.compare.decomposition import INTERACTION, WITHIN, decompose
-from migrate_bayes.compare.influence import paired_covariance
-from migrate_bayes.compare.pairing import correlation, paired_draws
+from migrate_bayes.compare.influence import correlation, paired_covariance, paired_draws
 
 
 def test_paired_covariance_is_over_the_stars_both_hold():

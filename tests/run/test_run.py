@@ -7,8 +7,7 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.core.errors import ProductError
-from migrate_bayes.run import Run, gradient_table
-from migrate_bayes.run.recipe import Recipe
+from migrate_bayes.run import Recipe, Run, gradient_table
 from migrate_bayes.stars import open_stars
 
 SMALL_MODEL = {
@@ -47,7 +46,7 @@ def test_every_product_is_there(finished):
     run, page, lines = finished
     assert page.name == "index.html"
     assert page.read_text().count("<img") > 4
-    assert {p.name for p in run.folder.iterdir()} >= {
+    assert {p.name for p in run.folder.path.iterdir()} >= {
         "catalogue.parquet",
         "stars",
         "baseline.nc",
@@ -82,7 +81,7 @@ def test_report_alone_has_all_that_a_run_s_report_has(finished, tmp_path):
     run, page, _ = finished
     column = {"ours": "rg_mean", "reference": "ref_true_rg", "label": "R_g - true", "unit": "kpc"}
     told = recipe(reference={"columns": [column], "note": "a note on them"})
-    again = Run(told, products=run.folder.parent, reports=tmp_path, say=lambda line: None)
+    again = Run(told, products=run.folder.path.parent, reports=tmp_path, say=lambda line: None)
     text = again.report().read_text()
     assert "Against the catalogue&#39;s own columns" in text
     assert "R_g - true" in text
@@ -94,7 +93,7 @@ def test_report_alone_has_all_that_a_run_s_report_has(finished, tmp_path):
 
 def test_nothing_is_overwritten_unasked(finished):
     run, _, _ = finished
-    again = Run(run.recipe, products=run.folder.parent, reports=run.report_folder.parent)
+    again = Run(run.recipe, products=run.folder.path.parent, reports=run.folder.report.parent)
     with pytest.raises(ProductError, match="exists already: use --overwrite"):
         again.all()
 
@@ -110,7 +109,7 @@ def test_stars_do_not_depend_on_chunks_or_workers(finished, tmp_path, monkeypatc
     for name in a.variables:
         np.testing.assert_array_equal(a[name].values, b[name].values, err_msg=str(name))
     # Not only the numbers: the files.
-    assert other.catalog_path.read_bytes() == run.catalog_path.read_bytes()
+    assert other.folder.catalog.read_bytes() == run.folder.catalog.read_bytes()
     manifests = [json.loads((r.folder / "stars/manifest.json").read_text()) for r in (run, other)]
     sums = [[part["sha256"] for part in manifest["parts"]] for manifest in manifests]
     assert sums[0] == sums[1]
@@ -132,7 +131,7 @@ def test_recipe_chooses_scale_and_nodes_of_the_ages(tmp_path):
         np.testing.assert_array_equal(run.stars["age"].values, nodes)
         assert run.stars.attrs["feh_scale"] == scale
         runs[scale] = run
-    catalogs = [run.catalog_path.read_bytes() for run in runs.values()]
+    catalogs = [run.folder.catalog.read_bytes() for run in runs.values()]
     ages = [run.stars["age_median"].values for run in runs.values()]
     # The same stars; those on the main sequence look older where labels are taken literally.
     assert catalogs[0] == catalogs[1]

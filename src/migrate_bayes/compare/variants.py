@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import xarray as xr
@@ -102,7 +102,7 @@ def list_variants(
     """
     known = list(potentials)
     named = {"potential": "orbits"}
-    departures: list[tuple[str, dict[str, str]]] = [
+    departures: list[tuple[str, Mapping[str, str]]] = [
         *(
             (p, {"orbits": p})
             for p in (known if compare.potentials == "all" else compare.potentials)

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.compare.stages import VariantStages, _slug
-from migrate_bayes.compare.variants import list_variants
 from migrate_bayes.core.errors import CatalogError, ProductError, RecipeError
 from migrate_bayes.core.flags import StarFlag
-from migrate_bayes.run.recipe import Recipe, load_recipe
+from migrate_bayes.run import ComparedRun, Recipe, load_recipe, variants_of
+from migrate_bayes.run.comparison import _slug
 from migrate_bayes.stars import write_stars
 
 N = 5
@@ -53,7 +52,7 @@ def stars():
 )
 def test_recipes_in_runs(name, labels):
     recipe = load_recipe(RUNS / f"{name}.toml")
-    variants = list_variants(recipe, "linear+deviations", recipe.orbits.potentials)
+    variants = variants_of(recipe, "linear+deviations", recipe.orbits.potentials)
     assert [v.label for v in variants] == labels
     assert variants[0].form == "linear"
 
@@ -61,7 +60,7 @@ def test_recipes_in_runs(name, labels):
 def test_all_potentials_hold_the_reference_once():
     recipe = Recipe.model_validate({"name": "r", "compare": {"potentials": "all"}})
     known = ["MWPotential2014", "McMillan17", "MWPotential2014 R0=8.0 V0=220.0"]
-    variants = list_variants(recipe, "linear", known)
+    variants = variants_of(recipe, "linear", known)
     assert [v.label for v in variants] == ["reference", *known[1:]]
 
 
@@ -78,7 +77,7 @@ def test_all_potentials_hold_the_reference_once():
 def test_what_cannot_be_compared(compare, message):
     recipe = Recipe.model_validate({"name": "r", "compare": compare})
     with pytest.raises(RecipeError, match=message):
-        list_variants(recipe, "linear", ["MWPotential2014", "McMillan17"])
+        variants_of(recipe, "linear", ["MWPotential2014", "McMillan17"])
 
 
 def test_files_of_unlike_labels_are_unlike():
@@ -102,14 +101,14 @@ def test_stars_of_another_run(stars, tmp_path):
     }  # fmt: skip
     settings = {"products": tmp_path, "source": tmp_path / "paper", "say": lambda line: None}
     with pytest.raises(ProductError, match="no catalogue at"):
-        VariantStages(Recipe.model_validate(content), **settings)
+        ComparedRun(Recipe.model_validate(content), **settings)
     (tmp_path / "paper/catalogue.parquet").touch()
-    stages = VariantStages(Recipe.model_validate(content), **settings)
+    stages = ComparedRun(Recipe.model_validate(content), **settings)
     assert stages.stars["potential"].values.tolist() == ["McMillan17", "MWPotential2014"]
     assert not (tmp_path / "robust").exists()
     # Another frame is another product: made here, where the catalogue is no catalogue.
     elsewhere = content | {"orbits": {"potentials": labels, "sweep": {"v0": [220.0]}}}
     with pytest.raises(CatalogError):
-        _ = VariantStages(Recipe.model_validate(elsewhere), **settings).stars
+        _ = ComparedRun(Recipe.model_validate(elsewhere), **settings).stars
     with pytest.raises(ProductError, match="run `migrate-bayes run`"):
-        VariantStages(Recipe.model_validate(content), products=tmp_path, source=tmp_path / "no")
+        ComparedRun(Recipe.model_validate(content), products=tmp_path, source=tmp_path / "no")
