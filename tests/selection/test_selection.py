@@ -182,6 +182,55 @@ def test_mistakes_are_named(selection: object, message: str) -> None:
         select(stars_at(feh=[0.0]), selection)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("thin)", r"'\)' stands where an operator should"),
+        ("thin (thick)", r"'\(' stands where an operator should"),
+        ("()", r"'\)' stands where a name should"),
+        ("thin & & thick", "'&' stands where a name should"),
+        ("(thin | (thick)", r"it ends where \) should"),
+        ("thin ~ thick", "'~' stands where an operator should"),
+        ("__import__", "cannot read '__import__'"),
+        ("lambda", "unknown selection 'lambda'"),
+    ],
+)
+def test_the_place_of_a_mistake_is_named(expression: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        parse_selection(expression)
+
+
+def nested(levels: int) -> list[object]:
+    member: list[object] = ["thin"]
+    for _ in range(levels):
+        member = [member]
+    return member
+
+
+def test_deep_and_huge_selections_are_refused_in_words() -> None:
+    assert parse_selection("~" * 99 + "(" * 99 + "thin" + ")" * 99)
+    wide = " & ".join(["teff > 5000"] * 200)
+    assert chosen(stars_at(feh=[0.0]), wide) == [True]
+    doubled = {"a0": "thin & thin"} | {f"a{i + 1}": f"a{i} & a{i}" for i in range(40)}
+    chain = {"b0": "thin"} | {f"b{i + 1}": f"b{i}" for i in range(5000)}
+    for what, own in (
+        (" & ".join(["thin"] * 201), {}),
+        ("thin &" * 1_000_000, {}),
+        ("~" * 100_000 + "thin", {}),
+        ("(" * 5000 + "thin" + ")" * 5000, {}),
+        ("(" * 190 + "~" + "(" * 10 + "thin" + ")" * 200, {}),
+        (["thin"] * 5000, {}),
+        (nested(20_000), {}),
+        ("a40", doubled),
+        ("b5000", chain),
+    ):
+        with pytest.raises(RecipeError) as error:
+            expand(what, own)
+        assert len(str(error.value)) < 1000
+    with pytest.raises(RecipeError, match="nested too deeply"):
+        select(stars_at(feh=[0.0]), nested(20_000))
+
+
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(RecipeError, match="needs the column 'alpha_fe', which the stars lack"):
         select(stars_at(feh=[0.0]).drop_vars("alpha_fe"), "thin")

@@ -11,8 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "conditions": ["Selection", "compare", "dividing_line", "limits"],
-        "derived": ["select"],
-        "expressions": ["as_expression", "expand", "parse_selection"],
+        "expressions": ["as_expression", "expand", "parse_selection", "select"],
         "vickers2021": ["SELECTIONS"],
     },
 )

@@ -1,4 +1,4 @@
-"""Conditions on stars: what a `Selection` is, and the elementary ones.
+"""Conditions on stars: what a `Selection` is, the elementary ones, and the columns they look at.
 
 A missing value makes a condition neither true nor false, so a star of unknown [α/Fe] belongs
 neither to ``thin-chemical`` nor to ``~thin-chemical``.
@@ -12,31 +12,38 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.core.errors import OrbitError, RecipeError, suggest
 from migrate_bayes.core.flags import FATAL_AGE, FATAL_ORBIT, StarFlag
 
-__all__ = ["OPERATORS", "Selection", "compare", "dividing_line", "limits", "line_excess", "usable"]
-
-Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 #: What is surely true and what is surely false; a star in neither is unknown.
-Verdict = tuple[Mask, Mask]
+Verdict = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 #: Columns by name, for one potential.
-Columns = Callable[[str], NDArray[np.float64]]
+Columns = Callable[[str], Floats]
 
 _UNUSABLE = FATAL_AGE | FATAL_ORBIT | StarFlag.DUPLICATE | StarFlag.LOW_SNR | StarFlag.POOR_AGE
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A condition on stars, and its wording.
+    """A condition on stars, and its wording. Join them with ``&``, ``|`` and ``~``.
 
-    Attributes
+    Parameters
     ----------
     judge : callable
-        Columns in, `Verdict` out.
+        Columns in, `Verdict` out: which stars meet the condition and which do not.
     description : str
         The condition in words and symbols, as a figure caption would put it.
+
+    Examples
+    --------
+    >>> from migrate_bayes.selection import compare, limits
+    >>> near = limits("rg_mean", 6.0, 10.0) & ~compare("feh", "<", -1.0)
+    >>> near.description
+    '6 ≤ R_g < 10 kpc and not ([Fe/H] < -1)'
     """
 
     judge: Callable[[Columns], Verdict]
@@ -65,7 +72,7 @@ class Selection:
 
 
 def _bracket(selection: Selection, other_operator: str) -> str:
-    """Bracket a description where the operator beside it would be read wrongly."""
+    """Bracket a description if the operator beside it would be read wrongly."""
     text = selection.description
     return f"({text})" if other_operator in text else text
 
@@ -98,16 +105,32 @@ OPERATORS: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
 }
 
 
+def _symbol_and_unit(column: str) -> tuple[str, str]:
+    symbol, unit = _SYMBOL.get(column, (column, ""))
+    return symbol, unit and f" {unit}"
+
+
 def compare(column: str, sign: str, value: float) -> Selection:
-    """Stars whose column stands in a relation to a number.
+    """Compare a column with a number.
 
     Parameters
     ----------
     column : str
         As for `limits`.
     sign : {"<", "<=", ">", ">="}
+        The relation.
     value : float
         In the column's own unit.
+
+    Returns
+    -------
+    Selection
+
+    Examples
+    --------
+    >>> from migrate_bayes.selection import compare
+    >>> compare("teff", ">", 5750).description
+    'T_eff > 5750 K'
     """
     relation, shown = OPERATORS[sign]
 
@@ -117,56 +140,88 @@ def compare(column: str, sign: str, value: float) -> Selection:
         inside = known & relation(x, value)
         return inside, known & ~inside
 
-    symbol, unit = _SYMBOL.get(column, (column, ""))
-    return Selection(judge, f"{symbol} {shown} {value:g}{f' {unit}' if unit else ''}")
+    symbol, unit = _symbol_and_unit(column)
+    return Selection(judge, f"{symbol} {shown} {value:g}{unit}")
 
 
 def limits(column: str, lower: float = -np.inf, upper: float = np.inf) -> Selection:
-    """Stars with ``lower <= column < upper``.
+    """Require ``lower <= column < upper``.
 
     Parameters
     ----------
     column : str
-        A per-star variable of StarPosteriors, one on (star, potential), or one of
-        `migrate_bayes.selection.derived.DERIVED`; ``zmax`` in kpc.
+        A per-star variable of StarPosteriors, one on (star, potential), or one of `DERIVED`;
+        ``zmax`` in kpc.
     lower, upper : float
         In the column's own unit.
+
+    Returns
+    -------
+    Selection
+
+    Examples
+    --------
+    >>> from migrate_bayes.selection import limits
+    >>> limits("zmax", upper=0.25).description
+    'Z_max < 0.25 kpc'
     """
-
-    def judge(columns: Columns) -> Verdict:
-        value = columns(column)
-        inside = (value >= lower) & (value < upper)
-        return inside, ~inside & np.isfinite(value)
-
-    symbol, unit = _SYMBOL.get(column, (column, ""))
-    unit = f" {unit}" if unit else ""
+    symbol, unit = _symbol_and_unit(column)
     if np.isneginf(lower):
         text = f"{symbol} < {upper:g}{unit}"
     elif np.isposinf(upper):
         text = f"{symbol} ≥ {lower:g}{unit}"
     else:
         text = f"{lower:g} ≤ {symbol} < {upper:g}{unit}"
-    return Selection(judge, text)
+    return _between(lambda columns: columns(column), lower, upper, text)
 
 
-def dividing_line(feh: Any) -> Any:
-    """The paper's division of the discs in [α/Fe] (its figure 5): min(0.15, 0.1 − 0.2 [Fe/H])."""
-    return np.minimum(0.15, 0.1 - 0.2 * np.asarray(feh))
-
-
-def line_excess(lower: float, upper: float, description: str) -> Selection:
-    """Stars with [α/Fe] within limits counted from the dividing line."""
-
+def _between(
+    quantity: Callable[[Columns], Floats], lower: float, upper: float, description: str
+) -> Selection:
     def judge(columns: Columns) -> Verdict:
-        excess = columns("alpha_fe") - dividing_line(columns("feh"))
-        inside = (excess >= lower) & (excess < upper)
-        return inside, ~inside & np.isfinite(excess)
+        value = quantity(columns)
+        inside = (value >= lower) & (value < upper)
+        return inside, ~inside & np.isfinite(value)
 
     return Selection(judge, description)
 
 
+def dividing_line(feh: Any) -> Any:
+    """Return the [α/Fe] that divides the thin from the thick disc: min(0.15, 0.1 − 0.2 [Fe/H]).
+
+    Parameters
+    ----------
+    feh : float or array
+        [Fe/H], dex.
+
+    Returns
+    -------
+    float or array
+        dex, of the shape of `feh`.
+
+    References
+    ----------
+    Vickers, Shen & Li (2021), figure 5.
+
+    Examples
+    --------
+    >>> from migrate_bayes.selection import dividing_line
+    >>> float(dividing_line(-0.5)), float(dividing_line(0.25))
+    (0.15, 0.05)
+    """
+    return np.minimum(0.15, 0.1 - 0.2 * np.asarray(feh))
+
+
+def line_excess(lower: float, upper: float, description: str) -> Selection:
+    """Require [α/Fe] within limits counted from the dividing line."""
+    return _between(
+        lambda columns: columns("alpha_fe") - dividing_line(columns("feh")),
+        lower, upper, description,
+    )  # fmt: skip
+
+
 def usable() -> Selection:
-    """Stars with an age and an orbit that are no repeats and within the run's own cuts."""
+    """Require an age and an orbit, no repeat observation, and the run's own cuts."""
 
     def judge(columns: Columns) -> Verdict:
         bits = columns("flag").astype(np.int64)
@@ -174,3 +229,78 @@ def usable() -> Selection:
         return good, ~good
 
     return Selection(judge, "age and orbit known, no repeat, S/N and age error within the cuts")
+
+
+def look_up_columns(stars: xr.Dataset, potential: str) -> Columns:
+    """Return a function from a name to a column, in `potential` if it depends on that.
+
+    Raises
+    ------
+    OrbitError
+        For a potential that the stars' orbits were not computed in.
+    """
+    if "potential" in stars.dims:
+        known = [str(p) for p in stars["potential"].values]
+        if potential not in known:
+            raise OrbitError(f"no orbits in potential '{potential}'; {suggest(potential, known)}")
+        stars = stars.sel(potential=potential)
+
+    def look_up(name: str) -> Floats:
+        if name in DERIVED and name not in stars:
+            return DERIVED[name](look_up, stars)
+        if name not in stars or "star" not in stars[name].dims:
+            per_star = [str(n) for n, v in stars.data_vars.items() if "star" in v.dims]
+            raise RecipeError(
+                f"a selection needs the column '{name}', which the stars lack; "
+                f"{suggest(name, [*per_star, *DERIVED])}"
+            )
+        array = stars[name]
+        if array.dims != ("star",) or array.dtype.kind not in "iufb":
+            raise RecipeError(f"a selection cannot use '{name}': not one number per star")
+        return np.asarray(array.values, dtype=np.float64)
+
+    return look_up
+
+
+def _zmax(column: Columns, stars: xr.Dataset) -> Floats:
+    if "ln_zmax_mean" not in stars:
+        raise RecipeError("a selection needs the column 'zmax', which the stars lack")
+    return np.exp(column("ln_zmax_mean"))
+
+
+def _parallax_over_error(column: Columns, stars: xr.Dataset) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return column("parallax") / column("parallax_error")
+
+
+def _speed(column: Columns, rotation: Any) -> Floats:
+    return np.sqrt((column("v_phi") - rotation) ** 2 + column("v_r") ** 2 + column("v_z") ** 2)
+
+
+def _orbit_setting(stars: xr.Dataset, name: str) -> Any:
+    if name not in stars:
+        raise RecipeError(f"a Toomre selection needs '{name}' of the orbits, which the stars lack")
+    return stars[name].item()
+
+
+def _toomre_local(column: Columns, stars: xr.Dataset) -> Floats:
+    from migrate_bayes.orbits import circular_velocity
+
+    frame = {name: float(_orbit_setting(stars, name)) for name in ("r0", "v0")}
+    rotation = circular_velocity(
+        column("r_present"), str(_orbit_setting(stars, "potential_model")),
+        frame=frame, scaling=str(_orbit_setting(stars, "scaling")),
+    )  # fmt: skip
+    return _speed(column, rotation)
+
+
+#: Columns that are computed if the stars do not have them: ``zmax`` (kpc, from its logarithm),
+#: ``parallax_over_error``, ``abs_z`` (kpc), ``toomre_speed`` and ``toomre_speed_local`` (km/s):
+#: √((v_φ - V)² + v_R² + v_Z²) with V the frame's V₀, or the circular speed at the star's R.
+DERIVED: dict[str, Callable[[Columns, xr.Dataset], Floats]] = {
+    "zmax": _zmax,
+    "parallax_over_error": _parallax_over_error,
+    "toomre_speed": lambda column, stars: _speed(column, float(_orbit_setting(stars, "v0"))),
+    "toomre_speed_local": _toomre_local,
+    "abs_z": lambda column, stars: np.abs(column("z")),
+}

@@ -1,4 +1,4 @@
-"""Selections as recipes write them: expressions, lists and tables.
+"""Selections as recipes write them, and the stars that they take.
 
 An expression joins names and comparisons with ``&``, ``|``, ``~`` and brackets:
 ``"thin & high-quality"``, ``"thin-chemical & zmax < 0.5 & r_present >= 6"``. A list is the stars
@@ -9,22 +9,28 @@ these a name of its own, which `expand` writes out.
 
 from __future__ import annotations
 
+import ast
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from migrate_bayes.core.errors import RecipeError, suggest
-from migrate_bayes.selection.conditions import Selection, compare
-from migrate_bayes.selection.vickers2021 import SELECTIONS
+import xarray as xr
 
-__all__ = ["as_expression", "expand", "parse_selection"]
+from migrate_bayes.core.errors import RecipeError, suggest
+from migrate_bayes.selection.conditions import Selection, compare, look_up_columns
+from migrate_bayes.selection.vickers2021 import SELECTIONS
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TOKEN = re.compile(
     rf"\s*(?:([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*({_NUMBER})|([A-Za-z0-9][A-Za-z0-9._-]*)|([&|~()]))"
 )
+# Names, comparisons and marks in one expression: what Python can nest, with room to spare.
+_LONGEST = 400
+_MARKS = frozenset("&|~()")
 
-Token = tuple[str, ...]  # (column, sign, number), (name,) or (operator,)
+Token = tuple[str, ...]  # (column, sign, number), (name,) or (mark,)
 
 
 def _tokens(expression: str) -> list[Token]:
@@ -34,83 +40,147 @@ def _tokens(expression: str) -> list[Token]:
         found = _TOKEN.match(text, at)
         if found is None:
             raise RecipeError(
-                f"selection '{expression}': cannot read '{text[at:].strip()}'; use names and "
+                f"{_place(expression)}: cannot read '{_short(text[at:].strip())}'; use names and "
                 "comparisons (zmax < 0.5) with &, |, ~ and brackets"
             )
         column, sign, number, name, mark = found.groups()
         tokens.append((column, sign, number) if column else (name or mark,))
+        if len(tokens) > _LONGEST:
+            raise RecipeError(
+                f"{_place(expression)}: more than {_LONGEST} names, comparisons and marks; "
+                "split it into several"
+            )
         at = found.end()
     return tokens
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _place(selection: object) -> str:
+    return f"selection '{_short(str(selection))}'"
+
+
+@contextmanager
+def _shallow() -> Iterator[None]:
+    """Say so if something is nested more deeply than Python can follow."""
+    try:
+        yield
+    except (RecursionError, MemoryError, SyntaxError):
+        raise RecipeError("a selection is nested too deeply: give its parts names") from None
 
 
 def parse_selection(expression: str) -> Selection:
     """Read names and comparisons joined by ``&``, ``|``, ``~`` and brackets, as Python would.
 
+    Parameters
+    ----------
+    expression : str
+        Of names of `SELECTIONS` and comparisons of a column with a number.
+
+    Returns
+    -------
+    Selection
+
     Raises
     ------
     RecipeError
         For an unknown name, or an expression that does not parse.
+
+    Examples
+    --------
+    >>> from migrate_bayes.selection import parse_selection
+    >>> parse_selection("zmax < 0.5 & ~(feh < -1)").description
+    'Z_max < 0.5 kpc and not ([Fe/H] < -1)'
     """
     tokens = _tokens(expression)
-
-    def take(expected: str | None = None) -> Token:
-        if not tokens or (expected is not None and tokens[0] != (expected,)):
-            what = f"'{' '.join(tokens[0])}' stands" if tokens else "it ends"
-            raise RecipeError(
-                f"selection '{expression}': {what} where {expected or 'a name'} should"
-            )
-        return tokens.pop(0)
-
-    def either() -> Selection:
-        left = both()
-        while tokens[:1] == [("|",)]:
-            take()
-            left = left | both()
-        return left
-
-    def both() -> Selection:
-        left = one()
-        while tokens[:1] == [("&",)]:
-            take()
-            left = left & one()
-        return left
-
-    def one() -> Selection:
-        token = take()
+    _check_order(expression, tokens)
+    # Names such as `high-quality` are none of Python's: each atom gets one. What is left is the
+    # marks, whose precedence is Python's own.
+    atoms: dict[str, Selection] = {}
+    words = []
+    for token in tokens:
+        if token[0] in _MARKS:
+            words.append(token[0])
+            continue
+        words.append(f"_{len(atoms)}")
         if len(token) == 3:
-            return compare(token[0], token[1], float(token[2]))
-        if token == ("~",):
-            return ~one()
-        if token == ("(",):
-            inner = either()
-            take(")")
-            return inner
-        if token[0] not in SELECTIONS:
+            atoms[words[-1]] = compare(token[0], token[1], float(token[2]))
+        elif token[0] in SELECTIONS:
+            atoms[words[-1]] = SELECTIONS[token[0]]
+        else:
             raise RecipeError(f"unknown selection '{token[0]}'; {suggest(token[0], SELECTIONS)}")
-        return SELECTIONS[token[0]]
+    with _shallow():
+        return _join(ast.parse(" ".join(words), mode="eval").body, atoms)
 
-    selection = either()
-    if tokens:
-        raise RecipeError(
-            f"selection '{expression}': '{' '.join(tokens[0])}' stands where an operator should"
-        )
-    return selection
+
+def _check_order(expression: str, tokens: Sequence[Token]) -> None:
+    """Check that names and operators take turns and brackets pair; name what does not."""
+    kinds = [token[0] if token[0] in _MARKS else "name" for token in tokens]
+    depth = 1
+    for at, (before, here) in enumerate(itertools.pairwise(["(", *kinds, ")"])):
+        end = at == len(tokens)
+        wanted = "a name" if before in ("(", "&", "|", "~") else "an operator"
+        depth += (here == "(") - (here == ")")
+        fits = (here in ("name", "~", "(")) == (wanted == "a name")
+        if fits and end and depth > 0:
+            wanted = ")"
+        elif fits and (depth > 0 or end):
+            continue
+        what = "it ends" if end else f"'{' '.join(tokens[at])}' stands"
+        raise RecipeError(f"{_place(expression)}: {what} where {wanted} should")
+
+
+def _join(node: ast.expr, atoms: Mapping[str, Selection]) -> Selection:
+    match node:
+        case ast.Name(id=name):
+            return atoms[name]
+        case ast.UnaryOp(op=ast.Invert(), operand=inner):
+            return ~_join(inner, atoms)
+        case ast.BinOp(left=left, op=ast.BitAnd(), right=right):
+            return _join(left, atoms) & _join(right, atoms)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _join(left, atoms) | _join(right, atoms)
+        case _:
+            raise RecipeError(f"a selection cannot hold '{ast.unparse(node)}'")
 
 
 def as_expression(selection: Any) -> str:
     """Write an expression, a list or a table as one expression.
 
+    Parameters
+    ----------
+    selection : str, sequence or mapping
+        An expression; a list, for the stars in all of its members; limits by column on top of a
+        ``selection``.
+
+    Returns
+    -------
+    str
+
     Raises
     ------
     RecipeError
         For a table or a list that is none of a selection.
+
+    Examples
+    --------
+    >>> from migrate_bayes.selection import as_expression
+    >>> as_expression(["thin | thick", {"selection": "quality", "zmax": {"max": 0.5}}])
+    '(thin | thick) & (quality & zmax < 0.5)'
     """
+    with _shallow():
+        return _one_expression(selection)
+
+
+def _one_expression(selection: Any) -> str:
     if isinstance(selection, str):
         return selection
     if isinstance(selection, Mapping):
         return _table_expression(selection)
     if isinstance(selection, Sequence) and selection:
-        return " & ".join(_bracketed(as_expression(member)) for member in selection)
+        return " & ".join([_bracketed(_one_expression(member)) for member in selection])
     raise RecipeError(
         f"a selection is a name, an expression, a list of these or a table; got {selection!r}"
     )
@@ -121,7 +191,7 @@ def _bracketed(expression: str) -> str:
 
 
 def _table_expression(table: Mapping[str, Any]) -> str:
-    parts = [_bracketed(as_expression(table.get("selection", "all")))]
+    parts = [_bracketed(_one_expression(table.get("selection", "all")))]
     for column, bounds in table.items():
         if column == "selection":
             continue
@@ -150,6 +220,7 @@ def expand(selection: Any, own: Mapping[str, Any]) -> str:
     Parameters
     ----------
     selection : str, sequence or mapping
+        As for `as_expression`; names of `own` count too.
     own : mapping
         Selections by name, which may use one another.
 
@@ -162,13 +233,20 @@ def expand(selection: Any, own: Mapping[str, Any]) -> str:
     ------
     RecipeError
         For an unknown name, a name of the package's, or names that go in a circle.
+
+    Examples
+    --------
+    >>> from migrate_bayes.selection import expand
+    >>> expand("cold & quality", {"cold": {"selection": "thin", "zmax": {"max": 0.2}}})
+    '(thin & zmax < 0.2) & quality'
     """
     for name in own:
         if name in SELECTIONS:
             raise RecipeError(f"[selections] gives '{name}' anew, which has a meaning already")
         if _TOKEN.fullmatch(name) is None or len(_tokens(name)[0]) != 1:
             raise RecipeError(f"[selections]: '{name}' is no name: use letters, digits, . _ and -")
-    expression = _written_out(as_expression(selection), own, ())
+    with _shallow():
+        expression = _written_out(as_expression(selection), own, ())
     parse_selection(expression)
     return expression
 
@@ -181,8 +259,63 @@ def _written_out(expression: str, own: Mapping[str, Any], within: tuple[str, ...
             if name in within:
                 raise RecipeError(f"[selections]: '{name}' is defined by itself")
             words.append(_bracketed(_written_out(as_expression(own[name]), own, (*within, name))))
-        elif len(token) == 1 and name not in SELECTIONS and name not in "&|~()":
+        elif len(token) == 1 and name not in SELECTIONS and name not in _MARKS:
             raise RecipeError(f"unknown selection '{name}'; {suggest(name, [*SELECTIONS, *own])}")
         else:
             words.append(" ".join(token))
     return re.sub(r"(?<=[(~]) | (?=\))", "", " ".join(words))
+
+
+def select(
+    stars: xr.Dataset,
+    selection: str | Sequence[Any] | Mapping[str, Any] | Selection,
+    *,
+    potential: str = "MWPotential2014",
+) -> xr.DataArray:
+    """Mark the stars that a selection takes.
+
+    Parameters
+    ----------
+    stars : xarray.Dataset
+        StarPosteriors.
+    selection : str, sequence, mapping or Selection
+        A name of `SELECTIONS`; an expression of names and comparisons, ``"thin & feh > -0.5"``; a
+        list, for the stars in all of its members; limits by column on top of any of these,
+        ``{"selection": "thin-chemical", "zmax": {"max": 0.5}}``; or a `Selection` of your own.
+        Always of the usable stars (`all`) only.
+    potential : str
+        Whose Z_max and guiding radius.
+
+    Returns
+    -------
+    xarray.DataArray
+        bool, dim `star`; the attribute ``description`` says what was selected. A star that lacks a
+        value the selection needs is out.
+
+    Raises
+    ------
+    RecipeError
+        For an unknown name or limits that make no sense, or a column that the stars lack.
+    OrbitError
+        For a potential that the stars' orbits were not computed in.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> from migrate_bayes import select
+    >>> stars = xr.Dataset({"feh": ("star", [-0.6, 0.1]), "flag": ("star", [0, 0])})
+    >>> select(stars, "feh > -0.5").values.tolist()
+    [False, True]
+    """
+    if isinstance(selection, Selection):
+        chosen = selection
+    else:
+        chosen = parse_selection(as_expression(selection))
+    columns = look_up_columns(stars, potential)
+    mask = SELECTIONS["all"].judge(columns)[0] & chosen.judge(columns)[0]
+    return xr.DataArray(
+        mask,
+        dims="star",
+        name="selected",
+        attrs={"description": chosen.description, "potential": potential},
+    )

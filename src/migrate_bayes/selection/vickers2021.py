@@ -6,8 +6,6 @@ import numpy as np
 
 from migrate_bayes.selection.conditions import Selection, compare, limits, line_excess, usable
 
-__all__ = ["SELECTIONS"]
-
 _THIN = line_excess(-np.inf, 0.0, "[α/Fe] < 0.15 and [α/Fe] < −0.2 [Fe/H] + 0.1")
 _THICK = (~_THIN).described("[α/Fe] > 0.15 or [α/Fe] > −0.2 [Fe/H] + 0.1")
 
