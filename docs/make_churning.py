@@ -14,10 +14,9 @@ from asked import asked_run
 from migrate_bayes.core.table import print_table
 from migrate_bayes.population import (
     ModelSpec,
-    build_model,
+    PopulationModel,
     load_model_spec,
     population_data,
-    sample,
 )
 from migrate_bayes.population.data import PopulationData
 
@@ -33,9 +32,8 @@ def fit(data: PopulationData, base: ModelSpec, rate: float, spread: float | None
     if spread is not None:
         stated = {"birth_radius_spread": [float(np.log(spread)), 0.02]}
         changed["priors"] = changed.get("priors", {}) | stated
-    tree = sample(
-        build_model(data, ModelSpec.model_validate(changed)), seed=1, draws=500, prior_draws=0
-    )
+    model = PopulationModel(data, ModelSpec.model_validate(changed))
+    tree = model.sample(seed=1, draws=500, prior_draws=0)
     posterior = tree["posterior"].to_dataset()
 
     def words(values: xr.DataArray) -> str:

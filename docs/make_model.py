@@ -18,10 +18,9 @@ from migrate_bayes.mock.model_stars import simulated_stars
 from migrate_bayes.plots import prior_predictive_figure
 from migrate_bayes.population import (
     ModelSpec,
-    build_model,
+    PopulationModel,
     load_model_spec,
     population_data,
-    prior_predictive,
 )
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import find_mode
@@ -49,7 +48,7 @@ def fit(true_rate: float, assumed: float, widens: tuple[str, ...], selected: boo
         form="diffusion", birth_gradient_rate=assumed, diffusion_widens=widens,
         priors={} if widens else STATED, **KNOTS,
     )  # fmt: skip
-    density = PosteriorDensity(build_model(population_data(stars), spec), mode="FAST_COMPILE")
+    density = PosteriorDensity(PopulationModel(population_data(stars), spec), mode="FAST_COMPILE")
     mode = find_mode(density, max_iterations=250)  # Newton steps do the rest
     draws = np.random.default_rng(0).multivariate_normal(mode.vector, mode.covariance, 500)
     named = density.named(draws)
@@ -79,16 +78,16 @@ def migration() -> None:
 def figure() -> None:
     """Draw the default model's prior predictive beside simulated stars."""
     data = population_data(simulated_stars(20_000, seed=1))
-    model = build_model(data, load_model_spec(ROOT / "models/thin-thick.toml"))
-    values = pm.draw(model.free_RVs, draws=500, random_seed=1, mode="FAST_COMPILE")
-    names = [rv.name for rv in model.free_RVs]
+    model = PopulationModel(data, load_model_spec(ROOT / "models/thin-thick.toml"))
+    values = pm.draw(model.pymc.free_RVs, draws=500, random_seed=1, mode="FAST_COMPILE")
+    names = [rv.name for rv in model.pymc.free_RVs]
     prior = xr.Dataset(
         {
             name: (("chain", "draw", *[f"{name}_{i}" for i in range(v.ndim - 1)]), v[None])
             for name, v in zip(names, values, strict=True)
         }
     )
-    made = prior_predictive(model, data, prior, draws=500)
+    made = model.prior_predictive(prior, draws=500)
     path = ROOT / "docs/images/prior-predictive.png"
     prior_predictive_figure(made).savefig(path, dpi=110, metadata={"Software": None})
     print(path)

@@ -21,7 +21,7 @@ from migrate_bayes.population.data import population_data
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.kernel import BLOCK
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.model.build import build_model
+from migrate_bayes.population.model.population_model import PopulationModel
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import find_mode
@@ -109,8 +109,8 @@ def two(stars):
     density = None
     for potential in ("right", "wrong"):
         data = population_data(stars, potential=potential)
-        density = density or PosteriorDensity(build_model(data, SPEC), mode="FAST_COMPILE")
-        density.likelihood = StarLikelihood(data.packed)
+        density = density or PosteriorDensity(PopulationModel(data, SPEC), mode="FAST_COMPILE")
+        density.likelihood = StarLikelihood(data.stars)
         mode = find_mode(density, tolerance=1e-8)
         values, slope = quantity_gradient(density, mode, _headline_map())
         found.append((data, density, mode, values, slope, influence(density, mode, slope)))
@@ -121,7 +121,7 @@ def test_influence_is_the_score_along_one_direction(stars, two):
     data, density, mode, _, slope, psi = two[0]
     h = 1e-5
     for star in (0, 17, 801):
-        one = StarLikelihood(population_data(stars.isel(star=[star]), potential="right").packed)
+        one = StarLikelihood(population_data(stars.isel(star=[star]), potential="right").stars)
         _, score = one.value_and_gradient(density.theta(mode.vector))
         for k in range(len(slope)):
             d = mode.covariance @ slope[k]
@@ -148,7 +148,7 @@ def test_pairs_against_a_bootstrap_that_refits(two):
     for b in range(len(replicates)):
         weight = rng.poisson(1.0, two[0][0].n_stars).astype(float)
         for v, (data, density, mode, values, slope, _) in enumerate(two):
-            density.likelihood = StarLikelihood(_weighted(data.packed, weight))
+            density.likelihood = StarLikelihood(_weighted(data.stars, weight))
             x = mode.vector.copy()
             for _ in range(6):  # chord steps with the full sample's curvature
                 _, gradient = density(x)

@@ -5,15 +5,8 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.core.errors import FitError
-from migrate_bayes.population import ModelSpec, build_model, population_data
-from migrate_bayes.population.results import membership
-from migrate_bayes.population.results.loo import (
-    compare_elpd,
-    leave_one_out,
-    pointwise_log_likelihood,
-)
-from migrate_bayes.population.results.membership import age_intervals, theta_draws, write_membership
-from migrate_bayes.population.results.predictive import posterior_predictive, prior_predictive
+from migrate_bayes.population import ModelSpec, PopulationModel, compare_elpd, population_data
+from migrate_bayes.population.results.membership import age_intervals
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import find_mode
 from migrate_bayes.stars import open_stars
@@ -54,7 +47,7 @@ def data(make_stars):
 
 @pytest.fixture(scope="module")
 def model(data):
-    return build_model(data, ModelSpec(**SMALL))
+    return PopulationModel(data, ModelSpec(**SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +67,11 @@ def test_age_intervals_of_even_and_of_certain_ages():
 
 
 def test_streamed_membership_is_the_one_in_memory(tmp_path, model, data, posterior):
-    whole = membership(model, data, posterior, draws=7, seed=3, workers=1)
+    one_thread = PopulationModel(data, ModelSpec(**SMALL), workers=1)
+    whole = one_thread.membership(posterior, draws=7, seed=3)
     path = tmp_path / "membership"
-    summary = write_membership(
-        path, model, data, posterior, draws=7, seed=3, part_size=1300, attrs={"seed": "3"}
+    summary = model.write_membership(
+        path, posterior, draws=7, seed=3, part_size=1300, attrs={"seed": "3"}
     )
     assert len(list(path.glob("part-*.nc"))) == 4
     assert [p.name for p in tmp_path.iterdir()] == ["membership"]
@@ -95,21 +89,21 @@ def test_streamed_membership_is_the_one_in_memory(tmp_path, model, data, posteri
 
 
 def test_memberships_and_ages_are_calibrated(model, data, posterior, make_stars):
-    made = membership(model, data, posterior, draws=20)
+    made = model.membership(posterior, draws=20)
     thick = make_stars(N, seed=11)["thick"].values
     p = made["p_thin"].values.astype(float)
     for low, high in [(0.0, 0.2), (0.2, 0.8), (0.8, 1.0)]:
         inside = (p >= low) & (p <= high)
         assert abs(1 - thick[inside].mean() - p[inside].mean()) < 4 * np.sqrt(0.25 / inside.sum())
     # The average star's posterior is the population's: its mean age is that of the draws' model.
-    theta = theta_draws(model, posterior, n=20)
+    theta = model.theta_draws(posterior, n=20)
     weight = np.exp(theta[..., 0]).sum(axis=1)
     mean = (weight @ data.ages).mean()
     assert made["age_population"].values.mean() == pytest.approx(mean, abs=0.1)
 
 
 def test_prior_predictive_densities_are_densities(model, data, posterior):
-    made = prior_predictive(model, data, posterior, draws=20)
+    made = model.prior_predictive(posterior, draws=20)
     step = {"feh": 0.05, "alpha_fe": 0.0125}
     for name, width in step.items():
         assert made[f"{name}_data"].sum() * width == pytest.approx(1.0, abs=0.01)
@@ -118,12 +112,13 @@ def test_prior_predictive_densities_are_densities(model, data, posterior):
         # A fitted model's distribution is that of its stars.
         cumulated = np.abs((middle - made[f"{name}_data"]).cumsum().values * width)
         assert cumulated.max() < 0.04
+    assert model.prior_predictive(draws=5, stars=100).attrs["draws"] == 5  # of its own prior
     assert made["gradient"].dims == ("band", "component", "age")
     assert made["gradient"].attrs["units"] == "dex / kpc"
 
 
 def test_replicates_of_the_right_model_are_like_the_stars(model, data, posterior):
-    checks = posterior_predictive(model, data, posterior, draws=60)
+    checks = model.predictive(posterior, draws=60)
     p = checks["tail_probability"].values
     p = p[np.isfinite(p)]
     assert len(p) > 100
@@ -139,7 +134,7 @@ def test_replicates_of_a_wrong_model_are_not(make_stars, model, posterior):
     stars = make_stars(N, seed=11)
     old = stars["age"].values[stars["log_age_likelihood"].values.argmax(axis=1)] > 8
     stars["alpha_fe"] = stars["alpha_fe"] + 0.03 * xr.DataArray(old, dims="star")
-    checks = posterior_predictive(model, population_data(stars), posterior, draws=40)
+    checks = PopulationModel(population_data(stars), model.spec).predictive(posterior, draws=40)
     p = checks["tail_probability"].sel(observable="alpha_fe", quantile=0.5)
     assert (p.isel(age_bin=[4, 5]).values < 0.05).mean() > 0.6
     young = checks.sel(observable="alpha_fe", quantile=0.5).isel(age_bin=[0, 1])
@@ -147,19 +142,19 @@ def test_replicates_of_a_wrong_model_are_not(make_stars, model, posterior):
 
 
 def test_pointwise_is_each_stars_likelihood(model, data, posterior):
-    tree = pointwise_log_likelihood(model, data, posterior, stars=300, draws=8, seed=1)
+    tree = model.log_likelihood(posterior, stars=300, draws=8, seed=1)
     values = tree["log_likelihood"]["star"]
     index = tree["log_likelihood"]["index"].values
     step = -(-60 // 8)
-    theta = theta_draws(model, posterior.isel(draw=slice(None, None, step)))
+    theta = model.theta_draws(posterior.isel(draw=slice(None, None, step)))
     assert values.shape == (2, len(theta) // 2, 300)
-    whole, _ = model.migrate_bayes["likelihood"].per_star(theta[-1])
+    whole, _ = model.likelihood.per_star(theta[-1])
     np.testing.assert_allclose(values[-1, -1], whole[index], rtol=1e-10)
 
 
 def test_subsampled_leave_one_out_is_that_of_all_stars(model, data, posterior):
-    whole = leave_one_out(model, data, posterior, stars=N)
-    part = leave_one_out(model, data, posterior, stars=1000, seed=5)
+    whole = model.loo(posterior, stars=N)
+    part = model.loo(posterior, stars=1000, seed=5)
     assert float(whole["subsampling_sd"]) == 0.0
     assert float(whole["elpd"]) == pytest.approx(float(whole["elpd_i"].sum()), rel=1e-12)
     assert 0 < float(part["subsampling_sd"]) < 3
@@ -172,8 +167,8 @@ def test_subsampled_leave_one_out_is_that_of_all_stars(model, data, posterior):
 def test_what_predicts_worse_is_ranked_lower(data, model, posterior, make_stars):
     # The same model with another flattening: its loss is that of the likelihood, star by star.
     wrong = posterior.assign(flattening_rate=posterior["flattening_rate"] - 0.02)
-    one = leave_one_out(model, data, posterior, stars=1500)
-    two = leave_one_out(model, data, wrong, stars=1500)
+    one = model.loo(posterior, stars=1500)
+    two = model.loo(wrong, stars=1500)
     table = compare_elpd({"wrong": two, "right": one})
     assert list(table.index) == ["right", "wrong"]
     assert table.loc["right", "difference"] == 0
@@ -182,10 +177,10 @@ def test_what_predicts_worse_is_ranked_lower(data, model, posterior, make_stars)
     assert row["p_worse"] > 0.999
     every = []
     for draws in (posterior, wrong):
-        theta = theta_draws(model, draws).mean(axis=0)
-        every.append(model.migrate_bayes["likelihood"].value_and_gradient(theta)[0])
+        theta = model.theta_draws(draws).mean(axis=0)
+        every.append(model.likelihood.value_and_gradient(theta)[0])
     assert row["difference"] == pytest.approx(every[1] - every[0], rel=0.15)
     other = population_data(make_stars(100, seed=1))
-    small = leave_one_out(build_model(other, ModelSpec(**SMALL)), other, posterior)
+    small = PopulationModel(other, ModelSpec(**SMALL)).loo(posterior)
     with pytest.raises(FitError, match="not models of the same stars"):
         compare_elpd({"right": one, "small": small})

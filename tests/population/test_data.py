@@ -28,8 +28,8 @@ def stars(make_stars):
 
 
 def assert_same(one, two):
-    for field in dataclasses.fields(one.packed):
-        a, b = (getattr(x.packed, field.name) for x in (one, two))
+    for field in dataclasses.fields(one.stars):
+        a, b = (getattr(x.stars, field.name) for x in (one, two))
         np.testing.assert_array_equal(a, b, err_msg=field.name)
     np.testing.assert_array_equal(one.source_id, two.source_id)
     assert one.left_out == two.left_out
@@ -68,7 +68,7 @@ def test_the_packed_numbers(stars):
         ln_zmax_variance=one["ln_zmax_sd"].values ** 2,
         trim=1e-5,
     )
-    got = population_data(stars).packed
+    got = population_data(stars).stars
     np.testing.assert_array_equal(got.star, expected.star)
     np.testing.assert_array_equal(got.n_nodes, expected.n_nodes)
     np.testing.assert_allclose(got.rows, expected.rows, rtol=2e-7, atol=1e-12)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from migrate_bayes.core.errors import FitError
+from migrate_bayes.core.errors import FitError, RecipeError
 from migrate_bayes.mock.model_stars import AGES, PopulationTruth, simulated_stars
-from migrate_bayes.population import ModelSpec, build_model, population_data, sample
+from migrate_bayes.population import ModelSpec, PopulationModel, population_data
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import find_mode
@@ -62,7 +62,7 @@ SAMPLES = {
 
 @pytest.fixture(scope="module")
 def model_and_density():
-    model = build_model(population_data(_few()), ModelSpec(form="linear", **SMALL))
+    model = PopulationModel(population_data(_few()), ModelSpec(form="linear", **SMALL))
     return model, PosteriorDensity(model)
 
 
@@ -76,12 +76,12 @@ _LONG = "one radius"
 def test_mode_and_draws_are_finite_and_wide(model_and_density, name):
     model, density = model_and_density
     data = population_data(SAMPLES[name]())
-    density = density.over(StarLikelihood(data.packed, workers=1))
+    density = density.over(StarLikelihood(data.stars, workers=1))
     mode = find_mode(density)
     assert np.isfinite(mode.vector).all()
     assert np.linalg.eigvalsh(mode.covariance).min() > 0
-    tree = sample(
-        model, method="nuts", density=density, draws=20, tune=40, chains=2, seed=1, prior_draws=0,
+    tree = model.sample(
+        method="nuts", density=density, draws=20, tune=40, chains=2, seed=1, prior_draws=0,
         progressbar=False,
     )  # fmt: skip
     posterior = tree["posterior"]
@@ -108,7 +108,7 @@ def test_impossible_stars_are_left_out_and_counted():
     assert data.n_stars == 198
     assert sum(data.left_out.values()) == 2
     assert any("outside" in why for why in data.left_out)
-    np.testing.assert_array_equal(np.sort(data.packed.rows), np.sort(clean.packed.rows))
+    np.testing.assert_array_equal(np.sort(data.stars.rows), np.sort(clean.stars.rows))
 
 
 def test_far_outliers_stay_finite_in_the_likelihood(model_and_density):
@@ -119,7 +119,7 @@ def test_far_outliers_stay_finite_in_the_likelihood(model_and_density):
     stars["rg_mean"][1] = 99.0
     stars["alpha_fe"][2] = 40.0
     stars["ln_zmax_mean"][3] = -60.0
-    density = density.over(StarLikelihood(population_data(stars).packed, workers=1))
+    density = density.over(StarLikelihood(population_data(stars).stars, workers=1))
     value, gradient = density(density.start)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
@@ -135,5 +135,9 @@ def test_ages_that_are_zero_everywhere(nothing):
 
 def test_unknown_method(model_and_density):
     model, density = model_and_density
-    with pytest.raises(FitError, match="unknown method 'nust'; did you mean 'nuts'"):
-        sample(model, method="nust", density=density)
+    with pytest.raises(
+        RecipeError, match="'method': Input should be 'auto', 'nuts' or 'surrogate'"
+    ):
+        model.sample(method="nust", density=density)
+    with pytest.raises(RecipeError, match="unknown entry 'drwas'; did you mean 'draws'"):
+        model.sample(drwas=10, density=density)

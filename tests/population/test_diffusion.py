@@ -6,7 +6,7 @@ import pytensor
 import pytest
 
 from migrate_bayes.mock.migrated import MIGRATED_AGES, migrated_stars
-from migrate_bayes.population import ModelSpec, build_model, population_data
+from migrate_bayes.population import ModelSpec, PopulationModel, population_data
 from migrate_bayes.population.model.diffusion import RadialDiffusion
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import find_mode
@@ -26,7 +26,7 @@ SMALL = {
 
 def fitted(stars, **options):
     """Posterior mean and sd of σ_RM8 by its mode and curvature, and the gradient at the mode."""
-    model = build_model(population_data(stars), ModelSpec(**SMALL, **options))
+    model = PopulationModel(population_data(stars), ModelSpec(**SMALL, **options))
     density = PosteriorDensity(model, mode="FAST_COMPILE")
     mode = find_mode(density, max_iterations=250)  # Newton steps do the rest
     draws = np.random.default_rng(0).multivariate_normal(mode.vector, mode.covariance, 400)

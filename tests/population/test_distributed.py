@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from migrate_bayes.core.errors import FitError, RecipeError
-from migrate_bayes.population import build_model, population_data
+from migrate_bayes.core.parallel import BLOCKS_PER_TASK
+from migrate_bayes.population import PopulationModel, population_data
 from migrate_bayes.population.likelihood.distributed import (
     ShardedLikelihood,
     _evaluate,
@@ -19,10 +20,10 @@ from migrate_bayes.population.likelihood.distributed import (
 )
 from migrate_bayes.population.likelihood.kernel import BLOCK
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.likelihood.subsets import UNIT, run_of_blocks, unpack
+from migrate_bayes.population.likelihood.subsets import run_of_blocks, unpack
 from migrate_bayes.population.model.specification import ModelSpec
 
-N = 3 * UNIT * BLOCK + 777  # three runs and a part of one
+N = 3 * BLOCKS_PER_TASK * BLOCK + 777  # three runs and a part of one
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +40,17 @@ def theta():
 
 
 def test_a_run_of_blocks_is_those_stars(data, theta):
-    whole, _ = StarLikelihood(data.packed).per_star(theta)
-    part, index = run_of_blocks(data.packed, UNIT, 2 * UNIT + 3)
+    whole, _ = StarLikelihood(data.stars).per_star(theta)
+    part, index = run_of_blocks(data.stars, BLOCKS_PER_TASK, 2 * BLOCKS_PER_TASK + 3)
     some, _ = StarLikelihood(part).per_star(theta)
     np.testing.assert_array_equal(some, whole[index])
-    parts = [run_of_blocks(data.packed, a, a + 5)[1] for a in range(0, data.packed.n_blocks, 5)]
+    parts = [run_of_blocks(data.stars, a, a + 5)[1] for a in range(0, data.stars.n_blocks, 5)]
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(data.n_stars))
 
 
 def test_unpacking_gives_back_what_was_packed(data, make_stars):
     index = np.array([5, data.n_stars - 1, 0, 1234])
-    plain = unpack(data.packed, index)
+    plain = unpack(data.stars, index)
     stars = make_stars(N, seed=1)
     # A few have radii that no star can have: the data leave them out.
     stars = stars.set_index(star="source_id").sel(star=data.source_id)
@@ -69,16 +70,16 @@ def test_unpacking_gives_back_what_was_packed(data, make_stars):
     [("dask", 'use "threads"'), ("local:0", "none"), ("local:two", "none"), ("tcp:", "none")],
 )
 def test_no_such_scheduler(name, message, data):
-    with pytest.raises(RecipeError, match=message), likelihood_on(data.packed, name):
+    with pytest.raises(RecipeError, match=message), likelihood_on(data.stars, name):
         pass
 
 
 def test_two_processes_give_the_bits_of_one_and_survive_a_loss(data, theta):
-    local = StarLikelihood(data.packed)
+    local = StarLikelihood(data.stars)
     value, gradient = local.value_and_gradient(theta)
     wanted = np.random.default_rng(3).normal(size=(2, 2, 37))
     with open_scheduler("local:2") as client:
-        sharded = ShardedLikelihood(data.packed, client, threads=1)
+        sharded = ShardedLikelihood(data.stars, client, threads=1)
         mine = sharded.value_and_gradient(theta)
         assert mine[0] == value
         assert sharded.value(theta) == value
@@ -128,8 +129,8 @@ def test_two_processes_give_the_bits_of_one_and_survive_a_loss(data, theta):
             np.testing.assert_array_equal(g, gradient)
 
         # The model takes it where it takes the local one.
-        model = build_model(data, ModelSpec(form="linear"), likelihood=sharded)
-        assert model.migrate_bayes["likelihood"] is sharded
+        model = PopulationModel(data, ModelSpec(form="linear"), likelihood=sharded)
+        assert model.likelihood is sharded
 
 
 def test_losing_workers_for_ever_is_an_error(data, theta, monkeypatch):
@@ -156,14 +157,14 @@ def test_losing_workers_for_ever_is_an_error(data, theta, monkeypatch):
 
             return Call()
 
-    sharded = ShardedLikelihood(data.packed, Broken())
+    sharded = ShardedLikelihood(data.stars, Broken())
     with pytest.raises(FitError, match="workers were lost 5 times"):
         sharded.value_and_gradient(theta)
 
 
 def test_what_a_worker_does(data, theta):
     # In this process, where it can be looked at: runs in order, each a part of the whole sum.
-    parts = _evaluate(_Shard(data.packed), "value_and_gradient", (theta,), 1)
+    parts = _evaluate(_Shard(data.stars), "value_and_gradient", (theta,), 1)
     assert len(parts) == 4
-    value, _ = StarLikelihood(data.packed).value_and_gradient(theta)
+    value, _ = StarLikelihood(data.stars).value_and_gradient(theta)
     assert sum(p[0] for p in parts) == pytest.approx(value, rel=1e-14)

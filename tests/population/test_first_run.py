@@ -11,7 +11,7 @@ import pytest
 STARS = """
 import hashlib
 import numpy as np
-from migrate_bayes.population import build_model, population_data
+from migrate_bayes.population import PopulationModel, population_data
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.mock.model_stars import simulated_stars
 
@@ -22,7 +22,7 @@ data = population_data(simulated_stars(2000, seed=1))
 theta = np.empty((2, len(data.ages), 11))
 theta[:] = [-3.0, 8.0, 2.0, -0.1, -0.05, 0.03, 0.1, -0.1, 0.002, -0.8, 0.5]
 theta += 0.01 * np.random.default_rng(2).normal(size=theta.shape) * np.abs(theta)
-likelihood = StarLikelihood(data.packed)
+likelihood = StarLikelihood(data.stars)
 """
 
 KERNELS = """
@@ -32,10 +32,8 @@ print(bits(*likelihood.score_outer(theta, jacobian)))
 """
 
 POSTERIOR = """
-from migrate_bayes.population.sampling.posterior import sample
-from migrate_bayes.population.model.specification import ModelSpec
 
-tree = sample(build_model(data, ModelSpec()), draws=20, tune=20, chains=2, prior_draws=0)
+tree = PopulationModel(data).sample(draws=20, tune=20, chains=2, prior_draws=0)
 for name, draws in sorted(tree["posterior"].data_vars.items()):
     print(name, bits(draws.values))
 """

@@ -11,11 +11,9 @@ from migrate_bayes.core.errors import FitError, RecipeError
 from migrate_bayes.mock.model_stars import AGES, PopulationTruth, simulated_stars
 from migrate_bayes.population import (
     ModelSpec,
-    build_model,
+    PopulationModel,
     load_model_spec,
-    membership,
     population_data,
-    sample,
 )
 from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.model.specification import FORMS
@@ -42,10 +40,12 @@ def quick(model):
 
 @pytest.mark.parametrize(("form", "outliers"), [(f, f == "linear") for f in FORMS])
 def test_density_is_the_pymc_models_own(make_stars, form, outliers):
-    model = build_model(population_data(make_stars(50)), ModelSpec(form=form, outliers=outliers))
+    model = PopulationModel(
+        population_data(make_stars(50)), ModelSpec(form=form, outliers=outliers)
+    )
     density = quick(model)
     x = density.start + 0.1 * np.random.default_rng(0).normal(size=density.n)
-    whole = model.logp_dlogp_function(ravel_inputs=True, mode="FAST_COMPILE")
+    whole = model.pymc.logp_dlogp_function(ravel_inputs=True, mode="FAST_COMPILE")
     whole.set_extra_values({})
     value, gradient = whole(x)
     mine = density(x)
@@ -54,7 +54,7 @@ def test_density_is_the_pymc_models_own(make_stars, form, outliers):
 
 
 def test_gradient_of_whole_density(make_stars):
-    density = quick(build_model(population_data(make_stars(80)), ModelSpec()))
+    density = quick(PopulationModel(population_data(make_stars(80)), ModelSpec()))
     rng = np.random.default_rng(1)
     x = density.start + 0.1 * rng.normal(size=density.n)
     _, gradient = density(x)
@@ -69,10 +69,11 @@ def test_gradient_of_whole_density(make_stars):
 def test_density_of_a_model_of_many_parameters_is_the_sum_of_its_terms(make_stars, form):
     # More than 32 terms in the prior: interpreted PyTensor cannot add them up in one.
     spec = ModelSpec(form=form, outliers=True, thick_gradient="linear")
-    model = build_model(population_data(make_stars(50)), spec)
+    model = PopulationModel(population_data(make_stars(50)), spec)
     density = quick(model)
-    terms = model.compile_fn(model.logp(sum=False), inputs=model.value_vars, mode="FAST_COMPILE")(
-        model.initial_point()
+    graph = model.pymc
+    terms = graph.compile_fn(graph.logp(sum=False), inputs=graph.value_vars, mode="FAST_COMPILE")(
+        graph.initial_point()
     )
     assert len(terms) > 20
     expected = sum(float(np.sum(t)) for t in terms)
@@ -80,12 +81,14 @@ def test_density_of_a_model_of_many_parameters_is_the_sum_of_its_terms(make_star
 
 
 def test_named_values_of_many_draws_are_those_of_each(make_stars):
-    model = build_model(population_data(make_stars(50)), ModelSpec(form="diffusion", outliers=True))
+    model = PopulationModel(
+        population_data(make_stars(50)), ModelSpec(form="diffusion", outliers=True)
+    )
     density = quick(model)
     draws = density.start + 0.1 * np.random.default_rng(4).normal(size=(2, 600, density.n))
     together = density.named(draws)  # by one graph over all of them
     few = density.named(draws[:, ::150])
-    assert {v.name for v in model.unobserved_RVs} == set(together)
+    assert {v.name for v in model.pymc.unobserved_RVs} == set(together)
     for name, values in few.items():
         np.testing.assert_allclose(together[name][:, ::150], values, rtol=1e-12, atol=1e-12)
 
@@ -94,7 +97,7 @@ def test_interim_prior_is_divided_out(make_stars):
     # Ages made with a log-flat prior and with a flat one must give one posterior.
     flat = population_data(make_stars(300, seed=2))
     log_flat = population_data(make_stars(300, seed=2, log_prior=lambda age: -np.log(age)))
-    a, b = (quick(build_model(d, ModelSpec())) for d in (flat, log_flat))
+    a, b = (quick(PopulationModel(d, ModelSpec())) for d in (flat, log_flat))
     shift = 0.2 * np.random.default_rng(3).normal(size=a.n)
     difference = [d(d.start + shift)[0] - d(d.start)[0] for d in (a, b)]  # constants cancel
     assert difference[0] == pytest.approx(difference[1], rel=1e-5)
@@ -103,12 +106,12 @@ def test_interim_prior_is_divided_out(make_stars):
 def test_mode_recovers_truth_and_membership(make_stars):
     stars = make_stars(6000, seed=4)
     data = population_data(stars)
-    model = build_model(data, ModelSpec(form="linear", **SMALL))
+    model = PopulationModel(data, ModelSpec(form="linear", **SMALL))
     density = quick(model)
     mode = find_mode(density)
     named = density.named(mode.vector[None])
     sd = np.sqrt(np.diag(mode.covariance))
-    names = [v.name for v in model.free_RVs]
+    names = [v.name for v in model.pymc.free_RVs]
     for name in ("flattening_rate", "gradient_thick"):
         # Scalars lead the raveled vector in the order of the free variables.
         error = sd[names.index(name)]
@@ -116,7 +119,7 @@ def test_mode_recovers_truth_and_membership(make_stars):
         assert error < 0.005
     posterior = {k: (("chain", "draw", *[f"{k}_{i}" for i in range(v.ndim - 1)]), v[None])
                  for k, v in named.items() if k in names}  # fmt: skip
-    member = membership(model, data, xr.Dataset(posterior), draws=1)
+    member = model.membership(xr.Dataset(posterior), draws=1)
     p = member["p_thin"].values
     thick = stars["thick"].values
     assert p.min() >= 0
@@ -132,16 +135,18 @@ def test_mode_recovers_truth_and_membership(make_stars):
 def test_own_gradient_function(make_stars):
     # The example of README and docs/model.md: a gradient that flattens exponentially.
     data = population_data(make_stars(40))
-    parameters = {}
+    calls = []
 
     def gradient(ages):
-        if not parameters:
-            parameters["young"] = pm.Normal("young_gradient", -0.07, 0.03)
-            parameters["time"] = pm.LogNormal("flattening_time", np.log(10.0), 0.5)
-        return parameters["young"] * pm.math.exp(-ages / parameters["time"])
+        calls.append(ages)
+        young = pm.Normal("young_gradient", -0.07, 0.03)
+        time = pm.LogNormal("flattening_time", np.log(10.0), 0.5)
+        return young * pm.math.exp(-ages / time)
 
-    model = build_model(data, ModelSpec(), gradient=gradient)
-    assert {"young_gradient", "flattening_time", "flattening_rate"} <= set(model.named_vars)
+    model = PopulationModel(data, ModelSpec(), gradient=gradient)
+    assert {"young_gradient", "flattening_time", "flattening_rate"} <= set(model.pymc.named_vars)
+    assert len(calls) == 1
+    assert "gradient, " in repr(model)
     density = quick(model)
     value, slope = density(density.start)
     assert np.isfinite(value)
@@ -155,20 +160,49 @@ def test_own_gradient_function(make_stars):
     line = np.polyfit(knots, young * np.exp(-knots / time), 1)[0]
     assert named["flattening_rate"][0] == pytest.approx(line, rel=1e-9)
     with pytest.raises(FitError, match="one value in dex/kpc for each age"):
-        build_model(data, ModelSpec(), gradient=lambda ages: pm.Normal("level", -0.05, 0.05))
+        PopulationModel(data, ModelSpec(), gradient=lambda ages: pm.Normal("level", -0.05, 0.05))
+    with pytest.raises(FitError, match="one value in dex/kpc for each age"):
+        PopulationModel(data, gradient=lambda ages: pm.Normal("level", -0.05, 0.05, shape=1))
+
+
+def test_own_gradient_with_variables_of_an_earlier_model(make_stars):
+    # Defect: the second model's gradient was frozen, with a posterior sd of 3e-18, silently.
+    data, parameters = population_data(make_stars(40)), {}
+
+    def gradient(ages):
+        if not parameters:
+            parameters["slope"] = pm.Normal("slope", -0.07, 0.03)
+            parameters["stretch"] = pm.ZeroSumNormal("bends", 0.01, shape=len(ages))
+        return parameters["slope"] + parameters["stretch"]
+
+    assert {"slope", "bends"} <= set(PopulationModel(data, gradient=gradient).pymc.named_vars)
+    with pytest.raises(FitError, match=r"not of this model: bends, slope\. .*earlier model"):
+        PopulationModel(data, gradient=gradient)
+
+
+def test_reprs_are_one_line(make_stars):
+    data = population_data(make_stars(1200))
+    model = PopulationModel(data)
+    n = quick(model).n
+    assert repr(model) == (
+        f"PopulationModel(1,200 stars, thin-thick, linear+deviations, {n} parameters)"
+    )
+    nodes = data.stars.mean_nodes
+    assert repr(data) == f"PopulationData(1,200 stars × {nodes:.1f} age nodes, MWPotential2014, rg)"
 
 
 def test_everything_is_named_and_has_its_unit(make_stars):
     # Each function of age by the ages of its knots, in Gyr; each variable with a unit.
     from migrate_bayes.population.results.units import UNITS, label
 
-    model = build_model(population_data(make_stars(20)), ModelSpec())
+    model = PopulationModel(population_data(make_stars(20)), ModelSpec())
     spec = ModelSpec()
-    for rv in [*model.free_RVs, *model.deterministics]:
-        dims = model.named_vars_to_dims.get(rv.name, ())
+    graph = model.pymc
+    for rv in [*graph.free_RVs, *graph.deterministics]:
+        dims = graph.named_vars_to_dims.get(rv.name, ())
         assert len(dims) == rv.ndim, rv.name
-    assert model.coords["metallicity_thin_knot"] == spec.metallicity.thin
-    assert model.coords["age_weight_thick_knot"] == spec.age_weight.thick
+    assert graph.coords["metallicity_thin_knot"] == spec.metallicity.thin
+    assert graph.coords["age_weight_thick_knot"] == spec.age_weight.thick
     made = label(
         xr.Dataset(
             {
@@ -198,10 +232,10 @@ def test_the_model_files_are_what_they_say(path):
 
 def test_thick_gradient_may_change_with_age(make_stars):
     data = population_data(make_stars(20))
-    model = build_model(data, ModelSpec(form="constant", thick_gradient="linear"))
+    model = PopulationModel(data, ModelSpec(form="constant", thick_gradient="linear"))
     density = quick(model)
     x = density.start.copy()
-    names = [v.name for v in model.free_RVs]
+    names = [v.name for v in model.pymc.free_RVs]
     x[names.index("gradient_thick")] = 0.02
     x[names.index("gradient_thick_rate")] = -0.001
     curve = density.named(x[None])["gradient"][0]
@@ -210,16 +244,16 @@ def test_thick_gradient_may_change_with_age(make_stars):
 
 
 def test_nuts_agrees_with_laplace_and_with_truth(make_stars):
-    model = build_model(
+    model = PopulationModel(
         population_data(make_stars(1500, seed=5)), ModelSpec(form="linear", **SMALL)
     )
-    tree = sample(model, draws=300, tune=200, chains=2, seed=1, progressbar=False)
+    tree = model.sample(draws=300, tune=200, chains=2, seed=1, progressbar=False)
     posterior = tree["posterior"]
     assert int(tree["sample_stats"]["diverging"].sum()) == 0
     density = quick(model)
     mode = find_mode(density)
     sd = np.sqrt(np.diag(mode.covariance))
-    names = [v.name for v in model.free_RVs]
+    names = [v.name for v in model.pymc.free_RVs]
     for name in ("gradient_reference", "flattening_rate", "gradient_thick"):
         i = names.index(name)
         draws = posterior[name].values.ravel()
@@ -232,7 +266,7 @@ def test_nuts_agrees_with_laplace_and_with_truth(make_stars):
     assert posterior["flattening_rate"].attrs["units"] == "dex / (kpc Gyr)"
     # Defect: PyMC's draws of the prior came in the order of a set, another in every process.
     assert list(tree["prior"].data_vars) == list(posterior.data_vars)
-    again = sample(model, draws=20, tune=200, chains=2, seed=1, progressbar=False, prior_draws=0)
+    again = model.sample(draws=20, tune=200, chains=2, seed=1, progressbar=False, prior_draws=0)
     np.testing.assert_array_equal(again["posterior"]["flattening_rate"].shape, (2, 20))
 
 
@@ -291,9 +325,9 @@ def test_deviations_do_not_depend_on_their_coordinates(make_stars, monkeypatch):
     values = []
     for length in (0.1, 3.0):
         monkeypatch.setattr(gradients, "_DEVIATION_ERROR", length)
-        density = quick(build_model(data, ModelSpec()))
+        density = quick(PopulationModel(data, ModelSpec()))
         stretch = np.sqrt(1 + (sigma / (length / np.sqrt(40))) ** 2)
-        point = density.model.initial_point()
+        point = density.model.pymc.initial_point()
         point["sigma_G_log__"] = np.log(sigma)
         point["deviation_G"] = deviation * stretch / sigma
         x = np.concatenate([np.ravel(point[name]) for name in point])
@@ -311,7 +345,7 @@ def test_enhancement_of_the_thin_disc_is_a_function_of_age():
     theta[0, :, THETA.index("a")] = 0.02 + 0.008 * (AGES - 4.0)
     stars = simulated_stars(4000, seed=9, truth=theta)
     true = truth.named() | {"alpha_thin": 0.02 + 0.008 * (np.array([1.0, 5.0, 12.0]) - 4.0)}
-    density = quick(build_model(population_data(stars), ModelSpec(form="linear")))
+    density = quick(PopulationModel(population_data(stars), ModelSpec(form="linear")))
     mode = find_mode(density)
     noise = np.random.default_rng(0).normal(size=(60, density.n))
     draws = density.named(mode.vector + noise @ np.linalg.cholesky(mode.covariance).T)
@@ -327,7 +361,7 @@ def test_derivatives_at_many_points_at_once_are_those_of_one_after_another(form)
     # one sum that it would make of them.
     spec = ModelSpec(form=form, outliers=True, thick_gradient="linear")
     density = PosteriorDensity(
-        build_model(population_data(simulated_stars(60, seed=3)), spec), mode="FAST_COMPILE"
+        PopulationModel(population_data(simulated_stars(60, seed=3)), spec), mode="FAST_COMPILE"
     )
     x = density.start + 0.1 * np.random.default_rng(4).normal(size=density.n)
     none = np.zeros_like(density.theta(x))

@@ -6,7 +6,7 @@ import xarray as xr
 from scipy.stats import norm
 
 from migrate_bayes.mock.model_stars import AGES, PopulationTruth, simulated_stars
-from migrate_bayes.population import ModelSpec, build_model, population_data, sample
+from migrate_bayes.population import ModelSpec, PopulationModel, SamplerOptions, population_data
 from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.sampling.density import PosteriorDensity
@@ -22,7 +22,7 @@ from migrate_bayes.population.sampling.surrogate import Surrogate, SurrogateDens
 
 @pytest.fixture(scope="module")
 def density():
-    model = build_model(population_data(simulated_stars(3000, seed=8)), ModelSpec())
+    model = PopulationModel(population_data(simulated_stars(3000, seed=8)), ModelSpec())
     return PosteriorDensity(model, mode="FAST_COMPILE")
 
 
@@ -67,7 +67,7 @@ def test_gradients_through_the_coordinates(density, coordinates):
 
 def test_natural_gradient_against_finite_differences():
     theta = PopulationTruth().theta(AGES)
-    likelihood = StarLikelihood(population_data(simulated_stars(500, seed=1)).packed)
+    likelihood = StarLikelihood(population_data(simulated_stars(500, seed=1)).stars)
 
     def of_eta(eta):
         t = eta.copy()
@@ -91,7 +91,7 @@ def test_fisher_information_is_the_expected_hessian():
     truth, n = PopulationTruth(), 20_000
     theta = truth.theta(AGES)
     likelihood = StarLikelihood(
-        population_data(simulated_stars(n, seed=6, truth=theta), trim=1e-8).packed
+        population_data(simulated_stars(n, seed=6, truth=theta), trim=1e-8).stars
     )
     names = ("mu", "Z", "G", "m", "a")
     jacobian = np.zeros((*theta.shape, 2 * len(names)))
@@ -184,10 +184,10 @@ def test_number_of_passes():
 
 @pytest.mark.slow
 def test_surrogate_and_nuts_are_one_posterior():
-    model = build_model(population_data(simulated_stars(20_000, seed=1)), ModelSpec())
+    model = PopulationModel(population_data(simulated_stars(20_000, seed=1)), ModelSpec())
     density = PosteriorDensity(model)
     one, two = (
-        sample(model, method=m, density=density, seed=2, prior_draws=0, progressbar=False)
+        model.sample(method=m, density=density, seed=2, prior_draws=0, progressbar=False)
         for m in ("surrogate", "nuts")
     )
     assert one.attrs["pareto_k"] < 0.7
@@ -195,7 +195,7 @@ def test_surrogate_and_nuts_are_one_posterior():
         assert int(tree["sample_stats"]["diverging"].sum()) == 0
         assert tree.attrs["r_hat"] < 1.01
         assert tree.attrs["ess_bulk"] > 400
-    for rv in model.free_RVs:
+    for rv in model.pymc.free_RVs:
         a, b = (tree["posterior"][rv.name] for tree in (one, two))
         over = ("chain", "draw")
         assert (abs(a.mean(over) - b.mean(over)) < 0.1 * b.std(over)).all(), rv.name
@@ -216,8 +216,9 @@ def test_weights_with_a_heavy_tail_teach_the_surrogate(density, monkeypatch):
     mode = find_mode(few)
     taught, tails = [], iter([0.9, 0.8, 0.2])
 
-    def gaussian(target, centre, scale, *, draws, chains, seed, **options):
-        z = np.random.default_rng(seed).normal(size=(chains, draws, len(centre)))
+    def gaussian(target, centre, scale, options, *, seed):
+        shape = (options.chains, options.draws, len(centre))
+        z = np.random.default_rng(seed).normal(size=shape)
         return centre + z @ scale.T, xr.Dataset({"diverging": (("chain", "draw"), z[..., 0] > 9)})
 
     def fit(phi, gradient, earlier):
@@ -231,7 +232,7 @@ def test_weights_with_a_heavy_tail_teach_the_surrogate(density, monkeypatch):
     )
     before = few.likelihood.evaluations
     found = importance.sample_surrogate(
-        few, mode, draws=150, tune=20, chains=2, seed=1, target_accept=0.8
+        few, mode, SamplerOptions(draws=150, tune=20, chains=2, target_accept=0.8), seed=1
     )
     assert (found.rounds, found.pareto_k, taught) == (3, 0.2, [100, 200, 300])
     # One of the Fisher information, 300 for slopes, and for weights 300 in each round.
@@ -246,8 +247,8 @@ def test_weights_that_cannot_be_trusted_end_in_nuts(density, monkeypatch):
     bad = ImportanceDraws(np.zeros((2, 50, density.n)), xr.Dataset(), 0.9, 3.0, 4.0, 3)
     monkeypatch.setattr(posterior, "sample_surrogate", lambda *args, **options: bad)
     with pytest.warns(RuntimeWarning, match=r"k̂ = 0.90, limit 0.7\): sampling with NUTS instead"):
-        tree = sample(
-            density.model, method="surrogate", density=density.over(density.likelihood.subset(300)),
+        tree = density.model.sample(
+            method="surrogate", density=density.over(density.likelihood.subset(300)),
             draws=10, tune=20, chains=2, seed=1, prior_draws=0, progressbar=False,
         )  # fmt: skip
     assert tree.attrs["method"] == "nuts"

@@ -20,7 +20,7 @@ Seed = Annotated[int, typer.Option("--seed", help="Of the mock stars.")]
 
 
 class FitMethod(StrEnum):
-    """`migrate_bayes.population.sampling.posterior.METHODS`, not loaded for a command's help."""
+    """What `SamplerOptions.method` may be."""
 
     auto = "auto"
     nuts = "nuts"

@@ -19,7 +19,7 @@ from migrate_bayes.compare.influence import QuantityMap, influence, quantity_gra
 from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.model.build import build_model
+from migrate_bayes.population.model.population_model import PopulationModel
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import Mode, find_mode
@@ -97,8 +97,8 @@ class Fitter:
         model = spec.model_dump_json()
         key = (model, data.ages.tobytes())
         if key not in self._compiled:
-            self._compiled[key] = PosteriorDensity(build_model(data, spec), mode=self._mode)
-        density = self._compiled[key].over(StarLikelihood(data.packed))
+            self._compiled[key] = PosteriorDensity(PopulationModel(data, spec), mode=self._mode)
+        density = self._compiled[key].over(StarLikelihood(data.stars))
         # The same model on other ages has the same parameters, if not the same graph.
         if model in self._first:
             density.start = _approach(density, self._first[model])
@@ -160,13 +160,9 @@ class Fitter:
             rng = np.random.default_rng(self.seed)
             z = rng.normal(size=(self.compare.draws, density.n))
             return density.named(mode.vector + z @ np.linalg.cholesky(mode.covariance).T)
-        from migrate_bayes.population.sampling.posterior import sample
-
-        s = self.sampler
-        tree = sample(
-            build_model(data, spec), draws=s.draws, tune=s.tune, chains=s.chains, seed=self.seed,
-            target_accept=s.target_accept, prior_draws=0,
-        )  # fmt: skip
+        tree = PopulationModel(data, spec).sample(
+            self.sampler, seed=self.seed, prior_draws=0, method="auto", scheduler="threads"
+        )
         flat = tree["posterior"].to_dataset().stack(sample=("chain", "draw"))
         return {str(k): v.transpose("sample", ...).values for k, v in flat.data_vars.items()}
 

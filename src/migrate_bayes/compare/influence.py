@@ -83,7 +83,7 @@ def influence(density: PosteriorDensity, mode: Mode, gradient: Array) -> Array:
         In the order of the stars given to `pack`.
     """
     sd = np.sqrt(np.diag(mode.covariance))
-    out = np.empty((density.likelihood.stars.n_stars, len(gradient)))
+    out = np.empty((density.likelihood.n_stars, len(gradient)))
     for k, slope in enumerate(gradient):
         direction = mode.covariance @ slope
         largest = np.max(np.abs(direction) / sd)

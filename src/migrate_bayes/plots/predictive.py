@@ -22,7 +22,7 @@ def prior_predictive_figure(prior: xr.Dataset) -> Any:
     Parameters
     ----------
     prior : xarray.Dataset
-        From `migrate_bayes.population.prior_predictive`: a fit's `prior_predictive` group.
+        From `PopulationModel.prior_predictive`: a fit's `prior_predictive` group.
     """
     made = figure(10.5, 3.5)
     axes = made.subplots(1, 3)
@@ -64,7 +64,7 @@ def posterior_predictive_figure(checks: xr.Dataset) -> Any:
     Parameters
     ----------
     checks : xarray.Dataset
-        From `migrate_bayes.population.posterior_predictive`: a fit's `posterior_predictive` group.
+        From `PopulationModel.predictive`: a fit's `posterior_predictive` group.
     """
     observables = [str(o) for o in checks["observable"].values]
     quantiles = [q for q in (0.05, 0.5, 0.95) if q in checks["quantile"].values]

@@ -6,12 +6,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "data": ["PopulationData", "population_data"],
+        "fit_options": ["FitOptions", "SamplerOptions"],
         "likelihood.distributed": ["likelihood_on"],
-        "model.build": ["build_model"],
+        "model.population_model": ["PopulationModel"],
         "model.specification": ["ModelSpec", "load_model_spec"],
-        "results.loo": ["compare_elpd", "leave_one_out"],
-        "results.membership": ["membership", "write_membership"],
-        "results.predictive": ["posterior_predictive", "prior_predictive"],
-        "sampling.posterior": ["sample"],
+        "results.loo": ["compare_elpd"],
     },
 )

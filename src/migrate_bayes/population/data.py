@@ -17,8 +17,6 @@ from migrate_bayes.core.flags import FATAL_AGE
 from migrate_bayes.population.likelihood.layout import PackedStars, pack
 from migrate_bayes.stars import iter_parts
 
-__all__ = ["PopulationData", "population_data"]
-
 # Errors below these are not believed: they only guard a division by zero where a catalogue claims
 # perfection. kpc, dex, dex, and ln kpc.
 _MIN_RADIUS_SD = 1e-3
@@ -36,7 +34,7 @@ class PopulationData:
 
     Attributes
     ----------
-    packed : PackedStars
+    stars : PackedStars
         In the kernel's layout.
     ages : ndarray, shape (n_ages,)
         Nodes of the age grid, Gyr.
@@ -48,7 +46,7 @@ class PopulationData:
         Why selected stars could not be used, and how many.
     """
 
-    packed: PackedStars
+    stars: PackedStars
     ages: NDArray[np.float64]
     source_id: NDArray
     potential: str
@@ -58,7 +56,14 @@ class PopulationData:
     @property
     def n_stars(self) -> int:
         """Number of stars in the fit."""
-        return self.packed.n_stars
+        return self.stars.n_stars
+
+    def __repr__(self) -> str:
+        nodes = self.stars.mean_nodes
+        return (
+            f"PopulationData({self.n_stars:,} stars × {nodes:.1f} age nodes, "
+            f"{self.potential}, {self.radius})"
+        )
 
 
 def _observed(stars: xr.Dataset, name: str, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -201,7 +206,7 @@ def population_data(
     )
     ids = stars["source_id"].values if "source_id" in stars.coords else np.arange(n)
     return PopulationData(
-        packed=packed,
+        stars=packed,
         ages=np.asarray(stars["age"].values, dtype=np.float64),
         source_id=ids[keep],
         potential=potential,

@@ -8,8 +8,6 @@ from pydantic import Field
 
 from migrate_bayes.core.options import Options
 
-__all__ = ["FitOptions", "SamplerOptions"]
-
 
 class FitOptions(Options):
     """The hierarchical fit."""

@@ -308,17 +308,9 @@ class Run:
 
     def fit(self) -> xr.DataTree:
         """Fit the hierarchical model."""
-        from migrate_bayes.population import (
-            build_model,
-            likelihood_on,
-            load_model_spec,
-            posterior_predictive,
-            prior_predictive,
-            sample,
-            write_membership,
-        )
+        from migrate_bayes.population import PopulationModel, load_model_spec
 
-        m, s, seed = self.recipe.model, self.recipe.sampler, self.recipe.seed
+        m, seed = self.recipe.model, self.recipe.seed
         path, of_stars = self.folder / "fit.nc", self.folder / "membership"
         self._refuse_existing(path, of_stars)
         spec = load_model_spec(m.spec)
@@ -334,29 +326,16 @@ class Run:
                 "selected": int(mask.sum()),
                 "catalogued": stars.sizes["star"],
             }
-            with likelihood_on(data.packed, s.scheduler) as likelihood:
-                model = build_model(data, spec, likelihood=likelihood)
-                tree = sample(
-                    model,
-                    method=s.method,
-                    draws=s.draws,
-                    tune=s.tune,
-                    chains=s.chains,
-                    seed=seed,
-                    target_accept=s.target_accept,
-                    attrs=attrs,
-                )
-            posterior = tree["posterior"].to_dataset()
-            tree["membership"] = write_membership(
-                of_stars, model, data, posterior, seed=seed, overwrite=self.overwrite,
-                attrs=self.folder.provenance,
-            )  # fmt: skip
-            tree["posterior_predictive"] = posterior_predictive(model, data, posterior, seed=seed)
+            model = PopulationModel(data, spec)
+            tree = model.sample(self.recipe.sampler, seed=seed, attrs=attrs)
+            tree["membership"] = model.write_membership(
+                of_stars, tree, seed=seed, overwrite=self.overwrite, attrs=self.folder.provenance
+            )
+            tree["posterior_predictive"] = model.predictive(tree, seed=seed)
             if "prior" in tree.children:
-                prior = tree["prior"].to_dataset()
-                tree["prior_predictive"] = prior_predictive(model, data, prior, seed=seed)
+                tree["prior_predictive"] = model.prior_predictive(tree, seed=seed)
             self._write(tree, path)
-            done(f"{data.n_stars:,} stars × {data.packed.mean_nodes:.1f} age nodes → {path}")
+            done(f"{data.n_stars:,} stars × {data.stars.mean_nodes:.1f} age nodes → {path}")
         return tree
 
     def compare_models(self, forms: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -375,7 +354,7 @@ class Run:
         from migrate_bayes.population import load_model_spec
         from migrate_bayes.population.results.compare_forms import compare_forms
 
-        m, s, path = self.recipe.model, self.recipe.sampler, self.folder / "models.nc"
+        m, path = self.recipe.model, self.folder / "models.nc"
         self._refuse_existing(path)
         with self.folder.stage("models") as done:
             data, _ = self._fitted_stars()
@@ -384,12 +363,7 @@ class Run:
                 load_model_spec(m.spec),
                 forms or m.forms,
                 seed=self.recipe.seed,
-                scheduler=s.scheduler,
-                method=s.method,
-                draws=s.draws,
-                tune=s.tune,
-                chains=s.chains,
-                target_accept=s.target_accept,
+                sampler=self.recipe.sampler,
             )
             self._write(tree, path)
             done(f"{len(table)} forms, {data.n_stars:,} stars → {path}")

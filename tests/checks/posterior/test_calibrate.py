@@ -13,7 +13,7 @@ from migrate_bayes.checks.posterior.refit import Refit
 from migrate_bayes.checks.posterior.run import calibrate, survey_function, thinned
 from migrate_bayes.cli import app
 from migrate_bayes.mock.model_stars import AGES, simulated_stars
-from migrate_bayes.population import build_model, population_data
+from migrate_bayes.population import PopulationModel, population_data
 from migrate_bayes.population.model.specification import load_model_spec
 from migrate_bayes.population.sampling.density import PosteriorDensity
 
@@ -78,7 +78,7 @@ def test_exchanged_stars_give_the_density_of_a_model_of_their_own(refit):
         density = refit.over(data)
         x = density.start + 0.1 * np.random.default_rng(n).normal(size=density.n)
         value, gradient = density(x)
-    own = PosteriorDensity(build_model(data, load_model_spec(SMALL)), mode="FAST_COMPILE")
+    own = PosteriorDensity(PopulationModel(data, load_model_spec(SMALL)), mode="FAST_COMPILE")
     expected = own(x)
     assert value == pytest.approx(expected[0], rel=1e-12)
     np.testing.assert_allclose(gradient, expected[1], rtol=1e-10, atol=1e-8)

@@ -1,16 +1,17 @@
 """The fit's benchmark on a small survey."""
 
 import json
+from typing import get_args
 
 import pytest
 
 from migrate_bayes.cli import app
 from migrate_bayes.cli.benchmark import FitMethod
-from migrate_bayes.population.sampling.posterior import METHODS
+from migrate_bayes.population import SamplerOptions
 
 
 def test_methods_are_those_of_a_fit():
-    assert tuple(FitMethod) == METHODS
+    assert tuple(FitMethod) == get_args(SamplerOptions.model_fields["method"].annotation)
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ class SurveySampler(Options):
     Attributes
     ----------
     method : {"nuts", "surrogate"}
-        As `migrate_bayes.population.sample` has them.
+        As `SamplerOptions` has them.
     draws, tune, chains, target_accept
         Of NUTS on the stars or on the surrogate.
     """

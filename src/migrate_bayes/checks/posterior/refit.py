@@ -20,10 +20,9 @@ from migrate_bayes.mock.model_stars import AGES, SurveyErrors
 from migrate_bayes.population.data import PopulationData, population_data
 from migrate_bayes.population.likelihood.layout import pack
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.model.build import build_model, theta_of
+from migrate_bayes.population.model.population_model import PopulationModel
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.posterior import sample
 
 __all__ = ["Refit", "survey_errors"]
 
@@ -66,12 +65,13 @@ class Refit:
         mode: str | None = None,
     ) -> None:
         self.ages = ages
-        self.model = build_model(_stand_in(n_stars, ages), spec, workers=1)
+        self.model = PopulationModel(_stand_in(n_stars, ages), spec, workers=1)
         self.density = PosteriorDensity(self.model, mode=mode)
-        variables = [*self.model.unobserved_RVs, theta_of(self.model)]
+        unobserved = self.model.pymc.unobserved_RVs
+        variables = [*unobserved, self.model.theta]
         self._rngs = find_rng_nodes(variables)
         self._forward = compile_graph([], variables, mode="FAST_COMPILE")
-        self._names = [str(v.name) for v in self.model.unobserved_RVs]
+        self._names = [str(v.name) for v in unobserved]
 
     def draw_prior(
         self, seed: int | list[int]
@@ -84,12 +84,12 @@ class Refit:
 
     def over(self, data: PopulationData) -> PosteriorDensity:
         """Return the compiled density over other stars, which run on one thread."""
-        return self.density.over(StarLikelihood(data.packed, workers=1))
+        return self.density.over(StarLikelihood(data.stars, workers=1))
 
     def fit(
         self, stars: xr.Dataset, sampler: SurveySampler, *, seed: int, draws: int | None = None
     ) -> xr.DataTree:
-        """Sample the posterior of one survey by `migrate_bayes.population.sample`, on one thread.
+        """Sample the posterior of one survey by `PopulationModel.sample`, on one thread.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class Refit:
         with warnings.catch_warnings():
             # Whoever fits hundreds of surveys counts these.
             warnings.filterwarnings("ignore", message="the surrogate's importance weights")
-            return sample(
-                self.model, density=self.over(data), cores=1, seed=seed, prior_draws=0,
-                progressbar=False, **settings,
+            return self.model.sample(
+                density=self.over(data), cores=1, seed=seed, prior_draws=0, progressbar=False,
+                **settings,
             )  # fmt: skip

@@ -82,18 +82,17 @@ def pytensor_graph(stars: xr.Dataset, theta: NDArray[np.float64]) -> Any:
 def fit_run(stars: int, seed: int, draws: int, method: Any, sizes: list[int]) -> dict[str, Any]:
     """Fit simulated stars; return times, diagnostics and the truth against the posterior."""
     from migrate_bayes.mock.model_stars import AGES, PopulationTruth
-    from migrate_bayes.population import ModelSpec, build_model, population_data, sample
-    from migrate_bayes.population.model.build import likelihood_of
+    from migrate_bayes.population import PopulationModel, population_data
 
     truth = PopulationTruth()
     data = population_data(_stars(stars, seed))
-    model = build_model(data, ModelSpec())
-    likelihood = likelihood_of(model)
+    model = PopulationModel(data)
+    likelihood = model.likelihood
     theta = truth.theta(AGES)
     growth = _scaling(likelihood, theta, sizes)
     seconds = harness.best_time(lambda: likelihood.value_and_gradient(theta), repeats=5)
     cpu = time.process_time()
-    tree = sample(model, method=method, draws=draws, seed=seed, prior_draws=0, progressbar=False)
+    tree = model.sample(method=method, draws=draws, seed=seed, prior_draws=0, progressbar=False)
     cpu = time.process_time() - cpu
     posterior, about = tree["posterior"].to_dataset(), tree.attrs
     against = {}
@@ -107,7 +106,7 @@ def fit_run(stars: int, seed: int, draws: int, method: Any, sizes: list[int]) ->
         }  # fmt: skip
     return {
         "stars": data.n_stars,
-        "nodes_per_star": data.packed.mean_nodes,
+        "nodes_per_star": data.stars.mean_nodes,
         "gradient_seconds": seconds,
         "stars_per_second": data.n_stars / seconds,
         "scaling": growth,
@@ -141,7 +140,7 @@ def _against_graph(stars: int, seed: int) -> dict[str, Any]:
     n = min(stars, GRAPH_STARS)
     sample, theta = _stars(n, seed), PopulationTruth().theta(AGES)
     graph = pytensor_graph(sample, theta)
-    kernel = StarLikelihood(population_data(sample).packed)
+    kernel = StarLikelihood(population_data(sample).stars)
     slow, fast = graph(theta), kernel.value_and_gradient(theta)
     ratio = harness.paired_ratio(
         lambda: graph(theta), lambda: kernel.value_and_gradient(theta),
@@ -172,7 +171,7 @@ def benchmark_fit(
     draws : int
         Draws wanted of each of four chains.
     method : {"auto", "nuts", "surrogate"}
-        As `migrate_bayes.population.sample` has them.
+        As `SamplerOptions` has them.
     seed : int
         Of the stars and the sampler.
     """

@@ -1,7 +1,7 @@
 """The sum over stars on `dask.distributed` workers, each of which holds shards of the packed stars.
 
 `ShardedLikelihood` stands where `StarLikelihood` does: same methods, same numbers. A shard is a
-consecutive range of blocks; a worker sums runs of `shards.UNIT` blocks, the very sums that the
+consecutive range of blocks; a worker sums runs of `BLOCKS_PER_TASK` blocks, the very sums that the
 local likelihood adds up, and all of them come back and are added here in the order of the blocks.
 On like processors value and gradient are therefore those of one process to the last bit, whatever
 the number of workers (the Fisher information, to rounding).
@@ -12,8 +12,8 @@ summing, the shards are sent to the workers that remain (or to the one that take
 only what is missing is summed again.
 
 >>> with open_scheduler("local:2") as client:  # doctest: +SKIP
-...     likelihood = ShardedLikelihood(data.packed, client)
-...     fit = sample(build_model(data, spec, likelihood=likelihood))
+...     likelihood = ShardedLikelihood(data.stars, client)
+...     fit = PopulationModel(data, spec, likelihood=likelihood).sample()
 """
 
 from __future__ import annotations
@@ -29,12 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import FitError, RecipeError
-from migrate_bayes.core.parallel import blocks, map_blocks
+from migrate_bayes.core.parallel import BLOCKS_PER_TASK, blocks, map_blocks
 from migrate_bayes.population.likelihood.layout import PackedStars
-from migrate_bayes.population.likelihood.op import StarLikelihood, in_order
-from migrate_bayes.population.likelihood.subsets import UNIT, run_of_blocks
-
-__all__ = ["ShardedLikelihood", "likelihood_on", "open_scheduler"]
+from migrate_bayes.population.likelihood.op import Likelihood, StarLikelihood, in_order
+from migrate_bayes.population.likelihood.subsets import run_of_blocks
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +54,7 @@ def _own(value: Any) -> Any:
 
 
 class _Shard:
-    """What a worker holds: likelihoods of runs of `UNIT` blocks, made once from packed stars."""
+    """What a worker holds: likelihoods of runs of `BLOCKS_PER_TASK` blocks, made once."""
 
     def __init__(self, packed: PackedStars) -> None:
         self.packed = packed
@@ -76,7 +74,7 @@ class _Shard:
                     (StarLikelihood(part, workers=1), index)
                     for part, index in (
                         run_of_blocks(self.packed, *run)
-                        for run in blocks(self.packed.n_blocks, UNIT)
+                        for run in blocks(self.packed.n_blocks, BLOCKS_PER_TASK)
                     )
                 ]
         return self._runs
@@ -148,7 +146,7 @@ class ShardedLikelihood:
         self.workers: int | None = None
         self._threads = threads
         self._lock = threading.Lock()
-        runs = blocks(stars.n_blocks, UNIT)
+        runs = blocks(stars.n_blocks, BLOCKS_PER_TASK)
         wanted = max(1, min(shards or self._n_workers(), len(runs)))
         edges = np.linspace(0, len(runs), wanted + 1).round().astype(int)
         self._bounds = [(runs[a][0], runs[b - 1][1]) for a, b in pairwise(edges)]
@@ -334,7 +332,7 @@ def open_scheduler(scheduler: str) -> Iterator[Any]:
 @contextmanager
 def likelihood_on(
     packed: PackedStars, scheduler: str = "threads", *, workers: int | None = None
-) -> Iterator[StarLikelihood | ShardedLikelihood]:
+) -> Iterator[Likelihood]:
     """Open the likelihood that a recipe's ``[sampler] scheduler`` asks for.
 
     Parameters

@@ -31,8 +31,6 @@ from migrate_bayes.population.likelihood.kernel import (
     star_rows,
 )
 
-__all__ = ["score_outer_blocks"]
-
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def score_outer_blocks(

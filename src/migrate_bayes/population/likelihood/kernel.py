@@ -53,8 +53,6 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-__all__ = ["BLOCK", "N_STAR_ROWS", "PIVOT_RADIUS", "THETA", "log_likelihood_blocks"]
-
 #: Names of the last axis of θ, in order. Variances, not standard deviations, are stored.
 THETA = ("log_weight", "mu", "sigma2", "Z", "G", "s2", "a", "b", "t2", "m", "q2")
 

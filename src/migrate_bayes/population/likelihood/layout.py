@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from migrate_bayes.population.likelihood.kernel import BLOCK, N_STAR_ROWS
 
-__all__ = ["ABSENT_VARIANCE", "PackedStars", "pack", "thinned"]
-
 #: Variance that stands for "not observed": the term then has no slope and a constant value.
 ABSENT_VARIANCE = 1e12
 

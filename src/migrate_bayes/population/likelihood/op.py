@@ -8,7 +8,7 @@ it one pass of the compiled kernel over the packed stars. A faster or a distribu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numba
 import numpy as np
@@ -20,38 +20,81 @@ from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch import basic as numba_basic
 from pytensor.link.numba.dispatch import numba_funcify
 
-from migrate_bayes.core.parallel import map_blocks
+from migrate_bayes.core.parallel import BLOCKS_PER_TASK, map_blocks
 from migrate_bayes.population.likelihood.fisher import score_outer_blocks
 from migrate_bayes.population.likelihood.kernel import BLOCK, log_likelihood_blocks
 from migrate_bayes.population.likelihood.layout import PackedStars, thinned
-
-__all__ = ["PopulationLogLikelihood", "StarLikelihood", "in_order"]
-
-# Blocks per unit of work. Fixed: it sets the order in which partial sums are added, and so makes
-# the result independent of the number of workers to the last bit.
-_BLOCKS_PER_TASK = 64
 
 _NO_ROW = np.empty(0)
 _NO_CUBE = np.empty((0, 0, 0))
 
 
 def in_order(parts: Sequence[float]) -> float:
-    """Add up as `value_and_gradient` does: Python's own sum makes up for what is rounded off."""
+    """Sum left to right, as `value_and_gradient` does.
+
+    Since Python 3.12 `sum` compensates rounding and would differ in the last bit.
+    """
     total = 0.0
     for part in parts:
         total += part
     return total
 
 
+class Likelihood(Protocol):
+    """The sum over stars, as samplers and results see it: a function of θ.
+
+    θ has shape (n_components, n_ages, 11), last axis as `likelihood.kernel.THETA`.
+
+    Attributes
+    ----------
+    workers : int or None
+        Threads of one evaluation.
+    evaluations : int
+        Passes over the stars so far.
+    """
+
+    workers: int | None
+    evaluations: int
+
+    @property
+    def n_stars(self) -> int:
+        """Number of stars in the sum."""
+        ...
+
+    def value(self, theta: NDArray[np.float64]) -> float:
+        """Return Σ ln L."""
+        ...
+
+    def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return Σ ln L and its gradient in θ."""
+        ...
+
+    def score_outer(
+        self, theta: NDArray[np.float64], jacobian: NDArray[np.float64]
+    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """Return Σ ln L, its gradient in x and the stars' Fisher information, given ∂θ/∂x."""
+        ...
+
+    def per_star(
+        self, theta: NDArray[np.float64], reduce: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return each star's ln L, and means of functions of (component, age)."""
+        ...
+
+    def subset(self, n_stars: int) -> Likelihood:
+        """Return the likelihood of about `n_stars` of the stars, spread over all ages."""
+        ...
+
+
 class StarLikelihood:
-    """The likelihood of packed stars as a function of θ.
+    """The likelihood of packed stars, summed by threads of this process.
 
     Parameters
     ----------
     stars : PackedStars
         From `migrate_bayes.population.likelihood.layout.pack`.
     workers : int, optional
-        Threads for one evaluation. Use 1 where chains already run side by side.
+        Threads of one evaluation. Use 1 if chains already run side by side.
     """
 
     def __init__(self, stars: PackedStars, *, workers: int | None = None) -> None:
@@ -91,7 +134,7 @@ class StarLikelihood:
         def task(start: int, stop: int) -> float:
             return self._run(theta, start, stop, _NO_ROW, _NO_CUBE, _NO_CUBE)
 
-        parts = map_blocks(task, self.stars.n_blocks, _BLOCKS_PER_TASK, workers=self.workers)
+        parts = map_blocks(task, self.stars.n_blocks, BLOCKS_PER_TASK, workers=self.workers)
         return in_order(parts)
 
     def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -104,7 +147,7 @@ class StarLikelihood:
             value = self._run(theta, start, stop, _NO_ROW, _NO_CUBE, gradient)
             return value, gradient
 
-        parts = map_blocks(task, self.stars.n_blocks, _BLOCKS_PER_TASK, workers=self.workers)
+        parts = map_blocks(task, self.stars.n_blocks, BLOCKS_PER_TASK, workers=self.workers)
         total = np.zeros_like(theta)
         value = 0.0
         for part_value, part_gradient in parts:
@@ -148,7 +191,7 @@ class StarLikelihood:
             return value, score, outer
 
         value, gradient, information = 0.0, np.zeros(n), np.zeros((n, n))
-        parts = map_blocks(task, packed.n_blocks, _BLOCKS_PER_TASK, workers=self.workers)
+        parts = map_blocks(task, packed.n_blocks, BLOCKS_PER_TASK, workers=self.workers)
         for part_value, part_gradient, part_information in parts:
             value += part_value
             gradient += part_gradient
@@ -191,7 +234,7 @@ class StarLikelihood:
             if len(wanted):
                 expectation[:, star[real]] = (wanted @ cube.reshape(-1, n))[:, real]
 
-        map_blocks(task, packed.n_blocks, 64, workers=self.workers)
+        map_blocks(task, packed.n_blocks, BLOCKS_PER_TASK, workers=self.workers)
         return log_like, expectation
 
 
@@ -200,7 +243,7 @@ class PopulationLogLikelihood(Op):
 
     __props__ = ()
 
-    def __init__(self, likelihood: StarLikelihood) -> None:
+    def __init__(self, likelihood: Likelihood) -> None:
         self.likelihood = likelihood
 
     # Two Ops over different stars are different, whatever their (empty) properties say.

@@ -7,14 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from migrate_bayes.core.parallel import blocks
+from migrate_bayes.core.parallel import BLOCKS_PER_TASK, blocks
 from migrate_bayes.population.likelihood.kernel import BLOCK, N_STAR_ROWS
 from migrate_bayes.population.likelihood.layout import PackedStars
-
-__all__ = ["UNIT", "StarArrays", "run_of_blocks", "subsample", "units", "unpack"]
-
-#: Blocks in the smallest part that is summed by itself. Fixed: it sets the order of additions.
-UNIT = 64
 
 
 def run_of_blocks(
@@ -54,8 +49,8 @@ def run_of_blocks(
 
 
 def units(packed: PackedStars) -> list[tuple[int, int]]:
-    """Cut the blocks into runs of `UNIT`."""
-    return blocks(packed.n_blocks, UNIT)
+    """Cut the blocks into runs of `BLOCKS_PER_TASK`."""
+    return blocks(packed.n_blocks, BLOCKS_PER_TASK)
 
 
 def subsample(packed: PackedStars, stars: int, seed: int) -> NDArray[np.int64]:

@@ -36,8 +36,6 @@ from numpy.typing import NDArray
 
 from migrate_bayes.population.model.specification import ModelSpec
 
-__all__ = ["RadialDiffusion"]
-
 
 class RadialDiffusion:
     """The ``diffusion`` form: adds its parameters to the PyMC model in context.

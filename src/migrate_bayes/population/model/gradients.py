@@ -1,10 +1,8 @@
-r"""What the thin disc's metallicity gradient may be as a function of age.
+"""What the thin disc's metallicity gradient may be as a function of age.
 
-Each form is a function that adds its parameters to the PyMC model in context and returns
-G(age), dex/kpc, at the nodes of the age grid and at the gradient knots. A form of your own is any
-callable ``form(ages) -> tensor``: pass it to `migrate_bayes.build_model`.
-
-``diffusion`` is a birth gradient flattened by churning: `migrate_bayes.population.model.diffusion`.
+Each form adds its parameters to the PyMC model in context and returns G(age), dex/kpc, as a
+function of ages. ``diffusion`` is a birth gradient flattened by churning: `model.diffusion`. The
+user's own form is any callable ``form(ages) -> tensor`` that `PopulationModel` takes.
 """
 
 from __future__ import annotations
@@ -16,44 +14,44 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
+from pymc.distributions.distribution import SymbolicRandomVariable
+from pytensor.tensor.random.op import RandomVariable
 
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.population.model.diffusion import RadialDiffusion
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.model.splines import deviation_basis, hat_basis
 
-__all__ = ["GradientForm", "thick_gradient", "thin_gradient"]
-
 # Error of a deviation at a knot from one star, dex/kpc: from the curvature at the mode of mock
 # surveys of 10⁴ stars. Only the sampler's efficiency depends on it.
 _DEVIATION_ERROR = 0.5
 
-#: A gradient of one's own: ages in Gyr in, a tensor of the same shape in dex/kpc out.
+#: Ages in Gyr, shape (n,), in; a tensor of the same shape in dex/kpc out.
 GradientForm = Callable[[NDArray[np.float64]], Any]
 
 
-def _constant(spec: ModelSpec) -> GradientForm:
+def _constant(spec: ModelSpec, n_stars: int) -> GradientForm:
     level = pm.Normal("gradient_reference", *spec.prior("gradient_reference"))
     return lambda ages: level * np.ones(len(ages))
 
 
-def _line(spec: ModelSpec) -> GradientForm:
+def _line(spec: ModelSpec, n_stars: int) -> GradientForm:
     level = pm.Normal("gradient_reference", *spec.prior("gradient_reference"))
     rate = pm.Normal("flattening_rate", *spec.prior("flattening_rate"))
     return lambda ages: level + rate * (ages - spec.reference_age)
 
 
-def _line_and_deviations(spec: ModelSpec) -> GradientForm:
+def _line_and_deviations(spec: ModelSpec, n_stars: int) -> GradientForm:
     """Add deviations d_j ~ N(0, σ_G) at the knots, less their own straight-line fit.
 
-    Sampled as v_j = d_j √(1/σ_G² + 1/l²), with l about the error that the stars leave on d_j: the
-    posterior of v_j has unit width whatever σ_G, so that there is no funnel, neither the one of few
-    stars (where d_j/σ_G has none) nor that of many (where d_j has none). l is a coordinate, not a
-    prior: any value gives the same posterior.
+    The sampler sees v_j = d_j √(1/σ_G² + 1/l²), with l about the error that the stars leave on d_j.
+    The posterior of v_j has unit width whatever σ_G, so there is no funnel: d_j/σ_G alone avoids
+    the funnel of few stars only, and d_j that of many stars only. l is a coordinate and no prior:
+    any value gives the same posterior.
     """
-    line = _line(spec)
+    line = _line(spec, n_stars)
     sigma = pm.HalfNormal("sigma_G", spec.prior("sigma_G")[1])
-    informed = _DEVIATION_ERROR / np.sqrt(max(pm.modelcontext(None).migrate_bayes["n_stars"], 1))
+    informed = _DEVIATION_ERROR / np.sqrt(max(n_stars, 1))
     stretch = pt.sqrt(1.0 + (sigma / informed) ** 2)
     pm.modelcontext(None).add_coord("deviation", range(len(spec.gradient_knots) - 2))
     v = pm.Normal("deviation_G", 0.0, stretch, dims="deviation")
@@ -67,49 +65,92 @@ def _line_and_deviations(spec: ModelSpec) -> GradientForm:
     return gradient
 
 
-def _free(spec: ModelSpec) -> GradientForm:
+def _free(spec: ModelSpec, n_stars: int) -> GradientForm:
     mean, sd = spec.prior("gradient_reference")
     values = pm.Normal("gradient_knots", mean, sd, dims="gradient_knot")
     return lambda ages: pt.dot(hat_basis(ages, spec.gradient_knots), values)
 
 
-_FORMS: dict[str, Callable[[ModelSpec], GradientForm]] = {
+_FORMS: dict[str, Callable[[ModelSpec, int], GradientForm]] = {
     "constant": _constant,
     "linear": _line,
     "linear+deviations": _line_and_deviations,
     "free": _free,
-    "diffusion": RadialDiffusion,
+    "diffusion": lambda spec, _: RadialDiffusion(spec),
 }
 
 
-def thin_gradient(spec: ModelSpec, form: GradientForm | None = None) -> GradientForm:
+def _strangers(tensor: Any, model: pm.Model) -> list[str]:
+    """Names of the random variables that a tensor depends on and that `model` does not have."""
+    own, seen, names = set(model.basic_RVs), set(), []
+    stack = [tensor]
+    while stack:
+        variable = stack.pop()
+        if variable in seen or variable in own or variable.owner is None:
+            continue
+        seen.add(variable)
+        if isinstance(variable.owner.op, RandomVariable | SymbolicRandomVariable):
+            names.append(variable.name or "without a name")
+        else:
+            stack.extend(variable.owner.inputs)
+    return sorted(names)
+
+
+def _evaluated_once(form: GradientForm, ages: NDArray[np.float64]) -> GradientForm:
+    """Call a user's form once, on the union of the ages, and look its values up from then on.
+
+    Raises
+    ------
+    FitError
+        If the tensor has not one dimension, or depends on random variables of another model.
+    """
+    union = np.unique(ages)
+    values = pt.as_tensor(form(union))
+    if values.ndim != 1 or values.type.shape[0] not in (None, len(union)):
+        raise FitError(
+            "a gradient function must return one value in dex/kpc for each age it is given, as an "
+            f"array of one dimension; yours gave {values.ndim} dimensions of shape "
+            f"{values.type.shape} for {len(union)} ages"
+        )
+    if names := _strangers(values, pm.modelcontext(None)):
+        raise FitError(
+            "the gradient depends on random variables that are not of this model: "
+            f"{', '.join(names)}. A gradient function is called once for each model and has to "
+            "define its variables then, not keep those of an earlier model"
+        )
+    return lambda wanted: values[np.searchsorted(union, wanted)]
+
+
+def thin_gradient(
+    spec: ModelSpec, ages: NDArray[np.float64], n_stars: int, form: GradientForm | None = None
+) -> GradientForm:
     """Add the thin disc's gradient to the model in context.
 
-    Registers ``gradient_young`` and, where the form has no such parameter, ``flattening_rate`` (the
+    Registers ``gradient_young`` and, if the form has no such parameter, ``flattening_rate`` (the
     least-squares slope over the gradient knots).
 
     Parameters
     ----------
     spec : ModelSpec
+    ages : ndarray, shape (n_ages,)
+        Nodes of the age grid, Gyr.
+    n_stars : int
+        Stars that will be fitted.
     form : callable, optional
-        A form of the user's own, in place of `spec.form`.
+        The user's own form, in place of `spec.form`; called once.
 
     Returns
     -------
     callable
         From ages in Gyr to G_thin, dex/kpc.
     """
-    gradient = _FORMS[spec.form](spec) if form is None else form
-    young = pt.as_tensor(gradient(np.array([spec.young_age])))
-    if young.ndim != 1:
-        raise FitError(
-            "a gradient function must return one value in dex/kpc for each age it is given, as an "
-            f"array of one dimension; yours gave {young.ndim} dimensions"
-        )
-    pm.Deterministic("gradient_young", young[0])
-    model = pm.modelcontext(None)
-    if "flattening_rate" not in model.named_vars:
-        knots = np.asarray(spec.gradient_knots)
+    knots, young = np.asarray(spec.gradient_knots), np.array([spec.young_age])
+    if form is None:
+        gradient = _FORMS[spec.form](spec, n_stars)
+    else:
+        gradient = _evaluated_once(form, np.concatenate([ages, knots, young]))
+    pm.Deterministic("gradient_young", pt.as_tensor(gradient(young))[0])
+    if "flattening_rate" not in pm.modelcontext(None).named_vars:
         centred = knots - knots.mean()
         slope = pt.dot(centred / (centred**2).sum(), gradient(knots))
         pm.Deterministic("flattening_rate", slope)

@@ -16,8 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from migrate_bayes.core.errors import RecipeError, describe_validation, suggest
 
-__all__ = ["DEFAULT_PRIORS", "FORMS", "FunctionKnots", "ModelSpec", "load_model_spec"]
-
 #: Gradient forms: what G_thin(age) may be.
 FORMS = {
     "constant": "one gradient at all ages",

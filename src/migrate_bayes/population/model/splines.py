@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 
-__all__ = ["deviation_basis", "hat_basis", "node_widths", "spline_basis"]
-
 
 def node_widths(ages: ArrayLike) -> NDArray[np.float64]:
     """Return the trapezoidal width of each node of an increasing age grid, Gyr."""

@@ -12,13 +12,11 @@ import xarray as xr
 from migrate_bayes.core.errors import RecipeError, suggest
 from migrate_bayes.core.table import print_table
 from migrate_bayes.population.data import PopulationData
+from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.distributed import likelihood_on
-from migrate_bayes.population.model.build import build_model
+from migrate_bayes.population.model.population_model import PopulationModel
 from migrate_bayes.population.model.specification import FORMS, ModelSpec
-from migrate_bayes.population.results.loo import compare_elpd, leave_one_out
-from migrate_bayes.population.sampling.posterior import sample
-
-__all__ = ["compare_forms", "print_comparison"]
+from migrate_bayes.population.results.loo import compare_elpd
 
 #: What of each form's posterior is tabulated, where the form has it.
 SHOWN = ("gradient_young", "flattening_rate", "gradient_thick", "sigma_G", "sigma_rm8")
@@ -31,8 +29,7 @@ def compare_forms(
     *,
     seed: int = 0,
     stars: int = 5000,
-    scheduler: str = "threads",
-    **sampler: Any,
+    sampler: SamplerOptions | None = None,
 ) -> tuple[Any, xr.DataTree]:
     """Fit a model with one gradient form after another, all else as it is.
 
@@ -46,10 +43,7 @@ def compare_forms(
     seed : int
     stars : int
         Stars to leave out in turn, a random subsample.
-    scheduler : str
-        Where to sum over stars: see `likelihood_on`.
-    **sampler
-        Options of `sample`.
+    sampler : SamplerOptions, optional
 
     Returns
     -------
@@ -70,13 +64,13 @@ def compare_forms(
     if len(set(forms)) < 2:
         raise RecipeError("a comparison needs two gradient forms or more")
     results, groups = {}, {}
-    with likelihood_on(data.packed, scheduler) as likelihood:
+    sampler = sampler or SamplerOptions()
+    with likelihood_on(data.stars, sampler.scheduler) as likelihood:
         for form in dict.fromkeys(forms):
             one = spec.model_copy(update={"form": form})
-            model = build_model(data, one, likelihood=likelihood)
-            fit = sample(model, seed=seed, prior_draws=0, **sampler)
-            posterior = fit["posterior"].to_dataset()
-            results[form] = leave_one_out(model, data, posterior, stars=stars, seed=seed)
+            model = PopulationModel(data, one, likelihood=likelihood)
+            posterior = model.sample(sampler, seed=seed, prior_draws=0)["posterior"].to_dataset()
+            results[form] = model.loo(posterior, stars=stars, seed=seed)
             groups[f"{form}/posterior"] = posterior
             groups[f"{form}/leave_one_out"] = results[form]
     table = compare_elpd(results)

@@ -24,8 +24,6 @@ from migrate_bayes.core.errors import ProductError
 from migrate_bayes.core.table import print_table
 from migrate_bayes.population.results.diagnostics import Check, check_fit
 
-__all__ = ["diagnose_fit", "print_diagnosis", "read_fit"]
-
 MAX_CONFLICT = 3.0
 MAX_BEYOND_PRIOR = 0.05
 MAX_PPC_OUTSIDE = 0.15

@@ -15,8 +15,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-__all__ = ["Check", "check_fit", "energy_of", "missing_information", "summary_table"]
-
 # A limit of each check. ESS is per chain, as Vehtari et al. advise.
 MAX_R_HAT = 1.01
 MIN_ESS_PER_CHAIN = 100

@@ -22,7 +22,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import ndtr
@@ -32,104 +31,51 @@ from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.likelihood.layout import pack
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.likelihood.subsets import subsample, unpack
-from migrate_bayes.population.model.build import likelihood_of
-from migrate_bayes.population.results.membership import theta_draws
-
-__all__ = ["compare_elpd", "leave_one_out", "pointwise_log_likelihood"]
 
 
-def pointwise_log_likelihood(
-    model: pm.Model,
+def pointwise(
     data: PopulationData,
     posterior: xr.Dataset,
+    thetas: NDArray[np.float64],
     *,
-    stars: int = 5000,
-    draws: int = 1000,
-    seed: int = 0,
+    stars: int,
+    seed: int,
     workers: int | None = None,
 ) -> xr.DataTree:
-    """Compute ln L of every draw and star, for a random subsample of stars.
+    """Compute ln L of every draw and star of a subsample; see `PopulationModel.log_likelihood`.
 
-    Parameters
-    ----------
-    model : pymc.Model
-    data : PopulationData
-    posterior : xarray.Dataset
-        The tree's `posterior` group.
-    stars : int
-        Stars, taken at random where there are more; the same for every model of the same data.
-    draws : int
-        Draws, evenly spaced over each chain where there are more.
-    seed : int
-    workers : int, optional
-        Threads.
-
-    Returns
-    -------
-    xarray.DataTree
-        Groups `log_likelihood` (`star` on chain, draw, star) and `posterior` (the parameters that
-        are numbers), as `arviz.loo` takes them. The coordinate `index` is the star's place in
-        `data`.
+    `thetas` are of the draws of `posterior`, in order.
     """
-    index = subsample(data.packed, stars, seed)
-    step = max(1, -(-posterior.sizes["chain"] * posterior.sizes["draw"] // draws))
-    some = posterior.isel(draw=slice(None, None, step))
-    thetas = theta_draws(model, some)
-    plain = unpack(data.packed, index)
+    index = subsample(data.stars, stars, seed)
+    plain = unpack(data.stars, index)
     likelihood = StarLikelihood(pack(**vars(plain), trim=1e-300), workers=workers)
     values = np.empty((len(thetas), len(index)))
     for s, theta in enumerate(thetas):
         values[s], _ = likelihood.per_star(theta)
-    shape = (some.sizes["chain"], some.sizes["draw"], len(index))
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(index))
     group = xr.Dataset(
         {"star": (("chain", "draw", "observation"), values.reshape(shape), {"units": ""})},
         coords={
-            "chain": some["chain"].values,
-            "draw": some["draw"].values,
+            "chain": posterior["chain"].values,
+            "draw": posterior["draw"].values,
             "index": ("observation", index),
             "source_id": ("observation", data.source_id[index]),
         },
     )
-    scalars = [name for name, v in some.data_vars.items() if set(v.dims) == {"chain", "draw"}]
-    return xr.DataTree.from_dict({"log_likelihood": group, "posterior": some[scalars]})
+    scalars = [name for name, v in posterior.data_vars.items() if set(v.dims) == {"chain", "draw"}]
+    return xr.DataTree.from_dict({"log_likelihood": group, "posterior": posterior[scalars]})
 
 
-def leave_one_out(
-    model: pm.Model,
-    data: PopulationData,
-    posterior: xr.Dataset,
-    *,
-    stars: int = 5000,
-    draws: int = 1000,
-    seed: int = 0,
-    workers: int | None = None,
-) -> xr.Dataset:
-    """Estimate the expected log predictive density of a model.
-
-    Parameters
-    ----------
-    model, data, posterior, stars, draws, seed, workers
-        As for `pointwise_log_likelihood`.
-
-    Returns
-    -------
-    xarray.Dataset
-        `elpd_i`, `pareto_k` and `approximation` (ln L at the posterior mean of θ) of the
-        subsample's stars; `elpd` of all N with `elpd_sd` (of another N stars) and `subsampling_sd`
-        (of another subsample), and `p_loo`, the effective number of parameters.
-    """
+def leave_one_out(tree: xr.DataTree, every: NDArray[np.float64]) -> xr.Dataset:
+    """Estimate elpd from `pointwise` and ln L of all stars at the mean θ, shape (n_stars,)."""
     import arviz as az
 
-    tree = pointwise_log_likelihood(
-        model, data, posterior, stars=stars, draws=draws, seed=seed, workers=workers
-    )
     with warnings.catch_warnings():
         # Stars of high k are counted below.
         warnings.simplefilter("ignore", UserWarning)
         found = az.loo(tree, pointwise=True, var_name="star")
     group = tree["log_likelihood"].to_dataset()
     index = group["index"].values
-    every, _ = likelihood_of(model).per_star(theta_draws(model, posterior).mean(axis=0))
     elpd_i = np.asarray(found.elpd_i, dtype=float)
     log_like = group["star"].values.reshape(-1, len(index))
     top = log_like.max(axis=0)
@@ -144,10 +90,10 @@ def leave_one_out(
             "elpd_sd": ((), sd, {"units": ""}),
             "subsampling_sd": ((), subsampling_sd, {"units": ""}),
             "approximation_sum": ((), float(every.sum()), {"units": ""}),
-            "p_loo": ((), data.n_stars * float((within - elpd_i).mean()), {"units": ""}),
+            "p_loo": ((), len(every) * float((within - elpd_i).mean()), {"units": ""}),
         },
         coords={"index": ("observation", index)},
-        attrs={"n_stars": data.n_stars, "draws": len(log_like)},
+        attrs={"n_stars": len(every), "draws": len(log_like)},
     )
 
 

@@ -6,19 +6,18 @@ No per-star parameter is sampled. With the posterior draws of the hyperparameter
 
 exactly; from it follow the membership of each component, summed over ages, and the age posterior,
 summed over components. A run of a few thousand stars is done at a time, all draws of it before the
-next, so memory does not grow with draws × stars; `write_membership` streams the whole to file.
+next, so memory does not grow with draws × stars; `write_membership` streams all of it to file.
 """
 
 from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -28,47 +27,9 @@ from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.likelihood.layout import PackedStars
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.likelihood.subsets import run_of_blocks, units
-from migrate_bayes.population.model.build import theta_of
 from migrate_bayes.stars import PART_SIZE, StarWriter
 
-__all__ = ["age_intervals", "membership", "theta_draws", "write_membership"]
-
 _QUANTILES = {"age_population_lo": 0.16, "age_population_median": 0.5, "age_population_hi": 0.84}
-
-
-def theta_draws(
-    model: pm.Model, posterior: xr.Dataset, *, n: int | None = None, seed: int = 0
-) -> NDArray[np.float64]:
-    """Carry draws of the hyperparameters to θ.
-
-    Parameters
-    ----------
-    model : pymc.Model
-    posterior : xarray.Dataset
-        The tree's `posterior` group, or `prior`.
-    n : int, optional
-        Take this many at random, without replacement; all, in order, where not given or where
-        there are no more.
-    seed : int
-
-    Returns
-    -------
-    ndarray, shape (n, n_components, n_ages, 11)
-    """
-    # Once a model, and not optimised: for some thousand draws that would take longer than them.
-    if "theta_function" not in model.migrate_bayes:
-        model.migrate_bayes["theta_function"] = model.compile_fn(
-            theta_of(model), inputs=model.free_RVs, on_unused_input="ignore", point_fn=False,
-            mode="FAST_COMPILE",
-        )  # fmt: skip
-    function = model.migrate_bayes["theta_function"]
-    flat = posterior.stack(sample=("chain", "draw"))
-    pick = np.arange(flat.sizes["sample"])
-    if n is not None and n < len(pick):
-        pick = np.random.default_rng(seed).choice(pick, size=n, replace=False)
-    names = [rv.name for rv in model.free_RVs]
-    columns = [flat[name].transpose("sample", ...).values[pick] for name in names]
-    return np.stack([function(*(np.asarray(c[i]) for c in columns)) for i in range(len(pick))])
 
 
 def age_intervals(
@@ -147,7 +108,7 @@ def _each_run(
 
 def _summaries(
     ages: NDArray[np.float64],
-    components: list[str],
+    components: Sequence[str],
     first: NDArray[np.float64],
     variance: NDArray[np.float64],
     age: NDArray[np.float64],
@@ -183,53 +144,19 @@ def _attrs(name: str) -> dict[str, str]:
 
 
 def membership(
-    model: pm.Model,
     data: PopulationData,
-    posterior: xr.Dataset,
+    thetas: NDArray[np.float64],
+    components: Sequence[str],
     *,
-    draws: int = 40,
-    seed: int = 0,
     workers: int | None = None,
+    by_star: NDArray[np.float32] | None = None,
 ) -> xr.Dataset:
-    """Compute component membership and population ages of the fitted stars.
+    """Summarise every star, given draws of θ; see `PopulationModel.membership`.
 
-    Parameters
-    ----------
-    model : pymc.Model
-        From `migrate_bayes.build_model`, over `data`.
-    data : PopulationData
-    posterior : xarray.Dataset
-        The tree's `posterior` group.
-    draws : int
-        Draws of the hyperparameters to average over.
-    seed : int
-    workers : int, optional
-        Threads.
-
-    Returns
-    -------
-    xarray.Dataset
-        On `star` (coordinate `source_id`), float32: `p_thin`, `p_thick` (and `p_outlier`),
-        `p_thin_sd` (over the draws), and, in Gyr, `age_population`, `age_population_sd`,
-        `age_population_lo`, `age_population_median`, `age_population_hi`.
+    Age posteriors go to `by_star`, shape (n_stars, n_ages), if given.
     """
-    return _compute(model, data, posterior, draws, seed, workers, None)
-
-
-def _compute(
-    model: pm.Model,
-    data: PopulationData,
-    posterior: xr.Dataset,
-    draws: int,
-    seed: int,
-    workers: int | None,
-    by_star: NDArray[np.float32] | None,
-) -> xr.Dataset:
-    """Summaries of every star; age posteriors go to `by_star` (n_stars, n_ages), if it is there."""
-    thetas = theta_draws(model, posterior, n=draws, seed=seed)
-    components = [str(c) for c in model.coords["component"]]
     columns: dict[str, NDArray[np.float32]] = {}
-    for index, first, variance, age in _each_run(data.packed, thetas, workers):
+    for index, first, variance, age in _each_run(data.stars, thetas, workers):
         if by_star is not None:
             by_star[index] = age.T
         for name, values in _summaries(data.ages, components, first, variance, age).items():
@@ -243,45 +170,19 @@ def _compute(
 
 def write_membership(
     path: str | Path,
-    model: pm.Model,
     data: PopulationData,
-    posterior: xr.Dataset,
+    thetas: NDArray[np.float64],
+    components: Sequence[str],
     *,
-    draws: int = 40,
-    seed: int = 0,
     workers: int | None = None,
     part_size: int = PART_SIZE,
     overwrite: bool = False,
     attrs: dict[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Write membership and the whole age posterior of every fitted star, as parts of NetCDF-4.
+    """Stream memberships and age posteriors to file; see `PopulationModel.write_membership`.
 
-    The stars are computed in the order of their ages and wanted in that of the catalogue: between
-    the two stands a scratch file beside the product, removed at the end, and not memory.
-
-    Parameters
-    ----------
-    path : path-like
-        A folder, readable by `migrate_bayes.open_stars`: the variables of `membership`, and
-        `age_posterior` on (star, age).
-    model, data, posterior, draws, seed, workers
-        As for `membership`.
-    part_size : int
-        Stars per part.
-    overwrite : bool
-        Replace a product that stands there.
-    attrs : dict, optional
-        Provenance for the product.
-
-    Returns
-    -------
-    xarray.Dataset
-        The summaries of `membership`, without the age posteriors.
-
-    Raises
-    ------
-    ProductError
-        Where `path` exists and may not be replaced, or cannot be written.
+    The stars are computed in the order of their ages and written in that of the catalogue: a
+    scratch file beside the product, and not memory, holds them in between.
     """
     path = Path(path)
     with StarWriter(path, overwrite=overwrite, part_size=part_size) as out:
@@ -291,7 +192,7 @@ def write_membership(
             shape = (data.n_stars, len(data.ages))
             posterior_file = scratch / "age_posterior.f4"
             by_star = np.memmap(posterior_file, dtype=np.float32, mode="w+", shape=shape)
-            summary = _compute(model, data, posterior, draws, seed, workers, by_star)
+            summary = membership(data, thetas, components, workers=workers, by_star=by_star)
             summary.attrs.update(attrs or {})
             for start in range(0, data.n_stars, part_size):
                 rows = slice(start, start + part_size)

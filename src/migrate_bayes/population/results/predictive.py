@@ -5,7 +5,7 @@ observed [Fe/H] or [α/Fe] is a mixture over components and ages, known in close
 prior give bands about it.
 
 `posterior_predictive` replicates the fitted stars. A star keeps what the survey's selection
-decides, its age likelihood, R_g and Z_max; component and age node are drawn from
+decides: its age likelihood, R_g and Z_max. Component and age node are drawn from
 :math:`P(c, k \mid \hat R, \ln\hat Z)`, without its chemistry, and then
 
 .. math::
@@ -20,23 +20,21 @@ overall mean by an amount that its isochrones fix; the replicate is given the sa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.population.data import PopulationData
-from migrate_bayes.population.likelihood.kernel import PIVOT_RADIUS, THETA
+from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.likelihood.layout import ABSENT_VARIANCE, pack
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.likelihood.subsets import StarArrays, subsample, unpack
 from migrate_bayes.population.model.splines import node_widths
-from migrate_bayes.population.results.membership import theta_draws
-
-__all__ = ["AGE_EDGES", "posterior_predictive", "prior_predictive"]
 
 #: Edges of the age bins of the posterior predictive checks, Gyr.
 AGE_EDGES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 15.0)
@@ -78,46 +76,22 @@ def _density(
 
 
 def prior_predictive(
-    model: pm.Model,
     data: PopulationData,
-    prior: xr.Dataset,
+    thetas: NDArray[np.float64],
+    components: Sequence[str],
     *,
-    draws: int = 300,
-    stars: int = 20_000,
-    seed: int = 0,
+    stars: int,
+    seed: int,
 ) -> xr.Dataset:
-    """Compute what the prior expects of gradient(age) and of the stars' chemistry.
-
-    Parameters
-    ----------
-    model : pymc.Model
-    data : PopulationData
-        For the errors of observation, and to hold the prior against.
-    prior : xarray.Dataset
-        The tree's `prior` group. With its `posterior` group, the same of the posterior.
-    draws : int
-        Draws of the prior.
-    stars : int
-        Stars of the data to make histograms of.
-    seed : int
-
-    Returns
-    -------
-    xarray.Dataset
-        `gradient` (band, component, age), dex/kpc: quantiles over the draws. `feh_density` (band,
-        feh) and `alpha_fe_density` (band, alpha_fe), 1/dex: quantiles of the density of observed
-        values at each abscissa; `feh_data` and `alpha_fe_data`: the stars' histograms. The band
-        coordinate is the probability.
-    """
-    index = subsample(data.packed, stars, seed)
-    plain = unpack(data.packed, index)
+    """Compute what draws of θ expect of the stars; see `PopulationModel.prior_predictive`."""
+    index = subsample(data.stars, stars, seed)
+    plain = unpack(data.stars, index)
     _, feh = _expectations(plain, data.ages)
     kept = np.where(np.isfinite(plain.log_weight), plain.feh_variance, np.nan)
     seen = plain.alpha_variance < ABSENT_VARIANCE / 10
     error = float(np.sqrt(np.nanmedian(kept)))
     alpha_error = float(np.sqrt(np.median(plain.alpha_variance[seen]))) if seen.any() else 0.0
     axes = {"feh": np.arange(-2.5, 1.501, 0.05), "alpha_fe": np.arange(-0.4, 0.701, 0.0125)}
-    thetas = theta_draws(model, prior, n=draws, seed=seed)
     mixtures = [_mixture(theta, error, alpha_error) for theta in thetas]
     curves = {
         "feh": np.stack([_density(axes["feh"], m[0], m[1], m[2]) for m in mixtures]),
@@ -125,7 +99,7 @@ def prior_predictive(
     }
     values = {"feh": feh, "alpha_fe": plain.alpha[seen]}
     out = xr.Dataset(coords={"band": ("band", list(_BANDS), {"units": ""})})
-    out["component"] = [str(c) for c in model.coords["component"]]
+    out["component"] = list(components)
     out["age"] = ("age", data.ages, {"units": "Gyr"})
     gradient = np.quantile(thetas[..., THETA.index("G")], _BANDS, axis=0)
     out["gradient"] = (("band", "component", "age"), gradient, {"units": "dex / kpc"})
@@ -218,45 +192,17 @@ def _quantiles(
 
 
 def posterior_predictive(
-    model: pm.Model,
-    data: PopulationData,
-    posterior: xr.Dataset,
-    *,
-    draws: int = 100,
-    stars: int = 20_000,
-    seed: int = 0,
+    data: PopulationData, thetas: NDArray[np.float64], *, stars: int, seed: int
 ) -> xr.Dataset:
-    """Hold the chemistry of the stars against replicates, in bins of age and radius.
-
-    Parameters
-    ----------
-    model : pymc.Model
-    data : PopulationData
-    posterior : xarray.Dataset
-        The tree's `posterior` group.
-    draws : int
-        Replicates, each of another draw of the hyperparameters.
-    stars : int
-        Stars to replicate, taken at random where there are more.
-    seed : int
-
-    Returns
-    -------
-    xarray.Dataset
-        On `observable` (feh, alpha_fe), `age_bin`, `radius_bin` (thirds of the stars) and
-        `quantile`: `data`, `replicated` with `replicated_lo` and `replicated_hi` (central 95%),
-        dex, and `tail_probability`, P(replicated > data); NaN in bins of fewer than 20 stars. The
-        bins' edges are coordinates.
-    """
-    index = subsample(data.packed, stars, seed)
-    plain = unpack(data.packed, index)
+    """Compare the stars with replicates; see `PopulationModel.predictive`."""
+    index = subsample(data.stars, stars, seed)
+    plain = unpack(data.stars, index)
     age, feh = _expectations(plain, data.ages)
     alpha = np.where(plain.alpha_variance < ABSENT_VARIANCE / 10, plain.alpha, np.nan)
     inner = np.quantile(plain.radius, [1 / 3, 2 / 3])
     edges = np.array([-np.inf, *inner, np.inf])
     bins = _bins(age, plain.radius, edges)
     observed = np.stack([_quantiles(feh, bins), _quantiles(alpha, bins)])
-    thetas = theta_draws(model, posterior, n=draws, seed=seed)
     likelihood = _without_chemistry(plain)
     cells = thetas.shape[1] * thetas.shape[2]
     each = np.eye(cells).reshape(cells, *thetas.shape[1:3])

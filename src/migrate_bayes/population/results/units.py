@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import xarray as xr
 
-__all__ = ["LONG_NAMES", "UNITS", "label"]
-
 _DEX_KPC, _DEX_KPC_GYR = "dex / kpc", "dex / (kpc Gyr)"
 
 #: Units of the posterior's variables and coordinates; a name that is not here is a pure number

@@ -12,8 +12,6 @@ import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pytensor.graph.replace import vectorize_graph
 
-__all__ = ["ManyPoints", "NamedValues", "compiled", "interpreted"]
-
 # From this many draws on, a graph over all of them at once is worth its compilation, where the one
 # for a single draw is interpreted; and so many go through it at a time.
 _MANY, _AT_ONCE = 300, 1000

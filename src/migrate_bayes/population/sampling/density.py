@@ -10,17 +10,15 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pymc.blocking import DictToArrayBijection
 from pymc.pytensorf import join_nonshared_inputs
 
-from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.model.build import likelihood_of, theta_of
 from migrate_bayes.population.sampling.compiled import (
     ManyPoints,
     NamedValues,
@@ -28,7 +26,9 @@ from migrate_bayes.population.sampling.compiled import (
     interpreted,
 )
 
-__all__ = ["PosteriorDensity"]
+if TYPE_CHECKING:
+    from migrate_bayes.population.likelihood.op import Likelihood
+    from migrate_bayes.population.model.population_model import PopulationModel
 
 
 class PosteriorDensity:
@@ -36,8 +36,7 @@ class PosteriorDensity:
 
     Parameters
     ----------
-    model : pymc.Model
-        From `migrate_bayes.population.model.build.build_model`.
+    population : PopulationModel
     mode : str, optional
         PyTensor's compilation mode for the graph above the seam. Its default compiles for tens of
         seconds, once, to run in tens of microseconds; ``"FAST_COMPILE"`` does the reverse.
@@ -50,16 +49,17 @@ class PosteriorDensity:
         The model's initial point.
     """
 
-    def __init__(self, model: pm.Model, *, mode: str | None = None) -> None:
-        self.model = model
-        self.likelihood: StarLikelihood = likelihood_of(model)
+    def __init__(self, population: PopulationModel, *, mode: str | None = None) -> None:
+        self.model = population
+        self.likelihood: Likelihood = population.likelihood
+        model = population.pymc
         point = model.initial_point()
         raveled = DictToArrayBijection.map(point)
         self.start = np.asarray(raveled.data, dtype=np.float64)
         self.n = len(self.start)
         others = [p for p in model.potentials if p.name != "stars"]
         prior = model.logp(vars=[*model.free_RVs, *others])
-        theta, *named = model.replace_rvs_by_values([theta_of(model), *model.unobserved_RVs])
+        theta, *named = model.replace_rvs_by_values([population.theta, *model.unobserved_RVs])
         outputs, x = join_nonshared_inputs(
             point, [prior, theta, *named], [model.rvs_to_values[rv] for rv in model.free_RVs]
         )
@@ -79,7 +79,7 @@ class PosteriorDensity:
         self._up = compiled([x, slope, share], gradient, mode, [self.start, flat, 1.0])
         self._named = NamedValues([str(rv.name) for rv in model.unobserved_RVs], named, x, mode)
 
-    def over(self, likelihood: StarLikelihood) -> PosteriorDensity:
+    def over(self, likelihood: Likelihood) -> PosteriorDensity:
         """Return the same model over other stars of the same age nodes.
 
         Nothing is compiled again: PyTensor compiles for tens of seconds, a fit of some thousand

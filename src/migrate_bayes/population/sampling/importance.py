@@ -25,13 +25,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.core.progress import progress
+from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import Mode
 from migrate_bayes.population.sampling.natural_coordinates import Coordinates
 from migrate_bayes.population.sampling.nuts import run_nuts
 from migrate_bayes.population.sampling.surrogate import Surrogate, SurrogateDensity, fit_surrogate
-
-__all__ = ["MAX_PARETO_K", "ImportanceDraws", "pareto_weights", "passes_for", "sample_surrogate"]
 
 Floats = NDArray[np.float64]
 
@@ -139,14 +138,7 @@ class _Met:
 
 
 def sample_surrogate(
-    density: PosteriorDensity,
-    mode: Mode,
-    *,
-    draws: int,
-    tune: int,
-    chains: int,
-    seed: int,
-    target_accept: float,
+    density: PosteriorDensity, mode: Mode, options: SamplerOptions, *, seed: int
 ) -> ImportanceDraws:
     """Sample a posterior by surrogate and importance weights.
 
@@ -155,26 +147,24 @@ def sample_surrogate(
     density : PosteriorDensity
     mode : Mode
         Its maximum.
-    draws : int
-        Draws wanted per chain; fewer where there are very many stars.
-    tune, chains, seed, target_accept
-        Of NUTS on the surrogate.
+    options : SamplerOptions
+        Of NUTS on the surrogate; fewer draws than these are kept if there are very many stars.
+    seed : int
     """
+    chains = options.chains
     theta = density.theta(mode.vector)
     coordinates = _spanned(density, mode, seed)
     _, slope, information = density.likelihood.score_outer(theta, coordinates.jacobian(theta))
     surrogate = Surrogate(np.zeros(coordinates.n), slope, information)
     met = _Met(density, coordinates)
     scale = np.linalg.cholesky(mode.covariance)
-    per_chain = -(-passes_for(density.likelihood.n_stars, draws * chains) // chains)
-
-    thin = max(_THIN, _THIN * draws // per_chain)
+    per_chain = -(-passes_for(density.likelihood.n_stars, options.draws * chains) // chains)
+    thin = max(_THIN, _THIN * options.draws // per_chain)
 
     def nuts(n: int, k: int) -> tuple[Floats, xr.Dataset]:
         x, stats = run_nuts(
             SurrogateDensity(density, coordinates, surrogate), mode.vector, scale,
-            draws=n * thin, tune=tune, chains=chains, cores=1, seed=seed + k,
-            target_accept=target_accept, progressbar=False,
+            SamplerOptions.of(options, {"draws": n * thin}), seed=seed + k,
         )  # fmt: skip
         return x[:, ::thin], stats.isel(draw=slice(None, None, thin))
 

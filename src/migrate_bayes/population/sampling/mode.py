@@ -21,8 +21,6 @@ from scipy.optimize import minimize
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.population.sampling.density import PosteriorDensity
 
-__all__ = ["Mode", "find_mode"]
-
 # Stars that the first climb is made on: enough that the rare component's parameters come out near.
 _FIRST_STARS = 20_000
 

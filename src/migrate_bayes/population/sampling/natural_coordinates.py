@@ -26,8 +26,6 @@ from numpy.typing import NDArray
 
 from migrate_bayes.population.likelihood.kernel import THETA
 
-__all__ = ["Coordinates", "natural", "natural_gradient"]
-
 _LOG = [THETA.index(name) for name in ("sigma2", "s2", "t2", "q2")]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-__all__ = ["run_nuts"]
+from migrate_bayes.population.fit_options import SamplerOptions
 
 Floats = NDArray[np.float64]
 
@@ -22,25 +22,24 @@ def run_nuts(
     density: Callable[[Floats], tuple[float, Floats]],
     centre: Floats,
     scale: Floats,
+    options: SamplerOptions,
     *,
-    draws: int,
-    tune: int,
-    chains: int,
-    cores: int,
     seed: int,
-    target_accept: float,
-    progressbar: bool,
+    cores: int = 1,
+    progressbar: bool = False,
 ) -> tuple[Floats, xr.Dataset]:
-    """Run NUTS on z, where x = centre + scale z.
+    """Run NUTS on z, x = centre + scale z.
 
     Parameters
     ----------
     density : callable
-        Log density and gradient at x; called from several threads where `cores` > 1.
+        Log density and gradient at x; called from several threads if `cores` > 1.
     centre, scale : ndarray, shapes (n,) and (n, n)
         Where chains start and how widely: z of each is a standard normal.
-    draws, tune, chains, cores, seed, target_accept, progressbar
-        As nutpie has them.
+    options : SamplerOptions
+        Draws, tuning draws, chains, target_accept.
+    seed, cores, progressbar
+        As nutpie takes them.
 
     Returns
     -------
@@ -65,7 +64,7 @@ def run_nuts(
         return lambda z: {"x": centre + scale @ z}
 
     def start(seed: int) -> Floats:
-        # Dispersed as the posterior itself is, by the Gaussian at the mode.
+        # As dispersed as the posterior itself, by the Gaussian at the mode.
         return np.random.default_rng(seed).normal(size=n)
 
     target = from_pyfunc(
@@ -73,7 +72,7 @@ def run_nuts(
         make_initial_point_fn=start,
     )  # fmt: skip
     tree = nutpie.sample(
-        target, draws=draws, tune=tune, chains=chains, cores=cores, seed=seed,
-        target_accept=target_accept, progress_bar=progressbar,
+        target, draws=options.draws, tune=options.tune, chains=options.chains, cores=cores,
+        seed=seed, target_accept=options.target_accept, progress_bar=progressbar,
     )  # fmt: skip
     return tree["posterior"]["x"].values, tree["sample_stats"].to_dataset()

@@ -2,8 +2,8 @@
 
 ``"nuts"``: nutpie from the posterior's mode, in coordinates whitened by the curvature there, on
 the compiled pieces of `population.sampling.density`; every step is a pass over the stars.
-``"surrogate"``: `population.sampling.importance`; a pass for each draw alone. Both give the
-same DataTree, with named dimensions and units.
+``"surrogate"``: `population.sampling.importance`; one pass for each draw. Both give the same
+DataTree, with named dimensions and units.
 """
 
 from __future__ import annotations
@@ -12,132 +12,74 @@ import logging
 import sys
 import time
 import warnings
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.core.errors import FitError, suggest
 from migrate_bayes.core.parallel import default_workers
 from migrate_bayes.core.progress import status
 from migrate_bayes.core.provenance import provenance
+from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.results.units import label
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.importance import MAX_PARETO_K, sample_surrogate
 from migrate_bayes.population.sampling.mode import Mode, find_mode
 from migrate_bayes.population.sampling.nuts import run_nuts
 
-__all__ = ["METHODS", "sample"]
-
-METHODS = ("auto", "nuts", "surrogate")
-
-# From this many stars on, `auto` takes the surrogate: NUTS takes minutes by then, and the
-# surrogate, better the more stars there are, is good long before.
+# `auto` takes the surrogate from this many stars on: NUTS takes minutes by then, and the surrogate,
+# which gets better with the number of stars, is good long before.
 _MANY_STARS = 20_000
 
 
 def sample(
-    model: pm.Model,
+    density: PosteriorDensity,
+    options: SamplerOptions,
     *,
-    method: Literal["auto", "nuts", "surrogate"] = "auto",
-    draws: int = 1000,
-    tune: int = 200,
-    chains: int = 4,
-    seed: int = 0,
-    target_accept: float = 0.85,
+    seed: int,
+    attrs: dict[str, Any] | None = None,
     cores: int | None = None,
     prior_draws: int = 500,
     progressbar: bool | None = None,
-    attrs: dict[str, Any] | None = None,
-    density: PosteriorDensity | None = None,
 ) -> xr.DataTree:
-    """Sample a population model's posterior.
-
-    Parameters
-    ----------
-    model : pymc.Model
-        From `migrate_bayes.build_model`.
-    method : {"auto", "nuts", "surrogate"}
-        How; ``"auto"`` takes the surrogate for 20,000 stars and more. Where the surrogate's
-        importance weights cannot be trusted (k̂ > 0.7), NUTS is run instead, with a warning.
-    draws, tune, chains : int
-        Kept and tuning draws of each chain. The surrogate keeps fewer where there are very many
-        stars: some 2·10⁹ divided by their number in all, and at least 800. It keeps no fewer
-        than 100 in all.
-    seed : int
-    target_accept : float
-    cores : int, optional
-        For NUTS on the stars: chains run side by side, one thread each; the processors there are
-        where not given.
-    prior_draws : int
-        Draws of the prior kept in the tree.
-    progressbar : bool, optional
-        Shown on a terminal where not given.
-    attrs : dict, optional
-        More attributes for the tree's root.
-    density : PosteriorDensity, optional
-        The model's density where it is compiled already; `PosteriorDensity.over` gives it other
-        stars.
-
-    Returns
-    -------
-    xarray.DataTree
-        Groups `posterior` (equal draws), `sample_stats` and `prior`; units on every variable; in
-        the root's attributes provenance, `method`, the cost of the fit (`wall_seconds`,
-        `mode_seconds`, `passes` over the stars), the worst `r_hat` and `ess_bulk` of the model's
-        free parameters and, of a surrogate, `pareto_k` and `importance_ess`.
-
-    Raises
-    ------
-    FitError
-        Where the method is unknown, or the density is not finite at the model's initial point.
-    """
-    if method not in METHODS:
-        raise FitError(f"unknown method '{method}'; {suggest(method, METHODS)}")
+    """Sample the posterior of a compiled model; see `PopulationModel.sample`."""
     began = time.perf_counter()
     with status("compiling the model (once, up to a minute) and finding the posterior's mode"):
-        density = PosteriorDensity(model) if density is None else density
         passes = density.likelihood.evaluations
         mode = find_mode(density)
     found = time.perf_counter()
-    n_stars = density.likelihood.n_stars
+    model, n_stars, method = density.model.pymc, density.likelihood.n_stars, options.method
     if method == "auto":
         method = "surrogate" if n_stars >= _MANY_STARS else "nuts"
     about: dict[str, Any] = {}
     unconstrained: NDArray[np.float64] | None = None
     if method == "surrogate":
-        found_draws = sample_surrogate(
-            density, mode, draws=draws, tune=tune, chains=chains, seed=seed,
-            target_accept=target_accept,
-        )  # fmt: skip
-        unconstrained, stats = found_draws.draws, found_draws.stats
+        weighted = sample_surrogate(density, mode, options, seed=seed)
+        unconstrained, stats = weighted.draws, weighted.stats
         about = {
-            "pareto_k": found_draws.pareto_k,
-            "importance_ess": found_draws.ess,
-            "log_ratio_sd": found_draws.log_ratio_sd,
-            "surrogate_rounds": found_draws.rounds,
+            "pareto_k": weighted.pareto_k,
+            "importance_ess": weighted.ess,
+            "log_ratio_sd": weighted.log_ratio_sd,
+            "surrogate_rounds": weighted.rounds,
         }
-        if not found_draws.pareto_k <= MAX_PARETO_K:
+        if not weighted.pareto_k <= MAX_PARETO_K:
             warnings.warn(
                 f"the surrogate's importance weights cannot be trusted (k̂ = "
-                f"{found_draws.pareto_k:.2f}, limit {MAX_PARETO_K}): sampling with NUTS instead",
+                f"{weighted.pareto_k:.2f}, limit {MAX_PARETO_K}): sampling with NUTS instead",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
             unconstrained = None
-            method, about = "nuts", {"surrogate_pareto_k": found_draws.pareto_k}
+            method, about = "nuts", {"surrogate_pareto_k": weighted.pareto_k}
     if unconstrained is None:
-        unconstrained, stats = _nuts_on_stars(
-            density, mode, draws=draws, tune=tune, chains=chains, cores=cores, seed=seed,
-            target_accept=target_accept,
-            progressbar=sys.stderr.isatty() if progressbar is None else progressbar,
-        )  # fmt: skip
+        shown = sys.stderr.isatty() if progressbar is None else progressbar
+        unconstrained, stats = _nuts_on_stars(density, mode, options, seed, cores, shown)
     tree = _tree(model, density.named(unconstrained), "posterior")
     tree["sample_stats"] = stats
     if prior_draws:
-        tree["prior"] = label(_prior(model, prior_draws, seed))
+        tree["prior"] = label(draw_prior(model, prior_draws, seed))
     tree.attrs.update(provenance(seed=seed))
     tree.attrs.update(
         method=method,
@@ -153,16 +95,21 @@ def sample(
 
 
 def _nuts_on_stars(
-    density: PosteriorDensity, mode: Mode, *, chains: int, cores: int | None, **options: Any
+    density: PosteriorDensity,
+    mode: Mode,
+    options: SamplerOptions,
+    seed: int,
+    cores: int | None,
+    progressbar: bool,
 ) -> tuple[NDArray[np.float64], xr.Dataset]:
     """Run NUTS with a pass over the stars each step, chains side by side with one thread each."""
-    cores = min(chains, default_workers()) if cores is None else cores
+    cores = min(options.chains, default_workers()) if cores is None else cores
     workers = density.likelihood.workers
     density.likelihood.workers = 1 if cores > 1 else workers
     try:
         return run_nuts(
-            density, mode.vector, np.linalg.cholesky(mode.covariance), chains=chains, cores=cores,
-            **options,
+            density, mode.vector, np.linalg.cholesky(mode.covariance), options, seed=seed,
+            cores=cores, progressbar=progressbar,
         )  # fmt: skip
     finally:
         density.likelihood.workers = workers
@@ -185,8 +132,8 @@ def _convergence(tree: xr.DataTree, names: list[str]) -> dict[str, float]:
     }
 
 
-def _prior(model: pm.Model, draws: int, seed: int) -> xr.Dataset:
-    """Draw from the prior: the stars, a potential, take no part, which PyMC need not remark on."""
+def draw_prior(model: pm.Model, draws: int, seed: int) -> xr.Dataset:
+    """Draw from the prior. PyMC need not remark that the stars, a potential, take no part."""
     log = logging.getLogger("pymc")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.natural_coordinates import Coordinates
 
-__all__ = ["Surrogate", "SurrogateDensity", "fit_surrogate"]
-
 Floats = NDArray[np.float64]
 
 # Ridge that draws the fitted curvature to the earlier one, where the points' own spread is 1.

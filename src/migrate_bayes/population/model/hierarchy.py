@@ -1,30 +1,23 @@
-"""The hierarchical model, in ordinary PyMC, down to the seam.
+"""The hierarchy above the stars, in ordinary PyMC: hyperparameters, their priors, θ.
 
-`build_model` writes the hyperparameters and their priors, turns them into θ[component, age,
-parameter] (see `population.likelihood.kernel` for the likelihood that θ enters) and hangs the
-stars below it as one potential. Anything above θ may be changed without touching the kernel.
+θ[component, age, parameter] is all that the likelihood of the stars sees of a model
+(`population.likelihood.kernel` states that likelihood): anything above θ may be changed without
+touching the kernel.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
+from numpy.typing import NDArray
 
-from migrate_bayes.population.data import PopulationData
-from migrate_bayes.population.likelihood.op import PopulationLogLikelihood, StarLikelihood
 from migrate_bayes.population.model.diffusion import RadialDiffusion
 from migrate_bayes.population.model.gradients import GradientForm, thick_gradient, thin_gradient
 from migrate_bayes.population.model.specification import FunctionKnots, ModelSpec
 from migrate_bayes.population.model.splines import node_widths, spline_basis
-from migrate_bayes.population.results.units import UNITS
-
-if TYPE_CHECKING:
-    from migrate_bayes.population.likelihood.distributed import ShardedLikelihood
-
-__all__ = ["UNITS", "build_model", "likelihood_of", "theta_of"]
 
 # The optional outlier component: so broad that it holds any star that belongs to no disc. Fixed,
 # because a handful of such stars cannot inform it. Order as kernel.THETA, after the log weight.
@@ -64,10 +57,9 @@ def _log_age_weight(component: str, spec: ModelSpec, ages: np.ndarray) -> Any:
 def _component(
     name: str, gradient: GradientForm, spec: ModelSpec, ages: np.ndarray
 ) -> tuple[Any, list]:
-    """The ten columns of θ below the weight for one disc, and its ln P(age).
+    """Return ln P(age) of one disc and the ten columns of θ after the weight.
 
-    Where diffusion shapes the spread of radii or the scatter, that takes the place of a free
-    function of age.
+    If diffusion shapes the spread of radii or the scatter, it replaces a free function of age.
     """
     one = np.ones(len(ages))
 
@@ -102,54 +94,40 @@ def _component(
     return _log_age_weight(name, spec, ages), columns
 
 
-def build_model(
-    data: PopulationData,
-    spec: ModelSpec | None = None,
-    *,
-    gradient: GradientForm | None = None,
-    workers: int | None = None,
-    likelihood: StarLikelihood | ShardedLikelihood | None = None,
-) -> pm.Model:
-    """Build the population model over a sample of stars.
+def hierarchy(
+    spec: ModelSpec, ages: NDArray[np.float64], n_stars: int, gradient: GradientForm | None = None
+) -> tuple[pm.Model, Any]:
+    """Write a population model in PyMC, without the stars.
 
     Parameters
     ----------
-    data : PopulationData
-        The stars.
-    spec : ModelSpec, optional
-        The model; the default `ModelSpec` where not given.
+    spec : ModelSpec
+    ages : ndarray, shape (n_ages,)
+        Nodes of the age grid, Gyr.
+    n_stars : int
+        Stars that will be fitted: it sets a coordinate of the sampler, not the posterior.
     gradient : callable, optional
-        A thin-disc gradient of your own: ages (Gyr) in, dex/kpc out, called inside the model's
-        context, so that it may define parameters.
-    workers : int, optional
-        Threads for one likelihood evaluation.
-    likelihood : StarLikelihood or ShardedLikelihood, optional
-        What sums over the stars, where that is not to be made here: see
-        `migrate_bayes.population.likelihood.distributed`.
+        A thin-disc gradient of the user's own; see `PopulationModel`.
 
     Returns
     -------
-    pymc.Model
-        With ``theta`` (component, age, parameter) as a deterministic variable that is not stored by
-        the samplers here, and the potential ``stars``.
+    model : pymc.Model
+    theta : tensor, shape (n_components, n_ages, 11)
+        Last axis as `likelihood.kernel.THETA`.
     """
-    spec = spec or ModelSpec()
-    ages = data.ages
     coords = {
         "component": list(spec.components),
         "age": ages,
         "gradient_knot": list(spec.gradient_knots),
     }
     with pm.Model(coords=coords) as model:
-        model.migrate_bayes = {"spec": spec, "n_stars": data.n_stars}
-        discs = {"thin": thin_gradient(spec, gradient), "thick": thick_gradient(spec)}
-
+        discs = {
+            "thin": thin_gradient(spec, ages, n_stars, gradient),
+            "thick": thick_gradient(spec),
+        }
         fraction = pm.Beta("thick_fraction", *spec.prior("thick_fraction"))
         log_mix = [pt.log1p(-fraction), pt.log(fraction)]
-        blocks = []
-        for name, g in discs.items():
-            log_age, columns = _component(name, g, spec, ages)
-            blocks.append((log_age, columns))
+        blocks = [_component(name, g, spec, ages) for name, g in discs.items()]
         if spec.outliers:
             stray = pm.Beta("outlier_fraction", *spec.prior("outlier_fraction"))
             log_mix = [lm + pt.log1p(-stray) for lm in log_mix] + [pt.log(stray)]
@@ -165,17 +143,4 @@ def build_model(
         pm.Deterministic("gradient", theta[:, :, 4], dims=("component", "age"))
         pm.Deterministic("metallicity", theta[:, :, 3], dims=("component", "age"))
         pm.Deterministic("scatter", pt.sqrt(theta[:, :, 5]), dims=("component", "age"))
-        sum_over: Any = likelihood or StarLikelihood(data.packed, workers=workers)
-        pm.Potential("stars", PopulationLogLikelihood(sum_over)(theta)[0])
-    model.migrate_bayes |= {"theta": theta, "likelihood": sum_over}
-    return model
-
-
-def theta_of(model: pm.Model) -> Any:
-    """Return θ, the tensor between a model of `build_model` and its stars."""
-    return model.migrate_bayes["theta"]
-
-
-def likelihood_of(model: pm.Model) -> StarLikelihood:
-    """Return the star likelihood, or what stands in its place, that a model hangs on."""
-    return model.migrate_bayes["likelihood"]
+    return model, theta

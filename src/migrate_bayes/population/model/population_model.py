@@ -1,0 +1,413 @@
+"""`PopulationModel`: the hierarchical model over a sample of stars, and what a fit of it tells.
+
+The model is ordinary PyMC down to θ[component, age, parameter] (`model.hierarchy`); below θ stands
+a `Likelihood`, the sum over the stars.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+from numpy.typing import NDArray
+
+from migrate_bayes.population.data import PopulationData
+from migrate_bayes.population.fit_options import SamplerOptions
+from migrate_bayes.population.likelihood.distributed import likelihood_on
+from migrate_bayes.population.likelihood.op import (
+    Likelihood,
+    PopulationLogLikelihood,
+    StarLikelihood,
+)
+from migrate_bayes.population.model.gradients import GradientForm
+from migrate_bayes.population.model.hierarchy import hierarchy
+from migrate_bayes.population.model.specification import ModelSpec
+from migrate_bayes.population.results import loo, membership, predictive
+from migrate_bayes.population.sampling.density import PosteriorDensity
+from migrate_bayes.population.sampling.posterior import draw_prior, sample
+from migrate_bayes.stars import PART_SIZE
+
+
+class PopulationModel:
+    """The population model of metallicity, radius, [α/Fe] and height against age.
+
+    Parameters
+    ----------
+    data : PopulationData
+        The stars.
+    spec : ModelSpec, optional
+        The model; the default `ModelSpec` if not given.
+    gradient : callable, optional
+        A thin-disc gradient of your own, in place of `spec.form`: ages in Gyr, shape (n,), in; a
+        tensor of the same shape in dex/kpc out. It is called once for each model, inside the
+        model's context, so it can define parameters.
+    likelihood : Likelihood, optional
+        What sums over the stars, if the sum is not to be made in this process: see
+        `likelihood_on`.
+    workers : int, optional
+        Threads of one sum over the stars; one for each processor if not given.
+
+    Attributes
+    ----------
+    pymc : pymc.Model
+        The model, with the stars as its potential ``stars``.
+    theta : tensor, shape (n_components, n_ages, 11)
+        What the stars see of the model; last axis as `likelihood.kernel.THETA`.
+    data, spec, likelihood
+        As given.
+
+    Raises
+    ------
+    FitError
+        If the gradient's shape is wrong, or it depends on another model's random variables.
+
+    Examples
+    --------
+    >>> from migrate_bayes import PopulationModel, population_data
+    >>> from migrate_bayes.mock.model_stars import simulated_stars
+    >>> PopulationModel(population_data(simulated_stars(500, seed=1)))
+    PopulationModel(500 stars, thin-thick, linear+deviations, 49 parameters)
+
+    A gradient of your own that flattens exponentially:
+
+    >>> import pymc as pm
+    >>> def exponential(ages):
+    ...     young = pm.Normal("young_gradient", -0.07, 0.03)
+    ...     return young * pm.math.exp(-ages / pm.LogNormal("flattening_time", 2.3, 0.5))
+    >>> model = PopulationModel(population_data(simulated_stars(500)), gradient=exponential)
+    >>> "flattening_time" in model.pymc.named_vars
+    True
+    """
+
+    def __init__(
+        self,
+        data: PopulationData,
+        spec: ModelSpec | None = None,
+        *,
+        gradient: GradientForm | None = None,
+        likelihood: Likelihood | None = None,
+        workers: int | None = None,
+    ) -> None:
+        self.data, self.spec, self.workers = data, spec or ModelSpec(), workers
+        self._gradient = gradient
+        self._local = likelihood is None
+        self.likelihood: Likelihood = likelihood or StarLikelihood(data.stars, workers=workers)
+        self.pymc, self.theta = hierarchy(self.spec, data.ages, data.n_stars, gradient)
+        with self.pymc:
+            pm.Potential("stars", PopulationLogLikelihood(self.likelihood)(self.theta)[0])
+
+    def __repr__(self) -> str:
+        form: str = self.spec.form
+        if self._gradient is not None:
+            form = getattr(self._gradient, "__name__", type(self._gradient).__name__)
+        n = sum(np.size(value) for value in self.pymc.initial_point().values())
+        return (
+            f"PopulationModel({self.data.n_stars:,} stars, {self.spec.name}, {form}, "
+            f"{n} parameters)"
+        )
+
+    @cached_property
+    def density(self) -> PosteriorDensity:
+        """The log density and its gradient as a plain function; compiled at first use."""
+        return PosteriorDensity(self)
+
+    @cached_property
+    def _theta_function(self) -> Any:
+        # Not optimised: for some thousand draws that would take longer than the draws.
+        return self.pymc.compile_fn(
+            self.theta, inputs=self.pymc.free_RVs, on_unused_input="ignore", point_fn=False,
+            mode="FAST_COMPILE",
+        )  # fmt: skip
+
+    def theta_draws(
+        self, fit: xr.DataTree | xr.Dataset, *, n: int | None = None, seed: int = 0
+    ) -> NDArray[np.float64]:
+        """Carry draws of the hyperparameters to θ.
+
+        Parameters
+        ----------
+        fit : xarray.DataTree or xarray.Dataset
+            A fit, or one of its groups `posterior` and `prior`.
+        n : int, optional
+            Take this many at random, without replacement; all, in order, if not given or if there
+            are no more.
+        seed : int
+
+        Returns
+        -------
+        ndarray, shape (n, n_components, n_ages, 11)
+        """
+        flat = _group(fit).stack(sample=("chain", "draw"))
+        pick = np.arange(flat.sizes["sample"])
+        if n is not None and n < len(pick):
+            pick = np.random.default_rng(seed).choice(pick, size=n, replace=False)
+        names = [rv.name for rv in self.pymc.free_RVs]
+        columns = [flat[name].transpose("sample", ...).values[pick] for name in names]
+        theta = self._theta_function
+        return np.stack([theta(*(np.asarray(c[i]) for c in columns)) for i in range(len(pick))])
+
+    def sample(
+        self,
+        options: SamplerOptions | None = None,
+        *,
+        seed: int = 0,
+        attrs: dict[str, Any] | None = None,
+        cores: int | None = None,
+        prior_draws: int = 500,
+        progressbar: bool | None = None,
+        density: PosteriorDensity | None = None,
+        **settings: Any,
+    ) -> xr.DataTree:
+        """Sample the posterior.
+
+        Parameters
+        ----------
+        options : SamplerOptions, optional
+            Method, numbers of draws and chains, scheduler. A model with a likelihood of its own
+            (`likelihood`) uses that, whatever the scheduler.
+        seed : int
+        attrs : dict, optional
+            More attributes for the tree's root.
+        cores : int, optional
+            For NUTS on the stars: chains run side by side, with one thread each; one for each
+            processor if not given.
+        prior_draws : int
+            Draws of the prior kept in the tree.
+        progressbar : bool, optional
+            Shown on a terminal if not given.
+        density : PosteriorDensity, optional
+            The compiled density to use: `PosteriorDensity.over` puts other stars beneath it.
+        **settings
+            Entries of `SamplerOptions` by name, in place of those of `options`.
+
+        Returns
+        -------
+        xarray.DataTree
+            Groups `posterior` (equal draws), `sample_stats` and `prior`, with units on every
+            variable. The root's attributes hold provenance, `method`, the cost of the fit
+            (`wall_seconds`, `mode_seconds`, `passes` over the stars), the worst `r_hat` and
+            `ess_bulk` of the free parameters and, of a surrogate, `pareto_k` and
+            `importance_ess`.
+
+        Raises
+        ------
+        FitError
+            If the density is not finite at the model's initial point.
+        RecipeError
+            If a setting is unknown or impossible.
+        """
+        chosen = SamplerOptions.of(options, settings)
+        density = self.density if density is None else density
+        keywords: dict[str, Any] = {
+            "seed": seed, "attrs": attrs, "cores": cores, "prior_draws": prior_draws,
+            "progressbar": progressbar,
+        }  # fmt: skip
+        if chosen.scheduler == "threads" or not self._local:
+            return sample(density, chosen, **keywords)
+        with likelihood_on(self.data.stars, chosen.scheduler) as likelihood:
+            return sample(density.over(likelihood), chosen, **keywords)
+
+    def membership(
+        self, fit: xr.DataTree | xr.Dataset, *, draws: int = 40, seed: int = 0
+    ) -> xr.Dataset:
+        """Compute component membership and population ages of the fitted stars.
+
+        Parameters
+        ----------
+        fit : xarray.DataTree or xarray.Dataset
+            From `sample`, or its group `posterior`.
+        draws : int
+            Draws of the hyperparameters to average over.
+        seed : int
+
+        Returns
+        -------
+        xarray.Dataset
+            On `star` (coordinate `source_id`), float32: `p_thin`, `p_thick` (and `p_outlier`),
+            `p_thin_sd` (over the draws), and, in Gyr, `age_population`, `age_population_sd`,
+            `age_population_lo`, `age_population_median`, `age_population_hi`.
+        """
+        thetas = self.theta_draws(fit, n=draws, seed=seed)
+        return membership.membership(self.data, thetas, self.spec.components, workers=self.workers)
+
+    def write_membership(
+        self,
+        path: str | Path,
+        fit: xr.DataTree | xr.Dataset,
+        *,
+        draws: int = 40,
+        seed: int = 0,
+        part_size: int = PART_SIZE,
+        overwrite: bool = False,
+        attrs: dict[str, Any] | None = None,
+    ) -> xr.Dataset:
+        """Write membership and the whole age posterior of every fitted star, in NetCDF-4 parts.
+
+        Parameters
+        ----------
+        path : path-like
+            A folder, readable by `open_stars`: the variables of `membership`, and `age_posterior`
+            on (star, age).
+        fit, draws, seed
+            As for `membership`.
+        part_size : int
+            Stars per part.
+        overwrite : bool
+            Replace a product that stands there.
+        attrs : dict, optional
+            Provenance for the product.
+
+        Returns
+        -------
+        xarray.Dataset
+            The summaries of `membership`, without the age posteriors.
+
+        Raises
+        ------
+        ProductError
+            If `path` exists and may not be replaced, or cannot be written.
+        """
+        thetas = self.theta_draws(fit, n=draws, seed=seed)
+        return membership.write_membership(
+            path, self.data, thetas, self.spec.components, workers=self.workers,
+            part_size=part_size, overwrite=overwrite, attrs=attrs,
+        )  # fmt: skip
+
+    def predictive(
+        self,
+        fit: xr.DataTree | xr.Dataset,
+        *,
+        draws: int = 100,
+        stars: int = 20_000,
+        seed: int = 0,
+    ) -> xr.Dataset:
+        """Compare the chemistry of the stars with replicates, in bins of age and radius.
+
+        Parameters
+        ----------
+        fit : xarray.DataTree or xarray.Dataset
+            From `sample`, or its group `posterior`.
+        draws : int
+            Replicates, each of another draw of the hyperparameters.
+        stars : int
+            Stars to replicate, taken at random if there are more.
+        seed : int
+
+        Returns
+        -------
+        xarray.Dataset
+            On `observable` (feh, alpha_fe), `age_bin`, `radius_bin` (thirds of the stars) and
+            `quantile`: `data`, `replicated` with `replicated_lo` and `replicated_hi` (central
+            95%), dex, and `tail_probability`, P(replicated > data); NaN in bins of fewer than 20
+            stars. The bins' edges are coordinates.
+        """
+        thetas = self.theta_draws(fit, n=draws, seed=seed)
+        return predictive.posterior_predictive(self.data, thetas, stars=stars, seed=seed)
+
+    def prior_predictive(
+        self,
+        fit: xr.DataTree | xr.Dataset | None = None,
+        *,
+        draws: int = 300,
+        stars: int = 20_000,
+        seed: int = 0,
+    ) -> xr.Dataset:
+        """Compute what the prior expects of gradient(age) and of the stars' chemistry.
+
+        Parameters
+        ----------
+        fit : xarray.DataTree or xarray.Dataset, optional
+            With a group `prior`, or that group; new draws of the prior if not given. With a
+            `posterior` group, the same of the posterior.
+        draws : int
+            Draws of the prior.
+        stars : int
+            Stars of the data to make histograms of.
+        seed : int
+
+        Returns
+        -------
+        xarray.Dataset
+            `gradient` (band, component, age), dex/kpc: quantiles over the draws. `feh_density`
+            (band, feh) and `alpha_fe_density` (band, alpha_fe), 1/dex: quantiles of the density of
+            observed values at each abscissa; `feh_data` and `alpha_fe_data`: the stars'
+            histograms. The band coordinate is the probability.
+        """
+        prior = draw_prior(self.pymc, draws, seed) if fit is None else _group(fit, "prior")
+        thetas = self.theta_draws(prior, n=draws, seed=seed)
+        return predictive.prior_predictive(
+            self.data, thetas, self.spec.components, stars=stars, seed=seed
+        )
+
+    def log_likelihood(
+        self,
+        fit: xr.DataTree | xr.Dataset,
+        *,
+        stars: int = 5000,
+        draws: int = 1000,
+        seed: int = 0,
+    ) -> xr.DataTree:
+        """Compute ln L of every draw and star, for a random subsample of stars.
+
+        Parameters
+        ----------
+        fit : xarray.DataTree or xarray.Dataset
+            From `sample`, or its group `posterior`.
+        stars : int
+            Stars, taken at random if there are more; the same for every model of the same data.
+        draws : int
+            Draws, evenly spaced over each chain if there are more.
+        seed : int
+
+        Returns
+        -------
+        xarray.DataTree
+            Groups `log_likelihood` (`star` on chain, draw, star) and `posterior` (the parameters
+            that are numbers), as `arviz.loo` takes them. The coordinate `index` is the star's
+            place in the data.
+        """
+        posterior = _group(fit)
+        step = max(1, -(-posterior.sizes["chain"] * posterior.sizes["draw"] // draws))
+        some = posterior.isel(draw=slice(None, None, step))
+        thetas = self.theta_draws(some)
+        return loo.pointwise(self.data, some, thetas, stars=stars, seed=seed, workers=self.workers)
+
+    def loo(
+        self,
+        fit: xr.DataTree | xr.Dataset,
+        *,
+        stars: int = 5000,
+        draws: int = 1000,
+        seed: int = 0,
+    ) -> xr.Dataset:
+        """Estimate the expected log predictive density by leave-one-out cross-validation.
+
+        Parameters
+        ----------
+        fit, stars, draws, seed
+            As for `log_likelihood`.
+
+        Returns
+        -------
+        xarray.Dataset
+            `elpd_i`, `pareto_k` and `approximation` (ln L at the posterior mean of θ) of the
+            subsample's stars; `elpd` of all N with `elpd_sd` (of another N stars) and
+            `subsampling_sd` (of another subsample), and `p_loo`, the effective number of
+            parameters. `compare_elpd` ranks models by it.
+
+        References
+        ----------
+        Vehtari, Gelman & Gabry 2017, Statistics and Computing 27, 1413; Magnusson et al. 2019,
+        PMLR 97, 4244.
+        """
+        pointwise = self.log_likelihood(fit, stars=stars, draws=draws, seed=seed)
+        every, _ = self.likelihood.per_star(self.theta_draws(fit).mean(axis=0))
+        return loo.leave_one_out(pointwise, every)
+
+
+def _group(fit: xr.DataTree | xr.Dataset, group: str = "posterior") -> xr.Dataset:
+    return fit[group].to_dataset() if isinstance(fit, xr.DataTree) else fit
