@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from migrate_bayes.cli import app
 from migrate_bayes.core.errors import ProductError
-from migrate_bayes.population.results.diagnose import diagnose_fit, print_diagnosis, read_fit
+from migrate_bayes.population.results.diagnostics import diagnose, print_diagnosis, read_fit
 
 SAMPLE = ("chain", "draw")
 
@@ -59,7 +59,7 @@ def fit(shift=0.0, wide=1.0, p_outside=0.05, left_out=10):
 
 
 def verdicts(tree):
-    return {c.name: c.passed for c in diagnose_fit(tree)}
+    return {c.name: c.passed for c in diagnose(tree)}
 
 
 def test_a_good_fit_passes():

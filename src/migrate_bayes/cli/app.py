@@ -158,7 +158,7 @@ def diagnose(
     ] = False,
 ) -> None:
     """Say of a fit whether it can be believed, check by check."""
-    from migrate_bayes.population.results.diagnose import print_diagnosis, read_fit
+    from migrate_bayes.population.results.diagnostics import print_diagnosis, read_fit
 
     if not print_diagnosis(read_fit(fit)) and strict:
         raise typer.Exit(1)

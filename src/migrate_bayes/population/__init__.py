@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "likelihood.distributed": ["likelihood_on"],
         "model.population_model": ["PopulationModel"],
         "model.specification": ["ModelSpec", "load_model_spec"],
+        "results.diagnostics": ["diagnose", "print_diagnosis"],
         "results.loo": ["compare_elpd"],
     },
 )

@@ -1,4 +1,4 @@
-"""Forms of the gradient, fitted to the same stars and ranked by how well they predict each."""
+"""Forms of the gradient, fitted to the same stars and ranked by how well they predict each star."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from migrate_bayes.core.errors import RecipeError, suggest
-from migrate_bayes.core.table import print_table
+from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.distributed import likelihood_on
@@ -18,8 +18,8 @@ from migrate_bayes.population.model.population_model import PopulationModel
 from migrate_bayes.population.model.specification import FORMS, ModelSpec
 from migrate_bayes.population.results.loo import compare_elpd
 
-#: What of each form's posterior is tabulated, where the form has it.
-SHOWN = ("gradient_young", "flattening_rate", "gradient_thick", "sigma_G", "sigma_rm8")
+# Parameters of each form's posterior that are tabulated, if the form has them.
+_SHOWN = ("gradient_young", "flattening_rate", "gradient_thick", "sigma_G", "sigma_rm8")
 
 
 def compare_forms(
@@ -56,7 +56,7 @@ def compare_forms(
     Raises
     ------
     RecipeError
-        Where a form is unknown, or there are fewer than two.
+        If a form is unknown, or there are fewer than two.
     """
     for form in forms:
         if form not in FORMS:
@@ -74,7 +74,7 @@ def compare_forms(
             groups[f"{form}/posterior"] = posterior
             groups[f"{form}/leave_one_out"] = results[form]
     table = compare_elpd(results)
-    for name in SHOWN:
+    for name in _SHOWN:
         for form in table.index:
             draws = groups[f"{form}/posterior"].get(name)
             if draws is not None:
@@ -87,20 +87,22 @@ def compare_forms(
 
 def print_comparison(table: Any, *, say: Callable[[str], None] = print) -> None:
     """Print the ranking, best first."""
-    rows = []
-    for form, row in table.iterrows():
-        cells = [
+    rows = [
+        [
             str(form),
-            f"{row['difference']:.1f} ± {row['sd']:.1f}",
+            Estimate.symmetric(row["difference"], row["sd"]).text(digits=1),
             f"{row['p_worse']:.2f}" if np.isfinite(row["p_worse"]) else "–",
             f"{row['p_loo']:.0f}",
             f"{row['high_k']:.1%}",
+            *(
+                Estimate.symmetric(row[name], row[f"{name}_sd"]).text(digits=4)
+                for name in ("gradient_young", "flattening_rate")
+            ),
         ]
-        for name in ("gradient_young", "flattening_rate"):
-            cells.append(f"{row[name]:.4f} ± {row[f'{name}_sd']:.4f}")
-        rows.append(cells)
+        for form, row in table.iterrows()
+    ]
     header = ["form", "elpd difference", "P(worse)", "p_loo", "k > 0.7", "gradient_young",
               "flattening_rate"]  # fmt: skip
-    print_table("Gradient forms, by leave-one-out predictive density", header, rows, say=say)
+    Table("Gradient forms, by leave-one-out predictive density", header, rows).print(say)
     if (table["difference"].iloc[1:] > -4).any():
-        say("  A difference below 4 is none: such forms predict alike, and P(worse) says little.")
+        say("  Forms that differ by less than 4 predict alike, and P(worse) says little of them.")

@@ -1,33 +1,50 @@
-"""Whether the sampler can be believed: numbers, limits and a verdict on each.
+r"""Whether a fit can be believed: numbers, limits and a verdict on each.
 
-Rank-normalised R-hat and effective sample sizes (Vehtari et al. 2021, Bayesian Analysis 16, 667)
-and the energy's Bayesian fraction of missing information (Betancourt 2016, arXiv:1604.00695), over
-all parameters that were sampled; curves, which are functions of these, are left out.
+*The sampler* (`check_fit`): rank-normalised R-hat and effective sample sizes (Vehtari et al. 2021,
+Bayesian Analysis 16, 667) and the energy's Bayesian fraction of missing information (Betancourt
+2016, arXiv:1604.00695), over all parameters that were sampled. `diagnose` adds
+
+- *prior-data conflict*: the distance of the posterior from the prior,
+  :math:`|\bar θ_\mathrm{post} - \bar θ_\mathrm{prior}| / \sqrt{s_\mathrm{prior}^2 +
+  s_\mathrm{post}^2}`; beyond 3 the prior did not expect what the stars say;
+- *posterior at the prior's edge*: the share of draws outside the prior's central 99%;
+- *posterior predictive tails*: the share of tested quantiles of [Fe/H] and [α/Fe] that lie outside
+  95% of their replicates, which is 5% if the model is right;
+- *stars left out* and the share of stars that fit no component (outliers).
 """
 
 from __future__ import annotations
 
+import json
 import warnings
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+
+from migrate_bayes.core.errors import ProductError
+from migrate_bayes.core.io import read_netcdf
+from migrate_bayes.core.table import Table
 
 # A limit of each check. ESS is per chain, as Vehtari et al. advise.
 MAX_R_HAT = 1.01
 MIN_ESS_PER_CHAIN = 100
 MIN_BFMI = 0.3
 MAX_PARETO_K = 0.7
+MAX_CONFLICT = 3.0
+MAX_BEYOND_PRIOR = 0.05
+MAX_PPC_OUTSIDE = 0.15
+MAX_LEFT_OUT = 0.10
+MAX_OUTLIERS = 0.05
 
 _MAX_DEPTH = ("reached_max_treedepth", "maxdepth_reached")  # PyMC's name, nutpie's
-_CURVES = {"age"}
 
 
-@dataclass(frozen=True)
-class Check:
-    """One diagnostic: `passed` is None where the fit does not hold what it needs."""
+class Check(NamedTuple):
+    """One diagnostic: `passed` is None if the fit does not hold what it needs."""
 
     name: str
     value: str
@@ -36,24 +53,39 @@ class Check:
     advice: str = ""
 
 
-def _parameters(fit: xr.DataTree) -> list[str]:
-    """Variables of the posterior that are parameters, not curves over the age grid."""
-    posterior = fit["posterior"].to_dataset()
-    return [
-        str(name)
-        for name, v in posterior.data_vars.items()
-        if {"chain", "draw"} <= set(v.dims)
-        and not _CURVES & set(v.dims)
-        and v.dtype.kind == "f"
-        and float(v.max()) > float(v.min())
-    ]
+def read_fit(path: str | Path) -> xr.DataTree:
+    """Read a fit: a file, or a run's folder, which holds ``fit.nc``.
+
+    Raises
+    ------
+    ProductError
+        If there is none, or it is damaged or no fit.
+    """
+    path = Path(path)
+    file = path / "fit.nc" if path.is_dir() else path
+    if not file.is_file():
+        raise ProductError(f"no fit at {path}: give a run's folder or its fit.nc")
+    tree = read_netcdf(file)
+    if "posterior" not in tree.children:
+        raise ProductError(f"{file} is no fit: it has no posterior")
+    return tree
 
 
 def summary_table(fit: xr.DataTree) -> Any:
     """ArviZ's summary of the parameters, unrounded, as a pandas DataFrame; empty without draws."""
     import pandas as pd
 
-    if "posterior" not in fit.children or not (names := _parameters(fit)):
+    posterior = fit["posterior"].to_dataset() if "posterior" in fit.children else xr.Dataset()
+    # Curves over the age grid are functions of the parameters.
+    names = [
+        str(name)
+        for name, v in posterior.data_vars.items()
+        if {"chain", "draw"} <= set(v.dims)
+        and "age" not in v.dims
+        and v.dtype.kind == "f"
+        and float(v.max()) > float(v.min())
+    ]
+    if not names:
         return pd.DataFrame()
     import arviz as az
 
@@ -64,7 +96,7 @@ def summary_table(fit: xr.DataTree) -> Any:
 
 
 def energy_of(fit: xr.DataTree) -> NDArray[np.float64] | None:
-    """Hamiltonian by chain and draw; None where the sampler left none."""
+    """Hamiltonian by chain and draw; None if the sampler left none."""
     if "sample_stats" not in fit.children or "energy" not in fit["sample_stats"]:
         return None
     return np.asarray(fit["sample_stats"]["energy"].transpose("chain", "draw").values, dtype=float)
@@ -78,7 +110,7 @@ def missing_information(energy: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _worst(table: Any, column: str, largest: bool) -> tuple[float, str]:
-    """The extreme of a column and the parameter it belongs to."""
+    """The extreme of a column and the parameter it belongs to; NaN and "" if there is none."""
     values = np.asarray(table[column], dtype=float)
     if not np.isfinite(values).any():
         return np.nan, ""
@@ -87,35 +119,31 @@ def _worst(table: Any, column: str, largest: bool) -> tuple[float, str]:
 
 
 def check_fit(fit: xr.DataTree, table: Any = None) -> list[Check]:
-    """Judge a fit.
+    """Judge the sampler.
 
     Parameters
     ----------
     fit : xarray.DataTree
     table : pandas.DataFrame, optional
-        `summary_table` of the fit, where it is at hand.
+        `summary_table` of the fit, if it is at hand.
     """
     table = summary_table(fit) if table is None else table
     checks = []
     if len(table):
-        chains = fit["posterior"].sizes["chain"]
-        worst, where = _worst(table, "r_hat", largest=True)
+        r_hat, of = _worst(table, "r_hat", largest=True)
         checks.append(
             Check(
-                "R-hat", f"{worst:.3f} ({where})" if where else "n/a", f"< {MAX_R_HAT}",
-                worst < MAX_R_HAT if where else None,
+                "R-hat", f"{r_hat:.3f} ({of})" if of else "n/a", f"< {MAX_R_HAT}",
+                r_hat < MAX_R_HAT if of else None,
                 "chains disagree: tune longer, or look for two modes in the rank plots",
             )
         )  # fmt: skip
+        enough = MIN_ESS_PER_CHAIN * fit["posterior"].sizes["chain"]
         for column, name in (("ess_bulk", "bulk ESS"), ("ess_tail", "tail ESS")):
-            worst, where = _worst(table, column, largest=False)
-            limit = MIN_ESS_PER_CHAIN * chains
-            checks.append(
-                Check(
-                    name, f"{worst:,.0f} ({where})" if where else "n/a", f"≥ {limit:,}",
-                    worst >= limit if where else None, "draw more",
-                )
-            )  # fmt: skip
+            ess, of = _worst(table, column, largest=False)
+            value = f"{ess:,.0f} ({of})" if of else "n/a"
+            passed = ess >= enough if of else None
+            checks.append(Check(name, value, f"≥ {enough:,}", passed, "draw more"))
     stats = fit["sample_stats"].to_dataset() if "sample_stats" in fit.children else xr.Dataset()
     count = int(stats["diverging"].sum()) if "diverging" in stats else None
     checks.append(
@@ -124,38 +152,165 @@ def check_fit(fit: xr.DataTree, table: Any = None) -> list[Check]:
             None if count is None else count == 0, "raise target_accept, or tune longer",
         )
     )  # fmt: skip
-    depth = next((n for n in _MAX_DEPTH if n in stats), None)
-    if depth is not None:
+    if depth := next((n for n in _MAX_DEPTH if n in stats), None):
         share = float(stats[depth].mean())
-        checks.append(
-            Check("longest trajectories", f"{share:.1%}", "< 1%", share < 0.01, "tune longer")
-        )
+        value = f"{share:.1%}"
+        checks.append(Check("longest trajectories", value, "< 1%", share < 0.01, "tune longer"))
     energy = energy_of(fit)
     if energy is not None and energy.shape[1] > 1:
-        worst = float(np.min(missing_information(energy)))
-        known = bool(np.isfinite(worst))
+        bfmi = float(np.min(missing_information(energy)))
+        known = bool(np.isfinite(bfmi))
         checks.append(
             Check(
-                "energy BFMI", f"{worst:.2f}" if known else "n/a", f"> {MIN_BFMI}",
-                worst > MIN_BFMI if known else None,
+                "energy BFMI", f"{bfmi:.2f}" if known else "n/a", f"> {MIN_BFMI}",
+                bfmi > MIN_BFMI if known else None,
                 "heavy tails or a funnel: tune longer, or another parameterisation",
             )
         )  # fmt: skip
+    limit = f"< {MAX_PARETO_K}"
     if "pareto_k" in fit.attrs:
-        k = float(fit.attrs["pareto_k"])
-        ess = fit.attrs.get("importance_ess")
-        of_weights = "" if ess is None else f" (ESS of the weights {float(ess):,.0f})"
+        k, weights_ess = float(fit.attrs["pareto_k"]), fit.attrs.get("importance_ess")
+        of = "" if weights_ess is None else f" (ESS of the weights {float(weights_ess):,.0f})"
+        advice = "the importance weights cannot be trusted: sample with NUTS"
+        checks.append(Check("Pareto k̂", f"{k:.2f}{of}", limit, k < MAX_PARETO_K, advice))
+    if "surrogate_pareto_k" in fit.attrs:
+        value = f"{float(fit.attrs['surrogate_pareto_k']):.2f}"
+        advice = "given up: these draws are NUTS's, on the stars"
+        checks.append(Check("Pareto k̂ of the surrogate", value, limit, None, advice))
+    return checks
+
+
+def _prior_and_posterior(
+    fit: xr.DataTree,
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Draws of posterior and prior of every number that was sampled and is not fixed."""
+    posterior, prior = fit["posterior"].to_dataset(), fit["prior"].to_dataset()
+    found = {}
+    for name in posterior.data_vars:
+        if name not in prior or "age" in posterior[name].dims:
+            continue
+        both = []
+        for group in (posterior, prior):
+            values = group[name].transpose("chain", "draw", ...).values
+            both.append(values.reshape(values.shape[0] * values.shape[1], -1).T)
+        for i, (after, before) in enumerate(zip(*both, strict=True)):
+            if np.ptp(before) > 0 and np.ptp(after) > 0:
+                found[str(name) if len(both[0]) == 1 else f"{name}[{i}]"] = after, before
+    return found
+
+
+def _prior_checks(fit: xr.DataTree) -> list[Check]:
+    pairs = _prior_and_posterior(fit) if "prior" in fit.children else {}
+    if not pairs:
+        return []
+    conflict, beyond = {}, {}
+    for name, (after, before) in pairs.items():
+        conflict[name] = abs(after.mean() - before.mean()) / np.hypot(before.std(), after.std())
+        low, high = np.quantile(before, [0.005, 0.995])
+        beyond[name] = float(((after < low) | (after > high)).mean())
+    worst, edge = max(conflict, key=conflict.__getitem__), max(beyond, key=beyond.__getitem__)
+    return [
+        Check(
+            "prior-data conflict", f"{conflict[worst]:.1f} σ ({worst})", f"< {MAX_CONFLICT:g} σ",
+            bool(conflict[worst] < MAX_CONFLICT),
+            "the stars contradict the prior: widen it in the model file, or look for a wrong unit",
+        ),
+        Check(
+            "posterior at prior's edge", f"{beyond[edge]:.1%} ({edge})",
+            f"< {MAX_BEYOND_PRIOR:.0%}", bool(beyond[edge] < MAX_BEYOND_PRIOR),
+            "the prior cuts the posterior: widen it",
+        ),
+    ]  # fmt: skip
+
+
+def _predictive_check(fit: xr.DataTree) -> list[Check]:
+    if "posterior_predictive" not in fit.children:
+        return []
+    group = fit["posterior_predictive"].to_dataset()
+    p = group["tail_probability"].values
+    known = np.isfinite(p)
+    if not known.any():
+        return []
+    share = float(((p < 0.025) | (p > 0.975))[known].mean())
+    far = np.abs(group["data"].values - group["replicated"].values)
+    observable, age_bin = np.unravel_index(np.nanargmax(far), far.shape)[:2]
+    low, high = (float(group[name][age_bin]) for name in ("age_lo", "age_hi"))
+    at = f"{group['observable'].values[observable]}, {low:g}–{high:g} Gyr"
+    return [
+        Check(
+            "posterior predictive",
+            f"{share:.0%} outside; most {np.nanmax(far):.3f} dex ({at})",
+            f"< {MAX_PPC_OUTSIDE:.0%}", share < MAX_PPC_OUTSIDE,
+            "the model does not make stars like these: see the figure; more knots, or outliers",
+        )
+    ]  # fmt: skip
+
+
+def _star_checks(fit: xr.DataTree) -> list[Check]:
+    checks, attrs = [], fit.attrs
+    if "left_out" in attrs and "n_stars" in attrs:
+        left_out = json.loads(str(attrs["left_out"]))
+        lost = sum(left_out.values())
+        share = lost / max(lost + int(attrs["n_stars"]), 1)
+        why = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
         checks.append(
             Check(
-                "Pareto k̂", f"{k:.2f}{of_weights}", f"< {MAX_PARETO_K}", k < MAX_PARETO_K,
-                "the importance weights cannot be trusted: sample with NUTS",
+                "selected stars left out", f"{share:.1%}" + (f" ({why})" if why else ""),
+                f"< {MAX_LEFT_OUT:.0%}", share < MAX_LEFT_OUT,
+                "stars without an age or a radius are missing, and hardly at random",
             )
         )  # fmt: skip
-    if "surrogate_pareto_k" in fit.attrs:
+    if "selected" in attrs and "catalogued" in attrs:
+        share = 1 - int(attrs["selected"]) / max(int(attrs["catalogued"]), 1)
+        checks.append(Check("stars flagged or not selected", f"{share:.1%}", "–", None))
+    if "membership" in fit.children and "p_outlier" in fit["membership"]:
+        share = float(fit["membership"]["p_outlier"].mean())
         checks.append(
             Check(
-                "Pareto k̂ of the surrogate", f"{float(fit.attrs['surrogate_pareto_k']):.2f}",
-                f"< {MAX_PARETO_K}", None, "given up: these draws are NUTS's, on the stars",
+                "outliers", f"{share:.1%}", f"< {MAX_OUTLIERS:.0%}", share < MAX_OUTLIERS,
+                "many stars belong to neither disc: another component, or bad data",
             )
         )  # fmt: skip
     return checks
+
+
+def diagnose(fit: xr.DataTree) -> list[Check]:
+    """Judge a fit: sampler, prior, model and stars.
+
+    Parameters
+    ----------
+    fit : xarray.DataTree
+        From `PopulationModel.sample`, or the ``fit.nc`` of a run; docs/architecture.md has its
+        groups. A check whose group is missing is left out.
+
+    Returns
+    -------
+    list of Check
+        Named tuples of name, value, limit, `passed` and advice; `passed` is None if there is no
+        verdict.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xarray as xr
+    >>> from migrate_bayes.population import diagnose
+    >>> stats = xr.Dataset({"diverging": (("chain", "draw"), np.zeros((2, 50), bool))})
+    >>> [check.passed for check in diagnose(xr.DataTree.from_dict({"sample_stats": stats}))]
+    [True]
+    """
+    return [*check_fit(fit), *_prior_checks(fit), *_predictive_check(fit), *_star_checks(fit)]
+
+
+def print_diagnosis(fit: xr.DataTree, *, say: Callable[[str], None] = print) -> bool:
+    """Print the checks and what to do about each failure; return whether everything passed."""
+    mark = {True: "pass", False: "FAIL", None: "–"}
+    checks = diagnose(fit)
+    rows = [[mark[c.passed], c.name, c.value, c.limit] for c in checks]
+    Table("Diagnosis", ["", "check", "found", "limit"], rows).print(say)
+    failures = [c for c in checks if c.passed is False]
+    for c in failures:
+        if c.advice:
+            say(f"  {c.name}: {c.advice}")
+    say("")
+    say(f"{len(failures)} of {len(checks)} checks failed." if failures else "Every check passed.")
+    return not failures
