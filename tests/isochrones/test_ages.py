@@ -5,11 +5,11 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from migrate_bayes.core.errors import CatalogError, IsochroneError
+from migrate_bayes.core.errors import CatalogError, RecipeError
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.isochrones import build_grid, draw_stars, estimate_ages
+from migrate_bayes.isochrones.intervals import THRESHOLD, summarise
 from migrate_bayes.isochrones.observables import _cut
-from migrate_bayes.isochrones.summary import THRESHOLD, summarise
 
 SUN = {
     "teff": (5772.0, 22.6),
@@ -174,9 +174,9 @@ def test_options_are_checked():
         estimate_ages(cat.drop_vars("feh"))
     with pytest.raises(CatalogError, match="teff_error"):
         estimate_ages(cat.drop_vars("teff_error"))
-    with pytest.raises(CatalogError, match="photometric_floor"):
+    with pytest.raises(RecipeError, match="photometric_floor"):
         estimate_ages(cat, photometric_floor=-1.0)
-    with pytest.raises(IsochroneError, match="did you mean 'flat'"):
+    with pytest.raises(RecipeError, match="'flat' or 'log-flat'"):
         estimate_ages(cat, age_prior="flatt")
 
 

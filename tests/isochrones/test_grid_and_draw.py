@@ -6,8 +6,8 @@ from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
 from migrate_bayes.core.errors import IsochroneError
-from migrate_bayes.isochrones import build_grid, draw_stars, load_source
-from migrate_bayes.isochrones.grid import PAPER_AGES, salaris
+from migrate_bayes.isochrones import build_grid, draw_stars, load_source, salaris
+from migrate_bayes.isochrones.grid import PAPER_AGES
 from migrate_bayes.isochrones.imf import kroupa_cumulative
 
 

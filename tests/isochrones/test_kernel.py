@@ -8,8 +8,9 @@ import pytest
 from scipy import stats
 from scipy.interpolate import CubicHermiteSpline
 
-from migrate_bayes.isochrones.grid import WorkingGrid, salaris
+from migrate_bayes.isochrones import WorkingGrid, salaris
 from migrate_bayes.isochrones.kernel import likelihood as kernel
+from migrate_bayes.isochrones.kernel.arrays import AgeLikelihood, Stars
 from migrate_bayes.isochrones.kernel.lattice import ALPHA_RULES, MAX_ALPHA_SD
 
 AGES = np.array([2.0, 4.0, 8.0])
@@ -52,17 +53,14 @@ def track_at(grid, phi, alpha):
     return np.einsum("ijkec,j,k->iec", grid.points.astype(float), *weights)
 
 
-def run(grid, obs, inv, feh, alpha, *, max_alpha_sd=MAX_ALPHA_SD):
+def run(grid, obs, inv, feh, alpha):
     """Return ln L, mean and sd of [Fe/H] (star, age), and the least χ² (star,)."""
-    n = len(obs)
-    out = [np.empty((n, len(grid.ages))) for _ in range(3)]
-    chi2 = np.empty(n)
-    kernel.age_likelihood(
-        kernel.lay_out(grid), np.float32(obs), np.float32(inv),
-        *np.array(feh, dtype=float).T.copy(), *np.array(alpha, dtype=float).T.copy(),
-        max_alpha_sd, *out, chi2,
-    )  # fmt: skip
-    return (*out, chi2)
+    stars = Stars(
+        np.float32(obs), np.float32(inv), np.array(feh, dtype=float), np.array(alpha, dtype=float)
+    )
+    out = AgeLikelihood.empty(len(obs), len(grid.ages))
+    kernel.age_likelihood(kernel.lay_out(grid), stars, out)
+    return out
 
 
 @pytest.mark.parametrize("alpha", [ALPHA, np.zeros(1)])

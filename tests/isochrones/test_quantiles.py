@@ -7,10 +7,8 @@ from scipy import stats
 
 from migrate_bayes.core.errors import IsochroneError, ProductError
 from migrate_bayes.core.flags import StarFlag
-from migrate_bayes.isochrones import load_source
-from migrate_bayes.isochrones.interpolate import isochrone
-from migrate_bayes.isochrones.intervals import age_cdf, age_quantiles
-from migrate_bayes.isochrones.summary import summarise
+from migrate_bayes.isochrones import age_cdf, age_quantiles, isochrone, load_source
+from migrate_bayes.isochrones.intervals import summarise
 
 NODES = np.concatenate([np.arange(1.0, 5.01, 0.25), np.arange(5.5, 14.51, 0.5)])
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from migrate_bayes.isochrones import draw_stars
-from migrate_bayes.isochrones.grid import build_grid
+from migrate_bayes.isochrones import build_grid, draw_stars
 from migrate_bayes.mock import azimuth
 from migrate_bayes.mock.azimuth import brightness_bound, choose_azimuth
 from migrate_bayes.mock.footprint import (

@@ -1,8 +1,8 @@
 """Isochrone grids, photometry, the segment likelihood and age posteriors.
 
 `estimate_ages` is what most users want; `load_source` and `build_grid` give the isochrones
-themselves, `draw_stars` samples them for a mock survey. Names load when first used, so that
-importing the package does not load numba.
+themselves, `isochrone` one of them, and `draw_stars` samples them for a mock survey. Names load
+when first used, so that importing the package does not load numba.
 """
 
 import lazy_loader
@@ -10,10 +10,15 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "age_options": ["AgeOptions"],
         "ages": ["estimate_ages"],
+        "enhancement": ["salaris"],
         "external": ["external_ages"],
         "grid": ["WorkingGrid", "build_grid"],
+        "interpolate": ["isochrone"],
+        "intervals": ["age_cdf", "age_quantiles"],
         "sampling": ["draw_stars"],
-        "sources.base": ["IsochroneSource", "load_source", "source_names"],
+        "sources.base": ["IsochroneSource"],
+        "sources.registry": ["load_source", "source_names"],
     },
 )

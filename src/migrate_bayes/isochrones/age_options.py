@@ -1,23 +1,60 @@
-"""Options of the age stage."""
+"""Options of the age stage: the one home of its entries, their defaults and their valid values."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
 from migrate_bayes.core.options import Options
 
-__all__ = ["AgeOptions"]
+AgeMethod = Literal["fine", "paper"]
+AgePrior = Literal["flat", "log-flat"]
+FehScale = Literal["surface", "dwarf", "initial"]
+METHODS: tuple[AgeMethod, ...] = get_args(AgeMethod)
+FEH_SCALES: tuple[FehScale, ...] = get_args(FehScale)
 
 
 class AgeOptions(Options):
-    """How ages are made."""
+    """How ages are estimated; frozen, comparable and hashable.
 
-    source: str = "dartmouth"  # or "external": the catalogue's own ages
-    method: Literal["fine", "paper"] = "fine"
+    Attributes
+    ----------
+    source : str
+        What `load_source` takes; in a recipe also ``external``: the catalogue's own ages.
+    method : {"fine", "paper"}
+        ``fine`` integrates mass, [Fe/H] and [α/Fe] over the interpolated grid; ``paper`` follows
+        Vickers, Shen & Li (2021) node by node.
+    observables : tuple of str
+        Which columns of the catalogue to use: of teff, logg, feh, alpha_fe, abs_g, bp_rp.
+    age_prior : {"flat", "log-flat"}
+        Prior on age, flat in age or in log age. It is folded into ``log_age_likelihood`` and
+        recorded in ``log_interim_prior``.
+    photometric_floor : float
+        Added in quadrature to the errors of M_G and BP−RP, mag: models and zero points are no
+        better than this.
+    feh_scale : {"surface", "dwarf", "initial"}
+        Which [Fe/H] of the models the observed one is compared with; see `build_grid`.
+    ages : tuple of float, optional
+        Age nodes, Gyr, increasing; those of the method if None.
+
+    Examples
+    --------
+    >>> from migrate_bayes.isochrones import AgeOptions
+    >>> options = AgeOptions.of(settings={"source": "dartmouth-native:data/dartmouth_gaia"})
+    >>> options.short_name, options.method
+    ('dartmouth-native', 'fine')
+    """
+
+    source: str = "dartmouth"
+    method: AgeMethod = "fine"
     observables: tuple[str, ...] = ("teff", "logg", "feh", "alpha_fe", "abs_g")
-    age_prior: Literal["flat", "log-flat"] = "flat"
-    photometric_floor: float = Field(default=0.02, ge=0)
-    feh_scale: Literal["surface", "dwarf", "initial"] = "surface"
-    ages: tuple[float, ...] | None = None  # nodes in Gyr, increasing; null: those of the method
+    age_prior: AgePrior = "flat"
+    photometric_floor: float = Field(default=0.02, ge=0, allow_inf_nan=False)
+    feh_scale: FehScale = "surface"
+    ages: tuple[float, ...] | None = None
+
+    @property
+    def short_name(self) -> str:
+        """The source's name without its folder."""
+        return self.source.partition(":")[0]

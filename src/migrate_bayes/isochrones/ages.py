@@ -1,53 +1,50 @@
 """Isochrone ages of a catalogue: the likelihood of every age node, and its summaries.
 
-`estimate_ages` is the room's product. What it computes per star and age is in `kernel` (method
-``fine``) and `paper_kernel` (method ``paper``); how the isochrones are laid out is in `grid`.
+`estimate_ages` is the room's product. The likelihood of one star is computed in
+`kernel.likelihood` (method ``fine``) or `kernel.paper` (method ``paper``); `grid` says what the
+isochrones are between their nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import stats
 
-from migrate_bayes.core.errors import IsochroneError, suggest
 from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.progress import progress
+from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.isochrones.grid import WorkingGrid, build_grid
-from migrate_bayes.isochrones.kernel import likelihood as kernel
-from migrate_bayes.isochrones.kernel import paper as paper_kernel
-from migrate_bayes.isochrones.observables import OBSERVABLES, Observed, prepare
+from migrate_bayes.isochrones.intervals import summarise
+from migrate_bayes.isochrones.kernel.arrays import AgeLikelihood
+from migrate_bayes.isochrones.kernel.grid_layout import Layout, lay_out
+from migrate_bayes.isochrones.kernel.likelihood import CUT, FAR, age_likelihood
+from migrate_bayes.isochrones.kernel.paper import age_likelihood_by_nodes
+from migrate_bayes.isochrones.observables import Observed, observe
 from migrate_bayes.isochrones.sources.base import IsochroneSource
-from migrate_bayes.isochrones.summary import summarise
 
-__all__ = ["AGE_PRIORS", "LOG_FLOOR", "estimate_ages"]
-
-AGE_PRIORS = ("flat", "log-flat")
 #: ln of the least likelihood, relative to the star's peak, that an age node is given (1.5e-8): the
-#: kernel looks no deeper, so that all that is below is as good as zero and equal.
-LOG_FLOOR = -0.5 * kernel.CUT
+#: kernel looks no deeper, so everything below is set to this floor.
+LOG_FLOOR = -0.5 * CUT
 _STARS_PER_BLOCK = 256
 _IMPROBABLE = 1e-4  # chance of a worse χ² below which a fit is called poor
+_NO_AGE = np.int32(StarFlag.MISSING_PARAMETERS | StarFlag.BAD_ERROR | StarFlag.OFF_GRID)
 
 
 def estimate_ages(
     catalog: xr.Dataset,
+    options: AgeOptions | None = None,
     *,
-    source: str | IsochroneSource = "dartmouth",
-    method: Literal["fine", "paper"] = "fine",
-    observables: Sequence[str] = OBSERVABLES[:5],
-    photometric_floor: float = 0.02,
-    age_prior: Literal["flat", "log-flat"] = "flat",
-    feh_scale: Literal["surface", "dwarf", "initial"] = "surface",
-    ages: ArrayLike | None = None,
     workers: int | None = None,
     show_progress: bool = True,
+    **settings: Any,
 ) -> xr.Dataset:
     """Estimate ages from isochrones.
 
@@ -55,28 +52,17 @@ def estimate_ages(
     ----------
     catalog : xarray.Dataset
         Canonical columns on dim ``star``: ``teff`` K, ``logg``, ``feh``, ``alpha_fe`` dex,
-        ``abs_g``, ``bp_rp`` mag (dereddened) and their ``_error``; what a star lacks (NaN) is left
-        out for that star. Without ``alpha_fe`` a star is taken to have [α/Fe] = 0 exactly.
-    source : str or IsochroneSource
-        What `load_source` takes, or its result.
-    method : {"fine", "paper"}
-        ``fine`` integrates mass, [Fe/H] and [α/Fe] over the interpolated grid; ``paper`` follows
-        Vickers, Shen & Li (2021) node by node.
-    observables : sequence of str
-        Which columns to use.
-    photometric_floor : float
-        Added in quadrature to the errors of M_G and BP−RP, mag.
-    age_prior : {"flat", "log-flat"}
-        Prior on age (flat in age, or in log age) folded into ``log_age_likelihood`` and recorded in
-        ``log_interim_prior``.
-    feh_scale : {"surface", "dwarf", "initial"}
-        Which [Fe/H] of the models the observed one is; see `build_grid`.
-    ages : array-like, optional
-        Age nodes, Gyr, instead of the method's.
+        ``abs_g``, ``bp_rp`` mag (dereddened) and their ``_error``. An observable that a star lacks
+        (NaN) is left out for that star; without ``alpha_fe`` a star has [α/Fe] = 0 exactly.
+    options : AgeOptions, optional
+        Source, method, observables, prior, scale of [Fe/H] and age nodes.
     workers : int, optional
         Threads. The result does not depend on it.
     show_progress : bool
         Show a bar on a terminal.
+    **settings
+        Entries of `AgeOptions` by name; they override `options`. ``source`` may be an
+        `IsochroneSource` too.
 
     Returns
     -------
@@ -84,50 +70,65 @@ def estimate_ages(
         On dims ``star``, ``age``: ``log_age_likelihood``, ``feh_mean``, ``feh_sd``,
         ``log_interim_prior``, ``age_ml``, ``age_median``, ``age_lo``, ``age_hi``, ``age_error``,
         ``chi2_min``, ``flag``. A star without an age (MISSING_PARAMETERS, BAD_ERROR, OFF_GRID) has
-        a likelihood of 1 at every age, its own [Fe/H] and NaN summaries. Nodes are never below
-        `LOG_FLOOR` of the star's peak.
+        a likelihood of 1 at every age, its own [Fe/H] and NaN summaries. No node is more than
+        `LOG_FLOOR` below the star's peak.
 
     Raises
     ------
-    CatalogError, IsochroneError
-        Where a column, a source or an option is unknown or unusable.
+    CatalogError, IsochroneError, RecipeError
+        If a column, a source or an option is unknown or unusable.
+
+    References
+    ----------
+    Jørgensen & Lindegren 2005, A&A 436, 127; Vickers, Shen & Li 2021, ApJ 922, 189.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from migrate_bayes import estimate_ages
+    >>> sun = {"teff": (5772.0, 22.6), "logg": (4.438, 0.05), "feh": (0.0, 0.03),
+    ...        "alpha_fe": (0.0, 0.02), "abs_g": (4.67, 0.10)}
+    >>> columns = {name: ("star", [value]) for name, (value, _) in sun.items()}
+    >>> columns |= {f"{name}_error": ("star", [error]) for name, (_, error) in sun.items()}
+    >>> ages = estimate_ages(xr.Dataset(columns), method="paper")
+    >>> bool(ages.age_lo[0] < 4.57 < ages.age_hi[0])
+    True
     """
-    if age_prior not in AGE_PRIORS:
-        raise IsochroneError(f"unknown age_prior '{age_prior}': {suggest(age_prior, AGE_PRIORS)}")
-    grid = build_grid(source, method=method, feh_scale=feh_scale, ages=ages)
-    stars = prepare(catalog, grid, observables=observables, photometric_floor=photometric_floor)
-    fatal = StarFlag.MISSING_PARAMETERS | StarFlag.BAD_ERROR | StarFlag.OFF_GRID
-    able = np.flatnonzero(stars.flag & np.int32(fatal) == 0)
-    # Like stars one after the other use the same part of the grid: it then stays in the cache.
-    alike = (
-        stars.values[able, 2],
-        np.round(stars.alpha[able, 0], 1),
-        np.round(stars.feh[able, 0], 1),
-    )
-    able = able[np.lexsort(alike)]
+    source = settings.get("source")
+    if isinstance(source, IsochroneSource):
+        settings["source"] = source.name
+    if settings.get("ages") is not None:
+        settings["ages"] = tuple(np.atleast_1d(settings["ages"]).tolist())
+    chosen = AgeOptions.of(options, settings)
+    grid = build_grid(
+        source if isinstance(source, IsochroneSource) else chosen.source,
+        method=chosen.method, feh_scale=chosen.feh_scale, ages=chosen.ages,
+    )  # fmt: skip
+    stars = observe(catalog, grid, chosen.observables, photometric_floor=chosen.photometric_floor)
+    able = _in_order_of_likeness(stars)
     n, n_age = len(stars.flag), len(grid.ages)
     like = np.zeros((n, n_age), dtype=np.float32)
     mean = np.repeat(stars.feh[:, :1], n_age, axis=1).astype(np.float32)
     sd = np.repeat(stars.feh[:, 1:], n_age, axis=1).astype(np.float32)
     summary, chi2 = np.full((n, 4), np.nan), np.full(n, np.nan)
-    log_prior = np.zeros(n_age) if age_prior == "flat" else -np.log(grid.ages)
-    run = _fine_runner(grid, stars) if method == "fine" else _paper_runner(grid, stars)
+    log_prior = np.zeros(n_age) if chosen.age_prior == "flat" else -np.log(grid.ages)
+    likelihood = _likelihood_on(grid, stars)
 
     def block(start: int, stop: int) -> None:
         rows = able[start:stop]
-        log_like, f_mean, f_sd, least = run(rows)
+        log_like, f_mean, f_sd, least = likelihood(rows)
         peak = log_like.max(axis=1)
-        found = (least <= kernel.FAR) & np.isfinite(peak)
+        found = (least <= FAR) & np.isfinite(peak)
         chi2[rows] = np.where(np.isfinite(least), least, np.nan)
         rows, log_like = rows[found], log_like[found]
         log_like = np.maximum(log_like, peak[found, None] + LOG_FLOOR)
-        five = np.empty((len(rows), 4))
-        summarise(grid.ages, log_like, log_prior, method == "fine", five)
-        summary[rows] = five
+        four = np.empty((len(rows), 4))
+        summarise(grid.ages, log_like, log_prior, chosen.method == "fine", four)
+        summary[rows] = four
         like[rows] = log_like + stars.log_constant[rows, None] + log_prior
         mean[rows], sd[rows] = f_mean[found], f_sd[found]
 
-    with progress(len(able), "ages") if show_progress else _silent() as advance:
+    with progress(len(able), "ages") if show_progress else nullcontext() as advance:
         map_blocks(block, len(able), _STARS_PER_BLOCK, workers=workers, on_done=advance)
 
     flag = stars.flag.copy()
@@ -141,93 +142,73 @@ def estimate_ages(
     freedom = np.maximum(stars.n_observed - 2 - 1 - (stars.raw_alpha[:, 1] > 0), 1)
     with np.errstate(invalid="ignore"):
         add_flag(flag, chi2 > stats.chi2.isf(_IMPROBABLE, freedom), StarFlag.POOR_FIT)
-    flag[flag & np.int32(fatal) != 0] &= ~np.int32(StarFlag.POOR_FIT)
-    return _dataset(catalog, grid, like, mean, sd, log_prior, summary, chi2, flag, age_prior)
+    flag[flag & _NO_AGE != 0] &= ~np.int32(StarFlag.POOR_FIT)
+
+    def labelled(dims: Any, values: NDArray, units: str, long_name: str) -> tuple:
+        return dims, values, {"units": units, "long_name": long_name}
+
+    both = ("star", "age")
+    ml, median, low, high = summary.T
+    product = xr.Dataset(
+        {
+            "log_age_likelihood": labelled(both, like, "", "ln likelihood times interim prior"),
+            "feh_mean": labelled(both, mean, "dex", "mean [Fe/H] at this age, flat [Fe/H] prior"),
+            "feh_sd": labelled(both, sd, "dex", "standard deviation of [Fe/H] at this age"),
+            "log_interim_prior": labelled(
+                "age", log_prior, "", f"ln age prior, {chosen.age_prior}"
+            ),
+            "age_ml": labelled("star", ml, "Gyr", "age of greatest likelihood"),
+            "age_median": labelled("star", median, "Gyr", "posterior median age"),
+            "age_lo": labelled("star", low, "Gyr", "lower end of the 0.61 interval"),
+            "age_hi": labelled("star", high, "Gyr", "upper end of the 0.61 interval"),
+            "age_error": labelled(
+                "star", (high - low) / (2.0 * ml), "", "half-width of the 0.61 interval over age_ml"
+            ),
+            "chi2_min": labelled("star", chi2, "", "least chi-square"),
+            "flag": labelled("star", flag, "", "reasons, see StarFlag"),
+        },
+        coords={"age": labelled("age", grid.ages, "Gyr", "age")},
+        attrs={**grid.attrs, "age_prior": chosen.age_prior},
+    )
+    if "source_id" in catalog.coords:
+        product = product.assign_coords(source_id=catalog["source_id"])
+    return product
 
 
-def _silent() -> Any:
-    from contextlib import nullcontext
+def _in_order_of_likeness(stars: Observed) -> NDArray[np.int64]:
+    """List the stars that can have an age, those that use the same part of the grid together.
 
-    return nullcontext(lambda n: None)
+    That part then stays in the processor's cache.
+    """
+    able = np.flatnonzero(stars.flag & _NO_AGE == 0)
+    alike = (
+        stars.values[able, 2],
+        np.round(stars.alpha[able, 0], 1),
+        np.round(stars.feh[able, 0], 1),
+    )
+    return able[np.lexsort(alike)]
 
 
 @lru_cache(maxsize=4)
-def _layout(grid: WorkingGrid) -> kernel.Layout:
-    return kernel.lay_out(grid)
+def _layout(grid: WorkingGrid) -> Layout:
+    return lay_out(grid)
 
 
-def _fine_runner(grid: WorkingGrid, stars: Observed) -> Any:
-    layout = _layout(grid)
-    values, inverse = stars.values.astype(np.float32), stars.inverse_error.astype(np.float32)
+def _likelihood_on(grid: WorkingGrid, stars: Observed) -> Callable[[NDArray], AgeLikelihood]:
+    """Return the function that computes the likelihood of some rows of `stars`."""
+    fine = grid.total_metallicity
+    layout = _layout(grid) if fine else None
+    rounded = stars.as_float32() if fine else stars
 
-    def run(rows: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-        shape = (len(rows), len(grid.ages))
-        log_like, mean, sd = np.empty(shape), np.empty(shape), np.empty(shape)
-        chi2 = np.empty(len(rows))
-        kernel.age_likelihood(
-            layout, values[rows], inverse[rows],
-            *stars.feh[rows].T.copy(), *stars.alpha[rows].T.copy(), kernel.MAX_ALPHA_SD,
-            log_like, mean, sd, chi2,
-        )  # fmt: skip
-        return log_like, mean, sd, chi2
+    def likelihood(rows: NDArray) -> AgeLikelihood:
+        out = AgeLikelihood.empty(len(rows), len(grid.ages))
+        if fine:
+            age_likelihood(layout, rounded.arrays(rows, stars.alpha), out)
+        else:
+            age_likelihood_by_nodes(
+                grid.points, grid.metallicity, grid.alpha,
+                stars.arrays(rows, stars.raw_alpha), out,
+            )  # fmt: skip
+        return out
 
-    return run
-
-
-def _paper_runner(grid: WorkingGrid, stars: Observed) -> Any:
-    def run(rows: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-        shape = (len(rows), len(grid.ages))
-        log_like, mean, sd = np.empty(shape), np.empty(shape), np.empty(shape)
-        chi2 = np.empty(len(rows))
-        paper_kernel.age_likelihood_by_nodes(
-            grid.points, grid.metallicity, grid.alpha,
-            stars.values[rows], stars.inverse_error[rows],
-            stars.feh[rows], stars.raw_alpha[rows],
-            log_like, mean, sd, chi2,
-        )  # fmt: skip
-        return log_like, mean, sd, chi2
-
-    return run
-
-
-def _dataset(
-    catalog: xr.Dataset,
-    grid: WorkingGrid,
-    like: NDArray,
-    mean: NDArray,
-    sd: NDArray,
-    log_prior: NDArray,
-    summary: NDArray,
-    chi2: NDArray,
-    flag: NDArray,
-    age_prior: str,
-) -> xr.Dataset:
-    def attrs(units: str, long_name: str) -> dict[str, str]:
-        return {"units": units, "long_name": long_name}
-
-    ml, median, low, high = summary.T
-    both = ("star", "age")
-    dataset = xr.Dataset(
-        {
-            "log_age_likelihood": (both, like, attrs("", "ln likelihood times interim prior")),
-            "feh_mean": (both, mean, attrs("dex", "mean [Fe/H] at this age, flat [Fe/H] prior")),
-            "feh_sd": (both, sd, attrs("dex", "standard deviation of [Fe/H] at this age")),
-            "log_interim_prior": ("age", log_prior, attrs("", f"ln age prior, {age_prior}")),
-            "age_ml": ("star", ml, attrs("Gyr", "age of greatest likelihood")),
-            "age_median": ("star", median, attrs("Gyr", "posterior median age")),
-            "age_lo": ("star", low, attrs("Gyr", "lower end of the 0.61 interval")),
-            "age_hi": ("star", high, attrs("Gyr", "upper end of the 0.61 interval")),
-            "age_error": (
-                "star",
-                (high - low) / (2.0 * ml),
-                attrs("", "half-width of the 0.61 interval over age_ml"),
-            ),
-            "chi2_min": ("star", chi2, attrs("", "least chi-square")),
-            "flag": ("star", flag, attrs("", "reasons, see StarFlag")),
-        },
-        coords={"age": ("age", grid.ages, attrs("Gyr", "age"))},
-        attrs={**grid.attrs, "age_prior": age_prior},
-    )
-    if "source_id" in catalog.coords:
-        dataset = dataset.assign_coords(source_id=catalog["source_id"])
-    return dataset
+    return likelihood

@@ -19,8 +19,6 @@ from numpy.typing import ArrayLike
 from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import StarFlag, add_flag
 
-__all__ = ["DEFAULT_AGES", "external_ages"]
-
 #: Gyr; spacing grows with age, as errors do.
 DEFAULT_AGES = np.round(np.concatenate([np.arange(0.25, 5.0, 0.25), np.arange(5.0, 14.01, 0.5)]), 2)
 

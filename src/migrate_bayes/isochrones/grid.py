@@ -35,32 +35,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
 
 from migrate_bayes.core.errors import IsochroneError, suggest
+from migrate_bayes.isochrones.age_options import FEH_SCALES, METHODS, AgeMethod, FehScale
+from migrate_bayes.isochrones.enhancement import salaris
 from migrate_bayes.isochrones.imf import kroupa_cumulative
-from migrate_bayes.isochrones.sources.base import IsochroneSource, load_source
-
-__all__ = ["FEH_SCALES", "METHODS", "PAPER_AGES", "WorkingGrid", "build_grid", "salaris"]
+from migrate_bayes.isochrones.sources.base import IsochroneSource
+from migrate_bayes.isochrones.sources.registry import load_source
 
 #: Gyr; Vickers, Shen & Li (2021), section 2.1.1.
 PAPER_AGES = np.concatenate([np.arange(1.0, 5.01, 0.25), np.arange(5.5, 14.51, 0.5)])
 _YOUNG_AGES = np.array([0.25, 0.5, 0.75])
-METHODS = ("fine", "paper")
-FEH_SCALES = ("surface", "dwarf", "initial")
 FEH_STEP = 0.05  # dex, of the fine grid
-_DREDGED, _DEPLETED = 3.5, 3.9  # log g: see the module's text
+DREDGED, DEPLETED = 3.5, 3.9  # log g: see the module's text
 _REACH = 0.3  # dex that an [α/Fe] column is continued beyond its ends, for its neighbours' sake
 _MAX_BRIDGE = 1.0  # mag between neighbouring points of a giant: a jump to the next phase
-
-
-def salaris(alpha: ArrayLike) -> NDArray[np.float64]:
-    """Return what to add to [Fe/H] for an α-enhanced mixture (dex)."""
-    return np.log10(0.638 * 10.0 ** np.asarray(alpha, dtype=np.float64) + 0.362)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,10 +99,10 @@ class WorkingGrid:
 def build_grid(
     source: str | IsochroneSource,
     *,
-    method: Literal["fine", "paper"] = "fine",
+    method: AgeMethod = "fine",
     ages: ArrayLike | None = None,
     feh_step: float | None = None,
-    feh_scale: Literal["surface", "dwarf", "initial"] = "surface",
+    feh_scale: FehScale = "surface",
 ) -> WorkingGrid:
     """Build (or fetch, if built before in this process) a working grid.
 
@@ -262,7 +255,7 @@ def _surface_shift(source: IsochroneSource, feh_scale: str) -> NDArray[np.float6
         return np.full(n_eep, source.solar_feh_initial)
     logg = source.values[..., 2].reshape(-1, n_eep)
     typical = np.nanmedian(logg, axis=0)
-    depleted = np.clip((typical - _DREDGED) / (_DEPLETED - _DREDGED), 0.0, 1.0)
+    depleted = np.clip((typical - DREDGED) / (DEPLETED - DREDGED), 0.0, 1.0)
     # Once dredged up, what has sunk stays up: gravity rises again in core-helium burning.
     depleted = np.minimum.accumulate(np.where(np.isfinite(depleted), depleted, 1.0))
     return source.solar_feh_initial * np.round(depleted, 2)

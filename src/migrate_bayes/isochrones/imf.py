@@ -12,8 +12,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["kroupa_cumulative", "kroupa_density", "kroupa_quantile"]
-
 _EDGES = np.array([0.01, 0.08, 0.5, 120.0])
 _SLOPES = np.array([0.3, 1.3, 2.3])
 

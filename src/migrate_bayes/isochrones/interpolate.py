@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import IsochroneError
-from migrate_bayes.isochrones.grid import salaris
-from migrate_bayes.isochrones.sources.base import COLUMNS, IsochroneSource, load_source
+from migrate_bayes.isochrones.age_options import FehScale
+from migrate_bayes.isochrones.enhancement import salaris
+from migrate_bayes.isochrones.grid import DEPLETED, DREDGED
+from migrate_bayes.isochrones.sources.base import COLUMNS, IsochroneSource
+from migrate_bayes.isochrones.sources.registry import load_source
 
-__all__ = ["isochrone"]
-
-_DREDGED, _DEPLETED = 3.5, 3.9  # log g, as in `grid`
 _LOGG = COLUMNS.index("logg")
 
 
@@ -23,7 +21,7 @@ def isochrone(
     feh: float = 0.0,
     alpha_fe: float = 0.0,
     *,
-    feh_scale: Literal["surface", "dwarf", "initial"] = "surface",
+    feh_scale: FehScale = "surface",
 ) -> dict[str, NDArray[np.float64]]:
     """Interpolate an isochrone at equal EEP: linear in log age, [Fe/H] and [α/Fe].
 
@@ -66,7 +64,7 @@ def isochrone(
         )
     )  # fmt: skip
     # What diffusion has taken from a dwarf's surface, dredge-up has brought back in a giant.
-    depleted = np.clip((dwarf[:, _LOGG] - _DREDGED) / (_DEPLETED - _DREDGED), 0.0, 1.0)
+    depleted = np.clip((dwarf[:, _LOGG] - DREDGED) / (DEPLETED - DREDGED), 0.0, 1.0)
     depleted = np.minimum.accumulate(np.where(np.isfinite(depleted), depleted, 1.0))[:, None]
     mixed = np.where(depleted == 1.0, dwarf, depleted * dwarf + (1.0 - depleted) * giant)
     good = np.isfinite(mixed).all(axis=-1)

@@ -1,14 +1,14 @@
 """From a catalogue to the plain arrays that the age kernels take, and who cannot have an age.
 
 Missing observables are left out star by star (their inverse error is 0). A star needs T_eff or
-BP−RP, log g or M_G, and [Fe/H]; an observable that is there without a positive, finite error
-condemns the star (BAD_ERROR), since leaving it out in silence would change what its age means.
+BP−RP, log g or M_G, and [Fe/H]. An observable without a positive, finite error condemns the star
+(BAD_ERROR): leaving it out in silence would change what its age means.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -18,8 +18,7 @@ from scipy import special
 from migrate_bayes.core.errors import CatalogError, suggest
 from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.isochrones.grid import WorkingGrid
-
-__all__ = ["OBSERVABLES", "Observed", "prepare"]
+from migrate_bayes.isochrones.kernel.arrays import Stars
 
 #: What an age can be estimated from.
 OBSERVABLES = ("teff", "logg", "feh", "alpha_fe", "abs_g", "bp_rp")
@@ -59,13 +58,21 @@ class Observed:
     n_observed: NDArray[np.int64]
     flag: NDArray[np.int32]
 
+    def as_float32(self) -> Observed:
+        """Return the same stars with observables in single precision."""
+        return replace(
+            self,
+            values=self.values.astype(np.float32),
+            inverse_error=self.inverse_error.astype(np.float32),
+        )
 
-def prepare(
-    catalog: xr.Dataset,
-    grid: WorkingGrid,
-    *,
-    observables: Sequence[str] = OBSERVABLES[:5],
-    photometric_floor: float = 0.02,
+    def arrays(self, rows: NDArray, alpha: NDArray) -> Stars:
+        """Return what a kernel takes of some rows, with `alpha` of all stars as their [α/Fe]."""
+        return Stars(self.values[rows], self.inverse_error[rows], self.feh[rows], alpha[rows])
+
+
+def observe(
+    catalog: xr.Dataset, grid: WorkingGrid, observables: Sequence[str], *, photometric_floor: float
 ) -> Observed:
     """Collect the observables of every star.
 
@@ -76,22 +83,20 @@ def prepare(
     grid : WorkingGrid
         Sets the limits of the composition.
     observables : sequence of str
-        Which of `OBSERVABLES` to use; those the catalogue lacks are left out.
+        Which of `OBSERVABLES` to use; those that the catalogue lacks are left out.
     photometric_floor : float
-        Added in quadrature to the errors of M_G and BP−RP, mag: what models and zero points owe.
+        Added in quadrature to the errors of M_G and BP−RP, mag.
 
     Raises
     ------
     CatalogError
-        Where an observable is unknown or [Fe/H] is absent.
+        If an observable is unknown or [Fe/H] is absent.
     """
     for name in observables:
         if name not in OBSERVABLES:
             raise CatalogError(f"unknown observable '{name}': {suggest(name, OBSERVABLES)}")
     if "feh" not in observables or "feh" not in catalog:
         raise CatalogError("isochrone ages need [Fe/H]: column 'feh' is absent or not asked for")
-    if not np.isfinite(photometric_floor) or photometric_floor < 0:
-        raise CatalogError(f"photometric_floor is {photometric_floor}: give 0 or more, mag")
     n = catalog.sizes["star"]
     flag = np.zeros(n, dtype=np.int32)
     pairs: dict[str, tuple[NDArray, NDArray]] = {}

@@ -14,11 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.core.parallel import map_blocks
-from migrate_bayes.isochrones.grid import WorkingGrid, build_grid, salaris
+from migrate_bayes.isochrones.enhancement import salaris
+from migrate_bayes.isochrones.grid import WorkingGrid, build_grid
 from migrate_bayes.isochrones.kernel.cubic import cubic_stencil
 from migrate_bayes.isochrones.sources.base import IsochroneSource
-
-__all__ = ["draw_stars"]
 
 _BLOCK = 4096
 _SLACK = 1e-6

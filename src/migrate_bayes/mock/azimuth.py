@@ -24,7 +24,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from migrate_bayes.isochrones.grid import WorkingGrid
+from migrate_bayes.isochrones import WorkingGrid
 from migrate_bayes.mock.footprint import dust_to, share_targeted
 
 __all__ = ["Bound", "brightness_bound", "choose_azimuth"]

@@ -14,8 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.isochrones import build_grid, draw_stars
-from migrate_bayes.isochrones.sources.base import IsochroneSource
+from migrate_bayes.isochrones import IsochroneSource, build_grid, draw_stars
 
 __all__ = ["CLASSES", "ERRORS", "lamost_like"]
 

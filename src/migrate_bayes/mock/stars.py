@@ -80,7 +80,7 @@ class SimpleSurvey:
 
     @cached_property
     def _grid(self) -> Any:
-        from migrate_bayes.isochrones.grid import build_grid
+        from migrate_bayes.isochrones import build_grid
 
         return build_grid(self.source)
 

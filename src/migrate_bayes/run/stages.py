@@ -138,19 +138,7 @@ class Run:
         i = self.recipe.isochrones
         if family is not None:
             i = i.model_copy(update={"source": family})
-        if i.source == "external":
-            ages = external_ages(chunk)
-        else:
-            ages = estimate_ages(
-                chunk,
-                source=i.source,
-                method=i.method,
-                observables=i.observables,
-                photometric_floor=i.photometric_floor,
-                age_prior=i.age_prior,
-                feh_scale=i.feh_scale,
-                ages=i.ages,
-            )
+        ages = external_ages(chunk) if i.source == "external" else estimate_ages(chunk, i)
         limit = self.recipe.data.max_age_error
         return ages if limit is None else flag_age_error(ages, max_age_error=limit)
 

@@ -7,8 +7,7 @@ import pytest
 from scipy import integrate, stats
 
 from migrate_bayes.checks.ages.brute_force import Tracks, reference_log_likelihood
-from migrate_bayes.isochrones import build_grid
-from migrate_bayes.isochrones.grid import WorkingGrid, salaris
+from migrate_bayes.isochrones import WorkingGrid, build_grid, salaris
 from migrate_bayes.mock.lamost_like import ERRORS, lamost_like
 
 AGES = np.array([2.0, 4.0])

@@ -25,7 +25,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline
 
-from migrate_bayes.isochrones.grid import WorkingGrid, salaris
+from migrate_bayes.isochrones import WorkingGrid, salaris
 
 __all__ = ["PANEL", "Tracks", "reference_log_likelihood"]
 

@@ -34,9 +34,15 @@ from migrate_bayes.checks.ages.recipe import CalibrationSection
 from migrate_bayes.checks.ages.sample import observed_catalog
 from migrate_bayes.checks.ages.statistics import binomial_error, spread
 from migrate_bayes.core.errors import IsochroneError
-from migrate_bayes.isochrones import build_grid, draw_stars, load_source
-from migrate_bayes.isochrones.grid import WorkingGrid, salaris
-from migrate_bayes.isochrones.intervals import age_cdf, age_quantiles
+from migrate_bayes.isochrones import (
+    WorkingGrid,
+    age_cdf,
+    age_quantiles,
+    build_grid,
+    draw_stars,
+    load_source,
+    salaris,
+)
 
 #: Draws [Fe/H] and [α/Fe] of so many stars.
 Composition = Callable[[np.random.Generator, int], tuple[NDArray, NDArray]]

@@ -14,8 +14,8 @@ from migrate_bayes.checks.ages.options import AgeOptions, short_name
 from migrate_bayes.checks.ages.sample import Sample
 from migrate_bayes.checks.ages.statistics import Spread, spread
 from migrate_bayes.checks.ages.sun import SOLAR_AGE, sun_catalog
-from migrate_bayes.isochrones.grid import FEH_SCALES
-from migrate_bayes.isochrones.intervals import age_cdf, age_quantiles
+from migrate_bayes.isochrones import age_cdf, age_quantiles
+from migrate_bayes.isochrones.age_options import FEH_SCALES
 
 __all__ = [
     "AgeBook",

@@ -8,9 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from migrate_bayes.isochrones import estimate_ages
+from migrate_bayes.isochrones import IsochroneSource, estimate_ages, load_source
 from migrate_bayes.isochrones.observables import OBSERVABLES
-from migrate_bayes.isochrones.sources.base import IsochroneSource, load_source
 
 __all__ = ["AgeOptions", "short_name", "without_alpha_axis"]
 

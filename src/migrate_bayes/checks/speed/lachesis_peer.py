@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from migrate_bayes.isochrones.grid import salaris
-from migrate_bayes.isochrones.sources.base import load_source
+from migrate_bayes.isochrones import load_source, salaris
 
 __all__ = ["fit_with_lachesis"]
 

@@ -86,9 +86,8 @@ _POOL = 3072  # floats of a star's composition, on average
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def age_likelihood(  # type: ignore[no-untyped-def]
-    layout, obs, inv, feh_mean, feh_sd, alpha_mean, alpha_sd, max_alpha_sd,
-    log_like, out_mean, out_sd, chi2_min,
-):  # fmt: skip
+    layout, stars, out
+):
     """Compute ln L(age) and the mean and sd of [Fe/H] at each age, for a block of stars.
 
     Stars go through the ages in step, a tile of them at a time: what one star reads of an age,
@@ -109,6 +108,10 @@ def age_likelihood(  # type: ignore[no-untyped-def]
     chi2_min : numpy.ndarray, shape (star,)
         The least χ², over everything, minimised over [Fe/H] and [α/Fe] too.
     """
+    obs, inv, max_alpha_sd = stars.values, stars.inverse_error, MAX_ALPHA_SD
+    feh_mean, feh_sd = stars.feh[:, 0].copy(), stars.feh[:, 1].copy()
+    alpha_mean, alpha_sd = stars.alpha[:, 0].copy(), stars.alpha[:, 1].copy()
+    log_like, out_mean, out_sd, chi2_min = out
     n_age = len(layout.packed)
     pool = np.zeros(max(room(layout), _TILE * _POOL), dtype=_F)
     work = np.zeros(WORK, dtype=_F)

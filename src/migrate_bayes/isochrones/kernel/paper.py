@@ -18,8 +18,6 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["age_likelihood_by_nodes"]
-
 _WINDOW = 10.0
 
 
@@ -35,23 +33,25 @@ def _widths(axis):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def age_likelihood_by_nodes(  # type: ignore[no-untyped-def]
-    points, feh, alpha, obs, inv, star_feh, star_alpha,
-    log_like, out_mean, out_sd, chi2_min,
-):  # fmt: skip
-    """Compute ln L(age) and the mean and sd of [Fe/H] at each age; arguments as `kernel`'s.
+def age_likelihood_by_nodes(points, feh, alpha, stars, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with ln L(age), the mean and sd of [Fe/H] at each age, and the least χ².
 
-    `star_feh` and `star_alpha` are (star, 2): value and error. Where the error of [α/Fe] is 0 (it
-    is missing) the node nearest to 0 is used.
+    Parameters
+    ----------
+    points, feh, alpha : numpy.ndarray
+        Of a ``paper`` grid: isochrones, and nodes of [Fe/H] and [α/Fe].
+    stars : Stars
+        If the error of [α/Fe] is 0 (it is missing) the node nearest to 0 is used.
+    out : AgeLikelihood
     """
     n_age, n_feh, n_alpha, _, _ = points.shape
     wide_f, wide_a = _widths(feh), _widths(alpha)
     zero = np.argmin(np.abs(alpha))
     sums = np.empty((n_age, 3))
-    for s in range(len(obs)):
-        x, q = obs[s], inv[s]
-        f0, sd_f = star_feh[s]
-        a0, sd_a = star_alpha[s]
+    for s in range(len(stars.values)):
+        x, q = stars.values[s], stars.inverse_error[s]
+        f0, sd_f = stars.feh[s]
+        a0, sd_a = stars.alpha[s]
         sums[:] = 0.0
         best = np.inf
         for j in range(n_feh):
@@ -102,16 +102,16 @@ def age_likelihood_by_nodes(  # type: ignore[no-untyped-def]
                         sums[i, 0] += weight * total
                         sums[i, 1] += weight * total * step
                         sums[i, 2] += weight * total * step * step
-        chi2_min[s] = best
+        out.chi2[s] = best
         # The two Gaussians of the composition, 1/(√2π σ) each; 1/σ is in the weights.
         constant = -0.5 * math.log(2.0 * math.pi) * (2.0 if sd_a > 0.0 else 1.0)
         for i in range(n_age):
-            log_like[s, i] = -np.inf
-            out_mean[s, i], out_sd[s, i] = f0, sd_f
+            out.log_like[s, i] = -np.inf
+            out.feh_mean[s, i], out.feh_sd[s, i] = f0, sd_f
             if sums[i, 0] > 0.0:
                 mean = sums[i, 1] / sums[i, 0]
-                log_like[s, i] = math.log(sums[i, 0]) + constant
-                out_mean[s, i] = f0 + mean
+                out.log_like[s, i] = math.log(sums[i, 0]) + constant
+                out.feh_mean[s, i] = f0 + mean
                 # A single node within the window has no spread of its own: the star's error then.
                 var = sums[i, 2] / sums[i, 0] - mean * mean
-                out_sd[s, i] = math.sqrt(var) if var > 1e-8 else sd_f
+                out.feh_sd[s, i] = math.sqrt(var) if var > 1e-8 else sd_f

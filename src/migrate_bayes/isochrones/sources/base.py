@@ -1,21 +1,16 @@
-"""Where isochrones come from: one shape for every family, and the names they go by.
+"""The one shape that isochrones of every family are read into.
 
-`load_source` is the way in. An `IsochroneSource` holds every isochrone of a family on its own nodes
-of age, [Fe/H] and [α/Fe], aligned at equal evolutionary points (EEP), with Gaia magnitudes; what
-the age estimate works on is the `WorkingGrid` that `build_grid` makes of it.
+An `IsochroneSource` holds every isochrone of a family on its own nodes of age, [Fe/H] and [α/Fe],
+aligned at equal evolutionary points (EEP), with Gaia magnitudes. The age estimate works on the
+`WorkingGrid` that `build_grid` makes of it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-
-from migrate_bayes.core.errors import IsochroneError, suggest
-
-__all__ = ["COLUMNS", "MAX_STEP", "IsochroneSource", "load_source", "source_names"]
 
 #: Last axis of `IsochroneSource.values`: initial mass (solar), K, dex, mag, mag.
 COLUMNS = ("mass", "teff", "logg", "abs_g", "bp_rp")
@@ -86,41 +81,3 @@ class IsochroneSource:
             "SHA-256": self.checksum,
             "note": self.note,
         }
-
-
-def source_names() -> list[str]:
-    """List the names `load_source` knows; ``DIR`` stands for a folder."""
-    from migrate_bayes.isochrones.sources.lachesis import FAMILIES
-
-    return [*FAMILIES, "dartmouth-native:DIR"]
-
-
-@lru_cache(maxsize=4)
-def load_source(name: str) -> IsochroneSource:
-    """Load a family of isochrones.
-
-    Parameters
-    ----------
-    name : str
-        ``dartmouth``, ``mist``, ``parsec``, ``basti``, ``yapsi`` (grids of the package
-        `lachesis-grids`) or ``dartmouth-native:DIR`` (a folder of native Dartmouth files with Gaia
-        magnitudes). Kept in memory: a second call costs nothing.
-
-    Raises
-    ------
-    IsochroneError
-        Where the name is unknown, or its files are absent or malformed.
-    """
-    from migrate_bayes.isochrones.sources.dartmouth import read_native
-    from migrate_bayes.isochrones.sources.lachesis import FAMILIES, read_lachesis
-
-    kind, _, folder = name.partition(":")
-    if kind == "dartmouth-native":
-        if not folder:
-            raise IsochroneError(
-                "isochrone source 'dartmouth-native' needs its folder: write dartmouth-native:DIR"
-            )
-        return read_native(folder)
-    if name not in FAMILIES:
-        raise IsochroneError(f"unknown isochrone source '{name}': {suggest(name, source_names())}")
-    return read_lachesis(name)

@@ -22,8 +22,6 @@ from migrate_bayes.core.provenance import content_hash, file_sha256
 from migrate_bayes.isochrones.sources.base import COLUMNS, MAX_STEP, IsochroneSource
 from migrate_bayes.isochrones.sources.repair import fill_between, mend, refine
 
-__all__ = ["read_native", "read_native_file"]
-
 _NAME = re.compile(r"feh([mp])(\d\d)afe([mp])(\d)\.Gaia(_2)?")
 _AGE = re.compile(r"#\s*AGE=\s*([\d.]+)\s+EEPS=\s*(\d+)")
 _HEADER = 5  # lines before the photometric system; line 4 has the composition

@@ -21,8 +21,6 @@ from migrate_bayes.isochrones.sources.base import COLUMNS, MAX_STEP, IsochroneSo
 from migrate_bayes.isochrones.sources.photometry import BANDS, load_bolometric_corrections
 from migrate_bayes.isochrones.sources.repair import fill_between, mend, refine
 
-__all__ = ["FAMILIES", "SparseGrid", "read_grid", "read_lachesis"]
-
 
 @dataclass(frozen=True)
 class _Family:

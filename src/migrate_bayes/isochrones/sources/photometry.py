@@ -21,8 +21,6 @@ from numpy.typing import ArrayLike, NDArray
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.core.provenance import file_sha256
 
-__all__ = ["BANDS", "BolometricCorrections", "load_bolometric_corrections"]
-
 #: Column names of the table, in the order G, BP, RP.
 BANDS = ("Gaia_G_EDR3", "Gaia_BP_EDR3", "Gaia_RP_EDR3")
 _GROUP = "UBVRIplus"

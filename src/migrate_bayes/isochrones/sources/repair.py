@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-__all__ = ["DAMAGE", "PADDING", "fill_between", "mend", "refine", "rising"]
-
 #: Fraction of the mass by which it may step back along an isochrone: 0.03 in Dartmouth's splices.
 DAMAGE = 0.05
 #: Points of equal mass at the beginning of an isochrone from which on they are taken for padding.

@@ -14,7 +14,7 @@ from migrate_bayes.checks.ages.headline import SunAge
 from migrate_bayes.checks.ages.sample import Sample
 from migrate_bayes.checks.ages.statistics import Spread
 from migrate_bayes.checks.ages.sun import SOLAR_AGE
-from migrate_bayes.isochrones.intervals import age_quantiles
+from migrate_bayes.isochrones import age_quantiles
 from migrate_bayes.plots.style import BLUE, GREY, ORANGE, VERMILION, figure, in_style
 
 __all__ = ["age_age_figure", "cluster_figure", "sun_figure"]

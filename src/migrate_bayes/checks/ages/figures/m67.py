@@ -14,7 +14,7 @@ from migrate_bayes.checks.ages.options import AgeOptions
 from migrate_bayes.checks.ages.sample import Sample
 from migrate_bayes.checks.ages.statistics import spread
 from migrate_bayes.core.errors import IsochroneError
-from migrate_bayes.isochrones.interpolate import isochrone
+from migrate_bayes.isochrones import isochrone
 from migrate_bayes.plots.style import (
     BLUE,
     GREY,

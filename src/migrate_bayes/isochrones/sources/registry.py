@@ -1,0 +1,69 @@
+"""The names that isochrone sources go by, and the reader of each."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from migrate_bayes.core.errors import IsochroneError, suggest
+from migrate_bayes.isochrones.sources.base import IsochroneSource
+from migrate_bayes.isochrones.sources.dartmouth import read_native
+from migrate_bayes.isochrones.sources.lachesis import FAMILIES, read_lachesis
+
+_NATIVE = "dartmouth-native"
+
+
+def source_names() -> list[str]:
+    """List the names that `load_source` knows.
+
+    Returns
+    -------
+    list of str
+        ``DIR`` stands for a folder.
+
+    Examples
+    --------
+    >>> from migrate_bayes.isochrones import source_names
+    >>> source_names()
+    ['dartmouth', 'mist', 'parsec', 'basti', 'yapsi', 'dartmouth-native:DIR']
+    """
+    return [*FAMILIES, f"{_NATIVE}:DIR"]
+
+
+@lru_cache(maxsize=4)
+def load_source(name: str) -> IsochroneSource:
+    """Load a family of isochrones.
+
+    Parameters
+    ----------
+    name : str
+        ``dartmouth``, ``mist``, ``parsec``, ``basti``, ``yapsi`` (grids of the package
+        `lachesis-grids`) or ``dartmouth-native:DIR`` (a folder of native Dartmouth files with Gaia
+        magnitudes).
+
+    Returns
+    -------
+    IsochroneSource
+        Kept in memory: a second call costs nothing.
+
+    Raises
+    ------
+    IsochroneError
+        If the name is unknown, or its files are absent or malformed.
+
+    Examples
+    --------
+    >>> from migrate_bayes.isochrones import load_source
+    >>> load_source("dartmuth")
+    Traceback (most recent call last):
+    migrate_bayes.core.errors.IsochroneError: unknown isochrone source 'dartmuth': did you mean ...
+    """
+    kind, _, folder = name.partition(":")
+    if kind == _NATIVE:
+        if not folder:
+            raise IsochroneError(
+                f"isochrone source '{_NATIVE}' needs its folder: write {_NATIVE}:DIR"
+            )
+        return read_native(folder)
+    if name not in FAMILIES:
+        raise IsochroneError(f"unknown isochrone source '{name}': {suggest(name, source_names())}")
+    return read_lachesis(name)
