@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from migrate_bayes.report.image import Picture
-from migrate_bayes.report.paper_table import Table
 from migrate_bayes.report.registry import Absent
 
 __all__ = ["Section"]
@@ -33,6 +32,6 @@ class Section:
     key: str
     text: list[str] = field(default_factory=list)
     pictures: Sequence[Picture | Absent] = ()
-    tables: list[Table] = field(default_factory=list)
+    tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = ()
     shown: int = 9
     references: list[str] = field(default_factory=list)

@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from migrate_bayes.checks.posterior.ranks import Calibration
-from migrate_bayes.checks.posterior.recipe import CalibrateRecipe, SurveySampler
-from migrate_bayes.checks.posterior.refit import Refit
-from migrate_bayes.checks.posterior.run import calibrate, survey_function, thinned
+from migrate_bayes.checks.posterior import CalibrateRecipe, Calibration, calibrate, thinned
+from migrate_bayes.checks.posterior.calibration import Refit, survey_function
+from migrate_bayes.checks.posterior.recipe import SurveySampler
 from migrate_bayes.cli import app
 from migrate_bayes.mock.model_stars import AGES, simulated_stars
 from migrate_bayes.population import PopulationModel, population_data
+from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.model.specification import load_model_spec
 from migrate_bayes.population.sampling.density import PosteriorDensity
 
@@ -75,7 +75,7 @@ def test_exchanged_stars_give_the_density_of_a_model_of_their_own(refit):
     # As many as it was built for, and fewer.
     for n in (200, 130):
         data = population_data(simulated_stars(n, seed=2), trim=1e-7)
-        density = refit.over(data)
+        density = refit.density.over(StarLikelihood(data.stars, workers=1))
         x = density.start + 0.1 * np.random.default_rng(n).normal(size=density.n)
         value, gradient = density(x)
     own = PosteriorDensity(PopulationModel(data, load_model_spec(SMALL)), mode="FAST_COMPILE")
@@ -91,7 +91,7 @@ def test_other_age_nodes_are_refused(refit):
 
 
 def test_thinning_is_even():
-    draws = np.arange(200).reshape(2, 100)
+    draws = np.arange(200)
     np.testing.assert_array_equal(thinned(draws, 40), 2 + 5 * np.arange(40))
     assert len(set(thinned(draws, 39))) == 39
 
@@ -119,13 +119,13 @@ def test_surrogates_are_calibrated_alike(tmp_path, monkeypatch):
     two = calibrate(recipe, tmp_path / "b.jsonl", workers=2)
     for name, ranks in one.rank.items():
         np.testing.assert_array_equal(ranks, two.rank[name], err_msg=name)
-    assert one.method == ("surrogate", "surrogate")
+    assert one.methods == {"surrogate": 2}
     assert one.worst_pareto_k == two.worst_pareto_k < 0.7
     monkeypatch.setattr(posterior, "MAX_PARETO_K", -np.inf)
     failed = survey_function(recipe.model_copy(update={"stars": 60}))(0)
     assert failed["method"] == "nuts"
     assert np.isfinite(failed["pareto_k"])
-    assert Calibration.of([failed], main=recipe.main, n_ranks=40).method == ("nuts",)
+    assert Calibration([failed], main=recipe.main, n_ranks=40).methods == {"nuts": 1}
 
 
 @pytest.mark.slow

@@ -6,12 +6,17 @@ import json
 
 import pytest
 
-from migrate_bayes.checks.posterior.ledger import Ledger
+from migrate_bayes.checks.posterior.ledger import Ledger, complete
+from migrate_bayes.checks.posterior.recipe import BiasRecipe
 from migrate_bayes.core.errors import ProductError
 
 
 def number(result):
     return result["survey"]
+
+
+def surveys(ledger):
+    return [number(result) for result in ledger.results]
 
 
 def make(path, **changes):
@@ -26,10 +31,13 @@ def test_goes_on_with_every_digit(tmp_path):
         first.append(value)
     again = make(path)
     assert again.results == values
-    assert again.done(number) == {0, 2}
-    assert [number(r) for r in again.sorted(number)] == [0, 2]
     again.append({"survey": 1, "x": float("nan")})
-    assert make(path).done(number) == {0, 1, 2}
+    assert surveys(make(path)) == [2, 0, 1]
+    # Results come in the order of the tasks' numbers, whatever the order they were done in.
+    done = complete(
+        make(path), number, range(3), None, None, workers=1, label="done", unit="surveys"
+    )
+    assert [number(r) for r in done] == [0, 1, 2]
 
 
 def test_a_line_cut_short_is_taken_off(tmp_path):
@@ -39,7 +47,7 @@ def test_a_line_cut_short_is_taken_off(tmp_path):
     with path.open("a") as out:
         out.write('{"survey": 1, "x": 0.1')
     ledger = make(path)
-    assert ledger.done(number) == {0}
+    assert surveys(ledger) == [0]
     ledger.append({"survey": 1})
     assert [json.loads(line).get("survey") for line in path.read_text().splitlines()] == [
         None,
@@ -61,3 +69,26 @@ def test_another_recipe_is_refused_and_replaced_when_asked(tmp_path):
     path.write_text("")
     with pytest.raises(ProductError, match="cannot be gone on with"):
         make(path)
+
+
+def test_a_ledger_of_the_first_version_goes_on(tmp_path):
+    path = tmp_path / "surveys.jsonl"
+    header = (
+        '{"kind": "bias", "created": "2025-03-01T12:00:00+00:00", "versions": "{}", "seed": "7", '
+        '"recipe_hash": "8d250b14cd4fa9a1", "inputs": "{}"}'
+    )
+    line = (
+        '{"scenario": "none", "survey": 0, "kind": "regression", "stars": 300, "estimates": {"odr":'
+        ' {"gradient_young": [-0.0702, 0.0042], "flattening_rate": [0.0021, 0.0009]}}, '
+        '"seconds": 0.1}'
+    )
+    path.write_text(f"{header}\n{line}\n")
+    recipe = BiasRecipe.read("runs/odr-bias.toml").model_copy(update={"surveys": 1, "fits": 0})
+    one = recipe.model_copy(update={"scenarios": recipe.scenarios[:1]})
+    ledger = make(path, kind="bias", recipe_hash=recipe.hash)
+    assert [json.dumps(result) for result in ledger.results] == [line]
+    assert complete(
+        ledger, lambda r: (r["scenario"], r["survey"], r["kind"]), [("none", 0, "regression")],
+        None, one, workers=1, label="done", unit="fits",
+    ) == ledger.results  # fmt: skip
+    assert path.read_text() == f"{header}\n{line}\n"

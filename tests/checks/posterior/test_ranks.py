@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import binom, kstest, norm
 
-from migrate_bayes.checks.posterior.ranks import (
-    LEVELS,
+from migrate_bayes.checks.posterior import (
     Calibration,
     UniformRanks,
     coverage,
+    coverage_of_ranks,
+    rank_statistics,
     rank_test,
 )
+from migrate_bayes.checks.posterior.ranks import LEVELS
 
 
 def normal_ranks(n: int, n_ranks: int, *, width: float = 1.0, shift: float = 0.0, seed: int = 0):
@@ -25,19 +27,28 @@ def normal_ranks(n: int, n_ranks: int, *, width: float = 1.0, shift: float = 0.0
     x = theta + rng.normal(size=n)
     sd = np.sqrt(0.5)
     noise = rng.normal(size=(n_ranks - 1, n))
-    return np.sum(x / 2 + sd * (shift + width * noise) < theta, axis=0)
+    return rank_statistics((x / 2 + sd * (shift + width * noise)).T, theta)
 
 
 def test_coverage_counts_the_interval_between_order_statistics():
     ranks = np.arange(40)
-    inside = {level: coverage(ranks, 40, level).inside for level in LEVELS}
+    inside = {level: coverage_of_ranks(ranks, 40, level).inside for level in LEVELS}
     assert inside == {0.5: 20, 0.8: 32, 0.95: 38}
     with pytest.raises(ValueError, match="not whole"):
-        coverage(ranks, 30, 0.95)
+        coverage_of_ranks(ranks, 30, 0.95)
+
+
+def test_coverage_of_draws_thins_them_to_whole_intervals():
+    rng = np.random.default_rng(4)
+    truth, draws = rng.normal(size=60), rng.normal(size=(60, 1000))
+    ranks = rank_statistics(np.delete(draws, 500, axis=1), truth)
+    assert coverage(draws, truth) == [coverage_of_ranks(ranks, 1000, level) for level in LEVELS]
+    with pytest.raises(ValueError, match="too few"):
+        coverage(draws[:, :30], truth)
 
 
 def test_band_is_the_binomial_99_percent():
-    found = coverage(np.full(200, 20), 40, 0.8)
+    found = coverage_of_ranks(np.full(200, 20), 40, 0.8)
     assert (found.inside, found.passed) == (200, False)
     inside = binom.cdf(found.high, 200, 0.8) - binom.cdf(found.low - 1, 200, 0.8)
     narrower = binom.cdf(found.high - 1, 200, 0.8) - binom.cdf(found.low, 200, 0.8)
@@ -47,7 +58,7 @@ def test_band_is_the_binomial_99_percent():
 def test_a_right_posterior_is_covered_and_its_rank_is_uniform():
     ranks = normal_ranks(20_000, 80)
     for level in LEVELS:
-        c = coverage(ranks, 80, level)
+        c = coverage_of_ranks(ranks, 80, level)
         assert c.fraction == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 20_000))
     assert rank_test(ranks, 80)[0] > 1e-3
 
@@ -66,7 +77,7 @@ def test_narrow_posteriors_cover_what_normal_theory_says():
     ranks = normal_ranks(20_000, 200, width=0.6, seed=3)
     for level in LEVELS:
         expected = 2 * norm.cdf(0.6 * norm.ppf(0.5 + level / 2)) - 1
-        assert coverage(ranks, 200, level).fraction == pytest.approx(expected, abs=0.015)
+        assert coverage_of_ranks(ranks, 200, level).fraction == pytest.approx(expected, abs=0.015)
 
 
 @pytest.mark.parametrize(("n", "n_ranks"), [(60, 40), (200, 80)])
@@ -109,9 +120,9 @@ def test_calibration_gathers_and_judges():
         }  # fmt: skip
 
     results = [result(i) for i in range(200)]
-    assert Calibration.of(results, main=("g", "absent"), n_ranks=40).main == ("g",)
-    assert Calibration.of(results, main=("g",), n_ranks=40).passed
-    found = Calibration.of(results, main=("g", "f"), n_ranks=40)
+    assert Calibration(results, main=("g", "absent"), n_ranks=40).main == ("g",)
+    assert Calibration(results, main=("g",), n_ranks=40).passed
+    found = Calibration(results, main=("g", "f"), n_ranks=40)
     summary = found.summary()
     assert not found.passed
     assert summary["coverage"]["g"]["80%"]["pass"]
@@ -123,6 +134,6 @@ def test_calibration_gathers_and_judges():
     for level, (share, error) in zip(
         LEVELS, summary["coverage_all_parameters"].values(), strict=True
     ):
-        both = [coverage(r, 40, level).fraction for r in (good, bad)]
+        both = [coverage_of_ranks(r, 40, level).fraction for r in (good, bad)]
         assert share == pytest.approx(np.mean(both), abs=1e-4)
         assert 0 < error < 0.5 / np.sqrt(200)

@@ -32,7 +32,7 @@ def test_stars_are_like_those_of_the_survey():
 def test_an_error_is_taken_from_the_peak_and_where_there_is_weight():
     reference = np.array([-20.0, -5.0, 0.0, -2.0, -9.3, -9.1])
     mine = reference + 3.0 + np.array([9.0, 0.2, 0.1, 0.1, 9.0, -0.4])
-    errors, whole = ages._errors(reference, mine)
+    errors, whole = ages.errors_from_peak(reference, mine)
     np.testing.assert_allclose(errors, [0.1, 0.0, 0.0, 0.5], atol=1e-12)
     assert whole == pytest.approx(3.2)
 

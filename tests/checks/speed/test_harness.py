@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from migrate_bayes.checks.speed import harness
+from migrate_bayes.core.parallel import peak_memory_gb
 
 
 class Slow:
@@ -55,10 +56,10 @@ def test_the_exponent_is_that_of_the_work(clock, power):
 def test_memory_is_that_of_the_child_alone():
     # This process holds more than the child ever does: its high water must not be reported.
     ballast = np.ones(50_000_000)
-    here = harness.peak_rss_gb()
+    here = peak_memory_gb()
     assert here > 0.4
     low, high = (
-        harness.in_fresh_process("benchmark_memory:allocate", {"megabytes": m}) for m in (10, 210)
+        harness.in_fresh_process("benchmark_memory:allocate", megabytes=m) for m in (10, 210)
     )
     assert ballast[0] == 1.0
     assert high["result"] == pytest.approx(210 * 125_000)
@@ -80,7 +81,7 @@ def _importable(tmp_path, monkeypatch):
 
 def test_a_failing_child_is_told_of():
     with pytest.raises(RuntimeError, match="unexpected keyword"):
-        harness.in_fresh_process("benchmark_memory:allocate", {"gigabytes": 1})
+        harness.in_fresh_process("benchmark_memory:allocate", gigabytes=1)
 
 
 def test_results_are_printed_as_one_json_object_or_as_a_table(capsys):

@@ -7,7 +7,7 @@ import json
 import numpy as np
 from typer.testing import CliRunner
 
-from migrate_bayes.checks.speed.orbits import _peaks, catalogue_run, mock_kinematics, sample_stars
+from migrate_bayes.checks.speed.orbits import catalogue_run, mock_kinematics, peaks, sample_stars
 from migrate_bayes.cli import app
 
 
@@ -38,7 +38,7 @@ def test_peaks_between_samples():
     phase = np.array([[0.003], [0.007], [1.0]])
     waves = np.cos(2 * np.pi * (t - phase))
     assert np.all(waves.max(axis=1)[:2] < 1 - 1e-4)
-    np.testing.assert_allclose(_peaks(waves), 1.0, atol=1e-6)
+    np.testing.assert_allclose(peaks(waves), 1.0, atol=1e-6)
 
 
 def test_stars_are_five_discs_to_one_hot_and_seeded():

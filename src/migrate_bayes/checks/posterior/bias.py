@@ -1,4 +1,4 @@
-r"""What regression in bins of age makes of a survey whose gradients are known.
+r"""Bias of regression in bins of age, on simulated surveys of known gradients.
 
 A scenario turns on some of: age errors, R_g errors, intrinsic scatter of [Fe/H], the thick disc
 (with the paper's chemical cut against it) and the cut in Z_max. In each, surveys are simulated with
@@ -9,33 +9,31 @@ the same truth and analysed by
 * ``odr+scatter``: the same with intrinsic scatter;
 * ``hierarchical``: the population model, on all stars.
 
-For a quantity with truth t, estimates x_i and claimed errors e_i over n surveys: the bias is
-mean(x) − t, its Monte-Carlo error sd(x)/√n; the actual error is sd(x); `claimed` is the root mean
-square of e. ``claimed / actual`` below 1 is an error bar that is too short, whose own Monte-Carlo
-error is that of sd(x), 1/√(2(n − 1)).
+For a quantity with truth t, estimates x_i and claimed errors e_i of n surveys: the bias is
+mean(x) − t, its Monte-Carlo error sd(x)/√n; the actual error is sd(x), the claimed error the root
+mean square of e. Claimed over actual below 1 is an error bar that is too short; its relative
+Monte-Carlo error is that of sd(x), 1/√(2(n − 1)).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from migrate_bayes.baseline import fit_baseline
-from migrate_bayes.checks.posterior.ledger import Ledger
-from migrate_bayes.checks.posterior.processes import complete
+from migrate_bayes.checks.posterior.calibration import Refit
+from migrate_bayes.checks.posterior.ledger import Ledger, complete
 from migrate_bayes.checks.posterior.recipe import BiasRecipe, ScenarioSection
-from migrate_bayes.checks.posterior.refit import Refit, survey_errors
-from migrate_bayes.mock.model_stars import PopulationTruth, simulated_stars
-from migrate_bayes.population.model.specification import load_model_spec
+from migrate_bayes.core.table import Estimate
+from migrate_bayes.mock.model_stars import PopulationTruth, SurveyErrors, simulated_stars
+from migrate_bayes.population import load_model_spec
 from migrate_bayes.selection import select
-
-__all__ = ["METHODS", "QUANTITIES", "BiasRow", "bias_rows", "measure_bias", "simulate_scenario"]
 
 METHODS = ("odr", "odr+scatter", "hierarchical")
 
@@ -50,9 +48,96 @@ Task = tuple[str, int, str]
 #: Method, quantity: estimate and claimed error.
 Estimates = dict[str, dict[str, tuple[float, float]]]
 
-# What is left of an error, or of scatter, that is turned off: a regression needs weights, and a
+# Share that remains of an error, or of scatter, that is off: a regression needs weights, and a
 # model with log(scatter) cannot have none.
 _OFF = 0.05
+
+
+class Bias(NamedTuple):
+    """Bias of one quantity and length of its error bars; equations at the top of the module.
+
+    Parameters
+    ----------
+    truth : float
+    surveys : int
+    mean, actual : float
+        Mean and standard deviation of the estimates.
+    claimed : float
+        Root mean square of the claimed errors.
+    """
+
+    truth: float
+    surveys: int
+    mean: float
+    actual: float
+    claimed: float
+
+    @property
+    def bias(self) -> Estimate:
+        """Mean estimate minus truth, with its Monte-Carlo error."""
+        return Estimate.symmetric(self.mean - self.truth, self.actual / np.sqrt(self.surveys))
+
+    @property
+    def ratio(self) -> Estimate:
+        """Claimed over actual error, with its Monte-Carlo error."""
+        ratio = self.claimed / self.actual
+        return Estimate.symmetric(ratio, ratio / np.sqrt(2.0 * (self.surveys - 1)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain numbers for JSON."""
+        return {
+            "truth": self.truth,
+            "surveys": self.surveys,
+            "bias": round(self.bias.value, 6),
+            "bias_error": round(self.bias.plus, 6),
+            "claimed_error": round(self.claimed, 6),
+            "actual_error": round(self.actual, 6),
+            "claimed_over_actual": round(self.ratio.value, 3),
+            "claimed_over_actual_error": round(self.ratio.plus, 3),
+        }
+
+
+class BiasTable(dict[tuple[str, str, str], Bias]):
+    """Bias by (scenario, method, quantity)."""
+
+    def summary(self) -> dict[str, Any]:
+        """Return plain numbers for JSON."""
+        return {
+            "bias": [
+                {"scenario": scenario, "method": method, "quantity": quantity, **found.as_dict()}
+                for (scenario, method, quantity), found in self.items()
+            ]
+        }
+
+
+def bias_statistics(estimates: ArrayLike, errors: ArrayLike, truth: float) -> Bias | None:
+    """Reduce estimates of one quantity from many surveys to their bias and their error bars.
+
+    Parameters
+    ----------
+    estimates, errors : array, shape (survey,)
+        Estimates and the errors that they claim; surveys where either is not finite are left out.
+    truth : float
+        The same in every survey.
+
+    Returns
+    -------
+    Bias or None
+        None from fewer than two surveys.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import bias_statistics
+    >>> found = bias_statistics([0.9, 1.1, 1.3, 1.5], [0.1, 0.1, 0.1, 0.1], truth=1.0)
+    >>> print(found.bias, found.ratio.text(digits=2), sep=", ")
+    0.20 ± 0.13, 0.39 ± 0.16
+    """
+    pairs = np.array([estimates, errors], dtype=float)
+    x, e = pairs[:, np.isfinite(pairs).all(axis=0)]
+    if len(x) < 2:
+        return None
+    actual, claimed = x.std(ddof=1), np.sqrt(np.mean(e**2))
+    return Bias(truth, len(x), float(x.mean()), float(actual), float(claimed))
 
 
 def simulate_scenario(recipe: BiasRecipe, scenario: ScenarioSection, *, seed: int) -> xr.Dataset:
@@ -74,10 +159,7 @@ def simulate_scenario(recipe: BiasRecipe, scenario: ScenarioSection, *, seed: in
     if not scenario.radius_errors:
         errors["radius"] *= _OFF
     return simulated_stars(
-        recipe.stars,
-        seed=seed,
-        truth=PopulationTruth(**truth),
-        errors=survey_errors(type(recipe.errors)(**errors)),
+        recipe.stars, seed=seed, truth=PopulationTruth(**truth), errors=SurveyErrors(**errors)
     )
 
 
@@ -93,23 +175,41 @@ def selections(recipe: BiasRecipe, scenario: ScenarioSection) -> tuple[dict, dic
 
 
 def task_function(recipe: BiasRecipe) -> Callable[[Task], dict[str, Any]]:
-    """Return the function from a task to its result; the model is compiled at need."""
-    refit: list[Refit] = []
+    """Return the function from a task to its result; the model is compiled at the first fit."""
     by_label = {s.label: s for s in recipe.scenarios}
+    refit: list[Refit] = []
+
+    def regress(stars: xr.Dataset, selection: dict) -> tuple[int, Estimates]:
+        line = fit_baseline(stars, selection=selection)
+        estimates = {
+            method: {
+                name: (float(line[column][m]), float(line[f"{column}_error"][m]))
+                for name, (column, _) in QUANTITIES.items()
+            }
+            for m, method in enumerate(METHODS[:2])
+        }
+        return int(line.attrs["stars_used"]), estimates
+
+    def fit(stars: xr.Dataset, selection: dict, seed: int) -> tuple[int, Estimates]:
+        if not refit:
+            refit.append(Refit(load_model_spec(recipe.spec), recipe.stars))
+        mask = select(stars, selection).values
+        taken = stars.isel(star=np.flatnonzero(mask))
+        draws = refit[0].fit(taken, recipe.sampler, seed=seed)["posterior"]
+        found = {name: (float(draws[name].mean()), float(draws[name].std())) for name in QUANTITIES}
+        return int(mask.sum()), {"hierarchical": found}
 
     def one(task: Task) -> dict[str, Any]:
         label, survey, kind = task
         scenario = by_label[label]
         began = time.process_time()
         # The seed is the survey's, not the scenario's: see `simulate_scenario`.
-        seeds = np.random.SeedSequence([recipe.seed, survey]).generate_state(2)
-        stars = simulate_scenario(recipe, scenario, seed=int(seeds[0]))
-        if kind == "fit":
-            if not refit:
-                refit.append(Refit(load_model_spec(recipe.spec), recipe.stars))
-            used, estimates = _fit(refit[0], recipe, scenario, stars, seed=int(seeds[1]))
-        else:
-            used, estimates = _regress(recipe, scenario, stars)
+        seeds = [int(s) for s in np.random.SeedSequence([recipe.seed, survey]).generate_state(2)]
+        stars = simulate_scenario(recipe, scenario, seed=seeds[0])
+        for_regression, for_fit = selections(recipe, scenario)
+        used, estimates = (
+            fit(stars, for_fit, seeds[1]) if kind == "fit" else regress(stars, for_regression)
+        )
         return {
             "scenario": label,
             "survey": survey,
@@ -122,132 +222,56 @@ def task_function(recipe: BiasRecipe) -> Callable[[Task], dict[str, Any]]:
     return one
 
 
-def _regress(
-    recipe: BiasRecipe, scenario: ScenarioSection, stars: xr.Dataset
-) -> tuple[int, Estimates]:
-    """Regress in bins of age; estimates of both methods and the stars used."""
-    line = fit_baseline(stars, selection=selections(recipe, scenario)[0])
-    estimates = {
-        method: {
-            name: (float(line[column][m]), float(line[f"{column}_error"][m]))
-            for name, (column, _) in QUANTITIES.items()
-        }
-        for m, method in enumerate(METHODS[:2])
-    }
-    return int(line.attrs["stars_used"]), estimates
-
-
-def _fit(
-    refit: Refit, recipe: BiasRecipe, scenario: ScenarioSection, stars: xr.Dataset, *, seed: int
-) -> tuple[int, Estimates]:
-    """Fit the hierarchical model; its estimates and the stars used."""
-    mask = select(stars, selections(recipe, scenario)[1]).values
-    tree = refit.fit(stars.isel(star=np.flatnonzero(mask)), recipe.sampler, seed=seed)
-    draws = tree["posterior"]
-    found = {name: (float(draws[name].mean()), float(draws[name].std())) for name in QUANTITIES}
-    return int(mask.sum()), {"hierarchical": found}
-
-
-@dataclass(frozen=True)
-class BiasRow:
-    """One quantity by one method in one scenario; see the module's docstring for the columns."""
-
-    scenario: str
-    method: str
-    quantity: str
-    truth: float
-    surveys: int
-    mean: float
-    actual: float
-    claimed: float
-
-    @property
-    def bias(self) -> float:
-        """Mean estimate minus truth."""
-        return self.mean - self.truth
-
-    @property
-    def bias_error(self) -> float:
-        """Monte-Carlo error of the bias."""
-        return self.actual / np.sqrt(self.surveys)
-
-    @property
-    def ratio(self) -> float:
-        """Claimed over actual error."""
-        return self.claimed / self.actual
-
-    @property
-    def ratio_error(self) -> float:
-        """Monte-Carlo error of the ratio."""
-        return self.ratio / np.sqrt(2.0 * (self.surveys - 1))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain numbers for JSON."""
-        return {
-            "scenario": self.scenario, "method": self.method, "quantity": self.quantity,
-            "truth": self.truth, "surveys": self.surveys, "bias": round(self.bias, 6),
-            "bias_error": round(self.bias_error, 6), "claimed_error": round(self.claimed, 6),
-            "actual_error": round(self.actual, 6), "claimed_over_actual": round(self.ratio, 3),
-            "claimed_over_actual_error": round(self.ratio_error, 3),
-        }  # fmt: skip
-
-
-def bias_rows(results: Sequence[Mapping[str, Any]], recipe: BiasRecipe) -> list[BiasRow]:
-    """Reduce the surveys' results to a table, scenario by scenario."""
-    truth = recipe.truth.model_dump()
-    rows = []
-    for scenario in recipe.scenarios:
-        mine = [r for r in results if r["scenario"] == scenario.label]
+def bias_table(results: Sequence[Mapping[str, Any]], recipe: BiasRecipe) -> BiasTable:
+    """Reduce the surveys' results, scenario by scenario, method by method."""
+    table = BiasTable()
+    for label in (s.label for s in recipe.scenarios):
+        mine = [r["estimates"] for r in results if r["scenario"] == label]
         for method in METHODS:
-            found = [r["estimates"][method] for r in mine if method in r["estimates"]]
             for quantity in QUANTITIES:
-                pairs = np.array([f[quantity] for f in found]).reshape(-1, 2)
-                pairs = pairs[np.isfinite(pairs).all(axis=1)]
-                if len(pairs) < 2:
-                    continue
-                rows.append(
-                    BiasRow(
-                        scenario.label,
-                        method,
-                        quantity,
-                        truth[quantity],
-                        len(pairs),
-                        mean=float(pairs[:, 0].mean()),
-                        actual=float(pairs[:, 0].std(ddof=1)),
-                        claimed=float(np.sqrt(np.mean(pairs[:, 1] ** 2))),
-                    )
-                )
-    return rows
+                pairs = [e[method][quantity] for e in mine if method in e]
+                x, errors = zip(*pairs, strict=True) if pairs else ((), ())
+                found = bias_statistics(x, errors, getattr(recipe.truth, quantity))
+                if found is not None:
+                    table[label, method, quantity] = found
+    return table
+
+
+def _task(result: Mapping[str, Any]) -> Task:
+    return str(result["scenario"]), int(result["survey"]), str(result["kind"])
 
 
 def measure_bias(
     recipe: BiasRecipe, ledger_path: str | Path, *, workers: int = 1, overwrite: bool = False
-) -> list[BiasRow]:
-    """Run what is left of a recipe's surveys, and reduce all to a table.
+) -> BiasTable:
+    """Run the surveys of a recipe that its ledger lacks, and reduce all to a table.
 
     Parameters
     ----------
     recipe : BiasRecipe
     ledger_path : path-like
-        Where each survey's result is kept; a run goes on with what it holds.
+        Keeps each survey's result.
     workers : int
         Processes. No number depends on it.
     overwrite : bool
         Begin anew.
 
+    Returns
+    -------
+    BiasTable
+        From (scenario, method, quantity) to `Bias`.
+
     Raises
     ------
+    FitError
+        If a process was killed: what was done before is in the ledger.
     ProductError
-        Where the ledger is another recipe's.
+        If the ledger is another recipe's.
     """
     ledger = Ledger(
         ledger_path, kind="bias", recipe_hash=recipe.hash, seed=recipe.seed, overwrite=overwrite
     )
-
-    def key(result: Mapping[str, Any]) -> Task:
-        return str(result["scenario"]), int(result["survey"]), str(result["kind"])
-
-    # All scenarios of one survey before the next: what there is of a run that was stopped is whole.
+    # All scenarios of one survey before the next: a run that was stopped has whole surveys.
     wanted: list[Task] = [
         (scenario.label, i, kind)
         for i in range(max(recipe.surveys, recipe.fits))
@@ -256,7 +280,7 @@ def measure_bias(
         if i < number
     ]
     results = complete(
-        ledger, key, wanted, task_function, (recipe,),
+        ledger, _task, wanted, task_function, recipe,
         workers=workers, label="measuring", unit="fits",
     )  # fmt: skip
-    return bias_rows(results, recipe)
+    return bias_table(results, recipe)

@@ -1,28 +1,43 @@
-"""Results of many surveys, one line each, in a file that only grows.
+"""Simulated surveys over processes, their results in a file that only grows.
 
-The first line says what the surveys are of (kind and hash of the recipe); every other is one
-survey's result as JSON, written whole and flushed to disk before the next. A line that was cut
-short when a run was killed is taken off when the next one begins, and that survey is done again.
-Numbers are written with all their digits, so that a result read is the result written.
+The first line of a ledger holds kind and hash of the recipe; every other line is one survey's
+result as JSON with all digits, flushed to disk before the next. The next run removes a line that a
+killed run cut short, and does that survey again.
+
+A survey's numbers depend on the recipe and on its own number alone: any number of processes gives
+the same results. Processes, not threads: between passes over the stars NUTS runs in Python. Even
+one worker is a process of its own, with one thread: the number of threads of the linear algebra may
+change the last bit of a product, and NUTS amplifies a last bit.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-from collections.abc import Callable, Hashable
+import threading
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from migrate_bayes.core.errors import ProductError
+from migrate_bayes.core.errors import FitError, ProductError
 from migrate_bayes.core.io import atomic_output
+from migrate_bayes.core.progress import progress, silence
 from migrate_bayes.core.provenance import provenance
 
-__all__ = ["Ledger"]
+_ONE_THREAD = (
+    "MIGRATE_BAYES_WORKERS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+
+_worker: dict[str, Callable[[Any], Any]] = {}
 
 
 class Ledger:
-    """A product that is appended to.
+    """Results of surveys in a file of JSON lines.
 
     Parameters
     ----------
@@ -30,15 +45,15 @@ class Ledger:
     kind : str
         What its lines are.
     recipe_hash : str
-        Of what decides a survey's numbers.
+        Of the entries that decide a survey's numbers.
     seed : int
     overwrite : bool
-        Begin anew where there is one already.
+        Replace a ledger that exists.
 
     Raises
     ------
     ProductError
-        Where there is another recipe's ledger, or a file that is none.
+        If the file is another recipe's ledger, or none.
     """
 
     def __init__(
@@ -54,7 +69,7 @@ class Ledger:
         text = self.path.read_bytes()
         whole = text[: text.rfind(b"\n") + 1]
         try:
-            header, *lines = [json.loads(line) for line in whole.splitlines()]
+            header, *self.results = [json.loads(line) for line in whole.splitlines()]
             found = (header["kind"], header["recipe_hash"])
         except (ValueError, KeyError, TypeError) as error:
             raise ProductError(
@@ -67,7 +82,6 @@ class Ledger:
             )
         if len(whole) < len(text):
             os.truncate(self.path, len(whole))
-        self.results = lines
 
     def append(self, result: dict[str, Any]) -> None:
         """Add one result: on disk when this returns."""
@@ -77,10 +91,115 @@ class Ledger:
             os.fsync(out.fileno())
         self.results.append(result)
 
-    def sorted(self, key: Callable[[dict[str, Any]], Any]) -> list[dict[str, Any]]:
-        """Return the results in the order of `key`, whatever the order they came in."""
-        return sorted(self.results, key=key)
 
-    def done(self, key: Callable[[dict[str, Any]], Hashable]) -> set[Hashable]:
-        """Return the keys of the results there are."""
-        return {key(result) for result in self.results}
+def _prepare(make: Callable[..., Callable[[Any], Any]], arguments: tuple) -> None:
+    silence()
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    _worker["do"] = make(*arguments)
+
+
+def _end_with_the_parent() -> None:
+    """Stop if the process that gives the tasks was killed: nobody will take a result."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _call(task: Any) -> Any:
+    return _worker["do"](task)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Set the environment of processes that start in the body."""
+    before = {name: os.environ[name] for name in _ONE_THREAD if name in os.environ}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        for name in _ONE_THREAD:
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def run_tasks(
+    make: Callable[..., Callable[[Any], Any]],
+    arguments: tuple,
+    tasks: Sequence[Any],
+    *,
+    workers: int,
+) -> Iterator[Any]:
+    """Yield ``make(*arguments)(task)`` for every task, in the order in which they are done.
+
+    Parameters
+    ----------
+    make : callable
+        Called once in each process; returns the function of a task. Importable by name.
+    arguments : tuple
+        Its arguments, which can be pickled.
+    tasks : sequence
+    workers : int
+        Processes.
+
+    Raises
+    ------
+    FitError
+        If a process was killed.
+    """
+    if not tasks:
+        return
+    context = multiprocessing.get_context("spawn")
+    with _one_thread_each(), ProcessPoolExecutor(
+        max(1, min(workers, len(tasks))), mp_context=context, initializer=_prepare,
+        initargs=(make, arguments),
+    ) as pool:  # fmt: skip
+        futures = [pool.submit(_call, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool:
+            raise FitError(
+                "a process ended before its survey was done (out of memory?): run again to go on, "
+                "with fewer --workers"
+            ) from None
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def complete(
+    ledger: Ledger,
+    key: Callable[[dict[str, Any]], Hashable],
+    tasks: Sequence[Any],
+    make: Callable[..., Callable[[Any], Any]],
+    recipe: Any,
+    *,
+    workers: int,
+    label: str,
+    unit: str,
+) -> list[dict[str, Any]]:
+    """Do the tasks that a ledger does not hold yet; return the results of all, sorted by key.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Each result is added as it is done, so that a killed run loses none.
+    key : callable
+        From a result to its task.
+    tasks : sequence
+        In the order in which they begin.
+    make, recipe, workers
+        As for `run_tasks`, with the recipe as the one argument.
+    label, unit : str
+        Of the progress bar.
+    """
+    done = {key(result) for result in ledger.results}
+    left = [task for task in tasks if task not in done]
+    with progress(len(tasks), label, unit=unit) as advance:
+        advance(len(tasks) - len(left))
+        for result in run_tasks(make, (recipe,), left, workers=workers):
+            ledger.append(result)
+            advance(1)
+    by_key = {key(result): result for result in ledger.results}
+    return [by_key[task] for task in sorted(tasks)]

@@ -1,29 +1,33 @@
-r"""What ranks say: coverage of intervals, tests of uniformity, bands of the empirical distribution.
+r"""Ranks of true values among posterior draws: coverage, tests of uniformity, bands.
 
-A rank is the number of a posterior's L (nearly independent) draws below the truth; under a correct
-posterior it is uniform on 0 … L. Then
+The rank of a truth θ among L (nearly independent) posterior draws θ_j,
 
-* the central interval of probability p, between the draws of order (1 − p)/2 (L + 1) and its
-  mirror image, holds the truth in a share p of surveys: the count is Binomial(n, p);
+.. math:: r = \sum_{j=1}^{L} 1[θ_j < θ] \in \{0, …, L\},
+
+is uniform if the posterior is right (Talts et al. 2018). Over n surveys, with R = L + 1,
+
+* the central interval of probability p, between the draws of order (1 − p)/2 · R and its mirror
+  image, holds the truth in a share p of surveys: the count is Binomial(n, p);
 * counts in equal bins of ranks give Pearson's χ²;
-* the empirical distribution F̂(z) of (rank + 1)/(L + 1) over n surveys has n F̂(z) ~ Binomial(n, z)
-  at each z. Its band holds the whole curve with a given probability: it is the pointwise binomial
-  interval of probability 1 − γ, γ chosen by simulation so that the curve stays inside
-  everywhere (Säilynoja, Bürkner & Vehtari 2022, Stat. Comput. 32, 32, their section 2.3).
+* the empirical distribution F̂(z) of (r + 1)/R has n F̂(z) ~ Binomial(n, z) at each z. Its
+  simultaneous band is the pointwise binomial interval of probability 1 − γ, γ chosen by simulation
+  so that the whole curve stays inside with a given probability (Säilynoja et al. 2022, section
+  2.3).
+
+References
+----------
+Cook, Gelman & Rubin 2006, JCGS 15, 675; Talts et al. 2018, arXiv:1804.06788;
+Säilynoja, Bürkner & Vehtari 2022, Stat. Comput. 32, 32.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom, chi2
-
-__all__ = ["LEVELS", "Calibration", "Coverage", "UniformRanks", "coverage", "rank_test"]
 
 #: Probabilities of the central intervals that are counted.
 LEVELS = (0.5, 0.8, 0.95)
@@ -34,9 +38,70 @@ BAND = 0.99
 _SIMULATIONS = 4000
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """How many of n intervals of probability `level` hold the truth, and how many should."""
+def thinned(draws: ArrayLike, n: int) -> NDArray[Any]:
+    """Take `n` draws, evenly spaced along the last axis.
+
+    Parameters
+    ----------
+    draws : array, shape (..., draw)
+        Chains laid end to end.
+    n : int
+
+    Returns
+    -------
+    ndarray, shape (..., n)
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import thinned
+    >>> thinned(range(20), 4)
+    array([ 2,  7, 12, 17])
+    """
+    every = np.asarray(draws)
+    return every[..., (2 * np.arange(n) + 1) * every.shape[-1] // (2 * n)]
+
+
+def rank_statistics(draws: ArrayLike, truth: ArrayLike) -> NDArray[np.int64]:
+    """Count the posterior draws below the truth, survey by survey.
+
+    Parameters
+    ----------
+    draws : array, shape (..., draw)
+        Nearly independent draws of one parameter, a survey a row: thin a chain to its effective
+        sample size first (`thinned`).
+    truth : array, shape (...)
+
+    Returns
+    -------
+    ndarray of int, shape (...)
+        From 0 to the number of draws; uniform if the posterior is right.
+
+    See Also
+    --------
+    rank_test, UniformRanks : Is it uniform?
+    coverage : Do intervals hold the truth as often as they say?
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import rank_statistics
+    >>> rank_statistics([[0.1, 0.4, 0.2], [1.0, 3.0, 2.0]], truth=[0.3, 9.0])
+    array([2, 3])
+    """
+    return np.sum(np.asarray(draws) < np.asarray(truth)[..., None], axis=-1)
+
+
+class Coverage(NamedTuple):
+    """Intervals of one probability that hold the truth.
+
+    Parameters
+    ----------
+    level : float
+        Probability of the interval.
+    inside, surveys : int
+        Intervals that hold the truth, of how many.
+    low, high : int
+        Binomial 99% band of `inside`.
+    """
 
     level: float
     inside: int
@@ -50,52 +115,133 @@ class Coverage:
         return self.inside / self.surveys
 
     @property
+    def band(self) -> tuple[float, float]:
+        """Binomial 99% band of `fraction`."""
+        return self.low / self.surveys, self.high / self.surveys
+
+    @property
     def passed(self) -> bool:
-        """Whether the count lies in its binomial 99% band."""
+        """Whether the share lies in its band."""
         return self.low <= self.inside <= self.high
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; the band as shares."""
+        """Return plain values for JSON."""
         return {
             "coverage": round(self.fraction, 4),
-            "band": [round(self.low / self.surveys, 4), round(self.high / self.surveys, 4)],
+            "band": [round(end, 4) for end in self.band],
             "pass": self.passed,
         }
 
 
-def coverage(ranks: ArrayLike, n_ranks: int, level: float) -> Coverage:
-    """Count the central intervals of probability `level` that hold the truth.
+def _tail(n_ranks: int, level: float) -> int | None:
+    """Ranks on either side of a central interval; None if they are not a whole number."""
+    tail = n_ranks * (1.0 - level) / 2.0
+    return round(tail) if abs(tail - round(tail)) <= 1e-9 else None
+
+
+def coverage_of_ranks(ranks: ArrayLike, n_ranks: int, level: float) -> Coverage:
+    """Count the central intervals of one probability that hold the truth, by its rank.
 
     Parameters
     ----------
-    ranks : array of int, shape (surveys,)
+    ranks : array of int, shape (survey,)
         From 0 to ``n_ranks - 1``.
     n_ranks : int
-        Values that a rank can take, L + 1; ``n_ranks * (1 - level) / 2`` must be whole.
+        Values that a rank can take: the draws and one.
     level : float
 
     Returns
     -------
     Coverage
-        With the 0.5th and 99.5th percentiles of the binomial count.
+
+    Raises
+    ------
+    ValueError
+        If ``n_ranks * (1 - level) / 2`` is not whole.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import coverage_of_ranks
+    >>> coverage_of_ranks(range(40), 40, 0.8)
+    Coverage(level=0.8, inside=32, surveys=40, low=25, high=38)
     """
-    tail = n_ranks * (1.0 - level) / 2.0
-    if abs(tail - round(tail)) > 1e-9:
-        raise ValueError(f"{level:.0%} of {n_ranks} ranks leaves {tail} on either side, not whole")
+    tail = _tail(n_ranks, level)
+    if tail is None:
+        raise ValueError(f"{level:.0%} of {n_ranks} ranks leaves a tail that is not whole")
     r = np.asarray(ranks)
-    inside = int(np.sum((r >= round(tail)) & (r < n_ranks - round(tail))))
+    inside = int(np.sum((r >= tail) & (r < n_ranks - tail)))
     low, high = binom.ppf([(1 - BAND) / 2, (1 + BAND) / 2], len(r), level)
     return Coverage(level, inside, len(r), int(low), int(high))
 
 
+def coverage(
+    draws: ArrayLike, truth: ArrayLike, levels: Sequence[float] = LEVELS
+) -> list[Coverage]:
+    """Count the central intervals of posterior draws that hold the truth.
+
+    Parameters
+    ----------
+    draws : array, shape (survey, draw)
+        Posterior draws of one parameter. A few are left out evenly, so that all intervals are
+        whole numbers of ranks.
+    truth : array, shape (survey,)
+    levels : sequence of float
+        Probabilities of the intervals.
+
+    Returns
+    -------
+    list of Coverage
+        One for each level.
+
+    Raises
+    ------
+    ValueError
+        If there are too few draws for one of the levels.
+
+    Examples
+    --------
+    A posterior that is too narrow by a factor 2, x ~ N(θ, 1) and θ ~ N(0, 1):
+
+    >>> import numpy as np
+    >>> from migrate_bayes.checks.posterior import coverage
+    >>> rng = np.random.default_rng(1)
+    >>> truth = rng.normal(size=400)
+    >>> mean = (truth + rng.normal(size=400)) / 2
+    >>> noise = np.sqrt(0.5) * rng.normal(size=(1000, 400))
+    >>> [c.passed for c in coverage((mean + noise).T, truth)]
+    [True, True, True]
+    >>> [round(c.fraction, 2) for c in coverage((mean + 0.5 * noise).T, truth)]
+    [0.26, 0.5, 0.7]
+    """
+    every = np.asarray(draws)
+    for n_ranks in range(every.shape[-1] + 1, 1, -1):
+        if all(_tail(n_ranks, level) for level in levels):
+            ranks = rank_statistics(thinned(every, n_ranks - 1), truth)
+            return [coverage_of_ranks(ranks, n_ranks, level) for level in levels]
+    raise ValueError(f"{every.shape[-1]} draws are too few for intervals of {levels}")
+
+
 def rank_test(ranks: ArrayLike, n_ranks: int) -> tuple[float, int]:
-    """Test that ranks are uniform by Pearson's χ².
+    """Test by Pearson's χ² that ranks are uniform.
+
+    Parameters
+    ----------
+    ranks : array of int, shape (survey,)
+        From 0 to ``n_ranks - 1``.
+    n_ranks : int
+        Values that a rank can take: the draws and one.
 
     Returns
     -------
     p_value : float
     bins : int
         The most of 20, 16, 10, 8, 5, 4 or 2 that divide `n_ranks` and leave ten surveys a bin.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import rank_test
+    >>> rank_test([r % 40 for r in range(200)], 40)
+    (1.0, 20)
     """
     r = np.asarray(ranks)
     fit = [b for b in (20, 16, 10, 8, 5, 4) if n_ranks % b == 0 and len(r) >= 10 * b]
@@ -115,13 +261,30 @@ class UniformRanks:
     n : int
         Surveys.
     n_ranks : int
+        Values that a rank can take: the draws and one.
     seed : int
         Of the simulation that sets the band.
+
+    Attributes
+    ----------
+    z : ndarray, shape (n_ranks - 1,)
+        Where the distribution is evaluated; at 1 every curve is 1.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import UniformRanks
+    >>> uniform = UniformRanks(80, 40)
+    >>> low, high = uniform.band(0.99)
+    >>> even = [r % 40 for r in range(80)]
+    >>> bool((low <= uniform.curve(even)).all()), uniform.p_value(even)
+    (True, 1.0)
+    >>> uniform.p_value([r // 2 for r in even]) < 0.001
+    True
     """
 
     def __init__(self, n: int, n_ranks: int, *, seed: int = 1) -> None:
         self.n, self.n_ranks = n, n_ranks
-        self.z = np.arange(1, n_ranks) / n_ranks  # at 1 every curve is 1
+        self.z = np.arange(1, n_ranks) / n_ranks
         rng = np.random.default_rng(seed)
         share = np.full(n_ranks, 1.0 / n_ranks)
         count = np.cumsum(rng.multinomial(n, share, size=_SIMULATIONS), axis=1)[:, :-1]
@@ -132,159 +295,20 @@ class UniformRanks:
         self._null = np.sort(self._tail[count, np.arange(n_ranks - 1)].min(axis=1))
 
     def band(self, probability: float = BAND) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Lower and upper bound of F̂ at `z` that hold the whole curve with that probability."""
+        """Return bounds of F̂ at `z` that hold the whole curve with that probability."""
         gamma = float(np.quantile(self._null, 1.0 - probability))
         low, high = binom.ppf(gamma / 2, self.n, self.z), binom.ppf(1 - gamma / 2, self.n, self.z)
         return low / self.n, high / self.n
 
+    def _count(self, ranks: ArrayLike) -> NDArray[np.int64]:
+        return np.cumsum(np.bincount(np.asarray(ranks), minlength=self.n_ranks))[:-1]
+
     def curve(self, ranks: ArrayLike) -> NDArray[np.float64]:
         """Return F̂ at `z`."""
-        count = np.bincount(np.asarray(ranks), minlength=self.n_ranks)
-        return np.cumsum(count)[:-1] / self.n
+        return self._count(ranks) / self.n
 
     def p_value(self, ranks: ArrayLike) -> float:
-        """Share of simulated uniform curves that stray as far from their expectation."""
-        count = np.cumsum(np.bincount(np.asarray(ranks), minlength=self.n_ranks))[:-1]
-        worst = self._tail[count, np.arange(self.n_ranks - 1)].min()
+        """Return the share of simulated uniform curves that stray as far from expectation."""
+        worst = self._tail[self._count(ranks), np.arange(self.n_ranks - 1)].min()
         at_most = np.searchsorted(self._null, worst * (1 + 1e-12), side="right")
         return float((at_most + 1) / (_SIMULATIONS + 1))
-
-
-@dataclass
-class Calibration:
-    """Every survey's ranks, and what they say.
-
-    Attributes
-    ----------
-    n_ranks : int
-    main : tuple of str
-        Parameters that decide.
-    truth, mean, sd : dict of ndarray, shape (surveys,)
-        By parameter.
-    rank : dict of ndarray of int, shape (surveys,)
-    ess, r_hat : ndarray, shape (surveys,)
-        The worst of the main parameters.
-    divergences, draws : ndarray, shape (surveys,)
-    seconds : ndarray, shape (surveys,)
-        Processor time.
-    method : tuple of str
-        How each survey was sampled.
-    pareto_k : ndarray, shape (surveys,)
-        k̂ of the surrogate's weights; NaN where there was no surrogate.
-    """
-
-    n_ranks: int
-    main: tuple[str, ...]
-    truth: dict[str, NDArray[np.float64]]
-    mean: dict[str, NDArray[np.float64]]
-    sd: dict[str, NDArray[np.float64]]
-    rank: dict[str, NDArray[np.int64]]
-    ess: NDArray[np.float64]
-    r_hat: NDArray[np.float64]
-    divergences: NDArray[np.int64]
-    draws: NDArray[np.int64]
-    seconds: NDArray[np.float64]
-    method: tuple[str, ...]
-    pareto_k: NDArray[np.float64]
-    coverage: dict[str, list[Coverage]] = field(init=False)
-    chi_square_p: dict[str, float] = field(init=False)
-    ecdf_p: dict[str, float] = field(init=False)
-    bins: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.uniform = UniformRanks(self.surveys, self.n_ranks)
-        self.coverage, self.chi_square_p, self.ecdf_p = {}, {}, {}
-        for name, ranks in self.rank.items():
-            self.coverage[name] = [coverage(ranks, self.n_ranks, level) for level in LEVELS]
-            self.chi_square_p[name], self.bins = rank_test(ranks, self.n_ranks)
-            self.ecdf_p[name] = self.uniform.p_value(ranks)
-
-    @classmethod
-    def of(
-        cls, results: Sequence[Mapping[str, Any]], *, main: Sequence[str], n_ranks: int
-    ) -> Calibration:
-        """Gather results of `migrate_bayes.checks.posterior.run`."""
-        names = list(results[0]["rank"])
-
-        def by_name(key: str, dtype: type = float) -> dict[str, NDArray]:
-            return {n: np.array([r[key][n] for r in results], dtype=dtype) for n in names}
-
-        def column(key: str, dtype: type = float) -> NDArray:
-            return np.array([r[key] for r in results], dtype=dtype)
-
-        return cls(
-            n_ranks=n_ranks,
-            main=tuple(n for n in main if n in names),
-            truth=by_name("truth"),
-            mean=by_name("mean"),
-            sd=by_name("sd"),
-            rank=by_name("rank", np.int64),
-            ess=column("ess"),
-            r_hat=column("r_hat"),
-            divergences=column("divergences", np.int64),
-            draws=column("draws", np.int64),
-            seconds=column("seconds"),
-            method=tuple(str(r["method"]) for r in results),
-            pareto_k=column("pareto_k"),
-        )
-
-    @property
-    def surveys(self) -> int:
-        """Number of surveys."""
-        return len(self.seconds)
-
-    @property
-    def passed(self) -> bool:
-        """Whether every main parameter's coverage lies in its band."""
-        return all(c.passed for name in self.main for c in self.coverage[name])
-
-    @property
-    def worst_pareto_k(self) -> float | None:
-        """The largest k̂, of surveys whose surrogate was given up too; None without a surrogate."""
-        had = self.pareto_k[np.isfinite(self.pareto_k)]
-        return round(float(had.max()), 3) if len(had) else None
-
-    def pooled(self, level: float) -> tuple[float, float]:
-        """Return the coverage over all parameters together, and its standard error.
-
-        Parameters of one survey are correlated, surveys are not: the error is that of the mean over
-        surveys of the share of a survey's parameters that are covered.
-        """
-        u = (np.stack(list(self.rank.values())) + 0.5) / self.n_ranks
-        share = np.mean(np.abs(u - 0.5) < level / 2, axis=0)
-        return float(share.mean()), float(share.std(ddof=1) / np.sqrt(self.surveys))
-
-    def summary(self) -> dict[str, Any]:
-        """Return plain numbers for JSON."""
-        return {
-            "surveys": self.surveys,
-            "pass": self.passed,
-            "coverage_all_parameters": {
-                f"{level:.0%}": [round(x, 4) for x in self.pooled(level)] for level in LEVELS
-            },
-            "coverage": {
-                name: {f"{c.level:.0%}": c.as_dict() for c in self.coverage[name]}
-                for name in self.main
-            },
-            "rank_chi_square_p": {name: round(self.chi_square_p[name], 5) for name in self.main},
-            "rank_ecdf_p": {name: round(self.ecdf_p[name], 5) for name in self.main},
-            "rank_bins": self.bins,
-            "others": {
-                "parameters": len(self.rank) - len(self.main),
-                "coverage_outside_band": sum(
-                    not c.passed
-                    for name, row in self.coverage.items()
-                    if name not in self.main
-                    for c in row
-                ),
-                "least_chi_square_p": round(min(self.chi_square_p.values()), 5),
-                "least_ecdf_p": round(min(self.ecdf_p.values()), 5),
-            },
-            "min_ess": round(float(self.ess.min()), 1),
-            "max_r_hat": round(float(self.r_hat.max()), 4),
-            "divergences": int(self.divergences.sum()),
-            "surveys_with_divergences": int((self.divergences > 0).sum()),
-            "methods": dict(Counter(self.method)),
-            "max_pareto_k": self.worst_pareto_k,
-            "cpu_seconds_per_survey": round(float(self.seconds.mean()), 2),
-        }

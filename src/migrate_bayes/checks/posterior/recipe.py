@@ -1,24 +1,15 @@
-"""What a calibration and a bias recipe may say, with the default of every entry."""
+"""Entries of a calibration recipe and of a bias recipe, with their defaults."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from migrate_bayes.core.options import Options
 from migrate_bayes.core.provenance import content_hash
 from migrate_bayes.run.recipe import read_as
-
-__all__ = [
-    "BiasRecipe",
-    "CalibrateRecipe",
-    "ErrorSection",
-    "ScenarioSection",
-    "SurveySampler",
-    "load_bias",
-    "load_calibrate",
-]
 
 #: Parameters whose coverage decides; those that the model's form lacks are passed over.
 MAIN = (
@@ -32,33 +23,24 @@ MAIN = (
     "log_scatter_thin[1]",
 )
 
-
-class Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class ErrorSection(Options):
     """Errors of observation, each the median over the stars."""
 
-    age: float = Field(default=0.12, gt=0)  # relative, of old stars
-    radius: float = Field(default=0.25, gt=0)  # kpc
-    feh: float = Field(default=0.05, gt=0)  # dex
-    alpha: float = Field(default=0.02, gt=0)  # dex
-    ln_zmax: float = Field(default=0.08, gt=0)
+    age: Positive = 0.12  # relative, of old stars
+    radius: Positive = 0.25  # kpc
+    feh: Positive = 0.05  # dex
+    alpha: Positive = 0.02  # dex
+    ln_zmax: Positive = 0.08
     age_feh_correlation: float = Field(default=-0.3, gt=-1, lt=1)
     spread: float = Field(default=0.3, ge=0)  # sd of ln(error) from star to star
 
 
 class SurveySampler(Options):
-    """Sampling of one survey's posterior: short, for there are hundreds.
-
-    Attributes
-    ----------
-    method : {"nuts", "surrogate"}
-        As `SamplerOptions` has them.
-    draws, tune, chains, target_accept
-        Of NUTS on the stars or on the surrogate.
-    """
+    """Sampling of one survey's posterior, as by `SamplerOptions`: short, there are hundreds."""
 
     method: Literal["nuts", "surrogate"] = "nuts"
     draws: int = Field(default=150, gt=0)
@@ -67,31 +49,66 @@ class SurveySampler(Options):
     target_accept: float = Field(default=0.8, gt=0, lt=1)
 
 
-class CalibrateRecipe(Options):
+class SurveyRecipe(Options):
+    """Entries that calibration and bias share.
+
+    Attributes
+    ----------
+    name, description : str
+        Of the product and its page.
+    seed : int
+        A survey's numbers follow from it and from the survey's own number.
+    stars : int
+        Stars of a survey.
+    spec : str or dict
+        Model specification: a file or its content.
+    """
+
+    description: str = ""
+    seed: int = Field(default=20210301, ge=0)
+    stars: int = Field(default=2000, gt=0)
+    spec: str | dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """Hash of the entries that decide one survey's numbers, not how many surveys there are."""
+        return content_hash(
+            self.model_dump(mode="json", exclude={"surveys", "fits", "description"})
+        )
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a recipe (TOML).
+
+        Raises
+        ------
+        RecipeError
+            If the file is missing, is no TOML, or has an unknown or invalid entry.
+        """
+        return read_as(Path(path), cls)
+
+
+class CalibrateRecipe(SurveyRecipe):
     """Simulation-based calibration.
 
     Attributes
     ----------
-    surveys, stars : int
-        How many surveys, of how many stars each.
+    surveys : int
+        Number of surveys.
     ranks : int
         Number of values a rank can take: the posterior is thinned to one draw fewer. A multiple of
         40, so that central intervals of 50, 80 and 95% are whole numbers of ranks. The number of
         draws is doubled until the smallest effective sample size of a main parameter reaches it.
     spec : str or dict
-        Model specification, a file or its content. Its priors are those of the draws and of the
-        fits both: otherwise ranks are not uniform.
+        Its priors hold for the draws of the truth and for the fits: otherwise ranks are not
+        uniform.
     main : tuple of str
         Parameters whose coverage decides.
     """
 
-    name: str = Field(default="calibrate", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    description: str = ""
-    seed: int = Field(default=20210301, ge=0)
+    name: Name = "calibrate"
     surveys: int = Field(default=200, gt=0)
-    stars: int = Field(default=2000, gt=0)
     ranks: int = Field(default=80, ge=40)
-    spec: str | dict[str, Any] = Field(default_factory=dict)
     main: tuple[str, ...] = MAIN
     errors: ErrorSection = ErrorSection()
     sampler: SurveySampler = SurveySampler()
@@ -103,14 +120,9 @@ class CalibrateRecipe(Options):
             raise ValueError("ranks must be a multiple of 40")
         return ranks
 
-    @property
-    def hash(self) -> str:
-        """Hash of what decides one survey's numbers: not of how many there are."""
-        return content_hash(self.model_dump(mode="json", exclude={"surveys", "description"}))
-
 
 class ScenarioSection(Options):
-    """What is turned on in one scenario of the bias table."""
+    """Effects that are on in one scenario of the bias table."""
 
     label: str = Field(min_length=1)
     age_errors: bool = False
@@ -121,10 +133,7 @@ class ScenarioSection(Options):
     cut_for_all: bool = False  # the hierarchical fit is given these stars only, too
 
 
-_EVERYTHING = {
-    "age_errors": True, "radius_errors": True, "scatter": True, "thick": True, "zmax_cut": True,
-}  # fmt: skip
-
+_EVERYTHING = dict.fromkeys(("age_errors", "radius_errors", "scatter", "thick", "zmax_cut"), True)
 _SCENARIOS = (
     ScenarioSection(label="none"),
     ScenarioSection(label="age errors", age_errors=True),
@@ -144,13 +153,13 @@ class TruthSection(Options):
     gradient_young: float = -0.075  # dex/kpc at 1 Gyr
     flattening_rate: float = 0.003  # dex/kpc/Gyr
     gradient_thick: float = 0.02  # dex/kpc
-    thick_fraction: float = Field(default=0.15, gt=0, lt=1)  # where the thick disc is on
-    scatter_thin: float = Field(default=0.15, gt=0)  # dex, where scatter is on
-    scatter_thick: float = Field(default=0.22, gt=0)
+    thick_fraction: float = Field(default=0.15, gt=0, lt=1)  # if the thick disc is on
+    scatter_thin: Positive = 0.15  # dex, if scatter is on
+    scatter_thick: Positive = 0.22
 
 
-class BiasRecipe(Options):
-    """What binned regression gets wrong.
+class BiasRecipe(SurveyRecipe):
+    """Bias of regression in bins of age.
 
     Attributes
     ----------
@@ -158,23 +167,17 @@ class BiasRecipe(Options):
         Surveys per scenario.
     fits : int
         Hierarchical fits per scenario, of the first surveys: each costs a hundred regressions.
-    stars : int
-        Stars per survey.
     zmax_limit : float
-        kpc; where the Z_max cut is on.
+        kpc; applies if the Z_max cut is on.
     errors : ErrorSection
-        Where the errors are on. Where they are off, and where scatter is off, a twentieth of it is
-        left: a regression needs errors to weight with.
+        Errors that are on. A twentieth remains of errors and of scatter that are off: a regression
+        needs errors for its weights.
     """
 
-    name: str = Field(default="odr-bias", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    description: str = ""
-    seed: int = Field(default=20210301, ge=0)
+    name: Name = "odr-bias"
     surveys: int = Field(default=200, gt=1)
     fits: int = Field(default=20, ge=0)
-    stars: int = Field(default=2000, gt=0)
-    zmax_limit: float = Field(default=0.25, gt=0)
-    spec: str | dict[str, Any] = Field(default_factory=dict)
+    zmax_limit: Positive = 0.25
     truth: TruthSection = TruthSection()
     errors: ErrorSection = ErrorSection(age=0.15, radius=0.3)
     sampler: SurveySampler = SurveySampler(draws=100, tune=150)
@@ -187,32 +190,3 @@ class BiasRecipe(Options):
         if not labels or len(set(labels)) < len(labels):
             raise ValueError("scenarios must be one or more, each with a label of its own")
         return scenarios
-
-    @property
-    def hash(self) -> str:
-        """Hash of what decides one survey's numbers: not of how many there are."""
-        return content_hash(
-            self.model_dump(mode="json", exclude={"surveys", "fits", "description"})
-        )
-
-
-def load_calibrate(path: str | Path) -> CalibrateRecipe:
-    """Read a calibration recipe.
-
-    Raises
-    ------
-    RecipeError
-        Where the file is missing, is no TOML, or has an unknown or invalid entry.
-    """
-    return read_as(Path(path), CalibrateRecipe)
-
-
-def load_bias(path: str | Path) -> BiasRecipe:
-    """Read a bias recipe.
-
-    Raises
-    ------
-    RecipeError
-        Where the file is missing, is no TOML, or has an unknown or invalid entry.
-    """
-    return read_as(Path(path), BiasRecipe)

@@ -1,17 +1,29 @@
-r"""How fast isochrone ages are, how right, and what they cost in memory.
+r"""Speed, error and memory of isochrone ages.
 
-The error of a log-likelihood is taken with respect to its peak, which is all that an age posterior
-knows of it: with k the reference's best node,
+The error of a log-likelihood is relative to its peak, which is all that an age posterior depends
+on: with k the reference's best node,
 
 .. math:: e_i = (\ln L_i - \ln L_k) - (\ln L^\mathrm{ref}_i - \ln L^\mathrm{ref}_k)
 
 over the nodes with :math:`L^\mathrm{ref}_i > 10^{-4} L^\mathrm{ref}_k`.
+
+`astrolachesis` fits one star at a time: nested sampling on the Dartmouth grid. It is driven through
+its public classes with everything it would look up given (``offline=True``): T_eff, log g, [Fe/H],
+a G magnitude at ten parsecs whose uncertain distance is the error of M_G, no extinction, no extra
+jitter, ages flat from 1 to 15 Gyr. It has no [α/Fe], so [Fe/H] is the one of equal total
+metallicity. Its code runs nowhere else in this package.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import math
 import tempfile
 import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +32,23 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.checks.ages.brute_force import PANEL, Tracks, reference_log_likelihood
-from migrate_bayes.checks.speed.harness import (
-    best_time,
-    in_fresh_process,
-    machine,
-    paired_ratio,
-    peak_rss_gb,
-    scaling,
-)
-from migrate_bayes.checks.speed.lachesis_peer import fit_with_lachesis
-from migrate_bayes.core.parallel import map_blocks
+from migrate_bayes.checks.speed import harness
+from migrate_bayes.core.parallel import map_blocks, peak_memory_gb
 from migrate_bayes.core.progress import progress, status
-from migrate_bayes.isochrones import build_grid, estimate_ages
+from migrate_bayes.isochrones import build_grid, estimate_ages, load_source, salaris
 from migrate_bayes.mock.lamost_like import CLASSES, ERRORS, lamost_like
 from migrate_bayes.run.recipe import data_root
 from migrate_bayes.stars import StarWriter, assemble_stars
 
-__all__ = ["benchmark_ages", "default_source", "stream"]
-
 _SHARE = 1e-4  # of the peak: nodes with less weight are not compared
 _FLOOR = 0.02  # mag, what `estimate_ages` adds to the error of M_G
 _TIMED = 6  # stars that the reference is timed on
-_TILES = 400  # times over that production does the same stars in a timed pair
+_TILES = 400  # copies of these stars that production does in a timed pair
 _CHUNK = 50_000  # stars of a part, when streaming
 FULL_SURVEY = 4_000_000
 
-
-def default_source() -> str:
-    """Return the native Dartmouth files where the data folder has them, else ``dartmouth``."""
-    folder = data_root() / "dartmouth_gaia"
-    return f"dartmouth-native:{folder}" if folder.is_dir() else "dartmouth"
+#: Value and error of each observable.
+Star = Mapping[str, tuple[float, float]]
 
 
 def benchmark_ages(
@@ -66,7 +65,8 @@ def benchmark_ages(
     Parameters
     ----------
     source : str, optional
-        Isochrones; `default_source` where not given.
+        Isochrones; by default the native Dartmouth files if the data folder has them, else
+        ``dartmouth``.
     stars : int
         Stars that are timed; `scaling` takes a quarter, a half and all of them.
     reference_stars : int
@@ -83,18 +83,17 @@ def benchmark_ages(
     dict
         See benchmarks/README.md.
     """
-    source = default_source() if source is None else source
+    if source is None:
+        folder = data_root() / "dartmouth_gaia"
+        source = f"dartmouth-native:{folder}" if folder.is_dir() else "dartmouth"
     with status("building the grid and drawing stars"):
         grid = build_grid(source)
         sample = lamost_like(source, max(stars, reference_stars), seed=seed)
-
-    def ages(catalog: xr.Dataset, **options: Any) -> xr.Dataset:
-        return estimate_ages(catalog, source=source, show_progress=False, **options)
-
+    ages = partial(estimate_ages, source=source, show_progress=False)
     with status("timing"):
         timed = sample.isel(star=slice(stars))
-        seconds = best_time(lambda: ages(timed))
-        growth = scaling(
+        seconds = harness.best_time(lambda: ages(timed))
+        growth = harness.scaling(
             lambda n: ages(sample.isel(star=slice(n))), [stars // 4, stars // 2, stars]
         )
     compared = sample.isel(star=slice(reference_stars))
@@ -102,11 +101,9 @@ def benchmark_ages(
     errors = _compare(compared, ages(compared), tracks)
     with status("timing the reference"):
         few = compared.isel(star=slice(_TIMED))
-        many = few.isel(star=np.tile(np.arange(few.sizes["star"]), _TILES))
-        brute = paired_ratio(
+        brute = _against(
             lambda: [reference_log_likelihood(star, tracks) for star in _stars(few)],
-            lambda: ages(many, workers=1),
-            slow_stars=few.sizes["star"], fast_stars=many.sizes["star"], repeats=2,
+            few, ages, repeats=2,
         )  # fmt: skip
     result: dict[str, Any] = {
         "source": source,
@@ -119,59 +116,71 @@ def benchmark_ages(
     }
     if lachesis_stars > 0:
         result |= _against_lachesis(compared.isel(star=slice(lachesis_stars)), ages)
-    result |= errors
     with status(f"streaming {memory_stars:,} stars"):
-        streamed = in_fresh_process(
-            "migrate_bayes.checks.speed.ages:stream",
-            {"source": source, "stars": memory_stars, "seed": seed},
-            timeout=24 * 3600.0,
-        )
-    result |= {
-        "peak_rss_gb": streamed["peak_rss_gb"],
+        alone = harness.in_fresh_process(stream, source=source, stars=memory_stars, seed=seed)
+    return {
+        **result,
+        **errors,
+        "peak_rss_gb": alone["peak_rss_gb"],
         "peak_rss_stars": memory_stars,
-        "peak_rss_before_gb": streamed["result"]["before_gb"],
-        "peak_rss_growth_gb": streamed["result"]["growth_gb"],
-        "streamed_stars_per_second": streamed["result"]["stars_per_second"],
+        "peak_rss_before_gb": alone["result"]["before_gb"],
+        "peak_rss_growth_gb": alone["result"]["growth_gb"],
+        "streamed_stars_per_second": alone["result"]["stars_per_second"],
         "scaling": growth,
         "seed": seed,
-        "machine": machine(),
+        "machine": harness.machine(),
     }
-    return result
 
 
-def _star(catalog: xr.Dataset, i: int) -> dict[str, tuple[float, float]]:
-    """Return a star's observables and the errors that production gives them."""
-    star = {n: (float(catalog[n][i]), float(catalog[f"{n}_error"][i])) for n in ERRORS}
-    value, error = star["abs_g"]
-    return star | {"abs_g": (value, float(np.hypot(error, _FLOOR)))}
+def _against(
+    slow: Callable[[], object], stars: xr.Dataset, ages: Callable[..., xr.Dataset], *, repeats: int
+) -> harness.Ratio:
+    """Time a code on some stars, in pairs with production on many copies of them."""
+    n = stars.sizes["star"]
+    many = stars.isel(star=np.tile(np.arange(n), _TILES))
+    return harness.paired_ratio(
+        slow, lambda: ages(many, workers=1), slow_stars=n, fast_stars=n * _TILES, repeats=repeats
+    )
 
 
-def _stars(catalog: xr.Dataset) -> list[dict[str, tuple[float, float]]]:
-    return [_star(catalog, i) for i in range(catalog.sizes["star"])]
+def _stars(catalog: xr.Dataset) -> list[Star]:
+    """Return each star's observables and the errors that production gives them."""
+    floor = {"abs_g": _FLOOR}
+    return [
+        {
+            name: (
+                float(catalog[name][i]),
+                math.hypot(catalog[f"{name}_error"][i], floor.get(name, 0)),
+            )
+            for name in ERRORS
+        }
+        for i in range(catalog.sizes["star"])
+    ]
 
 
 def _compare(catalog: xr.Dataset, product: xr.Dataset, tracks: Tracks) -> dict[str, Any]:
     """Compute the reference for every star, and the error of the product."""
-    n = catalog.sizes["star"]
+    stars = _stars(catalog)
     mine = product["log_age_likelihood"].values.astype(np.float64)
-    usable = np.isfinite(product["age_ml"].values)
+    usable = np.flatnonzero(np.isfinite(product["age_ml"].values))
 
     def one(i: int, panel: float = PANEL) -> NDArray[np.float64]:
-        return reference_log_likelihood(_star(catalog, i), tracks, panel=panel)
+        return reference_log_likelihood(stars[i], tracks, panel=panel)
 
-    with progress(n, "reference") as advance:
-        rows = map_blocks(lambda i, _: one(i), n, 1, on_done=advance)
-    reference = np.stack(rows)
-    converged = [_errors(one(i, 0.5 * PANEL), reference[i]) for i in np.flatnonzero(usable)[:3]]
-    each = [_errors(reference[i], mine[i]) for i in range(n) if usable[i]]
-    every = np.concatenate([e for e, _ in each])
+    with progress(len(stars), "reference") as advance:
+        reference = map_blocks(lambda i, _: one(i), len(stars), 1, on_done=advance)
+    converged = [errors_from_peak(one(i, 0.5 * PANEL), reference[i]) for i in usable[:3]]
+    each, unnormalised = zip(
+        *(errors_from_peak(reference[i], mine[i]) for i in usable), strict=True
+    )
+    every = np.concatenate(each)
     classes = catalog["star_class"].values[usable]
-    worst = np.array([e.max() for e, _ in each])
+    worst = np.array([e.max() for e in each])
     return {
         "max_log_likelihood_error": every.max(),
         "p99_log_likelihood_error": np.percentile(every, 99),
         "median_log_likelihood_error": np.median(every),
-        "max_unnormalised_error": max(a for _, a in each),
+        "max_unnormalised_error": max(unnormalised),
         "reference_stars": len(each),
         "reference_nodes": len(every),
         "max_error_by_class": {
@@ -183,8 +192,8 @@ def _compare(catalog: xr.Dataset, product: xr.Dataset, tracks: Tracks) -> dict[s
     }
 
 
-def _errors(reference: NDArray, mine: NDArray) -> tuple[NDArray[np.float64], float]:
-    """Return the absolute errors of the module's text, and the greatest one without peaks taken."""
+def errors_from_peak(reference: NDArray, mine: NDArray) -> tuple[NDArray[np.float64], float]:
+    """Return |e_i| of the module's equation, and the greatest error of ln L itself."""
     top = int(np.argmax(reference))
     relevant = reference > reference[top] + np.log(_SHARE)
     difference = mine[relevant] - reference[relevant]
@@ -192,28 +201,76 @@ def _errors(reference: NDArray, mine: NDArray) -> tuple[NDArray[np.float64], flo
     return np.abs(difference - at_peak), float(np.abs(difference).max())
 
 
-def _against_lachesis(catalog: xr.Dataset, ages: Any) -> dict[str, Any]:
+def _against_lachesis(catalog: xr.Dataset, ages: Callable[..., xr.Dataset]) -> dict[str, Any]:
     """Time `astrolachesis` on some of the stars, in pairs with production on the same ones."""
-    n = catalog.sizes["star"]
-    star = [{k: (float(catalog[k][i]), e) for k, e in ERRORS.items()} for i in range(n)]
+    stars = [
+        {name: (float(catalog[name][i]), error) for name, error in ERRORS.items()}
+        for i in range(catalog.sizes["star"])
+    ]
     with status("astrolachesis"):
-        peers = [fit_with_lachesis(s) for s in star]
-        many = catalog.isel(star=np.tile(np.arange(n), _TILES))
+        peers = [_lachesis(star) for star in stars]
         found: list[list[float]] = []
-        ratio = paired_ratio(
-            lambda: found.extend(peer() for peer in peers),
-            lambda: ages(many, workers=1),
-            slow_stars=n, fast_stars=many.sizes["star"], repeats=1,
-        )  # fmt: skip
-    own = ages(catalog, workers=1)
+        ratio = _against(lambda: found.extend(peer() for peer in peers), catalog, ages, repeats=1)
     return {
         "ratio_lachesis": ratio.ratio,
         "ratio_lachesis_against": "astrolachesis, offline, Dartmouth grid, 500 live points",
         "lachesis_seconds_per_star": ratio.slow_seconds,
-        "lachesis_stars": n,
-        "lachesis_age_gyr": [v[1] for v in found[-n:]],
-        "age_median_gyr": own["age_median"].values,
+        "lachesis_stars": len(stars),
+        "lachesis_age_gyr": [v[1] for v in found[-len(stars) :]],
+        "age_median_gyr": ages(catalog, workers=1)["age_median"].values,
     }
+
+
+def _lachesis(star: Star) -> Callable[[], list[float]]:
+    """Set one star up, grid loaded and priors parsed, so that only its sampling is left to time.
+
+    The function returned gives the 16, 50 and 84 percentiles of age, Gyr.
+    """
+    shift = load_source("dartmouth").solar_feh_initial
+    alpha, alpha_error = star["alpha_fe"]
+    slope = float(salaris(alpha + 0.01) - salaris(alpha - 0.01)) / 0.02
+    g, g_error = star["abs_g"]
+    with _silence():
+        from lachesis import Fitter
+        from lachesis import Star as Subject
+
+        # At 10 pc the apparent magnitude is the absolute one: σ(d) = d ln(10)/5 σ(M_G).
+        subject = Subject(
+            "mock", 0.0, 0.0, offline=True, verbose=False, Av=0.0,
+            magnitudes={"Gaia_G": (g, _FLOOR)}, dist=10.0, dist_e=2.0 * math.log(10.0) * g_error,
+            logg=star["logg"][0], logg_e=star["logg"][1],
+            feh=star["feh"][0] + shift + float(salaris(alpha)),
+            feh_e=math.hypot(star["feh"][1], slope * alpha_error),
+        )  # fmt: skip
+        subject.teff, subject.teff_e = star["teff"]
+        fitter = Fitter()
+        fitter.star, fitter.grids, fitter.bma, fitter.verbose = subject, ["dartmouth"], False, False
+        fitter.fit_jitter = False
+        fitter.age_range = (9.0, 10.1761)
+        fitter.prior_setup = {"log_age": "uniform", "Av": ("fixed", 0.0)}
+        fitter.setup = ["dynesty", 500, 0.01, "multi", "rwalk", 1, False]  # its own defaults
+        fitter.initialize()
+
+    def run() -> list[float]:
+        with _silence():
+            result = fitter.fit()
+        log_age = result["samples"][:, list(result["param_names"]).index("log_age")]
+        return [float(v) for v in np.percentile(10.0 ** (log_age - 9.0), [16, 50, 84])]
+
+    return run
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep progress bars and warnings of another package off the terminal."""
+    sink = io.StringIO()
+    with (
+        contextlib.redirect_stdout(sink),
+        contextlib.redirect_stderr(sink),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def stream(source: str, stars: int, seed: int = 1) -> dict[str, float]:
@@ -221,45 +278,33 @@ def stream(source: str, stars: int, seed: int = 1) -> dict[str, float]:
 
     The parts are the same true stars, observed anew each time.
 
-    Parameters
-    ----------
-    source : str
-        Isochrones.
-    stars : int
-        How many.
-    seed : int
-        Of the stars and their errors.
-
     Returns
     -------
     dict
-        ``before_gb``: the high-water mark of memory, 10^9 bytes, when the first part is on disk;
-        ``growth_gb``: by how much it has grown at the end; ``stars_per_second``, writing included.
+        ``before_gb``: the high-water mark of memory, 10⁹ bytes, when the first part is on disk;
+        ``growth_gb``: its growth until the end; ``stars_per_second``, writing included.
     """
     base = lamost_like(source, min(stars, _CHUNK), seed=seed)
     rng = np.random.default_rng(seed + 1)
-    before, done = 0.0, 0
+    before = 0.0
     estimate_ages(base.isel(star=slice(64)), source=source, show_progress=False)
-    start = time.perf_counter()
+    began = time.perf_counter()
     with (
         tempfile.TemporaryDirectory() as folder,
         StarWriter(Path(folder) / "stars") as out,
         progress(stars, "streaming") as advance,
     ):
-        while done < stars:
-            part = base.isel(star=slice(min(_CHUNK, stars - done))).copy()
-            n = part.sizes["star"]
+        for start in range(0, stars, _CHUNK):
+            part = base.isel(star=slice(min(_CHUNK, stars - start))).copy()
             for name, error in ERRORS.items():
-                part[name] = part[name] + error * rng.normal(size=n)
+                part[name] = part[name] + error * rng.normal(size=part.sizes["star"])
             found = estimate_ages(part, source=source, show_progress=False)
             out.append(assemble_stars(part, found))
-            if done == 0:
-                before = peak_rss_gb()
-            done += n
-            advance(n)
-    seconds = time.perf_counter() - start
+            before = before or peak_memory_gb()
+            advance(part.sizes["star"])
+    seconds = time.perf_counter() - began
     return {
         "before_gb": before,
-        "growth_gb": peak_rss_gb() - before,
+        "growth_gb": peak_memory_gb() - before,
         "stars_per_second": stars / seconds,
     }

@@ -1,4 +1,4 @@
-"""The population fit at survey size: speed, memory, and the truth against the posterior.
+r"""Speed and memory of the population fit at survey size, and its posterior against the truth.
 
 Stars come straight from the population model with continuous ages
 (`migrate_bayes.mock.model_stars`). The fit runs in a process of its own, whose peak memory is
@@ -12,12 +12,16 @@ import time
 from typing import Any
 
 import numpy as np
+import pytensor
+import pytensor.tensor as pt
 import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.checks.speed import harness
-
-__all__ = ["benchmark_fit", "fit_run", "pytensor_graph"]
+from migrate_bayes.core.constants import PIVOT_RADIUS
+from migrate_bayes.mock.model_stars import AGES, PopulationTruth, SurveyErrors, simulated_stars
+from migrate_bayes.population import PopulationModel, population_data
+from migrate_bayes.population.likelihood.op import StarLikelihood
 
 # Stars of the plain graph: its arrays on (star, component, age), forty and more at once, take 3 GB.
 GRAPH_STARS = 40_000
@@ -27,30 +31,15 @@ _JUDGED = ("gradient_young", "flattening_rate", "gradient_thick")
 
 
 def _stars(n: int, seed: int) -> xr.Dataset:
-    from migrate_bayes.mock.model_stars import SurveyErrors, simulated_stars
-
     return simulated_stars(n, seed=seed, errors=SurveyErrors(age=AGE_ERROR))
 
 
 def pytensor_graph(stars: xr.Dataset, theta: NDArray[np.float64]) -> Any:
     """Compile Σ ln L and its gradient in θ as a plain PyTensor graph over dense arrays.
 
-    Parameters
-    ----------
-    stars : xarray.Dataset
-        StarPosteriors of one potential.
-    theta : ndarray, shape (n_components, n_ages, 11)
-        Of the shape that will be asked for.
-
-    Returns
-    -------
-    callable
-        θ to (value, gradient).
+    `stars` are StarPosteriors of one potential, `theta` (component, age, 11) is an example; the
+    function returned takes θ to (value, gradient).
     """
-    import pytensor
-    import pytensor.tensor as pt
-
-    from migrate_bayes.population.likelihood.kernel import PIVOT_RADIUS
 
     def column(name: str) -> NDArray[np.float64]:
         return np.asarray(stars[name].values, dtype=float).reshape(len(stars["feh"]), -1)[:, None]
@@ -81,15 +70,13 @@ def pytensor_graph(stars: xr.Dataset, theta: NDArray[np.float64]) -> Any:
 
 def fit_run(stars: int, seed: int, draws: int, method: Any, sizes: list[int]) -> dict[str, Any]:
     """Fit simulated stars; return times, diagnostics and the truth against the posterior."""
-    from migrate_bayes.mock.model_stars import AGES, PopulationTruth
-    from migrate_bayes.population import PopulationModel, population_data
-
     truth = PopulationTruth()
     data = population_data(_stars(stars, seed))
     model = PopulationModel(data)
     likelihood = model.likelihood
     theta = truth.theta(AGES)
-    growth = _scaling(likelihood, theta, sizes)
+    parts = {n: likelihood.subset(n) for n in sizes}
+    growth = harness.scaling(lambda n: parts[n].value_and_gradient(theta), sizes, repeats=3)
     seconds = harness.best_time(lambda: likelihood.value_and_gradient(theta), repeats=5)
     cpu = time.process_time()
     tree = model.sample(method=method, draws=draws, seed=seed, prior_draws=0, progressbar=False)
@@ -126,21 +113,11 @@ def fit_run(stars: int, seed: int, draws: int, method: Any, sizes: list[int]) ->
     }
 
 
-def _scaling(likelihood: Any, theta: NDArray[np.float64], sizes: list[int]) -> dict[str, Any]:
-    """Time a gradient on parts of the stars."""
-    parts = {n: likelihood.subset(n) for n in sizes}
-    return harness.scaling(lambda n: parts[n].value_and_gradient(theta), sizes, repeats=3)
-
-
 def _against_graph(stars: int, seed: int) -> dict[str, Any]:
-    from migrate_bayes.mock.model_stars import AGES, PopulationTruth
-    from migrate_bayes.population import population_data
-    from migrate_bayes.population.likelihood.op import StarLikelihood
-
     n = min(stars, GRAPH_STARS)
-    sample, theta = _stars(n, seed), PopulationTruth().theta(AGES)
-    graph = pytensor_graph(sample, theta)
-    kernel = StarLikelihood(population_data(sample).stars)
+    few, theta = _stars(n, seed), PopulationTruth().theta(AGES)
+    graph = pytensor_graph(few, theta)
+    kernel = StarLikelihood(population_data(few).stars)
     slow, fast = graph(theta), kernel.value_and_gradient(theta)
     ratio = harness.paired_ratio(
         lambda: graph(theta), lambda: kernel.value_and_gradient(theta),
@@ -174,15 +151,21 @@ def benchmark_fit(
         As `SamplerOptions` has them.
     seed : int
         Of the stars and the sampler.
+
+    Returns
+    -------
+    dict
+        See benchmarks/README.md.
     """
     machine = harness.machine()
     sizes = [max(n, 64) for n in (stars // 4, stars // 2, stars)]
-    arguments = {"stars": stars, "seed": seed, "draws": draws, "method": method, "sizes": sizes}
-    run = harness.in_fresh_process(f"{__name__}:fit_run", arguments, timeout=6 * 3600.0)
+    alone = harness.in_fresh_process(
+        fit_run, stars=stars, seed=seed, draws=draws, method=method, sizes=sizes
+    )
     return {
-        **run["result"],
-        "peak_rss_gb": run["peak_rss_gb"],
-        "seconds_in_all": run["seconds"],
+        **alone["result"],
+        "peak_rss_gb": alone["peak_rss_gb"],
+        "seconds_in_all": alone["seconds"],
         **_against_graph(stars, seed),
         "seed": seed,
         "machine": machine,

@@ -1,9 +1,9 @@
 """Z_max, guiding radii and whole catalogues: speed and error beside galpy, in one run.
 
-Stars: discs and a hot population, five to one, on which an error counts. galpy integrates them
-with ``dop853_c`` over the same span, sampled every 0.25 Myr with each peak completed by a parabola;
-its Stäckel estimate (``actionAngleStaeckel.EccZmaxRperiRap``, C, delta = 0.45) is held against the
-same integration. Speeds are of 5:1 mixtures too, galpy's of fewer stars, in alternation with ours;
+Stars: discs and a hot population, five to one. galpy integrates them with ``dop853_c`` over the
+same span, sampled every 0.25 Myr, each peak completed by a parabola; its Stäckel estimate
+(``actionAngleStaeckel.EccZmaxRperiRap``, C, delta = 0.45) is compared with the same integration.
+Speeds are of 5:1 mixtures too, galpy's of fewer stars, in alternation with ours.
 ``zmax_stars_per_core_second`` counts the processor's time and not the clock's, so that it does not
 depend on who else uses the machine.
 """
@@ -13,7 +13,9 @@ from __future__ import annotations
 import importlib
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,23 +36,17 @@ from migrate_bayes.orbits.extrema import GYR_KMS_PER_KPC, SPAN_GYR
 from migrate_bayes.orbits.potential import POTENTIALS, load_potential
 from migrate_bayes.orbits.potential_tables import potential_table, rotation_table
 
-__all__ = ["benchmark_orbits", "catalogue_run", "galpy_extrema", "mock_kinematics", "sample_stars"]
-
 Floats = NDArray[np.float64]
-Stars = tuple[Floats, Floats, Floats, Floats, Floats]
 
 SAMPLES_PER_GYR = 4000
 # galpy's orbits at once: what their sampled paths need in memory.
 AT_ONCE = 20
 
 
-def sample_stars(disc: int, hot: int, seed: int = 0) -> Stars:
-    """Draw (R, v_R, v_phi, z, v_z): thin and thick disc, 70:30, then a hot population.
+def sample_stars(disc: int, hot: int, seed: int = 0) -> Floats:
+    """Draw R, v_R, v_phi, z, v_z, shape (5, star), kpc and km/s: the discs, then hot stars.
 
-    Returns
-    -------
-    tuple of ndarray
-        kpc and km/s, the `disc` stars first.
+    The discs are thin and thick, 70:30.
     """
     rng = np.random.default_rng(seed)
     thick = rng.random(disc) < 0.3
@@ -68,8 +64,7 @@ def sample_stars(disc: int, hot: int, seed: int = 0) -> Stars:
         rng.normal(0.0, 3.0, hot),
         rng.normal(0.0, 90.0, hot),
     )
-    R, v_r, v_phi, z, v_z = (np.concatenate(pair) for pair in zip(discs, halo, strict=True))
-    return R, v_r, v_phi, z, v_z
+    return np.concatenate([discs, halo], axis=1)
 
 
 def _galpy(module: str, name: str) -> Any:
@@ -79,16 +74,16 @@ def _galpy(module: str, name: str) -> Any:
         return getattr(importlib.import_module(f"galpy.{module}"), name)
 
 
-def _natural(stars: Stars) -> Floats:
-    """Return galpy's (R, vR, vT, z, vz, phi) in natural units of the paper's frame."""
+def _natural(stars: Floats) -> Floats:
+    """Return galpy's (R, vR, vT, z, vz, phi), shape (star, 6), in units of the paper's frame."""
     frame = get_frame("vickers2021")
     R, v_r, v_phi, z, v_z = stars
     r0, v0 = frame.r0, frame.v0
     return np.stack([R / r0, v_r / v0, v_phi / v0, z / r0, v_z / v0, 0.0 * R], axis=1)
 
 
-def _peaks(values: Floats) -> Floats:
-    """Largest value of each row, completed by the parabola through its neighbours."""
+def peaks(values: Floats) -> Floats:
+    """Return each row's largest value, completed by the parabola through its neighbours."""
     best = values.max(axis=1)
     for i, k in enumerate(values.argmax(axis=1)):
         if 0 < k < values.shape[1] - 1:
@@ -99,34 +94,32 @@ def _peaks(values: Floats) -> Floats:
     return best
 
 
-def galpy_extrema(
-    name: str, stars: Stars, *, span: float = SPAN_GYR, at_once: int = AT_ONCE, bar: str = ""
-) -> Floats:
+def galpy_extrema(name: str, stars: Floats, *, bar: str = "") -> Floats:
     """Integrate with galpy's ``dop853_c``; return Z_max, r_peri, r_apo (3, star) in kpc.
 
-    The paper's frame, rescaled. The pericentre is completed in r², which is a parabola where a star
-    flies straight.
+    The paper's frame, rescaled. The pericentre is completed in r², which is a parabola for a star
+    that flies straight.
     """
     orbit = _galpy("orbit", "Orbit")
     frame, potential, start = get_frame("vickers2021"), load_potential(name), _natural(stars)
     times = np.linspace(
-        0.0, span * GYR_KMS_PER_KPC * frame.v0 / frame.r0, int(SAMPLES_PER_GYR * span) + 1
+        0.0, SPAN_GYR * GYR_KMS_PER_KPC * frame.v0 / frame.r0, int(SAMPLES_PER_GYR * SPAN_GYR) + 1
     )
     parts = []
     with progress(len(start), bar, unit="orbits") as advance, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for first in range(0, len(start), at_once):
-            orbits = orbit(start[first : first + at_once])
+        for first in range(0, len(start), AT_ONCE):
+            orbits = orbit(start[first : first + AT_ONCE])
             orbits.integrate(times, potential, method="dop853_c", progressbar=False)
             height = np.abs(orbits.z(times, use_physical=False))
             square = orbits.R(times, use_physical=False) ** 2 + height**2
-            near, far = np.maximum(-_peaks(-square), 0.0), _peaks(square)
-            parts.append(frame.r0 * np.stack([_peaks(height), np.sqrt(near), np.sqrt(far)]))
+            near, far = np.maximum(-peaks(-square), 0.0), peaks(square)
+            parts.append(frame.r0 * np.stack([peaks(height), np.sqrt(near), np.sqrt(far)]))
             advance(len(height))
     return np.concatenate(parts, axis=1)
 
 
-def _staeckel(name: str, stars: Stars) -> Floats:
+def _staeckel(name: str, stars: Floats) -> Floats:
     """Return galpy's Stäckel estimate of Z_max, kpc."""
     action = _galpy("actionAngle", "actionAngleStaeckel")
     start = _natural(stars)
@@ -137,7 +130,7 @@ def _staeckel(name: str, stars: Stars) -> Floats:
     return get_frame("vickers2021").r0 * np.asarray(zmax)
 
 
-def _galpy_rguiding(name: str, stars: Stars) -> Floats:
+def _galpy_rguiding(name: str, stars: Floats) -> Floats:
     """Return galpy's guiding radii, kpc."""
     orbit, potential = _galpy("orbit", "Orbit"), load_potential(name)
     with warnings.catch_warnings():
@@ -146,73 +139,66 @@ def _galpy_rguiding(name: str, stars: Stars) -> Floats:
     return get_frame("vickers2021").r0 * np.asarray(radius)
 
 
-def _rows(stars: Stars, rows: Any) -> Stars:
-    R, v_r, v_phi, z, v_z = stars
-    return R[rows], v_r[rows], v_phi[rows], z[rows], v_z[rows]
-
-
-def _quantiles(ours: Floats, theirs: Floats) -> tuple[float, float, float]:
+def _errors(ours: Floats, theirs: Floats, label: str) -> dict[str, float]:
+    """Return median, 95th percentile and maximum of the relative error."""
     error = np.abs(ours / theirs - 1.0)
-    error = error[np.isfinite(error)]
-    return tuple(float(q) for q in np.quantile(error, [0.5, 0.95, 1.0]))  # type: ignore[return-value]
+    middle, high, most = np.quantile(error[np.isfinite(error)], [0.5, 0.95, 1.0])
+    return {f"{label}_median": middle, f"{label}_p95": high, f"{label}_max": most}
 
 
 def _one_potential(name: str, disc: int, hot: int, stars: int, seed: int) -> dict[str, Any]:
+    """Measure errors, then speeds; both in one potential."""
     potential_table(name)
     sample = sample_stars(disc, hot, seed)
     theirs = galpy_extrema(name, sample, bar=f"galpy {name}")
     ours = orbit_extrema(*sample, name)
-    result: dict[str, Any] = {"orbits": disc + hot, "inexact": int(ours.inexact.sum())}
-    result |= {"failed": int(ours.failed.sum()), "unbound": int(ours.unbound.sum())}
-    for k, quantity in enumerate(("zmax", "r_peri", "r_apo")):
-        middle, high, most = _quantiles(getattr(ours, quantity), theirs[k])
-        result |= {f"{quantity}_error_median": middle, f"{quantity}_error_p95": high}
-        result[f"{quantity}_error_max"] = most
+    result: dict[str, Any] = {"orbits": disc + hot}
+    result |= {kind: int(getattr(ours, kind).sum()) for kind in ("inexact", "failed", "unbound")}
+    for quantity, their in zip(("zmax", "r_peri", "r_apo"), theirs, strict=True):
+        result |= _errors(getattr(ours, quantity), their, f"{quantity}_error")
     e = (theirs[2] - theirs[1]) / (theirs[2] + theirs[1])
     result["eccentricity_error_p95"] = float(np.nanquantile(np.abs(ours.eccentricity - e), 0.95))
     claimed = 2.0 * ours.zmax_error + 1e-4
     good = np.isfinite(ours.zmax)
     within = np.abs(ours.zmax[good] / theirs[0, good] - 1.0) <= claimed[good]
     result["zmax_error_within_twice_its_estimate"] = float(within.mean())
-    middle, high, _ = _quantiles(_staeckel(name, sample), theirs[0])
-    result |= {"staeckel_error_median": middle, "staeckel_error_p95": high}
+    result |= _errors(_staeckel(name, sample), theirs[0], "staeckel_error")
+    del result["staeckel_error_max"]
 
     order = np.random.default_rng(seed).permutation(stars)
-    many = _rows(sample_stars(stars - stars // 6, stars // 6, seed + 1), order)
-    began = time.process_time()
-    orbit_extrema(*many, name)
-    result["zmax_stars_per_core_second"] = stars / (time.process_time() - began)
+    many = sample_stars(stars - stars // 6, stars // 6, seed + 1).take(order, axis=1)
     calm = sample_stars(stars, 0, seed + 2)
-    result["zmax_stars_per_second"] = stars / harness.best_time(lambda: orbit_extrema(*many, name))
-    result["zmax_stars_per_second_disc"] = stars / harness.best_time(
-        lambda: orbit_extrema(*calm, name), repeats=2
-    )
-    few = 12 if name == "McMillan17" else 36
-    picked = _rows(many, slice(few))
+
+    def extrema(of: Floats) -> Any:
+        return lambda: orbit_extrema(*of, name)
+
+    began = time.process_time()
+    extrema(many)()
+    result["zmax_stars_per_core_second"] = stars / (time.process_time() - began)
+    result["zmax_stars_per_second"] = stars / harness.best_time(extrema(many))
+    result["zmax_stars_per_second_disc"] = stars / harness.best_time(extrema(calm), repeats=2)
+    few = many[:, : 12 if name == "McMillan17" else 36]
     ratio = harness.paired_ratio(
-        lambda: galpy_extrema(name, picked),
-        lambda: orbit_extrema(*_rows(picked, np.tile(np.arange(few), 100)), name),
-        slow_stars=few, fast_stars=100 * few, repeats=2, warm_up=False,
+        partial(galpy_extrema, name, few), extrema(np.tile(few, 100)),
+        slow_stars=few.shape[1], fast_stars=100 * few.shape[1], repeats=2, warm_up=False,
     )  # fmt: skip
     result["ratio_galpy_integration"] = ratio.ratio
     result["galpy_integration_stars_per_second"] = 1.0 / ratio.slow_seconds
-    some = _rows(many, slice(3000))
+    some = many[:, :3000]
     ratio = harness.paired_ratio(
-        lambda: _staeckel(name, some), lambda: orbit_extrema(*some, name),
-        slow_stars=3000, fast_stars=3000,
-    )  # fmt: skip
+        partial(_staeckel, name, some), extrema(some), slow_stars=3000, fast_stars=3000
+    )
     result["ratio_galpy_staeckel"] = ratio.ratio
     result["galpy_staeckel_stars_per_second"] = 1.0 / ratio.slow_seconds
-    return result | _guiding(name, sample, seed)
+    return result | _guiding(name, sample[:, :24], seed)
 
 
-def _guiding(name: str, sample: Stars, seed: int) -> dict[str, Any]:
+def _guiding(name: str, few: Floats, seed: int) -> dict[str, Any]:
     rotation_table(name)
-    few = _rows(sample, slice(24))
     lz = np.random.default_rng(seed).normal(1800.0, 400.0, 4_000_000)
     ratio = harness.paired_ratio(
         lambda: _galpy_rguiding(name, few), lambda: guiding_radius(lz, name),
-        slow_stars=24, fast_stars=lz.size,
+        slow_stars=few.shape[1], fast_stars=lz.size,
     )  # fmt: skip
     ours = guiding_radius(few[0] * few[2], name)
     return {
@@ -263,10 +249,10 @@ def catalogue_run(
     dict
         ``stages`` (s), ``flagged`` (stars with any flag) and ``zmax_median`` (kpc) per potential.
     """
-    stages: dict[str, float] = {}
+    stages: defaultdict[str, float] = defaultdict(float)
 
     def add(stage: str, seconds: float) -> None:
-        stages[stage] = stages.get(stage, 0.0) + seconds
+        stages[stage] += seconds
 
     flagged, kept = 0, np.empty((stars, len(potentials)))
     with progress(stars, "orbits") as advance:
@@ -318,18 +304,10 @@ def benchmark_orbits(
         ``machine``.
     """
     result = {name: _one_potential(name, disc, hot, stars, seed) for name in potentials}
-    names = list(potentials)
-
-    def whole(n: int) -> None:
-        catalogue_run(n, names, seed=seed)
-
+    whole = partial(catalogue_run, potentials=list(potentials), seed=seed)
     largest = min(catalogue, 20_000)
     scaling = harness.scaling(whole, [largest // 4, largest // 2, largest])
-    alone = harness.in_fresh_process(
-        "migrate_bayes.checks.speed.orbits:catalogue_run",
-        {"stars": catalogue, "potentials": names, "seed": seed},
-        timeout=36_000.0,
-    )
+    alone = harness.in_fresh_process(whole.func, stars=catalogue, **whole.keywords)
     return {
         "potentials": result,
         "peak_rss_gb": alone["peak_rss_gb"],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from migrate_bayes.checks.posterior.processes import run_tasks
+from migrate_bayes.checks.posterior.ledger import run_tasks
 from migrate_bayes.core.errors import FitError
 
 
@@ -60,8 +60,8 @@ def _runs(pid):
 def test_workers_end_with_the_process_that_started_them(tmp_path):
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from test_pool import _announce\n"
-        "from migrate_bayes.checks.posterior.processes import run_tasks\n"
+        "from test_processes import _announce\n"
+        "from migrate_bayes.checks.posterior.ledger import run_tasks\n"
         "if __name__ == '__main__':\n"
         "    list(run_tasks(_announce, (Path(sys.argv[2]),), [1, 2], workers=2))\n"
     )

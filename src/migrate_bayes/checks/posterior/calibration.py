@@ -1,0 +1,311 @@
+r"""Simulation-based calibration of the population model: prior, survey, fit, ranks.
+
+Draw every parameter from the prior, simulate a survey from the model itself, fit it, and count the
+posterior's draws below the truth. If prior, simulator, likelihood and sampler agree, the rank is
+uniform for every parameter (Talts et al. 2018, arXiv:1804.06788): an error in any of them shows.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from arviz import ess, rhat
+from numpy.typing import NDArray
+from pymc.pytensorf import compile as compile_graph
+from pymc.pytensorf import find_rng_nodes, reseed_rngs
+
+from migrate_bayes.checks.posterior.ledger import Ledger, complete
+from migrate_bayes.checks.posterior.ranks import (
+    LEVELS,
+    UniformRanks,
+    coverage_of_ranks,
+    rank_statistics,
+    rank_test,
+    thinned,
+)
+from migrate_bayes.checks.posterior.recipe import CalibrateRecipe, SurveySampler
+from migrate_bayes.core.errors import FitError
+from migrate_bayes.mock.model_stars import AGES, SurveyErrors, simulated_stars
+from migrate_bayes.population import PopulationModel, load_model_spec, population_data
+from migrate_bayes.population.data import PopulationData
+from migrate_bayes.population.likelihood.layout import pack
+from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.model.specification import ModelSpec
+from migrate_bayes.population.sampling.density import PosteriorDensity
+
+# Named variables that are no parameters: curves on the age grid, and the sampler's own coordinate
+# of the deviations, which are ranked themselves.
+_NOT_RANKED = {"gradient", "metallicity", "scatter", "deviation_G"}
+# Doublings of the number of draws before the ranks are taken as they are.
+_DOUBLINGS = 4
+
+Numbers = NDArray[np.float64]
+
+
+class Refit:
+    """A population model that is compiled once and fitted to one survey after another.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    n_stars : int
+        Typical size of a survey: it sets a coordinate of the sampler's, not the posterior.
+    mode : str, optional
+        PyTensor's compilation mode; see `PosteriorDensity`.
+    """
+
+    def __init__(self, spec: ModelSpec, n_stars: int, *, mode: str | None = None) -> None:
+        # Stars of no information, exchanged at once: the model needs some to be built.
+        cube, one = np.zeros((n_stars, len(AGES))), np.ones(n_stars)
+        packed = pack(
+            log_weight=cube, feh=cube, feh_variance=cube + 1.0, radius=8 * one,
+            radius_variance=one, alpha=one, alpha_variance=one, ln_zmax=one, ln_zmax_variance=one,
+        )  # fmt: skip
+        empty = PopulationData(packed, AGES, np.arange(n_stars), "", "rg")
+        self.model = PopulationModel(empty, spec, workers=1)
+        self.density = PosteriorDensity(self.model, mode=mode)
+        named = self.model.pymc.unobserved_RVs
+        variables = [*named, self.model.theta]
+        self._rngs = find_rng_nodes(variables)
+        self._forward = compile_graph([], variables, mode="FAST_COMPILE")
+        self._names = [str(v.name) for v in named]
+
+    def draw_prior(self, seed: int | list[int]) -> tuple[dict[str, Numbers], Numbers]:
+        """Draw all parameters from the prior: by name, and θ, shape (component, age, 11)."""
+        reseed_rngs(self._rngs, np.random.SeedSequence(seed).generate_state(4))
+        *values, theta = self._forward()
+        named = {n: np.asarray(v) for n, v in zip(self._names, values, strict=True)}
+        return named, np.asarray(theta)
+
+    def fit(self, stars: xr.Dataset, sampler: SurveySampler, *, seed: int) -> xr.DataTree:
+        """Sample the posterior of one survey, on one thread.
+
+        If a surrogate's weights cannot be trusted the draws are of NUTS, and `method` among the
+        attributes says so.
+
+        Raises
+        ------
+        FitError
+            If the stars are on other age nodes than `AGES`.
+        """
+        data = population_data(stars, trim=1e-7)
+        if not np.array_equal(data.ages, AGES):
+            raise FitError("the stars are on other age nodes than the model")
+        density = self.density.over(StarLikelihood(data.stars, workers=1))
+        with warnings.catch_warnings():
+            # Whoever fits hundreds of surveys counts these.
+            warnings.filterwarnings("ignore", message="the surrogate's importance weights")
+            return self.model.sample(
+                density=density, cores=1, seed=seed, prior_draws=0, progressbar=False,
+                **sampler.model_dump(),
+            )  # fmt: skip
+
+
+def _scalars(named: Mapping[Any, Any], lead: int) -> dict[str, Numbers]:
+    """Return one entry per scalar, ``name`` or ``name[i]``; the first `lead` axes are of draws."""
+    out = {}
+    for name, array in named.items():
+        if name in _NOT_RANKED:
+            continue
+        value = np.asarray(array)
+        if value.ndim == lead:
+            out[name] = value
+            continue
+        flat = value.reshape(*value.shape[:lead], -1)
+        out |= {f"{name}[{i}]": flat[..., i] for i in range(flat.shape[-1])}
+    return out
+
+
+def survey_function(recipe: CalibrateRecipe) -> Callable[[int], dict[str, Any]]:
+    """Compile the model; return the function from a survey's number to its result."""
+    refit = Refit(load_model_spec(recipe.spec), recipe.stars)
+    errors = SurveyErrors(**recipe.errors.model_dump())
+
+    def one(survey: int) -> dict[str, Any]:
+        began = time.process_time()
+        seeds = [int(s) for s in np.random.SeedSequence([recipe.seed, survey]).generate_state(3)]
+        named, theta = refit.draw_prior(seeds[0])
+        truth = _scalars(named, 0)
+        stars = simulated_stars(recipe.stars, seed=seeds[1], truth=theta, errors=errors)
+        main = [name for name in recipe.main if name in truth]
+        for doubling in range(_DOUBLINGS + 1):
+            draws = recipe.sampler.draws * 2**doubling
+            sampler = recipe.sampler.model_copy(update={"draws": draws})
+            tree = refit.fit(stars, sampler, seed=seeds[2])
+            posterior = _scalars(tree["posterior"].data_vars, 2)
+            size = min(float(ess(posterior[name])) for name in main)
+            if size >= recipe.ranks:
+                break
+        kept = {n: thinned(posterior[n].ravel(), recipe.ranks - 1) for n in truth}
+        return {
+            "survey": survey,
+            "truth": {n: float(v) for n, v in truth.items()},
+            "rank": {n: int(rank_statistics(kept[n], truth[n])) for n in truth},
+            "mean": {n: float(posterior[n].mean()) for n in truth},
+            "sd": {n: float(posterior[n].std()) for n in truth},
+            "ess": size,
+            "r_hat": max(float(rhat(posterior[name])) for name in main),
+            "divergences": int(tree["sample_stats"]["diverging"].sum()),
+            "method": tree.attrs["method"],
+            "pareto_k": tree.attrs.get("pareto_k", tree.attrs.get("surrogate_pareto_k")),
+            "draws": draws * recipe.sampler.chains,
+            "seconds": time.process_time() - began,
+        }
+
+    return one
+
+
+class Calibration:
+    """Every survey's ranks, and what they say.
+
+    Parameters
+    ----------
+    results : sequence of mapping
+        From `survey_function`.
+    main : sequence of str
+        Parameters that decide; those that the model lacks are passed over.
+    n_ranks : int
+        Values that a rank can take.
+
+    Attributes
+    ----------
+    truth, mean, sd, rank : dict of ndarray, shape (survey,)
+        By parameter.
+    coverage : dict of list of Coverage
+        By parameter, for each of `LEVELS`.
+    chi_square_p, ecdf_p : dict of float
+        p-values by parameter, of `rank_test` and of `uniform`.
+    uniform : UniformRanks
+    ess, r_hat, divergences, seconds : ndarray, shape (survey,)
+        Smallest effective sample size and largest R̂ of the main parameters; processor time, s.
+    methods : dict of int
+        Surveys by how they were sampled.
+    worst_pareto_k : float or None
+        Largest k̂, of surveys whose surrogate was given up too; None without a surrogate.
+    """
+
+    def __init__(
+        self, results: Sequence[Mapping[str, Any]], *, main: Sequence[str], n_ranks: int
+    ) -> None:
+        names = list(results[0]["rank"])
+
+        def by_name(entry: str) -> dict[str, NDArray]:
+            return {n: np.array([r[entry][n] for r in results]) for n in names}
+
+        self.surveys, self.n_ranks = len(results), n_ranks
+        self.main = tuple(name for name in main if name in names)
+        self.truth, self.mean, self.sd = by_name("truth"), by_name("mean"), by_name("sd")
+        self.rank = by_name("rank")
+        self.ess, self.r_hat, self.divergences, self.seconds = (
+            np.array([r[entry] for r in results])
+            for entry in ("ess", "r_hat", "divergences", "seconds")
+        )
+        self.methods = dict(Counter(str(r["method"]) for r in results))
+        k = np.array([r["pareto_k"] for r in results], dtype=float)
+        k = k[np.isfinite(k)]
+        self.worst_pareto_k = round(float(k.max()), 3) if len(k) else None
+        self.uniform = UniformRanks(self.surveys, n_ranks)
+        self.coverage = {
+            name: [coverage_of_ranks(ranks, n_ranks, level) for level in LEVELS]
+            for name, ranks in self.rank.items()
+        }
+        self.chi_square_p = {name: rank_test(r, n_ranks)[0] for name, r in self.rank.items()}
+        self.ecdf_p = {name: self.uniform.p_value(r) for name, r in self.rank.items()}
+
+    @property
+    def passed(self) -> bool:
+        """Whether every main parameter's coverage lies in its band."""
+        return all(c.passed for name in self.main for c in self.coverage[name])
+
+    def pooled(self, level: float) -> tuple[float, float]:
+        """Return the coverage over all parameters together, and its standard error.
+
+        Parameters of one survey are correlated, surveys are not: the error is that of the mean over
+        surveys of the share of a survey's parameters that are covered.
+        """
+        u = (np.stack(list(self.rank.values())) + 0.5) / self.n_ranks
+        share = np.mean(np.abs(u - 0.5) < level / 2, axis=0)
+        return float(share.mean()), float(share.std(ddof=1) / np.sqrt(self.surveys))
+
+    def summary(self) -> dict[str, Any]:
+        """Return plain numbers for JSON."""
+        others = [c for n, row in self.coverage.items() if n not in self.main for c in row]
+        return {
+            "surveys": self.surveys,
+            "pass": self.passed,
+            "coverage_all_parameters": {
+                f"{level:.0%}": [round(x, 4) for x in self.pooled(level)] for level in LEVELS
+            },
+            "coverage": {
+                name: {f"{c.level:.0%}": c.as_dict() for c in self.coverage[name]}
+                for name in self.main
+            },
+            "rank_chi_square_p": {name: round(self.chi_square_p[name], 5) for name in self.main},
+            "rank_ecdf_p": {name: round(self.ecdf_p[name], 5) for name in self.main},
+            "rank_bins": rank_test(self.rank[next(iter(self.rank))], self.n_ranks)[1],
+            "others": {
+                "parameters": len(self.rank) - len(self.main),
+                "coverage_outside_band": sum(not c.passed for c in others),
+                "least_chi_square_p": round(min(self.chi_square_p.values()), 5),
+                "least_ecdf_p": round(min(self.ecdf_p.values()), 5),
+            },
+            "min_ess": round(float(self.ess.min()), 1),
+            "max_r_hat": round(float(self.r_hat.max()), 4),
+            "divergences": int(self.divergences.sum()),
+            "surveys_with_divergences": int((self.divergences > 0).sum()),
+            "methods": self.methods,
+            "max_pareto_k": self.worst_pareto_k,
+            "cpu_seconds_per_survey": round(float(self.seconds.mean()), 2),
+        }
+
+
+def _number(result: Mapping[str, Any]) -> int:
+    return int(result["survey"])
+
+
+def calibrate(
+    recipe: CalibrateRecipe, ledger_path: str | Path, *, workers: int = 1, overwrite: bool = False
+) -> Calibration:
+    """Run the surveys of a recipe that its ledger lacks, and gather all.
+
+    Parameters
+    ----------
+    recipe : CalibrateRecipe
+    ledger_path : path-like
+        Keeps each survey's result.
+    workers : int
+        Processes. No number depends on it.
+    overwrite : bool
+        Begin anew.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    FitError
+        If no main parameter is one of the model's, or a process was killed: what was done before
+        is in the ledger.
+    ProductError
+        If the ledger is another recipe's.
+    """
+    ledger = Ledger(
+        ledger_path, kind="calibration", recipe_hash=recipe.hash, seed=recipe.seed,
+        overwrite=overwrite,
+    )  # fmt: skip
+    results = complete(
+        ledger, _number, range(recipe.surveys), survey_function, recipe,
+        workers=workers, label="calibrating", unit="surveys",
+    )  # fmt: skip
+    found = Calibration(results, main=recipe.main, n_ranks=recipe.ranks)
+    if not found.main:
+        raise FitError(f"none of {', '.join(recipe.main)} is a parameter of this model")
+    return found
