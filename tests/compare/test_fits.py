@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from migrate_bayes.cli import app
 from migrate_bayes.compare.compare_options import CompareOptions
-from migrate_bayes.compare.fits import Fitter, _headline_map
+from migrate_bayes.compare.fits import HEADLINE_MAP, Fitter
 from migrate_bayes.compare.influence import (
     correlation,
     influence,
@@ -112,7 +112,7 @@ def two(stars):
         density = density or PosteriorDensity(PopulationModel(data, SPEC), mode="FAST_COMPILE")
         density.likelihood = StarLikelihood(data.stars)
         mode = find_mode(density, tolerance=1e-8)
-        values, slope = quantity_gradient(density, mode, _headline_map())
+        values, slope = quantity_gradient(density, mode, HEADLINE_MAP)
         found.append((data, density, mode, values, slope, influence(density, mode, slope)))
     return found
 
@@ -155,7 +155,7 @@ def test_pairs_against_a_bootstrap_that_refits(two):
                 x = x + mode.covariance @ gradient
             named = density.named(x[None])
             row = {k: val[0] for k, val in named.items()}
-            replicates[b, v] = [take(row) for take in _headline_map().values()]
+            replicates[b, v] = [take(row) for take in HEADLINE_MAP.values()]
             del values, slope
     for q in range(3):
         psi_a, psi_b = two[0][5][:, q], two[1][5][:, q]

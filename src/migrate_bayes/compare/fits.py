@@ -1,21 +1,22 @@
 """One variant: its fit, the numbers that are compared, and each star's influence on them.
 
 ``laplace`` takes the posterior of a variant as Gaussian about its mode, in unconstrained
-coordinates: with thousands of stars and no hierarchical scale in the form it is so to a few per
-cent of a standard deviation, and costs a mode. ``sample`` draws from it as a run does.
+coordinates. With thousands of stars and no hierarchical scale in the form, this is right to a few
+per cent of a standard deviation, and costs a mode. ``sample`` draws from the posterior as a run
+does.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from migrate_bayes.compare.compare_options import CompareOptions, IsmHistory
-from migrate_bayes.compare.influence import QuantityMap, influence, quantity_gradient
+from migrate_bayes.compare.influence import Array, QuantityMap, influence, quantity_gradient
 from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.op import StarLikelihood
@@ -30,36 +31,22 @@ HEADLINE = {
     "gradient_young": "dex / kpc",
     "gradient_thick": "dex / kpc",
 }
+HEADLINE_MAP: QuantityMap = {name: itemgetter(name) for name in HEADLINE}
 #: Ages (Gyr) at which the gradient curve is kept.
 CURVE_AGES = np.arange(1.0, 12.26, 0.25)
 
 _FEW = 5
 
 
-def churning_name(history: IsmHistory) -> str:
-    """Name the churning strength under a history."""
-    return f"sigma_rm8 ({history.label})"
-
-
-def _headline_map() -> QuantityMap:
-    def taker(name: str) -> Callable[[Mapping[str, NDArray[np.float64]]], float]:
-        return lambda values: float(values[name])
-
-    return {name: taker(name) for name in HEADLINE}
-
-
-def _churning_map(history: IsmHistory) -> QuantityMap:
-    """σ_RM8: the model's own, or for the stated spread S of birth radii.
+def _churning(history: IsmHistory) -> Callable[[Mapping[str, Array]], Array]:
+    """σ_RM8 (kpc): the model's own, or for the stated spread S of birth radii.
 
     A gradient by itself knows σ_RM8 / S alone; the model's σ_RM8 then has the prior on S in it.
     """
-
-    def take(values: Mapping[str, NDArray[np.float64]]) -> float:
-        if history.birth_spread is None:
-            return float(values["sigma_rm8"])
-        return float(values["sigma_rm8"] / values["birth_radius_spread"]) * history.birth_spread
-
-    return {churning_name(history): take}
+    if history.birth_spread is None:
+        return itemgetter("sigma_rm8")
+    spread = history.birth_spread
+    return lambda values: values["sigma_rm8"] / values["birth_radius_spread"] * spread
 
 
 class Fitter:
@@ -117,15 +104,16 @@ class Fitter:
             the gradient; `influence` (star, quantity).
         """
         spec = self.spec.model_copy(update={"form": form})
-        draws, curve, columns = self._one(data, spec, _headline_map())
-        values, psi = dict(draws), [columns]
+        values, curve, columns = self._one(data, spec, HEADLINE_MAP)
+        units, psi = dict(HEADLINE), [columns]
         for history in self.compare.histories:
+            name = f"sigma_rm8 ({history.label})"
             stated = {"form": "diffusion", "birth_gradient_rate": history.gradient_rate}
             churned = self.spec.model_copy(update=stated)
-            draws, _, columns = self._one(data, churned, _churning_map(history))
+            draws, _, columns = self._one(data, churned, {name: _churning(history)})
             values |= draws
+            units[name] = "kpc"
             psi.append(columns)
-        units = HEADLINE | {churning_name(h): "kpc" for h in self.compare.histories}
         posterior = xr.Dataset(
             {name: ("draw", value, {"units": units[name]}) for name, value in values.items()}
         )
@@ -143,19 +131,17 @@ class Fitter:
 
     def _one(
         self, data: PopulationData, spec: ModelSpec, quantities: QuantityMap
-    ) -> tuple[dict[str, NDArray[np.float64]], xr.Dataset, NDArray[np.float64]]:
+    ) -> tuple[dict[str, Array], xr.Dataset, Array]:
         density, mode = self._at_mode(data, spec)
         _, slope = quantity_gradient(density, mode, quantities)
         columns = influence(density, mode, slope)
         named = self._draws(data, spec, density, mode)
-        n = len(named["gradient_young"])
-        rows = [{name: v[i] for name, v in named.items()} for i in range(n)]
-        draws = {name: np.array([take(r) for r in rows]) for name, take in quantities.items()}
+        draws = {name: take(named) for name, take in quantities.items()}
         return draws, _curve(named["gradient"], data.ages, spec), columns
 
     def _draws(
         self, data: PopulationData, spec: ModelSpec, density: PosteriorDensity, mode: Mode
-    ) -> dict[str, NDArray[np.float64]]:
+    ) -> dict[str, Array]:
         if self.compare.method == "laplace":
             rng = np.random.default_rng(self.seed)
             z = rng.normal(size=(self.compare.draws, density.n))
@@ -167,7 +153,7 @@ class Fitter:
         return {str(k): v.transpose("sample", ...).values for k, v in flat.data_vars.items()}
 
 
-def _approach(density: PosteriorDensity, near: Mode) -> NDArray[np.float64]:
+def _approach(density: PosteriorDensity, near: Mode) -> Array:
     """Go from one variant's maximum to another's, by Newton steps with the first's curvature.
 
     A dozen passes over the stars in place of the hundreds of a climb from afar. Where the steps do
@@ -186,23 +172,15 @@ def _approach(density: PosteriorDensity, near: Mode) -> NDArray[np.float64]:
     return x
 
 
-def _curve(gradient: NDArray[np.float64], ages: NDArray[np.float64], spec: ModelSpec) -> xr.Dataset:
-    """Mean and sd of gradient(age) on ages that all families share."""
+def _curve(gradient: Array, ages: Array, spec: ModelSpec) -> xr.Dataset:
+    """Mean and sd of gradient(age), shape (draw, component, age), on ages that families share."""
     inside = CURVE_AGES[(ages[0] <= CURVE_AGES) & (ages[-1] >= CURVE_AGES)]
-    at = np.stack(
-        [
-            [np.interp(inside, ages, row) for row in component]
-            for component in gradient.swapaxes(0, 1)
-        ]
-    )
-    unit = {"units": "dex / kpc"}
+    at = np.apply_along_axis(lambda row: np.interp(inside, ages, row), -1, gradient)
+    columns = {"mean": at.mean(axis=0), "sd": at.std(axis=0)}
     return xr.Dataset(
-        {
-            "mean": (("component", "age"), at.mean(axis=1), unit),
-            "sd": (("component", "age"), at.std(axis=1), unit),
-        },
+        {name: (("component", "age"), v, {"units": "dex / kpc"}) for name, v in columns.items()},
         coords={
-            "component": list(spec.components)[: len(at)],
+            "component": list(spec.components)[: at.shape[1]],
             "age": ("age", inside, {"units": "Gyr"}),
         },
     )

@@ -42,8 +42,8 @@ from migrate_bayes.population.sampling.mode import Mode
 
 Array = NDArray[np.float64]
 
-#: From the model's named values at one point to the numbers that are compared.
-QuantityMap = Mapping[str, Callable[[Mapping[str, Array]], float]]
+#: From the model's named values, point by point, to the numbers that are compared.
+QuantityMap = Mapping[str, Callable[[Mapping[str, Array]], Array]]
 
 # Displacements in posterior standard deviations: the third derivative is far below, rounding of
 # ln L far above, either truncation or cancellation at the level of 1e-6 of the influence.
@@ -58,8 +58,7 @@ def quantity_gradient(
     points = np.concatenate([[mode.vector], mode.vector + _STEP * np.diag(sd),
                              mode.vector - _STEP * np.diag(sd)])  # fmt: skip
     named = density.named(points)
-    rows = [{name: v[i] for name, v in named.items()} for i in range(len(points))]
-    values = np.array([[take(row) for row in rows] for take in quantities.values()])
+    values = np.array([take(named) for take in quantities.values()])
     n = density.n
     slope = (values[:, 1 : n + 1] - values[:, n + 1 :]) / (2 * _STEP * sd)
     return values[:, 0], slope
