@@ -8,8 +8,8 @@ import xarray as xr
 
 from migrate_bayes.core.errors import CatalogError, ProductError, RecipeError
 from migrate_bayes.core.flags import StarFlag
-from migrate_bayes.run import ComparedRun, Recipe, load_recipe, variants_of
-from migrate_bayes.run.comparison import _slug
+from migrate_bayes.run import Recipe, load_recipe
+from migrate_bayes.run.comparison import ComparedRun, _slug, variants_of
 from migrate_bayes.stars import write_stars
 
 N = 5

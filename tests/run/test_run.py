@@ -7,7 +7,8 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.core.errors import ProductError
-from migrate_bayes.run import Recipe, Run, gradient_table
+from migrate_bayes.run import Recipe, Run
+from migrate_bayes.run.stages import gradient_table
 from migrate_bayes.stars import open_stars
 
 SMALL_MODEL = {

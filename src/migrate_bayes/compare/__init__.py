@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "compare_options": ["CompareOptions", "IsmHistory", "VariantOptions"],
-        "decomposition": ["Share", "decompose"],
+        "decomposition": ["decompose"],
         "product": ["build_comparison", "comparison_summary"],
         "variants": ["ComparedVariant", "FittedVariant", "list_variants"],
     },

@@ -8,36 +8,72 @@ from pydantic import Field
 
 from migrate_bayes.core.options import Options
 
+Radius = Literal["rg", "r_present"]
+
 
 class IsmHistory(Options):
-    """A stated history of the gas, under which flattening is a churning strength."""
+    """A stated history of the gas, under which flattening is a churning strength.
+
+    Attributes
+    ----------
+    label : str
+    gradient_rate : float
+        Change of the gas's gradient, dex/kpc per Gyr of lookback time.
+    birth_spread : float, optional
+        Standard deviation of birth radii, kpc; fitted when not given.
+    """
 
     label: str
-    gradient_rate: float = 0.0  # of the gas's gradient, dex/kpc per Gyr of lookback time
-    birth_spread: float | None = Field(default=None, gt=0)  # sd of birth radii, kpc; null: fitted
+    gradient_rate: float = 0.0
+    birth_spread: float | None = Field(default=None, gt=0)
 
 
 class VariantOptions(Options):
-    """A variant by name: what it does not say is the reference's."""
+    """A variant by name; an entry that is not given is the reference's.
+
+    Attributes
+    ----------
+    label : str
+    potential, family, selection, radius, form : str, optional
+        Label of the orbits, isochrone source, selection, radius, form of the gradient.
+    """
 
     label: str
     potential: str | None = None
     family: str | None = None
     selection: str | None = None
-    radius: Literal["rg", "r_present"] | None = None
+    radius: Radius | None = None
     form: str | None = None
 
 
 class CompareOptions(Options):
-    """What to compare: the recipe's own choices are the reference, from which each list departs."""
+    """What to compare: the recipe's own choices are the reference, from which each list departs.
 
-    potentials: Literal["all"] | tuple[str, ...] = ()  # labels of the orbits' variants
-    families: tuple[str, ...] = ()  # isochrone sources
+    Attributes
+    ----------
+    potentials : "all" or tuple of str
+        Labels of the orbits.
+    families, selections, radii, forms : tuple of str
+        Isochrone sources, selections, radii, forms of the gradient.
+    variants : tuple of VariantOptions
+        Departures in several choices at once.
+    form : str, optional
+        The reference's; that of the model specification when not given.
+    method : {"laplace", "sample"}
+        Gaussian about the mode, or a run of the sampler.
+    draws : int
+        Of each variant, with ``laplace``.
+    histories : tuple of IsmHistory
+        Each gives every variant one more quantity: its churning strength, kpc.
+    """
+
+    potentials: Literal["all"] | tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
     selections: tuple[str, ...] = ()
-    radii: tuple[Literal["rg", "r_present"], ...] = ()
-    forms: tuple[str, ...] = ()  # of the gradient
+    radii: tuple[Radius, ...] = ()
+    forms: tuple[str, ...] = ()
     variants: tuple[VariantOptions, ...] = ()
-    form: str | None = None  # the reference's; null: the model specification's
+    form: str | None = None
     method: Literal["laplace", "sample"] = "laplace"
     draws: int = Field(default=2000, ge=200)
     histories: tuple[IsmHistory, ...] = (

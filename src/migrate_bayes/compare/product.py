@@ -1,9 +1,9 @@
 """The comparison itself: one DataTree with a labelled dimension `variant`.
 
-Groups `estimates` (variant, quantity), `differences` (quantity, variant, other), `variance`
+Its groups are `estimates` (variant, quantity), `differences` (quantity, variant, other), `variance`
 (quantity, source), `draws` (quantity, variant, draw; paired across variants), `curve` (variant,
-component, age) and `baseline` (variant, method). A variant's factors are coordinates beside
-`variant` wherever that stands.
+component, age) and `baseline` (variant, method). A variant's factors are coordinates along
+`variant`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,32 @@ def build_comparison(
     Returns
     -------
     xarray.DataTree
-        The module's docstring has its groups.
+        With the groups of `migrate_bayes.compare.product`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xarray as xr
+    >>> from migrate_bayes.compare import ComparedVariant, FittedVariant, build_comparison
+    >>> age = xr.DataArray([1.0, 2.0], dims="age", coords={"age": [1.0, 2.0]})
+    >>> def fitted(radius, slope):
+    ...     variant = ComparedVariant(radius, "McMillan17", "mist", "all", radius, "linear")
+    ...     draws = slope + 0.001 * np.linspace(-2, 2, 401)
+    ...     groups = {
+    ...         "posterior": xr.Dataset({"gradient_young": ("draw", draws)}),
+    ...         "influence": xr.Dataset(
+    ...             {"influence": (("star", "quantity"), [[0.001], [-0.001]])},
+    ...             {"source_id": ("star", [7, 8]), "quantity": ["gradient_young"]},
+    ...         ),
+    ...         "curve": xr.Dataset({"mean": slope + 0 * age.expand_dims(component=["thin"])}),
+    ...     }
+    ...     tree = xr.DataTree.from_dict(groups)
+    ...     tree.attrs.update(n_stars=2, method="laplace")
+    ...     return FittedVariant(variant, variant.factors(xr.Dataset()), tree)
+    >>> tree = build_comparison([fitted("rg", -0.07), fitted("r_present", -0.06)])
+    >>> difference = tree["differences"].sel(variant="r_present", other="rg")
+    >>> difference["mean"].values.round(4), difference["unpaired_sd"].values.round(4)
+    (array([0.01]), array([0.0016]))
     """
     posteriors = [f.tree["posterior"].to_dataset() for f in fitted]
     influences = [f.tree["influence"].to_dataset() for f in fitted]

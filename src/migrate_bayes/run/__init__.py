@@ -10,9 +10,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "comparison": ["ComparedRun", "compare_recipes", "variants_of"],
-        "folder": ["RunFolder"],
+        "comparison": ["compare_recipes"],
         "recipe": ["Recipe", "load_recipe"],
-        "stages": ["Run", "gradient_table", "sampler_line"],
+        "stages": ["Run"],
     },
 )

@@ -69,17 +69,13 @@ def compare_recipes(
     RecipeError
         When there is nothing to compare, or the recipes are of different stars.
     """
-    for recipe in recipes:
-        if recipe.compare is None:
-            raise RecipeError(f"recipe '{recipe.name}' has no section [compare]")
-    folder = None
     if source is not None:
-        folder = Path(products) / source.name
         recipes = [_on_stars_of(recipe, source) for recipe in recipes]
+    folder = None if source is None else Path(products) / source.name
+    common = [_in_common(recipe, source) for recipe in recipes]
     first = recipes[0]
-    assert first.compare is not None
-    for other in recipes[1:]:
-        if _of_stars(other, source) != _of_stars(first, source):
+    for other, theirs in zip(recipes, common, strict=True):
+        if theirs != common[0]:
             raise RecipeError(
                 f"'{other.name}' and '{first.name}' cannot be compared: their stars, histories or "
                 "method differ"
@@ -88,39 +84,36 @@ def compare_recipes(
     for recipe in recipes:
         run = ComparedRun(recipe, products=products, source=folder, overwrite=overwrite, say=say)
         for one in run.fit():
-            key = tuple(map(str, one.factors.values()))
-            if key in fitted:
-                continue
             if one.variant.label in {f.variant.label for f in fitted.values()}:
                 label = f"{recipe.name}: {one.variant.label}"
                 one = replace(one, variant=replace(one.variant, label=label))
-            fitted[key] = one
+            fitted.setdefault(tuple(map(str, one.factors.values())), one)
     attrs = provenance(seed=first.seed, recipe_hash=" ".join(r.hash for r in recipes))
     attrs["recipes"] = json.dumps([r.name for r in recipes])
-    attrs["histories"] = json.dumps([h.model_dump() for h in first.compare.histories])
+    attrs["histories"] = json.dumps([h.model_dump() for h in common[0]["histories"]])
     return build_comparison(
         list(fitted.values()), truth=first.truth(), attrs=attrs, seed=first.seed
     )
 
 
-def _of_stars(recipe: Recipe, source: Recipe | None) -> tuple[Any, ...]:
-    """Return what recipes that are compared must have in common."""
+def _in_common(recipe: Recipe, source: Recipe | None) -> dict[str, Any]:
+    """Return what must be the same in recipes that are compared."""
     c, o, mock = recipe.compare, recipe.orbits, recipe.simulate
-    assert c is not None
-    common = (recipe.data, c.histories, c.method, recipe.seed, recipe.isochrones)
-    if recipe.data.source != "mock" or source is not None:
-        return common
-    mock = mock.model_copy(update={"potential": mock.moves_in(o)})
-    return *common, mock, o.frame, o.scaling
+    if c is None:
+        raise RecipeError(f"recipe '{recipe.name}' has no section [compare]")
+    common = {name: getattr(recipe, name) for name in ("data", "seed", "isochrones")}
+    common |= {"histories": c.histories, "method": c.method}
+    if recipe.data.source == "mock" and source is None:
+        stars = mock.model_copy(update={"potential": mock.moves_in(o)})
+        common |= {"mock": stars, "frame": o.frame, "scaling": o.scaling}
+    return common
 
 
 def _on_stars_of(recipe: Recipe, source: Recipe) -> Recipe:
     """Take what makes the stars from the source, and leave what varies as it is."""
-    orbits = {
-        name: getattr(source.orbits, name) for name in ("frame", "scaling", "draws", "zmax_draws")
-    }
     stars = {name: getattr(source, name) for name in ("data", "simulate", "seed", "isochrones")}
-    return recipe.model_copy(update=stars | {"orbits": recipe.orbits.model_copy(update=orbits)})
+    same = {n: getattr(source.orbits, n) for n in ("frame", "scaling", "draws", "zmax_draws")}
+    return recipe.model_copy(update={**stars, "orbits": recipe.orbits.model_copy(update=same)})
 
 
 class ComparedRun:
@@ -271,60 +264,42 @@ class ComparedRun:
         families = {v.family: self.of_family(v.family) for v in variants}
         fitter = Fitter(self.spec, r.compare, r.sampler, seed=r.seed, expected=len(variants))
         for variant in variants:
-            stars = families[variant.family]
+            stars, mark = families[variant.family], self._fingerprint(variant)
             path = self.run.folder / "variants" / f"{_slug(variant.label)}.nc"
-            fingerprint = self._fingerprint(variant)
-            tree = self._stored(path, fingerprint)
-            if tree is None:
+            tree = read_netcdf(path) if path.exists() else None
+            if tree is None or tree.attrs.get("fingerprint") != mark:
+                if tree is not None and not self.overwrite:
+                    raise ProductError(
+                        f"{path} was made from other stars or settings: use --overwrite to "
+                        "replace it"
+                    )
                 tree = self._fit_one(fitter, stars, variant)
-                tree.attrs.update(
-                    self.run.folder.provenance, fingerprint=fingerprint, label=variant.label
-                )
+                tree.attrs.update(self.run.folder.provenance, fingerprint=mark, label=variant.label)
                 write_netcdf(tree, path, overwrite=self.overwrite)
             yield FittedVariant(variant, variant.factors(stars), tree)
 
-    def _stored(self, path: Path, fingerprint: str) -> xr.DataTree | None:
-        if not path.exists():
-            return None
-        tree = read_netcdf(path)
-        if tree.attrs.get("fingerprint") == fingerprint:
-            return tree
-        if not self.overwrite:
-            raise ProductError(
-                f"{path} was made from other stars or settings: use --overwrite to replace it"
-            )
-        return None
-
     def _fit_one(self, fitter: Fitter, stars: xr.Dataset, variant: ComparedVariant) -> xr.DataTree:
+        b, orbits, radius = self.recipe.baseline, variant.orbits, variant.radius
+        selections = {} if b is None else {"": b.selection, "_thick": b.thick_selection}
         with self.run.folder.stage("variant") as done:
-            mask = select(stars, variant.selection, potential=variant.orbits)
-            data = population_data(
-                stars, potential=variant.orbits, mask=mask, radius=variant.radius
-            )
+            mask = select(stars, variant.selection, potential=orbits)
+            data = population_data(stars, potential=orbits, mask=mask, radius=radius)
             tree = fitter.fit(data, variant.form)
-            for name, baseline in self._baselines(stars, variant).items():
-                tree[name] = xr.DataTree(baseline)
+            for disc, selection in selections.items():
+                if selection is None or b is None:
+                    continue
+                if variant.selection != "all":
+                    selection = f"({selection}) & ({variant.selection})"
+                try:
+                    odr = fit_baseline(
+                        stars, potential=orbits, selection=selection, radius=radius,
+                        bin_width=b.bin_width, age_range=b.age_range, min_stars=b.min_stars,
+                    )  # fmt: skip
+                    tree[f"baseline{disc}"] = xr.DataTree(odr)
+                except FitError as error:
+                    self.say(f"{variant.label}: no ODR of '{selection}': {error}")
             done(f"{variant.label}: {data.n_stars:,} stars")
         return tree
-
-    def _baselines(self, stars: xr.Dataset, variant: ComparedVariant) -> dict[str, xr.Dataset]:
-        b = self.recipe.baseline
-        if b is None:
-            return {}
-        made = {}
-        for name, selection in (("baseline", b.selection), ("baseline_thick", b.thick_selection)):
-            if selection is None:
-                continue
-            if variant.selection != "all":
-                selection = f"({selection}) & ({variant.selection})"
-            try:
-                made[name] = fit_baseline(
-                    stars, potential=variant.orbits, selection=selection, radius=variant.radius,
-                    bin_width=b.bin_width, age_range=b.age_range, min_stars=b.min_stars,
-                )  # fmt: skip
-            except FitError as error:
-                self.say(f"{variant.label}: no ODR of '{selection}': {error}")
-        return made
 
 
 def variants_of(recipe: Recipe, form: str, potentials: Iterable[str] = ()) -> list[ComparedVariant]:

@@ -1,8 +1,8 @@
 """Run recipes: one TOML file says everything that decides a run's numbers.
 
-`Recipe` is the schema, with the default of every entry; `load_recipe` reads a file and words what
-is wrong with it. A recipe's hash is of what decides the numbers: layout, comments and the size of
-chunks may change freely.
+`Recipe` composes the options of all stages; `load_recipe` reads a file and words what is wrong with
+it. A recipe's hash is of what decides the numbers: layout, comments and the size of chunks may
+change freely.
 """
 
 from __future__ import annotations
@@ -33,12 +33,35 @@ DATA_ENV = "MIGRATE_BAYES_DATA"
 
 
 class Recipe(Options):
-    """A run, from data to report."""
+    """A run, from data to report: a table of options for each stage.
+
+    Attributes
+    ----------
+    name : str
+        Of the run's folder; the file's name when not given.
+    description : str
+    seed : int
+    chunk_size : int
+        Stars at a time; changes no number.
+    data, simulate, orbits, isochrones, model, sampler, report : Options
+        Of the stages; ``simulate`` counts when ``data.source`` is ``"mock"``.
+    baseline, reference, compare : Options, optional
+        Stages that a recipe may leave out.
+    selections : dict
+        Selections of the recipe's own, by name: see `migrate_bayes.select`.
+
+    Examples
+    --------
+    >>> from migrate_bayes import Recipe
+    >>> recipe = Recipe(name="few", data={"source": "mock"}, simulate={"stars": 500})
+    >>> recipe.truth()["gradient_young"], recipe.hash
+    (-0.075, '66e96145f20f2ab3')
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     seed: int = 20210301
-    chunk_size: int = Field(default=65_536, gt=0)  # stars at a time; changes no number
+    chunk_size: int = Field(default=65_536, gt=0)
     data: CatalogOptions = CatalogOptions()
     simulate: MockOptions = MockOptions()
     orbits: OrbitOptions = OrbitOptions()
@@ -49,7 +72,7 @@ class Recipe(Options):
     sampler: SamplerOptions = SamplerOptions()
     compare: CompareOptions | None = None
     report: ReportOptions = ReportOptions()
-    selections: dict[str, Any] = Field(default_factory=dict)  # of your own, by name
+    selections: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -61,22 +84,17 @@ class Recipe(Options):
     def hash(self) -> str:
         """Hash of what decides the numbers of a run, 16 hex digits.
 
-        How a sum is shared out, and comparisons that read a run's products, are not part of it.
+        Where a sum is computed, and comparisons that read a run's products, are not part of it.
         """
-        without: dict[str, Any] = {
-            "chunk_size": True,
-            "compare": True,
-            "report": True,
-            "sampler": {"scheduler"},
-            "model": {"forms"},
-        }
+        without: dict[str, Any] = dict.fromkeys(("chunk_size", "compare", "report"), True)
+        without |= {"sampler": {"scheduler"}, "model": {"forms"}}
         return content_hash(self.model_dump(mode="json", exclude=without))
 
     def truth(self) -> Truth | None:
-        """The mock's true values by the names of the posterior, or None for real data.
+        """Return the mock's true values by the names of the posterior, or None for real data.
 
-        Of the ``migration`` population, gradient(age) and the numbers that word it follow from its
-        laws, the flattening rate over the model's own knots: see
+        For the ``migration`` population, gradient(age) and its summaries follow from the laws of
+        the mock, and the flattening rate is over the model's own knots: see
         `migrate_bayes.mock.migration.true_line`.
         """
         from migrate_bayes.mock.truth import Truth
@@ -148,7 +166,7 @@ def resolve_data_path(path: str) -> Path:
     Raises
     ------
     RecipeError
-        Where the path needs the data folder and that is not there.
+        When the path needs the data folder and that does not exist.
     """
     marker = f"${DATA_ENV}"
     if marker not in path:
@@ -168,7 +186,7 @@ def read_as[Schema: BaseModel](path: Path, schema: type[Schema]) -> Schema:
     Raises
     ------
     RecipeError
-        Where the file is missing, is no TOML, or has an unknown or invalid entry.
+        When the file is missing, is no TOML, or has an unknown or invalid entry.
     """
     try:
         content = tomllib.loads(path.read_text())
@@ -186,10 +204,29 @@ def read_as[Schema: BaseModel](path: Path, schema: type[Schema]) -> Schema:
 def load_recipe(path: str | Path) -> Recipe:
     """Read a run recipe.
 
+    Parameters
+    ----------
+    path : path-like
+        A TOML file with the entries of `Recipe`.
+
+    Returns
+    -------
+    Recipe
+
     Raises
     ------
     RecipeError
-        Where the file is missing, is no TOML, or has an unknown or invalid entry.
+        When the file is missing, is no TOML, or has an unknown or invalid entry.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from migrate_bayes import load_recipe
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+    ...     _ = file.write('name = "tiny"\\n[data]\\nsource = "mock"\\n')
+    ...     file.flush()
+    ...     load_recipe(file.name).name
+    'tiny'
     """
     path = Path(path)
     recipe = read_as(path, Recipe)

@@ -485,14 +485,12 @@ def gradient_table(
     Table
         Mean and standard deviation by age and disc.
     """
-    curve = posterior["gradient"].stack(sample=("chain", "draw"))
-    curve = curve.interp(age=[a for a in ages if curve.age[0] <= a <= curve.age[-1]])
+    curve = posterior["gradient"].stack(sample=("chain", "draw")).sel(component=["thin", "thick"])
     rows = []
-    for age in curve["age"].values:
-        cells = [f"{age:g}"]
-        for component in ("thin", "thick"):
-            draws = curve.sel(component=component, age=age).values
-            cells.append(Estimate.symmetric(draws.mean(), draws.std()).text(digits=4, sign=True))
-        rows.append(cells)
+    for age in ages:
+        if curve.age[0] <= age <= curve.age[-1]:
+            draws = curve.interp(age=age).transpose("component", "sample").values
+            estimates = [Estimate.symmetric(d.mean(), d.std()) for d in draws]
+            rows.append([f"{age:g}", *(e.text(digits=4, sign=True) for e in estimates)])
     header = ["age (Gyr)", "thin disc", "thick disc"]
     return Table("Hierarchical gradient(age), dex/kpc", header, rows)
