@@ -202,7 +202,7 @@ def read_as[Schema: BaseModel](path: Path, schema: type[Schema]) -> Schema:
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Read a run recipe.
+    r"""Read a run recipe.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def load_recipe(path: str | Path) -> Recipe:
     >>> import tempfile
     >>> from migrate_bayes import load_recipe
     >>> with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-    ...     _ = file.write('name = "tiny"\\n[data]\\nsource = "mock"\\n')
+    ...     _ = file.write('name = "tiny"\n[data]\nsource = "mock"\n')
     ...     file.flush()
     ...     load_recipe(file.name).name
     'tiny'
