@@ -50,19 +50,10 @@ def _churning(history: IsmHistory) -> Callable[[Mapping[str, Array]], Array]:
 
 
 class Fitter:
-    """Fit variants one after another; what they share is compiled once.
+    """Fit variants one after another; a variant's form replaces that of `spec`.
 
-    Parameters
-    ----------
-    spec : ModelSpec
-        The model; a variant's form replaces its form.
-    compare : CompareOptions
-    sampler : SamplerOptions
-        For the method ``sample``.
-    seed : int
-    expected : int
-        How many variants there will be: for a few, a graph that compiles at once and runs slowly
-        is the quicker one.
+    Models are compiled once and shared. For a few variants (`expected`), a graph that compiles at
+    once and runs slowly is the quicker one.
     """
 
     def __init__(

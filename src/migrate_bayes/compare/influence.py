@@ -65,21 +65,9 @@ def quantity_gradient(
 
 
 def influence(density: PosteriorDensity, mode: Mode, gradient: Array) -> Array:
-    """Each star's influence on each quantity.
+    """Return each star's influence on each quantity, shape (n_stars, q), in the data's order.
 
-    Parameters
-    ----------
-    density : PosteriorDensity
-        Of the variant, over its stars.
-    mode : Mode
-        Its maximum.
-    gradient : ndarray, shape (q, n)
-        Of the quantities in x, from `quantity_gradient`.
-
-    Returns
-    -------
-    ndarray, shape (n_stars, q)
-        In the order of the stars given to `pack`.
+    `gradient`, shape (q, n), is that of the quantities in x, from `quantity_gradient`.
     """
     sd = np.sqrt(np.diag(mode.covariance))
     out = np.empty((density.likelihood.n_stars, len(gradient)))
@@ -97,29 +85,16 @@ def influence(density: PosteriorDensity, mode: Mode, gradient: Array) -> Array:
 
 
 def paired_covariance(ids: list[NDArray], influences: list[NDArray[np.floating]]) -> Array:
-    """Covariance of the estimates of all variants, quantity by quantity.
+    """Return the covariance of the variants' estimates, shape (q, variant, variant).
 
-    Parameters
-    ----------
-    ids : list of ndarray, shape (n_stars of the variant,)
-        Identifiers: what says that two variants hold the same star. Unique within a variant.
-    influences : list of ndarray, shape (n_stars of the variant, q)
-
-    Returns
-    -------
-    ndarray, shape (q, variant, variant)
-        Positive semi-definite for every quantity.
+    Of each variant: the stars' identifiers, shape (n,), and their influences, shape (n, q). It is
+    positive semi-definite for every quantity.
     """
     everyone = np.unique(np.concatenate(ids))
-    n_quantities = influences[0].shape[1]
-    out = np.empty((n_quantities, len(ids), len(ids)))
-    rows = [np.searchsorted(everyone, mine) for mine in ids]
-    for q in range(n_quantities):
-        table = np.zeros((len(ids), len(everyone)))
-        for v, (row, psi) in enumerate(zip(rows, influences, strict=True)):
-            table[v, row] = psi[:, q]
-        out[q] = table @ table.T
-    return out
+    table = np.zeros((influences[0].shape[1], len(ids), len(everyone)))
+    for v, (mine, psi) in enumerate(zip(ids, influences, strict=True)):
+        table[:, v, np.searchsorted(everyone, mine)] = psi.T
+    return np.stack([one @ one.T for one in table])
 
 
 def correlation(covariance: Array) -> Array:
@@ -133,20 +108,10 @@ def correlation(covariance: Array) -> Array:
 
 
 def paired_draws(marginals: list[Array], rho: Array, *, draws: int, seed: int) -> Array:
-    """Draw the variants' values of one quantity jointly.
+    """Draw the variants' values of one quantity jointly, shape (variant, draws).
 
-    Parameters
-    ----------
-    marginals : list of ndarray
-        Posterior draws of the quantity in each variant, in any order.
-    rho : ndarray, shape (variant, variant)
-        Correlation of the estimates.
-    draws : int
-    seed : int
-
-    Returns
-    -------
-    ndarray, shape (variant, draws)
+    `marginals` are the posterior draws of each variant, in any order; `rho`, shape (variant,
+    variant), is the correlation of the estimates.
     """
     values, vectors = np.linalg.eigh(rho)
     root = vectors * np.sqrt(np.maximum(values, 0.0))

@@ -67,7 +67,18 @@ def compare_recipes(
     Raises
     ------
     RecipeError
-        When there is nothing to compare, or the recipes are of different stars.
+        When there is nothing to compare, a name is unknown or used twice, or the recipes are of
+        different stars.
+    ProductError
+        When the source has no stars, or a variant was made from something else and may not be
+        replaced.
+
+    Examples
+    --------
+    >>> from migrate_bayes import Recipe, compare_recipes
+    >>> compare_recipes([Recipe(name="one", data={"source": "mock"})])
+    Traceback (most recent call last):
+    migrate_bayes.core.errors.RecipeError: recipe 'one' has no section [compare]
     """
     if source is not None:
         recipes = [_on_stars_of(recipe, source) for recipe in recipes]
@@ -119,24 +130,8 @@ def _on_stars_of(recipe: Recipe, source: Recipe) -> Recipe:
 class ComparedRun:
     """The stars and the fitted variants of one recipe.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        With a section ``[compare]``.
-    products : path-like
-        Folder of runs.
-    source : path-like, optional
-        Folder of a run whose catalogue and ages are used, and its orbits when they are the ones
-        asked for. Without it the recipe's own are used, and made when they do not exist.
-    overwrite : bool
-        Make variants anew that were made from something else.
-    say : callable
-        Takes lines for the user.
-
-    Raises
-    ------
-    ProductError
-        When the source has no stars, or no catalogue.
+    `source` is the folder of a run whose catalogue and ages are used, and its orbits when they are
+    the ones asked for. Without it the recipe's own are used, and made when they do not exist.
     """
 
     def __init__(
@@ -247,15 +242,7 @@ class ComparedRun:
         return content_hash(content)
 
     def fit(self) -> Iterator[FittedVariant]:
-        """Fit every variant, or read the file of one that was fitted.
-
-        Raises
-        ------
-        RecipeError
-            When there is nothing to compare, or a name is unknown or used twice.
-        ProductError
-            When a variant's file was made from something else, and may not be replaced.
-        """
+        """Fit every variant, or read the file of one that was fitted."""
         r = self.recipe
         names = [str(p) for p in self.stars["potential"].values]
         variants = variants_of(r, self.spec.form, names)
@@ -303,22 +290,7 @@ class ComparedRun:
 
 
 def variants_of(recipe: Recipe, form: str, potentials: Iterable[str] = ()) -> list[ComparedVariant]:
-    """List the variants of a recipe, the reference first.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        With a section ``[compare]``.
-    form : str
-        Gradient form of the model specification.
-    potentials : iterable of str
-        Labels along `potential` of the stars; those that ``potentials = "all"`` takes.
-
-    Raises
-    ------
-    RecipeError
-        When there is nothing to compare, or a name is unknown or used twice.
-    """
+    """List the variants of a recipe; `form` is the model's, `potentials` are the stars' labels."""
     c, m = recipe.compare, recipe.model
     try:
         if c is None:

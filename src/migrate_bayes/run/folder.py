@@ -16,22 +16,7 @@ from migrate_bayes.run.recipe import Recipe, resolve_data_path
 class RunFolder:
     """Where the products of a recipe are; ``folder / name`` is the path of one of them.
 
-    Parameters
-    ----------
-    recipe : Recipe
-    products, reports : path-like
-        Folders under which ``<name>/`` is made.
-    catalog : path-like, optional
-        Catalogue in place of the recipe's own: another run's mock.
-    say : callable
-        Takes one line when a stage ends.
-
-    Attributes
-    ----------
-    path, report : Path
-        Folder of the products, and of the report.
-    catalog : Path
-        The input catalogue; that of a mock is made by `Run.simulate`.
+    `path` holds the products and `report` the page; `catalog` is the input, or the mock's.
     """
 
     def __init__(

@@ -184,22 +184,7 @@ class Run:
     def ages(
         self, *, family: str | None = None, name: str = "ages", overwrite: bool | None = None
     ) -> Path:
-        """Compute age posteriors alone.
-
-        Parameters
-        ----------
-        family : str, optional
-            Isochrone source in place of the recipe's.
-        name : str
-            Of the product.
-        overwrite : bool, optional
-            In place of the run's.
-
-        Returns
-        -------
-        Path
-            The product, a StarPosteriors folder.
-        """
+        """Compute age posteriors alone, on the recipe's isochrones or those of a `family`."""
         return self._stream(name, {"ages": lambda chunk: self._ages_of(chunk, family)}, overwrite)
 
     def orbits(self, *, overwrite: bool | None = None) -> Path:
@@ -471,20 +456,7 @@ def sampler_line(tree: xr.DataTree) -> str:
 def gradient_table(
     posterior: xr.Dataset, ages: tuple[float, ...] = (1.0, 2.0, 3.0, 4.5, 6.0, 8.0, 10.0, 12.0)
 ) -> Table:
-    """Tabulate the fitted gradient of each disc at a few ages (Gyr).
-
-    Parameters
-    ----------
-    posterior : xarray.Dataset
-        With `gradient` (chain, draw, component, age), dex/kpc.
-    ages : tuple of float
-        Those outside the posterior's own ages are left out.
-
-    Returns
-    -------
-    Table
-        Mean and standard deviation by age and disc.
-    """
+    """Tabulate mean and sd of `gradient` (chain, draw, component, age) at a few ages (Gyr)."""
     curve = posterior["gradient"].stack(sample=("chain", "draw")).sel(component=["thin", "thick"])
     rows = []
     for age in ages:
