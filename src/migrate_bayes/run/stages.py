@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from migrate_bayes.core.errors import FitError
+from migrate_bayes.core.errors import FitError, ProductError
 from migrate_bayes.core.flags import FLAG_MEANING, count_flags
 from migrate_bayes.core.io import read_netcdf, refuse_existing, write_netcdf
 from migrate_bayes.core.progress import progress
@@ -359,7 +359,9 @@ class Run:
 
         r, shown, folder = self.recipe, self.recipe.report, self.folder
         self._refuse_existing(folder.report)
-        fit = read_netcdf(folder / "fit.nc", missing="run that stage first")
+        if not (folder / "fit.nc").exists():
+            raise ProductError(f"no fit.nc in {folder.path}: run that stage first")
+        fit = read_netcdf(folder / "fit.nc")
         thin = thick = variants = None
         if r.baseline is not None:
             thin, thick = (self._baseline_made(path) for path in folder.baselines)
