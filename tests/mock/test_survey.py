@@ -133,7 +133,7 @@ def test_guiding_radius_is_recovered_from_the_sky(survey):
     stars["flag"] = ("star", np.zeros(500, np.int32))
     stars["star_key"] = ("star", star_keys(stars["source_id"].values))
     orbits = compute_orbits(
-        stars, potentials=("MWPotential2014",), zmax=False, show_progress=False
+        stars, potentials=("MWPotential2014",), zmax_potentials=(), show_progress=False
     ).isel(potential=0)
     pull = (orbits["rg_mean"] - stars["ref_true_rg"]) / orbits["rg_sd"]
     assert abs(float(pull.median())) < 0.2

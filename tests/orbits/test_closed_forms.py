@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from migrate_bayes.orbits import guiding_radius, orbit_extrema
+from migrate_bayes.orbits import Potential, guiding_radius, orbit_extrema
 from migrate_bayes.orbits.kernel.batch_step import (
     AR,
     AZ,
@@ -23,7 +23,7 @@ from migrate_bayes.orbits.kernel.batch_step import (
     advance,
     rows,
 )  # fmt: skip
-from migrate_bayes.orbits.kernel.integrate import _load
+from migrate_bayes.orbits.kernel.integrate import Orbits, load
 from migrate_bayes.orbits.kernel.spline import potential
 from migrate_bayes.orbits.kernel.staeckel import staeckel_ln_zmax_block
 from migrate_bayes.orbits.potential_tables import potential_table
@@ -36,7 +36,10 @@ flat = LogarithmicHaloPotential(normalize=1.0, q=0.9, core=0.02)
 disc = MiyamotoNagaiPotential(a=0.4, b=0.05, normalize=1.0)
 staeckel = KuzminKutuzovStaeckelPotential(normalize=1.0, ac=4.0, Delta=0.45)
 """
-UNIT = {"frame": {"r0": 1.0, "v0": 1.0}}
+
+
+def _unit(name: str) -> Potential:
+    return Potential(name, {"r0": 1.0, "v0": 1.0})
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_planar_orbit_in_the_logarithmic_potential(model: str) -> None:
     """Turning points solve E = ½ ln(r² + c²) + L²/2r² (v₀ = 1)."""
     R, v_r, v_phi = np.array([1.0, 1.0, 0.7]), np.array([0.1, 0.6, -0.3]), np.array([1.0, 0.5, 1.2])
-    orbit = orbit_extrema(R, v_r, v_phi, 0.0, 0.0, f"{model}:flat", span=30.0, **UNIT)
+    orbit = orbit_extrema(R, v_r, v_phi, 0.0, 0.0, _unit(f"{model}:flat"), span=30.0)
     norm = 1.0 + 0.02**2  # v_c(1) = 1
     for i in range(3):
         lz = R[i] * v_phi[i]
@@ -74,9 +77,9 @@ def test_vertical_oscillation_in_the_miyamoto_nagai_disc(model: str) -> None:
         v_c = radius * np.sqrt(mass / size)
         nu = np.sqrt(mass * (a + b) / (b * size))
         v_z = 1e-3 * nu
-        orbit = orbit_extrema(radius, 0.0, v_c, 0.0, v_z, f"{model}:disc", span=30.0, **UNIT)
+        orbit = orbit_extrema(radius, 0.0, v_c, 0.0, v_z, _unit(f"{model}:disc"), span=30.0)
         assert orbit.zmax == pytest.approx(v_z / nu, rel=1e-3)
-        assert guiding_radius(radius * v_c, f"{model}:disc", **UNIT) == pytest.approx(radius, 1e-8)
+        assert guiding_radius(radius * v_c, _unit(f"{model}:disc")) == pytest.approx(radius, 1e-8)
 
 
 def test_staeckel_estimate_is_exact_in_a_staeckel_potential(model: str) -> None:
@@ -87,10 +90,10 @@ def test_staeckel_estimate_is_exact_in_a_staeckel_potential(model: str) -> None:
         rng.uniform(0.5, 1.5, n), rng.normal(0.0, 0.2, n), rng.normal(0.9, 0.15, n),
         rng.normal(0.0, 0.1, n), rng.normal(0.0, 0.15, n),
     )  # fmt: skip
-    name = f"{model}:staeckel"
+    here = _unit(f"{model}:staeckel")
     # Long enough for every orbit to fill its torus.
-    orbit = orbit_extrema(*stars, name, span=2000.0, tolerance=1e-4, **UNIT)
-    estimate = np.exp(staeckel_ln_zmax_block(*stars, 1e-9, *potential_table(name)))
+    orbit = orbit_extrema(*stars, here, span=2000.0, tolerance=1e-4)
+    estimate = np.exp(staeckel_ln_zmax_block(*stars, 1e-9, here.table))
     good = ~orbit.failed & ~orbit.inexact
     assert good.sum() > 50
     ratio = estimate[good] / orbit.zmax[good]
@@ -101,9 +104,9 @@ def test_staeckel_estimate_is_exact_in_a_staeckel_potential(model: str) -> None:
 
 def _lanes(state: np.ndarray, lz: np.ndarray, epsilon: float) -> np.ndarray:
     q, table = rows(), potential_table("MWPotential2014")
+    orbits = Orbits(state[0], state[1], lz / state[0], state[2], state[3])
     for m in range(WIDTH):
-        _load(q, m, state[0, m], state[1, m], lz[m] ** 2, state[2, m], state[3, m], epsilon, 1e9,
-              *table, np.zeros(8))  # fmt: skip
+        load(q, m, orbits, m, epsilon, 1e9, table, np.zeros(8))
     return q
 
 
@@ -152,11 +155,11 @@ def test_energy_of_eccentric_orbits_does_not_drift() -> None:
         for _ in range(steps):
             _step(q, 1)
             radius, z = q[R : R + WIDTH], q[Z : Z + WIDTH]
-            phi = np.array([potential(a, b, *table) for a, b in zip(radius, z, strict=True)])
+            phi = np.array([potential(a, b, table) for a, b in zip(radius, z, strict=True)])
             speed2 = q[VR : VR + WIDTH] ** 2 + q[VZ : VZ + WIDTH] ** 2 + (lz / radius) ** 2
             energy.append(0.5 * speed2 + phi)
         start = 0.5 * (state[1] ** 2 + state[3] ** 2 + (lz / state[0]) ** 2)
-        start += [potential(a, b, *table) for a, b in zip(state[0], state[2], strict=True)]
+        start += [potential(a, b, table) for a, b in zip(state[0], state[2], strict=True)]
         return np.abs(np.array(energy) - start)
 
     coarse = errors(0.12, 2000)
@@ -173,7 +176,8 @@ def test_plunging_orbits_cost_little_more_than_round_ones() -> None:
     q = rows()
     counts = []
     for lz in (1.0, 0.05):
-        _load(q, 0, 1.0, 0.0, lz**2, 0.02, 0.05, 0.08, 40.0, *table, np.zeros(8))
+        start = (np.array([x]) for x in (1.0, 0.0, lz, 0.02, 0.05))
+        load(q, 0, Orbits(*start), 0, 0.08, 40.0, table, np.zeros(8))
         before = q[GOES]
         for _ in range(20_000):
             _step(q, 1)

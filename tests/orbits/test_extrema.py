@@ -20,9 +20,9 @@ from migrate_bayes.orbits.frame import SolarFrame
 from migrate_bayes.orbits.guiding import circular_velocity
 from migrate_bayes.orbits.kernel.batch_step import WIDTH
 from migrate_bayes.orbits.kernel.spline import potential
-from migrate_bayes.orbits.kernel.turning import _step, acceleration
-from migrate_bayes.orbits.potential import load_potential
-from migrate_bayes.orbits.potential_tables import potential_table
+from migrate_bayes.orbits.kernel.turning import acceleration, step
+from migrate_bayes.orbits.potential import Potential
+from migrate_bayes.orbits.potential_tables import load_potential, potential_table
 
 NAME = "MWPotential2014"
 Stars = Callable[..., tuple[np.ndarray, ...]]
@@ -88,10 +88,10 @@ def test_integrator_is_of_fourth_order() -> None:
     l2, span = 0.9**2, 2.0
 
     def end(n: int, state: tuple[float, ...], total: float) -> np.ndarray:
-        a = acceleration(state[0], state[1], l2, *table)
+        a = acceleration(state[0], state[1], l2, table)
         state = (*state, *a)
         for _ in range(n):
-            state = _step(*state, total / n, l2, *table)
+            state = step(*state, total / n, l2, table)
         return np.array(state[:4])
 
     start = (1.0, 0.05, 0.1, 0.2)
@@ -112,12 +112,12 @@ def test_energy_stays_bounded_over_the_span(disc_stars: Stars) -> None:
 
         def energy(state: tuple[float, ...], l2: float = l2) -> float:
             kinetic = 0.5 * (state[2] ** 2 + state[3] ** 2 + l2 / state[0] ** 2)
-            return float(kinetic + potential(state[0], state[1], *table))
+            return float(kinetic + potential(state[0], state[1], table))
 
-        state = (R, z, v_r, v_z, *acceleration(R, z, l2, *table))
+        state = (R, z, v_r, v_z, *acceleration(R, z, l2, table))
         first, errors = energy(state), []
         for _ in range(2000):
-            state = _step(*state, 0.15, l2, *table)
+            state = step(*state, 0.15, l2, table)
             errors.append(abs(energy(state) - first))
         assert max(errors) < 1e-3
         # Up to the little that the spline's third derivative, which jumps at its knots, costs.
@@ -173,7 +173,7 @@ def test_planar_turning_points_are_roots_of_the_energy() -> None:
         rise = potential_difference(R, 0.0, 0.0, NAME)
         assert not rise.any()
         table = potential_table(NAME)
-        phi = [236.0**2 * (potential(t / 8.27, 0.0, *table) - potential(r / 8.27, 0.0, *table))
+        phi = [236.0**2 * (potential(t / 8.27, 0.0, table) - potential(r / 8.27, 0.0, table))
                for t, r in zip(turn, R, strict=True)]  # fmt: skip
         kinetic = 0.5 * (v_r**2 + v_phi**2) - 0.5 * (R * v_phi / turn) ** 2
         # In the energy's own scale, that of the velocities that turn.
@@ -233,13 +233,19 @@ def test_rescaling_is_a_change_of_units(disc_stars: Stars) -> None:
     """Lengths by λ, velocities by μ, times by λ/μ: the same orbit."""
     R, v_r, v_phi, z, v_z = disc_stars(50)
     small, large = SolarFrame(r0=8.0, v0=220.0), SolarFrame(r0=8.0 * 1.1, v0=220.0 * 1.2)
-    one = orbit_extrema(R, v_r, v_phi, z, v_z, NAME, frame=small, span=4.0)
+    one = orbit_extrema(R, v_r, v_phi, z, v_z, Potential(NAME, small), span=4.0)
     two = orbit_extrema(
-        1.1 * R, 1.2 * v_r, 1.2 * v_phi, 1.1 * z, 1.2 * v_z, NAME, frame=large, span=4.0 * 1.1 / 1.2
+        1.1 * R,
+        1.2 * v_r,
+        1.2 * v_phi,
+        1.1 * z,
+        1.2 * v_z,
+        Potential(NAME, large),
+        span=4.0 * 1.1 / 1.2,
     )
     np.testing.assert_allclose(two.zmax, 1.1 * one.zmax, rtol=1e-8)
     np.testing.assert_allclose(two.eccentricity, one.eccentricity, rtol=1e-6)
-    native = orbit_extrema(R, v_r, v_phi, z, v_z, NAME, frame=large, scaling="native", span=4.0)
+    native = orbit_extrema(R, v_r, v_phi, z, v_z, Potential(NAME, large, "native"), span=4.0)
     np.testing.assert_array_equal(native.zmax, one.zmax)
 
 

@@ -14,7 +14,8 @@ from scipy.optimize import brentq
 from migrate_bayes.core.errors import OrbitError
 from migrate_bayes.orbits.frame import SolarFrame, get_frame
 from migrate_bayes.orbits.guiding import circular_velocity, guiding_radius
-from migrate_bayes.orbits.potential import POTENTIALS, load_potential
+from migrate_bayes.orbits.potential import Potential
+from migrate_bayes.orbits.potential_tables import POTENTIALS, load_potential
 
 
 @pytest.fixture
@@ -38,10 +39,10 @@ def made_up() -> Iterator[str]:
 
 def test_flat_rotation_curve_has_r_g_of_lz_over_v0(made_up: str) -> None:
     lz = np.array([3.0, 100.0, 1900.0, -1900.0, 2e4])
-    rg = guiding_radius(lz, f"{made_up}:flat", frame={"v0": 230.0})
+    rg = guiding_radius(lz, Potential(f"{made_up}:flat", {"v0": 230.0}))
     np.testing.assert_allclose(rg, np.abs(lz) / 230.0, rtol=1e-10)
     np.testing.assert_allclose(
-        circular_velocity([0.1, 3.0, 60.0], f"{made_up}:flat", frame={"v0": 230.0}),
+        circular_velocity([0.1, 3.0, 60.0], Potential(f"{made_up}:flat", {"v0": 230.0})),
         230.0,
         rtol=1e-12,
     )
@@ -73,7 +74,9 @@ def test_agrees_with_galpy_rguiding(name: str, scaling: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             theirs = ro * float(orbit.rguiding(pot=pot, use_physical=False))
-        assert guiding_radius(R * v_phi, name, scaling=scaling) == pytest.approx(theirs, rel=1e-8)
+        assert guiding_radius(R * v_phi, Potential(name, scaling=scaling)) == pytest.approx(
+            theirs, rel=1e-8
+        )
 
 
 @pytest.mark.slow
@@ -90,7 +93,7 @@ def test_agrees_with_root_finding(name: str) -> None:
 
     for lz in (0.05, 0.4, 1.0, 2.0):
         root = brentq(lambda R, lz=lz: momentum(R) - lz, 1e-3, 50.0, xtol=1e-14, rtol=1e-13)
-        ours = guiding_radius(lz, name, frame=SolarFrame(r0=1.0, v0=1.0))
+        ours = guiding_radius(lz, Potential(name, SolarFrame(r0=1.0, v0=1.0)))
         assert ours == pytest.approx(root, rel=1e-9)
 
 
@@ -117,13 +120,13 @@ def test_rescaling_is_a_change_of_units() -> None:
     small, large = SolarFrame(r0=8.0, v0=220.0), SolarFrame(r0=8.8, v0=275.0)
     lz = np.linspace(300.0, 3000.0, 50)
     np.testing.assert_allclose(
-        guiding_radius(lz * 1.1 * 1.25, "MWPotential2014", frame=large),
-        1.1 * guiding_radius(lz, "MWPotential2014", frame=small),
+        guiding_radius(lz * 1.1 * 1.25, Potential("MWPotential2014", large)),
+        1.1 * guiding_radius(lz, Potential("MWPotential2014", small)),
         rtol=1e-13,
     )
     np.testing.assert_allclose(
-        guiding_radius(lz, "MWPotential2014", frame=large, scaling="native"),
-        guiding_radius(lz, "MWPotential2014", frame=small),
+        guiding_radius(lz, Potential("MWPotential2014", large, "native")),
+        guiding_radius(lz, Potential("MWPotential2014", small)),
         rtol=1e-13,
     )
 
@@ -132,7 +135,7 @@ def test_names_that_are_not_known(made_up: str) -> None:
     with pytest.raises(OrbitError, match="did you mean 'McMillan17'"):
         guiding_radius(1800.0, "McMillan2017")
     with pytest.raises(OrbitError, match="Valid: native, rescaled"):
-        guiding_radius(1800.0, "MWPotential2014", scaling="natural")
+        Potential("MWPotential2014", scaling="natural")
     with pytest.raises(OrbitError, match="cannot import"):
         guiding_radius(1800.0, "no_such_module:potential")
     with pytest.raises(OrbitError, match="not axisymmetric"):

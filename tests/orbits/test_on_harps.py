@@ -22,10 +22,10 @@ from migrate_bayes.orbits.extrema import orbit_extrema
 from migrate_bayes.orbits.frame import SolarFrame
 from migrate_bayes.orbits.guiding import circular_velocity, guiding_radius
 from migrate_bayes.orbits.kernel.spline import potential_block
-from migrate_bayes.orbits.potential_tables import potential_table
+from migrate_bayes.orbits.potential import Potential
 
 FRAME = SolarFrame(r0=8.3, v0=220.0, u=11.1, v=12.24, w=7.25)
-NAME = "MWPotential2014"
+HERE = Potential("MWPotential2014", FRAME)
 Columns = dict[str, np.ndarray]
 
 
@@ -66,9 +66,9 @@ def test_phase_space(harps: Columns) -> None:
 
 def test_circular_velocity_and_energy(harps: Columns) -> None:
     R, z = harps["Rg"], harps["Zg"]
-    np.testing.assert_allclose(circular_velocity(R, NAME, frame=FRAME), harps["vcirc_g"], rtol=1e-7)
+    np.testing.assert_allclose(circular_velocity(R, HERE), harps["vcirc_g"], rtol=1e-7)
     kinetic = 0.5 * (harps["vRg"] ** 2 + harps["vPhig"] ** 2 + harps["vZg"] ** 2) / 220.0**2
-    phi = potential_block(R / 8.3, z / 8.3, *potential_table(NAME))
+    phi = potential_block(R / 8.3, z / 8.3, HERE.table)
     np.testing.assert_allclose(phi + kinetic, harps["E"], atol=2e-7)
 
 
@@ -76,9 +76,9 @@ def test_guiding_radius(harps: Columns) -> None:
     """`Rc` is that of a flat curve of 220 km/s: equal at R₀, and as v_c departs from it beyond."""
     lz = harps["Lz"] * 8.3 * 220.0
     np.testing.assert_allclose(harps["Rc"], lz / 220.0, rtol=1e-6)
-    rg = guiding_radius(lz, NAME, frame=FRAME)
+    rg = guiding_radius(lz, HERE)
     np.testing.assert_allclose(
-        rg / np.abs(harps["Rc"]), 220.0 / circular_velocity(rg, NAME, frame=FRAME), rtol=1e-6
+        rg / np.abs(harps["Rc"]), 220.0 / circular_velocity(rg, HERE), rtol=1e-6
     )
     disc = (harps["Rc"] > 6.0) & (harps["Rc"] < 10.0)
     np.testing.assert_allclose(rg[disc], harps["Rc"][disc], rtol=0.03)
@@ -90,7 +90,7 @@ def test_guiding_radius(harps: Columns) -> None:
 def test_orbits_from_the_start_the_table_used(harps: Columns) -> None:
     orbit = orbit_extrema(
         harps["Rg"], harps["Zg"] / 8.3 * 220.0, harps["vPhig"], harps["vRg"] / 220.0 * 8.3,
-        harps["vZg"], NAME, frame=FRAME,
+        harps["vZg"], HERE,
     )  # fmt: skip
     assert not orbit.failed.any()
     for ours, theirs, within, mostly in (
@@ -129,7 +129,7 @@ def test_heights_of_the_table_are_a_staeckel_estimate(harps: Columns) -> None:
 
 def test_orbits_of_the_stars_enclose_them(harps: Columns) -> None:
     R, z = harps["Rg"], harps["Zg"]
-    orbit = orbit_extrema(R, harps["vRg"], harps["vPhig"], z, harps["vZg"], NAME, frame=FRAME)
+    orbit = orbit_extrema(R, harps["vRg"], harps["vPhig"], z, harps["vZg"], HERE)
     assert not orbit.failed.any()
     assert np.all((orbit.r_peri <= R * 1.0001) & (orbit.r_apo >= R))
     assert np.all(orbit.zmax >= np.abs(z))

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from migrate_bayes.core.errors import RecipeError
-from migrate_bayes.orbits import get_frame
-from migrate_bayes.orbits.sweep import make_variants
+from migrate_bayes.orbits import OrbitOptions, list_potentials
 from migrate_bayes.run.recipe import load_recipe
 
 RUNS = Path(__file__).resolve().parents[2] / "runs"
@@ -17,12 +16,10 @@ RUNS = Path(__file__).resolve().parents[2] / "runs"
 
 def _variants(name: str, potentials: tuple[str, ...] | None = None) -> list[str]:
     recipe = load_recipe(RUNS / name)
-    o = recipe.orbits
-    assert o.sweep is not None
-    sweep = o.sweep.model_dump(exclude_none=True)
-    made = make_variants(potentials or o.potentials, get_frame(o.frame), o.scaling, sweep)
-    assert recipe.model.potential in [v.label for v in made]
-    return [v.label for v in made]
+    settings = {} if potentials is None else {"potentials": potentials}
+    made = list_potentials(OrbitOptions.of(recipe.orbits, settings))
+    assert recipe.model.potential in made
+    return list(made)
 
 
 def test_solar_sweep() -> None:
@@ -41,10 +38,11 @@ def test_potentials_sweep() -> None:
 
 def test_native_units_ignore_the_sweep_of_the_sun() -> None:
     sweep = {"r0": [8.0, 8.5], "scaling": ["native"]}
-    made = make_variants("MWPotential2014", get_frame("vickers2021"), "rescaled", sweep)
-    assert [v.units for v in made] == [(8.0, 220.0)] * 2
-    assert [v.frame.r0 for v in made] == [8.0, 8.5]
-    assert len({v.label for v in made}) == 2
+    made = list_potentials(
+        OrbitOptions.model_validate({"potentials": ["MWPotential2014"], "sweep": sweep})
+    )
+    assert [p.units for p in made.values()] == [(8.0, 220.0)] * 2
+    assert [p.frame.r0 for p in made.values()] == [8.0, 8.5]
 
 
 def test_sweep_is_checked_where_it_is_written(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from migrate_bayes.orbits import potential_tables as tables
 from migrate_bayes.orbits.kernel.spline import gradient, potential
-from migrate_bayes.orbits.potential import load_potential
+from migrate_bayes.orbits.potential_tables import load_potential
 
 NAME = "MWPotential2014"
 
@@ -51,8 +51,8 @@ def test_potential_and_forces_agree_with_galpy(name: str) -> None:
         force_r = evaluateRforces(pot, R, z, use_physical=False)
         force_z = evaluatezforces(pot, R, z, use_physical=False)
         size = np.hypot(force_r, force_z)
-        assert potential(R, z, *table) == pytest.approx(phi, rel=1e-7)
-        d_r, d_z = gradient(R, z, *table)
+        assert potential(R, z, table) == pytest.approx(phi, rel=1e-7)
+        d_r, d_z = gradient(R, z, table)
         assert -d_r == pytest.approx(force_r, abs=1e-5 * size)
         assert -d_z == pytest.approx(force_z, abs=1e-5 * size)
 
@@ -63,9 +63,9 @@ def test_gradient_is_that_of_the_spline() -> None:
     rng = np.random.default_rng(5)
     h = 1e-5
     for R, z in zip(rng.uniform(0.05, 4.0, 40), rng.uniform(-1.0, 1.0, 40), strict=True):
-        d_r, d_z = gradient(R, z, *table)
-        by_r = (potential(R + h, z, *table) - potential(R - h, z, *table)) / (2 * h)
-        by_z = (potential(R, z + h, *table) - potential(R, z - h, *table)) / (2 * h)
+        d_r, d_z = gradient(R, z, table)
+        by_r = (potential(R + h, z, table) - potential(R - h, z, table)) / (2 * h)
+        by_z = (potential(R, z + h, table) - potential(R, z - h, table)) / (2 * h)
         assert d_r == pytest.approx(by_r, abs=2e-7)
         assert d_z == pytest.approx(by_z, abs=2e-7)
 
@@ -90,7 +90,7 @@ def test_corrupt_table_is_built_again(empty_cache: Path, harm: str) -> None:
     file.write_bytes(spoilt[harm])
     tables._rotation_table.cache_clear()
     again = tables.rotation_table(NAME)
-    np.testing.assert_array_equal(again.ln_r, built.ln_r)
+    np.testing.assert_array_equal(again.radius.values, built.radius.values)
     assert file.read_bytes() == whole
 
 
@@ -109,14 +109,14 @@ def test_any_flipped_byte_is_noticed(empty_cache: Path) -> None:
 
 def _build_in_a_process(directory: str) -> bytes:
     os.environ["MIGRATE_BAYES_CACHE"] = directory
-    return tables.rotation_table(NAME).ln_r.tobytes()
+    return tables.rotation_table(NAME).radius.values.tobytes()
 
 
 def test_two_processes_may_build_at_once(empty_cache: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=spawn) as pool:
         one, two = pool.map(_build_in_a_process, [str(empty_cache)] * 2)
-    assert one == two == tables.rotation_table(NAME).ln_r.tobytes()
+    assert one == two == tables.rotation_table(NAME).radius.values.tobytes()
     assert [path.suffix for path in empty_cache.iterdir()] == [".table"]
 
 
@@ -138,7 +138,7 @@ def test_cache_that_cannot_be_written_is_done_without(
     monkeypatch.setenv("MIGRATE_BAYES_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.warns(UserWarning, match="not kept"):
         table = tables.rotation_table(NAME)
-    assert np.all(np.isfinite(table.ln_r))
+    assert np.all(np.isfinite(table.radius.values))
 
 
 def test_key_follows_what_shapes_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_users_potential_is_known_by_what_it_gives(
     round_halo = path("halo = Halo(normalize=1.0)\n")
     assert path("halo = Halo(normalize=1.0, q=0.7)\n") != round_halo
     assert path("halo = [Halo(normalize=1.0)]\n") == round_halo
-    assert np.isfinite(tables.rotation_table(name).ln_r).all()
+    assert np.isfinite(tables.rotation_table(name).radius.values).all()
     with pytest.raises(OrbitError, match="no galpy potential"):
         path("halo = 3.0\n")
     with pytest.raises(OrbitError, match="cannot import"):

@@ -66,7 +66,7 @@ def orbits(
     """Z_max and guiding radii against galpy; galpy's McMillan17 takes minutes."""
     from migrate_bayes.checks.speed.harness import emit
     from migrate_bayes.checks.speed.orbits import benchmark_orbits
-    from migrate_bayes.orbits.potential import POTENTIALS
+    from migrate_bayes.orbits import POTENTIALS
 
     result = benchmark_orbits(
         potentials=tuple(potential or POTENTIALS),

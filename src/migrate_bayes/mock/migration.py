@@ -38,7 +38,7 @@ Feltzing & Lundström 2003, A&A 410, 527).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,6 +48,9 @@ from migrate_bayes.mock.mock_options import MigrationOptions, MockOptions
 from migrate_bayes.mock.population import near_azimuth, truncated_normal
 from migrate_bayes.mock.truth import Truth
 from migrate_bayes.orbits.orbit_options import OrbitOptions
+
+if TYPE_CHECKING:
+    from migrate_bayes.orbits import Potential
 
 __all__ = [
     "COMPONENTS",
@@ -208,12 +211,11 @@ def draw_migration(
 
 def _place(star: Columns, orbits: OrbitOptions, u: NDArray) -> Columns:
     """Place stars by six uniform numbers each: L_z exact, epicycle, vertical energy."""
-    from migrate_bayes.orbits import circular_velocity, get_frame, guiding_radius
+    from migrate_bayes.orbits import Potential, circular_velocity, guiding_radius
 
-    where: dict[str, Any] = {"frame": get_frame(orbits.frame), "scaling": orbits.scaling}
-    potential = orbits.potentials[0]
+    potential = Potential(orbits.potentials[0], orbits.frame, orbits.scaling)
     rg, thin, halo = star["rg"], star["component"] == 0, star["component"] == 3
-    v_circ = circular_velocity(rg, potential, **where)
+    v_circ = circular_velocity(rg, potential)
     decade = star["age"] / 10.0
     hotter = np.exp(-(np.clip(rg, 2.0, 14.0) - _PIVOT) / _KINEMATIC_LENGTH)
     sigma_r = np.where(thin, 41.9 * decade**0.307, 67.0) * hotter
@@ -227,9 +229,9 @@ def _place(star: Columns, orbits: OrbitOptions, u: NDArray) -> Columns:
     R = rg - amplitude * np.cos(phase)
     v_r, v_phi = amplitude * kappa * np.sin(phase), rg * v_circ / R
     energy = -(sigma_z**2) * np.log1p(-u[3])
-    highest = _height(R, energy, potential, where)
+    highest = _height(R, energy, potential)
     z = highest * np.sin(chi)
-    v_z = np.sqrt(2.0 * np.maximum(energy - _rise(R, z, potential, where), 0.0))
+    v_z = np.sqrt(2.0 * np.maximum(energy - _rise(R, z, potential), 0.0))
     v_z *= np.sign(np.cos(chi))
     if halo.any():
         # A halo star has no epicycle: a place, and a velocity beside it.
@@ -238,23 +240,21 @@ def _place(star: Columns, orbits: OrbitOptions, u: NDArray) -> Columns:
         v_r = np.where(halo, 160.0 * ndtri(u[2]), v_r)
         v_phi = np.where(halo, 20.0 + 90.0 * ndtri(u[3]), v_phi)
         v_z = np.where(halo, 90.0 * ndtri(2.0 * u[5] % 1.0), v_z)
-        rg = np.where(halo, guiding_radius(np.abs(R * v_phi), potential, **where), rg)
+        rg = np.where(halo, guiding_radius(np.abs(R * v_phi), potential), rg)
     return {
         "rg": rg, "zmax": highest, "R": R, "phi": near_azimuth(u[4]), "z": z,
         "v_r": v_r, "v_phi": v_phi, "v_z": v_z,
     }  # fmt: skip
 
 
-def _rise(R: NDArray, z: NDArray, potential: str, where: dict[str, Any]) -> NDArray[np.float64]:
+def _rise(R: NDArray, z: NDArray, potential: Potential) -> NDArray[np.float64]:
     """Return Φ(R, z) - Φ(R, 0), km²/s²."""
     from migrate_bayes.orbits import potential_difference
 
-    return potential_difference(R, 0.0, z, potential, **where)
+    return potential_difference(R, 0.0, z, potential)
 
 
-def _height(
-    R: NDArray, energy: NDArray, potential: str, where: dict[str, Any]
-) -> NDArray[np.float64]:
+def _height(R: NDArray, energy: NDArray, potential: Potential) -> NDArray[np.float64]:
     """Return where a vertical energy (km²/s²) is spent at fixed R, kpc; at most `_HIGHEST`.
 
     The rise goes as z² near the plane and as z far from it: the exponent, between 1/2 and 1, makes
@@ -262,6 +262,6 @@ def _height(
     """
     height = np.sqrt(2.0 * energy) * R / 600.0  # of a disc with a vertical frequency of 75 km/s/kpc
     for _ in range(4):
-        rise = np.maximum(_rise(R, height, potential, where), 1e-9)
+        rise = np.maximum(_rise(R, height, potential), 1e-9)
         height = np.clip(height * (energy / rise) ** 0.62, 1e-4, _HIGHEST)
     return height

@@ -98,12 +98,11 @@ def draw_orbit(star: Columns, orbits: OrbitOptions, u: NDArray) -> Columns:
 
     Four uniform numbers a star: radial amplitude and phase, vertical phase, azimuth.
     """
-    from migrate_bayes.orbits import circular_velocity, get_frame, vertical_speed
+    from migrate_bayes.orbits import Potential, circular_velocity, vertical_speed
 
-    frame, scaling = get_frame(orbits.frame), orbits.scaling
-    potential = orbits.potentials[0]
+    potential = Potential(orbits.potentials[0], orbits.frame, orbits.scaling)
     rg, zmax = star["rg"], star["zmax"]
-    v_circ = circular_velocity(rg, potential, frame=frame, scaling=scaling)
+    v_circ = circular_velocity(rg, potential)
     # Radial dispersion grows with age (e.g. Mackereth et al. 2019); epicycle frequency of a flat
     # rotation curve.
     sigma_r = np.where(star["thick"], 55.0, 18.0 + 2.2 * star["age"])
@@ -113,7 +112,7 @@ def draw_orbit(star: Columns, orbits: OrbitOptions, u: NDArray) -> Columns:
     R = rg - amplitude * np.cos(phase)
     chi = 2 * np.pi * u[2]
     z = zmax * np.sin(chi)
-    v_z = np.sign(np.cos(chi)) * vertical_speed(R, z, zmax, potential, frame=frame, scaling=scaling)
+    v_z = np.sign(np.cos(chi)) * vertical_speed(R, z, zmax, potential)
     return {
         "R": R,
         "phi": near_azimuth(u[3]),

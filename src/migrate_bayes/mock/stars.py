@@ -122,7 +122,7 @@ class SimpleSurvey:
 
     def stars(self, number: NDArray[np.int64]) -> Columns:
         """Make stars: candidates are drawn until one is in the survey and on the isochrones."""
-        from migrate_bayes.orbits import orbit_extrema
+        from migrate_bayes.orbits import Potential, orbit_extrema
 
         true: Columns = {}
         waiting = np.arange(len(number))
@@ -144,10 +144,10 @@ class SimpleSurvey:
                 f"survey, the first being number {number[waiting[0]]}: are the isochrones "
                 f"'{self.isochrones.source}' of these ages and metallicities, and [simulate] sane?"
             )
+        o = self.orbits
         true["zmax"] = orbit_extrema(
             true["R"], true["v_r"], true["v_phi"], true["z"], true["v_z"],
-            self.orbits.potentials[0], frame=self.orbits.frame, scaling=self.orbits.scaling,
-            workers=1,
+            Potential(o.potentials[0], o.frame, o.scaling), workers=1,
         ).zmax  # fmt: skip
         return true
 

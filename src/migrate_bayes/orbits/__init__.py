@@ -14,7 +14,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "extrema": ["orbit_extrema", "potential_difference", "vertical_speed"],
         "frame": ["FRAMES", "SolarFrame", "get_frame"],
         "guiding": ["circular_velocity", "guiding_radius"],
+        "orbit_options": ["OrbitOptions"],
         "orbits": ["compute_orbits"],
-        "potential": ["POTENTIALS"],
+        "potential": ["Potential", "list_potentials"],
+        "potential_tables": ["POTENTIALS"],
     },
 )

@@ -1,41 +1,34 @@
+# mypy: disable-error-code="no-untyped-def"
 """From the sky to Galactocentric phase space, and back.
 
 With r̂, p̂, q̂ the unit vectors of line of sight, right ascension and declination (Johnson &
 Soderblom 1987), position and velocity are ``B·(d r̂) + p₀`` and
-``B·(v_r r̂ + k d (μ_α* p̂ + μ_δ q̂)) + v₀``, where B is the ICRS-to-Galactic rotation of Hipparcos and
-Gaia followed by the small tilt that puts the Galactic centre in the plane z = 0, and k is one
-astronomical unit per year. Axes and signs are those of `migrate_bayes.orbits.frame`.
+``B·(v_r r̂ + k d (μ_α* p̂ + μ_δ q̂)) + v₀``. B is the ICRS-to-Galactic rotation of Hipparcos and Gaia
+followed by the small tilt that puts the Galactic centre in the plane z = 0; k is one astronomical
+unit per year. Axes and signs are those of `migrate_bayes.orbits.frame`.
 """
 
 from __future__ import annotations
 
-__all__ = [
-    "ICRS_TO_GALACTIC",
-    "KMS_PER_KPC_MASYR",
-    "Transform",
-    "cartesian_to_cylindrical",
-    "from_cylindrical",
-    "observed_to_cartesian",
-    "observed_to_phase_space",
-    "phase_space_to_observed",
-    "to_cylindrical",
-    "transform_arrays",
-    "x_sign",
-]
-
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from migrate_bayes.core.units import flatten, in_unit
 from migrate_bayes.orbits.frame import SolarFrame, get_frame
 
 Floats = NDArray[np.float64]
+Six = tuple[Floats, Floats, Floats, Floats, Floats, Floats]
 
 KMS_PER_KPC_MASYR = 149597870.7 / (365.25 * 86400.0)
 """km/s per (kpc mas/yr), from the astronomical unit and the Julian year."""
+
+_SKY = ("deg", "deg", "kpc", "mas / yr", "mas / yr", "km / s")
+_PHASE_SPACE = ("kpc", "kpc", "kpc", "km / s", "km / s", "km / s")
 
 
 def _galactic_matrix() -> Floats:
@@ -65,15 +58,12 @@ class Transform(NamedTuple):
 
 
 def x_sign(handedness: str) -> float:
-    """Return what turns the kernels' right-handed x and v_x into the frame's: ±1."""
+    """Return the factor from the kernels' right-handed x and v_x to the frame's: ±1."""
     return -1.0 if handedness == "left" else 1.0
 
 
 def transform_arrays(frame: SolarFrame) -> Transform:
-    """Return the frame's rotation from ICRS, and the Sun's place and velocity, for the kernels.
-
-    Right-handed, whatever the frame's handedness.
-    """
+    """Return the frame's map from ICRS for the kernels: right-handed, whatever the frame's axes."""
     sin_tilt = frame.z_sun / frame.r0
     cos_tilt = math.sqrt(1.0 - sin_tilt**2)
     tilt = np.array([[cos_tilt, 0.0, sin_tilt], [0.0, 1.0, 0.0], [-sin_tilt, 0.0, cos_tilt]])
@@ -83,11 +73,9 @@ def transform_arrays(frame: SolarFrame) -> Transform:
 
 
 @numba.njit(cache=True, nogil=True)
-def observed_to_cartesian(
-    ra: float, dec: float, distance: float, pmra: float, pmdec: float, rv: float,
-    rotation: Floats, origin: Floats, velocity: Floats,
-) -> tuple[float, float, float, float, float, float]:  # fmt: skip
+def observed_to_cartesian(ra, dec, distance, pmra, pmdec, rv, transform):
     """One star: deg, kpc, mas/yr, km/s to (x, y, z, vx, vy, vz) in kpc and km/s."""
+    r, origin, velocity = transform
     alpha, delta = math.radians(ra), math.radians(dec)
     ca, sa, cd, sd = math.cos(alpha), math.sin(alpha), math.cos(delta), math.sin(delta)
     va = KMS_PER_KPC_MASYR * distance * pmra
@@ -96,7 +84,6 @@ def observed_to_cartesian(
     vx = rv * ca * cd - va * sa - vd * ca * sd
     vy = rv * sa * cd + va * ca - vd * sa * sd
     vz = rv * sd + vd * cd
-    r = rotation
     return (
         r[0, 0] * px + r[0, 1] * py + r[0, 2] * pz + origin[0],
         r[1, 0] * px + r[1, 1] * py + r[1, 2] * pz + origin[1],
@@ -108,9 +95,7 @@ def observed_to_cartesian(
 
 
 @numba.njit(cache=True, nogil=True)
-def cartesian_to_cylindrical(
-    x: float, y: float, vx: float, vy: float
-) -> tuple[float, float, float]:
+def cartesian_to_cylindrical(x, y, vx, vy):
     """One star: (R, v_R, v_phi), v_phi positive for the disc; on the axis v_R is the speed."""
     radius = math.hypot(x, y)
     if radius == 0.0:
@@ -119,23 +104,15 @@ def cartesian_to_cylindrical(
 
 
 @numba.njit(cache=True, nogil=True)
-def _observed_block(
-    ra: Floats, dec: Floats, distance: Floats, pmra: Floats, pmdec: Floats, rv: Floats,
-    rotation: Floats, origin: Floats, velocity: Floats,
-) -> Floats:  # fmt: skip
+def _observed_block(ra, dec, distance, pmra, pmdec, rv, transform):
     out = np.empty((6, ra.size))
     for i in range(ra.size):
         state = observed_to_cartesian(
-            ra[i], dec[i], distance[i], pmra[i], pmdec[i], rv[i], rotation, origin, velocity
+            ra[i], dec[i], distance[i], pmra[i], pmdec[i], rv[i], transform
         )
         for k in range(6):
             out[k, i] = state[k]
     return out
-
-
-def _broadcast(*values: ArrayLike) -> tuple[tuple[int, ...], list[Floats]]:
-    arrays = np.broadcast_arrays(*[np.asarray(value, dtype=np.float64) for value in values])
-    return arrays[0].shape, [np.ascontiguousarray(array).ravel() for array in arrays]
 
 
 def observed_to_phase_space(
@@ -146,37 +123,44 @@ def observed_to_phase_space(
     pmdec: ArrayLike,
     radial_velocity: ArrayLike,
     *,
-    frame: str | SolarFrame = "vickers2021",
-) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
+    frame: str | SolarFrame | Mapping[str, Any] = "vickers2021",
+) -> Six:
     """Turn observations into Galactocentric Cartesian phase space.
 
     Parameters
     ----------
-    ra, dec : array_like
+    ra, dec : array_like or Quantity
         ICRS, deg.
-    distance : array_like
+    distance : array_like or Quantity
         kpc.
-    pmra, pmdec : array_like
+    pmra, pmdec : array_like or Quantity
         mas/yr; `pmra` includes cos(dec).
-    radial_velocity : array_like
+    radial_velocity : array_like or Quantity
         Heliocentric, km/s.
-    frame : str or SolarFrame
+    frame : str, SolarFrame or mapping
         See `get_frame`.
 
     Returns
     -------
     x, y, z, vx, vy, vz : ndarray
         kpc and km/s, of the inputs' broadcast shape. NaN in, NaN out.
+
+    Examples
+    --------
+    >>> from migrate_bayes.orbits import observed_to_phase_space
+    >>> x, y, z, vx, vy, vz = observed_to_phase_space(266.4, -28.9, 1.0, 0.0, 0.0, 20.0)
+    >>> x.round(2), vx.round(1)
+    (np.float64(-7.27), np.float64(33.0))
     """
-    shape, columns = _broadcast(ra, dec, distance, pmra, pmdec, radial_velocity)
+    shape, columns = flatten((ra, dec, distance, pmra, pmdec, radial_velocity), _SKY)
     solar = get_frame(frame)
-    x, y, z, vx, vy, vz = _observed_block(*columns, *transform_arrays(solar)).reshape(6, *shape)
+    x, y, z, vx, vy, vz = _observed_block(*columns, transform_arrays(solar)).reshape(6, *shape)
     hand = x_sign(solar.handedness)
     return hand * x, y, z, hand * vx, vy, vz
 
 
 def _turned_back(rotation: Floats, vectors: Floats) -> Floats:
-    """Return ``rotation.T @ vectors``, but in an order of sums that does not depend on how many.
+    """Return ``rotation.T @ vectors`` by sums in an order that does not depend on their number.
 
     BLAS rounds a star differently by the number of stars beside it.
     """
@@ -192,28 +176,35 @@ def phase_space_to_observed(
     vy: ArrayLike,
     vz: ArrayLike,
     *,
-    frame: str | SolarFrame = "vickers2021",
-) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
-    """Turn Galactocentric Cartesian phase space into what an observer at the Sun sees.
+    frame: str | SolarFrame | Mapping[str, Any] = "vickers2021",
+) -> Six:
+    """Observe Galactocentric Cartesian phase space from the Sun.
 
     The inverse of `observed_to_phase_space`.
 
     Parameters
     ----------
-    x, y, z : array_like
+    x, y, z : array_like or Quantity
         kpc.
-    vx, vy, vz : array_like
+    vx, vy, vz : array_like or Quantity
         km/s. From cylindrical velocities: ``vx = (v_r x + v_phi y) / R``,
         ``vy = (v_r y - v_phi x) / R`` (see `from_cylindrical`).
-    frame : str or SolarFrame
+    frame : str, SolarFrame or mapping
         See `get_frame`.
 
     Returns
     -------
     ra, dec, distance, pmra, pmdec, radial_velocity : ndarray
         deg (0 ≤ ra < 360), kpc, mas/yr, km/s. At the Sun itself the angles and motions are NaN.
+
+    Examples
+    --------
+    >>> from migrate_bayes.orbits import phase_space_to_observed
+    >>> sky = phase_space_to_observed(-7.27, 0.0, 0.0, 33.0, 248.24, 7.24)
+    >>> [float(value.round(1)) for value in sky]
+    [266.4, -28.9, 1.0, 0.0, 0.0, 20.0]
     """
-    shape, columns = _broadcast(x, y, z, vx, vy, vz)
+    shape, columns = flatten((x, y, z, vx, vy, vz), _PHASE_SPACE)
     solar = get_frame(frame)
     rotation, origin, velocity = transform_arrays(solar)
     hand = np.array([x_sign(solar.handedness), 1.0, 1.0])[:, None]
@@ -242,8 +233,30 @@ def phase_space_to_observed(
 def to_cylindrical(
     x: ArrayLike, y: ArrayLike, vx: ArrayLike, vy: ArrayLike, *, handedness: str = "right"
 ) -> tuple[Floats, Floats, Floats]:
-    """Return (R, v_R, v_phi) in kpc and km/s; v_phi is positive for the disc."""
-    x, y, vx, vy = (np.asarray(value, dtype=np.float64) for value in (x, y, vx, vy))
+    """Turn Cartesian positions and velocities in the plane into cylindrical ones.
+
+    Parameters
+    ----------
+    x, y : array_like or Quantity
+        kpc.
+    vx, vy : array_like or Quantity
+        km/s.
+    handedness : {"right", "left"}
+        Of the axes; see `SolarFrame`.
+
+    Returns
+    -------
+    R, v_R, v_phi : ndarray
+        kpc and km/s; v_phi is positive for the disc.
+
+    Examples
+    --------
+    >>> from migrate_bayes.orbits import to_cylindrical
+    >>> [float(value) for value in to_cylindrical(-8.0, 0.0, 10.0, 220.0)]
+    [8.0, -10.0, 220.0]
+    """
+    x, y = in_unit(x, "kpc"), in_unit(y, "kpc")
+    vx, vy = in_unit(vx, "km / s"), in_unit(vy, "km / s")
     hand = x_sign(handedness)
     radius = np.hypot(x, y)
     safe = np.where(radius > 0, radius, 1.0)
@@ -254,8 +267,29 @@ def to_cylindrical(
 def from_cylindrical(
     x: ArrayLike, y: ArrayLike, v_r: ArrayLike, v_phi: ArrayLike, *, handedness: str = "right"
 ) -> tuple[Floats, Floats]:
-    """Return (vx, vy) in km/s at (x, y) from (v_R, v_phi), v_phi positive for the disc."""
-    x, y, v_r, v_phi = (np.asarray(value, dtype=np.float64) for value in (x, y, v_r, v_phi))
-    v_phi = x_sign(handedness) * v_phi
+    """Turn cylindrical velocities into Cartesian ones; the inverse of `to_cylindrical`.
+
+    Parameters
+    ----------
+    x, y : array_like or Quantity
+        kpc.
+    v_r, v_phi : array_like or Quantity
+        km/s; `v_phi` is positive for the disc.
+    handedness : {"right", "left"}
+        Of the axes; see `SolarFrame`.
+
+    Returns
+    -------
+    vx, vy : ndarray
+        km/s.
+
+    Examples
+    --------
+    >>> from migrate_bayes.orbits import from_cylindrical
+    >>> [float(value) for value in from_cylindrical(-8.0, 0.0, -10.0, 220.0)]
+    [10.0, 220.0]
+    """
+    x, y = in_unit(x, "kpc"), in_unit(y, "kpc")
+    v_r, v_phi = in_unit(v_r, "km / s"), x_sign(handedness) * in_unit(v_phi, "km / s")
     radius = np.hypot(x, y)
     return (v_r * x + v_phi * y) / radius, (v_r * y - v_phi * x) / radius

@@ -3,37 +3,40 @@
 
 Each draw takes (ra, dec, pmra, pmdec) from the Gaia covariance (Cholesky), the distance from a
 two-piece Gaussian of equal mass either side of the median (d = m + s₊ g for g > 0, m + s₋ g for
-g < 0, g standard normal; mean m + (s₊ - s₋)/√(2π)), and the radial velocity from a Gaussian. Where
-the distance comes from the star's own parallax, g has minus the parallax's correlations with the
-other four; else it is independent of them. A distance that is not positive is drawn again. Random
+g < 0, g standard normal; mean m + (s₊ - s₋)/√(2π)), and the radial velocity from a Gaussian. If the
+distance comes from the star's own parallax, g has minus the parallax's correlations with the other
+four; else it is independent of them. A distance that is not positive is drawn again. Random
 numbers are a counter-based hash (SplitMix64 finaliser, Steele et al. 2014) of (seed, star key,
 draw, dimension): no result depends on the order, the chunks or the threads.
 
 Over the draws, guiding radius, ln Z_max and distance have means, standard deviations and
 covariances. ln Z_max here is the estimate of `staeckel`, of use only relative to the mean point's.
+
+Every star keeps its row. A missing quantity sets a flag and bars the star from an orbit; a missing
+*error* is taken as zero and flagged, since an orbit needs none.
 """
 
 from __future__ import annotations
 
-__all__ = [
-    "N_JOINT",
-    "N_MOMENTS",
-    "ZMAX_FLOOR_KPC",
-    "cholesky",
-    "draw_block",
-    "draw_distance",
-    "normal_pair",
-]
-
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
 
 from migrate_bayes.core.counter_rng import mix
+from migrate_bayes.core.errors import CatalogError
+from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.orbits.coordinates import cartesian_to_cylindrical, observed_to_cartesian
 from migrate_bayes.orbits.guiding import guiding_radius_natural
+from migrate_bayes.orbits.kernel.spline import PotentialTable
 from migrate_bayes.orbits.kernel.staeckel import staeckel_ln_zmax
+from migrate_bayes.orbits.potential import Potential
+from migrate_bayes.orbits.potential_tables import Curve
+
+Floats = NDArray[np.float64]
 
 MAS_TO_DEG = 1.0 / 3.6e6
 REDRAWS = 64
@@ -44,6 +47,168 @@ N_MOMENTS = 8
 N_JOINT = 8
 # ln Z_max of an orbit in the plane is minus infinity: no star is known to lie nearer than this.
 ZMAX_FLOOR_KPC = 1e-4
+
+REQUIRED = ("ra", "dec", "pmra", "pmdec", "radial_velocity", "distance")
+ERRORS = ("ra_error", "dec_error", "pmra_error", "pmdec_error", "radial_velocity_error")
+# In the order of a lower triangle's rows: (1,0), (2,0), (2,1), (3,0), (3,1), (3,2).
+CORRELATIONS = (
+    "ra_dec_corr", "ra_pmra_corr", "dec_pmra_corr",
+    "ra_pmdec_corr", "dec_pmdec_corr", "pmra_pmdec_corr",
+)  # fmt: skip
+# The fifth row, of a distance that comes from the parallax: it falls as that rises.
+PARALLAX_CORRELATIONS = (
+    "ra_parallax_corr", "dec_parallax_corr", "parallax_pmra_corr", "parallax_pmdec_corr",
+)  # fmt: skip
+
+
+class Observed(NamedTuple):
+    """Stars for the kernel.
+
+    `observed` (star, 6: ra, dec, pmra, pmdec, distance, radial velocity), `sigma` (star, 5: ra*,
+    dec in mas, pmra, pmdec, radial velocity), `correlation` (star, 10: of ra, dec, pmra, pmdec,
+    distance), `distance_sd` (star, 2: below, above), `key` and `usable` (star).
+    """
+
+    observed: Floats
+    sigma: Floats
+    correlation: Floats
+    distance_sd: Floats
+    key: NDArray[np.uint64]
+    usable: NDArray[np.bool_]
+
+
+class PotentialStack(NamedTuple):
+    """Potentials for the kernel.
+
+    `units` (potential, 2: ro, vo), `start` (potential, 2: ln L₀ and its step), `ln_r` and `slope`
+    (potential, node), `coefficients` and `shapes` of their tables, and `heights` (potential),
+    whether ln Z_max is wanted.
+    """
+
+    units: Floats
+    start: Floats
+    ln_r: Floats
+    slope: Floats
+    coefficients: Floats
+    shapes: Floats
+    heights: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, potentials: list[Potential], heights: list[bool]) -> PotentialStack:
+        """Stack the tables of potentials: of Φ only if heights are wanted, since it costs most."""
+        p = len(potentials)
+        curves = [one.rotation.radius for one in potentials]
+        wanted = [one.table for one, height in zip(potentials, heights, strict=True) if height]
+        # Every row needs some table; the kernel reads none of those that stand in.
+        rest = iter(wanted)
+        tables = [next(rest) if height else wanted[0] for height in heights] if wanted else []
+
+        def stack(arrays: list[Floats], dims: int) -> Floats:
+            return np.stack(arrays) if arrays else np.zeros((p,) + (4,) * dims)
+
+        return cls(
+            np.array([one.units for one in potentials]).reshape(p, 2),
+            np.array([[curve.x0, curve.step] for curve in curves]).reshape(p, 2),
+            stack([curve.values for curve in curves], 1),
+            stack([curve.slopes for curve in curves], 1),
+            stack([table.coefficients for table in tables], 2),
+            stack([table.shape for table in tables], 1),
+            np.array(heights, dtype=np.bool_),
+        )
+
+
+class Drawn(NamedTuple):
+    """Output of the kernel; stars that are not usable stay as they are.
+
+    Moments `mean` and `sd` (star, N_MOMENTS), `joint` (star, potential, N_JOINT), `points` (star,
+    1 + kept, 5: R, v_R, v_phi, z, v_z), the mean point first, `kept` (star, kept, 1 + potential),
+    distance and R_g of the draws kept, and `bad_covariance` (star).
+    """
+
+    mean: Floats
+    sd: Floats
+    joint: Floats
+    points: Floats
+    kept: Floats
+    bad_covariance: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, n: int, potentials: int, kept: int) -> Drawn:
+        """Return arrays of NaN for `n` stars."""
+        shapes = ((N_MOMENTS,), (N_MOMENTS,), (potentials, N_JOINT), (1 + kept, 5))
+        arrays = [np.full((n, *shape), np.nan) for shape in (*shapes, (kept, 1 + potentials))]
+        return cls._make([*arrays, np.zeros(n, dtype=np.bool_)])
+
+
+def _column(catalog: xr.Dataset, name: str, n: int, fill: float) -> Floats:
+    if name not in catalog:
+        return np.full(n, fill)
+    return np.asarray(catalog[name].values, dtype=np.float64)
+
+
+def _keys(catalog: xr.Dataset, n: int) -> NDArray[np.uint64]:
+    if "star_key" not in catalog:
+        raise CatalogError(
+            "the catalogue has no 'star_key', which random draws are keyed by: read it with "
+            "migrate_bayes.catalog, or give each star a distinct uint64"
+        )
+    return np.ascontiguousarray(catalog["star_key"].values).astype(np.uint64)
+
+
+def read_kinematics(catalog: xr.Dataset) -> tuple[Observed, NDArray[np.int32], list[str]]:
+    """Return the kinematic columns of a catalogue, the stars' flags, and error columns it lacks."""
+    absent = [name for name in REQUIRED if name not in catalog]
+    if absent:
+        raise CatalogError(
+            f"no orbits without the columns {', '.join(absent)}: map them, or leave out the orbits"
+        )
+    n = catalog.sizes["star"]
+    ra, dec, pmra, pmdec, rv, distance = (_column(catalog, name, n, np.nan) for name in REQUIRED)
+    flag = np.zeros(n, dtype=np.int32)
+    astrometry = np.isfinite(ra) & np.isfinite(pmra) & np.isfinite(pmdec) & (np.abs(dec) <= 90)
+    has_rv = np.isfinite(rv)
+    has_distance = np.isfinite(distance) & (distance > 0)
+    add_flag(flag, ~astrometry, StarFlag.MISSING_ASTROMETRY)
+    add_flag(flag, ~has_rv, StarFlag.MISSING_RADIAL_VELOCITY)
+    add_flag(flag, ~has_distance, StarFlag.BAD_DISTANCE)
+
+    sigma = np.stack([_column(catalog, name, n, 0.0) for name in ERRORS], axis=1)
+    low = _column(catalog, "distance_lo", n, np.nan)
+    high = _column(catalog, "distance_hi", n, np.nan)
+    if "distance_lo" not in catalog or "distance_hi" not in catalog:
+        spread = np.zeros((n, 2))
+    else:
+        spread = np.stack([distance - low, high - distance], axis=1)
+    # A zero error is exact, and only an error of a quantity that is there can be amiss.
+    wrong_sigma = ~(np.isfinite(sigma) & (sigma >= 0))
+    wrong_spread = ~(np.isfinite(spread) & (spread >= 0)) & has_distance[:, None]
+    usable = astrometry & has_rv & has_distance
+    add_flag(
+        flag, usable & (wrong_sigma.any(1) | wrong_spread.any(1)), StarFlag.UNKNOWN_KINEMATIC_ERROR
+    )
+    sigma[wrong_sigma] = 0.0
+    spread[wrong_spread] = 0.0
+
+    correlation = np.stack([_column(catalog, name, n, 0.0) for name in CORRELATIONS], axis=1)
+    fifth = np.zeros((n, 4))
+    if str(catalog["distance"].attrs.get("source", "")).startswith("1/parallax"):
+        columns = [_column(catalog, name, n, 0.0) for name in PARALLAX_CORRELATIONS]
+        fifth = -np.stack(columns, axis=1)
+    correlation = np.concatenate([correlation, fifth], axis=1)
+    wrong = ~(np.abs(correlation) <= 1)
+    add_flag(flag, usable & wrong.any(1), StarFlag.BAD_COVARIANCE)
+    correlation[wrong.any(1)] = 0.0
+
+    stars = Observed(
+        observed=np.ascontiguousarray(np.stack([ra, dec, pmra, pmdec, distance, rv], axis=1)),
+        sigma=np.ascontiguousarray(sigma),
+        correlation=np.ascontiguousarray(correlation),
+        distance_sd=np.ascontiguousarray(spread),
+        key=_keys(catalog, n),
+        usable=usable,
+    )
+    wanted = (*ERRORS, "distance_lo", "distance_hi")
+    return stars, flag, [name for name in wanted if name not in catalog]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -67,7 +232,7 @@ def normal_pair(seed, key, draw, dimension):
 
 @numba.njit(cache=True, nogil=True)
 def cholesky(sigma, correlation, factor):
-    """Lower Cholesky factor of a covariance; False, and a diagonal factor, where impossible.
+    """Lower Cholesky factor of a covariance; False, and a diagonal factor, if it has none.
 
     A zero error is allowed: its row is zero. `correlation` holds the pairs (1,0), (2,0), (2,1),
     (3,0), (3,1), (3,2) and so on.
@@ -153,29 +318,16 @@ def _reduce(sums, draws, rg0, out):
 
 
 @numba.njit(cache=True, nogil=True)
-def draw_block(
-    observed, sigma, correlation, distance_sd, key, usable, seed, draws, kept,
-    rotation, origin, velocity, units, rotation_start, ln_r, slope, coefficients, shapes, heights,
-    mean, sd, joint, points, draws_joint, bad_covariance,
-):  # fmt: skip
-    """Draw, transform and reduce a slice of stars.
-
-    Inputs: `observed` (star, 6: ra, dec, pmra, pmdec, distance, radial velocity), `sigma` (star, 5:
-    ra*, dec in mas, pmra, pmdec, radial velocity), `correlation` (star, 10: of ra, dec, pmra,
-    pmdec, distance), `distance_sd` (star, 2: below, above), `units` (potential, 2),
-    `rotation_start` (potential, 2: ln L₀ and its step), `ln_r` and `slope` (potential, node),
-    `coefficients` and `shapes` of the potentials' tables, and `heights` (potential), whether
-    ln Z_max is wanted. Outputs: moments (star, N_MOMENTS), `joint` (star, potential, N_JOINT),
-    `points` (star, 1 + kept, 5: R, v_R, v_phi, z, v_z), the mean point first, and `draws_joint`
-    (star, kept, 1 + potential), distance and R_g of the draws kept. Stars not `usable` stay as they
-    are.
-    """
+def draw_block(stars, transform, potentials, seed, draws, kept, out):
+    """Draw, transform and reduce a slice of stars: `Observed` and a `Transform` into `Drawn`."""
+    observed, sigma, correlation, distance_sd, key, usable = stars
+    units, start, ln_r, slope, coefficients, shapes, heights = potentials
+    mean, sd, joint, points, draws_joint, bad_covariance = out
     n_potentials = units.shape[0]
     factor, unit_sigma = np.empty((5, 5)), np.ones(5)
     normal, star = np.empty(6), np.empty(6)
-    total, square, value, nominal = (
-        np.empty(N_MOMENTS), np.empty(N_MOMENTS), np.empty(N_MOMENTS), np.empty(N_MOMENTS),
-    )  # fmt: skip
+    total, square = np.empty(N_MOMENTS), np.empty(N_MOMENTS)
+    value, nominal = np.empty(N_MOMENTS), np.empty(N_MOMENTS)
     sums, first = np.empty((n_potentials, 11)), np.empty((n_potentials, 2))
     turns = np.empty((n_potentials, 2))
     for i in range(key.size):
@@ -191,7 +343,7 @@ def draw_block(
         for d in range(-1, draws):
             _mock(observed[i], factor, distance_sd[i], sigma[i, 4], key[i], seed, d, normal, star)
             x, y, z, vx, vy, vz = observed_to_cartesian(
-                star[0], star[1], star[2], star[3], star[4], star[5], rotation, origin, velocity
+                star[0], star[1], star[2], star[3], star[4], star[5], transform
             )
             radius, v_r, v_phi = cartesian_to_cylindrical(x, y, vx, vy)
             value[0], value[1], value[2], value[3] = x, y, z, v_r
@@ -205,15 +357,13 @@ def draw_block(
             dd = value[7] - nominal[7]
             for p in range(n_potentials):
                 ro, vo = units[p, 0], units[p, 1]
-                rg = ro * guiding_radius_natural(
-                    radius * v_phi / (ro * vo),
-                    rotation_start[p, 0], rotation_start[p, 1], ln_r[p], slope[p],
-                )  # fmt: skip
+                curve = Curve(start[p, 0], start[p, 1], ln_r[p], slope[p])
+                rg = ro * guiding_radius_natural(radius * v_phi / (ro * vo), curve)
                 ln_z = math.nan
                 if heights[p]:
                     ln_z = staeckel_ln_zmax(
                         radius / ro, v_r / vo, v_phi / vo, z / ro, vz / vo, ZMAX_FLOOR_KPC / ro,
-                        turns[p], coefficients[p], shapes[p],
+                        turns[p], PotentialTable(coefficients[p], shapes[p]),
                     )  # fmt: skip
                 if d < 0:
                     first[p, 0] = rg
@@ -246,13 +396,12 @@ def draw_block(
             ro, vo = units[p, 0], units[p, 1]
             sums[p, 10] = total[7]
             _reduce(sums[p], draws, first[p, 0], joint[i, p])
-            joint[i, p, 2] = ro * guiding_radius_natural(
-                mean[i, 6] * mean[i, 4] / (ro * vo),
-                rotation_start[p, 0], rotation_start[p, 1], ln_r[p], slope[p],
-            )  # fmt: skip
+            curve = Curve(start[p, 0], start[p, 1], ln_r[p], slope[p])
+            joint[i, p, 2] = ro * guiding_radius_natural(mean[i, 6] * mean[i, 4] / (ro * vo), curve)
             if heights[p]:
                 at_mean = staeckel_ln_zmax(
                     mean[i, 6] / ro, mean[i, 3] / vo, mean[i, 4] / vo, mean[i, 2] / ro,
-                    mean[i, 5] / vo, ZMAX_FLOOR_KPC / ro, turns[p], coefficients[p], shapes[p],
+                    mean[i, 5] / vo, ZMAX_FLOOR_KPC / ro, turns[p],
+                    PotentialTable(coefficients[p], shapes[p]),
                 )  # fmt: skip
                 joint[i, p, 4] += first[p, 1] - at_mean

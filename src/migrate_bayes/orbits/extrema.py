@@ -1,36 +1,32 @@
 """Z_max, pericentre, apocentre and potential differences on plain arrays, in kpc and km/s.
 
-`orbit_extrema` integrates each orbit (see `kernel`); `potential_difference` and `vertical_speed`
-read the same table of the potential.
+`orbit_extrema` integrates each orbit (see `kernel.integrate`); `potential_difference` and
+`vertical_speed` read the same table of the potential.
 """
 
 from __future__ import annotations
 
-__all__ = [
-    "BLOCK",
-    "GYR_KMS_PER_KPC",
-    "SPAN_GYR",
-    "STEPS",
-    "TOLERANCE",
-    "orbit_extrema",
-    "potential_difference",
-    "vertical_speed",
-]
-
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.core.errors import OrbitError
 from migrate_bayes.core.parallel import map_blocks
-from migrate_bayes.orbits.frame import SolarFrame, get_frame
+from migrate_bayes.core.units import flatten
 from migrate_bayes.orbits.kernel.batch_step import rows
-from migrate_bayes.orbits.kernel.integrate import FAILED, INEXACT, N_OUT, UNBOUND, extrema_block
+from migrate_bayes.orbits.kernel.integrate import (
+    FAILED,
+    INEXACT,
+    N_OUT,
+    UNBOUND,
+    Control,
+    Orbits,
+    extrema_block,
+)
 from migrate_bayes.orbits.kernel.spline import potential_block
-from migrate_bayes.orbits.potential import natural_units
-from migrate_bayes.orbits.potential_tables import potential_table
+from migrate_bayes.orbits.potential import Potential
 
 Floats = NDArray[np.float64]
 
@@ -44,13 +40,13 @@ BLOCK = 2048
 
 
 class Extrema(NamedTuple):
-    """What `orbit_extrema` returns: arrays of the inputs' shape, NaN where there is no orbit.
+    """What `orbit_extrema` returns: arrays of the inputs' shape, NaN if there is no orbit.
 
     `zmax`, `r_peri`, `r_apo` in kpc (spherical radii); `eccentricity` =
-    (r_apo - r_peri)/(r_apo + r_peri); `zmax_error`, `r_peri_error`, `r_apo_error`, what they may be
-    wrong by, relative to them (`kernel` says how that is known), and `eccentricity_error`, not
-    relative; `zmax_half`, Z_max over the first half of the span (kpc). Booleans: `unbound`;
-    `inexact`, a Z_max that stayed above the tolerance (chaotic orbits); `failed`, no number at all.
+    (r_apo - r_peri)/(r_apo + r_peri); `zmax_error`, `r_peri_error`, `r_apo_error`, their numerical
+    errors, relative (`kernel.integrate` estimates them), and `eccentricity_error`, not relative;
+    `zmax_half`, Z_max over the first half of the span (kpc). Booleans: `unbound`; `inexact`, a
+    Z_max that stayed above the tolerance (chaotic orbits); `failed`, no number at all.
     """
 
     zmax: Floats
@@ -73,10 +69,8 @@ def orbit_extrema(
     v_phi: ArrayLike,
     z: ArrayLike,
     v_z: ArrayLike,
-    potential: str,
+    potential: str | Potential,
     *,
-    frame: str | SolarFrame | Mapping[str, Any] = "vickers2021",
-    scaling: str = "rescaled",
     span: float = SPAN_GYR,
     steps: float = STEPS,
     tolerance: float = TOLERANCE,
@@ -87,21 +81,19 @@ def orbit_extrema(
 
     Parameters
     ----------
-    R, z : array_like
+    R, z : array_like or Quantity
         Cylindrical position, kpc.
-    v_r, v_phi, v_z : array_like
-        Velocity, km/s. The sign of `v_phi` is of no consequence.
-    potential : str
-        Name; see `migrate_bayes.orbits.potential`.
-    frame, scaling
-        As in `guiding_radius`.
+    v_r, v_phi, v_z : array_like or Quantity
+        Velocity, km/s. The sign of `v_phi` does not matter.
+    potential : str or Potential
+        A name is taken in the default frame, rescaled.
     span : float
         Time of integration, Gyr. The extrema are those reached within it.
     steps : float
         Integrator steps, of six force evaluations, per period of the fastest oscillation.
     tolerance : float
-        Relative error of Z_max beyond which an orbit is done again with shorter steps (at most five
-        times: then it is `inexact`).
+        Relative error of Z_max beyond which an orbit is integrated again with shorter steps (at
+        most five times: then it is `inexact`).
     workers : int, optional
         Threads.
     on_done : callable, optional
@@ -115,34 +107,33 @@ def orbit_extrema(
     Raises
     ------
     OrbitError
-        Where a name is unknown or a setting not positive.
+        If a name is unknown or a setting not positive.
+
+    Examples
+    --------
+    >>> from migrate_bayes.orbits import orbit_extrema
+    >>> orbit = orbit_extrema(8.0, [0.0, 40.0], 220.0, 0.0, 15.0, "MWPotential2014")
+    >>> orbit.eccentricity.round(2)
+    array([0.07, 0.14])
     """
     for name, setting in (("span", span), ("steps", steps), ("tolerance", tolerance)):
         if not (np.isfinite(setting) and setting > 0):
             raise OrbitError(f"{name} must be positive, not {setting}")
-    ro, vo = natural_units(potential, get_frame(frame), scaling)
-    columns = np.broadcast_arrays(
-        *[np.asarray(value, dtype=np.float64) for value in (R, v_r, v_phi, z, v_z)]
-    )
-    shape = columns[0].shape
-    units = (ro, vo, vo, ro, vo)
-    R, v_r, v_phi, z, v_z = (
-        np.ascontiguousarray(column).ravel() / unit
-        for column, unit in zip(columns, units, strict=True)
-    )
-    table = potential_table(potential)
-    out = np.empty((R.size, N_OUT))
-    status = np.empty(R.size, dtype=np.int64)
-    natural_span = span * GYR_KMS_PER_KPC * vo / ro
+    here = Potential.of(potential)
+    ro, vo = here.units
+    speed = "km / s"
+    shape, columns = flatten((R, v_r, v_phi, z, v_z), ("kpc", speed, speed, "kpc", speed))
+    starts = [c / unit for c, unit in zip(columns, (ro, vo, vo, ro, vo), strict=True)]
+    n, table = columns[0].size, here.table
+    out, status = np.empty((n, N_OUT)), np.empty(n, dtype=np.int64)
+    control = Control(span * GYR_KMS_PER_KPC * vo / ro, float(steps), float(tolerance))
 
     def run(start: int, stop: int) -> None:
         part = slice(start, stop)
-        extrema_block(
-            R[part], v_r[part], v_phi[part], z[part], v_z[part],
-            natural_span, float(steps), float(tolerance), *table, rows(), out[part], status[part],
-        )  # fmt: skip
+        orbits = Orbits(*(c[part] for c in starts))
+        extrema_block(orbits, table, control, rows(), out[part], status[part])
 
-    map_blocks(run, R.size, BLOCK, workers=workers, on_done=on_done)
+    map_blocks(run, n, BLOCK, workers=workers, on_done=on_done)
     zmax, peri, apo, zmax_error, peri_error, apo_error, half = (
         out[:, k].reshape(shape) for k in range(N_OUT)
     )
@@ -167,49 +158,60 @@ def orbit_extrema(
 
 
 def potential_difference(
-    R: ArrayLike,
-    z: ArrayLike,
-    z_to: ArrayLike,
-    potential: str,
-    *,
-    frame: str | SolarFrame | Mapping[str, Any] = "vickers2021",
-    scaling: str = "rescaled",
+    R: ArrayLike, z: ArrayLike, z_to: ArrayLike, potential: str | Potential
 ) -> Floats:
-    """Return Φ(R, z_to) - Φ(R, z) in km²/s², for R and z in kpc; NaN outside the table.
+    """Difference of the potential between two heights, Φ(R, z_to) - Φ(R, z).
 
-    Arguments are those of `orbit_extrema`.
+    Parameters
+    ----------
+    R, z, z_to : array_like or Quantity
+        kpc.
+    potential : str or Potential
+        A name is taken in the default frame, rescaled.
+
+    Returns
+    -------
+    ndarray
+        km²/s²; NaN outside the table (60 natural units of length).
+
+    Examples
+    --------
+    >>> from migrate_bayes.orbits import potential_difference
+    >>> potential_difference(8.0, 0.0, [0.0, 1.0], "MWPotential2014").round()
+    array([   0., 1748.])
     """
-    ro, vo = natural_units(potential, get_frame(frame), scaling)
-    columns = np.broadcast_arrays(*[np.asarray(v, dtype=np.float64) / ro for v in (R, z, z_to)])
-    shape = columns[0].shape
-    R, z, z_to = (np.ascontiguousarray(column).ravel() for column in columns)
-    table = potential_table(potential)
-    difference = potential_block(R, z_to, *table) - potential_block(R, z, *table)
+    here = Potential.of(potential)
+    ro, vo = here.units
+    shape, columns = flatten((R, z, z_to), ("kpc", "kpc", "kpc"))
+    radius, low, high = (column / ro for column in columns)
+    difference = potential_block(radius, high, here.table) - potential_block(
+        radius, low, here.table
+    )
     return vo**2 * difference.reshape(shape)
 
 
 def vertical_speed(
-    R: ArrayLike,
-    z: ArrayLike,
-    zmax: ArrayLike,
-    potential: str,
-    *,
-    frame: str | SolarFrame | Mapping[str, Any] = "vickers2021",
-    scaling: str = "rescaled",
+    R: ArrayLike, z: ArrayLike, zmax: ArrayLike, potential: str | Potential
 ) -> Floats:
     """Speed at (R, z) that carries a star to height `zmax` at fixed R: √(2(Φ(R, zmax) - Φ(R, z))).
 
     Parameters
     ----------
-    R, z, zmax : array_like
+    R, z, zmax : array_like or Quantity
         kpc.
-    potential, frame, scaling
-        As in `orbit_extrema`.
+    potential : str or Potential
+        A name is taken in the default frame, rescaled.
 
     Returns
     -------
     ndarray
-        km/s; NaN where zmax < abs(z). An orbit that moves in R as well reaches another height.
+        km/s; NaN if zmax < abs(z). An orbit that moves in R as well reaches another height.
+
+    Examples
+    --------
+    >>> from migrate_bayes.orbits import vertical_speed
+    >>> vertical_speed(8.0, 0.0, 1.0, "MWPotential2014").round(1)
+    np.float64(59.1)
     """
-    rise = potential_difference(R, z, zmax, potential, frame=frame, scaling=scaling)
+    rise = potential_difference(R, z, zmax, potential)
     return np.sqrt(2.0 * np.where(rise >= 0, rise, np.nan))

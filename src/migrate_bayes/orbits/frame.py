@@ -1,17 +1,15 @@
 """Where the Sun is and how it moves: the frame that turns observations into phase space.
 
-Galactocentric axes are, unless asked otherwise, right-handed with the Sun at negative x: x points
-from the Sun towards the centre, y in the direction of Galactic rotation at the Sun, z to the north
+Galactocentric axes are right-handed by default, with the Sun at negative x: x points from the
+Sun towards the centre, y in the direction of Galactic rotation at the Sun, z to the north
 Galactic pole. ``handedness="left"`` turns x round, so that the Sun stands at positive x. In either,
 **the disc rotates with positive v_phi and L_z**, though its angular momentum points to negative z.
 
-`v0` is the circular velocity at the Sun, and `v` the Sun's motion beyond it; what is best known is
-their sum (the proper motion of Sgr A* times R0). docs/orbits.md tabulates the presets.
+`v0` is the circular velocity at the Sun, and `v` the Sun's motion beyond it. Their sum is known
+best (the proper motion of Sgr A* times R0). docs/orbits.md tabulates the presets.
 """
 
 from __future__ import annotations
-
-__all__ = ["FRAMES", "SolarFrame", "get_frame"]
 
 import math
 from collections.abc import Mapping
@@ -41,6 +39,17 @@ class SolarFrame:
         Of the Cartesian axes. Nothing but the signs of x and v_x depends on it.
     name : str
         What to call it in products.
+
+    Raises
+    ------
+    OrbitError
+        If a number is impossible.
+
+    Examples
+    --------
+    >>> from migrate_bayes.orbits import SolarFrame
+    >>> SolarFrame(r0=8.178, v0=236.0, v=12.5).v_sun
+    248.5
     """
 
     r0: float = 8.27
@@ -53,18 +62,15 @@ class SolarFrame:
     name: str = "custom"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in ("name", "handedness"):
-                continue
+        for name in ("r0", "v0", "u", "v", "w", "z_sun"):
+            value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise OrbitError(f"solar frame: {field.name} must be a number, not {value!r}")
+                raise OrbitError(f"solar frame: {name} must be a number, not {value!r}")
             if not math.isfinite(value):
-                raise OrbitError(f"solar frame: {field.name} must be finite, not {value!r}")
-            object.__setattr__(self, field.name, float(value))
-        for field_name in ("r0", "v0"):
-            if getattr(self, field_name) <= 0:
-                raise OrbitError(f"solar frame: {field_name} must be positive")
+                raise OrbitError(f"solar frame: {name} must be finite, not {value!r}")
+            if name in ("r0", "v0") and value <= 0:
+                raise OrbitError(f"solar frame: {name} must be positive")
+            object.__setattr__(self, name, float(value))
         if self.handedness not in ("right", "left"):
             raise OrbitError(
                 f"solar frame: handedness must be 'right' or 'left', not {self.handedness!r}"
@@ -105,12 +111,22 @@ def get_frame(frame: str | SolarFrame | Mapping[str, Any]) -> SolarFrame:
     ----------
     frame : str, SolarFrame or mapping
         A preset's name, a frame, or a mapping of `SolarFrame`'s fields. A mapping may hold
-        ``base``, the preset whose numbers stand where it gives none (default ``vickers2021``).
+        ``base``, the preset that gives all other numbers (default ``vickers2021``).
+
+    Returns
+    -------
+    SolarFrame
 
     Raises
     ------
     OrbitError
-        Where the name or a field is unknown, or a number impossible.
+        If the name or a field is unknown, or a number impossible.
+
+    Examples
+    --------
+    >>> from migrate_bayes.orbits import get_frame
+    >>> get_frame({"base": "gravity2019", "v0": 229.0}).r0
+    8.178
     """
     if isinstance(frame, SolarFrame):
         return frame

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-def"
 """Guiding radius and circular velocity, from the table of circular orbits.
 
 R_g solves R_g v_c(R_g) = |L_z|. The table holds ln R and d ln R/d ln L at uniform ln L; a cubic
@@ -7,26 +8,20 @@ Beyond the table (10 pc, 800 kpc) it goes on as a power law.
 
 from __future__ import annotations
 
-__all__ = ["circular_velocity", "guiding_radius", "guiding_radius_natural"]
-
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from migrate_bayes.orbits.frame import SolarFrame, get_frame
-from migrate_bayes.orbits.potential import natural_units
-from migrate_bayes.orbits.potential_tables import rotation_table
-
-Floats = NDArray[np.float64]
+from migrate_bayes.core.units import flatten
+from migrate_bayes.orbits.potential import Potential
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def hermite(x: float, x0: float, step: float, values: Floats, slopes: Floats) -> float:
-    """Cubic Hermite on a uniform grid, straight beyond its ends."""
+def _hermite(x, curve):
+    """Cubic Hermite on the uniform grid of a `Curve`, straight beyond its ends."""
+    x0, step, values, slopes = curve
     n = values.size
     s = (x - x0) / step
     if not s > 0.0:
@@ -41,51 +36,39 @@ def hermite(x: float, x0: float, step: float, values: Floats, slopes: Floats) ->
 
 
 @numba.njit(cache=True, nogil=True)
-def guiding_radius_natural(
-    lz: float, ln_l0: float, step: float, ln_r: Floats, slope: Floats
-) -> float:
-    """One star, natural units; R_g of |L_z|, zero at zero."""
+def guiding_radius_natural(lz, curve):
+    """R_g of |L_z| of one star, natural units; zero at zero."""
     momentum = abs(lz)
     if momentum == 0.0:
         return 0.0
-    return math.exp(hermite(math.log(momentum), ln_l0, step, ln_r, slope))
+    return math.exp(_hermite(math.log(momentum), curve))
 
 
 @numba.njit(cache=True, nogil=True)
-def _guiding_block(lz: Floats, ln_l0: float, step: float, ln_r: Floats, slope: Floats) -> Floats:
+def _guiding_block(lz, curve):
     out = np.empty(lz.size)
     for i in range(lz.size):
-        out[i] = guiding_radius_natural(lz[i], ln_l0, step, ln_r, slope)
+        out[i] = guiding_radius_natural(lz[i], curve)
     return out
 
 
 @numba.njit(cache=True, nogil=True)
-def _velocity_block(R: Floats, ln_r0: float, step: float, ln_v: Floats, slope: Floats) -> Floats:
+def _velocity_block(R, curve):
     out = np.empty(R.size)
     for i in range(R.size):
-        out[i] = math.exp(hermite(math.log(R[i]), ln_r0, step, ln_v, slope)) if R[i] > 0 else np.nan
+        out[i] = math.exp(_hermite(math.log(R[i]), curve)) if R[i] > 0 else np.nan
     return out
 
 
-def guiding_radius(
-    lz: ArrayLike,
-    potential: str,
-    *,
-    frame: str | SolarFrame | Mapping[str, Any] = "vickers2021",
-    scaling: str = "rescaled",
-) -> NDArray[np.float64]:
+def guiding_radius(lz: ArrayLike, potential: str | Potential) -> NDArray[np.float64]:
     """Radius of the circular orbit of the same angular momentum.
 
     Parameters
     ----------
-    lz : array_like
+    lz : array_like or Quantity
         Angular momentum, kpc km/s. The sign is ignored.
-    potential : str
-        Name; see `migrate_bayes.orbits.potential`.
-    frame : str, SolarFrame or mapping
-        See `get_frame`; its r0 and v0 scale the potential unless `scaling` is ``"native"``.
-    scaling : {"rescaled", "native"}
-        See `migrate_bayes.orbits.potential`.
+    potential : str or Potential
+        A name is taken in the default frame, rescaled.
 
     Returns
     -------
@@ -95,38 +78,47 @@ def guiding_radius(
     Raises
     ------
     OrbitError
-        Where a name is unknown.
+        If a name is unknown.
+
+    Examples
+    --------
+    >>> from migrate_bayes.orbits import guiding_radius
+    >>> guiding_radius([1700.0, -1700.0], "MWPotential2014").round(2)
+    array([7.22, 7.22])
     """
-    ro, vo = natural_units(potential, get_frame(frame), scaling)
-    momentum = np.asarray(lz, dtype=np.float64)
-    table = rotation_table(potential)
-    flat = np.ascontiguousarray(momentum.ravel()) / (ro * vo)
-    return ro * _guiding_block(flat, *table[:4]).reshape(momentum.shape)
+    here = Potential.of(potential)
+    shape, (flat,) = flatten([lz], ["kpc km / s"])
+    ro, vo = here.units
+    return ro * _guiding_block(flat / (ro * vo), here.rotation.radius).reshape(shape)
 
 
-def circular_velocity(
-    R: ArrayLike,
-    potential: str,
-    *,
-    frame: str | SolarFrame | Mapping[str, Any] = "vickers2021",
-    scaling: str = "rescaled",
-) -> NDArray[np.float64]:
+def circular_velocity(R: ArrayLike, potential: str | Potential) -> NDArray[np.float64]:
     """Circular velocity in the plane.
 
     Parameters
     ----------
-    R : array_like
-        Galactocentric radius, kpc; NaN is returned where it is not positive.
-    potential, frame, scaling
-        As in `guiding_radius`.
+    R : array_like or Quantity
+        Galactocentric radius, kpc; the result is NaN if it is not positive.
+    potential : str or Potential
+        A name is taken in the default frame, rescaled.
 
     Returns
     -------
     ndarray
         km/s, of the shape of `R`.
+
+    Raises
+    ------
+    OrbitError
+        If a name is unknown.
+
+    Examples
+    --------
+    >>> from migrate_bayes.orbits import circular_velocity
+    >>> circular_velocity([4.0, 8.27], "MWPotential2014").round(1)
+    array([233.2, 236. ])
     """
-    ro, vo = natural_units(potential, get_frame(frame), scaling)
-    radius = np.asarray(R, dtype=np.float64)
-    table = rotation_table(potential)
-    flat = np.ascontiguousarray(radius.ravel()) / ro
-    return vo * _velocity_block(flat, *table[4:]).reshape(radius.shape)
+    here = Potential.of(potential)
+    shape, (flat,) = flatten([R], ["kpc"])
+    ro, vo = here.units
+    return vo * _velocity_block(flat / ro, here.rotation.speed).reshape(shape)

@@ -2,30 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from migrate_bayes.core.options import Options
-
-__all__ = ["OrbitOptions", "SweepOptions"]
+from migrate_bayes.orbits.frame import SolarFrame
 
 
 class SweepOptions(Options):
-    """Solar parameters and scalings to vary; every combination, with every potential."""
+    """Solar parameters and scalings to vary: every combination, with every potential.
 
-    r0: tuple[float, ...] | None = None  # kpc
-    v0: tuple[float, ...] | None = None  # km/s
+    Attributes
+    ----------
+    r0 : tuple of float, optional
+        Distances of the Sun from the Galactic centre, kpc.
+    v0 : tuple of float, optional
+        Circular velocities at the Sun, km/s.
+    scaling : tuple of {"rescaled", "native"}, optional
+    """
+
+    r0: tuple[float, ...] | None = None
+    v0: tuple[float, ...] | None = None
     scaling: tuple[Literal["rescaled", "native"], ...] | None = None
 
 
 class OrbitOptions(Options):
-    """Frame, potentials and Monte-Carlo draws."""
+    """Frame, potentials and Monte-Carlo draws.
+
+    Attributes
+    ----------
+    frame : str, SolarFrame or mapping
+        See `migrate_bayes.orbits.get_frame`. Phase space (x … r_present) is in this frame.
+    potentials : tuple of str
+        Names; see `migrate_bayes.orbits.Potential`.
+    zmax_potentials : tuple of str, optional
+        Those in which orbits are integrated; all if not given. In the others the extrema are NaN,
+        and no star is found unbound.
+    scaling : {"rescaled", "native"}
+        Whether the frame's (R₀, V₀) set each potential's units, or its own.
+    draws : int
+        Mock observations per star, at least 2.
+    zmax_draws : int
+        0: ln Z_max of every draw is that of the mean point's orbit plus a Stäckel difference. From
+        2 to `draws`: the orbits of that many draws are integrated instead, each at the price of the
+        star's own, and ln Z_max's moments are over these.
+    sweep : SweepOptions, optional
+        Every combination with every potential becomes an entry along `potential`, from the same
+        draws.
+    """
 
     frame: str | dict[str, float | str] = "vickers2021"
     potentials: tuple[str, ...] = ("MWPotential2014", "Irrgang13I", "McMillan17")
-    zmax_potentials: tuple[str, ...] | None = None  # where Z_max is computed; null: all
+    zmax_potentials: tuple[str, ...] | None = None
     scaling: Literal["rescaled", "native"] = "rescaled"
     draws: int = Field(default=100, gt=1)
-    zmax_draws: int = Field(default=0, ge=0)  # orbits integrated for ln Z_max's moments; 0: none
+    zmax_draws: int = Field(default=0, ge=0)
     sweep: SweepOptions | None = None
+
+    @field_validator("frame", mode="before")
+    @classmethod
+    def _as_mapping(cls, frame: Any) -> Any:
+        return frame.as_dict() if isinstance(frame, SolarFrame) else frame

@@ -2,18 +2,17 @@
 
 `compute_orbits` draws each star's mock observations, reduces them to means and (co)variances, and
 integrates the orbit of the mean point in each potential asked for. ln Z_max of a draw is that of
-the integrated orbit plus a Stäckel difference (`staeckel`), unless its own integration is asked
-for. A star that cannot have an orbit keeps its row: NaN, and a flag that says why.
+the integrated orbit plus a Stäckel difference (`kernel.staeckel`), unless its own integration is
+asked for. A star that cannot have an orbit keeps its row: NaN, and a flag that says why.
 """
 
 from __future__ import annotations
 
-__all__ = ["compute_orbits"]
-
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,42 +24,75 @@ from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.progress import progress
 from migrate_bayes.orbits.coordinates import transform_arrays, x_sign
-from migrate_bayes.orbits.draws import N_JOINT, N_MOMENTS, ZMAX_FLOOR_KPC, draw_block
-from migrate_bayes.orbits.extrema import SPAN_GYR, STEPS, TOLERANCE, orbit_extrema
+from migrate_bayes.orbits.draws import (
+    ZMAX_FLOOR_KPC,
+    Drawn,
+    Observed,
+    PotentialStack,
+    draw_block,
+    read_kinematics,
+)
+from migrate_bayes.orbits.extrema import SPAN_GYR, STEPS, TOLERANCE, Extrema, orbit_extrema
 from migrate_bayes.orbits.frame import SolarFrame, get_frame
-from migrate_bayes.orbits.kinematics import Kinematics, read_kinematics
-from migrate_bayes.orbits.potential import POTENTIALS
-from migrate_bayes.orbits.potential_tables import potential_table, rotation_table
-from migrate_bayes.orbits.product import build_dataset
-from migrate_bayes.orbits.sweep import Variant, make_variants
+from migrate_bayes.orbits.orbit_options import OrbitOptions
+from migrate_bayes.orbits.potential import Potential, list_potentials
 
 Floats = NDArray[np.float64]
+OnStage = Callable[[str, float], None]
+Bar = Callable[..., AbstractContextManager[Callable[[int], None] | None]]
 
 DRAW_BLOCK = 2048
 NEAR_CENTRE_KPC = 0.1
 
-# Columns (star, potential), and where `draws` puts those it knows.
-_JOINT = {
-    "rg_mean": 0, "rg_sd": 1, "rg_nominal": 2, "cov_rg_distance": 3,
-    "ln_zmax_mean": 4, "ln_zmax_sd": 5, "cov_rg_ln_zmax": 6, "cov_ln_zmax_distance": 7,
-}  # fmt: skip
-_EXTREMA = (
-    "zmax", "r_peri", "r_apo", "eccentricity",
-    "zmax_error", "r_peri_error", "r_apo_error", "eccentricity_error",
-)  # fmt: skip
+MOMENTS = (
+    ("x", "kpc", "Galactocentric x, towards the centre from the Sun in a right-handed frame"),
+    ("y", "kpc", "Galactocentric y, along rotation at the Sun"),
+    ("z", "kpc", "height above the plane"),
+    ("v_r", "km/s", "cylindrical radial velocity, outwards"),
+    ("v_phi", "km/s", "azimuthal velocity, positive for the disc"),
+    ("v_z", "km/s", "vertical velocity"),
+    ("r_present", "kpc", "present cylindrical radius"),
+    ("distance", "kpc", "distance from the Sun"),
+)
+
+# Of a star in a potential, in the kernel's order: `Drawn.joint`, then `Extrema`.
+JOINT = {
+    "rg_mean": ("kpc", "guiding radius: mean over draws"),
+    "rg_sd": ("kpc", "guiding radius: sd over draws"),
+    "rg_nominal": ("kpc", "guiding radius of the mean phase-space point"),
+    "cov_rg_distance": ("kpc2", "covariance of guiding radius and distance over draws"),
+    "ln_zmax_mean": ("", "ln(Z_max/kpc): mean over draws"),
+    "ln_zmax_sd": ("", "ln(Z_max/kpc): sd over draws"),
+    "cov_rg_ln_zmax": ("kpc", "covariance of guiding radius and ln(Z_max/kpc) over draws"),
+    "cov_ln_zmax_distance": ("kpc", "covariance of ln(Z_max/kpc) and distance over draws"),
+}
+EXTREMA = {
+    "zmax": ("kpc", "largest height of the orbit of the mean phase-space point"),
+    "r_peri": ("kpc", "pericentre (spherical) of the mean point's orbit"),
+    "r_apo": ("kpc", "apocentre (spherical) of the mean point's orbit"),
+    "eccentricity": ("", "(r_apo - r_peri)/(r_apo + r_peri)"),
+    "zmax_error": ("", "relative numerical error of zmax"),
+    "r_peri_error": ("", "relative numerical error of r_peri"),
+    "r_apo_error": ("", "relative numerical error of r_apo"),
+    "eccentricity_error": ("", "numerical error of eccentricity"),
+}
+COLUMNS = {
+    **JOINT,
+    "zmax_sd": ("kpc", "largest height: sd, of the log-normal that ln Z_max's moments imply"),
+    **EXTREMA,
+}
 
 
-def _with_heights(zmax: bool | Iterable[str], variants: Sequence[Variant]) -> list[bool]:
-    if isinstance(zmax, bool):
-        return [zmax] * len(variants)
-    wanted = {zmax} if isinstance(zmax, str) else set(zmax)
-    known = {v.potential for v in variants} | {v.label for v in variants}
-    for name in wanted - known:
+def _with_heights(
+    wanted: tuple[str, ...] | None, potentials: Mapping[str, Potential]
+) -> list[bool]:
+    """Whether the orbits in each potential are integrated."""
+    if wanted is None:
+        return [True] * len(potentials)
+    known = {p.name for p in potentials.values()} | set(potentials)
+    for name in set(wanted) - known:
         raise OrbitError(f"Z_max asked in '{name}', not computed: {suggest(name, known)}")
-    return [v.potential in wanted or v.label in wanted for v in variants]
-
-
-OnStage = Callable[[str, float], None]
+    return [p.name in wanted or label in wanted for label, p in potentials.items()]
 
 
 @contextmanager
@@ -77,115 +109,29 @@ def _bar(
         on_stage(label, time.perf_counter() - began)
 
 
-def _draw(
-    kinematics: Kinematics,
-    frame: SolarFrame,
-    variants: Sequence[Variant],
-    heights: Sequence[bool],
-    *,
-    draws: int,
-    kept: int,
-    seed: int,
-    workers: int | None,
-    show_progress: bool,
-    on_stage: OnStage | None,
-) -> dict[str, Any]:
-    """Run the draws in one solar frame, with the variants that share it (there may be none)."""
-    n, p = kinematics.usable.size, len(variants)
-    units = np.array([v.units for v in variants]).reshape(p, 2)
-    rotation = [rotation_table(v.potential) for v in variants]
-    starts = np.array([[table.ln_l0, table.step] for table in rotation]).reshape(p, 2)
-    wanted = np.array(heights, dtype=np.bool_)
-    # Only what is asked for is built: a table of forces takes longer than all the rest.
-    spline = [potential_table(v.potential) for v, w in zip(variants, heights, strict=True) if w]
-    some = spline[0] if spline else None
-    chosen = iter(spline)
-    full = [next(chosen) if w else some for w in heights]
-
-    def stack(arrays: list[Floats], dims: int) -> Floats:
-        return np.stack(arrays) if arrays else np.zeros((p,) + (4,) * dims)
-
-    tables = (
-        stack([t.ln_r for t in rotation], 1),
-        stack([t.slope for t in rotation], 1),
-        stack([t.coefficients for t in full if t], 2),
-        stack([t.shape for t in full if t], 1),
-    )
-    results = {name: np.full((n, N_MOMENTS), np.nan) for name in ("mean", "sd")}
-    results["joint"] = np.full((n, p, N_JOINT), np.nan)
-    results["points"] = np.full((n, 1 + kept, 5), np.nan)
-    results["kept"] = np.full((n, kept, 1 + p), np.nan)
-    bad = np.zeros(n, dtype=np.bool_)
-    k = kinematics
-    inputs = (k.observed, k.sigma, k.correlation, k.distance_sd, k.key, k.usable)
-    transform = transform_arrays(frame)
-
-    def run(start: int, stop: int) -> None:
-        part = slice(start, stop)
-        draw_block(
-            *(array[part] for array in inputs), np.uint64(seed), draws, kept,
-            *transform, units, starts, *tables, wanted,
-            *(array[part] for array in results.values()), bad[part],
-        )  # fmt: skip
-
-    with _bar(n, "draws", "stars", show=show_progress, on_stage=on_stage) as on_done:
-        map_blocks(run, n, DRAW_BLOCK, workers=workers, on_done=on_done)
-    return {**results, "bad_covariance": bad}
-
-
-def _check(draws: int, zmax_draws: int, seed: int) -> None:
-    if draws < 2:
-        raise OrbitError(f"draws must be at least 2, not {draws}")
-    if not (zmax_draws == 0 or 2 <= zmax_draws <= draws):
-        raise OrbitError(f"zmax_draws must be 0, or from 2 to draws ({draws}), not {zmax_draws}")
-    if not 0 <= seed < 2**64:
-        raise OrbitError(f"seed must be from 0 to 2**64 - 1, not {seed}")
-
-
 def compute_orbits(
     catalog: xr.Dataset,
+    options: OrbitOptions | None = None,
     *,
-    frame: str | SolarFrame | Mapping[str, Any] = "vickers2021",
-    potentials: Iterable[str] = tuple(POTENTIALS),
-    scaling: str = "rescaled",
-    sweep: Mapping[str, Any] | None = None,
-    draws: int = 100,
-    zmax_draws: int = 0,
     seed: int = 0,
-    zmax: bool | Iterable[str] = True,
     span: float = SPAN_GYR,
     workers: int | None = None,
     show_progress: bool = True,
     on_stage: OnStage | None = None,
+    **settings: Any,
 ) -> xr.Dataset:
     """Compute phase space, guiding radii and orbit extrema for a catalogue.
 
     Parameters
     ----------
-    catalog : Dataset
-        Canonical columns: ``ra dec pmra pmdec radial_velocity distance`` and, where there,
+    catalog : xarray.Dataset
+        Canonical columns: ``ra dec pmra pmdec radial_velocity distance`` and optionally
         ``distance_lo distance_hi``, errors and ``*_corr``. An error column that is absent counts as
         zero error, and the attribute ``errors_taken_as_zero`` says which were.
-    frame : str, SolarFrame or mapping
-        See `get_frame`. Phase space (x … r_present) is in this frame.
-    potentials : iterable of str
-        Names; see `migrate_bayes.orbits.potential`.
-    scaling : {"rescaled", "native"}
-        Whether the frame's (R₀, V₀) set each potential's units, or its own.
-    sweep : mapping, optional
-        Arrays ``r0``, ``v0``, ``scaling``: every combination with every potential becomes an entry
-        along `potential`, from the same draws. See `migrate_bayes.orbits.sweep`.
-    draws : int
-        Mock observations per star, at least 2.
-    zmax_draws : int
-        0: ln Z_max of every draw is that of the mean point's orbit plus a Stäckel difference. From
-        2 to `draws`: the orbits of that many draws are integrated instead, each at the price of the
-        star's own, and ln Z_max's moments are over these.
+    options : OrbitOptions, optional
+        Frame, potentials and number of draws.
     seed : int
         Together with each star's ``star_key`` and the draw, all that random numbers depend on.
-    zmax : bool or iterable of str
-        Whether, or in which potentials, to integrate orbits. Elsewhere the extrema are NaN, and
-        whether the star is bound is not asked.
     span : float
         Time of integration, Gyr.
     workers : int, optional
@@ -194,10 +140,12 @@ def compute_orbits(
         Show bars on stderr.
     on_stage : callable, optional
         Called with each stage's label ("draws", "Z_max ...") and the seconds it took.
+    **settings
+        Entries of `OrbitOptions` by name; they override `options`.
 
     Returns
     -------
-    Dataset
+    xarray.Dataset
         Dims `star`, `potential` (with coordinates ``potential_model scaling r0 v0``); means and
         standard deviations of phase space and distance, `rg_*`, `zmax`, `ln_zmax_*`, their
         covariances, `r_peri`, `r_apo`, `eccentricity`, numerical errors, and `flag` (the bits of
@@ -206,68 +154,84 @@ def compute_orbits(
     Raises
     ------
     CatalogError
-        Where the catalogue lacks a column that no orbit can do without.
+        If the catalogue lacks a column that every orbit needs.
+    RecipeError
+        If a setting is unknown or invalid.
     OrbitError
-        Where a frame, potential or setting is unknown or impossible.
+        If a frame or potential is unknown or impossible.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> from migrate_bayes.orbits import compute_orbits
+    >>> sky = {"ra": 10.0, "dec": 20.0, "pmra": 5.0, "pmdec": -8.0, "radial_velocity": 12.0}
+    >>> columns = {name: ("star", [value]) for name, value in (sky | {"distance": 0.5}).items()}
+    >>> catalog = xr.Dataset(columns | {"star_key": ("star", [1])})
+    >>> orbits = compute_orbits(
+    ...     catalog, potentials=["MWPotential2014"], draws=10, show_progress=False
+    ... )
+    >>> orbits["rg_mean"].values.round(2), orbits["zmax"].values.round(2)
+    (array([[7.42]]), array([[0.31]]))
     """
-    solar = get_frame(frame)
-    variants = make_variants(potentials, solar, scaling, sweep)
-    heights = _with_heights(zmax, variants)
-    _check(draws, zmax_draws, seed)
-    kinematics = read_kinematics(catalog)
-    kept = zmax_draws if any(heights) else 0
-    n, usable = kinematics.usable.size, np.flatnonzero(kinematics.usable)
-    flag = kinematics.flag.copy()
-    names = (*_JOINT, "zmax_sd", *_EXTREMA)
-    columns = {name: np.full((n, len(variants)), np.nan) for name in names}
+    o = OrbitOptions.of(options, settings)
+    if o.zmax_draws == 1 or o.zmax_draws > o.draws:
+        raise OrbitError(
+            f"zmax_draws must be 0, or from 2 to draws ({o.draws}), not {o.zmax_draws}"
+        )
+    if not 0 <= seed < 2**64:
+        raise OrbitError(f"seed must be from 0 to 2**64 - 1, not {seed}")
+    solar, potentials = get_frame(o.frame), list_potentials(o)
+    heights = _with_heights(o.zmax_potentials, potentials)
+    stars, flag, absent = read_kinematics(catalog)
+    n, usable = stars.usable.size, np.flatnonzero(stars.usable)
+    kept = o.zmax_draws if any(heights) else 0
+    columns = {name: np.full((n, len(potentials)), np.nan) for name in COLUMNS}
+    bar = partial(_bar, show=show_progress, on_stage=on_stage)
+    entries = list(potentials.items())
 
-    mean, sd = np.empty(0), np.empty(0)
-    frames = dict.fromkeys([solar, *(v.frame for v in variants)])
-    for here in frames:
-        members = [p for p, v in enumerate(variants) if v.frame == here]
-        drawn = _draw(
-            kinematics, here, [variants[p] for p in members], [heights[p] for p in members],
-            draws=draws, kept=kept, seed=seed, workers=workers, show_progress=show_progress,
-            on_stage=on_stage,
-        )  # fmt: skip
-        if here == solar:
-            mean, sd = drawn["mean"], drawn["sd"]
-            add_flag(flag, drawn["bad_covariance"], StarFlag.BAD_COVARIANCE)
-        for k, p in enumerate(members):
-            joint = drawn["joint"][:, k]
-            for name, place in _JOINT.items():
-                columns[name][:, p] = joint[:, place]
-            near = joint[:, _JOINT["rg_nominal"]] < NEAR_CENTRE_KPC
-            add_flag(flag, near, StarFlag.NEAR_CENTRE)
-            if heights[p]:
-                own = (drawn["points"][usable], drawn["kept"][usable][:, :, [0, 1 + k]])
-                settings: dict[str, Any] = {
-                    "span": span, "workers": workers,
-                    "show_progress": show_progress, "on_stage": on_stage,
-                }  # fmt: skip
-                _orbits(variants[p], own, usable, columns, p, flag, **settings)
+    for frame in dict.fromkeys([solar, *(p.frame for p in potentials.values())]):
+        members = [k for k, (_, p) in enumerate(entries) if p.frame == frame]
+        stack = PotentialStack.of([entries[k][1] for k in members], [heights[k] for k in members])
+        drawn = Drawn.empty(n, len(members), kept)
+        _draw(stars, frame, stack, drawn, draws=(seed, o.draws, kept), workers=workers, bar=bar)
+        if frame == solar:
+            mean, sd = drawn.mean, drawn.sd
+            add_flag(flag, drawn.bad_covariance, StarFlag.BAD_COVARIANCE)
+        for j, k in enumerate(members):
+            for place, name in enumerate(JOINT):
+                columns[name][:, k] = drawn.joint[:, j, place]
+            add_flag(flag, columns["rg_nominal"][:, k] < NEAR_CENTRE_KPC, StarFlag.NEAR_CENTRE)
+            if not heights[k]:
+                continue
+            label, potential = entries[k]
+            with bar(usable.size * (1 + kept), f"Z_max {label}", "orbits") as on_done:
+                R, v_r, v_phi, z, v_z = np.moveaxis(drawn.points[usable], -1, 0)
+                extrema = orbit_extrema(
+                    R, v_r, v_phi, z, v_z, potential, span=span, workers=workers, on_done=on_done
+                )
+            of_potential = {name: column[:, k] for name, column in columns.items()}
+            _fill(of_potential, extrema, drawn.kept[usable][:, :, [0, 1 + j]], usable, flag)
 
-    add_flag(flag, kinematics.usable & (mean[:, 4] <= 0), StarFlag.RETROGRADE)
+    add_flag(flag, stars.usable & (mean[:, 4] <= 0), StarFlag.RETROGRADE)
     add_flag(flag, mean[:, 6] < NEAR_CENTRE_KPC, StarFlag.NEAR_CENTRE)
     mean[:, 0] *= x_sign(solar.handedness)
-    dataset = build_dataset(mean, sd, columns, flag, variants)
+    dataset = _dataset(mean, sd, columns, flag, potentials)
     if "source_id" in catalog.variables:
         dataset = dataset.assign_coords(source_id=("star", catalog["source_id"].values))
+    integrated = [label for label, wanted in zip(potentials, heights, strict=True) if wanted]
     dataset.attrs = {
         "solar_frame": json.dumps(solar.as_dict()),
-        "scaling": scaling,
-        "potential_units_kpc_kms": json.dumps({v.label: v.units for v in variants}),
-        "draws": draws,
+        "scaling": o.scaling,
+        "potential_units_kpc_kms": json.dumps({label: p.units for label, p in entries}),
+        "draws": o.draws,
         "zmax_draws": kept,
         "ln_zmax_moments": "integrated draws" if kept else "Staeckel differences, all draws",
-        "zmax_potentials": json.dumps(
-            [v.label for v, wanted in zip(variants, heights, strict=True) if wanted]
-        ),
+        "zmax_potentials": json.dumps(integrated),
         "span_gyr": span,
         "steps": STEPS,
         "tolerance": TOLERANCE,
         "seed": seed,
-        "errors_taken_as_zero": json.dumps(list(kinematics.absent_errors)),
+        "errors_taken_as_zero": json.dumps(absent),
         "convention": f"{solar.handedness}-handed axes, Sun at "
         f"{'positive' if solar.handedness == 'left' else 'negative'} x; "
         "v_phi and L_z positive for the disc",
@@ -275,50 +239,58 @@ def compute_orbits(
     return dataset
 
 
-def _orbits(
-    variant: Variant,
-    own: tuple[Floats, Floats],
-    usable: NDArray[np.intp],
-    columns: dict[str, Floats],
-    p: int,
-    flag: NDArray[np.int32],
+def _draw(
+    stars: Observed,
+    frame: SolarFrame,
+    stack: PotentialStack,
+    out: Drawn,
     *,
-    span: float,
+    draws: tuple[int, int, int],
     workers: int | None,
-    show_progress: bool,
-    on_stage: OnStage | None,
+    bar: Bar,
 ) -> None:
-    """Integrate one variant's orbits into column `p` and set its flags.
+    """Draw in one solar frame with the potentials that share it; `draws`: seed, number, kept."""
+    transform = transform_arrays(frame)
+    seed, number, kept = draws
 
-    `own`: the points (usable, 1 + kept, 5), and of the kept draws distance and R_g (usable, kept,
-    2).
-    """
-    points, kept = own
-    n_kept = kept.shape[1]
-    start = tuple(points[:, :, k] for k in range(5))
-    label = f"Z_max {variant.label}"
-    with _bar(start[0].size, label, "orbits", show=show_progress, on_stage=on_stage) as on_done:
-        extrema = orbit_extrema(
-            start[0], start[1], start[2], start[3], start[4], variant.potential,
-            frame=variant.frame, scaling=variant.scaling, span=span, workers=workers,
-            on_done=on_done,
+    def run(start: int, stop: int) -> None:
+        part = slice(start, stop)
+        draw_block(
+            Observed._make(array[part] for array in stars), transform, stack,
+            np.uint64(seed), number, kept, Drawn._make(array[part] for array in out),
         )  # fmt: skip
-    for name in _EXTREMA:
-        columns[name][usable, p] = getattr(extrema, name)[:, 0]
+
+    with bar(stars.usable.size, "draws", "stars") as on_done:
+        map_blocks(run, stars.usable.size, DRAW_BLOCK, workers=workers, on_done=on_done)
+
+
+def _fill(
+    columns: Mapping[str, Floats],
+    extrema: Extrema,
+    kept: Floats,
+    usable: NDArray[np.intp],
+    flag: NDArray[np.int32],
+) -> None:
+    """Fill one potential's columns (star) from its orbits (usable, 1 + kept), and set flags.
+
+    `kept`: distance and R_g of the kept draws (usable, kept, 2).
+    """
+    for name in EXTREMA:
+        columns[name][usable] = getattr(extrema, name)[:, 0]
     zmax = extrema.zmax[:, 0]
     none = np.isnan(zmax)
     with np.errstate(invalid="ignore", divide="ignore"):
-        if n_kept:
+        if kept.shape[1]:
             heights = np.log(np.maximum(extrema.zmax[:, 1:], ZMAX_FLOOR_KPC))
             for name, values in _kept_moments(heights, kept[:, :, 1], kept[:, :, 0]).items():
-                columns[name][usable, p] = values
+                columns[name][usable] = values
         else:
-            shift = columns["ln_zmax_mean"][usable, p]
-            columns["ln_zmax_mean"][usable, p] = np.log(np.maximum(zmax, ZMAX_FLOOR_KPC)) + shift
+            shift = columns["ln_zmax_mean"][usable]
+            columns["ln_zmax_mean"][usable] = np.log(np.maximum(zmax, ZMAX_FLOOR_KPC)) + shift
         for name in ("ln_zmax_mean", "ln_zmax_sd", "cov_rg_ln_zmax", "cov_ln_zmax_distance"):
-            columns[name][usable[none], p] = np.nan
-        m, s = columns["ln_zmax_mean"][usable, p], columns["ln_zmax_sd"][usable, p]
-        columns["zmax_sd"][usable, p] = np.exp(m + 0.5 * s**2) * np.sqrt(np.expm1(s**2))
+            columns[name][usable[none]] = np.nan
+        m, s = columns["ln_zmax_mean"][usable], columns["ln_zmax_sd"][usable]
+        columns["zmax_sd"][usable] = np.exp(m + 0.5 * s**2) * np.sqrt(np.expm1(s**2))
     unbound = extrema.unbound[:, 0]
     unsure = extrema.failed[:, 0] | extrema.inexact[:, 0] | (~unbound & np.isnan(m + s))
     add = np.zeros(flag.size, dtype=bool)
@@ -350,3 +322,34 @@ def _kept_moments(ln_zmax: Floats, rg: Floats, distance: Floats) -> dict[str, Fl
         "cov_rg_ln_zmax": (z * r).sum(axis=1) / enough,
         "cov_ln_zmax_distance": (z * d).sum(axis=1) / enough,
     }
+
+
+def _dataset(
+    mean: Floats,
+    sd: Floats,
+    columns: Mapping[str, Floats],
+    flag: NDArray[np.int32],
+    potentials: Mapping[str, Potential],
+) -> xr.Dataset:
+    """Name the arrays: moments (star, 8) of `MOMENTS`, columns (star, potential), flags (star)."""
+    variables: dict[str, Any] = {}
+    for m, (name, unit, meaning) in enumerate(MOMENTS):
+        for suffix, values, words in (("", mean, "mean over draws"), ("_sd", sd, "sd over draws")):
+            # `distance` itself is the catalogue's.
+            stem = f"{name}_mean" if name == "distance" and not suffix else name + suffix
+            attrs = {"units": unit, "long_name": f"{meaning}: {words}"}
+            variables[stem] = ("star", values[:, m], attrs)
+    for name, values in columns.items():
+        unit, meaning = COLUMNS[name]
+        attrs = {"units": unit, "long_name": meaning}
+        variables[name] = (("star", "potential"), values, attrs)
+    variables["flag"] = ("star", flag, {"units": "", "long_name": "bits of StarFlag"})
+    made = list(potentials.values())
+    coords: dict[str, Any] = {
+        "potential": list(potentials),
+        "potential_model": ("potential", [p.name for p in made]),
+        "scaling": ("potential", [p.scaling for p in made]),
+        "r0": ("potential", [p.frame.r0 for p in made], {"units": "kpc"}),
+        "v0": ("potential", [p.frame.v0 for p in made], {"units": "km/s"}),
+    }
+    return xr.Dataset(variables, coords=coords)

@@ -1,28 +1,22 @@
-"""Tables of a potential, built from galpy once and kept on disk.
+"""Galpy potentials by name, and tables of them, built once and kept on disk.
 
-Two kinds, because they cost differently: the *rotation* table (1-D, ln R against ln of the angular
-momentum of the circular orbit) that guiding radii need, and the *potential* table (2-D, a C²
-tensor-product cubic B-spline of Φ in R/(R + a), |z|/(|z| + b)) that orbits need. Forces are the
-gradient of that one spline, so they are conservative. All in galpy natural units.
+A potential has two tables, because they cost differently: the *rotation* table (1-D, ln R against
+ln of the angular momentum of the circular orbit) that guiding radii need, and the *potential* table
+(2-D, a C² tensor-product cubic B-spline of Φ in R/(R + a), |z|/(|z| + b)) that orbits need. Forces
+are the gradient of that one spline, so they are conservative. All in galpy's natural units, so that
+every solar frame shares them.
 
 A file is keyed by everything that shapes it: the potential (its name, or for one of the user's the
 values it gives), our version and galpy's, the resolution. It opens with the SHA-256 of the rest, is
 written beside its place and renamed, so that two processes may build it at once, and is built anew
-where it does not match. Tables are in natural units, so every frame shares them.
+if the two do not match.
 """
 
 from __future__ import annotations
 
-__all__ = [
-    "PotentialTable",
-    "RotationTable",
-    "cache_directory",
-    "potential_table",
-    "rotation_table",
-]
-
 import hashlib
 import importlib
+import importlib.util
 import io
 import os
 import re
@@ -31,17 +25,25 @@ from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from migrate_bayes.core.errors import OrbitError, ProductError
+from migrate_bayes.core.errors import OrbitError, ProductError, suggest
 from migrate_bayes.core.io import atomic_output
 from migrate_bayes.core.provenance import content_hash
-from migrate_bayes.orbits.potential import POTENTIALS, load_potential, potential_key
+from migrate_bayes.orbits.kernel.spline import PotentialTable
 
 Floats = NDArray[np.float64]
+
+POTENTIALS: dict[str, tuple[float, float]] = {
+    "MWPotential2014": (8.0, 220.0),
+    "Irrgang13I": (8.4, 242.0),
+    "McMillan17": (8.21, 233.1),
+}
+"""Name to native (ro kpc, vo km/s). Bovy 2015; Irrgang et al. 2013, model I; McMillan 2017."""
 
 TABLE_VERSION = 2
 
@@ -52,36 +54,75 @@ LN_R_RANGE, N_ROTATION = (np.log(1e-3), np.log(1e2)), 4096
 A_SCALE, B_SCALE, N_U, N_W, OUTERMOST = 0.25, 0.15, 512, 256, 60.0
 
 
-class RotationTable(NamedTuple):
-    """Circular orbits, natural units.
+class Curve(NamedTuple):
+    """A function on a uniform grid from `x0` by `step`: its `values` and `slopes` at the nodes."""
 
-    `ln_l0`, `step` and `ln_r`, `slope` (ln R and d ln R/d ln L at uniform ln L); and `ln_r0`,
-    `r_step`, `ln_v`, `v_slope`: ln v_c and its slope at uniform ln R.
-    """
-
-    ln_l0: float
+    x0: float
     step: float
-    ln_r: Floats
-    slope: Floats
-    ln_r0: float
-    r_step: float
-    ln_v: Floats
-    v_slope: Floats
+    values: Floats
+    slopes: Floats
 
 
-class PotentialTable(NamedTuple):
-    """`coefficients` (N_U + 2, N_W + 2) and `shape`: (a, b, 1/du, 1/dw, R_max, z_max, Φ(∞))."""
+class RotationTable(NamedTuple):
+    """Circular orbits, natural units: ln R against ln L, and ln v_c against ln R."""
 
-    coefficients: Floats
-    shape: Floats
+    radius: Curve
+    speed: Curve
+
+
+def check_name(name: str) -> str:
+    """Refuse what is none of `POTENTIALS`, ``module:attribute`` or ``file.py:attribute``."""
+    if name in POTENTIALS or ":" in name:
+        return name
+    raise OrbitError(
+        f"unknown potential '{name}': {suggest(name, POTENTIALS)}, "
+        "or a galpy potential's place, 'module:attribute' or 'path/to/file.py:attribute'"
+    )
+
+
+def _module(name: str) -> ModuleType:
+    """Import a module by name, or a file by its path."""
+    if not name.endswith(".py"):
+        return importlib.import_module(name)
+    path = Path(name).expanduser().resolve()
+    if not path.is_file():
+        raise ImportError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@lru_cache(maxsize=16)
+def load_potential(name: str) -> Any:
+    """Import the axisymmetric galpy potential of that name (seconds, for McMillan17)."""
+    module_name, _, attribute = check_name(name).rpartition(":")
+    if not module_name:
+        module_name = "galpy.potential.mwpotentials"
+    with warnings.catch_warnings():
+        # galpy's own: deprecations, and a masked division in its SCF set-up.
+        warnings.simplefilter("ignore")
+        try:
+            potential = getattr(_module(module_name), attribute)
+        except Exception as error:  # whatever a user's file may raise
+            raise OrbitError(f"cannot import the potential '{name}': {error}") from error
+    parts = parts_of(potential)
+    if not all(hasattr(part, "_Rforce") for part in parts):
+        raise OrbitError(f"'{name}' is no galpy potential, nor a list of them, in three dimensions")
+    if any(getattr(part, "isNonAxi", False) for part in parts):
+        raise OrbitError(f"potential '{name}' is not axisymmetric: guiding radii need symmetry")
+    return potential
+
+
+def parts_of(potential: Any) -> list[Any]:
+    """Return the parts that a galpy potential is the sum of."""
+    return list(potential) if isinstance(potential, list | tuple) else [potential]
 
 
 def cache_directory() -> Path:
-    """Return where tables are kept.
-
-    ``$MIGRATE_BAYES_CACHE``, else ``$XDG_CACHE_HOME/migrate-bayes``, else
-    ``~/.cache/migrate-bayes``.
-    """
+    """Return ``$MIGRATE_BAYES_CACHE``, or else the user's cache folder: tables are kept there."""
     if wanted := os.environ.get("MIGRATE_BAYES_CACHE"):
         return Path(wanted)
     base = os.environ.get("XDG_CACHE_HOME")
@@ -89,7 +130,7 @@ def cache_directory() -> Path:
 
 
 def _values(name: str) -> str:
-    """Tell a user's potential by what it gives: its place does not say what stands there."""
+    """Identify a user's potential by its values: its file may change under the same name."""
     potential = load_potential(name)
     galpy = importlib.import_module("galpy.potential")
     values = []
@@ -126,7 +167,7 @@ def _read(path: Path) -> dict[str, Floats] | None:
 
 
 def _cached(name: str, kind: str, build: Callable[[str], dict[str, Floats]]) -> dict[str, Floats]:
-    """Read a table, or build and keep it. A cache that cannot be written is done without."""
+    """Read a table, or build and keep it; a cache that cannot be written is left out."""
     path = _path(name, kind)
     if (stored := _read(path)) is not None:
         return stored
@@ -158,8 +199,7 @@ def _evaluators(name: str) -> tuple[Callable[..., Floats], Callable[..., Floats]
         return evaluate
 
     phi, force = slow(galpy.evaluatePotentials), slow(galpy.evaluateRforces)
-    parts = potential if isinstance(potential, list | tuple) else [potential]
-    if not all(getattr(part, "hasC", False) for part in parts):
+    if not all(getattr(part, "hasC", False) for part in parts_of(potential)):
         return phi, force
     compiled = importlib.import_module("galpy.potential.interpRZPotential")
 
@@ -258,11 +298,11 @@ def _build_potential(name: str) -> dict[str, Floats]:
 @lru_cache(maxsize=32)
 def _rotation_table(name: str, _directory: Path) -> RotationTable:
     t = _cached(name, "rotation", _build_rotation)
-    ln_l, x = t["ln_l"], t["x"]
-    return RotationTable(
-        float(ln_l[0]), float(ln_l[1] - ln_l[0]), t["ln_r"], t["slope"],
-        float(x[0]), float(x[1] - x[0]), t["ln_v"], t["v_slope"],
-    )  # fmt: skip
+
+    def curve(x: Floats, values: str, slopes: str) -> Curve:
+        return Curve(float(x[0]), float(x[1] - x[0]), t[values], t[slopes])
+
+    return RotationTable(curve(t["ln_l"], "ln_r", "slope"), curve(t["x"], "ln_v", "v_slope"))
 
 
 @lru_cache(maxsize=32)
@@ -272,9 +312,9 @@ def _potential_table(name: str, _directory: Path) -> PotentialTable:
 
 def rotation_table(name: str) -> RotationTable:
     """Return the table of circular orbits of a potential, from memory, disk or galpy."""
-    return _rotation_table(potential_key(name), cache_directory())
+    return _rotation_table(check_name(name), cache_directory())
 
 
 def potential_table(name: str) -> PotentialTable:
     """Return the spline of a potential, from memory, disk or galpy."""
-    return _potential_table(potential_key(name), cache_directory())
+    return _potential_table(check_name(name), cache_directory())

@@ -104,7 +104,7 @@ def _one_potential(stars: xr.Dataset, recipe: Recipe) -> xr.Dataset:
 
 def _orbits_from_start(stars: xr.Dataset, recipe: Recipe) -> xr.Dataset:
     """Integrate the published phase space; our names for what comes out, in `stars`."""
-    from migrate_bayes.orbits import get_frame, orbit_extrema
+    from migrate_bayes.orbits import Potential, get_frame, orbit_extrema
 
     assert recipe.reference is not None
     start = recipe.reference.start
@@ -112,10 +112,8 @@ def _orbits_from_start(stars: xr.Dataset, recipe: Recipe) -> xr.Dataset:
     columns = (start.R, start.v_r, start.v_phi, start.z, start.v_z)
     R, v_r, v_phi, z, v_z = (c.scale * _column(stars, c.column) for c in columns)
     frame = replace(get_frame(recipe.orbits.frame), r0=float(stars["r0"]), v0=float(stars["v0"]))
-    extrema = orbit_extrema(
-        R, v_r, v_phi, z, v_z, str(stars["potential_model"].values),
-        frame=frame, scaling=str(stars["scaling"].values),
-    )  # fmt: skip
+    potential = Potential(str(stars["potential_model"].values), frame, str(stars["scaling"].values))
+    extrema = orbit_extrema(R, v_r, v_phi, z, v_z, potential)
     return stars.assign({name: ("star", getattr(extrema, name)) for name in _EXTREMA})
 
 

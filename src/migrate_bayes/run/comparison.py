@@ -25,8 +25,7 @@ from migrate_bayes.compare.variants import ComparedVariant, FittedVariant, list_
 from migrate_bayes.core.errors import FitError, ProductError, RecipeError
 from migrate_bayes.core.io import read_netcdf, write_netcdf
 from migrate_bayes.core.provenance import content_hash, file_sha256, provenance
-from migrate_bayes.orbits import get_frame
-from migrate_bayes.orbits.sweep import make_variants
+from migrate_bayes.orbits import Potential, list_potentials
 from migrate_bayes.population.data import population_data
 from migrate_bayes.population.model.specification import load_model_spec
 from migrate_bayes.run.recipe import Recipe
@@ -162,20 +161,19 @@ class ComparedRun:
     @cached_property
     def stars(self) -> xr.Dataset:
         """StarPosteriors with every potential asked for."""
-        o, folder = self.recipe.orbits, self.run.folder
+        folder = self.run.folder
         if self.source is None:
             if not any((folder / name).exists() for name in ("stars", "orbits")):
                 self.run.make_stars()
             return open_run_stars(folder.path)
         shared = open_run_stars(self.source)
-        sweep = None if o.sweep is None else o.sweep.model_dump(exclude_none=True)
-        wanted = make_variants(o.potentials, get_frame(o.frame), o.scaling, sweep)
+        wanted = list_potentials(self.recipe.orbits)
 
         def has_all(stars: xr.Dataset) -> bool:
-            return all(_has(stars, v.label, v.frame.r0, v.frame.v0, v.scaling) for v in wanted)
+            return all(_has(stars, label, potential) for label, potential in wanted.items())
 
         if has_all(shared):
-            return shared.sel(potential=[v.label for v in wanted])
+            return shared.sel(potential=list(wanted))
         orbits = self._made(
             "orbits",
             self.run.orbits,
@@ -320,12 +318,12 @@ def _parts_hash(manifest: Path) -> str:
     return content_hash({"parts": content.get("parts", file_sha256(manifest))})
 
 
-def _has(stars: xr.Dataset, label: str, r0: float, v0: float, scaling: str) -> bool:
+def _has(stars: xr.Dataset, label: str, potential: Potential) -> bool:
     if label not in stars["potential"].values:
         return False
     here = stars.sel(potential=label)
     return (
-        float(here["r0"]) == r0
-        and float(here["v0"]) == v0
-        and str(here["scaling"].values) == scaling
+        float(here["r0"]) == potential.frame.r0
+        and float(here["v0"]) == potential.frame.v0
+        and str(here["scaling"].values) == potential.scaling
     )

@@ -145,18 +145,7 @@ class Run:
     def _orbits_of(self, chunk: xr.Dataset) -> xr.Dataset:
         from migrate_bayes.orbits import compute_orbits
 
-        o = self.recipe.orbits
-        return compute_orbits(
-            chunk,
-            frame=o.frame,
-            potentials=o.potentials,
-            scaling=o.scaling,
-            draws=o.draws,
-            zmax_draws=o.zmax_draws,
-            sweep=None if o.sweep is None else o.sweep.model_dump(exclude_none=True),
-            zmax=True if o.zmax_potentials is None else list(o.zmax_potentials),
-            seed=self.recipe.seed,
-        )
+        return compute_orbits(chunk, self.recipe.orbits, seed=self.recipe.seed)
 
     def _stream(
         self,

@@ -284,13 +284,13 @@ def _orbit_setting(stars: xr.Dataset, name: str) -> Any:
 
 
 def _toomre_local(column: Columns, stars: xr.Dataset) -> Floats:
-    from migrate_bayes.orbits import circular_velocity
+    from migrate_bayes.orbits import Potential, circular_velocity
 
     frame = {name: float(_orbit_setting(stars, name)) for name in ("r0", "v0")}
-    rotation = circular_velocity(
-        column("r_present"), str(_orbit_setting(stars, "potential_model")),
-        frame=frame, scaling=str(_orbit_setting(stars, "scaling")),
-    )  # fmt: skip
+    potential = Potential(
+        str(_orbit_setting(stars, "potential_model")), frame, str(_orbit_setting(stars, "scaling"))
+    )
+    rotation = circular_velocity(column("r_present"), potential)
     return _speed(column, rotation)
 
 

@@ -33,8 +33,12 @@ from migrate_bayes.orbits import (
     phase_space_to_observed,
 )
 from migrate_bayes.orbits.extrema import GYR_KMS_PER_KPC, SPAN_GYR
-from migrate_bayes.orbits.potential import POTENTIALS, load_potential
-from migrate_bayes.orbits.potential_tables import potential_table, rotation_table
+from migrate_bayes.orbits.potential_tables import (
+    POTENTIALS,
+    load_potential,
+    potential_table,
+    rotation_table,
+)
 
 Floats = NDArray[np.float64]
 

@@ -1,15 +1,13 @@
 # mypy: disable-error-code="no-untyped-def"
-"""One integrator step of many orbits abreast, so that the processor's vector units are used.
+"""One integrator step of many orbits at once, so that the processor's vector units are used.
 
 `WIDTH` orbits stand in the lanes of one flat array, row after row; every loop over lanes has a
 constant length and constant offsets, which is what lets the compiler vectorise it. Only the 16
 spline coefficients are fetched lane by lane. All lanes go through the same instructions, so what an
-orbit yields does not depend on its lane nor on its neighbours. Equation and integrator: `kernel`.
+orbit yields does not depend on its lane nor on its neighbours. `integrate` has the equation.
 """
 
 from __future__ import annotations
-
-__all__ = ["WIDTH", "advance", "rows"]
 
 import math
 
@@ -25,10 +23,11 @@ R, Z, VR, VZ, AR, AZ, H, L2 = (k * W for k in range(8))
 R_OLD, Z_OLD, VR_OLD, VZ_OLD, AR_OLD, AZ_OLD, S_OLD = (k * W for k in range(8, 15))
 # s = r dr/dt and r²; the extremes so far; whether a scalar look is needed:
 S, R2, TOP, NEAR, FAR, EVENT = (k * W for k in range(15, 21))
-# Step control: ρ and ε of `kernel`; time to go; steps before the orbit is given up.
+# Step control: ρ and ε of `integrate`; time to go; steps before the orbit is given up.
 RHO, EPSILON, LEFT, GOES = (k * W for k in range(21, 25))
 # Scratch of a stage: place in the cell, offset of the cell, chain-rule factors, 16 coefficients.
-T_U, T_W, CELL, D_U, D_W, C = (k * W for k in range(25, 31))
+T_U, T_W, CELL, D_U, D_W = (k * W for k in range(25, 30))
+C0, C1, C2, C3 = (k * W for k in (30, 34, 38, 42))
 N_ROWS = 30 + 16
 
 # Blanes & Moan (2002), SRKN6b: kicks B, drifts A, symmetric.
@@ -40,12 +39,9 @@ A3 = 0.5 - (A1 + A2)
 
 def rows() -> np.ndarray:
     """Return lanes in which nothing moves and nothing divides by zero."""
-    lanes = np.zeros(N_ROWS * W)
-    lanes[R : R + W] = 1.0
-    lanes[R_OLD : R_OLD + W] = 1.0
-    lanes[R2 : R2 + W] = 1.0
-    lanes[RHO : RHO + W] = 1.0
-    return lanes
+    lanes = np.zeros((N_ROWS, W))
+    lanes[[row // W for row in (R, R_OLD, R2, RHO)]] = 1.0
+    return lanes.ravel()
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -74,12 +70,12 @@ def _stage(q, drift, kick, coefficients, shape, stride):
         q[D_W + m] = math.copysign(factor_w * rest_w * rest_w, z)
     last = np.uint64(coefficients.size - 3 * stride - 4)
     for m in range(W):
-        # A lane gone astray is read inside the table; `kernel` ends it for its radius.
+        # A lane gone astray is read inside the table; `integrate` ends it for its radius.
         cell = min(np.uint64(np.int64(q[CELL + m])), last)
         for k in range(4):
             start = cell + np.uint64(k) * np.uint64(stride)
             for n in range(4):
-                q[C + (4 * k + n) * W + m] = coefficients[start + np.uint64(n)]
+                q[C0 + (4 * k + n) * W + m] = coefficients[start + np.uint64(n)]
     for m in range(W):
         t, s = q[T_U + m], q[T_W + m]
         t_, s_ = 1.0 - t, 1.0 - s
@@ -90,16 +86,10 @@ def _stage(q, drift, kick, coefficients, shape, stride):
         w0, w3 = s_ * s_ * s_, s * s * s
         w1, w2 = 3.0 * w3 - 6.0 * s * s + 4.0, 3.0 * w0 - 6.0 * s_ * s_ + 4.0
         dw0, dw1, dw2, dw3 = -s_ * s_, (3.0 * s - 4.0) * s, -(3.0 * s_ - 4.0) * s_, s * s
-        c00, c01, c02, c03 = q[C + m], q[C + W + m], q[C + 2 * W + m], q[C + 3 * W + m]
-        c10, c11, c12, c13 = (
-            q[C + 4 * W + m], q[C + 5 * W + m], q[C + 6 * W + m], q[C + 7 * W + m],
-        )  # fmt: skip
-        c20, c21, c22, c23 = (
-            q[C + 8 * W + m], q[C + 9 * W + m], q[C + 10 * W + m], q[C + 11 * W + m],
-        )  # fmt: skip
-        c30, c31, c32, c33 = (
-            q[C + 12 * W + m], q[C + 13 * W + m], q[C + 14 * W + m], q[C + 15 * W + m],
-        )  # fmt: skip
+        c00, c01, c02, c03 = q[C0 + m], q[C0 + W + m], q[C0 + 2 * W + m], q[C0 + 3 * W + m]
+        c10, c11, c12, c13 = q[C1 + m], q[C1 + W + m], q[C1 + 2 * W + m], q[C1 + 3 * W + m]
+        c20, c21, c22, c23 = q[C2 + m], q[C2 + W + m], q[C2 + 2 * W + m], q[C2 + 3 * W + m]
+        c30, c31, c32, c33 = q[C3 + m], q[C3 + W + m], q[C3 + 2 * W + m], q[C3 + 3 * W + m]
         phi_u = (
             du0 * (c00 * w0 + c01 * w1 + c02 * w2 + c03 * w3)
             + du1 * (c10 * w0 + c11 * w1 + c12 * w2 + c13 * w3)

@@ -2,26 +2,26 @@
 """Extrema of orbits in an axisymmetric potential, by reversible integration of many abreast.
 
 Motion in the meridional plane, natural units: H = (v_R² + v_z²)/2 + L_z²/2R² + Φ(R, z), with Φ the
-bicubic spline of `tables.PotentialTable`. The integrator is the fourth-order Runge-Kutta-Nyström
+bicubic spline of `spline`. The integrator is the fourth-order Runge-Kutta-Nyström
 splitting of six stages of Blanes & Moan (2002, J. Comput. Appl. Math. 142, 313; SRKN6b). Its step
 is h = ε/ρ, where ρ follows 1/R by ρ ← ρ - ε v_R/R from step to step (Hairer & Söderlind 2005, SIAM
 J. Sci. Comput. 26, 1838): explicit, time-reversible, so that energy does not drift, and a passage
-of the centre costs few steps more than a circle. `lanes` takes the steps, `turning` finds the
+of the centre costs few steps more than a circle. `batch_step` takes the steps, `turning` finds the
 peaks. ε comes from the orbit's fastest frequency.
 
-Each orbit checks itself. Where its energy error implies an error in Z_max beyond the tolerance, it
-is done again with a smaller ε; so is one that may be chaotic (far from round) or whose Z_max still
-grows late in the span, and then the difference between the two says what the energy cannot.
+Each orbit checks itself. If its energy error implies an error in Z_max beyond the tolerance, it is
+integrated again with a smaller ε; so is one that may be chaotic (far from round) or whose Z_max
+still grows late in the span, and then the difference between the two runs is its error.
 """
 
 from __future__ import annotations
 
-__all__ = ["FAILED", "INEXACT", "N_OUT", "OK", "UNBOUND", "extrema_block"]
-
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from migrate_bayes.orbits.kernel import batch_step as lanes
 from migrate_bayes.orbits.kernel.batch_step import WIDTH, advance
@@ -42,15 +42,33 @@ N_OUT = 7
 PLANE = 1e-4
 
 
+class Orbits(NamedTuple):
+    """Where orbits start, natural units: arrays (orbit,)."""
+
+    R: NDArray[np.float64]
+    vr: NDArray[np.float64]
+    vt: NDArray[np.float64]
+    z: NDArray[np.float64]
+    vz: NDArray[np.float64]
+
+
+class Control(NamedTuple):
+    """Natural `span`; `steps` to 2π over the fastest frequency; `tolerance` of Z_max, relative."""
+
+    span: float
+    steps: float
+    tolerance: float
+
+
 @numba.njit(cache=True, nogil=True)
-def _planar_pericentre(R, vr, l2, coefficients, shape):
+def _planar_pericentre(R, vr, l2, table):
     """Pericentre in the plane at the present radial energy, by bisection in ln R."""
-    effective = 0.5 * l2 / (R * R) + potential(R, 0.0, coefficients, shape)
+    effective = 0.5 * l2 / (R * R) + potential(R, 0.0, table)
     energy = effective + 0.5 * vr * vr
     low, high = 1e-3 * R, R
     for _ in range(24):
         middle = math.sqrt(low * high)
-        if 0.5 * l2 / (middle * middle) + potential(middle, 0.0, coefficients, shape) > energy:
+        if 0.5 * l2 / (middle * middle) + potential(middle, 0.0, table) > energy:
             low = middle
         else:
             high = middle
@@ -58,30 +76,32 @@ def _planar_pericentre(R, vr, l2, coefficients, shape):
 
 
 @numba.njit(cache=True, nogil=True)
-def _fastest(R, l2, coefficients, shape):
+def _fastest(R, l2, table):
     """Square of the larger of the radial and vertical frequencies at R, z = 0."""
     d = 0.01 * R
-    outer, _ = gradient(R + d, 0.0, coefficients, shape)
-    inner, _ = gradient(R - d, 0.0, coefficients, shape)
-    _, up = gradient(R, 0.01, coefficients, shape)
+    outer, _ = gradient(R + d, 0.0, table)
+    inner, _ = gradient(R - d, 0.0, table)
+    _, up = gradient(R, 0.01, table)
     return max(3.0 * l2 / (R * R * R * R) + (outer - inner) / (2.0 * d), up / 0.01)
 
 
 @numba.njit(cache=True, nogil=True)
-def _first_epsilon(R, vr, l2, steps, coefficients, shape):
+def _first_epsilon(R, vr, l2, steps, table):
     """ε to try first: `steps` steps to 2π over the fastest frequency, at its worst place."""
-    peri = max(_planar_pericentre(R, vr, l2, coefficients, shape), 5e-3)
+    peri = max(_planar_pericentre(R, vr, l2, table), 5e-3)
     fastest = max(
-        peri * peri * _fastest(peri, l2, coefficients, shape),
-        R * R * _fastest(max(R, peri), l2, coefficients, shape),
+        peri * peri * _fastest(peri, l2, table),
+        R * R * _fastest(max(R, peri), l2, table),
     )
     return 2.0 * math.pi / (steps * math.sqrt(max(fastest, 1e-6)))
 
 
 @numba.njit(cache=True, nogil=True)
-def _load(q, m, R, vr, l2, z, vz, epsilon, span, coefficients, shape, best):
-    """Put an orbit at its beginning into lane m."""
-    ar, az = acceleration(R, z, l2, coefficients, shape)
+def load(q, m, orbits, i, epsilon, span, table, best):
+    """Put orbit i at its beginning into lane m."""
+    R, vr, z, vz = orbits.R[i], orbits.vr[i], orbits.z[i], orbits.vz[i]
+    l2 = (R * orbits.vt[i]) ** 2
+    ar, az = acceleration(R, z, l2, table)
     r2, s = R * R + z * z, R * vr + z * vz
     # Half a step back, so that the first step's own half makes it symmetric in time.
     rho = 1.0 / R + 0.5 * epsilon * vr / R
@@ -151,7 +171,7 @@ def _look(q, m, best):
 
 
 @numba.njit(cache=True, nogil=True)
-def _finish(q, m, best, energy, coefficients, shape, out):
+def _finish(q, m, best, energy, table, out):
     """Refine the three extremes of lane m and fill `out`.
 
     Returns the largest energy error, and what that would be as a relative error of Z_max.
@@ -160,7 +180,7 @@ def _finish(q, m, best, energy, coefficients, shape, out):
     top, worst, rise = q[lanes.TOP + m], 0.0, 0.0
     out[TOP_ERROR] = 0.0
     if best[0, 7] > 0.0:
-        R, z, vr, vz, ar, az, wrong = refine(best[0], l2, energy, coefficients, shape)
+        R, z, vr, vz, ar, az, wrong = refine(best[0], l2, energy, table)
         worst = abs(wrong)
         if z * az < 0.0 and top > 1e-3 * PLANE:
             # What speed is left, and what the energy is wrong by, each as a height.
@@ -174,7 +194,7 @@ def _finish(q, m, best, energy, coefficients, shape, out):
         r2 = q[(lanes.NEAR if k == 1 else lanes.FAR) + m]
         out[TOP_ERROR + k] = 0.0
         if best[k, 7] > 0.0:
-            R, z, vr, vz, ar, az, wrong = refine(best[k], l2, energy, coefficients, shape)
+            R, z, vr, vz, ar, az, wrong = refine(best[k], l2, energy, table)
             worst = max(worst, abs(wrong))
             r2, s = R * R + z * z, R * vr + z * vz
             slope = vr * vr + vz * vz + R * ar + z * az
@@ -200,16 +220,16 @@ def _differ(out, before):
 
 
 @numba.njit(cache=True, nogil=True)
-def extrema_block(
-    R, vr, vt, z, vz, span, steps, tolerance, coefficients, shape, q, out, status
-):  # fmt: skip
-    """Integrate a slice of orbits, natural units, into `out` (orbit, N_OUT) and `status`.
+def extrema_block(orbits, table, control, q, out, status):
+    """Integrate a slice of `Orbits` into `out` (orbit, N_OUT) and `status`.
 
-    `q` is fresh from `lanes.rows`. `steps` is how many to 2π over the fastest frequency,
-    `tolerance` the relative error of Z_max that is borne. `out` is NaN where `status` is UNBOUND
-    or FAILED; where it is INEXACT, the errors in it are above the tolerance.
+    `q` is fresh from `batch_step.rows`. `out` is NaN where `status` is UNBOUND or FAILED; where it
+    is INEXACT, the errors in it are above the tolerance.
     """
-    flat, stride = coefficients.ravel(), coefficients.shape[1]
+    R, vr, vt, z, vz = orbits
+    span, steps, tolerance = control
+    flat, stride = table.coefficients.ravel(), table.coefficients.shape[1]
+    shape = table.shape
     limit = shape[4] * shape[4]
     orbit = np.full(WIDTH, -1, np.int64)
     epsilon, repeats = np.zeros(WIDTH), np.zeros(WIDTH, np.int64)
@@ -240,9 +260,7 @@ def extrema_block(
                     continue
                 error, different, elsewhere = 0.0, 0.0, 0.0
                 if not failed:
-                    worst, elsewhere = _finish(
-                        q, m, best[m], energy[m], coefficients, shape, out[i]
-                    )
+                    worst, elsewhere = _finish(q, m, best[m], energy[m], table, out[i])
                     out[i, HALF] = half[m]
                     error = max(out[i, TOP_ERROR], worst) / tolerance
                     if repeats[m] > 0:
@@ -259,10 +277,7 @@ def extrema_block(
                         repeats[m] += 1
                         half[m] = abs(z[i])
                         before[m] = out[i, :3]
-                        _load(
-                            q, m, R[i], vr[i], (R[i] * vt[i]) ** 2, z[i], vz[i],
-                            epsilon[m], span, coefficients, shape, best[m, :, 7],
-                        )  # fmt: skip
+                        load(q, m, orbits, i, epsilon[m], span, table, best[m, :, 7])
                         continue
                 if failed:
                     status[i] = FAILED
@@ -282,18 +297,14 @@ def extrema_block(
                 speed2 = vr[i] * vr[i] + vt[i] * vt[i] + vz[i] * vz[i]
                 if not (inside and math.isfinite(speed2)):
                     continue
-                total = 0.5 * speed2 + potential(R[i], z[i], coefficients, shape)
+                total = 0.5 * speed2 + potential(R[i], z[i], table)
                 if total >= shape[6]:
                     status[i] = UNBOUND
                     continue
-                l2 = (R[i] * vt[i]) ** 2
                 orbit[m], repeats[m] = i, 0
-                epsilon[m] = _first_epsilon(R[i], vr[i], l2, steps, coefficients, shape)
+                epsilon[m] = _first_epsilon(R[i], vr[i], (R[i] * vt[i]) ** 2, steps, table)
                 energy[m], half[m] = total, abs(z[i])
-                _load(
-                    q, m, R[i], vr[i], l2, z[i], vz[i], epsilon[m], span, coefficients, shape,
-                    best[m, :, 7],
-                )  # fmt: skip
+                load(q, m, orbits, i, epsilon[m], span, table, best[m, :, 7])
                 active += 1
                 break
             if orbit[m] < 0:
