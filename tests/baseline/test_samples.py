@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from migrate_bayes.baseline import fit_baseline
-from migrate_bayes.baseline.samples import ALPHA_SLICES, ZMAX_SLICES, fit_variants, why_absent
+from migrate_bayes.baseline import (
+    ALPHA_SLICES,
+    ZMAX_SLICES,
+    fit_baseline,
+    fit_samples,
+    why_absent,
+)
 from migrate_bayes.selection import select
 
 
@@ -35,7 +40,7 @@ def made(n: int = 900) -> xr.Dataset:
 
 def test_slices_are_the_baselines_of_their_selections() -> None:
     stars = made()
-    tree = fit_variants(stars, selection="thin-chemical", potential="A")
+    tree = fit_samples(stars, selection="thin-chemical", potential="A")
     alone = fit_baseline(stars, selection="zmax-below-0.25", potential="A")
     xr.testing.assert_allclose(tree["zmax-below-0.25"].to_dataset(), alone)
     assert set(ZMAX_SLICES) | set(ALPHA_SLICES) <= set(tree.children)
@@ -45,7 +50,7 @@ def test_slices_are_the_baselines_of_their_selections() -> None:
 
 def test_another_potential_keeps_the_stars_and_changes_the_radii() -> None:
     stars = made()
-    tree = fit_variants(stars, selection="thin-chemical & zmax-below-0.25", potential="A")
+    tree = fit_samples(stars, selection="thin-chemical & zmax-below-0.25", potential="A")
     other = tree["potential-1"].to_dataset()
     assert other.attrs["potential"] == "B/x"
     assert other.attrs["r0"] == 10.0
@@ -58,7 +63,7 @@ def test_another_potential_keeps_the_stars_and_changes_the_radii() -> None:
 
 
 def test_what_cannot_be_fitted_says_why() -> None:
-    tree = fit_variants(made(), selection="thin-chemical", potential="A")
+    tree = fit_samples(made(), selection="thin-chemical", potential="A")
     assert "R_present".lower() in why_absent(tree, "r_present").lower()
     # By the selection's name.
     assert "0 are in selection 'alpha-highest'" in why_absent(tree, "alpha-highest")

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.baseline import fit_baseline
-from migrate_bayes.baseline.samples import fit_variants
+from migrate_bayes.baseline import fit_baseline, fit_samples
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.report import write_report
@@ -156,7 +155,7 @@ def baseline(stars: xr.Dataset) -> xr.Dataset:
 
 @pytest.fixture(scope="session")
 def variants(stars: xr.Dataset) -> xr.DataTree:
-    return fit_variants(stars, selection="thin")
+    return fit_samples(stars, selection="thin")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ r"""The classical way: orthogonal distance regression of [Fe/H] on radius in bin
 
 Vickers, Shen & Li (2021): stars are binned by maximum-likelihood age, each bin is fitted with
 [Fe/H] = a + b (R − 8 kpc), errors on both axes, and a line is drawn through b(age). For a straight
-line ODR minimises over (a, b), the stars' true radii profiled out,
+line ODR minimises over (a, b), with the stars' true radii profiled out,
 
 .. math:: χ² = \sum_i (y_i - a - b x_i)² / (σ_{y,i}² + s² + b² σ_{x,i}²)
 
@@ -18,7 +18,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "bins": ["METHODS", "PIVOT", "expanded_interval", "fit_baseline"],
+        "baseline_options": ["BaselineOptions"],
+        "bins": ["METHODS", "expanded_interval", "fit_baseline"],
         "line": ["LineFit", "fit_line", "weighted_line"],
+        "samples": ["ALPHA_SLICES", "HIGH_QUALITY", "ZMAX_SLICES", "fit_samples", "why_absent"],
     },
 )

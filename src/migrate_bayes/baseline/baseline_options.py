@@ -6,14 +6,26 @@ from pydantic import Field
 
 from migrate_bayes.core.options import Options
 
-__all__ = ["BaselineOptions"]
-
 
 class BaselineOptions(Options):
-    """The paper's way: ODR in age bins."""
+    """ODR in bins of age, as in the paper.
+
+    Attributes
+    ----------
+    selection : str
+        The sample; see `migrate_bayes.select`.
+    thick_selection : str, optional
+        That of a second fit, for the thick disc; None for no such fit.
+    bin_width : float
+        Gyr. A last bin that would pass the end of `age_range` is left out.
+    age_range : tuple of float
+        Gyr. Bins are closed below and open above, the last one closed.
+    min_stars : int
+        A bin with fewer gives NaN.
+    """
 
     selection: str = "thin"
-    thick_selection: str | None = "thick"  # a second fit, for the thick disc; null: none
+    thick_selection: str | None = "thick"
     bin_width: float = Field(default=1.25, gt=0)
     age_range: tuple[float, float] = (1.0, 12.25)
     min_stars: int = Field(default=20, gt=2)

@@ -12,23 +12,22 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.baseline.baseline_options import BaselineOptions
 from migrate_bayes.baseline.line import LineFit, fit_line, weighted_line
+from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError, suggest
+from migrate_bayes.core.table import Estimate
 from migrate_bayes.selection import Selection, select
-
-__all__ = ["METHODS", "PIVOT", "expanded_interval", "fit_baseline"]
 
 Array = NDArray[np.float64]
 
 METHODS = ("odr", "odr+scatter")
-PIVOT = 8.0
-"""Radius (kpc) at which the intercept is quoted."""
 
 _RADII = {"rg": ("rg_mean", "rg_sd"), "r_present": ("r_present", "r_present_sd")}
 
 
 def expanded_interval(age: Array, lo: Array, hi: Array) -> tuple[float, float]:
-    """The 68% interval of ages spread by their errors.
+    """Return the 68% interval of ages spread by their errors.
 
     Each star is a two-piece Gaussian about its maximum-likelihood age, with the standard deviation
     of either side from the interval; the 16th and 84th percentiles are of the sum of these, found
@@ -38,6 +37,19 @@ def expanded_interval(age: Array, lo: Array, hi: Array) -> tuple[float, float]:
     ----------
     age, lo, hi : ndarray, shape (n,)
         Maximum-likelihood age and its 1σ interval, Gyr.
+
+    Returns
+    -------
+    tuple of float
+        16th and 84th percentile, Gyr.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from migrate_bayes.baseline import expanded_interval
+    >>> low, high = expanded_interval(np.array([5.0]), np.array([4.0]), np.array([6.0]))
+    >>> round(low, 1), round(high, 1)
+    (4.0, 6.0)
     """
     from scipy.optimize import brentq
     from scipy.special import ndtr
@@ -49,15 +61,8 @@ def expanded_interval(age: Array, lo: Array, hi: Array) -> tuple[float, float]:
 
     def fraction(t: float) -> float:
         d = t - age
-        return float(
-            np.mean(
-                np.where(
-                    d < 0,
-                    2 * share * ndtr(d / below),
-                    share + (1 - share) * (2 * ndtr(d / above) - 1),
-                )
-            )
-        )
+        young, old = 2 * share * ndtr(d / below), share + (1 - share) * (2 * ndtr(d / above) - 1)
+        return float(np.mean(np.where(d < 0, young, old)))
 
     first, last = float(np.min(age - 9 * below)), float(np.max(age + 9 * above))
     p16, p84 = (
@@ -113,13 +118,12 @@ def _chosen(
 
 def fit_baseline(
     stars: xr.Dataset,
+    options: BaselineOptions | None = None,
     *,
     potential: str = "MWPotential2014",
-    selection: str | Mapping[str, Any] | Selection | xr.DataArray | NDArray[np.bool_] = "thin",
+    selection: str | Mapping[str, Any] | Selection | xr.DataArray | NDArray | None = None,
     radius: str = "rg",
-    bin_width: float = 1.25,
-    age_range: tuple[float, float] = (1.0, 12.25),
-    min_stars: int = 20,
+    **settings: Any,
 ) -> xr.Dataset:
     """Fit the metallicity gradient in bins of age, as the paper did and with intrinsic scatter.
 
@@ -127,18 +131,16 @@ def fit_baseline(
     ----------
     stars : xarray.Dataset
         StarPosteriors.
+    options : BaselineOptions, optional
+        Bins of age, and the sample.
     potential : str
         Whose guiding radius and Z_max.
-    selection : str, mapping, Selection or bool array
-        See `migrate_bayes.select`; a mask is taken as it is.
+    selection : str, mapping, Selection or bool array, optional
+        In place of the one in `options`: see `migrate_bayes.select`; a mask is taken as it is.
     radius : {"rg", "r_present"}
         Guiding or present-day radius.
-    bin_width : float
-        Gyr. A last bin that would pass the end of `age_range` is left out.
-    age_range : (float, float)
-        Gyr. Bins are closed below and open above, the last one closed.
-    min_stars : int
-        A bin with fewer gives NaN.
+    **settings
+        Entries of `BaselineOptions` by name; they override `options`.
 
     Returns
     -------
@@ -153,11 +155,25 @@ def fit_baseline(
 
     Raises
     ------
+    RecipeError
+        If a setting is unknown or invalid.
     FitError
-        Where no star is usable, or the bins make no sense.
+        If no star is usable, or no bin fits into the range of ages.
+
+    Examples
+    --------
+    >>> from migrate_bayes import fit_baseline
+    >>> from migrate_bayes.mock import simulated_stars
+    >>> fit = fit_baseline(simulated_stars(2000, seed=1), bin_width=3.0)
+    >>> fit["slope_at_1gyr"].values.round(2)
+    -0.07
     """
-    low, high = map(float, age_range)
-    n_bins = int((high - low) / bin_width + 1e-9) if bin_width > 0 and high > low else 0
+    o = BaselineOptions.of(options, settings)
+    if selection is None:
+        selection = o.selection
+    bin_width, min_stars = o.bin_width, o.min_stars
+    low, high = o.age_range
+    n_bins = int((high - low) / bin_width + 1e-9) if high > low else 0
     if n_bins < 1:
         raise FitError(f"no age bin of {bin_width} Gyr fits between {low} and {high} Gyr")
     table, label = _chosen(stars, selection, potential, radius)
@@ -177,18 +193,12 @@ def fit_baseline(
             if n < min_stars:
                 fits[m].append(LineFit(reason=f"{n} stars, fewer than {min_stars}"))
                 continue
-            fits[m].append(
-                fit_line(
-                    t["radius"] - PIVOT,
-                    t["feh"],
-                    t["radius_error"],
-                    t["feh_error"],
-                    scatter=m == 1,
-                )
-            )
+            x = t["radius"] - PIVOT_RADIUS
+            line = fit_line(x, t["feh"], t["radius_error"], t["feh_error"], scatter=m == 1)
+            fits[m].append(line)
     attrs = {
         "potential": potential, "selection": label, "radius": radius, "bin_width": bin_width,
-        "min_stars": min_stars, "pivot": PIVOT, "stars_used": int(n_stars.sum()),
+        "min_stars": min_stars, "pivot": PIVOT_RADIUS, "stars_used": int(n_stars.sum()),
     }  # fmt: skip
     return _dataset(edges, n_stars, interval, fits, attrs)
 
@@ -211,42 +221,35 @@ def _dataset(
     data["n_stars"] = ("age_bin", n_stars, {"units": ""})
     data["age_p16"] = ("age_bin", interval[0], gyr)
     data["age_p84"] = ("age_bin", interval[1], gyr)
-    for name, field, unit in (
-        ("slope", "slope", "dex / kpc"),
-        ("slope_error", "slope_error", "dex / kpc"),
-        ("intercept", "intercept", "dex"),
-        ("intercept_error", "intercept_error", "dex"),
-        ("intrinsic_scatter", "scatter", "dex"),
-        ("residual_variance", "residual_variance", ""),
+    for name, value, unit in (
+        ("slope", lambda fit: fit.slope.value, "dex / kpc"),
+        ("slope_error", lambda fit: fit.slope.plus, "dex / kpc"),
+        ("intercept", lambda fit: fit.intercept.value, "dex"),
+        ("intercept_error", lambda fit: fit.intercept.plus, "dex"),
+        ("intrinsic_scatter", lambda fit: fit.scatter, "dex"),
+        ("residual_variance", lambda fit: fit.residual_variance, ""),
     ):
-        values = [[getattr(fit, field) for fit in row] for row in fits]
+        values = [[value(fit) for fit in row] for row in fits]
         data[name] = (("method", "age_bin"), np.array(values, dtype=float), {"units": unit})
     data["reason"] = (("method", "age_bin"), [[fit.reason for fit in row] for row in fits])
 
-    summary: dict[str, list[float]] = {}
-    for m in range(len(METHODS)):
-        slope, error = data["slope"].values[m], data["slope_error"].values[m]
-        line, cov = weighted_line(centre - 1.0, slope, error)
+    summary: dict[str, list[Estimate]] = {}
+    for slope, error in zip(data["slope"].values, data["slope_error"].values, strict=True):
+        line, covariance = weighted_line(centre - 1.0, slope, error)
+        sd = np.sqrt(np.diag(covariance))
         good = np.flatnonzero(np.isfinite(slope) & (error > 0))
         weight = 1.0 / error[good] ** 2
-        first = good[0] if len(good) else None
-        for name, value, sd in (
-            ("trend", line[1], np.sqrt(cov[1, 1])),
-            ("slope_at_1gyr", line[0], np.sqrt(cov[0, 0])),
-            (
-                "slope_youngest",
-                np.nan if first is None else slope[first],
-                np.nan if first is None else error[first],
-            ),
-            (
-                "mean_slope",
-                np.sum(weight * slope[good]) / weight.sum() if len(good) else np.nan,
-                weight.sum() ** -0.5 if len(good) else np.nan,
-            ),
-        ):
-            summary.setdefault(name, []).append(float(value))
-            summary.setdefault(f"{name}_error", []).append(float(sd))
-    for name, per_method in summary.items():
-        unit = "dex / (kpc Gyr)" if name.startswith("trend") else "dex / kpc"
-        data[name] = ("method", per_method, {"units": unit})
+        youngest, mean = (np.nan, np.nan), (np.nan, np.nan)
+        if len(good):
+            youngest = (slope[good[0]], error[good[0]])
+            mean = (np.sum(weight * slope[good]) / weight.sum(), weight.sum() ** -0.5)
+        for name, pair in {
+            "trend": (line[1], sd[1]), "slope_at_1gyr": (line[0], sd[0]),
+            "slope_youngest": youngest, "mean_slope": mean,
+        }.items():  # fmt: skip
+            summary.setdefault(name, []).append(Estimate.symmetric(*pair))
+    for name, found in summary.items():
+        units = {"units": "dex / (kpc Gyr)" if name == "trend" else "dex / kpc"}
+        data[name] = ("method", [one.value for one in found], units)
+        data[f"{name}_error"] = ("method", [one.plus for one in found], units)
     return data

@@ -1,7 +1,6 @@
 """A straight line by orthogonal distance regression, with or without intrinsic scatter.
 
-`fit_line` fits one sample, `weighted_line` draws a line through the slopes of several. See
-`migrate_bayes.baseline` for the equation and why the scatter is found by moments.
+`migrate_bayes.baseline` has the equation and says why the scatter is found by moments.
 """
 
 from __future__ import annotations
@@ -12,23 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LineFit", "fit_line", "weighted_line"]
+from migrate_bayes.core.table import Estimate
 
 Array = NDArray[np.float64]
 
-# Errors of a sample in which nobody has any: far below what a survey can measure, so that the
+# Errors of a sample in which no star has any: far below what a survey can measure, so that the
 # radius (kpc) counts as exact and [Fe/H] carries the residual.
 _EXACT_RADIUS, _EXACT_FEH = 1e-6, 1e-3
+
+
+_NONE = Estimate.symmetric(np.nan, np.nan)
 
 
 @dataclass(frozen=True)
 class LineFit:
     """A straight line through points with errors on both axes; `reason` says why there is none."""
 
-    slope: float = np.nan
-    slope_error: float = np.nan
-    intercept: float = np.nan
-    intercept_error: float = np.nan
+    slope: Estimate = _NONE
+    intercept: Estimate = _NONE
     scatter: float = np.nan
     residual_variance: float = np.nan
     reason: str = ""
@@ -86,8 +86,16 @@ def fit_line(x: Array, y: Array, sx: Array, sy: Array, *, scatter: bool = False)
     Returns
     -------
     LineFit
-        Errors scaled by the residual variance, as is usual with ODR. NaN, with a reason, where no
-        line can be had.
+        Errors scaled by the residual variance, as is usual with ODR. NaN, with a reason, if there
+        is no line.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from migrate_bayes.baseline import fit_line
+    >>> x, error = np.linspace(-2.0, 2.0, 50), np.full(50, 0.05)
+    >>> fit_line(x, 0.1 - 0.07 * x + 0.05 * (-1.0) ** np.arange(50), error, error).slope.text()
+    '-0.0706 ± 0.0062'
     """
     if len(x) < 3:
         return LineFit(reason=f"{len(x)} stars: a line needs 3")
@@ -114,20 +122,34 @@ def fit_line(x: Array, y: Array, sx: Array, sy: Array, *, scatter: bool = False)
     if not result.success or not np.all(np.isfinite(result.beta)):
         return LineFit(reason=f"ODR did not converge: {result.stopreason}")
     return LineFit(
-        slope=float(result.beta[1]),
-        slope_error=float(result.sd_beta[1]),
-        intercept=float(result.beta[0]),
-        intercept_error=float(result.sd_beta[0]),
+        slope=Estimate.symmetric(result.beta[1], result.sd_beta[1]),
+        intercept=Estimate.symmetric(result.beta[0], result.sd_beta[0]),
         scatter=s,
         residual_variance=float(result.res_var),
     )
 
 
 def weighted_line(x: Array, y: Array, sd: Array) -> tuple[Array, Array]:
-    """Fit y = c₀ + c₁ x by weighted least squares; return (c₀, c₁) and their covariance.
+    """Fit y = c₀ + c₁ x by weighted least squares.
 
-    The covariance is that of the errors as given, not scaled by the residuals. NaN for fewer than
-    two points.
+    Parameters
+    ----------
+    x, y, sd : ndarray, shape (n,)
+        Points and the 1σ errors of y; a point that is not finite is left out.
+
+    Returns
+    -------
+    line : ndarray, shape (2,)
+        (c₀, c₁); NaN for fewer than two points.
+    covariance : ndarray, shape (2, 2)
+        That of the errors as given, not scaled by the residuals.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from migrate_bayes.baseline import weighted_line
+    >>> weighted_line(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0]), np.ones(3))[0].round(6)
+    array([1., 2.])
     """
     good = np.isfinite(y) & np.isfinite(sd) & (sd > 0)
     if good.sum() < 2:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.baseline import PIVOT
+from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.plots.density import FEW, draw_cloud
 from migrate_bayes.plots.style import BLUE, ORANGE, VERMILION, figure, in_style, span
 
@@ -140,13 +140,15 @@ def _lines(
             disc = posterior[["gradient", "metallicity"]].sel(component=component).interp(age=age)
             grid = np.linspace(x[0], x[1], 20)
             slope, level = (disc[v].values.ravel()[:, None] for v in ("gradient", "metallicity"))
-            low, mid, high = np.percentile(level + slope * (grid - PIVOT), [16, 50, 84], axis=0)
+            low, mid, high = np.percentile(
+                level + slope * (grid - PIVOT_RADIUS), [16, 50, 84], axis=0
+            )
             ax.fill_between(grid, low, high, color=tint, alpha=0.4, lw=0)
             ax.plot(grid, mid, color=tint, label=f"hierarchical, {component} disc")
     if baseline is not None and k < baseline.sizes["age_bin"]:
         for method, colour, dash in (("odr+scatter", other, "--"), ("odr", ORANGE, ":")):
             row = baseline.sel({"method": method}).isel(age_bin=k)
             if np.isfinite(float(row["slope"])):
-                y = float(row["intercept"]) + float(row["slope"]) * (x - PIVOT)
+                y = float(row["intercept"]) + float(row["slope"]) * (x - PIVOT_RADIUS)
                 label = "ODR + scatter" if method == "odr+scatter" else "ODR"
                 ax.plot(x, y, color=colour, ls=dash, label=label)

@@ -83,7 +83,7 @@ class ReportData:
     fit, baseline, thick_baseline : optional
         The products.
     variants : xarray.DataTree, optional
-        From `migrate_bayes.baseline.samples.fit_variants`.
+        From `migrate_bayes.baseline.fit_samples`.
     truth : mapping, optional
         A mock's.
     reference : sequence of ComparisonPanel

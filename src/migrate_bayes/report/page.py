@@ -84,7 +84,7 @@ def write_report(
     tables : iterable of (title, header, rows)
         More tables.
     variants : xarray.DataTree, optional
-        From `migrate_bayes.baseline.samples.fit_variants`.
+        From `migrate_bayes.baseline.fit_samples`.
     comparisons : sequence of xarray.DataTree
         Products with a `variant` dimension.
     reference, reference_start

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from migrate_bayes.baseline.samples import HIGH_QUALITY
+from migrate_bayes.baseline import HIGH_QUALITY
 from migrate_bayes.report.headline import Estimate, baseline_estimate, headline
 from migrate_bayes.selection import SELECTIONS
 

@@ -14,7 +14,8 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from migrate_bayes.baseline import PIVOT, fit_line
+from migrate_bayes.baseline import fit_line
+from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import RecipeError, suggest
 from migrate_bayes.plots import ComparisonPanel
 from migrate_bayes.report.report_options import PublishedOptions, ReferenceColumn
@@ -152,15 +153,13 @@ def _gradients(stars: xr.Dataset, published: PublishedOptions) -> Table:
         with np.errstate(invalid="ignore"):
             inside = (age >= low) & (age < high) & (height < published.max_height)
         inside &= np.isfinite(x) & np.isfinite(sx) & np.isfinite(y) & np.isfinite(sy)
-        line = fit_line(x[inside] - PIVOT, y[inside], sx[inside], sy[inside], scatter=True)
+        line = fit_line(x[inside] - PIVOT_RADIUS, y[inside], sx[inside], sy[inside], scatter=True)
         error = "" if entry.slope_error is None else f" ± {entry.slope_error:.3f}"
-        measured = f"{line.slope:+.3f} ± {line.slope_error:.3f}"
-        if line.reason:
-            measured = line.reason
+        measured = line.reason or line.slope.text(digits=3, sign=True)
         n_sigma = ""
         if entry.slope_error is not None and not line.reason:
-            both = np.hypot(line.slope_error, entry.slope_error)
-            n_sigma = f"{(line.slope - entry.slope) / both:+.1f}"
+            both = np.hypot(line.slope.plus, entry.slope_error)
+            n_sigma = f"{(line.slope.value - entry.slope) / both:+.1f}"
         rows.append(
             [entry.label, f"{int(inside.sum())}", measured, f"{entry.slope:+.3f}{error}", n_sigma]
         )

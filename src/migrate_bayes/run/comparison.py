@@ -277,9 +277,8 @@ class ComparedRun:
                     selection = f"({selection}) & ({variant.selection})"
                 try:
                     odr = fit_baseline(
-                        stars, potential=orbits, selection=selection, radius=radius,
-                        bin_width=b.bin_width, age_range=b.age_range, min_stars=b.min_stars,
-                    )  # fmt: skip
+                        stars, b, potential=orbits, selection=selection, radius=radius
+                    )
                     tree[f"baseline{disc}"] = xr.DataTree(odr)
                 except FitError as error:
                     self.say(f"{variant.label}: no ODR of '{selection}': {error}")

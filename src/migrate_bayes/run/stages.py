@@ -216,13 +216,7 @@ class Run:
         try:
             with self.folder.stage("baseline") as done:
                 fit = fit_baseline(
-                    stars,
-                    potential=m.potential,
-                    selection=selection,
-                    radius=m.radius,
-                    bin_width=b.bin_width,
-                    age_range=b.age_range,
-                    min_stars=b.min_stars,
+                    stars, b, potential=m.potential, selection=selection, radius=m.radius
                 )
                 self._write(fit, path)
                 n = int(fit["n_stars"].sum())
@@ -238,7 +232,7 @@ class Run:
 
     def samples(self) -> xr.DataTree | None:
         """Fit the baseline of slices, of a stricter sample, another radius, other potentials."""
-        from migrate_bayes.baseline.samples import fit_variants
+        from migrate_bayes.baseline import fit_samples
 
         b, m, path = self.recipe.baseline, self.recipe.model, self.folder / "baseline-variants.nc"
         if b is None:
@@ -246,15 +240,7 @@ class Run:
         self._refuse_existing(path)
         stars = self.stars
         with self.folder.stage("slices") as done:
-            tree = fit_variants(
-                stars,
-                selection=b.selection,
-                potential=m.potential,
-                radius=m.radius,
-                bin_width=b.bin_width,
-                age_range=b.age_range,
-                min_stars=b.min_stars,
-            )
+            tree = fit_samples(stars, b, potential=m.potential, radius=m.radius)
             self._write(tree, path)
             there = sum("absent" not in node.attrs for node in tree.children.values())
             done(f"{there} of {len(tree.children)} slices and variants → {path}")

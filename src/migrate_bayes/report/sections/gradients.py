@@ -142,7 +142,7 @@ def _two(
     d: ReportData, name: str, first: str, second: str, caption: str, *, symbol: str = ""
 ) -> Picture | str:
     """Two baselines on the same axes, over the fit's band."""
-    from migrate_bayes.baseline.samples import why_absent
+    from migrate_bayes.baseline import why_absent
 
     found = d.baseline_of(name)
     if found is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from migrate_bayes.baseline.samples import ALPHA_SLICES, ZMAX_SLICES, why_absent
+from migrate_bayes.baseline import ALPHA_SLICES, ZMAX_SLICES, why_absent
 from migrate_bayes.plots import SlicePanel, limits_of, slice_figure
 from migrate_bayes.report.data import ReportData
 from migrate_bayes.report.image import Picture, encode
