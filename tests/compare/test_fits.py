@@ -1,5 +1,6 @@
 """Influences against single stars' scores and a bootstrap; the comparison against known truth."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -171,11 +172,11 @@ def test_pairs_against_a_bootstrap_that_refits(two):
 
 
 def _weighted(packed, weight):
-    rows = packed.rows.copy()
-    for j, at in enumerate(packed.offset):
+    rows = packed.blocks.rows.copy()
+    for j, at in enumerate(packed.blocks.offset):
         star = packed.star[j * BLOCK : (j + 1) * BLOCK]
         rows[at : at + BLOCK] = np.where(star >= 0, weight[star], 0.0)
-    return type(packed)(**{**vars(packed), "rows": rows})
+    return dataclasses.replace(packed, blocks=packed.blocks._replace(rows=rows))
 
 
 @pytest.mark.slow

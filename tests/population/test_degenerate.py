@@ -108,7 +108,7 @@ def test_impossible_stars_are_left_out_and_counted():
     assert data.n_stars == 198
     assert sum(data.left_out.values()) == 2
     assert any("outside" in why for why in data.left_out)
-    np.testing.assert_array_equal(np.sort(data.stars.rows), np.sort(clean.stars.rows))
+    np.testing.assert_array_equal(np.sort(data.stars.blocks.rows), np.sort(clean.stars.blocks.rows))
 
 
 def test_far_outliers_stay_finite_in_the_likelihood(model_and_density):

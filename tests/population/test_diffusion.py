@@ -7,7 +7,7 @@ import pytest
 
 from migrate_bayes.mock.migrated import MIGRATED_AGES, migrated_stars
 from migrate_bayes.population import ModelSpec, PopulationModel, population_data
-from migrate_bayes.population.model.diffusion import RadialDiffusion
+from migrate_bayes.population.model.gradients import RadialDiffusion
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import find_mode
 

@@ -19,8 +19,8 @@ from migrate_bayes.population.likelihood.distributed import (
     open_scheduler,
 )
 from migrate_bayes.population.likelihood.kernel import BLOCK
+from migrate_bayes.population.likelihood.layout import run_of_blocks, unpack
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.likelihood.subsets import run_of_blocks, unpack
 from migrate_bayes.population.model.specification import ModelSpec
 
 N = 3 * BLOCKS_PER_TASK * BLOCK + 777  # three runs and a part of one

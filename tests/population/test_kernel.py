@@ -6,7 +6,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 
 from migrate_bayes.population.likelihood.kernel import BLOCK, PIVOT_RADIUS, THETA
-from migrate_bayes.population.likelihood.layout import pack
+from migrate_bayes.population.likelihood.layout import StarArrays, pack
 from migrate_bayes.population.likelihood.op import StarLikelihood
 
 N_AGES = 7
@@ -44,6 +44,10 @@ def random_stars(rng, n):
         "ln_zmax": rng.normal(-0.5, 1, n),
         "ln_zmax_variance": rng.uniform(0.01, 0.3, n) ** 2,
     }
+
+
+def pack_stars(stars, **options):
+    return pack(StarArrays(**stars), **options)
 
 
 def joint_normal_log_likelihood(stars, theta):
@@ -84,7 +88,7 @@ def joint_normal_log_likelihood(stars, theta):
 def test_matches_joint_normal(n):
     rng = np.random.default_rng(n)
     stars, theta = random_stars(rng, n), random_theta(rng)
-    likelihood = StarLikelihood(pack(**stars, trim=1e-300))
+    likelihood = StarLikelihood(pack_stars(stars, trim=1e-300))
     expected, terms = joint_normal_log_likelihood(stars, theta)
 
     value, _ = likelihood.value_and_gradient(theta)
@@ -102,7 +106,7 @@ def test_matches_joint_normal(n):
 def test_gradient_against_finite_differences():
     rng = np.random.default_rng(5)
     stars, theta = random_stars(rng, 100), random_theta(rng)
-    likelihood = StarLikelihood(pack(**stars, trim=1e-300))
+    likelihood = StarLikelihood(pack_stars(stars, trim=1e-300))
     _, gradient = likelihood.value_and_gradient(theta)
     for c in range(2):
         for k in (0, 3, N_AGES - 1):
@@ -121,7 +125,7 @@ def test_gradient_against_finite_differences():
 def test_weights_sum_of_gradient_is_number_of_stars():
     # d ln L / d ln P(c, k), summed over (c, k), is a sum of probabilities: one for each star.
     rng = np.random.default_rng(6)
-    likelihood = StarLikelihood(pack(**random_stars(rng, 150)))
+    likelihood = StarLikelihood(pack_stars(random_stars(rng, 150)))
     _, gradient = likelihood.value_and_gradient(random_theta(rng))
     assert gradient[..., 0].sum() == pytest.approx(150.0, rel=1e-12)
 
@@ -130,7 +134,7 @@ def test_workers_and_order_do_not_matter():
     rng = np.random.default_rng(7)
     n = 40_000
     stars, theta = random_stars(rng, n), random_theta(rng)
-    packed = pack(**stars)
+    packed = pack_stars(stars)
     one = StarLikelihood(packed, workers=1).value_and_gradient(theta)
     two = StarLikelihood(packed, workers=2).value_and_gradient(theta)
     assert one[0] == two[0]
@@ -141,7 +145,7 @@ def test_workers_and_order_do_not_matter():
             other = random_theta(rng)
             assert both.value(other) == both.value_and_gradient(other)[0]
     order = rng.permutation(n)
-    shuffled = StarLikelihood(pack(**{k: v[order] for k, v in stars.items()}))
+    shuffled = StarLikelihood(pack_stars({k: v[order] for k, v in stars.items()}))
     value, gradient = shuffled.value_and_gradient(theta)
     assert value == pytest.approx(one[0], rel=1e-12)
     np.testing.assert_allclose(gradient, one[1], rtol=1e-9, atol=1e-7)
@@ -153,8 +157,8 @@ def test_missing_observable_is_the_limit_of_a_large_error(name):
     stars, theta = random_stars(rng, 50), random_theta(rng)
     gone = {**stars, name: np.full(50, np.nan)}
     wide = {**stars, f"{name}_variance": np.full(50, 1e12)}
-    a = StarLikelihood(pack(**gone)).value_and_gradient(theta)
-    b = StarLikelihood(pack(**wide)).value_and_gradient(theta)
+    a = StarLikelihood(pack_stars(gone)).value_and_gradient(theta)
+    b = StarLikelihood(pack_stars(wide)).value_and_gradient(theta)
     assert a[0] == pytest.approx(b[0], rel=1e-9)
     np.testing.assert_allclose(a[1], b[1], atol=1e-6)
     # … and what is not observed pulls on nothing.
@@ -167,7 +171,7 @@ def test_extreme_outlier_stays_finite():
     stars, theta = random_stars(rng, 64), random_theta(rng)
     stars["feh"][3] = 1e4
     stars["radius"][4] = -1e5
-    value, gradient = StarLikelihood(pack(**stars)).value_and_gradient(theta)
+    value, gradient = StarLikelihood(pack_stars(stars)).value_and_gradient(theta)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
 
@@ -176,9 +180,9 @@ def test_trimming_costs_less_than_it_says():
     rng = np.random.default_rng(10)
     stars, theta = random_stars(rng, 500), random_theta(rng)
     stars["log_weight"] = -0.5 * ((np.arange(N_AGES) - rng.uniform(0, 6, (500, 1))) / 0.4) ** 2
-    full, _ = StarLikelihood(pack(**stars, trim=1e-300)).per_star(theta)
-    trimmed, _ = StarLikelihood(pack(**stars, trim=1e-9)).per_star(theta)
-    packed = pack(**stars, trim=1e-9)
+    full, _ = StarLikelihood(pack_stars(stars, trim=1e-300)).per_star(theta)
+    trimmed, _ = StarLikelihood(pack_stars(stars, trim=1e-9)).per_star(theta)
+    packed = pack_stars(stars, trim=1e-9)
     assert packed.mean_nodes < 0.9 * N_AGES
     np.testing.assert_allclose(trimmed, full, atol=1e-4)
 
@@ -187,8 +191,8 @@ def test_star_weight_is_multiplicity():
     rng = np.random.default_rng(11)
     stars, theta = random_stars(rng, 20), random_theta(rng)
     twice = {k: np.concatenate([v, v]) for k, v in stars.items()}
-    weighted = StarLikelihood(pack(**stars, weight=np.full(20, 2.0))).value_and_gradient(theta)
-    doubled = StarLikelihood(pack(**twice)).value_and_gradient(theta)
+    weighted = StarLikelihood(pack_stars(stars, weight=np.full(20, 2.0))).value_and_gradient(theta)
+    doubled = StarLikelihood(pack_stars(twice)).value_and_gradient(theta)
     assert weighted[0] == pytest.approx(doubled[0], rel=1e-12)
     np.testing.assert_allclose(weighted[1], doubled[1], rtol=1e-9, atol=1e-10)
 
@@ -199,7 +203,7 @@ def _score_by_star(stars, theta, jacobian):
     flat = jacobian.reshape(theta.size, -1)
     return np.stack(
         [
-            StarLikelihood(pack(**{k: v[i : i + 1] for k, v in stars.items()}, trim=1e-300))
+            StarLikelihood(pack_stars({k: v[i : i + 1] for k, v in stars.items()}, trim=1e-300))
             .value_and_gradient(theta)[1]
             .ravel()
             @ flat
@@ -215,7 +219,7 @@ def test_score_outer_is_the_sum_over_single_stars():
     jacobian = rng.normal(size=(*theta.shape, n_x)) * (rng.random((*theta.shape, n_x)) < 0.3)
     weight = rng.integers(1, 4, n).astype(float)
     scores = _score_by_star(stars, theta, jacobian)
-    likelihood = StarLikelihood(pack(**stars, weight=weight, trim=1e-300))
+    likelihood = StarLikelihood(pack_stars(stars, weight=weight, trim=1e-300))
     value, gradient, information = likelihood.score_outer(theta, jacobian)
     whole, slope = likelihood.value_and_gradient(theta)
     assert value == pytest.approx(whole, rel=1e-13)
@@ -230,7 +234,7 @@ def test_score_outer_is_the_sum_over_single_stars():
 
 def test_score_outer_does_not_depend_on_workers():
     rng = np.random.default_rng(13)
-    packed, theta = pack(**random_stars(rng, 20_000)), random_theta(rng)
+    packed, theta = pack_stars(random_stars(rng, 20_000)), random_theta(rng)
     jacobian = rng.normal(size=(*theta.shape, 3))
     one, two = (StarLikelihood(packed, workers=w).score_outer(theta, jacobian) for w in (1, 2))
     for a, b in zip(one, two, strict=True):
@@ -240,7 +244,7 @@ def test_score_outer_does_not_depend_on_workers():
 def test_a_subset_is_some_of_the_stars():
     rng = np.random.default_rng(14)
     stars, theta = random_stars(rng, 10 * BLOCK + 7), random_theta(rng)
-    whole = StarLikelihood(pack(**stars))
+    whole = StarLikelihood(pack_stars(stars))
     each, _ = whole.per_star(theta)
     assert whole.subset(10**6).n_stars == whole.n_stars
     part = whole.subset(4 * BLOCK)
@@ -259,7 +263,7 @@ def test_vanishing_variances_stay_finite(tiny):
     for name in ("sigma2", "s2", "t2", "q2"):
         theta[..., THETA.index(name)] = tiny
     stars |= {k: np.full_like(v, tiny) for k, v in stars.items() if k.endswith("variance")}
-    likelihood = StarLikelihood(pack(**stars))
+    likelihood = StarLikelihood(pack_stars(stars))
     value, gradient = likelihood.value_and_gradient(theta)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()

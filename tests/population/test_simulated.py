@@ -5,13 +5,14 @@ import pytest
 from scipy import stats
 from scipy.stats import multivariate_normal
 
+from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.mock.model_stars import (
     AGES,
     PopulationTruth,
     SurveyErrors,
     simulated_stars,
 )
-from migrate_bayes.population.likelihood.kernel import PIVOT_RADIUS, THETA
+from migrate_bayes.population.likelihood.kernel import THETA
 
 N = 20_000
 

@@ -10,14 +10,18 @@ from migrate_bayes.population import ModelSpec, PopulationModel, SamplerOptions,
 from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.importance import _resample, pareto_weights, passes_for
 from migrate_bayes.population.sampling.mode import find_mode
-from migrate_bayes.population.sampling.natural_coordinates import (
+from migrate_bayes.population.sampling.surrogate import (
     Coordinates,
+    Surrogate,
+    fit_surrogate,
     natural,
     natural_gradient,
+    pareto_weights,
+    passes_for,
+    resample,
+    surrogate_density,
 )
-from migrate_bayes.population.sampling.surrogate import Surrogate, SurrogateDensity, fit_surrogate
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +146,7 @@ def test_surrogate_density_gradient(density, coordinates):
     surrogate = Surrogate(
         rng.normal(size=coordinates.n), rng.normal(size=coordinates.n), root @ root.T
     )
-    target = SurrogateDensity(density, coordinates, surrogate)
+    target = surrogate_density(density, coordinates, surrogate)
     x = density.start + 0.05 * rng.normal(size=density.n)
     _, gradient = target(x)
     for _ in range(4):
@@ -168,7 +172,7 @@ def test_pareto_weights(shift, scale, good):
 def test_resampling_keeps_order_and_proportions():
     rng = np.random.default_rng(7)
     weight = rng.random(1000)
-    taken = _resample(weight, rng)
+    taken = resample(weight, rng)
     assert (np.diff(taken) >= 0).all()
     count = np.bincount(taken, minlength=1000)
     assert np.abs(count - 1000 * weight / weight.sum()).max() < 1.0
@@ -210,41 +214,43 @@ def test_equal_weights_have_no_tail():
 
 def test_weights_with_a_heavy_tail_teach_the_surrogate(density, monkeypatch):
     """A repeat has met 100 slopes of the pilot and as many of the draws that failed."""
-    from migrate_bayes.population.sampling import importance
+    from migrate_bayes.population.sampling import surrogate
 
     few = density.over(density.likelihood.subset(300))
     mode = find_mode(few)
     taught, tails = [], iter([0.9, 0.8, 0.2])
 
-    def gaussian(target, centre, scale, options, *, seed):
-        shape = (options.chains, options.draws, len(centre))
+    def gaussian(target, mode, options, *, seed):
+        shape = (options.chains, options.draws, len(mode.vector))
         z = np.random.default_rng(seed).normal(size=shape)
-        return centre + z @ scale.T, xr.Dataset({"diverging": (("chain", "draw"), z[..., 0] > 9)})
+        return mode.vector + z @ np.linalg.cholesky(mode.covariance).T, xr.Dataset(
+            {"diverging": (("chain", "draw"), z[..., 0] > 9)}
+        )
 
     def fit(phi, gradient, earlier):
         taught.append(len(phi))
         return fit_surrogate(phi, gradient, earlier)
 
-    monkeypatch.setattr(importance, "run_nuts", gaussian)
-    monkeypatch.setattr(importance, "fit_surrogate", fit)
+    monkeypatch.setattr(surrogate, "run_nuts", gaussian)
+    monkeypatch.setattr(surrogate, "fit_surrogate", fit)
     monkeypatch.setattr(
-        importance, "pareto_weights", lambda ratio: (pareto_weights(ratio)[0], next(tails))
+        surrogate, "pareto_weights", lambda ratio: (pareto_weights(ratio)[0], next(tails))
     )
     before = few.likelihood.evaluations
-    found = importance.sample_surrogate(
+    draws, _, about = surrogate.sample_surrogate(
         few, mode, SamplerOptions(draws=150, tune=20, chains=2, target_accept=0.8), seed=1
     )
-    assert (found.rounds, found.pareto_k, taught) == (3, 0.2, [100, 200, 300])
+    assert (about["surrogate_rounds"], about["pareto_k"]) == (3, 0.2)
+    assert taught == [100, 200, 300]
     # One of the Fisher information, 300 for slopes, and for weights 300 in each round.
     assert few.likelihood.evaluations - before == 1 + 300 + 3 * 300
-    assert found.draws.shape == (2, 150, density.n)
+    assert draws.shape == (2, 150, density.n)
 
 
 def test_weights_that_cannot_be_trusted_end_in_nuts(density, monkeypatch):
     from migrate_bayes.population.sampling import posterior
-    from migrate_bayes.population.sampling.importance import ImportanceDraws
 
-    bad = ImportanceDraws(np.zeros((2, 50, density.n)), xr.Dataset(), 0.9, 3.0, 4.0, 3)
+    bad = np.zeros((2, 50, density.n)), xr.Dataset(), {"pareto_k": 0.9}
     monkeypatch.setattr(posterior, "sample_surrogate", lambda *args, **options: bad)
     with pytest.warns(RuntimeWarning, match=r"k̂ = 0.90, limit 0.7\): sampling with NUTS instead"):
         tree = density.model.sample(

@@ -1,7 +1,7 @@
 r"""Stars that migrated: a thin disc born in a gradient that is known, and diffused since.
 
 For tests of the ``diffusion`` form and of what a fit makes of a history it does not know; the
-equations are those of `population.model.diffusion`. Ages are observed with a constant error
+equations are those of `population.model.gradients`. Ages are observed with a constant error
 in ln τ; everything else with constant normal errors.
 """
 

@@ -1,7 +1,7 @@
 """From StarPosteriors to the arrays of the likelihood: which stars, which radius, which errors.
 
-The age likelihood is divided by the interim prior it was made with, so that the population's own
-age distribution is the only age prior in the fit, whatever grid stage came before.
+The age likelihood is divided by the interim prior of the age stage: the population's own age
+distribution is then the only age prior in the fit.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import FitError, suggest
 from migrate_bayes.core.flags import FATAL_AGE
-from migrate_bayes.population.likelihood.layout import PackedStars, pack
+from migrate_bayes.population.likelihood.layout import PackedStars, StarArrays, pack
 from migrate_bayes.stars import iter_parts
 
-# Errors below these are not believed: they only guard a division by zero where a catalogue claims
-# perfection. kpc, dex, dex, and ln kpc.
+# Errors are at least these (kpc, dex, dex and ln kpc): a guard against division by zero if a
+# catalogue claims perfection.
 _MIN_RADIUS_SD = 1e-3
 _MIN_FEH_SD = 1e-3
 _MIN_ALPHA_SD = 1e-3
@@ -67,7 +67,7 @@ class PopulationData:
 
 
 def _observed(stars: xr.Dataset, name: str, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """A per-star column as float64, NaN where the catalogue has none."""
+    """Return a per-star column as float64, NaN if the catalogue has none."""
     if name not in stars:
         return np.full(int(keep.sum()), np.nan)
     return np.asarray(stars[name].values, dtype=np.float64)[keep]
@@ -76,15 +76,11 @@ def _observed(stars: xr.Dataset, name: str, keep: NDArray[np.bool_]) -> NDArray[
 def _by_age(
     stars: xr.Dataset, wanted: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.floating]]]:
-    """Read what there is per age node, of the wanted stars alone and part by part.
+    """Read the variables per age node of the wanted stars, part by part.
 
-    Returns
-    -------
-    keep : array of bool, shape (star,)
-        The wanted stars that have an age likelihood.
-    by_age : dict of float32 arrays, shape (kept star, age)
-        ``log_weight``: ln(age likelihood / interim prior), the likelihood's peak at 0; ``feh`` and
-        ``feh_variance`` where the product has them. Single precision is that of the product.
+    Returns which of the wanted stars have an age likelihood, and arrays (kept star, age) in the
+    product's single precision: ``log_weight``, ln(age likelihood / interim prior) with the
+    likelihood's peak at 0, and ``feh`` and ``feh_variance`` if the product has them.
     """
     names = ["log_age_likelihood"]
     if "feh_mean" in stars:
@@ -133,16 +129,28 @@ def population_data(
     potential : str
         Which potential's guiding radius and Z_max.
     mask : array of bool, shape (star,), optional
-        The selection; all stars where not given.
+        The selection; all stars if not given.
     radius : {"rg", "r_present"}
         Regress on the guiding radius or on today's radius.
     trim : float
         Age nodes below this fraction of a star's highest weight are left out.
 
+    Returns
+    -------
+    PopulationData
+
     Raises
     ------
     FitError
-        Where the potential or radius is unknown, or no star is left.
+        If the potential or radius is unknown, or no star is left.
+
+    Examples
+    --------
+    >>> from migrate_bayes import population_data
+    >>> from migrate_bayes.mock.model_stars import simulated_stars
+    >>> data = population_data(simulated_stars(300, seed=1))
+    >>> data.n_stars, data.left_out
+    (300, {})
     """
     if radius not in ("rg", "r_present"):
         raise FitError(f"unknown radius '{radius}'; {suggest(radius, ['rg', 'r_present'])}")
@@ -194,7 +202,7 @@ def population_data(
         shape = by_age["log_weight"].shape
         by_age["feh"] = np.broadcast_to(_observed(stars, "feh", keep)[:, None], shape)
         by_age["feh_variance"] = np.broadcast_to(variance("feh_error", _MIN_FEH_SD)[:, None], shape)
-    packed = pack(
+    plain = StarArrays(
         **by_age,
         radius=r[keep],
         radius_variance=variance(spread, _MIN_RADIUS_SD),
@@ -202,11 +210,10 @@ def population_data(
         alpha_variance=variance("alpha_fe_error", _MIN_ALPHA_SD),
         ln_zmax=_observed(stars, "ln_zmax_mean", keep),
         ln_zmax_variance=variance("ln_zmax_sd", _MIN_LN_ZMAX_SD),
-        trim=trim,
     )
     ids = stars["source_id"].values if "source_id" in stars.coords else np.arange(n)
     return PopulationData(
-        stars=packed,
+        stars=pack(plain, trim=trim),
         ages=np.asarray(stars["age"].values, dtype=np.float64),
         source_id=ids[keep],
         potential=potential,

@@ -10,21 +10,66 @@ from migrate_bayes.core.options import Options
 
 
 class FitOptions(Options):
-    """The hierarchical fit."""
+    """What the hierarchical fit is of: a recipe's ``[model]``.
+
+    Parameters
+    ----------
+    spec : str or dict
+        A model file, or its content; see `load_model_spec`.
+    potential : str
+        Potential of the guiding radii and Z_max.
+    selection : str
+        The stars; see `select`.
+    radius : {"rg", "r_present"}
+        Regress on the guiding radius or on today's radius.
+    forms : tuple of str
+        Gradient forms that `compare-models` ranks.
+
+    Examples
+    --------
+    >>> from migrate_bayes.population import FitOptions
+    >>> FitOptions(radius="r_present").potential
+    'MWPotential2014'
+    """
 
     spec: str | dict[str, Any] = "models/thin-thick.toml"
     potential: str = "MWPotential2014"
     selection: str = "all"
     radius: Literal["rg", "r_present"] = "rg"
-    forms: tuple[str, ...] = ("constant", "linear", "linear+deviations")  # for `compare-models`
+    forms: tuple[str, ...] = ("constant", "linear", "linear+deviations")
 
 
 class SamplerOptions(Options):
-    """How the posterior is sampled: NUTS, on the stars or on a surrogate for them."""
+    """How the posterior is sampled: a recipe's ``[sampler]``.
 
-    method: Literal["auto", "nuts", "surrogate"] = "auto"  # auto: the surrogate from 20,000 stars
+    Parameters
+    ----------
+    method : {"auto", "nuts", "surrogate"}
+        NUTS on the stars, or on a surrogate for them; ``"auto"`` takes the surrogate from 20,000
+        stars. If the surrogate's importance weights cannot be trusted (k̂ > 0.7), NUTS is run
+        instead, with a warning.
+    draws : int
+        Draws kept of each chain. The surrogate keeps fewer if there are very many stars: some
+        2·10⁹ divided by their number in all, but at least 800; and no fewer than 100 in all.
+    tune : int
+        Tuning draws of each chain; 200 are enough in coordinates whitened at the mode.
+    chains : int
+    target_accept : float
+        Acceptance probability that NUTS tunes its step to.
+    scheduler : str
+        Where to sum over the stars: ``"threads"``, ``"local:N"`` for N processes, or the address of
+        a dask scheduler. The numbers are the same.
+
+    Examples
+    --------
+    >>> from migrate_bayes import SamplerOptions
+    >>> SamplerOptions.of(SamplerOptions(chains=2), {"draws": 500}).chains
+    2
+    """
+
+    method: Literal["auto", "nuts", "surrogate"] = "auto"
     draws: int = Field(default=1000, gt=0)
-    tune: int = Field(default=200, gt=0)  # enough in coordinates whitened at the mode
+    tune: int = Field(default=200, gt=0)
     chains: int = Field(default=4, gt=0)
     target_accept: float = Field(default=0.85, gt=0, lt=1)
-    scheduler: str = "threads"  # "local:N" processes, or a dask scheduler's address; same numbers
+    scheduler: str = "threads"

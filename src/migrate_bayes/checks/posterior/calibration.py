@@ -35,7 +35,7 @@ from migrate_bayes.core.errors import FitError
 from migrate_bayes.mock.model_stars import AGES, SurveyErrors, simulated_stars
 from migrate_bayes.population import PopulationModel, load_model_spec, population_data
 from migrate_bayes.population.data import PopulationData
-from migrate_bayes.population.likelihood.layout import pack
+from migrate_bayes.population.likelihood.layout import StarArrays, pack
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.sampling.density import PosteriorDensity
@@ -64,11 +64,11 @@ class Refit:
     def __init__(self, spec: ModelSpec, n_stars: int, *, mode: str | None = None) -> None:
         # Stars of no information, exchanged at once: the model needs some to be built.
         cube, one = np.zeros((n_stars, len(AGES))), np.ones(n_stars)
-        packed = pack(
+        stars = StarArrays(
             log_weight=cube, feh=cube, feh_variance=cube + 1.0, radius=8 * one,
             radius_variance=one, alpha=one, alpha_variance=one, ln_zmax=one, ln_zmax_variance=one,
         )  # fmt: skip
-        empty = PopulationData(packed, AGES, np.arange(n_stars), "", "rg")
+        empty = PopulationData(pack(stars), AGES, np.arange(n_stars), "", "rg")
         self.model = PopulationModel(empty, spec, workers=1)
         self.density = PosteriorDensity(self.model, mode=mode)
         named = self.model.pymc.unobserved_RVs

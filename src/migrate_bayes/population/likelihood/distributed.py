@@ -1,15 +1,14 @@
 """The sum over stars on `dask.distributed` workers, each of which holds shards of the packed stars.
 
-`ShardedLikelihood` stands where `StarLikelihood` does: same methods, same numbers. A shard is a
-consecutive range of blocks; a worker sums runs of `BLOCKS_PER_TASK` blocks, the very sums that the
-local likelihood adds up, and all of them come back and are added here in the order of the blocks.
-On like processors value and gradient are therefore those of one process to the last bit, whatever
-the number of workers (the Fisher information, to rounding).
+`ShardedLikelihood` is a `Likelihood` as `StarLikelihood` is, with the same numbers. A shard is a
+consecutive range of blocks; a worker sums runs of `BLOCKS_PER_TASK` blocks, the same sums that the
+local likelihood adds up, and they are added here in the order of the blocks. On like processors
+value and gradient are therefore those of one process to the last bit, whatever the number of
+workers (the Fisher information, to rounding).
 
 The stars are sent once; an evaluation sends θ, some kilobytes, and brings back as much per run.
-This process keeps the packed stars: when a worker is lost, with its shards and whatever it was
-summing, the shards are sent to the workers that remain (or to the one that takes its place) and
-only what is missing is summed again.
+This process keeps the packed stars: when a worker is lost with its shards, they are sent to the
+workers that remain (or to the one that takes its place), and only what is missing is summed again.
 
 >>> with open_scheduler("local:2") as client:  # doctest: +SKIP
 ...     likelihood = ShardedLikelihood(data.stars, client)
@@ -30,24 +29,28 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import FitError, RecipeError
 from migrate_bayes.core.parallel import BLOCKS_PER_TASK, blocks, map_blocks
-from migrate_bayes.population.likelihood.layout import PackedStars
+from migrate_bayes.population.likelihood.kernel import Blocks
+from migrate_bayes.population.likelihood.layout import PackedStars, run_of_blocks
 from migrate_bayes.population.likelihood.op import Likelihood, StarLikelihood, in_order
-from migrate_bayes.population.likelihood.subsets import run_of_blocks
+
+Floats = NDArray[np.float64]
 
 _log = logging.getLogger(__name__)
 
 #: How often the same shard may be lost before the fit gives up.
 ATTEMPTS = 5
-#: Seconds to wait for a worker where none is left.
+#: Seconds to wait for a worker if none is left.
 PATIENCE = 60.0
 
 
 def _own(value: Any) -> Any:
-    """Copy an array that came over the wire read-only.
+    """Copy arrays that came over the wire read-only.
 
     To the compiler that is another type: the kernel would be compiled anew on every worker, and
     might add in another order.
     """
+    if isinstance(value, Blocks):
+        return Blocks(*map(_own, value))
     if isinstance(value, np.ndarray) and not value.flags.writeable:
         return value.copy()
     return value
@@ -58,48 +61,31 @@ class _Shard:
 
     def __init__(self, packed: PackedStars) -> None:
         self.packed = packed
-        self._runs: list[tuple[StarLikelihood, NDArray[np.int64]]] | None = None
+        self._runs: list[StarLikelihood] | None = None
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple:
         return (_Shard, (self.packed,))
 
     @property
-    def runs(self) -> list[tuple[StarLikelihood, NDArray[np.int64]]]:
+    def runs(self) -> list[StarLikelihood]:
         with self._lock:
             if self._runs is None:
-                arrays = {k: _own(v) for k, v in vars(self.packed).items()}
-                self.packed = PackedStars(**arrays)
+                self.packed = PackedStars(*map(_own, vars(self.packed).values()))
+                parts = blocks(self.packed.n_blocks, BLOCKS_PER_TASK)
                 self._runs = [
-                    (StarLikelihood(part, workers=1), index)
-                    for part, index in (
-                        run_of_blocks(self.packed, *run)
-                        for run in blocks(self.packed.n_blocks, BLOCKS_PER_TASK)
-                    )
+                    StarLikelihood(run_of_blocks(self.packed, *part)[0], workers=1)
+                    for part in parts
                 ]
         return self._runs
 
-    def sums(self, method: str, arguments: tuple, workers: int | None) -> list[tuple]:
-        """Call a method that sums over stars on every run; return the runs' results in order."""
-        runs = self.runs
 
-        def task(start: int, stop: int) -> tuple:
-            return getattr(runs[start][0], method)(*arguments)
-
-        return map_blocks(task, len(runs), 1, workers=workers)
-
-    def per_star(self, arguments: tuple, workers: int | None) -> tuple[NDArray, NDArray]:
-        """Return ln L and expectations of the shard's stars, in the order of its blocks."""
-        made = self.sums("per_star", arguments, workers)
-        return np.concatenate([m[0] for m in made]), np.concatenate([m[1] for m in made], axis=1)
-
-
-def _evaluate(shard: _Shard, method: str, arguments: tuple, workers: int | None) -> Any:
-    """Run on the worker."""
-    arguments = tuple(_own(a) for a in arguments)
-    if method == "per_star":
-        return shard.per_star(arguments, workers)
-    return shard.sums(method, arguments, workers)
+def _evaluate(shard: _Shard, method: str, arguments: tuple, workers: int | None) -> list[Any]:
+    """Call a likelihood's method on every run of a shard, on the worker; results in order."""
+    runs, arguments = shard.runs, tuple(map(_own, arguments))
+    return map_blocks(
+        lambda start, _: getattr(runs[start], method)(*arguments), len(runs), 1, workers=workers
+    )
 
 
 class _Held(NamedTuple):
@@ -117,16 +103,16 @@ class ShardedLikelihood:
     stars : PackedStars
     client : distributed.Client
     shards : int, optional
-        Pieces to cut the stars into; one for each worker where not given. More pieces than workers
-        spread better over what remains after a loss.
+        Pieces to cut the stars into; one for each worker if not given. More pieces than workers
+        spread better over the workers that remain after a loss.
     threads : int, optional
-        Threads of one worker; as many as the worker has processors where not given. Workers of
+        Threads of one worker; as many as the worker has processors if not given. Workers of
         ``open_scheduler("local:N")`` use one.
 
     Raises
     ------
     FitError
-        Where there are no workers.
+        If there are no workers.
     """
 
     def __init__(
@@ -147,13 +133,14 @@ class ShardedLikelihood:
         self._threads = threads
         self._lock = threading.Lock()
         runs = blocks(stars.n_blocks, BLOCKS_PER_TASK)
-        wanted = max(1, min(shards or self._n_workers(), len(runs)))
+        wanted = max(1, min(shards or len(self._workers()), len(runs)))
         edges = np.linspace(0, len(runs), wanted + 1).round().astype(int)
         self._bounds = [(runs[a][0], runs[b - 1][1]) for a, b in pairwise(edges)]
         self._index = [run_of_blocks(stars, *bounds)[1] for bounds in self._bounds]
         self._held: list[_Held] = [self._send(i) for i in range(wanted)]
 
-    def _n_workers(self) -> int:
+    def _workers(self) -> list[str]:
+        """Wait for a worker; return the addresses of all."""
         try:
             self.client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError:
@@ -161,15 +148,14 @@ class ShardedLikelihood:
                 f"no dask worker came to {self.client.scheduler.address} in {PATIENCE:g} s: start "
                 "some with `dask worker`, or use another scheduler"
             ) from None
-        return len(self.client.scheduler_info(n_workers=-1)["workers"])
+        return sorted(self.client.scheduler_info(n_workers=-1)["workers"])
 
     def _send(self, i: int) -> _Held:
         """Place a shard on a worker, in turn over those that there are."""
-        self._n_workers()
-        addresses = sorted(self.client.scheduler_info(n_workers=-1)["workers"])
+        addresses = self._workers()
         part, _ = run_of_blocks(self.stars, *self._bounds[i])
         address = addresses[i % len(addresses)]
-        # Not by content: two shards sent after one another are different things to lose.
+        # No hash of the content: a shard that is sent again is another thing to lose.
         return _Held(self.client.scatter(_Shard(part), workers=[address], hash=False), address)
 
     def _replace(self, i: int, lost: _Held) -> None:
@@ -181,7 +167,7 @@ class ShardedLikelihood:
                 self.recovered += 1
 
     def _map(self, method: str, *arguments: Any) -> list[Any]:
-        """Evaluate on every shard, again where a worker was lost on the way."""
+        """Evaluate on every shard, again if its worker was lost on the way."""
         from distributed import Future
         from distributed.client import FutureCancelledError
         from distributed.comm import CommClosedError
@@ -194,7 +180,7 @@ class ShardedLikelihood:
             for i in range(len(self._held)):
                 if i not in done:
                     held = self._held[i]
-                    # Where it was put, or dask copies a busy worker's shard to an idle one.
+                    # On its own worker, or dask copies a busy worker's shard to an idle one.
                     call = self.client.submit(
                         _evaluate, held.shard, method, arguments, self._threads, pure=False,
                         workers=[held.address], allow_other_workers=True,
@@ -222,55 +208,39 @@ class ShardedLikelihood:
         """Return the likelihood of about `n_stars` of the stars, summed in this process."""
         return StarLikelihood(self.stars).subset(n_stars)
 
-    def _summed(self, method: str, *arguments: Any) -> tuple:
+    def _sum(self, method: str, *arguments: Any) -> tuple:
         self.evaluations += 1
-        parts = [run for shard in self._map(method, *arguments) for run in shard]
-        totals = [np.zeros_like(np.asarray(value, dtype=np.float64)) for value in parts[0]]
-        for part in parts:
-            for total, value in zip(totals, part, strict=True):
-                total += value
-        return tuple(float(t) if t.ndim == 0 else t for t in totals)
+        runs = [run for shard in self._map(method, *arguments) for run in shard]
+        return in_order([run if isinstance(run, tuple) else (run,) for run in runs])
 
-    def value(self, theta: NDArray[np.float64]) -> float:
-        """Return Σ ln L; see `StarLikelihood.value`."""
-        self.evaluations += 1
-        parts = self._map("value", np.ascontiguousarray(theta, float))
-        return in_order([run for shard in parts for run in shard])
+    def value(self, theta: Floats) -> float:
+        """Return Σ ln L; see `Likelihood.value`."""
+        return self._sum("value", np.ascontiguousarray(theta, float))[0]
 
-    def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Return Σ ln L and its gradient; see `StarLikelihood.value_and_gradient`."""
-        value, gradient = self._summed("value_and_gradient", np.ascontiguousarray(theta, float))
+    def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
+        """Return Σ ln L and its gradient; see `Likelihood.value_and_gradient`."""
+        value, gradient = self._sum("value_and_gradient", np.ascontiguousarray(theta, float))
         return value, gradient
 
-    def score_outer(
-        self, theta: NDArray[np.float64], jacobian: NDArray[np.float64]
-    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-        """Return Σ ln L, gradient and Fisher information; see `StarLikelihood.score_outer`."""
-        value, score, outer = self._summed("score_outer", np.asarray(theta), np.asarray(jacobian))
+    def score_outer(self, theta: Floats, jacobian: Floats) -> tuple[float, Floats, Floats]:
+        """Return Σ ln L, gradient and Fisher information; see `Likelihood.score_outer`."""
+        value, score, outer = self._sum("score_outer", np.asarray(theta), np.asarray(jacobian))
         return value, score, outer
 
-    def per_star(
-        self, theta: NDArray[np.float64], reduce: NDArray[np.float64] | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return each star's ln L and expectations; see `StarLikelihood.per_star`."""
+    def per_star(self, theta: Floats, reduce: Floats | None = None) -> tuple[Floats, Floats]:
+        """Return each star's ln L and expectations; see `Likelihood.per_star`."""
         made = self._map("per_star", np.ascontiguousarray(theta, dtype=float), reduce)
-        n = self.stars.n_stars
-        log_like = np.empty(n)
-        expectation = np.empty((0 if reduce is None else len(reduce), n))
-        for index, (mine, means) in zip(self._index, made, strict=True):
-            log_like[index] = mine
-            expectation[:, index] = means
+        log_like = np.empty(self.n_stars)
+        expectation = np.empty((0 if reduce is None else len(reduce), self.n_stars))
+        for index, runs in zip(self._index, made, strict=True):
+            mine, means = zip(*runs, strict=True)
+            log_like[index] = np.concatenate(mine)
+            expectation[:, index] = np.concatenate(means, axis=1)
         return log_like, expectation
 
 
 def _parse(scheduler: str) -> int | str:
-    """Number of local processes, or an address.
-
-    Raises
-    ------
-    RecipeError
-        Where it is neither.
-    """
+    """Return the number of local processes, or an address."""
     kind, _, rest = scheduler.partition(":")
     if kind == "local" and rest.isdigit() and int(rest) > 0:
         return int(rest)
@@ -286,17 +256,12 @@ def _parse(scheduler: str) -> int | str:
 def open_scheduler(scheduler: str) -> Iterator[Any]:
     """Open a `distributed.Client`: of new local processes, or of a scheduler that runs already.
 
-    Parameters
-    ----------
-    scheduler : str
-        ``"local:N"``, or an address.
-
     Raises
     ------
     RecipeError
-        Where `scheduler` is neither, or `distributed` is not installed.
+        If `scheduler` is neither ``"local:N"`` nor an address, or `distributed` is not installed.
     FitError
-        Where nobody answers at the address.
+        If nobody answers at the address.
     """
     where = _parse(scheduler)
     try:
@@ -338,10 +303,31 @@ def likelihood_on(
     Parameters
     ----------
     packed : PackedStars
+        `PopulationData.stars`.
     scheduler : str
-        ``"threads"``, ``"local:N"`` or an address.
+        ``"threads"``, ``"local:N"`` for N processes, or the address of a dask scheduler.
     workers : int, optional
-        Threads, where ``scheduler`` is ``"threads"``.
+        Threads, if `scheduler` is ``"threads"``.
+
+    Yields
+    ------
+    Likelihood
+        To be given to `PopulationModel`; the numbers are the same for each scheduler.
+
+    Raises
+    ------
+    RecipeError
+        If `scheduler` is none of these, or `distributed` is not installed.
+    FitError
+        If no scheduler answers at the address, or no worker is there.
+
+    Examples
+    --------
+    >>> from migrate_bayes import likelihood_on, population_data
+    >>> from migrate_bayes.mock.model_stars import simulated_stars
+    >>> with likelihood_on(population_data(simulated_stars(100, seed=1)).stars) as likelihood:
+    ...     likelihood.n_stars
+    100
     """
     if scheduler == "threads":
         yield StarLikelihood(packed, workers=workers)

@@ -1,20 +1,21 @@
 r"""The Fisher information of the stars, from each star's own score, in one pass.
 
 With the gradient of star *i* in θ (`population.likelihood.kernel`) carried on to the parameters
-x from which a model makes θ,
+x of a model, which θ is a function of,
 
 .. math::
 
    s_i = J^T \nabla_θ \ln L_i, \qquad J = ∂θ/∂x, \qquad I = \sum_i w_i\, s_i s_i^T
 
 whose expectation under the model is that of -∂² Σ ln L / ∂x² (the information identity). J is
-sparse, for a number of θ depends on a few knots, and so is carried in compressed rows; a block's
-scores stay in the cache until their products are added up.
+sparse, since a number of θ depends on a few knots, and comes in compressed rows; a block's scores
+stay in the cache until their products are added up.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -25,23 +26,32 @@ from migrate_bayes.population.likelihood.kernel import (
     LOG_2PI,
     N_STAR_ROWS,
     NEGLIGIBLE,
-    PIVOT_RADIUS,
+    Blocks,
+    law_of,
+    one_star,
     probabilities,
     slopes,
     star_rows,
 )
 
 
+class SparseJacobian(NamedTuple):
+    """∂θ/∂x in compressed rows, one row for each of θ's numbers.
+
+    Row r has the entries ``begin[r]:begin[r + 1]`` of `column` (which x) and `slope` (the
+    derivative).
+    """
+
+    begin: np.ndarray
+    column: np.ndarray
+    slope: np.ndarray
+
+
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def score_outer_blocks(
-    rows: np.ndarray,
-    offset: np.ndarray,
-    first_node: np.ndarray,
-    n_nodes: np.ndarray,
+    blocks: Blocks,
     theta: np.ndarray,
-    begin: np.ndarray,
-    column: np.ndarray,
-    slope: np.ndarray,
+    jacobian: SparseJacobian,
     start: int,
     stop: int,
     score_sum: np.ndarray,
@@ -49,23 +59,12 @@ def score_outer_blocks(
 ) -> float:
     """Add up ln L, the scores s and their outer products s sᵀ over a range of blocks.
 
-    Parameters
-    ----------
-    rows, offset, first_node, n_nodes, theta, start, stop
-        As in `log_likelihood_blocks`.
-    begin, column, slope : ndarray
-        ∂θ/∂x in compressed rows, one row for each of θ's numbers: row r has the entries
-        ``begin[r]:begin[r + 1]`` of `column` (which x) and `slope` (the derivative).
-    score_sum : ndarray of float64, shape (n,)
-        Σ weight · s is added here.
-    outer : ndarray of float64, shape (n, n)
-        Σ weight · s sᵀ is added here, to the upper triangle alone.
-
-    Returns
-    -------
-    float
-        Σ weight · ln L.
+    Σ weight · s, shape (n,), is added to `score_sum`, and Σ weight · s sᵀ, shape (n, n), to the
+    upper triangle of `outer`. Other arguments are as for `log_likelihood_blocks`; returns
+    Σ weight · ln L.
     """
+    rows, offset, first_node, n_nodes = blocks
+    begin, column, slope = jacobian
     n_comp, n_ages, n_theta = theta.shape
     n = len(score_sum)
     widest = 1
@@ -87,7 +86,7 @@ def score_outer_blocks(
         k0 = first_node[j]
         probabilities(table, base, k0, span, theta, probability, root, top, total)
         weight = table[base]
-        R, eR, A, eA, z, ez = star_rows(table, base)
+        star = star_rows(table, base)
         for i in range(B):
             total_ll += weight[i] * (top[i] + math.log(total[i]) - 2.0 * LOG_2PI)
             total[i] = 1.0 / total[i]
@@ -100,18 +99,14 @@ def score_outer_blocks(
                     share += p[i] * total[i]
                 if share < NEGLIGIBLE:
                     continue
-                th = theta[c, k0 + kk]
-                mu, sig2, Z, G = th[1], th[2], th[3], th[4]
-                s2, a, b, t2, m, q2 = th[5], th[6], th[7], th[8], th[9], th[10]
-                Zc = Z - G * PIVOT_RADIUS
+                law = law_of(theta[c, k0 + kk])
                 node = base + N_STAR_ROWS + 3 * kk
                 F, eF = table[node + 1], table[node + 2]
                 for i in range(B):
                     w = p[i] * total[i]
                     d1, d2, d3, d4, d5, d6, d7, d8, d9, d10 = slopes(
-                        R[i], eR[i], F[i], eF[i], A[i], eA[i], z[i], ez[i],
-                        mu, sig2, Zc, G, s2, a, b, t2, m, q2,
-                    )  # fmt: skip
+                        one_star(star, i), F[i], eF[i], law
+                    )
                     g[0, i] = w
                     g[1, i] = w * d1
                     g[2, i] = w * d2

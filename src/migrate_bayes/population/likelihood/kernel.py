@@ -23,7 +23,7 @@ latent :math:`R_g`, *F*, *A* are integrated in closed form by conditioning in tu
    C &= s^2 + G^2 h e_R^2, & V_2 &= C + e_F^2, & F^* &= Z + G (R^* - R_0) + (C/V_2)\, r_2 \\
    V_3 &= b^2 (C/V_2) e_F^2 + t^2 + e_A^2, & V_4 &= q^2 + e_z^2
 
-the variances being had without division from the determinants :math:`D_2 = V_1 V_2` and
+The variances follow without division from the determinants :math:`D_2 = V_1 V_2` and
 :math:`D_3 = V_1 V_2 V_3`,
 
 .. math::
@@ -38,26 +38,25 @@ reverse differentiation of the same chain.
 Layout. Stars are sorted by the age nodes they touch and cut into blocks of `BLOCK`; within a block
 all stars share one span of nodes, and every quantity is a contiguous row of `BLOCK` numbers (see
 `population.likelihood.layout`). Every loop below then runs over rows with scalar θ, which the
-compiler turns into vector instructions: no gather, no branch, no logarithm per node. Rows are taken
-as views, indexed by the loop's own counter: of any sum of integers the compiler cannot know that it
-is not negative, and would count from the end, element by element.
+compiler turns into vector instructions: no gather, no branch, no logarithm per node. Rows are
+views, indexed by the loop's own counter: the compiler cannot know that a sum of integers is not
+negative, and would check element by element whether to count from the end.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from migrate_bayes.core.constants import PIVOT_RADIUS
+
 #: Names of the last axis of θ, in order. Variances, not standard deviations, are stored.
 THETA = ("log_weight", "mu", "sigma2", "Z", "G", "s2", "a", "b", "t2", "m", "q2")
-
-#: R_0, the radius in kpc at which Z is the mean [Fe/H].
-PIVOT_RADIUS = 8.0
 
 #: Stars per block: rows of one block and their scratch fit in the first-level cache.
 BLOCK = 64
@@ -65,13 +64,56 @@ BLOCK = 64
 #: Rows of a block before its node rows: star weight, R_g, e_R², [α/Fe], e_A², ln Z_max, e_z².
 N_STAR_ROWS = 7
 
-_N = len(THETA)
 LOG_2PI = math.log(2.0 * math.pi)
 # The result must not depend on vector width beyond rounding: reassociation is allowed only where
 # sums are taken (here everywhere), but infinities and NaNs keep their meaning.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 # A component and node whose share of every star of a block is below this has no slope to speak of.
 NEGLIGIBLE = 1e-18
+
+
+class Blocks(NamedTuple):
+    """Packed stars, as the kernel reads them: block after block, each of `BLOCK` stars.
+
+    Parameters
+    ----------
+    rows : ndarray of float64
+        Rows of `BLOCK` numbers: `N_STAR_ROWS` of a block's stars, then ln weight, [Fe/H] and its
+        variance of each of its age nodes.
+    offset, first_node, n_nodes : ndarray of int64, shape (n_blocks,)
+        Where a block begins in `rows`; its first age node; how many nodes it spans.
+    """
+
+    rows: np.ndarray
+    offset: np.ndarray
+    first_node: np.ndarray
+    n_nodes: np.ndarray
+
+
+class StarRows(NamedTuple):
+    """A block's rows, or one star's numbers: R_g, [α/Fe] and ln Z_max with error variances."""
+
+    radius: Any
+    radius_variance: Any
+    alpha: Any
+    alpha_variance: Any
+    ln_zmax: Any
+    ln_zmax_variance: Any
+
+
+class Law(NamedTuple):
+    """θ of one component and age after the weight, with the mean [Fe/H] at R = 0 for Z."""
+
+    mu: float
+    sig2: float
+    Zc: float
+    G: float
+    s2: float
+    a: float
+    b: float
+    t2: float
+    m: float
+    q2: float
 
 
 @intrinsic
@@ -96,8 +138,8 @@ def _power_of_two(typingctx: Any, n: Any) -> Any:
 def _exp(x: float) -> float:
     """Return exp(x) for x <= 0 to ~2e-16, and 1e-100 below -230, written so that it vectorises.
 
-    Nothing is lost, for the sum it enters is at least 1, and no product of such terms becomes a
-    subnormal number, which would cost a hundred times the time of an ordinary one.
+    Nothing is lost: the sum it enters is at least 1. No product of such terms becomes a subnormal
+    number, which would cost a hundred times the time of an ordinary one.
     Range reduction x = n ln 2 + r with |r| <= ln 2 / 2, Taylor series of degree 12 in r.
     """
     x = max(x, -230.0)
@@ -120,25 +162,38 @@ def _exp(x: float) -> float:
 
 
 @njit(inline="always")
-def star_rows(table: np.ndarray, base: int) -> tuple[np.ndarray, ...]:
-    """Return a block's rows R_g, e_R², [α/Fe], e_A², ln Z_max and e_z²."""
-    return (
+def star_rows(table: np.ndarray, base: int) -> StarRows:
+    """Return a block's rows of its stars."""
+    return StarRows(
         table[base + 1], table[base + 2], table[base + 3],
         table[base + 4], table[base + 5], table[base + 6],
     )  # fmt: skip
 
 
 @njit(inline="always")
+def one_star(rows: StarRows, i: int) -> StarRows:
+    """Return the numbers of the star at position `i`."""
+    R, eR, A, eA, z, ez = rows
+    return StarRows(R[i], eR[i], A[i], eA[i], z[i], ez[i])
+
+
+@njit(inline="always")
+def law_of(th: np.ndarray) -> Law:
+    """Return θ of one component and age."""
+    Zc = th[3] - th[4] * PIVOT_RADIUS
+    return Law(th[1], th[2], Zc, th[4], th[5], th[6], th[7], th[8], th[9], th[10])
+
+
+@njit(inline="always")
 def inverse_variances(
-    eR: float, eF: float, eA: float, ez: float,
-    sig2: float, G: float, s2: float, b: float, t2: float, q2: float,
-) -> tuple[float, float, float, float, float, float]:  # fmt: skip
+    eR: float, eF: float, eA: float, ez: float, law: Law
+) -> tuple[float, float, float, float, float, float]:
     """Return 1/V1, 1/V2, 1/V3, 1/V4, C/V2 and 1/(V1 V2 V3 V4), for the price of one division."""
-    V1 = sig2 + eR
-    N2 = s2 * V1 + G * G * sig2 * eR
+    V1 = law.sig2 + eR
+    N2 = law.s2 * V1 + law.G * law.G * law.sig2 * eR
     D2 = N2 + eF * V1
-    D3 = b * b * eF * N2 + (t2 + eA) * D2
-    V4 = q2 + ez
+    D3 = law.b * law.b * eF * N2 + (law.t2 + eA) * D2
+    V4 = law.q2 + ez
     V12 = V1 * D2
     V123 = V12 * D3
     inverse = 1.0 / (V123 * V4)
@@ -151,13 +206,11 @@ def inverse_variances(
 
 
 @njit(inline="always")
-def slopes(
-    R: float, eR: float, F: float, eF: float, A: float, eA: float, z: float, ez: float,
-    mu: float, sig2: float, Zc: float, G: float, s2: float, a: float, b: float, t2: float,
-    m: float, q2: float,
-) -> tuple[float, ...]:  # fmt: skip
+def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
     """Return ∂ ln N(star | c, k) / ∂θ for θ after the weight, in order."""
-    i1, i2, i3, i4, hF, _ = inverse_variances(eR, eF, eA, ez, sig2, G, s2, b, t2, q2)
+    R, eR, A, eA, z, ez = star
+    mu, sig2, Zc, G, _, a, b, _, m, _ = law
+    i1, i2, i3, i4, hF, _ = inverse_variances(eR, eF, eA, ez, law)
     r1 = R - mu
     h = sig2 * i1
     Rs = mu + h * r1
@@ -191,8 +244,8 @@ def slopes(
     )
 
 
-# Part of whoever calls it. As a function of its own it is compiled once for itself and once more
-# within its caller, with additions in another order, and which of the two is run depends on whether
+# Inlined into its callers. As a function of its own it is compiled once for itself and once more
+# within its caller, with additions in another order, and which of the two runs depends on whether
 # the caller was compiled just now or long ago.
 @njit(forceinline=True, nogil=True, fastmath=FAST, error_model="numpy")
 def probabilities(
@@ -219,16 +272,13 @@ def probabilities(
     for c in range(theta.shape[0]):
         for kk in range(span):
             th = theta[c, k0 + kk]
-            lnp, mu, sig2, Z, G = th[0], th[1], th[2], th[3], th[4]
-            s2, a, b, t2, m, q2 = th[5], th[6], th[7], th[8], th[9], th[10]
-            Zc = Z - G * PIVOT_RADIUS
+            lnp, law = th[0], law_of(th)
+            mu, sig2, Zc, G, _, a, b, _, m, _ = law
             node = base + N_STAR_ROWS + 3 * kk
             lnw, F, eF = table[node], table[node + 1], table[node + 2]
             lnp_out, root_out = probability[c * span + kk], root[c * span + kk]
             for i in range(B):
-                i1, i2, i3, i4, hF, product = inverse_variances(
-                    eR[i], eF[i], eA[i], ez[i], sig2, G, s2, b, t2, q2
-                )
+                i1, i2, i3, i4, hF, product = inverse_variances(eR[i], eF[i], eA[i], ez[i], law)
                 r1 = R[i] - mu
                 mF = Zc + G * (mu + sig2 * i1 * r1)
                 r2 = F[i] - mF
@@ -249,10 +299,7 @@ def probabilities(
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def log_likelihood_blocks(
-    rows: np.ndarray,
-    offset: np.ndarray,
-    first_node: np.ndarray,
-    n_nodes: np.ndarray,
+    blocks: Blocks,
     theta: np.ndarray,
     start: int,
     stop: int,
@@ -264,10 +311,7 @@ def log_likelihood_blocks(
 
     Parameters
     ----------
-    rows : ndarray of float64
-        All blocks, one after another (layout in the module's docstring).
-    offset, first_node, n_nodes : ndarray of int64, shape (n_blocks,)
-        Where a block begins in `rows`; its first age node; how many nodes it spans.
+    blocks : Blocks
     theta : ndarray of float64, shape (n_components, n_ages, 11)
         Hyperparameters, last axis as `THETA`.
     start, stop : int
@@ -284,6 +328,7 @@ def log_likelihood_blocks(
     float
         Σ weight · ln L over the stars of these blocks.
     """
+    rows, offset, first_node, n_nodes = blocks
     n_comp = theta.shape[0]
     widest = 1
     for j in range(start, stop):
@@ -316,7 +361,7 @@ def log_likelihood_blocks(
                         responsibility[c, k0 + kk, (j - start) * B + i] = p[i] * scale
         if gradient.size == 0:
             continue
-        R, eR, A, eA, z, ez = star_rows(table, base)
+        star = star_rows(table, base)
         for c in range(n_comp):
             for kk in range(span):
                 p = probability[c * span + kk]
@@ -325,19 +370,15 @@ def log_likelihood_blocks(
                     share += p[i] * total[i]
                 if share < NEGLIGIBLE:
                     continue
-                th = theta[c, k0 + kk]
-                mu, sig2, Z, G = th[1], th[2], th[3], th[4]
-                s2, a, b, t2, m, q2 = th[5], th[6], th[7], th[8], th[9], th[10]
-                Zc = Z - G * PIVOT_RADIUS
+                law = law_of(theta[c, k0 + kk])
                 node = base + N_STAR_ROWS + 3 * kk
                 F, eF = table[node + 1], table[node + 2]
                 g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = g9 = g10 = 0.0
                 for i in range(B):
                     w = p[i] * total[i]
                     d1, d2, d3, d4, d5, d6, d7, d8, d9, d10 = slopes(
-                        R[i], eR[i], F[i], eF[i], A[i], eA[i], z[i], ez[i],
-                        mu, sig2, Zc, G, s2, a, b, t2, m, q2,
-                    )  # fmt: skip
+                        one_star(star, i), F[i], eF[i], law
+                    )
                     g1 += w * d1
                     g2 += w * d2
                     g3 += w * d3

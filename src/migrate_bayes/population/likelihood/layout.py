@@ -1,4 +1,4 @@
-"""The stars, packed for the likelihood kernel.
+"""The stars, packed for the likelihood kernel, and parts of them.
 
 `pack` trims each star's negligible age nodes, sorts the stars by the nodes that are left and cuts
 them into blocks of equal width, each a run of contiguous rows: the kernel then reads memory in
@@ -7,18 +7,47 @@ order and needs no index. The order of the stars given does not change the sum b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from migrate_bayes.population.likelihood.kernel import BLOCK, N_STAR_ROWS
+from migrate_bayes.population.likelihood.kernel import BLOCK, N_STAR_ROWS, Blocks
 
 #: Variance that stands for "not observed": the term then has no slope and a constant value.
 ABSENT_VARIANCE = 1e12
 
-# An age node that a block holds but a star does not: exp() of it is nothing.
+# ln weight of an age node that a block holds but a star does not: exp() of it is nothing.
 _ABSENT_NODE = -1e5
+
+
+class StarArrays(NamedTuple):
+    """Stars laid out plainly: arrays (n_stars,), and (n_stars, n_ages) from `log_weight` on.
+
+    Parameters
+    ----------
+    radius, radius_variance : ndarray
+        Guiding radius, kpc and kpc².
+    alpha, alpha_variance, ln_zmax, ln_zmax_variance : ndarray
+        [α/Fe] (dex) and ln(Z_max / kpc). What was not observed is NaN, or has `ABSENT_VARIANCE`.
+    log_weight : ndarray
+        ln(age likelihood / interim prior), -inf at trimmed nodes. At least one node of every star
+        must be finite.
+    feh, feh_variance : ndarray
+        [Fe/H] at each age and its error variance, dex and dex²; not finite if the age is
+        impossible.
+    """
+
+    radius: NDArray[np.floating]
+    radius_variance: NDArray[np.floating]
+    alpha: NDArray[np.floating]
+    alpha_variance: NDArray[np.floating]
+    ln_zmax: NDArray[np.floating]
+    ln_zmax_variance: NDArray[np.floating]
+    log_weight: NDArray[np.floating]
+    feh: NDArray[np.floating]
+    feh_variance: NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -27,22 +56,17 @@ class PackedStars:
 
     Attributes
     ----------
-    rows : ndarray of float64
-        Blocks, one after another.
-    offset, first_node, n_nodes : ndarray of int64, shape (n_blocks,)
-        Start of each block in `rows`, its first age node and the number it spans.
+    blocks : Blocks
+        What the kernel reads.
     star : ndarray of int64, shape (n_blocks * BLOCK,)
-        Which input star stands at each position; -1 where the last block is filled up.
+        Which input star stands at each position; -1 for the filling of the last block.
     n_stars, n_ages : int
         Stars packed, and length of the age axis.
     mean_nodes : float
         Age nodes kept per star, before filling up.
     """
 
-    rows: NDArray[np.float64]
-    offset: NDArray[np.int64]
-    first_node: NDArray[np.int64]
-    n_nodes: NDArray[np.int64]
+    blocks: Blocks
     star: NDArray[np.int64]
     n_stars: int
     n_ages: int
@@ -51,30 +75,13 @@ class PackedStars:
     @property
     def n_blocks(self) -> int:
         """Number of blocks."""
-        return len(self.offset)
+        return len(self.blocks.offset)
 
 
-def thinned(stars: PackedStars, n_stars: int) -> PackedStars:
-    """Take about `n_stars` of the stars: whole blocks at equal steps.
-
-    Blocks lie in order of age, so that the sample is stratified in it. What is left keeps its
-    place in the layout but not in the catalogue: `star` counts the stars that were taken.
-    """
-    n_blocks = -(-n_stars // BLOCK)
-    if n_blocks >= stars.n_blocks:
-        return stars
-    take = np.unique(np.linspace(0, stars.n_blocks - 1, n_blocks).round().astype(np.int64))
-    size = (N_STAR_ROWS + 3 * stars.n_nodes[take]) * BLOCK
-    offset = np.concatenate([[0], np.cumsum(size)[:-1]]).astype(np.int64)
-    rows = np.concatenate(
-        [stars.rows[o : o + n] for o, n in zip(stars.offset[take], size, strict=True)]
-    )
-    real = stars.star.reshape(-1, BLOCK)[take].ravel() >= 0
-    star = np.where(real, np.cumsum(real) - 1, -1)
-    return PackedStars(
-        rows, offset, stars.first_node[take], stars.n_nodes[take], star, int(real.sum()),
-        stars.n_ages, stars.mean_nodes,
-    )  # fmt: skip
+def _starts(n_nodes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Length of each block's rows, and where each begins."""
+    size = (N_STAR_ROWS + 3 * n_nodes) * BLOCK
+    return size, np.concatenate([[0], np.cumsum(size)[:-1]]).astype(np.int64)
 
 
 def _filled(values: NDArray[np.floating], variance: NDArray[np.floating]) -> tuple:
@@ -84,45 +91,18 @@ def _filled(values: NDArray[np.floating], variance: NDArray[np.floating]) -> tup
 
 
 def pack(
-    *,
-    log_weight: NDArray[np.floating],
-    feh: NDArray[np.floating],
-    feh_variance: NDArray[np.floating],
-    radius: NDArray[np.floating],
-    radius_variance: NDArray[np.floating],
-    alpha: NDArray[np.floating],
-    alpha_variance: NDArray[np.floating],
-    ln_zmax: NDArray[np.floating],
-    ln_zmax_variance: NDArray[np.floating],
-    weight: NDArray[np.floating] | None = None,
-    trim: float = 1e-7,
+    stars: StarArrays, *, weight: NDArray[np.floating] | None = None, trim: float = 1e-7
 ) -> PackedStars:
     """Pack stars for the kernel.
 
-    Parameters
-    ----------
-    log_weight : ndarray, shape (n_stars, n_ages)
-        ln(age likelihood / interim prior). At least one node of every star must be finite.
-    feh, feh_variance : ndarray, shape (n_stars, n_ages)
-        [Fe/H] at each age and its error variance, dex and dex²; not finite where the age is
-        impossible.
-    radius, radius_variance : ndarray, shape (n_stars,)
-        Guiding radius, kpc and kpc².
-    alpha, alpha_variance, ln_zmax, ln_zmax_variance : ndarray, shape (n_stars,)
-        [α/Fe] (dex) and ln(Z_max / kpc) with variances; NaN where not observed.
-    weight : ndarray, shape (n_stars,), optional
-        Multiplicity of each star in the sum; 1 where not given.
-    trim : float
-        Age nodes whose weight is below this fraction of the star's highest are left out.
-
-    Returns
-    -------
-    PackedStars
+    `weight`, shape (n_stars,), is the multiplicity of each star in the sum, 1 if not given. Age
+    nodes whose weight is below the fraction `trim` of the star's highest are left out.
     """
-    n_stars, n_ages = log_weight.shape
+    n_stars, n_ages = stars.log_weight.shape
+    feh, feh_variance = stars.feh, stars.feh_variance
     # A node without a metallicity holds no star: its likelihood is nothing as well.
     usable = np.isfinite(feh) & np.isfinite(feh_variance)
-    log_weight = np.where(usable, log_weight, -np.inf)
+    log_weight = np.where(usable, stars.log_weight, -np.inf)
     keep = log_weight >= log_weight.max(axis=1, keepdims=True) + np.log(trim)
     first = keep.argmax(axis=1)
     last = n_ages - 1 - keep[:, ::-1].argmax(axis=1)
@@ -135,15 +115,15 @@ def pack(
     star[:n_stars] = order
     source = np.where(star < 0, star[max(n_stars - 1, 0)], star).reshape(n_blocks, BLOCK)
     first_node = first[source].min(axis=1).astype(np.int64)
-    n_nodes = last[source].max(axis=1) + 1 - first_node
-    size = (N_STAR_ROWS + 3 * n_nodes) * BLOCK
-    offset = np.concatenate([[0], np.cumsum(size)[:-1]]).astype(np.int64)
+    n_nodes = (last[source].max(axis=1) + 1 - first_node).astype(np.int64)
+    size, offset = _starts(n_nodes)
     rows = np.empty(int(size.sum()))
 
-    alpha, alpha_variance = _filled(alpha, alpha_variance)
-    ln_zmax, ln_zmax_variance = _filled(ln_zmax, ln_zmax_variance)
-    weight = np.ones(n_stars) if weight is None else weight
-    columns = (weight, radius, radius_variance, alpha, alpha_variance, ln_zmax, ln_zmax_variance)
+    columns = (
+        np.ones(n_stars) if weight is None else weight,
+        stars.radius, stars.radius_variance, *_filled(stars.alpha, stars.alpha_variance),
+        *_filled(stars.ln_zmax, stars.ln_zmax_variance),
+    )  # fmt: skip
     for j in range(n_blocks):
         mine = source[j]
         block = rows[offset[j] : offset[j] + size[j]].reshape(-1, BLOCK)
@@ -158,6 +138,77 @@ def pack(
         filler = np.arange(n_stars % BLOCK, BLOCK)
         rows[offset[-1] + filler] = 0.0
     kept = float(keep.sum() / max(n_stars, 1))
-    return PackedStars(
-        rows, offset, first_node, n_nodes.astype(np.int64), star, n_stars, n_ages, kept
-    )
+    return PackedStars(Blocks(rows, offset, first_node, n_nodes), star, n_stars, n_ages, kept)
+
+
+def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
+    """Lay stars out plainly again: those of these numbers in the packing, in this order."""
+    n = len(index)
+    place = np.empty(packed.n_stars, dtype=np.int64)
+    real = packed.star >= 0
+    place[packed.star[real]] = np.flatnonzero(real)
+    columns = np.empty((N_STAR_ROWS, n))
+    nodes = np.zeros((3, n, packed.n_ages))
+    nodes[0] = -np.inf
+    nodes[2] = 1.0
+    block, position = np.divmod(place[index], BLOCK)
+    for j in np.unique(block):
+        mine = np.flatnonzero(block == j)
+        begin, first, span = (int(a[j]) for a in packed.blocks[1:])
+        size = (N_STAR_ROWS + 3 * span) * BLOCK
+        rows = packed.blocks.rows[begin : begin + size].reshape(-1, BLOCK)[:, position[mine]]
+        columns[:, mine] = rows[:N_STAR_ROWS]
+        for q in range(3):
+            nodes[q, mine, first : first + span] = rows[N_STAR_ROWS + q :: 3].T
+    nodes[0][nodes[0] < 0.1 * _ABSENT_NODE] = -np.inf
+    return StarArrays(*columns[1:], *nodes)
+
+
+def run_of_blocks(
+    packed: PackedStars, start: int, stop: int
+) -> tuple[PackedStars, NDArray[np.int64]]:
+    """Take the blocks `start` to `stop`, without copying their rows.
+
+    Returns the part, whose stars are numbered from 0 in their order in the blocks, and their
+    numbers in `packed`.
+    """
+    star = packed.star[start * BLOCK : stop * BLOCK]
+    real = star >= 0
+    rows, offset, first_node, n_nodes = packed.blocks
+    begin = offset[start]
+    end = offset[stop] if stop < packed.n_blocks else len(rows)
+    some = slice(start, stop)
+    part = Blocks(rows[begin:end], offset[some] - begin, first_node[some], n_nodes[some])
+    return _renumbered(packed, part, real), star[real]
+
+
+def thinned(packed: PackedStars, n_stars: int) -> PackedStars:
+    """Take about `n_stars` of the stars, numbered anew: whole blocks at equal steps.
+
+    Blocks lie in order of age, so the sample is stratified in it.
+    """
+    n_blocks = -(-n_stars // BLOCK)
+    if n_blocks >= packed.n_blocks:
+        return packed
+    take = np.unique(np.linspace(0, packed.n_blocks - 1, n_blocks).round().astype(np.int64))
+    rows, begin, first_node, n_nodes = packed.blocks
+    size, offset = _starts(n_nodes[take])
+    kept = [rows[o : o + n] for o, n in zip(begin[take], size, strict=True)]
+    real = packed.star.reshape(-1, BLOCK)[take].ravel() >= 0
+    part = Blocks(np.concatenate(kept), offset, first_node[take], n_nodes[take])
+    return _renumbered(packed, part, real)
+
+
+def _renumbered(packed: PackedStars, part: Blocks, real: NDArray[np.bool_]) -> PackedStars:
+    star = np.where(real, np.cumsum(real) - 1, -1)
+    return replace(packed, blocks=part, star=star, n_stars=int(real.sum()))
+
+
+def subsample(n_stars: int, stars: int, seed: int) -> NDArray[np.int64]:
+    """Pick `stars` of `n_stars` at random, in order, without replacement; all if there are fewer.
+
+    The pick is a function of the seed and the number of stars alone.
+    """
+    if n_stars <= stars:
+        return np.arange(n_stars)
+    return np.sort(np.random.default_rng(seed).choice(n_stars, size=stars, replace=False))

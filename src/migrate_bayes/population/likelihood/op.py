@@ -1,13 +1,13 @@
 """The seam between PyMC and the stars: θ goes in, Σ ln L and its gradient come out.
 
 Above the seam everything is ordinary PyMC code on a small array θ[component, age, parameter]; below
-it one pass of the compiled kernel over the packed stars. A faster or a distributed sum replaces
-`StarLikelihood.value_and_gradient` and nothing above it changes.
+it stands a `Likelihood`: one pass of the compiled kernel over the packed stars, by threads of this
+process (`StarLikelihood`) or by dask workers (`likelihood.distributed`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numba
@@ -21,23 +21,26 @@ from pytensor.link.numba.dispatch import basic as numba_basic
 from pytensor.link.numba.dispatch import numba_funcify
 
 from migrate_bayes.core.parallel import BLOCKS_PER_TASK, map_blocks
-from migrate_bayes.population.likelihood.fisher import score_outer_blocks
+from migrate_bayes.population.likelihood.fisher import SparseJacobian, score_outer_blocks
 from migrate_bayes.population.likelihood.kernel import BLOCK, log_likelihood_blocks
 from migrate_bayes.population.likelihood.layout import PackedStars, thinned
+
+Floats = NDArray[np.float64]
 
 _NO_ROW = np.empty(0)
 _NO_CUBE = np.empty((0, 0, 0))
 
 
-def in_order(parts: Sequence[float]) -> float:
-    """Sum left to right, as `value_and_gradient` does.
+def in_order(parts: Sequence[tuple]) -> tuple:
+    """Sum each number or array of the parts, left to right.
 
     Since Python 3.12 `sum` compensates rounding and would differ in the last bit.
     """
-    total = 0.0
+    totals = [np.zeros(np.shape(value)) for value in parts[0]]
     for part in parts:
-        total += part
-    return total
+        for total, value in zip(totals, part, strict=True):
+            total += value
+    return tuple(float(total) if total.ndim == 0 else total for total in totals)
 
 
 class Likelihood(Protocol):
@@ -61,24 +64,28 @@ class Likelihood(Protocol):
         """Number of stars in the sum."""
         ...
 
-    def value(self, theta: NDArray[np.float64]) -> float:
+    def value(self, theta: Floats) -> float:
         """Return Σ ln L."""
         ...
 
-    def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
         """Return Σ ln L and its gradient in θ."""
         ...
 
-    def score_outer(
-        self, theta: NDArray[np.float64], jacobian: NDArray[np.float64]
-    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-        """Return Σ ln L, its gradient in x and the stars' Fisher information, given ∂θ/∂x."""
+    def score_outer(self, theta: Floats, jacobian: Floats) -> tuple[float, Floats, Floats]:
+        """Return Σ ln L, its gradient in x, (n,), and the Fisher information Σ s sᵀ, (n, n).
+
+        `jacobian` is ∂θ/∂x, shape (n_components, n_ages, 11, n), for x the parameters of the model
+        above θ; s is a star's score in x.
+        """
         ...
 
-    def per_star(
-        self, theta: NDArray[np.float64], reduce: NDArray[np.float64] | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return each star's ln L, and means of functions of (component, age)."""
+    def per_star(self, theta: Floats, reduce: Floats | None = None) -> tuple[Floats, Floats]:
+        """Return each star's ln L, (n_stars,), and expectations, (n_quantities, n_stars).
+
+        The expectations are of functions f(c, k), `reduce` of shape (n_quantities, n_components,
+        n_ages), over P(c, k | star). Stars are in the order in which they were packed.
+        """
         ...
 
     def subset(self, n_stars: int) -> Likelihood:
@@ -111,110 +118,54 @@ class StarLikelihood:
         """Return the likelihood of about `n_stars` of the stars, spread over all ages."""
         return StarLikelihood(thinned(self.stars, n_stars), workers=self.workers)
 
-    def _run(
-        self,
-        theta: NDArray[np.float64],
-        start: int,
-        stop: int,
-        log_like: NDArray[np.float64],
-        responsibility: NDArray[np.float64],
-        gradient: NDArray[np.float64],
-    ) -> float:
-        packed = self.stars
-        return log_likelihood_blocks(
-            packed.rows, packed.offset, packed.first_node, packed.n_nodes,
-            theta, start, stop, log_like, responsibility, gradient,
-        )  # fmt: skip
+    def _sum[T](self, task: Callable[[int, int], T]) -> list[T]:
+        return map_blocks(task, self.stars.n_blocks, BLOCKS_PER_TASK, workers=self.workers)
 
-    def value(self, theta: NDArray[np.float64]) -> float:
-        """Return Σ ln L: the very number of `value_and_gradient`, in half its time."""
+    def value(self, theta: Floats) -> float:
+        """Return Σ ln L: the same bits as `value_and_gradient`, in half its time."""
         theta = np.ascontiguousarray(theta, dtype=np.float64)
         self.evaluations += 1
 
-        def task(start: int, stop: int) -> float:
-            return self._run(theta, start, stop, _NO_ROW, _NO_CUBE, _NO_CUBE)
+        def task(start: int, stop: int) -> tuple[float]:
+            blocks = self.stars.blocks
+            return (log_likelihood_blocks(blocks, theta, start, stop, _NO_ROW, _NO_CUBE, _NO_CUBE),)
 
-        parts = map_blocks(task, self.stars.n_blocks, BLOCKS_PER_TASK, workers=self.workers)
-        return in_order(parts)
+        return in_order(self._sum(task))[0]
 
-    def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
         """Return Σ ln L and its gradient, shape of `theta` (n_components, n_ages, 11)."""
         theta = np.ascontiguousarray(theta, dtype=np.float64)
         self.evaluations += 1
 
-        def task(start: int, stop: int) -> tuple[float, NDArray[np.float64]]:
-            gradient = np.zeros_like(theta)
-            value = self._run(theta, start, stop, _NO_ROW, _NO_CUBE, gradient)
+        def task(start: int, stop: int) -> tuple[float, Floats]:
+            blocks, gradient = self.stars.blocks, np.zeros_like(theta)
+            value = log_likelihood_blocks(blocks, theta, start, stop, _NO_ROW, _NO_CUBE, gradient)
             return value, gradient
 
-        parts = map_blocks(task, self.stars.n_blocks, BLOCKS_PER_TASK, workers=self.workers)
-        total = np.zeros_like(theta)
-        value = 0.0
-        for part_value, part_gradient in parts:
-            value += part_value
-            total += part_gradient
-        return value, total
+        value, gradient = in_order(self._sum(task))
+        return value, gradient
 
-    def score_outer(
-        self, theta: NDArray[np.float64], jacobian: NDArray[np.float64]
-    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-        """Return Σ ln L, its gradient in x and the Fisher information Σ s sᵀ of the stars in x.
-
-        Parameters
-        ----------
-        theta : ndarray, shape (n_components, n_ages, 11)
-        jacobian : ndarray, shape (n_components, n_ages, 11, n)
-            ∂θ/∂x, x being the parameters of the model above θ.
-
-        Returns
-        -------
-        value : float
-        gradient : ndarray, shape (n,)
-        information : ndarray, shape (n, n)
-            Sum over stars of the outer product of the star's score in x.
-        """
+    def score_outer(self, theta: Floats, jacobian: Floats) -> tuple[float, Floats, Floats]:
+        """Return Σ ln L, gradient and Fisher information in x; see `Likelihood.score_outer`."""
         theta = np.ascontiguousarray(theta, dtype=np.float64)
         rows = np.asarray(jacobian, dtype=np.float64).reshape(theta.size, -1)
         n = rows.shape[1]
         row, column = np.nonzero(rows)
         begin = np.searchsorted(row, np.arange(theta.size + 1))
-        slope = rows[row, column]
-        packed = self.stars
+        sparse = SparseJacobian(begin, column, rows[row, column])
         self.evaluations += 1
 
         def task(start: int, stop: int) -> tuple[float, NDArray, NDArray]:
             score, outer = np.zeros(n), np.zeros((n, n))
-            value = score_outer_blocks(
-                packed.rows, packed.offset, packed.first_node, packed.n_nodes,
-                theta, begin, column, slope, start, stop, score, outer,
-            )  # fmt: skip
+            blocks = self.stars.blocks
+            value = score_outer_blocks(blocks, theta, sparse, start, stop, score, outer)
             return value, score, outer
 
-        value, gradient, information = 0.0, np.zeros(n), np.zeros((n, n))
-        parts = map_blocks(task, packed.n_blocks, BLOCKS_PER_TASK, workers=self.workers)
-        for part_value, part_gradient, part_information in parts:
-            value += part_value
-            gradient += part_gradient
-            information += part_information
+        value, gradient, information = in_order(self._sum(task))
         return value, gradient, np.triu(information) + np.triu(information, 1).T
 
-    def per_star(
-        self, theta: NDArray[np.float64], reduce: NDArray[np.float64] | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return each star's ln L and expectations over its components and ages.
-
-        Parameters
-        ----------
-        theta : ndarray, shape (n_components, n_ages, 11)
-        reduce : ndarray, shape (n_quantities, n_components, n_ages), optional
-            Functions f(c, k) whose mean over P(c, k | star) is wanted.
-
-        Returns
-        -------
-        log_like : ndarray, shape (n_stars,)
-            In the order in which the stars were packed.
-        expectation : ndarray, shape (n_quantities, n_stars)
-        """
+    def per_star(self, theta: Floats, reduce: Floats | None = None) -> tuple[Floats, Floats]:
+        """Return each star's ln L and expectations; see `Likelihood.per_star`."""
         theta = np.ascontiguousarray(theta, dtype=np.float64)
         packed = self.stars
         wanted = np.zeros((0, theta.shape[0] * theta.shape[1]))
@@ -227,14 +178,14 @@ class StarLikelihood:
             n = (stop - start) * BLOCK
             piece = np.empty(n)
             cube = np.zeros((*theta.shape[:2], n)) if len(wanted) else _NO_CUBE
-            self._run(theta, start, stop, piece, cube, _NO_CUBE)
+            log_likelihood_blocks(packed.blocks, theta, start, stop, piece, cube, _NO_CUBE)
             star = packed.star[start * BLOCK : stop * BLOCK]
             real = star >= 0
             log_like[star[real]] = piece[real]
             if len(wanted):
                 expectation[:, star[real]] = (wanted @ cube.reshape(-1, n))[:, real]
 
-        map_blocks(task, packed.n_blocks, BLOCKS_PER_TASK, workers=self.workers)
+        self._sum(task)
         return log_like, expectation
 
 

@@ -1,8 +1,34 @@
-"""What the thin disc's metallicity gradient may be as a function of age.
+r"""What the thin disc's metallicity gradient may be as a function of age.
 
 Each form adds its parameters to the PyMC model in context and returns G(age), dex/kpc, as a
-function of ages. ``diffusion`` is a birth gradient flattened by churning: `model.diffusion`. The
-user's own form is any callable ``form(ages) -> tensor`` that `PopulationModel` takes.
+function of ages. The user's own form is any callable ``form(ages) -> tensor`` that
+`PopulationModel` takes.
+
+The ``diffusion`` form is what churning makes of the gradient that stars were born with.
+Stars of age τ were born at radii :math:`R_b \sim N(μ, S^2)` from gas whose [Fe/H] has the gradient
+g_birth(τ) and, about it, the scatter :math:`s_0`; their guiding radii have since diffused by
+:math:`D(τ) = σ_{RM8} \sqrt{τ / 8\,\mathrm{Gyr}}` (Sellwood & Binney 2002; Frankel et al. 2018):
+
+.. math::
+
+   R_g = R_b + D ε, \qquad [Fe/H] = Z_b(τ) + g_\mathrm{birth}(τ) (R_b - R_0) + s_0 ε'
+
+Both are Gaussian, so [Fe/H] given today's R_g is too, with
+
+.. math::
+
+   G(τ) = g_\mathrm{birth} \frac{S^2}{S^2 + D^2}, \qquad
+   s^2(τ) = s_0^2 + g_\mathrm{birth}^2 \frac{S^2 D^2}{S^2 + D^2}, \qquad
+   σ_R^2(τ) = S^2 + D^2
+
+The gradient alone fixes σ_RM8/S, and S must then come from its prior. Migrants also widen [Fe/H] at
+given radius, and that measures σ_RM8 itself if s_0 is one number for all ages; so does the growth
+of σ_R, but only in a sample that was not selected by radius. The first two equations hold under any
+selection by today's radius, the third does not.
+
+None of it is worth more than g_birth(τ): with a gradient of the gas that was steeper in the past,
+the same flattening needs more churning. The history is therefore a stated part of the model,
+`ModelSpec.birth_gradient_rate`.
 """
 
 from __future__ import annotations
@@ -18,16 +44,17 @@ from pymc.distributions.distribution import SymbolicRandomVariable
 from pytensor.tensor.random.op import RandomVariable
 
 from migrate_bayes.core.errors import FitError
-from migrate_bayes.population.model.diffusion import RadialDiffusion
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.model.splines import deviation_basis, hat_basis
+
+Floats = NDArray[np.float64]
 
 # Error of a deviation at a knot from one star, dex/kpc: from the curvature at the mode of mock
 # surveys of 10⁴ stars. Only the sampler's efficiency depends on it.
 _DEVIATION_ERROR = 0.5
 
 #: Ages in Gyr, shape (n,), in; a tensor of the same shape in dex/kpc out.
-GradientForm = Callable[[NDArray[np.float64]], Any]
+GradientForm = Callable[[Floats], Any]
 
 
 def _constant(spec: ModelSpec, n_stars: int) -> GradientForm:
@@ -59,7 +86,7 @@ def _line_and_deviations(spec: ModelSpec, n_stars: int) -> GradientForm:
     at_knots = deviation_basis(spec.gradient_knots, spec.gradient_knots)
     pm.Deterministic("gradient_deviation", pt.dot(at_knots, deviation), dims="gradient_knot")
 
-    def gradient(ages: NDArray[np.float64]) -> Any:
+    def gradient(ages: Floats) -> Any:
         return line(ages) + pt.dot(deviation_basis(ages, spec.gradient_knots), deviation)
 
     return gradient
@@ -69,6 +96,56 @@ def _free(spec: ModelSpec, n_stars: int) -> GradientForm:
     mean, sd = spec.prior("gradient_reference")
     values = pm.Normal("gradient_knots", mean, sd, dims="gradient_knot")
     return lambda ages: pt.dot(hat_basis(ages, spec.gradient_knots), values)
+
+
+class RadialDiffusion:
+    """The ``diffusion`` form: adds its parameters to the PyMC model in context.
+
+    Called with ages, it is the gradient, dex/kpc, as every gradient form. `scatter` and `radius`
+    say whether the widening of [Fe/H] at given radius and of the radii are part of the model, by
+    `ModelSpec.diffusion_widens`.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.now = pm.Normal("birth_gradient", *spec.prior("birth_gradient"))
+        rate: Any = spec.birth_gradient_rate
+        if rate is None:
+            rate = pm.Normal("birth_gradient_rate", *spec.prior("birth_gradient_rate"))
+        self.rate = rate
+        # Log-normal: with S near 0 the equations say nothing, and no disc is so narrow.
+        self.spread = pm.LogNormal("birth_radius_spread", *spec.prior("birth_radius_spread"))
+        self.sigma = pm.HalfNormal("sigma_rm8", spec.prior("sigma_rm8")[1])
+        self.scatter = "scatter" in spec.diffusion_widens
+        if self.scatter:
+            # Of the gas: 0.07 dex within a factor 1.8.
+            prior = spec.prior("log_birth_scatter")
+            self.birth_scatter = pm.math.exp(pm.Normal("log_birth_scatter", *prior))
+        self.radius = "radius" in spec.diffusion_widens
+
+    def birth_gradient(self, ages: Floats) -> Any:
+        """Gradient of the gas when stars of these ages were born, dex/kpc."""
+        return self.now + self.rate * np.asarray(ages)
+
+    def diffused(self, ages: Floats) -> Any:
+        """Variance D² of R_g − R_b, kpc²."""
+        return self.sigma**2 * np.asarray(ages) / 8.0
+
+    def __call__(self, ages: Floats) -> Any:
+        """Gradient of [Fe/H] against today's radius, dex/kpc."""
+        return self.birth_gradient(ages) * self.spread**2 / self.radius_variance(ages)
+
+    def radius_variance(self, ages: Floats) -> Any:
+        """Variance of today's radii, kpc²."""
+        return self.spread**2 + self.diffused(ages)
+
+    def scatter_variance(self, ages: Floats) -> Any:
+        """Variance of [Fe/H] at given radius, dex²; if `scatter`."""
+        return self.birth_scatter**2 + self.migrant_variance(ages)
+
+    def migrant_variance(self, ages: Floats) -> Any:
+        """Variance that migrants add to [Fe/H] at given radius, dex²."""
+        share = self.spread**2 * self.diffused(ages) / self.radius_variance(ages)
+        return self.birth_gradient(ages) ** 2 * share
 
 
 _FORMS: dict[str, Callable[[ModelSpec, int], GradientForm]] = {
@@ -96,7 +173,7 @@ def _strangers(tensor: Any, model: pm.Model) -> list[str]:
     return sorted(names)
 
 
-def _evaluated_once(form: GradientForm, ages: NDArray[np.float64]) -> GradientForm:
+def _evaluated_once(form: GradientForm, ages: Floats) -> GradientForm:
     """Call a user's form once, on the union of the ages, and look its values up from then on.
 
     Raises
@@ -122,27 +199,14 @@ def _evaluated_once(form: GradientForm, ages: NDArray[np.float64]) -> GradientFo
 
 
 def thin_gradient(
-    spec: ModelSpec, ages: NDArray[np.float64], n_stars: int, form: GradientForm | None = None
+    spec: ModelSpec, ages: Floats, n_stars: int, form: GradientForm | None = None
 ) -> GradientForm:
     """Add the thin disc's gradient to the model in context.
 
     Registers ``gradient_young`` and, if the form has no such parameter, ``flattening_rate`` (the
     least-squares slope over the gradient knots).
 
-    Parameters
-    ----------
-    spec : ModelSpec
-    ages : ndarray, shape (n_ages,)
-        Nodes of the age grid, Gyr.
-    n_stars : int
-        Stars that will be fitted.
-    form : callable, optional
-        The user's own form, in place of `spec.form`; called once.
-
-    Returns
-    -------
-    callable
-        From ages in Gyr to G_thin, dex/kpc.
+    `form` is the user's own, in place of `spec.form`. Returns the gradient as a function of ages.
     """
     knots, young = np.asarray(spec.gradient_knots), np.array([spec.young_age])
     if form is None:

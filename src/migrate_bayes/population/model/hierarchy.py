@@ -14,8 +14,12 @@ import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
 
-from migrate_bayes.population.model.diffusion import RadialDiffusion
-from migrate_bayes.population.model.gradients import GradientForm, thick_gradient, thin_gradient
+from migrate_bayes.population.model.gradients import (
+    GradientForm,
+    RadialDiffusion,
+    thick_gradient,
+    thin_gradient,
+)
 from migrate_bayes.population.model.specification import FunctionKnots, ModelSpec
 from migrate_bayes.population.model.splines import node_widths, spline_basis
 
@@ -24,38 +28,28 @@ from migrate_bayes.population.model.splines import node_widths, spline_basis
 _OUTLIER = (8.0, 25.0, -0.5, 0.0, 0.64, 0.1, 0.0, 0.04, 0.0, 4.0)
 
 
-def _knots(name: str, at: tuple[float, ...]) -> str:
-    """Name the dimension of a function's knots, whose coordinate is their ages."""
+def _function_of_age(
+    distribution: Any, name: str, prior: tuple[float, ...], at: tuple[float, ...], ages: np.ndarray
+) -> Any:
+    """One smooth function of age: values at the knots `at` (Gyr), a spline in between."""
     dim = f"{name}_knot"
     pm.modelcontext(None).add_coord(dim, list(at))
-    return dim
-
-
-def _function_of_age(
-    name: str, component: str, knots: FunctionKnots, spec: ModelSpec, ages: np.ndarray
-) -> Any:
-    """One smooth function of age: normal values at its knots, spline between."""
-    at: tuple[float, ...] = getattr(knots, component)
-    mean, sd = spec.prior(f"{name}_{component}")
-    values = pm.Normal(f"{name}_{component}", mean, sd, dims=_knots(f"{name}_{component}", at))
-    return pt.dot(spline_basis(ages, at), values)
+    return pt.dot(spline_basis(ages, at), distribution(name, *prior, dims=dim))
 
 
 def _log_age_weight(component: str, spec: ModelSpec, ages: np.ndarray) -> Any:
     """Log P(age | component) at the nodes: softmax of a spline, times the node width.
 
-    The spline's knot values sum to zero, for the softmax does not see a constant.
+    The spline's knot values sum to zero: the softmax does not see a constant.
     """
-    at = getattr(spec.age_weight, component)
-    _, sd = spec.prior(f"age_weight_{component}")
-    name = f"age_weight_{component}"
-    free = pm.ZeroSumNormal(name, sd, dims=_knots(name, at))
-    height = pt.dot(spline_basis(ages, at), free) + np.log(node_widths(ages))
+    name, at = f"age_weight_{component}", getattr(spec.age_weight, component)
+    spline = _function_of_age(pm.ZeroSumNormal, name, spec.prior(name)[1:], at, ages)
+    height = spline + np.log(node_widths(ages))
     return height - pt.logsumexp(height)
 
 
 def _component(
-    name: str, gradient: GradientForm, spec: ModelSpec, ages: np.ndarray
+    disc: str, gradient: GradientForm, spec: ModelSpec, ages: np.ndarray
 ) -> tuple[Any, list]:
     """Return ln P(age) of one disc and the ten columns of θ after the weight.
 
@@ -64,10 +58,11 @@ def _component(
     one = np.ones(len(ages))
 
     def function(quantity: str, knots: FunctionKnots) -> Any:
-        return _function_of_age(quantity, name, knots, spec, ages)
+        name = f"{quantity}_{disc}"
+        return _function_of_age(pm.Normal, name, spec.prior(name), getattr(knots, disc), ages)
 
     def scalar(quantity: str) -> Any:
-        return pm.Normal(f"{quantity}_{name}", *spec.prior(f"{quantity}_{name}"))
+        return pm.Normal(f"{quantity}_{disc}", *spec.prior(f"{quantity}_{disc}"))
 
     mean_radius = function("radius", spec.radius)
     if isinstance(gradient, RadialDiffusion) and gradient.radius:
@@ -91,7 +86,7 @@ def _component(
         function("ln_zmax", spec.zmax),
         pt.exp(2.0 * scalar("log_zmax_scatter")) * one,
     ]
-    return _log_age_weight(name, spec, ages), columns
+    return _log_age_weight(disc, spec, ages), columns
 
 
 def hierarchy(
@@ -99,21 +94,8 @@ def hierarchy(
 ) -> tuple[pm.Model, Any]:
     """Write a population model in PyMC, without the stars.
 
-    Parameters
-    ----------
-    spec : ModelSpec
-    ages : ndarray, shape (n_ages,)
-        Nodes of the age grid, Gyr.
-    n_stars : int
-        Stars that will be fitted: it sets a coordinate of the sampler, not the posterior.
-    gradient : callable, optional
-        A thin-disc gradient of the user's own; see `PopulationModel`.
-
-    Returns
-    -------
-    model : pymc.Model
-    theta : tensor, shape (n_components, n_ages, 11)
-        Last axis as `likelihood.kernel.THETA`.
+    `n_stars` sets a coordinate of the sampler, not the posterior. Returns the model and θ, shape
+    (n_components, n_ages, 11), last axis as `likelihood.kernel.THETA`.
     """
     coords = {
         "component": list(spec.components),

@@ -6,6 +6,7 @@ a `Likelihood`, the sum over the stars.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,9 @@ class PopulationModel:
     --------
     >>> from migrate_bayes import PopulationModel, population_data
     >>> from migrate_bayes.mock.model_stars import simulated_stars
-    >>> PopulationModel(population_data(simulated_stars(500, seed=1)))
-    PopulationModel(500 stars, thin-thick, linear+deviations, 49 parameters)
+    >>> data = population_data(simulated_stars(500, seed=1))
+    >>> PopulationModel(data)
+    PopulationModel(500 stars, thin-thick, linear+deviations, 48 parameters)
 
     A gradient of your own that flattens exponentially:
 
@@ -78,9 +80,8 @@ class PopulationModel:
     >>> def exponential(ages):
     ...     young = pm.Normal("young_gradient", -0.07, 0.03)
     ...     return young * pm.math.exp(-ages / pm.LogNormal("flattening_time", 2.3, 0.5))
-    >>> model = PopulationModel(population_data(simulated_stars(500)), gradient=exponential)
-    >>> "flattening_time" in model.pymc.named_vars
-    True
+    >>> PopulationModel(data, gradient=exponential)
+    PopulationModel(500 stars, thin-thick, exponential, 43 parameters)
     """
 
     def __init__(
@@ -202,14 +203,14 @@ class PopulationModel:
         """
         chosen = SamplerOptions.of(options, settings)
         density = self.density if density is None else density
-        keywords: dict[str, Any] = {
-            "seed": seed, "attrs": attrs, "cores": cores, "prior_draws": prior_draws,
-            "progressbar": progressbar,
-        }  # fmt: skip
-        if chosen.scheduler == "threads" or not self._local:
-            return sample(density, chosen, **keywords)
-        with likelihood_on(self.data.stars, chosen.scheduler) as likelihood:
-            return sample(density.over(likelihood), chosen, **keywords)
+        elsewhere: AbstractContextManager[Likelihood] = nullcontext(density.likelihood)
+        if self._local and chosen.scheduler != "threads":
+            elsewhere = likelihood_on(self.data.stars, chosen.scheduler)
+        with elsewhere as likelihood:
+            return sample(
+                density.over(likelihood), chosen, seed=seed, attrs=attrs, cores=cores,
+                prior_draws=prior_draws, progressbar=progressbar,
+            )  # fmt: skip
 
     def membership(
         self, fit: xr.DataTree | xr.Dataset, *, draws: int = 40, seed: int = 0
@@ -278,24 +279,18 @@ class PopulationModel:
         )  # fmt: skip
 
     def predictive(
-        self,
-        fit: xr.DataTree | xr.Dataset,
-        *,
-        draws: int = 100,
-        stars: int = 20_000,
-        seed: int = 0,
+        self, fit: xr.DataTree | xr.Dataset, *, draws: int = 100, stars: int = 20_000, seed: int = 0
     ) -> xr.Dataset:
         """Compare the chemistry of the stars with replicates, in bins of age and radius.
 
         Parameters
         ----------
-        fit : xarray.DataTree or xarray.Dataset
-            From `sample`, or its group `posterior`.
+        fit, seed
+            As for `membership`.
         draws : int
             Replicates, each of another draw of the hyperparameters.
         stars : int
             Stars to replicate, taken at random if there are more.
-        seed : int
 
         Returns
         -------
@@ -344,24 +339,18 @@ class PopulationModel:
         )
 
     def log_likelihood(
-        self,
-        fit: xr.DataTree | xr.Dataset,
-        *,
-        stars: int = 5000,
-        draws: int = 1000,
-        seed: int = 0,
+        self, fit: xr.DataTree | xr.Dataset, *, stars: int = 5000, draws: int = 1000, seed: int = 0
     ) -> xr.DataTree:
         """Compute ln L of every draw and star, for a random subsample of stars.
 
         Parameters
         ----------
-        fit : xarray.DataTree or xarray.Dataset
-            From `sample`, or its group `posterior`.
+        fit, seed
+            As for `membership`.
         stars : int
             Stars, taken at random if there are more; the same for every model of the same data.
         draws : int
             Draws, evenly spaced over each chain if there are more.
-        seed : int
 
         Returns
         -------
@@ -377,12 +366,7 @@ class PopulationModel:
         return loo.pointwise(self.data, some, thetas, stars=stars, seed=seed, workers=self.workers)
 
     def loo(
-        self,
-        fit: xr.DataTree | xr.Dataset,
-        *,
-        stars: int = 5000,
-        draws: int = 1000,
-        seed: int = 0,
+        self, fit: xr.DataTree | xr.Dataset, *, stars: int = 5000, draws: int = 1000, seed: int = 0
     ) -> xr.Dataset:
         """Estimate the expected log predictive density by leave-one-out cross-validation.
 

@@ -1,8 +1,8 @@
 """A population model, as the TOML files in `models/` state it.
 
-`ModelSpec` says which gradient form, which components, where the knots of each function of age lie
-and which priors hold. Whatever a file leaves out has the default written here, so this module is
-also the documentation of the default model.
+`ModelSpec` states the gradient form, the components, the knots of each function of age and the
+priors. What a file leaves out has the default written here, so this module also documents the
+default model.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from migrate_bayes.core.errors import RecipeError, describe_validation, suggest
+from migrate_bayes.core.options import Options
 
 #: Gradient forms: what G_thin(age) may be.
 FORMS = {
@@ -68,11 +69,13 @@ DEFAULT_PRIORS: dict[str, tuple[float, float]] = {
 }
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def _increasing(knots: tuple[float, ...], least: int, words: str) -> tuple[float, ...]:
+    if len(knots) < least or any(b <= a for a, b in itertools.pairwise(knots)):
+        raise ValueError(f"{words} increasing ages in Gyr")
+    return knots
 
 
-class FunctionKnots(_Strict):
+class FunctionKnots(Options):
     """Ages (Gyr) at which a function of age is free: one knot, a constant; two, a straight line."""
 
     thin: tuple[float, ...]
@@ -80,13 +83,11 @@ class FunctionKnots(_Strict):
 
     @field_validator("thin", "thick")
     @classmethod
-    def _increasing(cls, knots: tuple[float, ...]) -> tuple[float, ...]:
-        if not knots or any(b <= a for a, b in itertools.pairwise(knots)):
-            raise ValueError("knots must be one or more increasing ages in Gyr")
-        return knots
+    def _one_or_more(cls, knots: tuple[float, ...]) -> tuple[float, ...]:
+        return _increasing(knots, 1, "knots must be one or more")
 
 
-class ModelSpec(_Strict):
+class ModelSpec(Options):
     """A population model.
 
     Attributes
@@ -113,6 +114,12 @@ class ModelSpec(_Strict):
         For ``diffusion``: what else than the gradient the migrants shape. ``"scatter"``: [Fe/H] at
         given radius, over a scatter at birth that is one for all ages. ``"radius"``: the spread of
         radii; only for a sample not selected by radius.
+
+    Examples
+    --------
+    >>> from migrate_bayes import ModelSpec
+    >>> ModelSpec(form="linear", priors={"flattening_rate": (0.0, 0.005)}).prior("flattening_rate")
+    (0.0, 0.005)
     """
 
     name: str = "thin-thick"
@@ -142,10 +149,8 @@ class ModelSpec(_Strict):
 
     @field_validator("gradient_knots")
     @classmethod
-    def _enough_knots(cls, knots: tuple[float, ...]) -> tuple[float, ...]:
-        if len(knots) < 3 or any(b <= a for a, b in itertools.pairwise(knots)):
-            raise ValueError("gradient_knots must be three or more increasing ages in Gyr")
-        return knots
+    def _three_or_more(cls, knots: tuple[float, ...]) -> tuple[float, ...]:
+        return _increasing(knots, 3, "gradient_knots must be three or more")
 
     @field_validator("birth_gradient_rate", mode="before")
     @classmethod
@@ -181,25 +186,33 @@ def load_model_spec(source: str | Path | dict[str, Any]) -> ModelSpec:
     source : path-like or mapping
         A TOML file, or its content.
 
+    Returns
+    -------
+    ModelSpec
+
     Raises
     ------
     RecipeError
-        Where the file is missing, is no TOML, or has an unknown or invalid entry; names the entry
-        and the valid choices.
+        If the file is missing, is no TOML, or has an unknown or invalid entry; names the entry and
+        the valid choices.
+
+    Examples
+    --------
+    >>> from migrate_bayes import load_model_spec
+    >>> load_model_spec({"form": "linear", "young_age": 2.0}).components
+    ('thin', 'thick')
     """
-    where = "model specification"
-    if not isinstance(source, dict):
+    where, content = "model specification", source
+    if not isinstance(content, dict):
         where = str(source)
         try:
-            content = tomllib.loads(Path(source).read_text())
+            content = tomllib.loads(Path(where).read_text())
         except OSError as error:
             raise RecipeError(
-                f"cannot read model specification {source}: {error.strerror}"
+                f"cannot read model specification {where}: {error.strerror}"
             ) from None
         except tomllib.TOMLDecodeError as error:
-            raise RecipeError(f"{source}: not valid TOML: {error}") from None
-    else:
-        content = source
+            raise RecipeError(f"{where}: not valid TOML: {error}") from None
     form = content.get("form")
     if isinstance(form, str) and form not in FORMS:
         raise RecipeError(f"{where}: unknown gradient form '{form}'; {suggest(form, FORMS)}")

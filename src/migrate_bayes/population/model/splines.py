@@ -1,8 +1,8 @@
 """Smooth functions of age, as matrices from values at knots to values at age nodes.
 
-Every function of age in the population model is linear in a few numbers: its values at knots,
-carried to the nodes of the age grid by a natural cubic spline (or by straight lines where wiggles
-would do harm). One matrix product in the graph, and the knots keep their meaning and unit.
+Every function of age in the population model is linear in a few numbers, its values at knots. A
+natural cubic spline (or straight lines, if wiggles would do harm) carries them to the nodes of the
+age grid: one matrix product in the graph, and the knots keep their meaning and unit.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 
+Floats = NDArray[np.float64]
 
-def node_widths(ages: ArrayLike) -> NDArray[np.float64]:
+
+def node_widths(ages: ArrayLike) -> Floats:
     """Return the trapezoidal width of each node of an increasing age grid, Gyr."""
     ages = np.asarray(ages, dtype=float)
     if len(ages) < 2:
@@ -20,13 +22,13 @@ def node_widths(ages: ArrayLike) -> NDArray[np.float64]:
     return np.gradient(ages) * np.where(np.isin(np.arange(len(ages)), [0, len(ages) - 1]), 0.5, 1.0)
 
 
-def hat_basis(ages: ArrayLike, knots: ArrayLike) -> NDArray[np.float64]:
+def hat_basis(ages: ArrayLike, knots: ArrayLike) -> Floats:
     """Linear interpolation between knots, constant outside: shape (n_ages, n_knots)."""
     knots = np.asarray(knots, dtype=float)
     return np.stack([np.interp(np.asarray(ages), knots, row) for row in np.eye(len(knots))], axis=1)
 
 
-def spline_basis(ages: ArrayLike, knots: ArrayLike) -> NDArray[np.float64]:
+def spline_basis(ages: ArrayLike, knots: ArrayLike) -> Floats:
     """Natural cubic spline through knots, linear outside them: shape (n_ages, n_knots).
 
     One knot gives a constant, two a straight line.
@@ -44,7 +46,7 @@ def spline_basis(ages: ArrayLike, knots: ArrayLike) -> NDArray[np.float64]:
     return spline(inside) + (ages - inside)[:, None] * slope
 
 
-def deviation_basis(ages: ArrayLike, knots: ArrayLike) -> NDArray[np.float64]:
+def deviation_basis(ages: ArrayLike, knots: ArrayLike) -> Floats:
     """Departures from a straight line, which leave its level and slope over the knots alone.
 
     The columns are hat functions combined so that their values at the knots are orthonormal and

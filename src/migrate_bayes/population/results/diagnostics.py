@@ -29,6 +29,8 @@ from migrate_bayes.core.errors import ProductError
 from migrate_bayes.core.io import read_netcdf
 from migrate_bayes.core.table import Table
 
+Floats = NDArray[np.float64]
+
 # A limit of each check. ESS is per chain, as Vehtari et al. advise.
 MAX_R_HAT = 1.01
 MIN_ESS_PER_CHAIN = 100
@@ -42,6 +44,25 @@ MAX_OUTLIERS = 0.05
 
 _MAX_DEPTH = ("reached_max_treedepth", "maxdepth_reached")  # PyMC's name, nutpie's
 
+# What to do about a check that fails.
+_ADVICE = {
+    "R-hat": "chains disagree: tune longer, or look for two modes in the rank plots",
+    "bulk ESS": "draw more",
+    "tail ESS": "draw more",
+    "divergences": "raise target_accept, or tune longer",
+    "longest trajectories": "tune longer",
+    "energy BFMI": "heavy tails or a funnel: tune longer, or another parameterisation",
+    "Pareto k̂": "the importance weights cannot be trusted: sample with NUTS",
+    "Pareto k̂ of the surrogate": "given up: these draws are NUTS's, on the stars",
+    "prior-data conflict": "the stars contradict the prior: widen it in the model file, or look "
+    "for a wrong unit",
+    "posterior at prior's edge": "the prior cuts the posterior: widen it",
+    "posterior predictive": "the model does not make stars like these: see the figure; more knots, "
+    "or outliers",
+    "selected stars left out": "stars without an age or a radius are missing, and hardly at random",
+    "outliers": "many stars belong to neither disc: another component, or bad data",
+}
+
 
 class Check(NamedTuple):
     """One diagnostic: `passed` is None if the fit does not hold what it needs."""
@@ -50,7 +71,11 @@ class Check(NamedTuple):
     value: str
     limit: str
     passed: bool | None
-    advice: str = ""
+
+    @property
+    def advice(self) -> str:
+        """What to do if the check fails."""
+        return _ADVICE.get(self.name, "")
 
 
 def read_fit(path: str | Path) -> xr.DataTree:
@@ -95,14 +120,14 @@ def summary_table(fit: xr.DataTree) -> Any:
         return az.summary(fit, var_names=names, ci_prob=0.68, round_to="none")
 
 
-def energy_of(fit: xr.DataTree) -> NDArray[np.float64] | None:
+def energy_of(fit: xr.DataTree) -> Floats | None:
     """Hamiltonian by chain and draw; None if the sampler left none."""
     if "sample_stats" not in fit.children or "energy" not in fit["sample_stats"]:
         return None
     return np.asarray(fit["sample_stats"]["energy"].transpose("chain", "draw").values, dtype=float)
 
 
-def missing_information(energy: NDArray[np.float64]) -> NDArray[np.float64]:
+def missing_information(energy: Floats) -> Floats:
     """Bayesian fraction of missing information of each chain: E[ΔE²] / Var[E]."""
     variance = np.var(energy, axis=1)
     step = np.mean(np.diff(energy, axis=1) ** 2, axis=1)
@@ -130,59 +155,41 @@ def check_fit(fit: xr.DataTree, table: Any = None) -> list[Check]:
     table = summary_table(fit) if table is None else table
     checks = []
     if len(table):
-        r_hat, of = _worst(table, "r_hat", largest=True)
-        checks.append(
-            Check(
-                "R-hat", f"{r_hat:.3f} ({of})" if of else "n/a", f"< {MAX_R_HAT}",
-                r_hat < MAX_R_HAT if of else None,
-                "chains disagree: tune longer, or look for two modes in the rank plots",
-            )
-        )  # fmt: skip
+        worst, of = _worst(table, "r_hat", largest=True)
+        value, passed = (f"{worst:.3f} ({of})", worst < MAX_R_HAT) if of else ("n/a", None)
+        checks.append(Check("R-hat", value, f"< {MAX_R_HAT}", passed))
         enough = MIN_ESS_PER_CHAIN * fit["posterior"].sizes["chain"]
         for column, name in (("ess_bulk", "bulk ESS"), ("ess_tail", "tail ESS")):
-            ess, of = _worst(table, column, largest=False)
-            value = f"{ess:,.0f} ({of})" if of else "n/a"
-            passed = ess >= enough if of else None
-            checks.append(Check(name, value, f"≥ {enough:,}", passed, "draw more"))
+            worst, of = _worst(table, column, largest=False)
+            value, passed = (f"{worst:,.0f} ({of})", worst >= enough) if of else ("n/a", None)
+            checks.append(Check(name, value, f"≥ {enough:,}", passed))
     stats = fit["sample_stats"].to_dataset() if "sample_stats" in fit.children else xr.Dataset()
-    count = int(stats["diverging"].sum()) if "diverging" in stats else None
-    checks.append(
-        Check(
-            "divergences", "not recorded" if count is None else f"{count:,}", "0",
-            None if count is None else count == 0, "raise target_accept, or tune longer",
-        )
-    )  # fmt: skip
+    if "diverging" in stats:
+        count = int(stats["diverging"].sum())
+        checks.append(Check("divergences", f"{count:,}", "0", count == 0))
+    else:
+        checks.append(Check("divergences", "not recorded", "0", None))
     if depth := next((n for n in _MAX_DEPTH if n in stats), None):
         share = float(stats[depth].mean())
-        value = f"{share:.1%}"
-        checks.append(Check("longest trajectories", value, "< 1%", share < 0.01, "tune longer"))
+        checks.append(Check("longest trajectories", f"{share:.1%}", "< 1%", share < 0.01))
     energy = energy_of(fit)
     if energy is not None and energy.shape[1] > 1:
-        bfmi = float(np.min(missing_information(energy)))
-        known = bool(np.isfinite(bfmi))
-        checks.append(
-            Check(
-                "energy BFMI", f"{bfmi:.2f}" if known else "n/a", f"> {MIN_BFMI}",
-                bfmi > MIN_BFMI if known else None,
-                "heavy tails or a funnel: tune longer, or another parameterisation",
-            )
-        )  # fmt: skip
+        worst = float(np.min(missing_information(energy)))
+        known = bool(np.isfinite(worst))
+        value, passed = (f"{worst:.2f}", worst > MIN_BFMI) if known else ("n/a", None)
+        checks.append(Check("energy BFMI", value, f"> {MIN_BFMI}", passed))
     limit = f"< {MAX_PARETO_K}"
     if "pareto_k" in fit.attrs:
-        k, weights_ess = float(fit.attrs["pareto_k"]), fit.attrs.get("importance_ess")
-        of = "" if weights_ess is None else f" (ESS of the weights {float(weights_ess):,.0f})"
-        advice = "the importance weights cannot be trusted: sample with NUTS"
-        checks.append(Check("Pareto k̂", f"{k:.2f}{of}", limit, k < MAX_PARETO_K, advice))
+        k, ess = float(fit.attrs["pareto_k"]), fit.attrs.get("importance_ess")
+        of = "" if ess is None else f" (ESS of the weights {float(ess):,.0f})"
+        checks.append(Check("Pareto k̂", f"{k:.2f}{of}", limit, k < MAX_PARETO_K))
     if "surrogate_pareto_k" in fit.attrs:
-        value = f"{float(fit.attrs['surrogate_pareto_k']):.2f}"
-        advice = "given up: these draws are NUTS's, on the stars"
-        checks.append(Check("Pareto k̂ of the surrogate", value, limit, None, advice))
+        k = float(fit.attrs["surrogate_pareto_k"])
+        checks.append(Check("Pareto k̂ of the surrogate", f"{k:.2f}", limit, None))
     return checks
 
 
-def _prior_and_posterior(
-    fit: xr.DataTree,
-) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def _prior_and_posterior(fit: xr.DataTree) -> dict[str, tuple[Floats, Floats]]:
     """Draws of posterior and prior of every number that was sampled and is not fixed."""
     posterior, prior = fit["posterior"].to_dataset(), fit["prior"].to_dataset()
     found = {}
@@ -209,17 +216,12 @@ def _prior_checks(fit: xr.DataTree) -> list[Check]:
         low, high = np.quantile(before, [0.005, 0.995])
         beyond[name] = float(((after < low) | (after > high)).mean())
     worst, edge = max(conflict, key=conflict.__getitem__), max(beyond, key=beyond.__getitem__)
+    far, share = conflict[worst], beyond[edge]
+    value, limit = f"{share:.1%} ({edge})", f"< {MAX_BEYOND_PRIOR:.0%}"
     return [
-        Check(
-            "prior-data conflict", f"{conflict[worst]:.1f} σ ({worst})", f"< {MAX_CONFLICT:g} σ",
-            bool(conflict[worst] < MAX_CONFLICT),
-            "the stars contradict the prior: widen it in the model file, or look for a wrong unit",
-        ),
-        Check(
-            "posterior at prior's edge", f"{beyond[edge]:.1%} ({edge})",
-            f"< {MAX_BEYOND_PRIOR:.0%}", bool(beyond[edge] < MAX_BEYOND_PRIOR),
-            "the prior cuts the posterior: widen it",
-        ),
+        Check("prior-data conflict", f"{far:.1f} σ ({worst})", f"< {MAX_CONFLICT:g} σ",
+              bool(far < MAX_CONFLICT)),
+        Check("posterior at prior's edge", value, limit, share < MAX_BEYOND_PRIOR),
     ]  # fmt: skip
 
 
@@ -236,14 +238,9 @@ def _predictive_check(fit: xr.DataTree) -> list[Check]:
     observable, age_bin = np.unravel_index(np.nanargmax(far), far.shape)[:2]
     low, high = (float(group[name][age_bin]) for name in ("age_lo", "age_hi"))
     at = f"{group['observable'].values[observable]}, {low:g}–{high:g} Gyr"
-    return [
-        Check(
-            "posterior predictive",
-            f"{share:.0%} outside; most {np.nanmax(far):.3f} dex ({at})",
-            f"< {MAX_PPC_OUTSIDE:.0%}", share < MAX_PPC_OUTSIDE,
-            "the model does not make stars like these: see the figure; more knots, or outliers",
-        )
-    ]  # fmt: skip
+    value = f"{share:.0%} outside; most {np.nanmax(far):.3f} dex ({at})"
+    limit = f"< {MAX_PPC_OUTSIDE:.0%}"
+    return [Check("posterior predictive", value, limit, share < MAX_PPC_OUTSIDE)]
 
 
 def _star_checks(fit: xr.DataTree) -> list[Check]:
@@ -253,24 +250,15 @@ def _star_checks(fit: xr.DataTree) -> list[Check]:
         lost = sum(left_out.values())
         share = lost / max(lost + int(attrs["n_stars"]), 1)
         why = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
-        checks.append(
-            Check(
-                "selected stars left out", f"{share:.1%}" + (f" ({why})" if why else ""),
-                f"< {MAX_LEFT_OUT:.0%}", share < MAX_LEFT_OUT,
-                "stars without an age or a radius are missing, and hardly at random",
-            )
-        )  # fmt: skip
+        value, limit = f"{share:.1%}" + (f" ({why})" if why else ""), f"< {MAX_LEFT_OUT:.0%}"
+        checks.append(Check("selected stars left out", value, limit, share < MAX_LEFT_OUT))
     if "selected" in attrs and "catalogued" in attrs:
         share = 1 - int(attrs["selected"]) / max(int(attrs["catalogued"]), 1)
         checks.append(Check("stars flagged or not selected", f"{share:.1%}", "–", None))
     if "membership" in fit.children and "p_outlier" in fit["membership"]:
         share = float(fit["membership"]["p_outlier"].mean())
-        checks.append(
-            Check(
-                "outliers", f"{share:.1%}", f"< {MAX_OUTLIERS:.0%}", share < MAX_OUTLIERS,
-                "many stars belong to neither disc: another component, or bad data",
-            )
-        )  # fmt: skip
+        limit = f"< {MAX_OUTLIERS:.0%}"
+        checks.append(Check("outliers", f"{share:.1%}", limit, share < MAX_OUTLIERS))
     return checks
 
 
@@ -286,8 +274,7 @@ def diagnose(fit: xr.DataTree) -> list[Check]:
     Returns
     -------
     list of Check
-        Named tuples of name, value, limit, `passed` and advice; `passed` is None if there is no
-        verdict.
+        `name`, `value`, `limit`, `passed` (None if there is no verdict) and `advice`.
 
     Examples
     --------
@@ -302,7 +289,20 @@ def diagnose(fit: xr.DataTree) -> list[Check]:
 
 
 def print_diagnosis(fit: xr.DataTree, *, say: Callable[[str], None] = print) -> bool:
-    """Print the checks and what to do about each failure; return whether everything passed."""
+    """Print the checks and what to do about each failure.
+
+    Parameters
+    ----------
+    fit : xarray.DataTree
+        As for `diagnose`.
+    say : callable
+        Takes each line.
+
+    Returns
+    -------
+    bool
+        Whether everything passed.
+    """
     mark = {True: "pass", False: "FAIL", None: "–"}
     checks = diagnose(fit)
     rows = [[mark[c.passed], c.name, c.value, c.limit] for c in checks]

@@ -28,15 +28,16 @@ from scipy.special import ndtr
 
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.population.data import PopulationData
-from migrate_bayes.population.likelihood.layout import pack
+from migrate_bayes.population.likelihood.layout import pack, subsample, unpack
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.likelihood.subsets import subsample, unpack
+
+Floats = NDArray[np.float64]
 
 
 def pointwise(
     data: PopulationData,
     posterior: xr.Dataset,
-    thetas: NDArray[np.float64],
+    thetas: Floats,
     *,
     stars: int,
     seed: int,
@@ -46,9 +47,8 @@ def pointwise(
 
     `thetas` are of the draws of `posterior`, in order.
     """
-    index = subsample(data.stars, stars, seed)
-    plain = unpack(data.stars, index)
-    likelihood = StarLikelihood(pack(**vars(plain), trim=1e-300), workers=workers)
+    index = subsample(data.n_stars, stars, seed)
+    likelihood = StarLikelihood(pack(unpack(data.stars, index), trim=1e-300), workers=workers)
     values = np.empty((len(thetas), len(index)))
     for s, theta in enumerate(thetas):
         values[s], _ = likelihood.per_star(theta)
@@ -66,7 +66,7 @@ def pointwise(
     return xr.DataTree.from_dict({"log_likelihood": group, "posterior": posterior[scalars]})
 
 
-def leave_one_out(tree: xr.DataTree, every: NDArray[np.float64]) -> xr.Dataset:
+def leave_one_out(tree: xr.DataTree, every: Floats) -> xr.Dataset:
     """Estimate elpd from `pointwise` and ln L of all stars at the mean θ, shape (n_stars,)."""
     import arviz as az
 
@@ -80,7 +80,8 @@ def leave_one_out(tree: xr.DataTree, every: NDArray[np.float64]) -> xr.Dataset:
     log_like = group["star"].values.reshape(-1, len(index))
     top = log_like.max(axis=0)
     within = top + np.log(np.exp(log_like - top).mean(axis=0))
-    total, sd, subsampling_sd = _difference_estimate(elpd_i, every[index], every)
+    every_sum = float(np.sum(every))
+    total, sd, other = _difference_estimate(elpd_i, every[index], every_sum, len(every))
     return xr.Dataset(
         {
             "elpd_i": ("observation", elpd_i, {"units": ""}),
@@ -88,8 +89,8 @@ def leave_one_out(tree: xr.DataTree, every: NDArray[np.float64]) -> xr.Dataset:
             "approximation": ("observation", every[index], {"units": ""}),
             "elpd": ((), total, {"units": ""}),
             "elpd_sd": ((), sd, {"units": ""}),
-            "subsampling_sd": ((), subsampling_sd, {"units": ""}),
-            "approximation_sum": ((), float(every.sum()), {"units": ""}),
+            "subsampling_sd": ((), other, {"units": ""}),
+            "approximation_sum": ((), every_sum, {"units": ""}),
             "p_loo": ((), len(every) * float((within - elpd_i).mean()), {"units": ""}),
         },
         coords={"index": ("observation", index)},
@@ -98,26 +99,19 @@ def leave_one_out(tree: xr.DataTree, every: NDArray[np.float64]) -> xr.Dataset:
 
 
 def _difference_estimate(
-    exact: NDArray[np.float64],
-    approximate: NDArray[np.float64],
-    every: NDArray[np.float64] | float,
-    n: int | None = None,
+    exact: Floats, approximate: Floats, every: float, n: int
 ) -> tuple[float, float, float]:
-    """Sum over all N from a subsample and a cheap approximation of all; its two errors.
+    """Estimate a sum over all `n` stars from a subsample and `every`, an approximation of the sum.
 
-    `every` is the approximation of all stars, or its sum over `n` of them.
+    Returns it with its error over stars and over subsamples.
     """
-    n = len(np.atleast_1d(every)) if n is None else n
     m = len(exact)
     rest = exact - approximate
-    total = float(np.sum(every)) + n * float(rest.mean())
-    variance = float(rest.var(ddof=1)) if m > 1 else 0.0
-    subsampling = n**2 * (1 - m / n) * variance / m
-    return (
-        total,
-        float(np.sqrt(n * exact.var(ddof=1))) if m > 1 else 0.0,
-        float(np.sqrt(subsampling)),
-    )
+    total = every + n * float(rest.mean())
+    if m == 1:
+        return total, 0.0, 0.0
+    subsampling = n**2 * (1 - m / n) * float(rest.var(ddof=1)) / m
+    return total, float(np.sqrt(n * exact.var(ddof=1))), float(np.sqrt(subsampling))
 
 
 def compare_elpd(results: Mapping[str, xr.Dataset]) -> Any:
@@ -126,20 +120,38 @@ def compare_elpd(results: Mapping[str, xr.Dataset]) -> Any:
     Parameters
     ----------
     results : mapping
-        From the name of a model to its `leave_one_out`, all with the same `seed` and `stars`.
+        From the name of a model to its `PopulationModel.loo`, all with the same `seed` and `stars`.
 
     Returns
     -------
     pandas.DataFrame
         A row for each model, best first: `elpd`, `difference` to the best (0 or negative), `sd` of
         the difference (over stars and over the choice of the subsample), `p_worse` (normal
-        approximation; not to be trusted where the difference is below 4), `p_loo`, and
+        approximation; not to be trusted if the difference is below 4), `p_loo`, and
         `high_k`, the share of stars with Pareto k above 0.7.
 
     Raises
     ------
     FitError
-        Where the models are not of the same stars.
+        If the models are not of the same stars.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xarray as xr
+    >>> from migrate_bayes import compare_elpd
+    >>> def result(elpd_i):
+    ...     of_star = {"elpd_i": elpd_i, "approximation": elpd_i, "pareto_k": 0 * elpd_i}
+    ...     total = {"elpd": elpd_i.sum(), "approximation_sum": elpd_i.sum(), "p_loo": 2.0}
+    ...     made = xr.Dataset({k: ("observation", v) for k, v in of_star.items()} | total)
+    ...     made["index"] = ("observation", np.arange(len(elpd_i)))
+    ...     return made.assign_attrs(n_stars=len(elpd_i))
+    >>> elpd_i = np.array([-1.0, -1.2, -0.8, -1.1])
+    >>> compare_elpd({"constant": result(elpd_i - 1.0), "linear": result(elpd_i)})["difference"]
+    model
+    linear      0.0
+    constant   -4.0
+    Name: difference, dtype: float64
     """
     import pandas as pd
 

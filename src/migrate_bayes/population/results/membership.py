@@ -21,33 +21,23 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.core.parallel import map_blocks
+from migrate_bayes.core.parallel import BLOCKS_PER_TASK, blocks, map_blocks
 from migrate_bayes.core.progress import progress
 from migrate_bayes.population.data import PopulationData
-from migrate_bayes.population.likelihood.layout import PackedStars
+from migrate_bayes.population.likelihood.layout import PackedStars, run_of_blocks
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.likelihood.subsets import run_of_blocks, units
 from migrate_bayes.stars import PART_SIZE, StarWriter
+
+Floats = NDArray[np.float64]
 
 _QUANTILES = {"age_population_lo": 0.16, "age_population_median": 0.5, "age_population_hi": 0.84}
 
 
-def age_intervals(
-    ages: NDArray[np.float64], probability: NDArray[np.floating], quantiles: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Quantiles of ages given by probabilities of nodes, each spread evenly over its cell.
+def age_intervals(ages: Floats, probability: NDArray[np.floating], quantiles: Floats) -> Floats:
+    """Return quantiles, shape (q, n), of ages with probabilities (n, n_ages) of the nodes.
 
-    Parameters
-    ----------
-    ages : ndarray, shape (n_ages,)
-        Gyr; cells end halfway between nodes, and at the first and last node.
-    probability : ndarray, shape (n, n_ages)
-        Rows add up to 1.
-    quantiles : ndarray, shape (q,)
-
-    Returns
-    -------
-    ndarray, shape (q, n)
+    Each node's probability is spread evenly over its cell; cells end halfway between nodes, and at
+    the first and last node.
     """
     middle = 0.5 * (ages[:-1] + ages[1:])
     edges = np.concatenate([ages[:1], middle, ages[-1:]])
@@ -64,8 +54,8 @@ def age_intervals(
 
 
 def _means(
-    packed: PackedStars, thetas: NDArray[np.float64], start: int, stop: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    packed: PackedStars, thetas: Floats, start: int, stop: int
+) -> tuple[NDArray[np.int64], Floats, Floats, Floats]:
     """Average over draws in one run of blocks.
 
     Returns the stars' numbers, P(component) (n_comp, n), its variance, P(age) (n_ages, n).
@@ -89,11 +79,9 @@ def _means(
     return index, first[:n_comp], squares / len(thetas), first[n_comp:]
 
 
-def _each_run(
-    packed: PackedStars, thetas: NDArray[np.float64], workers: int | None
-) -> Iterator[tuple]:
+def _each_run(packed: PackedStars, thetas: Floats, workers: int | None) -> Iterator[tuple]:
     """`_means` of every run of blocks, some runs at a time in threads."""
-    runs = units(packed)
+    runs = blocks(packed.n_blocks, BLOCKS_PER_TASK)
     step = 16
     with progress(packed.n_stars, "membership") as advance:
         for begin in range(0, len(runs), step):
@@ -107,24 +95,20 @@ def _each_run(
 
 
 def _summaries(
-    ages: NDArray[np.float64],
-    components: Sequence[str],
-    first: NDArray[np.float64],
-    variance: NDArray[np.float64],
-    age: NDArray[np.float64],
-) -> dict[str, NDArray[np.float64]]:
+    ages: Floats, components: Sequence[str], first: Floats, variance: Floats, age: Floats
+) -> dict[str, Floats]:
     """What is kept of each star."""
     out = {f"p_{name}": np.minimum(first[c], 1.0) for c, name in enumerate(components)}
     out["p_thin_sd"] = np.sqrt(variance[0])
     mean = ages @ age
-    # About the mean: no cancellation where the age is known well.
+    # About the mean: no cancellation if the age is known well.
     out["age_population"] = mean
     out["age_population_sd"] = np.sqrt(((ages[:, None] - mean) ** 2 * age).sum(axis=0))
     found = age_intervals(ages, age.T, np.array(list(_QUANTILES.values())))
     return out | dict(zip(_QUANTILES, found, strict=True))
 
 
-_ATTRS = {
+_WORDS = {
     "p_thin": ("", "P(thin disc | star), averaged over the hyperparameters"),
     "p_thick": ("", "P(thick disc | star), averaged over the hyperparameters"),
     "p_outlier": ("", "P(outlier | star), averaged over the hyperparameters"),
@@ -138,14 +122,12 @@ _ATTRS = {
 }
 
 
-def _attrs(name: str) -> dict[str, str]:
-    units, words = _ATTRS[name]
-    return {"units": units, "long_name": words}
+_ATTRS = {name: {"units": units, "long_name": words} for name, (units, words) in _WORDS.items()}
 
 
 def membership(
     data: PopulationData,
-    thetas: NDArray[np.float64],
+    thetas: Floats,
     components: Sequence[str],
     *,
     workers: int | None = None,
@@ -162,7 +144,7 @@ def membership(
         for name, values in _summaries(data.ages, components, first, variance, age).items():
             columns.setdefault(name, np.empty(data.n_stars, dtype=np.float32))[index] = values
     return xr.Dataset(
-        {name: ("star", values, _attrs(name)) for name, values in columns.items()},
+        {name: ("star", values, _ATTRS[name]) for name, values in columns.items()},
         coords={"source_id": ("star", data.source_id)},
         attrs={"hyperparameter_draws": len(thetas)},
     )
@@ -171,7 +153,7 @@ def membership(
 def write_membership(
     path: str | Path,
     data: PopulationData,
-    thetas: NDArray[np.float64],
+    thetas: Floats,
     components: Sequence[str],
     *,
     workers: int | None = None,
@@ -200,7 +182,7 @@ def write_membership(
                     age=("age", data.ages, {"units": "Gyr"})
                 )
                 values = np.array(by_star[rows])
-                part["age_posterior"] = (("star", "age"), values, _attrs("age_posterior"))
+                part["age_posterior"] = (("star", "age"), values, _ATTRS["age_posterior"])
                 out.append(part)
             del by_star
         finally:

@@ -31,10 +31,17 @@ from scipy.special import logsumexp
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.likelihood.kernel import THETA
-from migrate_bayes.population.likelihood.layout import ABSENT_VARIANCE, pack
+from migrate_bayes.population.likelihood.layout import (
+    ABSENT_VARIANCE,
+    StarArrays,
+    pack,
+    subsample,
+    unpack,
+)
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.likelihood.subsets import StarArrays, subsample, unpack
 from migrate_bayes.population.model.splines import node_widths
+
+Floats = NDArray[np.float64]
 
 #: Edges of the age bins of the posterior predictive checks, Gyr.
 AGE_EDGES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 15.0)
@@ -44,18 +51,14 @@ _TESTED = (0.05, 0.25, 0.5, 0.75, 0.95)
 _MIN_STARS = 20
 
 
-def _expectations(
-    stars: StarArrays, ages: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _expectations(stars: StarArrays, ages: Floats) -> tuple[Floats, Floats]:
     """Mean age (Gyr) and mean [Fe/H] of each star by its own age likelihood, flat in age."""
     log_p = stars.log_weight + np.log(node_widths(ages))
     p = np.exp(log_p - logsumexp(log_p, axis=1, keepdims=True))
     return p @ ages, (p * stars.feh).sum(axis=1)
 
 
-def _mixture(
-    theta: NDArray[np.float64], error: float, alpha_error: float
-) -> tuple[NDArray[np.float64], ...]:
+def _mixture(theta: Floats, error: float, alpha_error: float) -> tuple[Floats, ...]:
     """Weights, means and variances of observed [Fe/H] and [α/Fe] over (component, age)."""
     t = dict(zip(THETA, theta.reshape(-1, len(THETA)).T, strict=True))
     weight = np.exp(t["log_weight"] - logsumexp(t["log_weight"]))
@@ -68,23 +71,16 @@ def _mixture(
     )  # fmt: skip
 
 
-def _density(
-    x: NDArray[np.float64], weight: NDArray, mean: NDArray, variance: NDArray
-) -> NDArray[np.float64]:
+def _density(x: Floats, weight: NDArray, mean: NDArray, variance: NDArray) -> Floats:
     z2 = (x[:, None] - mean) ** 2 / variance
     return (weight * np.exp(-0.5 * z2) / np.sqrt(2 * np.pi * variance)).sum(axis=1)
 
 
 def prior_predictive(
-    data: PopulationData,
-    thetas: NDArray[np.float64],
-    components: Sequence[str],
-    *,
-    stars: int,
-    seed: int,
+    data: PopulationData, thetas: Floats, components: Sequence[str], *, stars: int, seed: int
 ) -> xr.Dataset:
     """Compute what draws of θ expect of the stars; see `PopulationModel.prior_predictive`."""
-    index = subsample(data.stars, stars, seed)
+    index = subsample(data.n_stars, stars, seed)
     plain = unpack(data.stars, index)
     _, feh = _expectations(plain, data.ages)
     kept = np.where(np.isfinite(plain.log_weight), plain.feh_variance, np.nan)
@@ -121,29 +117,16 @@ def prior_predictive(
 def _without_chemistry(stars: StarArrays) -> StarLikelihood:
     """The likelihood of age, radius and height alone."""
     absent = np.full(len(stars.radius), np.nan)
-    return StarLikelihood(
-        pack(
-            log_weight=stars.log_weight,
-            feh=np.zeros_like(stars.feh),
-            feh_variance=np.full_like(stars.feh, ABSENT_VARIANCE),
-            radius=stars.radius,
-            radius_variance=stars.radius_variance,
-            alpha=absent,
-            alpha_variance=absent,
-            ln_zmax=stars.ln_zmax,
-            ln_zmax_variance=stars.ln_zmax_variance,
-            trim=1e-300,
-        )
-    )
+    left = stars._replace(
+        feh=np.zeros_like(stars.feh), feh_variance=np.full_like(stars.feh, ABSENT_VARIANCE),
+        alpha=absent, alpha_variance=absent,
+    )  # fmt: skip
+    return StarLikelihood(pack(left, trim=1e-300))
 
 
 def _replicate(
-    rng: np.random.Generator,
-    stars: StarArrays,
-    feh: NDArray[np.float64],
-    probability: NDArray[np.float64],
-    theta: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    rng: np.random.Generator, stars: StarArrays, feh: Floats, probability: Floats, theta: Floats
+) -> tuple[Floats, Floats]:
     """Draw [Fe/H] and [α/Fe] of every star; `probability` (n_components · n_ages, n)."""
     n = len(feh)
     edge = np.cumsum(probability, axis=0)
@@ -165,7 +148,7 @@ def _replicate(
 
 
 def _bins(
-    age: NDArray[np.float64], radius: NDArray[np.float64], radius_edges: NDArray[np.float64]
+    age: NDArray[np.floating], radius: NDArray[np.floating], radius_edges: Floats
 ) -> list[list[NDArray[np.int64]]]:
     """Stars of every bin of age and radius."""
     return [
@@ -177,10 +160,8 @@ def _bins(
     ]
 
 
-def _quantiles(
-    values: NDArray[np.float64], bins: list[list[NDArray[np.int64]]]
-) -> NDArray[np.float64]:
-    """Tested quantiles in every bin, shape (age_bin, radius_bin, quantile); NaN where few stars."""
+def _quantiles(values: Floats, bins: list[list[NDArray[np.int64]]]) -> Floats:
+    """Tested quantiles in every bin, (age_bin, radius_bin, quantile); NaN in bins of few stars."""
     out = np.full((len(bins), len(bins[0]), len(_TESTED)), np.nan)
     for i, row in enumerate(bins):
         for j, members in enumerate(row):
@@ -192,10 +173,10 @@ def _quantiles(
 
 
 def posterior_predictive(
-    data: PopulationData, thetas: NDArray[np.float64], *, stars: int, seed: int
+    data: PopulationData, thetas: Floats, *, stars: int, seed: int
 ) -> xr.Dataset:
     """Compare the stars with replicates; see `PopulationModel.predictive`."""
-    index = subsample(data.stars, stars, seed)
+    index = subsample(data.n_stars, stars, seed)
     plain = unpack(data.stars, index)
     age, feh = _expectations(plain, data.ages)
     alpha = np.where(plain.alpha_variance < ABSENT_VARIANCE / 10, plain.alpha, np.nan)

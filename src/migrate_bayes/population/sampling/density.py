@@ -1,16 +1,17 @@
 """A population model's log density as a plain function, for optimisers and samplers.
 
 The PyMC model is split at the seam: one compiled function from the raveled unconstrained
-parameters to θ and the log prior, one back from ∂ ln L/∂θ to the gradient; the pass over the stars
-runs between them, outside any lock, so that several chains may share one `PosteriorDensity`.
+parameters x to θ and the log prior, one back from ∂ ln L/∂θ to the gradient; the pass over the
+stars runs between them, outside any lock, so that several chains may share one `PosteriorDensity`.
 """
 
 from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytensor
@@ -18,17 +19,63 @@ import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pymc.blocking import DictToArrayBijection
 from pymc.pytensorf import join_nonshared_inputs
-
-from migrate_bayes.population.sampling.compiled import (
-    ManyPoints,
-    NamedValues,
-    compiled,
-    interpreted,
-)
+from pytensor.graph.replace import vectorize_graph
 
 if TYPE_CHECKING:
     from migrate_bayes.population.likelihood.op import Likelihood
     from migrate_bayes.population.model.population_model import PopulationModel
+
+Floats = NDArray[np.float64]
+
+# From this many draws on, a graph over all of them at once is worth its compilation, if that for a
+# single draw is interpreted; and so many go through it at a time.
+_MANY, _AT_ONCE = 300, 1000
+
+
+def _interpreted() -> Any:
+    """PyTensor's mode for graphs that are ready in seconds and slow at each call.
+
+    One rewriting is left out: it makes one sum of all terms of a prior, and interpreted PyTensor
+    knows no sum of more than 32.
+    """
+    return pytensor.compile.mode.get_mode("FAST_COMPILE").excluding("local_add_canonizer")
+
+
+def _compiled(inputs: Sequence[Any], outputs: Any, mode: Any, example: Sequence[Any]) -> Any:
+    """Compile a graph whose results are the same whether it was compiled just now or long ago.
+
+    If PyTensor's numba may reorder additions, a function that another one calls is one thing in
+    the process that compiles both and another in one that loads the caller: the last bit of a
+    gradient differed between the first run on a machine and all later ones, and so did every draw.
+    Numba compiles when the function is first called, so it is called with the `example`.
+    """
+    with pytensor.config.change_flags(numba__fastmath=False):
+        function = pytensor.function(list(inputs), outputs, mode=mode)
+        function(*example)
+    return function
+
+
+class _ManyPoints:
+    """Functions of x at many points through one interpreted graph, compiled when first used.
+
+    Interpreted PyTensor takes milliseconds for a point, and little longer for a hundred.
+    """
+
+    def __init__(self, outputs: Sequence[Any], x: Any) -> None:
+        self._outputs, self._x = list(outputs), x
+        self._all: Any = None
+
+    def __call__(self, points: Floats) -> list[Floats]:
+        """Evaluate at points, shape (m, n); each output has m as its leading dimension."""
+        if self._all is None:
+            many = pt.dmatrix("points")
+            outputs = vectorize_graph(self._outputs, {self._x: many})
+            self._all = pytensor.function([many], outputs, mode=_interpreted())
+        # A variable that does not depend on x has no dimension of points.
+        return [
+            np.broadcast_to(value, (len(points), *value.shape)) if value.ndim == out.ndim else value
+            for value, out in zip(self._all(points), self._outputs, strict=True)
+        ]
 
 
 class PosteriorDensity:
@@ -54,8 +101,7 @@ class PosteriorDensity:
         self.likelihood: Likelihood = population.likelihood
         model = population.pymc
         point = model.initial_point()
-        raveled = DictToArrayBijection.map(point)
-        self.start = np.asarray(raveled.data, dtype=np.float64)
+        self.start = np.asarray(DictToArrayBijection.map(point).data, dtype=np.float64)
         self.n = len(self.start)
         others = [p for p in model.potentials if p.name != "stars"]
         prior = model.logp(vars=[*model.free_RVs, *others])
@@ -67,17 +113,20 @@ class PosteriorDensity:
         slope = pt.dtensor3("theta_gradient")
         share = pt.dscalar("share_of_prior")
         gradient = pytensor.grad(share * prior + (theta * slope).sum(), x)
-        self._thetas: ManyPoints | None = None
-        self._slopes: ManyPoints | None = None
+        self._mode: Any = mode
+        self._thetas = self._slopes = None
         if mode == "FAST_COMPILE":
-            mode = interpreted()
-            self._thetas = ManyPoints([theta], x)
-            self._slopes = ManyPoints([pytensor.grad(prior, x)], x)
+            self._mode = _interpreted()
+            self._thetas = _ManyPoints([theta], x)
+            self._slopes = _ManyPoints([pytensor.grad(prior, x)], x)
         self._lock = threading.Lock()
-        self._down = compiled([x], [theta, prior], mode, [self.start])
+        self._down = _compiled([x], [theta, prior], self._mode, [self.start])
         flat = np.zeros_like(self.theta(self.start))
-        self._up = compiled([x, slope, share], gradient, mode, [self.start, flat, 1.0])
-        self._named = NamedValues([str(rv.name) for rv in model.unobserved_RVs], named, x, mode)
+        self._up = _compiled([x, slope, share], gradient, self._mode, [self.start, flat, 1.0])
+        self._names = [str(rv.name) for rv in model.unobserved_RVs]
+        self._named_all = _ManyPoints(named, x)
+        # A cache is shared by the copies of `over`.
+        self._named_one = cache(lambda: _compiled([x], named, self._mode, [self.start]))
 
     def over(self, likelihood: Likelihood) -> PosteriorDensity:
         """Return the same model over other stars of the same age nodes.
@@ -89,41 +138,33 @@ class PosteriorDensity:
         other.likelihood = likelihood
         return other
 
-    def theta(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def theta(self, x: Floats) -> Floats:
         """Return the hyperparameters θ at a point, shape (n_components, n_ages, 11)."""
-        with self._lock:
-            return np.array(self._down(x)[0])
+        return self.theta_and_prior(x)[0]
 
-    def back(
-        self, x: NDArray[np.float64], slope: NDArray[np.float64], *, prior: bool
-    ) -> NDArray[np.float64]:
-        """Return ∂(slope · θ)/∂x, with that of the log prior where asked for."""
+    def back(self, x: Floats, slope: Floats, *, prior: bool) -> Floats:
+        """Return ∂(slope · θ)/∂x, with that of the log prior if asked for."""
         with self._lock:
             return np.array(self._up(x, slope, float(prior)))
 
-    def theta_and_prior(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    def theta_and_prior(self, x: Floats) -> tuple[Floats, float]:
         """Return θ and the log prior of x, change of variables included."""
         with self._lock:
             theta, prior = self._down(x)
             return np.array(theta), float(prior)
 
-    def prior(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Evaluate the log prior of x, change of variables included, and its gradient."""
-        theta, prior = self.theta_and_prior(x)
-        return prior, self.back(x, np.zeros_like(theta), prior=True)
-
-    def jacobian(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def jacobian(self, x: Floats) -> Floats:
         """Return ∂θ/∂x, shape (n_components, n_ages, 11, n), by central differences (1e-10)."""
         steps = 1e-5 * np.eye(self.n)
         up, down = (self._each(self.theta, self._thetas, x + s) for s in (steps, -steps))
         return np.moveaxis(up - down, 0, -1) / 2e-5
 
-    def prior_hessian(self, x: NDArray[np.float64], width: float = 1e-4) -> NDArray[np.float64]:
+    def prior_hessian(self, x: Floats, width: float = 1e-4) -> Floats:
         """Return ∂² ln prior / ∂x², shape (n, n), from central differences of its gradient."""
         steps = width * np.eye(self.n)
         none = np.zeros_like(self.theta(x))
 
-        def slope(point: NDArray[np.float64]) -> NDArray[np.float64]:
+        def slope(point: Floats) -> Floats:
             return self.back(point, none, prior=True)
 
         up, down = (self._each(slope, self._slopes, x + s) for s in (steps, -steps))
@@ -131,24 +172,15 @@ class PosteriorDensity:
         return 0.5 * (out + out.T)
 
     def _each(
-        self,
-        one: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-        all_at_once: ManyPoints | None,
-        points: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        """Evaluate at many points: through one interpreted graph where there is one."""
+        self, one: Callable[[Floats], Floats], all_at_once: _ManyPoints | None, points: Floats
+    ) -> Floats:
+        """Evaluate at many points: through one interpreted graph if there is one."""
         if all_at_once is None:
             return np.stack([one(x) for x in points])
         with self._lock:
             return np.array(all_at_once(points)[0])
 
-    def information(
-        self, x: NDArray[np.float64]
-    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-        """Return Σ ln L, its gradient in x and the stars' Fisher information; one pass."""
-        return self.likelihood.score_outer(self.theta(x), self.jacobian(x))
-
-    def __call__(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def __call__(self, x: Floats) -> tuple[float, Floats]:
         """Evaluate the log density and its gradient; a pass over the stars."""
         theta, prior = self.theta_and_prior(x)
         if not np.isfinite(theta).all():
@@ -160,6 +192,19 @@ class PosteriorDensity:
             return -np.inf, np.zeros(self.n)
         return total, gradient
 
-    def named(self, draws: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def named(self, draws: Floats) -> dict[str, Floats]:
         """Carry unconstrained draws, shape (..., n), to every named variable of the model."""
-        return self._named(draws)
+        flat = np.ascontiguousarray(draws, dtype=np.float64).reshape(-1, self.n)
+        with self._lock:
+            if self._mode is not None and len(flat) >= _MANY:
+                starts = range(0, len(flat), _AT_ONCE)
+                parts = [self._named_all(flat[i : i + _AT_ONCE]) for i in starts]
+                columns = [np.concatenate(part) for part in zip(*parts, strict=True)]
+            else:
+                one = self._named_one()
+                columns = [np.stack(column) for column in zip(*map(one, flat), strict=True)]
+        lead = draws.shape[:-1]
+        return {
+            name: column.reshape(*lead, *column.shape[1:])
+            for name, column in zip(self._names, columns, strict=True)
+        }

@@ -2,7 +2,7 @@
 
 ``"nuts"``: nutpie from the posterior's mode, in coordinates whitened by the curvature there, on
 the compiled pieces of `population.sampling.density`; every step is a pass over the stars.
-``"surrogate"``: `population.sampling.importance`; one pass for each draw. Both give the same
+``"surrogate"``: `population.sampling.surrogate`; one pass for each draw. Both give the same
 DataTree, with named dimensions and units.
 """
 
@@ -25,9 +25,8 @@ from migrate_bayes.core.provenance import provenance
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.results.units import label
 from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.importance import MAX_PARETO_K, sample_surrogate
-from migrate_bayes.population.sampling.mode import Mode, find_mode
-from migrate_bayes.population.sampling.nuts import run_nuts
+from migrate_bayes.population.sampling.mode import Mode, find_mode, run_nuts
+from migrate_bayes.population.sampling.surrogate import MAX_PARETO_K, sample_surrogate
 
 # `auto` takes the surrogate from this many stars on: NUTS takes minutes by then, and the surrogate,
 # which gets better with the number of stars, is good long before.
@@ -56,23 +55,16 @@ def sample(
     about: dict[str, Any] = {}
     unconstrained: NDArray[np.float64] | None = None
     if method == "surrogate":
-        weighted = sample_surrogate(density, mode, options, seed=seed)
-        unconstrained, stats = weighted.draws, weighted.stats
-        about = {
-            "pareto_k": weighted.pareto_k,
-            "importance_ess": weighted.ess,
-            "log_ratio_sd": weighted.log_ratio_sd,
-            "surrogate_rounds": weighted.rounds,
-        }
-        if not weighted.pareto_k <= MAX_PARETO_K:
+        unconstrained, stats, about = sample_surrogate(density, mode, options, seed=seed)
+        if not (k := about["pareto_k"]) <= MAX_PARETO_K:
             warnings.warn(
-                f"the surrogate's importance weights cannot be trusted (k̂ = "
-                f"{weighted.pareto_k:.2f}, limit {MAX_PARETO_K}): sampling with NUTS instead",
+                f"the surrogate's importance weights cannot be trusted (k̂ = {k:.2f}, limit "
+                f"{MAX_PARETO_K}): sampling with NUTS instead",
                 RuntimeWarning,
                 stacklevel=3,
             )
             unconstrained = None
-            method, about = "nuts", {"surrogate_pareto_k": weighted.pareto_k}
+            method, about = "nuts", {"surrogate_pareto_k": k}
     if unconstrained is None:
         shown = sys.stderr.isatty() if progressbar is None else progressbar
         unconstrained, stats = _nuts_on_stars(density, mode, options, seed, cores, shown)
@@ -107,10 +99,7 @@ def _nuts_on_stars(
     workers = density.likelihood.workers
     density.likelihood.workers = 1 if cores > 1 else workers
     try:
-        return run_nuts(
-            density, mode.vector, np.linalg.cholesky(mode.covariance), options, seed=seed,
-            cores=cores, progressbar=progressbar,
-        )  # fmt: skip
+        return run_nuts(density, mode, options, seed=seed, cores=cores, progressbar=progressbar)
     finally:
         density.likelihood.workers = workers
 
@@ -151,16 +140,12 @@ def _tree(model: pm.Model, values: dict[str, NDArray[np.float64]], group: str) -
     """Name the dimensions of the draws as the model does."""
     from arviz import from_dict
 
-    inner = {
-        name: [
-            d if d is not None else f"{name}_dim_{i}"
-            for i, d in enumerate(model.named_vars_to_dims.get(name, ()))
-        ]
+    dims = {
+        name: [d or f"{name}_dim_{i}" for i, d in enumerate(model.named_vars_to_dims[name])]
         for name in values
+        if model.named_vars_to_dims.get(name)
     }
     coords = {k: np.asarray(v) for k, v in model.coords.items() if v is not None}
-    tree = from_dict(
-        {group: values}, coords=coords, dims={name: d for name, d in inner.items() if d}
-    )
+    tree = from_dict({group: values}, coords=coords, dims=dims)
     tree[group] = label(tree[group].to_dataset())
     return tree

@@ -1,6 +1,37 @@
-r"""A quadratic that stands for the likelihood of all stars.
+r"""The posterior of very many stars: draws from a surrogate, weighted to the true likelihood.
 
-In the coordinates φ of `migrate_bayes.population.sampling.natural_coordinates`, about a centre,
+1. Surrogate: the gradient and the Fisher information of the stars at the posterior's maximum, in
+   coordinates in which their likelihood is nearly Gaussian.
+2. NUTS on prior × surrogate, which costs no pass over the stars. The prior is the model's own: a
+   hierarchical scale and its funnel are sampled, not approximated.
+3. A pilot: one pass over the stars for each of some draws; the surrogate is fitted again to the
+   gradients met there.
+4. NUTS again, and for each draw a pass, for the value alone, and a weight :math:`w = L / \tilde L`,
+   Pareto-smoothed (Vehtari et al. 2024, JMLR 25, 72). If the shape of the weights' tail, k̂, is
+   above `MAX_PARETO_K`, the surrogate is fitted once more, to gradients at some of these draws too,
+   and the step repeated.
+
+The draws are then resampled, in order and in proportion to their weights: they are equal, and their
+autocorrelation shows what the weights have cost.
+
+*Coordinates.* In a model's own parameters the likelihood is not Gaussian: a hierarchical scale and
+what it scales enter θ as a product. In θ itself, in natural units, it nearly is.
+With the (component, age) table of numbers
+
+.. math::
+
+   η = (\ln P - \overline{\ln P},\; μ,\; \ln σ^2,\; Z,\; G,\; \ln s^2,\; a,\; b,\; \ln t^2,\;
+   m,\; \ln q^2)
+
+the likelihood is smooth in η, whatever model stands above it. A model reaches a few dozen of the
+many directions: those that its posterior moves in span
+
+.. math:: η = η_0 + D U φ, \qquad φ = U^T D^{-1} (η - η_0)
+
+with D the posterior's spread of each number and U orthonormal. Most models are linear in between
+(values at knots, splines), and then this is exact.
+
+*Surrogate.* About a centre,
 
 .. math::
 
@@ -9,38 +40,128 @@ In the coordinates φ of `migrate_bayes.population.sampling.natural_coordinates`
 
 first with the gradient and the Fisher information at the posterior's maximum, then fitted to the
 gradients of ln L at draws: a pass over the stars gives one value and as many slopes as there are
-coordinates, so that a hundred passes fix A many times over, and what they fix is the curvature over
-the posterior's whole width and not at a point.
+coordinates, so a hundred passes fix A many times over, and they fix the curvature over the
+posterior's whole width, not at a point.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.core.progress import progress
+from migrate_bayes.population.fit_options import SamplerOptions
+from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.natural_coordinates import Coordinates
+from migrate_bayes.population.sampling.mode import Mode, run_nuts
 
 Floats = NDArray[np.float64]
 
-# Ridge that draws the fitted curvature to the earlier one, where the points' own spread is 1.
+#: Above this, a mean over the weights cannot be trusted (Vehtari et al. 2024).
+MAX_PARETO_K = 0.7
+
+# Passes of the pilot, and of each repeat; each gives as many slopes as there are coordinates.
+_PILOT = 100
+# Star visits to spend on weights: 1,538 passes over 1.3 million stars, one or two minutes.
+_VISITS = 2.0e9
+_FEWEST = 800
+# Fewer weights than this have no tail to judge.
+_LEAST = 100
+# Repeats of the last step before the surrogate is given up.
+_ROUNDS = 3
+# Draws of the surrogate for each that is wanted, at least: they cost no pass, and those that are
+# weighted are then all but independent.
+_THIN = 2
+# Ridge that pulls the fitted curvature to the earlier one; the points' own spread is 1.
 _RIDGE = 1e-3
 
+_LOG = [THETA.index(name) for name in ("sigma2", "s2", "t2", "q2")]
 
-@dataclass(frozen=True)
-class Surrogate:
-    """ln L up to a constant, as a quadratic in φ.
 
-    Attributes
+def natural(theta: Floats) -> Floats:
+    """Return η, the same shape as θ."""
+    eta = np.array(theta)
+    eta[..., _LOG] = np.log(theta[..., _LOG])
+    eta[..., 0] -= eta[..., 0].mean()
+    return eta
+
+
+def natural_gradient(theta: Floats, gradient: Floats) -> Floats:
+    """Turn ∂f/∂θ into ∂f/∂η, the weights kept normalised: Σ P = 1 for any η."""
+    out = np.array(gradient)
+    out[..., _LOG] *= theta[..., _LOG]
+    out[..., 0] -= np.exp(theta[..., 0]) * gradient[..., 0].sum()
+    return out
+
+
+class Coordinates(NamedTuple):
+    """The subspace of η that a posterior moves in.
+
+    Parameters
     ----------
-    centre : ndarray, shape (n,)
-    slope : ndarray, shape (n,)
-        c.
-    curvature : ndarray, shape (n, n)
-        A, with no negative eigenvalue.
+    origin, spread : ndarray, shape (n_components, n_ages, 11)
+        η_0, and D, which is zero if θ is fixed.
+    directions : ndarray, shape (n_components * n_ages * 11, n)
+        U.
     """
+
+    origin: Floats
+    spread: Floats
+    directions: Floats
+
+    @classmethod
+    def spanning(cls, centre: Floats, thetas: Floats, *, tolerance: float = 1e-4) -> Coordinates:
+        """Find the subspace about θ = `centre` that θ at many points of the posterior lies in.
+
+        `thetas` has shape (m, n_components, n_ages, 11), with m many more than the parameters.
+        Directions in which the points spread by less than `tolerance` times the widest are not
+        resolved.
+        """
+        origin = natural(centre)
+        moved = np.stack([natural(theta) for theta in thetas]) - origin
+        spread = np.sqrt(np.mean(moved**2, axis=0))
+        spread[spread < 1e-12] = 0.0
+        scaled = np.divide(moved, spread, out=np.zeros_like(moved), where=spread > 0)
+        _, size, rows = np.linalg.svd(scaled.reshape(len(thetas), -1), full_matrices=False)
+        return cls(origin, spread, np.ascontiguousarray(rows[size > tolerance * size[0]].T))
+
+    @property
+    def n(self) -> int:
+        """Number of directions."""
+        return self.directions.shape[1]
+
+    def of(self, theta: Floats) -> Floats:
+        """Return φ at θ."""
+        moved = natural(theta) - self.origin
+        scaled = np.divide(moved, self.spread, out=np.zeros_like(moved), where=self.spread > 0)
+        return self.directions.T @ scaled.ravel()
+
+    def gradient(self, theta: Floats, slope: Floats) -> Floats:
+        """Turn ∂f/∂θ into ∂f/∂φ."""
+        return self.directions.T @ (natural_gradient(theta, slope) * self.spread).ravel()
+
+    def pullback(self, theta: Floats, slope: Floats) -> Floats:
+        """Turn ∂f/∂φ into ∂f/∂θ, f being a function of φ(θ)."""
+        flat = (self.directions @ slope).reshape(theta.shape)
+        out = np.divide(flat, self.spread, out=np.zeros_like(flat), where=self.spread > 0)
+        out[..., _LOG] /= theta[..., _LOG]
+        out[..., 0] -= out[..., 0].mean()
+        return out
+
+    def jacobian(self, theta: Floats) -> Floats:
+        """Return ∂θ/∂φ at θ, shape (n_components, n_ages, 11, n)."""
+        out = (self.spread.reshape(-1, 1) * self.directions).reshape(*theta.shape, self.n)
+        out[..., _LOG, :] *= theta[..., _LOG, None]
+        out[..., 0, :] -= np.tensordot(np.exp(theta[..., 0]), out[..., 0, :], axes=2)
+        return out
+
+
+class Surrogate(NamedTuple):
+    """ln L up to a constant, as a quadratic in φ: centre and slope c (n,), curvature A (n, n)."""
 
     centre: Floats
     slope: Floats
@@ -53,51 +174,33 @@ class Surrogate:
         return float(self.slope @ d - 0.5 * d @ bend), self.slope - bend
 
 
-class SurrogateDensity:
-    """ln(prior × surrogate likelihood) of a model's unconstrained x: no pass over the stars.
+def surrogate_density(
+    density: PosteriorDensity, coordinates: Coordinates, surrogate: Surrogate
+) -> Callable[[Floats], tuple[float, Floats]]:
+    """Return ln(prior × surrogate likelihood) of x, with its gradient: no pass over the stars."""
+    nothing = -np.inf, np.zeros(density.n)
 
-    Parameters
-    ----------
-    density : PosteriorDensity
-    coordinates : Coordinates
-    surrogate : Surrogate
-    """
-
-    def __init__(
-        self, density: PosteriorDensity, coordinates: Coordinates, surrogate: Surrogate
-    ) -> None:
-        self.density = density
-        self.coordinates = coordinates
-        self.surrogate = surrogate
-        self.n = density.n
-
-    def __call__(self, x: Floats) -> tuple[float, Floats]:
-        """Evaluate the log density and its gradient."""
-        theta, prior = self.density.theta_and_prior(x)
+    def log_density(x: Floats) -> tuple[float, Floats]:
+        theta, prior = density.theta_and_prior(x)
         if not np.isfinite(theta).all():
-            return -np.inf, np.zeros(self.n)
-        value, slope = self.surrogate(self.coordinates.of(theta))
-        slope = self.coordinates.pullback(theta, slope)
-        gradient = self.density.back(x, slope, prior=True)
+            return nothing
+        value, slope = surrogate(coordinates.of(theta))
+        gradient = density.back(x, coordinates.pullback(theta, slope), prior=True)
         if not (np.isfinite(prior + value) and np.isfinite(gradient).all()):
-            return -np.inf, np.zeros(self.n)
+            return nothing
         return prior + value, gradient
+
+    return log_density
 
 
 def fit_surrogate(phi: Floats, gradient: Floats, earlier: Surrogate) -> Surrogate:
-    r"""Fit a surrogate to gradients of ln L.
+    r"""Fit a surrogate to gradients ∂ ln L/∂φ at m points, both of shape (m, n).
 
     With both centred and φ whitened to ψ by the points' covariance, the symmetric A that minimises
-    :math:`\sum |γ + A ψ|^2 + λ m |A - A_0|^2` over the m points solves
+    :math:`\sum |γ + A ψ|^2 + λ m |A - A_0|^2` over the points solves
     :math:`S A + A S + 2 λ m A = -(K + K^T) + 2 λ m A_0`, :math:`S = \sum ψψ^T`,
-    :math:`K = \sum γ ψ^T`: a division in S's own axes.
-
-    Parameters
-    ----------
-    phi, gradient : ndarray, shape (m, n)
-        Points, and ∂ ln L/∂φ there.
-    earlier : Surrogate
-        A_0: what the curvature is drawn to where the points say little.
+    :math:`K = \sum γ ψ^T`: a division in S's own axes. A_0 is the curvature of the `earlier`
+    surrogate, which holds where the points say little.
     """
     m, n = phi.shape
     centre, mean = phi.mean(axis=0), gradient.mean(axis=0)
@@ -111,8 +214,129 @@ def fit_surrogate(phi: Floats, gradient: Floats, earlier: Surrogate) -> Surrogat
     right = -(pull + pull.T) + 2.0 * _RIDGE * m * before
     bent = (axes.T @ right @ axes) / (size[:, None] + size + 2.0 * _RIDGE * m)
     curvature = axes @ bent @ axes.T
-    # The likelihood may curve upwards somewhere; a surrogate that does has no end.
+    # The likelihood may curve upwards somewhere; a surrogate that does has no maximum.
     values, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
     curvature = (axes * np.maximum(values, 0.0)) @ axes.T
     curvature = (vectors / sd) @ curvature @ (vectors / sd).T
     return Surrogate(centre, mean, curvature)
+
+
+def passes_for(n_stars: int, wanted: int) -> int:
+    """Return how many draws to weight: those wanted, or what many stars allow; at least 100."""
+    return max(_LEAST, min(wanted, max(_FEWEST, int(_VISITS / n_stars))))
+
+
+def pareto_weights(log_ratio: Floats) -> tuple[Floats, float]:
+    """Return normalised Pareto-smoothed log weights and k̂."""
+    from arviz_stats.base import array_stats
+
+    if np.ptp(log_ratio) < 1e-9:  # no tail to fit: there is nothing to correct
+        return np.full(len(log_ratio), -np.log(len(log_ratio))), 0.0
+    # ArviZ takes the logarithm of one over the weight, as in leave-one-out.
+    log_weight, k = array_stats.psislw(-log_ratio)
+    return np.asarray(log_weight), float(k)
+
+
+def _spanned(density: PosteriorDensity, mode: Mode, seed: int) -> Coordinates:
+    """Coordinates that hold what the model can do within its posterior."""
+    rng = np.random.default_rng([seed, 1])
+    scale = np.linalg.cholesky(mode.covariance)
+    points = mode.vector + rng.normal(size=(4 * density.n + 20, density.n)) @ scale.T
+    thetas = np.stack([density.theta(x) for x in points])
+    usable = np.isfinite(thetas).all(axis=(1, 2, 3))
+    return Coordinates.spanning(density.theta(mode.vector), thetas[usable])
+
+
+def _pilot(
+    density: PosteriorDensity, coordinates: Coordinates, draws: Floats
+) -> tuple[Floats, Floats]:
+    """Return φ and the slopes of ln L at some of the draws (m, n), a pass each."""
+    some = draws[:: max(1, len(draws) // _PILOT)]
+    phi, slopes = [], []
+    with progress(len(some), "pilot passes", unit="draws") as advance:
+        for x in some:
+            theta = density.theta(x)
+            _, slope = density.likelihood.value_and_gradient(theta)
+            phi.append(coordinates.of(theta))
+            slopes.append(coordinates.gradient(theta, slope))
+            advance(1)
+    return np.array(phi), np.array(slopes)
+
+
+def _log_ratio(
+    density: PosteriorDensity, coordinates: Coordinates, surrogate: Surrogate, draws: Floats
+) -> Floats:
+    """Return ln(L / surrogate) at draws (m, n), a pass each."""
+    out = np.empty(len(draws))
+    with progress(len(draws), "weighting draws", unit="draws") as advance:
+        for i, x in enumerate(draws):
+            theta = density.theta(x)
+            out[i] = density.likelihood.value(theta)
+            out[i] -= surrogate(coordinates.of(theta))[0]
+            advance(1)
+    return out
+
+
+def sample_surrogate(
+    density: PosteriorDensity, mode: Mode, options: SamplerOptions, *, seed: int
+) -> tuple[Floats, xr.Dataset, dict[str, float]]:
+    """Sample a posterior by surrogate and importance weights.
+
+    `mode` is its maximum, and the options are of NUTS on the surrogate; fewer draws than these are
+    kept if there are very many stars.
+
+    Returns
+    -------
+    draws : ndarray, shape (chains, draws, n)
+        Equal draws of the unconstrained x.
+    stats : xarray.Dataset
+        On (chain, draw): NUTS's of the draws before resampling, with `log_weight`.
+    about : dict of float
+        `pareto_k` (k̂), `importance_ess` ((Σ w)² / Σ w²), `log_ratio_sd` (standard deviation of
+        ln(L / surrogate) over the draws), `surrogate_rounds` (repeats of the last step).
+    """
+    chains = options.chains
+    theta = density.theta(mode.vector)
+    coordinates = _spanned(density, mode, seed)
+    _, slope, information = density.likelihood.score_outer(theta, coordinates.jacobian(theta))
+    surrogate = Surrogate(np.zeros(coordinates.n), slope, information)
+    phi = slopes = np.empty((0, coordinates.n))
+    per_chain = -(-passes_for(density.likelihood.n_stars, options.draws * chains) // chains)
+    thin = max(_THIN, _THIN * options.draws // per_chain)
+
+    def nuts(n: int, k: int) -> tuple[Floats, xr.Dataset]:
+        target = surrogate_density(density, coordinates, surrogate)
+        more = SamplerOptions.of(options, {"draws": n * thin})
+        x, stats = run_nuts(target, mode, more, seed=seed + k)
+        return x[:, ::thin], stats.isel(draw=slice(None, None, thin))
+
+    x, _ = nuts(-(-_PILOT // chains), 0)
+    for round_ in range(1, _ROUNDS + 1):
+        new_phi, new_slopes = _pilot(density, coordinates, x.reshape(-1, density.n))
+        phi, slopes = np.concatenate([phi, new_phi]), np.concatenate([slopes, new_slopes])
+        surrogate = fit_surrogate(phi, slopes, surrogate)
+        x, stats = nuts(per_chain, round_)
+        flat = x.reshape(-1, density.n)
+        ratio = _log_ratio(density, coordinates, surrogate, flat)
+        log_weight, k = pareto_weights(ratio)
+        if k <= MAX_PARETO_K:
+            break
+    weight = np.exp(log_weight)
+    equal = flat[resample(weight, np.random.default_rng([seed, 2]))]
+    keep = [name for name in ("diverging", "maxdepth_reached", "depth", "n_steps") if name in stats]
+    stats = stats[keep].assign_coords(draw=np.arange(per_chain))
+    stats["log_weight"] = (("chain", "draw"), log_weight.reshape(chains, per_chain))
+    about = {
+        "pareto_k": k,
+        "importance_ess": float(1.0 / (weight**2).sum()),
+        "log_ratio_sd": float(ratio.std()),
+        "surrogate_rounds": round_,
+    }
+    return equal.reshape(x.shape), stats, about
+
+
+def resample(weight: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Systematic resampling to as many: repeats stand side by side, and the order is kept."""
+    m = len(weight)
+    edges = np.cumsum(weight) / weight.sum()
+    return np.minimum(np.searchsorted(edges, (np.arange(m) + rng.random()) / m), m - 1)
