@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 
 from migrate_bayes.baseline import fit_baseline
 from migrate_bayes.checks.posterior.calibration import Refit
-from migrate_bayes.checks.posterior.ledger import Ledger, complete
+from migrate_bayes.checks.posterior.ledger import complete
 from migrate_bayes.checks.posterior.recipe import BiasRecipe, ScenarioSection
 from migrate_bayes.core.table import Estimate
 from migrate_bayes.mock.model_stars import PopulationTruth, SurveyErrors, simulated_stars
@@ -237,10 +237,6 @@ def bias_table(results: Sequence[Mapping[str, Any]], recipe: BiasRecipe) -> Bias
     return table
 
 
-def _task(result: Mapping[str, Any]) -> Task:
-    return str(result["scenario"]), int(result["survey"]), str(result["kind"])
-
-
 def measure_bias(
     recipe: BiasRecipe, ledger_path: str | Path, *, workers: int = 1, overwrite: bool = False
 ) -> BiasTable:
@@ -268,9 +264,6 @@ def measure_bias(
     ProductError
         If the ledger is another recipe's.
     """
-    ledger = Ledger(
-        ledger_path, kind="bias", recipe_hash=recipe.hash, seed=recipe.seed, overwrite=overwrite
-    )
     # All scenarios of one survey before the next: a run that was stopped has whole surveys.
     wanted: list[Task] = [
         (scenario.label, i, kind)
@@ -280,7 +273,8 @@ def measure_bias(
         if i < number
     ]
     results = complete(
-        ledger, _task, wanted, task_function, recipe,
-        workers=workers, label="measuring", unit="fits",
+        recipe, ledger_path, wanted, task_function,
+        lambda r: (r["scenario"], r["survey"], r["kind"]),
+        kind="bias", unit="fits", workers=workers, overwrite=overwrite,
     )  # fmt: skip
     return bias_table(results, recipe)

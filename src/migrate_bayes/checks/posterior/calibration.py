@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pymc.pytensorf import compile as compile_graph
 from pymc.pytensorf import find_rng_nodes, reseed_rngs
 
-from migrate_bayes.checks.posterior.ledger import Ledger, complete
+from migrate_bayes.checks.posterior.ledger import complete
 from migrate_bayes.checks.posterior.ranks import (
     LEVELS,
     UniformRanks,
@@ -52,13 +52,8 @@ Numbers = NDArray[np.float64]
 class Refit:
     """A population model that is compiled once and fitted to one survey after another.
 
-    Parameters
-    ----------
-    spec : ModelSpec
-    n_stars : int
-        Typical size of a survey: it sets a coordinate of the sampler's, not the posterior.
-    mode : str, optional
-        PyTensor's compilation mode; see `PosteriorDensity`.
+    `n_stars`, the typical size of a survey, sets a coordinate of the sampler's, not the posterior;
+    `mode` is PyTensor's compilation mode, as in `PosteriorDensity`.
     """
 
     def __init__(self, spec: ModelSpec, n_stars: int, *, mode: str | None = None) -> None:
@@ -88,12 +83,7 @@ class Refit:
         """Sample the posterior of one survey, on one thread.
 
         If a surrogate's weights cannot be trusted the draws are of NUTS, and `method` among the
-        attributes says so.
-
-        Raises
-        ------
-        FitError
-            If the stars are on other age nodes than `AGES`.
+        attributes says so. `FitError` if the stars are on other age nodes than `AGES`.
         """
         data = population_data(stars, trim=1e-7)
         if not np.array_equal(data.ages, AGES):
@@ -266,10 +256,6 @@ class Calibration:
         }
 
 
-def _number(result: Mapping[str, Any]) -> int:
-    return int(result["survey"])
-
-
 def calibrate(
     recipe: CalibrateRecipe, ledger_path: str | Path, *, workers: int = 1, overwrite: bool = False
 ) -> Calibration:
@@ -297,13 +283,9 @@ def calibrate(
     ProductError
         If the ledger is another recipe's.
     """
-    ledger = Ledger(
-        ledger_path, kind="calibration", recipe_hash=recipe.hash, seed=recipe.seed,
-        overwrite=overwrite,
-    )  # fmt: skip
     results = complete(
-        ledger, _number, range(recipe.surveys), survey_function, recipe,
-        workers=workers, label="calibrating", unit="surveys",
+        recipe, ledger_path, range(recipe.surveys), survey_function, lambda r: r["survey"],
+        kind="calibration", unit="surveys", workers=workers, overwrite=overwrite,
     )  # fmt: skip
     found = Calibration(results, main=recipe.main, n_ranks=recipe.ranks)
     if not found.main:

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from migrate_bayes.checks.posterior.recipe import SurveyRecipe
 from migrate_bayes.core.errors import FitError, ProductError
 from migrate_bayes.core.io import atomic_output
 from migrate_bayes.core.progress import progress, silence
@@ -37,24 +38,7 @@ _worker: dict[str, Callable[[Any], Any]] = {}
 
 
 class Ledger:
-    """Results of surveys in a file of JSON lines.
-
-    Parameters
-    ----------
-    path : path-like
-    kind : str
-        What its lines are.
-    recipe_hash : str
-        Of the entries that decide a survey's numbers.
-    seed : int
-    overwrite : bool
-        Replace a ledger that exists.
-
-    Raises
-    ------
-    ProductError
-        If the file is another recipe's ledger, or none.
-    """
+    """Results of surveys in a file of JSON lines; `ProductError` if it is another recipe's."""
 
     def __init__(
         self, path: str | Path, *, kind: str, recipe_hash: str, seed: int, overwrite: bool = False
@@ -132,20 +116,8 @@ def run_tasks(
 ) -> Iterator[Any]:
     """Yield ``make(*arguments)(task)`` for every task, in the order in which they are done.
 
-    Parameters
-    ----------
-    make : callable
-        Called once in each process; returns the function of a task. Importable by name.
-    arguments : tuple
-        Its arguments, which can be pickled.
-    tasks : sequence
-    workers : int
-        Processes.
-
-    Raises
-    ------
-    FitError
-        If a process was killed.
+    `make`, importable by name, is called once in each of the `workers` processes. `FitError` if a
+    process was killed.
     """
     if not tasks:
         return
@@ -169,34 +141,26 @@ def run_tasks(
 
 
 def complete(
-    ledger: Ledger,
-    key: Callable[[dict[str, Any]], Hashable],
+    recipe: SurveyRecipe,
+    path: str | Path,
     tasks: Sequence[Any],
     make: Callable[..., Callable[[Any], Any]],
-    recipe: Any,
+    key: Callable[[dict[str, Any]], Hashable],
     *,
-    workers: int,
-    label: str,
+    kind: str,
     unit: str,
+    workers: int,
+    overwrite: bool,
 ) -> list[dict[str, Any]]:
-    """Do the tasks that a ledger does not hold yet; return the results of all, sorted by key.
+    """Do the tasks that the ledger at `path` lacks; return the results of all, sorted by task.
 
-    Parameters
-    ----------
-    ledger : Ledger
-        Each result is added as it is done, so that a killed run loses none.
-    key : callable
-        From a result to its task.
-    tasks : sequence
-        In the order in which they begin.
-    make, recipe, workers
-        As for `run_tasks`, with the recipe as the one argument.
-    label, unit : str
-        Of the progress bar.
+    `make` takes the recipe to the function of a task, `key` a result to its task. Tasks begin in
+    their order, and each result is in the ledger as soon as it is done.
     """
+    ledger = Ledger(path, kind=kind, recipe_hash=recipe.hash, seed=recipe.seed, overwrite=overwrite)
     done = {key(result) for result in ledger.results}
     left = [task for task in tasks if task not in done]
-    with progress(len(tasks), label, unit=unit) as advance:
+    with progress(len(tasks), kind, unit=unit) as advance:
         advance(len(tasks) - len(left))
         for result in run_tasks(make, (recipe,), left, workers=workers):
             ledger.append(result)

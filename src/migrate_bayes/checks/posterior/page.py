@@ -243,47 +243,36 @@ def tables(found: Calibration | BiasTable) -> list[Table]:
 
 
 def _calibration_sections(found: Calibration) -> list[Section]:
+    short = (
+        "Each survey's parameters were drawn from the model's priors, its stars from the model, "
+        "and the posterior sampled from the stars. If all of these agree, the rank of the truth "
+        "among the draws is uniform, and an interval of probability p holds the truth in a share p "
+        "of surveys."
+    )
+    shape = (
+        "A curve above zero at small ranks and below at large ones is a posterior too narrow; the "
+        "reverse, too wide; a curve to one side of zero, a bias."
+    )
+    covered = encode(
+        coverage_figure(found),
+        "Coverage of central intervals",
+        "Share of central intervals that hold the truth; grey: binomial 99% band.",
+    )
+    ranked = encode(
+        rank_figure(found),
+        "ECDF of ranks minus uniform",
+        "Empirical distribution of the ranks minus the uniform one. Grey: the band that holds the "
+        "whole curve in 99% of calibrated runs (Säilynoja et al. 2022); p: share of such runs that "
+        "stray as far.",
+    )
+    recovered = encode(
+        recovery_figure(found),
+        "Posterior against truth",
+        "Posterior mean and standard deviation of each survey against its truth.",
+    )
     return [
-        Section(
-            "In short",
-            "short",
-            [
-                "Each survey's parameters were drawn from the model's priors, its stars from the "
-                "model, and the posterior sampled from the stars. If all of these agree, the rank "
-                "of the truth among the draws is uniform, and an interval of probability p holds "
-                "the truth in a share p of surveys.",
-            ],
-            [
-                encode(
-                    coverage_figure(found),
-                    "Coverage of central intervals",
-                    "Share of central intervals that hold the truth; grey: binomial 99% band.",
-                )
-            ],
-            tables(found)[::-1],
-        ),
-        Section(
-            "Ranks",
-            "ranks",
-            [
-                "A curve above zero at small ranks and below at large ones is a posterior too "
-                "narrow; the reverse, too wide; a curve to one side of zero, a bias.",
-            ],
-            [
-                encode(
-                    rank_figure(found),
-                    "ECDF of ranks minus uniform",
-                    "Empirical distribution of the ranks minus the uniform one. Grey: the band "
-                    "that holds the whole curve in 99% of calibrated runs (Säilynoja et al. 2022); "
-                    "p: share of such runs that stray as far.",
-                ),
-                encode(
-                    recovery_figure(found),
-                    "Posterior against truth",
-                    "Posterior mean and standard deviation of each survey against its truth.",
-                ),
-            ],
-        ),
+        Section("In short", "short", [short], [covered], tables(found)[::-1]),
+        Section("Ranks", "ranks", [shape], [ranked, recovered]),
         Section("All parameters", "all", tables=[coverage_table(found, everything=True)]),
     ]
 

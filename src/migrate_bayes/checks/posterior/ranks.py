@@ -211,7 +211,7 @@ def coverage(
     >>> [c.passed for c in coverage((mean + noise).T, truth)]
     [True, True, True]
     >>> [round(c.fraction, 2) for c in coverage((mean + 0.5 * noise).T, truth)]
-    [0.26, 0.5, 0.7]
+    [0.28, 0.5, 0.69]
     """
     every = np.asarray(draws)
     for n_ranks in range(every.shape[-1] + 1, 1, -1):

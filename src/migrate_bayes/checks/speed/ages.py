@@ -16,13 +16,10 @@ metallicity. Its code runs nowhere else in this package.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -230,7 +227,7 @@ def _lachesis(star: Star) -> Callable[[], list[float]]:
     alpha, alpha_error = star["alpha_fe"]
     slope = float(salaris(alpha + 0.01) - salaris(alpha - 0.01)) / 0.02
     g, g_error = star["abs_g"]
-    with _silence():
+    with harness.quiet():
         from lachesis import Fitter
         from lachesis import Star as Subject
 
@@ -252,7 +249,7 @@ def _lachesis(star: Star) -> Callable[[], list[float]]:
         fitter.initialize()
 
     def run() -> list[float]:
-        with _silence():
+        with harness.quiet():
             result = fitter.fit()
         log_age = result["samples"][:, list(result["param_names"]).index("log_age")]
         return [float(v) for v in np.percentile(10.0 ** (log_age - 9.0), [16, 50, 84])]
@@ -260,29 +257,12 @@ def _lachesis(star: Star) -> Callable[[], list[float]]:
     return run
 
 
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep progress bars and warnings of another package off the terminal."""
-    sink = io.StringIO()
-    with (
-        contextlib.redirect_stdout(sink),
-        contextlib.redirect_stderr(sink),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        yield
-
-
 def stream(source: str, stars: int, seed: int = 1) -> dict[str, float]:
     """Send stars through the age estimate to disk in parts, as a survey would be.
 
-    The parts are the same true stars, observed anew each time.
-
-    Returns
-    -------
-    dict
-        ``before_gb``: the high-water mark of memory, 10⁹ bytes, when the first part is on disk;
-        ``growth_gb``: its growth until the end; ``stars_per_second``, writing included.
+    The parts are the same true stars, observed anew each time. Returns ``before_gb``, the peak of
+    memory (10⁹ bytes) when the first part is on disk, ``growth_gb``, its growth until the end, and
+    ``stars_per_second``, writing included.
     """
     base = lamost_like(source, min(stars, _CHUNK), seed=seed)
     rng = np.random.default_rng(seed + 1)

@@ -9,13 +9,16 @@ are not counted. A process never gives its peak memory back, so that is measured
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -44,22 +47,12 @@ def best_time(function: Callable[[], object], *, repeats: int = 3, warm_up: bool
 
 
 class Ratio(NamedTuple):
-    """Time per star of a slow code over that of a fast one.
+    """Time per star of a slow code over that of a fast one."""
 
-    Parameters
-    ----------
-    ratio : float
-        Of the least times.
-    low, high : float
-        Least and greatest ratio of the two in the same pair.
-    slow_seconds, fast_seconds : float
-        Least times per star, s.
-    """
-
-    ratio: float
-    low: float
+    ratio: float  # of the least times
+    low: float  # least and greatest ratio of the two in the same pair
     high: float
-    slow_seconds: float
+    slow_seconds: float  # least times per star, s
     fast_seconds: float
 
 
@@ -91,11 +84,8 @@ def scaling(
 ) -> dict[str, Any]:
     """Time ``function(n)`` for each n of `sizes`.
 
-    Returns
-    -------
-    dict
-        ``stars``, ``seconds``, and ``exponent``: the least-squares slope of ln(seconds) on
-        ln(stars), 1 if the cost is linear.
+    Returns ``stars``, ``seconds``, and ``exponent``: the least-squares slope of ln(seconds) on
+    ln(stars), 1 if the cost is linear.
     """
     function(min(sizes))
     seconds = [best_time(partial(function, n), repeats=repeats, warm_up=False) for n in sizes]
@@ -104,25 +94,11 @@ def scaling(
 
 
 def in_fresh_process(function: Callable[..., Any] | str, **arguments: Any) -> Any:
-    """Call a function in a Python of its own.
+    """Call a function in a Python of its own, with arguments such as JSON can hold.
 
-    Parameters
-    ----------
-    function : callable or str
-        Of a module that the child can import, or its ``module:name``.
-    **arguments
-        Such as JSON can hold.
-
-    Returns
-    -------
-    dict
-        ``result`` (what it returned, through JSON), ``peak_rss_gb`` (10⁹ bytes) and ``seconds``
-        (of the call, without start-up).
-
-    Raises
-    ------
-    RuntimeError
-        If the process fails; with its last lines.
+    `function` is one that the child can import, or its ``module:name``. Returns ``result`` (through
+    JSON), ``peak_rss_gb`` (10⁹ bytes) and ``seconds`` (of the call, without start-up).
+    `RuntimeError`, with the process's last lines, if it fails.
     """
     target = function if isinstance(function, str) else f"{function.__module__}:{function.__name__}"
     # The child imports what its parent does, wherever the package lies.
@@ -145,6 +121,17 @@ def _child(target: str, arguments: str) -> None:
     start = time.perf_counter()
     found = {"result": function(**json.loads(arguments)), "seconds": time.perf_counter() - start}
     print(json.dumps(plain(found | {"peak_rss_gb": peak_memory_gb()})))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep progress bars and warnings of another package off the terminal."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as sink,
+        contextlib.redirect_stderr(sink),
+        warnings.catch_warnings(action="ignore"),
+    ):
+        yield
 
 
 def machine() -> dict[str, Any]:

@@ -10,9 +10,7 @@ depend on who else uses the machine.
 
 from __future__ import annotations
 
-import importlib
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
@@ -71,13 +69,6 @@ def sample_stars(disc: int, hot: int, seed: int = 0) -> Floats:
     return np.concatenate([discs, halo], axis=1)
 
 
-def _galpy(module: str, name: str) -> Any:
-    """Import from galpy, which remarks on extensions that it does without."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return getattr(importlib.import_module(f"galpy.{module}"), name)
-
-
 def _natural(stars: Floats) -> Floats:
     """Return galpy's (R, vR, vT, z, vz, phi), shape (star, 6), in units of the paper's frame."""
     frame = get_frame("vickers2021")
@@ -104,19 +95,21 @@ def galpy_extrema(name: str, stars: Floats, *, bar: str = "") -> Floats:
     The paper's frame, rescaled. The pericentre is completed in r², which is a parabola for a star
     that flies straight.
     """
-    orbit = _galpy("orbit", "Orbit")
+    with harness.quiet():
+        from galpy.orbit import Orbit
+
     frame, potential, start = get_frame("vickers2021"), load_potential(name), _natural(stars)
     times = np.linspace(
         0.0, SPAN_GYR * GYR_KMS_PER_KPC * frame.v0 / frame.r0, int(SAMPLES_PER_GYR * SPAN_GYR) + 1
     )
     parts = []
-    with progress(len(start), bar, unit="orbits") as advance, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with progress(len(start), bar, unit="orbits") as advance:
         for first in range(0, len(start), AT_ONCE):
-            orbits = orbit(start[first : first + AT_ONCE])
-            orbits.integrate(times, potential, method="dop853_c", progressbar=False)
-            height = np.abs(orbits.z(times, use_physical=False))
-            square = orbits.R(times, use_physical=False) ** 2 + height**2
+            with harness.quiet():
+                orbits = Orbit(start[first : first + AT_ONCE])
+                orbits.integrate(times, potential, method="dop853_c", progressbar=False)
+                height = np.abs(orbits.z(times, use_physical=False))
+                square = orbits.R(times, use_physical=False) ** 2 + height**2
             near, far = np.maximum(-peaks(-square), 0.0), peaks(square)
             parts.append(frame.r0 * np.stack([peaks(height), np.sqrt(near), np.sqrt(far)]))
             advance(len(height))
@@ -125,21 +118,20 @@ def galpy_extrema(name: str, stars: Floats, *, bar: str = "") -> Floats:
 
 def _staeckel(name: str, stars: Floats) -> Floats:
     """Return galpy's Stäckel estimate of Z_max, kpc."""
-    action = _galpy("actionAngle", "actionAngleStaeckel")
-    start = _natural(stars)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        estimate = action(pot=load_potential(name), delta=0.45, c=True)
-        zmax = estimate.EccZmaxRperiRap(*start[:, :5].T)[1]
+    with harness.quiet():
+        from galpy.actionAngle import actionAngleStaeckel
+
+        estimate = actionAngleStaeckel(pot=load_potential(name), delta=0.45, c=True)
+        zmax = estimate.EccZmaxRperiRap(*_natural(stars)[:, :5].T)[1]
     return get_frame("vickers2021").r0 * np.asarray(zmax)
 
 
 def _galpy_rguiding(name: str, stars: Floats) -> Floats:
     """Return galpy's guiding radii, kpc."""
-    orbit, potential = _galpy("orbit", "Orbit"), load_potential(name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        radius = orbit(_natural(stars)).rguiding(pot=potential, use_physical=False)
+    with harness.quiet():
+        from galpy.orbit import Orbit
+
+        radius = Orbit(_natural(stars)).rguiding(pot=load_potential(name), use_physical=False)
     return get_frame("vickers2021").r0 * np.asarray(radius)
 
 
@@ -231,8 +223,7 @@ def mock_kinematics(n: int, seed: int = 0) -> xr.Dataset:
         "ra": ra, "dec": dec, "pmra": pmra, "pmdec": pmdec, "radial_velocity": rv,
         "distance": distance,
         "distance_lo": distance - 0.9 * error, "distance_hi": distance + error,
-        "ra_error": np.full(n, 0.02), "dec_error": np.full(n, 0.02),
-        "pmra_error": np.full(n, 0.02), "pmdec_error": np.full(n, 0.02),
+        **{f"{name}_error": np.full(n, 0.02) for name in ("ra", "dec", "pmra", "pmdec")},
         "radial_velocity_error": np.full(n, 4.0),
         "pmra_pmdec_corr": rng.uniform(-0.4, 0.4, n), "ra_dec_corr": rng.uniform(-0.4, 0.4, n),
     }  # fmt: skip
@@ -246,12 +237,8 @@ def catalogue_run(
 ) -> dict[str, Any]:
     """Take mock stars through `compute_orbits`, chunk by chunk, and add up the time by stage.
 
-    The means of R_g and Z_max are kept of every star, as a stand-in for writing the product.
-
-    Returns
-    -------
-    dict
-        ``stages`` (s), ``flagged`` (stars with any flag) and ``zmax_median`` (kpc) per potential.
+    Z_max of every star is kept, as a stand-in for writing the product. Returns ``stages`` (s),
+    ``flagged`` (stars with any flag) and ``zmax_median`` (kpc) by potential.
     """
     stages: defaultdict[str, float] = defaultdict(float)
 
