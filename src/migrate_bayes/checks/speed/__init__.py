@@ -1,5 +1,15 @@
-"""Timings and errors of the stages, side by side with independent codes, in one run.
+"""Timings and errors of the stages beside independent codes, in one run, as plain dictionaries.
 
-`harness` measures; each of the other modules is one benchmark and gives a plain dictionary;
-`commands` puts them on the command line. Nothing is loaded before it is used.
+`harness` measures and prints; each other module is one benchmark.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "ages": ["benchmark_ages"],
+        "fit": ["benchmark_fit"],
+        "orbits": ["benchmark_orbits"],
+    },
+)
