@@ -60,28 +60,20 @@ class Bias(NamedTuple):
     ----------
     truth : float
     surveys : int
-    mean, actual : float
-        Mean and standard deviation of the estimates.
-    claimed : float
-        Root mean square of the claimed errors.
+    bias : Estimate
+        Mean estimate minus truth, with its Monte-Carlo error.
+    claimed, actual : float
+        Root mean square of the claimed errors; standard deviation of the estimates.
+    ratio : Estimate
+        Claimed over actual error, with its Monte-Carlo error.
     """
 
     truth: float
     surveys: int
-    mean: float
-    actual: float
+    bias: Estimate
     claimed: float
-
-    @property
-    def bias(self) -> Estimate:
-        """Mean estimate minus truth, with its Monte-Carlo error."""
-        return Estimate.symmetric(self.mean - self.truth, self.actual / np.sqrt(self.surveys))
-
-    @property
-    def ratio(self) -> Estimate:
-        """Claimed over actual error, with its Monte-Carlo error."""
-        ratio = self.claimed / self.actual
-        return Estimate.symmetric(ratio, ratio / np.sqrt(2.0 * (self.surveys - 1)))
+    actual: float
+    ratio: Estimate
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers for JSON."""
@@ -134,10 +126,13 @@ def bias_statistics(estimates: ArrayLike, errors: ArrayLike, truth: float) -> Bi
     """
     pairs = np.array([estimates, errors], dtype=float)
     x, e = pairs[:, np.isfinite(pairs).all(axis=0)]
-    if len(x) < 2:
+    n = len(x)
+    if n < 2:
         return None
-    actual, claimed = x.std(ddof=1), np.sqrt(np.mean(e**2))
-    return Bias(truth, len(x), float(x.mean()), float(actual), float(claimed))
+    actual, claimed = float(x.std(ddof=1)), float(np.sqrt(np.mean(e**2)))
+    bias = Estimate.symmetric(x.mean() - truth, actual / np.sqrt(n))
+    ratio = Estimate.symmetric(claimed / actual, claimed / actual / np.sqrt(2.0 * (n - 1)))
+    return Bias(truth, n, bias, claimed, actual, ratio)
 
 
 def simulate_scenario(recipe: BiasRecipe, scenario: ScenarioSection, *, seed: int) -> xr.Dataset:

@@ -140,17 +140,11 @@ def _against(
     )
 
 
-def _stars(catalog: xr.Dataset) -> list[Star]:
-    """Return each star's observables and the errors that production gives them."""
-    floor = {"abs_g": _FLOOR}
+def _stars(catalog: xr.Dataset, floor: float = _FLOOR) -> list[Star]:
+    """Return each star's observables and their errors, with the floor of production on M_G."""
+    errors = ERRORS | {"abs_g": math.hypot(ERRORS["abs_g"], floor)}
     return [
-        {
-            name: (
-                float(catalog[name][i]),
-                math.hypot(catalog[f"{name}_error"][i], floor.get(name, 0)),
-            )
-            for name in ERRORS
-        }
+        {name: (float(catalog[name][i]), error) for name, error in errors.items()}
         for i in range(catalog.sizes["star"])
     ]
 
@@ -200,20 +194,17 @@ def errors_from_peak(reference: NDArray, mine: NDArray) -> tuple[NDArray[np.floa
 
 def _against_lachesis(catalog: xr.Dataset, ages: Callable[..., xr.Dataset]) -> dict[str, Any]:
     """Time `astrolachesis` on some of the stars, in pairs with production on the same ones."""
-    stars = [
-        {name: (float(catalog[name][i]), error) for name, error in ERRORS.items()}
-        for i in range(catalog.sizes["star"])
-    ]
+    n = catalog.sizes["star"]
     with status("astrolachesis"):
-        peers = [_lachesis(star) for star in stars]
+        peers = [_lachesis(star) for star in _stars(catalog, floor=0.0)]
         found: list[list[float]] = []
         ratio = _against(lambda: found.extend(peer() for peer in peers), catalog, ages, repeats=1)
     return {
         "ratio_lachesis": ratio.ratio,
         "ratio_lachesis_against": "astrolachesis, offline, Dartmouth grid, 500 live points",
         "lachesis_seconds_per_star": ratio.slow_seconds,
-        "lachesis_stars": len(stars),
-        "lachesis_age_gyr": [v[1] for v in found[-len(stars) :]],
+        "lachesis_stars": n,
+        "lachesis_age_gyr": [v[1] for v in found[-n:]],
         "age_median_gyr": ages(catalog, workers=1)["age_median"].values,
     }
 
