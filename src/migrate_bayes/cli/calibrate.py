@@ -36,14 +36,14 @@ def _command(name: str, summary: str, kind: str, default: str) -> Callable[..., 
         reports: Reports = Path("reports"),
     ) -> None:
         from migrate_bayes.checks import posterior
-        from migrate_bayes.checks.posterior.page import tables, write_page
         from migrate_bayes.core.parallel import default_workers
 
-        schema, measure = {
-            "calibrate": (posterior.CalibrateRecipe, posterior.calibrate),
-            "bias": (posterior.BiasRecipe, posterior.measure_bias),
-        }[name]
+        # An error of the recipe comes before the numerical libraries load.
+        schema = posterior.CalibrateRecipe if name == "calibrate" else posterior.BiasRecipe
         plan = schema.read(recipe)
+        from migrate_bayes.checks.posterior.page import tables, write_page
+
+        measure = posterior.calibrate if name == "calibrate" else posterior.measure_bias
         changes = {"surveys": surveys, "stars": stars}
         plan = plan.model_copy(update={k: v for k, v in changes.items() if v is not None})
         ledger = products / plan.name / "surveys.jsonl"

@@ -125,6 +125,8 @@ def survey_function(recipe: CalibrateRecipe) -> Callable[[int], dict[str, Any]]:
         truth = _scalars(named, 0)
         stars = simulated_stars(recipe.stars, seed=seeds[1], truth=theta, errors=errors)
         main = [name for name in recipe.main if name in truth]
+        if not main:
+            raise FitError(f"none of {', '.join(recipe.main)} is a parameter of this model")
         for doubling in range(_DOUBLINGS + 1):
             draws = recipe.sampler.draws * 2**doubling
             sampler = recipe.sampler.model_copy(update={"draws": draws})
@@ -287,7 +289,4 @@ def calibrate(
         recipe, ledger_path, range(recipe.surveys), survey_function, lambda r: r["survey"],
         kind="calibration", unit="surveys", workers=workers, overwrite=overwrite,
     )  # fmt: skip
-    found = Calibration(results, main=recipe.main, n_ranks=recipe.ranks)
-    if not found.main:
-        raise FitError(f"none of {', '.join(recipe.main)} is a parameter of this model")
-    return found
+    return Calibration(results, main=recipe.main, n_ranks=recipe.ranks)

@@ -13,15 +13,9 @@ from migrate_bayes.run.recipe import read_as
 
 #: Parameters whose coverage decides; those that the model's form lacks are passed over.
 MAIN = (
-    "gradient_young",
-    "gradient_reference",
-    "flattening_rate",
-    "sigma_G",
-    "gradient_thick",
-    "thick_fraction",
-    "metallicity_thin[1]",
-    "log_scatter_thin[1]",
-)
+    "gradient_young", "gradient_reference", "flattening_rate", "sigma_G", "gradient_thick",
+    "thick_fraction", "metallicity_thin[1]", "log_scatter_thin[1]",
+)  # fmt: skip
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Positive = Annotated[float, Field(gt=0)]

@@ -59,26 +59,10 @@ def benchmark_ages(
 ) -> dict[str, Any]:
     """Measure the age estimate on stars like those of LAMOST.
 
-    Parameters
-    ----------
-    source : str, optional
-        Isochrones; by default the native Dartmouth files if the data folder has them, else
-        ``dartmouth``.
-    stars : int
-        Stars that are timed; `scaling` takes a quarter, a half and all of them.
-    reference_stars : int
-        Stars that the reference integral is computed for.
-    lachesis_stars : int
-        Stars that `astrolachesis` fits; 0 leaves it out.
-    memory_stars : int
-        Stars that stream through a process of their own.
-    seed : int
-        Of the mock stars.
-
-    Returns
-    -------
-    dict
-        See benchmarks/README.md.
+    `stars` are timed, a quarter, a half and all of them; the reference integral is computed for
+    `reference_stars`, `astrolachesis` fits `lachesis_stars` (0 leaves it out), and `memory_stars`
+    stream through a process of their own. `source`: the native Dartmouth files if the data folder
+    has them and nothing is given.
     """
     if source is None:
         folder = data_root() / "dartmouth_gaia"

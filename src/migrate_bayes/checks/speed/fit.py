@@ -139,24 +139,7 @@ def _against_graph(stars: int, seed: int) -> dict[str, Any]:
 def benchmark_fit(
     *, stars: int, draws: int = 1000, method: str = "auto", seed: int = 1
 ) -> dict[str, Any]:
-    """Time a gradient and a whole posterior.
-
-    Parameters
-    ----------
-    stars : int
-        Simulated stars in the fit.
-    draws : int
-        Draws wanted of each of four chains.
-    method : {"auto", "nuts", "surrogate"}
-        As `SamplerOptions` has them.
-    seed : int
-        Of the stars and the sampler.
-
-    Returns
-    -------
-    dict
-        See benchmarks/README.md.
-    """
+    """Time a gradient and a whole posterior, of `draws` draws in each of four chains."""
     machine = harness.machine()
     sizes = [max(n, 64) for n in (stars // 4, stars // 2, stars)]
     alone = harness.in_fresh_process(

@@ -274,25 +274,10 @@ def benchmark_orbits(
 ) -> dict[str, Any]:
     """Measure the orbit stage.
 
-    Parameters
-    ----------
-    potentials : sequence of str
-        Names.
-    disc, hot : int
-        Stars that galpy integrates, for the errors.
-    stars : int
-        Stars of the speeds, five of the disc to one hot.
-    catalogue : int
-        Stars of the whole-stage run (draws, R_g, Z_max and moments in every potential), in a
-        process of its own; `scaling` has the same for 5,000, 10,000 and 20,000, or fewer.
-    seed : int
-        Of the stars.
-
-    Returns
-    -------
-    dict
-        ``potentials``: name to figures; ``peak_rss_gb``, ``catalogue`` and its ``scaling``;
-        ``machine``.
+    galpy integrates `disc` and `hot` stars, for the errors; `stars`, five of the disc to one hot,
+    are those of the speeds. `catalogue` stars go through the whole stage (draws, R_g, Z_max and
+    moments in every potential) in a process of its own; `scaling` has the same for 5,000, 10,000
+    and 20,000, or fewer.
     """
     result = {name: _one_potential(name, disc, hot, stars, seed) for name in potentials}
     whole = partial(catalogue_run, potentials=list(potentials), seed=seed)
