@@ -13,8 +13,7 @@ import pymc as pm
 import xarray as xr
 
 from migrate_bayes.core.table import print_table
-from migrate_bayes.mock.migrated import migrated_stars
-from migrate_bayes.mock.model_stars import simulated_stars
+from migrate_bayes.mock.model_stars import migrated_stars, simulated_stars
 from migrate_bayes.plots import prior_predictive_figure
 from migrate_bayes.population import (
     ModelSpec,

@@ -101,15 +101,16 @@ def test_bound_is_above_every_isochrone(bound):
 @pytest.mark.parametrize(("R", "z", "limit"), [(9.5, 0.3, 16.0), (7.5, -0.6, 17.0)])
 def test_azimuths_follow_the_selection(bound, R, z, limit):
     # Independent of the kernel: the weight on a fine grid of azimuths, from sky positions.
-    from migrate_bayes.mock.population import see_from_sun
-    from migrate_bayes.orbits.orbit_options import OrbitOptions
+    from migrate_bayes.mock.discs import see_from_sun
+    from migrate_bayes.orbits import get_frame
 
     age = 4.0
     reach = azimuth.REACH / R
     phi = np.linspace(-reach, reach, 40_001)
     still = dict.fromkeys(("v_r", "v_phi", "v_z"), np.zeros_like(phi))
     sky = see_from_sun(
-        {"R": np.full_like(phi, R), "phi": phi, "z": np.full_like(phi, z), **still}, OrbitOptions()
+        {"R": np.full_like(phi, R), "phi": phi, "z": np.full_like(phi, z), **still},
+        get_frame("vickers2021"),
     )
     a_v = dust(sky["distance"], sky["ra"], sky["dec"])
     m = limit - 5 * np.log10(sky["distance"]) - 10 - 0.6 * a_v

@@ -8,8 +8,12 @@ from scipy import stats
 from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock import iter_simulated, simulate, simulate_to_parquet
 from migrate_bayes.mock.footprint import DEC_RANGE, G_RANGE, sdss_g
-from migrate_bayes.mock.gaia import N_GAIA, parallax_error, see_with_gaia
-from migrate_bayes.mock.lamost import spectrum_error_factor
+from migrate_bayes.mock.instruments import (
+    N_GAIA,
+    parallax_error,
+    see_with_gaia,
+    spectrum_error_factor,
+)
 from migrate_bayes.mock.migration import expected_gradient, expected_scatter, gas_metallicity
 from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.mock.stars import LamostSurvey, get_survey

@@ -16,19 +16,19 @@ from migrate_bayes.mock.migration import (
     gas_metallicity,
 )
 from migrate_bayes.mock.mock_options import MigrationOptions, MockOptions
-from migrate_bayes.orbits.orbit_options import OrbitOptions
+from migrate_bayes.orbits import Potential
 from migrate_bayes.population.fit_options import FitOptions
 from migrate_bayes.run.recipe import Recipe
 
 TRUTH = MockOptions(population="migration", thick_fraction=0.3)
 LAW = TRUTH.migration
-ORBITS = OrbitOptions(potentials=("MWPotential2014",))
+POTENTIAL = Potential("MWPotential2014")
 EDGES = [1.0, 2.0, 3.5, 5.0, 7.0, 9.0, 12.0]
 
 
 def draw(truth, n=60_000, seed=5):
     u = np.random.default_rng(seed).random((N_MIGRATION, n))
-    star = draw_migration(truth, (1.0, 13.5), ORBITS, u)
+    star = draw_migration(truth, (1.0, 13.5), POTENTIAL, u)
     return {name: values[star["possible"]] for name, values in star.items()}
 
 

@@ -62,7 +62,7 @@ def test_laws_are_what_they_say(survey):
     # One-dimensional laws of the population, where the survey's limits do not select by them.
     from scipy import stats
 
-    from migrate_bayes.mock.population import draw_population
+    from migrate_bayes.mock.discs import draw_population
 
     truth = MockOptions(thick_fraction=0.3)
     u = np.random.default_rng(8).random((6, 20_000))

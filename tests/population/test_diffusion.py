@@ -5,7 +5,7 @@ import pymc as pm
 import pytensor
 import pytest
 
-from migrate_bayes.mock.migrated import MIGRATED_AGES, migrated_stars
+from migrate_bayes.mock.model_stars import MIGRATED_AGES, migrated_stars
 from migrate_bayes.population import ModelSpec, PopulationModel, population_data
 from migrate_bayes.population.model.gradients import RadialDiffusion
 from migrate_bayes.population.sampling.density import PosteriorDensity

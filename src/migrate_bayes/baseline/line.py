@@ -25,7 +25,18 @@ _NONE = Estimate.symmetric(np.nan, np.nan)
 
 @dataclass(frozen=True)
 class LineFit:
-    """A straight line through points with errors on both axes; `reason` says why there is none."""
+    """A straight line through points with errors on both axes.
+
+    Attributes
+    ----------
+    slope, intercept : Estimate
+    scatter : float
+        Intrinsic, in y.
+    residual_variance : float
+        χ²/(n - 2).
+    reason : str
+        Why there is no line; empty if there is one.
+    """
 
     slope: Estimate = _NONE
     intercept: Estimate = _NONE
@@ -54,7 +65,7 @@ def _odr(x: Array, y: Array, sx: Array, sy: Array, start: Array) -> Any:
 
 
 def _scatter(residual: Array, variance: Array) -> float:
-    """Return the s at which Σ r²/(variance + s²) = n − 2; 0 where the errors explain it all."""
+    """Return the s at which Σ r²/(variance + s²) = n − 2; 0 if the errors explain it all."""
     from scipy.optimize import brentq
 
     def excess(square: float) -> float:

@@ -1,9 +1,10 @@
-"""A forward-simulated LAMOST × Gaia survey with known truth.
+"""Surveys with known truth.
 
-Stars are drawn from the population model's own physics (`population`), put on an orbit and into the
-sky, given a mass on an isochrone of their age and composition (`survey`), and observed with errors
-like those of LAMOST DR5, DD-Payne, Gaia eDR3 and Bailer-Jones (`observation`). The truth stands
-beside the measurements in columns ``ref_true_…``.
+`simulate` forward-simulates a LAMOST × Gaia survey: stars of a population (`discs`, `migration`)
+are put on an orbit and into the sky, given a mass on an isochrone of their age and composition
+(`stars`), and observed (`instruments`, `distances`). The truth stands beside the measurements in
+columns ``ref_true_…``. `simulated_stars` and `migrated_stars` are StarPosteriors at once, for tests
+of the fit; `lamost_like` are spectra and magnitudes alone, for tests of ages.
 """
 
 import lazy_loader
@@ -11,6 +12,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "lamost_like": ["lamost_like"],
+        "mock_options": ["MigrationOptions", "MockOptions"],
+        "model_stars": ["PopulationTruth", "SurveyErrors", "migrated_stars", "simulated_stars"],
         "survey": ["iter_simulated", "simulate", "simulate_to_parquet"],
+        "truth": ["Truth", "as_truth"],
     },
 )

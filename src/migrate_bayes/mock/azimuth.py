@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def"
-r"""Where on its circle the survey sees a star: azimuths drawn in proportion to the selection.
+r"""Azimuths of stars, drawn in proportion to the selection.
 
 The disc is axisymmetric, so of a candidate (age, R, z) the azimuth φ is free. The survey would see
 it with the weight
@@ -7,7 +7,7 @@ it with the weight
 .. math:: w(\varphi) = \mathrm{targeted}(l, b)\; B(\mathrm{age}, m),\qquad
    m = G_\mathrm{lim} - 5 \log_{10} d - 10 - 0.6 A_V
 
-where G_lim is the candidate's own limit and B bounds from above the share of an isochrone's stars
+G_lim is the candidate's own limit and B bounds from above the share of an isochrone's stars
 that are brighter than M_G = m (`brightness_bound`): what is left to the isochrone itself is a
 ratio between 0 and 1. With R φ = s sinh t, one φ in each of K equal cells of t, all at the same
 place v ~ U(0, 1) in their cells, the candidate is kept with probability C Σ_k w_k dφ/dt, and its
@@ -20,14 +20,13 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numba
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from migrate_bayes.isochrones import WorkingGrid
 from migrate_bayes.mock.footprint import dust_to, share_targeted
-
-__all__ = ["Bound", "brightness_bound", "choose_azimuth"]
+from migrate_bayes.orbits.coordinates import ICRS_TO_GALACTIC
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +47,25 @@ class Bound(NamedTuple):
     share: Floats
 
 
+class _Candidates(NamedTuple):
+    """Arrays (n): Gyr, kpc, kpc, the faintest G seen (mag), and two uniform numbers."""
+
+    age: Floats
+    R: Floats
+    z: Floats
+    faintest: Floats
+    u: Floats
+    place: Floats
+
+
+class _Sun(NamedTuple):
+    """The Sun's place, kpc, and sin(dec) as the third ICRS component of a Galactic direction."""
+
+    r0: float
+    z_sun: float
+    sin_dec: Floats
+
+
 def brightness_bound(
     grid: WorkingGrid, teff_range: tuple[float, float], logg_range: tuple[float, float]
 ) -> Bound:
@@ -64,7 +82,7 @@ def brightness_bound(
     share = np.zeros((len(grid.ages), n + 1))
     for i, points in enumerate(grid.points):
         p = points.reshape(-1, *points.shape[-2:]).astype(np.float64)
-        # A segment counts where either end is inside, from its brighter end on.
+        # A segment counts if either end is inside, from its brighter end on.
         inside = np.ones(p.shape[:2], dtype=bool)
         for column, (low, high) in ((0, teff_range), (1, logg_range)):
             inside &= (p[..., column] >= low) & (p[..., column] <= high)
@@ -81,17 +99,18 @@ def brightness_bound(
     return Bound(np.asarray(grid.ages, dtype=np.float64), first, step, _MARGIN * share)
 
 
-@njit(cache=True, nogil=True)
-def _bound(age, m, ages, first, step, share):
+@numba.njit(cache=True, nogil=True)
+def _share_above(age, m, bound):
+    ages, first, step, share = bound
     i = min(max(np.searchsorted(ages, age, side="right") - 1, 0), len(ages) - 1)
     k = math.floor((m - first) / step)
     return 0.0 if k < 0 else share[i, min(k, share.shape[1] - 1)]
 
 
-@njit(cache=True, nogil=True)
-def _choose(
-    age, R, z, faintest, u, place, r0, z_sun, rotation, ages, first, step, share, phi, bound, total
-):  # fmt: skip
+@numba.njit(cache=True, nogil=True)
+def _choose(candidates, sun, bound, phi, limits, total):
+    age, R, z, faintest, u, place = candidates
+    r0, z_sun, sin_dec = sun
     weight = np.empty(CELLS)
     limit = np.empty(CELLS)
     arcs = np.empty(CELLS)
@@ -116,11 +135,11 @@ def _choose(
             if not 0.01 < d < FARTHEST:
                 continue
             x, y, h = x / d, y / d, h / d
-            seen = share_targeted(rotation[0] * x + rotation[1] * y + rotation[2] * h, x, y, h)
+            seen = share_targeted(sin_dec[0] * x + sin_dec[1] * y + sin_dec[2] * h, x, y, h)
             if seen == 0.0:
                 continue
             m = faintest[i] - 5.0 * math.log10(d) - 10.0 - 0.6 * dust_to(d, x, h)
-            limit[k] = _bound(age[i], m, ages, first, step, share)
+            limit[k] = _share_above(age[i], m, bound)
             cell = 2.0 * end / CELLS * stretch  # of the arc, kpc
             weight[k] = seen * limit[k] * cell / R[i]
             total[i] += weight[k]
@@ -131,7 +150,7 @@ def _choose(
             target -= weight[k]
             if target < 0.0:
                 phi[i] = arcs[k] / R[i]
-                bound[i] = limit[k]
+                limits[i] = limit[k]
                 break
 
 
@@ -146,7 +165,7 @@ def choose_azimuth(
     age, R, z, faintest : ndarray, shape (n,)
         Gyr, kpc, kpc, and the faintest G seen, mag.
     u, place : ndarray, shape (n,)
-        Uniform numbers: whether and where, and the place in the cells.
+        Uniform numbers: whether and in which cell, and the place in the cells.
     bound : Bound
     r0, z_sun : float
         Of the Sun, kpc.
@@ -154,15 +173,12 @@ def choose_azimuth(
     Returns
     -------
     phi, bound, probability : ndarray, shape (n,)
-        Azimuth (rad; NaN where the candidate is not kept), B there, and the probability that it
+        Azimuth (rad; NaN if the candidate is not kept), B there, and the probability that it
         was kept, which must not pass 1.
     """
-    from migrate_bayes.orbits.coordinates import ICRS_TO_GALACTIC
-
     n = len(R)
-    phi, limit, total = np.empty(n), np.zeros(n), np.empty(n)
+    phi, limits, total = np.empty(n), np.zeros(n), np.empty(n)
     columns = (np.ascontiguousarray(v, dtype=np.float64) for v in (age, R, z, faintest, u, place))
-    # sin(dec) is the third ICRS component of a Galactic direction.
-    rotation = np.ascontiguousarray(ICRS_TO_GALACTIC[:, 2])
-    _choose(*columns, r0, z_sun, rotation, *bound, phi, limit, total)
-    return phi, limit, _NORM * total
+    sun = _Sun(r0, z_sun, np.ascontiguousarray(ICRS_TO_GALACTIC[:, 2]))
+    _choose(_Candidates(*columns), sun, bound, phi, limits, total)
+    return phi, limits, _NORM * total

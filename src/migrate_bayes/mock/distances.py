@@ -7,18 +7,16 @@ Of a parallax ϖ ± σ and a prior of exponentially decreasing volume density (B
 .. math:: p(d \mid \varpi) \propto d^2 e^{-d/L}\,
    \exp\left(-\tfrac12 \left(\frac{\varpi - 1/d}{σ}\right)^2\right)
 
-the median and the 16th and 84th percentiles: asymmetric, and shrunk to the prior where the
+the median and the 16th and 84th percentiles: asymmetric, and shrunk to the prior if the
 parallax says little. L depends on the latitude alone here, 0.4 kpc at the poles and 1.0 kpc in the
 plane (the published prior, a generalised gamma law in some 12,000 directions, has the same trend).
 """
 
 from __future__ import annotations
 
+import numba
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
-
-__all__ = ["distance_quantiles", "prior_length"]
 
 Floats = NDArray[np.float64]
 
@@ -32,15 +30,15 @@ def prior_length(b: Floats) -> Floats:
     return 0.4 + 0.6 * np.cos(np.radians(b)) ** 2
 
 
-@njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)
 def _log_density(d, parallax, error, length):
     miss = (parallax - 1.0 / d) / error
     return 2.0 * np.log(d) - d / length - 0.5 * miss * miss
 
 
-@njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)
 def _mode(parallax, error, length):
-    """Largest density, and where: of a coarse scan, since there may be two maxima."""
+    """Largest density and its distance, of a coarse scan, since there may be two maxima."""
     best, where = -np.inf, 2.0 * length
     low, high = np.log(1e-3), np.log(60.0 * length)
     for k in range(129):
@@ -55,7 +53,7 @@ def _mode(parallax, error, length):
     return best, where
 
 
-@njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)
 def _edge(start, factor, level, parallax, error, length):
     """Walk outwards from the mode, in growing strides, until the density is below `level`."""
     d, stride = start, factor
@@ -67,7 +65,7 @@ def _edge(start, factor, level, parallax, error, length):
     return d
 
 
-@njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)
 def _fill(parallax, error, length, probabilities, out):
     density = np.empty(_NODES)
     total = np.empty(_NODES)
@@ -96,19 +94,9 @@ def _fill(parallax, error, length, probabilities, out):
 
 
 def distance_quantiles(parallax: Floats, error: Floats, length: Floats) -> Floats:
-    """Return the posterior's 16th, 50th and 84th percentile.
+    """Return the posterior's 16th, 50th and 84th percentile (n, 3), kpc.
 
-    Parameters
-    ----------
-    parallax, error : ndarray, shape (n,)
-        mas.
-    length : ndarray, shape (n,)
-        The prior's, kpc.
-
-    Returns
-    -------
-    ndarray, shape (n, 3)
-        kpc.
+    `parallax` and `error` (n) in mas, the prior's `length` (n) in kpc.
     """
     out = np.empty((len(parallax), 3))
     _fill(

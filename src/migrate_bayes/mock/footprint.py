@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def"
-r"""Where a LAMOST-like survey looks, how deep, and through how much dust.
+r"""Directions, depth and dust of a LAMOST-like survey.
 
 * **Footprint**: declination -10° to 60° (Vickers, Shen & Li 2021, section 2.1). Of the stars there,
   a share is targeted that depends on the direction: all in the Galactic anticentre
@@ -23,24 +23,11 @@ from __future__ import annotations
 
 import math
 
+import numba
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = [
-    "BLUEST",
-    "DEC_RANGE",
-    "ELSEWHERE",
-    "G_RANGE",
-    "completeness",
-    "dust",
-    "dust_to",
-    "faintest_g",
-    "galactic",
-    "sdss_g",
-    "share_targeted",
-    "targeted",
-]
+from migrate_bayes.orbits.coordinates import ICRS_TO_GALACTIC
 
 Floats = NDArray[np.float64]
 
@@ -48,13 +35,11 @@ DEC_RANGE = (-10.0, 60.0)
 G_RANGE = (10.0, 18.0)
 ELSEWHERE = 0.3
 _SIN_DEC = (math.sin(math.radians(DEC_RANGE[0])), math.sin(math.radians(DEC_RANGE[1])))
-_KEPLER = tuple(
-    f * g
-    for f, g in (
-        (math.cos(math.radians(13.5)), math.cos(math.radians(76.3))),
-        (math.cos(math.radians(13.5)), math.sin(math.radians(76.3))),
-        (math.sin(math.radians(13.5)), 1.0),
-    )
+_L_KEPLER, _B_KEPLER = math.radians(76.3), math.radians(13.5)
+_KEPLER = (
+    math.cos(_B_KEPLER) * math.cos(_L_KEPLER),
+    math.cos(_B_KEPLER) * math.sin(_L_KEPLER),
+    math.sin(_B_KEPLER),
 )
 _COS_KEPLER = math.cos(math.radians(8.0))
 _TAN_30 = math.tan(math.radians(30.0))
@@ -71,8 +56,6 @@ def galactic(ra: ArrayLike, dec: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _direction(ra: ArrayLike, dec: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    from migrate_bayes.orbits.coordinates import ICRS_TO_GALACTIC
-
     a, d = np.radians(ra), np.radians(dec)
     x, y, z = np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)
     # Not a matrix product: BLAS rounds a star by the number of stars beside it.
@@ -80,7 +63,7 @@ def _direction(ra: ArrayLike, dec: ArrayLike) -> tuple[Floats, Floats, Floats]:
     return gx, gy, gz
 
 
-@njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)
 def share_targeted(sin_dec, x, y, z):
     """Share targeted in a direction: a Galactic unit vector, x towards the centre, y to l = 90°."""
     if not _SIN_DEC[0] <= sin_dec <= _SIN_DEC[1]:
@@ -92,7 +75,7 @@ def share_targeted(sin_dec, x, y, z):
     return ELSEWHERE
 
 
-@njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)
 def dust_to(d, x, z):
     """A_V (mag) to a distance (kpc) in the direction of a Galactic unit vector (x, ., z)."""
     k = abs(z) / _H_Z - x / _H_R
@@ -100,7 +83,7 @@ def dust_to(d, x, z):
     return min(_LOCAL * column, _MOST)
 
 
-@njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)
 def _block(distance, sin_dec, x, y, z, share, a_v):
     for i in range(x.size):
         share[i] = share_targeted(sin_dec[i], x[i], y[i], z[i])

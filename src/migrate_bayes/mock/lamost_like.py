@@ -15,18 +15,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.isochrones import IsochroneSource, build_grid, draw_stars
+from migrate_bayes.mock.instruments import SPECTRUM_ERRORS
 
-__all__ = ["CLASSES", "ERRORS", "lamost_like"]
-
-#: Error of each observable: K, dex, dex, dex, mag.
-ERRORS = {"teff": 22.6, "logg": 0.05, "feh": 0.03, "alpha_fe": 0.02, "abs_g": 0.1}
-#: log g from and to, and share of the stars.
+ERRORS = {**SPECTRUM_ERRORS, "abs_g": 0.1}
+"""Error of each observable: K, dex, dex, dex, mag."""
 CLASSES = {
     "dwarf": (4.2, 4.7, 0.45),
     "turn-off": (3.9, 4.2, 0.25),
     "subgiant": (3.4, 3.9, 0.12),
     "giant": (1.0, 3.4, 0.18),
 }
+"""log g from and to, and share of the stars."""
 _TEFF = (4000.0, 7500.0)
 _THICK = 0.15
 _AGES = (0.5, 13.5)  # Gyr, where the isochrones have them
@@ -49,6 +48,13 @@ def lamost_like(source: str | IsochroneSource, n: int, *, seed: int) -> xr.Datas
     xarray.Dataset
         A catalogue with dim ``star``: the observables, their errors, ``flag``, ``star_key``, and
         the truth as ``true_age`` Gyr and ``star_class`` (the index into `CLASSES`).
+
+    Examples
+    --------
+    >>> from migrate_bayes.mock import lamost_like
+    >>> stars = lamost_like("dartmouth", 20, seed=1)
+    >>> stars.sizes["star"], bool((stars["logg"] < 4.7).all())
+    (20, True)
     """
     rng = np.random.default_rng(seed)
     grid = build_grid(source)

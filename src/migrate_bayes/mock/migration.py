@@ -1,14 +1,14 @@
-r"""Discs with radial migration: what a mock's stars are when ``population = "migration"``.
+r"""Discs with radial migration: the stars of a mock with ``population = "migration"``.
 
-Not the fitted model's own form: the thin disc's gradient, scatter and radii follow from where stars
-were born and how far they have wandered. With age τ in Gyr, all numbers of the recipe's
+Not the fitted model's own form: the thin disc's gradient, scatter and radii follow from the places
+of birth and the distances that stars have wandered. With age τ in Gyr, all numbers of the recipe's
 ``[simulate.migration]``:
 
 * **birth**, thin disc: star formation falls as exp(τ/12 Gyr) from the past to today, τ in [1, 12];
   birth radius R_b ~ N(R_now - growth·τ, S), positive: the disc grows inside-out (Frankel et al.
   2019, ApJ 884, 99, find a half-mass radius growing by some 0.2 kpc/Gyr);
 * **gas**: [Fe/H](R, τ) = Z(τ) + g_birth(τ) (R - 8 kpc), with g_birth(τ) = g₀ + g₁ τ (steeper in the
-  past where g₁ < 0: Minchev et al. 2018, MNRAS 481, 1645) and the normalisation history
+  past for g₁ < 0: Minchev et al. 2018, MNRAS 481, 1645) and the normalisation history
   Z(τ) = Z_now - rise·[1 - (1 - τ/14 Gyr)^p] (the form of Frankel et al. 2018); stars scatter about
   it by s;
 * **churning**: R_g ~ N(R_b, σ_RM8 √(τ/8 Gyr)) (Frankel et al. 2018, ApJ 865, 96), R_g > 1 kpc;
@@ -38,29 +38,22 @@ Feltzing & Lundström 2003, A&A 410, 527).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
+from migrate_bayes.core.constants import PIVOT_RADIUS
+from migrate_bayes.mock.discs import near_azimuth, truncated_normal
 from migrate_bayes.mock.mock_options import MigrationOptions, MockOptions
-from migrate_bayes.mock.population import near_azimuth, truncated_normal
 from migrate_bayes.mock.truth import Truth
-from migrate_bayes.orbits.orbit_options import OrbitOptions
-
-if TYPE_CHECKING:
-    from migrate_bayes.orbits import Potential
-
-__all__ = [
-    "COMPONENTS",
-    "N_MIGRATION",
-    "birth_gradient",
-    "draw_migration",
-    "expected_gradient",
-    "expected_scatter",
-    "true_line",
-]
+from migrate_bayes.orbits import (
+    Potential,
+    circular_velocity,
+    guiding_radius,
+    potential_difference,
+)
 
 Columns = dict[str, NDArray[Any]]
 
@@ -69,7 +62,6 @@ COMPONENTS = ("thin disc", "thick disc", "young alpha-rich", "outlier (halo)")
 N_MIGRATION = 12
 """Uniform numbers that a star needs."""
 
-_PIVOT = 8.0
 _SFR_TIME = 12.0
 _THIN_AGES = (1.0, 12.0)
 _HISTORY = 14.0  # Gyr ago the gas had its first metals
@@ -105,7 +97,7 @@ def gas_metallicity(law: MigrationOptions, radius: ArrayLike, age: ArrayLike) ->
     """Return [Fe/H] of the gas at a radius (kpc), a time (Gyr) ago."""
     age = np.asarray(age, dtype=np.float64)
     risen = 1.0 - (1.0 - age / _HISTORY) ** law.ism_power
-    offset = np.asarray(radius, dtype=np.float64) - _PIVOT
+    offset = np.asarray(radius, dtype=np.float64) - PIVOT_RADIUS
     return law.ism_now - law.ism_rise * risen + birth_gradient(law, age) * offset
 
 
@@ -152,7 +144,7 @@ def _age(component: NDArray, ages: tuple[float, float], u: NDArray) -> NDArray[n
 def draw_migration(
     truth: MockOptions,
     ages: tuple[float, float],
-    orbits: OrbitOptions,
+    potential: Potential,
     u: NDArray[np.float64],
 ) -> Columns:
     """Draw stars and put them on their orbits.
@@ -161,9 +153,9 @@ def draw_migration(
     ----------
     truth : MockOptions
     ages : tuple of float
-        Those that the isochrones have, Gyr.
-    orbits : OrbitOptions
-        Frame, scaling and (its first) potential.
+        Those of the isochrones, Gyr.
+    potential : Potential
+        In which the stars move.
     u : ndarray, shape (N_MIGRATION, n)
         Uniform numbers.
 
@@ -173,7 +165,7 @@ def draw_migration(
         Arrays (n,): ``component`` (index of `COMPONENTS`), ``thick`` (bool: of the thick disc's
         chemistry), ``age`` Gyr, ``r_birth`` (kpc; NaN outside the thin disc) and ``rg`` kpc,
         ``feh``, ``alpha_fe`` dex, ``zmax`` kpc (at fixed R), and the place ``R phi z v_r v_phi
-        v_z``, kpc, rad and km/s; ``possible``, False where a radius came out negative.
+        v_z``, kpc, rad and km/s; ``possible``, False if a radius came out negative.
     """
     law = truth.migration
     component = _component(truth, u[0])
@@ -187,7 +179,7 @@ def draw_migration(
     feh = np.select(
         [thin, halo],
         [gas_metallicity(law, born, age) + law.ism_scatter * e[2], -1.2 + 0.4 * e[2]],
-        -0.5 + truth.gradient_thick * (rg - _PIVOT) + 0.22 * e[2],
+        -0.5 + truth.gradient_thick * (rg - PIVOT_RADIUS) + 0.22 * e[2],
     )
     feh = np.maximum(feh, -1.9)  # the isochrones' range; above it, no isochrone, no star
     alpha = np.select(
@@ -205,19 +197,15 @@ def draw_migration(
         "alpha_fe": alpha,
         "possible": possible,
     }
-    star |= _place(star, orbits, u[6:])
-    return star
+    return star | _place(star, potential, u[6:])
 
 
-def _place(star: Columns, orbits: OrbitOptions, u: NDArray) -> Columns:
+def _place(star: Columns, potential: Potential, u: NDArray) -> Columns:
     """Place stars by six uniform numbers each: L_z exact, epicycle, vertical energy."""
-    from migrate_bayes.orbits import Potential, circular_velocity, guiding_radius
-
-    potential = Potential(orbits.potentials[0], orbits.frame, orbits.scaling)
     rg, thin, halo = star["rg"], star["component"] == 0, star["component"] == 3
     v_circ = circular_velocity(rg, potential)
     decade = star["age"] / 10.0
-    hotter = np.exp(-(np.clip(rg, 2.0, 14.0) - _PIVOT) / _KINEMATIC_LENGTH)
+    hotter = np.exp(-(np.clip(rg, 2.0, 14.0) - PIVOT_RADIUS) / _KINEMATIC_LENGTH)
     sigma_r = np.where(thin, 41.9 * decade**0.307, 67.0) * hotter
     sigma_z = np.where(thin, 23.8 * decade**0.445, 35.0) * hotter
     kappa = np.sqrt(2.0) * v_circ / rg  # of a flat rotation curve
@@ -231,7 +219,7 @@ def _place(star: Columns, orbits: OrbitOptions, u: NDArray) -> Columns:
     energy = -(sigma_z**2) * np.log1p(-u[3])
     highest = _height(R, energy, potential)
     z = highest * np.sin(chi)
-    v_z = np.sqrt(2.0 * np.maximum(energy - _rise(R, z, potential), 0.0))
+    v_z = np.sqrt(2.0 * np.maximum(energy - potential_difference(R, 0.0, z, potential), 0.0))
     v_z *= np.sign(np.cos(chi))
     if halo.any():
         # A halo star has no epicycle: a place, and a velocity beside it.
@@ -247,21 +235,14 @@ def _place(star: Columns, orbits: OrbitOptions, u: NDArray) -> Columns:
     }  # fmt: skip
 
 
-def _rise(R: NDArray, z: NDArray, potential: Potential) -> NDArray[np.float64]:
-    """Return Φ(R, z) - Φ(R, 0), km²/s²."""
-    from migrate_bayes.orbits import potential_difference
-
-    return potential_difference(R, 0.0, z, potential)
-
-
 def _height(R: NDArray, energy: NDArray, potential: Potential) -> NDArray[np.float64]:
-    """Return where a vertical energy (km²/s²) is spent at fixed R, kpc; at most `_HIGHEST`.
+    """Return the height (kpc) that a vertical energy (km²/s²) reaches at fixed R, to `_HIGHEST`.
 
     The rise goes as z² near the plane and as z far from it: the exponent, between 1/2 and 1, makes
     an error shrink to a quarter in the one case and to four tenths in the other, at each turn.
     """
     height = np.sqrt(2.0 * energy) * R / 600.0  # of a disc with a vertical frequency of 75 km/s/kpc
     for _ in range(4):
-        rise = np.maximum(_rise(R, height, potential), 1e-9)
+        rise = np.maximum(potential_difference(R, 0.0, height, potential), 1e-9)
         height = np.clip(height * (energy / rise) ** 0.62, 1e-4, _HIGHEST)
     return height

@@ -9,38 +9,74 @@ from pydantic import Field
 from migrate_bayes.core.options import Options
 from migrate_bayes.orbits.orbit_options import OrbitOptions
 
-__all__ = ["MigrationOptions", "MockOptions"]
-
 
 class MigrationOptions(Options):
-    """The ``migration`` population; `migrate_bayes.mock.migration` has the laws."""
+    """The ``migration`` population; `migrate_bayes.mock.migration` has the laws.
 
-    sigma_rm8: float = Field(default=3.6, ge=0)  # kpc: diffusion of R_g in 8 Gyr
-    birth_gradient: float = -0.085  # dex/kpc, of the gas today
-    birth_gradient_rate: float = -0.004  # dex/kpc per Gyr of lookback time
-    birth_radius_spread: float = Field(default=3.0, gt=0)  # kpc, at every age
-    birth_radius_now: float = Field(default=8.5, gt=0)  # kpc: mean birth radius today
-    growth: float = 0.2  # kpc/Gyr by which the mean birth radius has grown: inside-out
-    # [Fe/H] of the gas today at 8 kpc: low enough that isochrones, which end at 0.43, reach all but
-    # some 0.3% of the stars. At 0 they lack 2% of the old: a gradient 10% flatter.
+    Attributes
+    ----------
+    sigma_rm8 : float
+        Diffusion of R_g in 8 Gyr, kpc.
+    birth_gradient, birth_gradient_rate : float
+        Gradient of the gas today, dex/kpc, and its change per Gyr of lookback time.
+    birth_radius_spread, birth_radius_now : float
+        Standard deviation of birth radii at every age, and their mean today, kpc.
+    growth : float
+        Inside-out growth of the mean birth radius, kpc/Gyr.
+    ism_now, ism_rise, ism_power : float
+        [Fe/H] of the gas today at 8 kpc, dex; its gain in the last 14 Gyr, dex; 1 for a steady
+        gain, less for most of it early.
+    ism_scatter : float
+        Scatter of the gas at one radius and time, dex.
+    young_alpha_rich : float
+        Share of the thick disc.
+    outliers : float
+        Share of all stars: the stellar halo.
+    """
+
+    sigma_rm8: float = Field(default=3.6, ge=0)
+    birth_gradient: float = -0.085
+    birth_gradient_rate: float = -0.004
+    birth_radius_spread: float = Field(default=3.0, gt=0)
+    birth_radius_now: float = Field(default=8.5, gt=0)
+    growth: float = 0.2
+    # Low enough that isochrones, which end at 0.43, reach all but some 0.3% of the stars. At 0 they
+    # lack 2% of the old: a gradient 10% flatter.
     ism_now: float = -0.2
-    ism_rise: float = Field(default=0.7, ge=0)  # dex gained there in the last 14 Gyr
-    ism_power: float = Field(default=0.5, gt=0)  # 1: steadily; below 1: most of it early
-    ism_scatter: float = Field(default=0.05, ge=0)  # dex at one radius and time
-    young_alpha_rich: float = Field(default=0.05, ge=0, lt=1)  # share of the thick disc
-    outliers: float = Field(default=0.005, ge=0, lt=1)  # share of all: the stellar halo
+    ism_rise: float = Field(default=0.7, ge=0)
+    ism_power: float = Field(default=0.5, gt=0)
+    ism_scatter: float = Field(default=0.05, ge=0)
+    young_alpha_rich: float = Field(default=0.05, ge=0, lt=1)
+    outliers: float = Field(default=0.005, ge=0, lt=1)
 
 
 class MockOptions(Options):
-    """The mock survey's truth and size."""
+    """The mock survey's truth and size.
+
+    Attributes
+    ----------
+    stars : int
+    population : {"model", "migration"}
+        Laws of `mock.discs` or of `mock.migration`.
+    survey : {"simple", "lamost"}
+        Every bright star near the Sun's azimuth, or LAMOST's footprint, depth and errors.
+    potential : str, optional
+        In which the stars move; the first of the orbit stage if not given.
+    gradient_young, flattening_rate : float
+        Of the "model" population: dex/kpc at 1 Gyr, and dex/kpc/Gyr.
+    gradient_thick : float
+        dex/kpc.
+    thick_fraction : float
+    migration : MigrationOptions
+    """
 
     stars: int = Field(default=20_000, gt=0)
     population: Literal["model", "migration"] = "model"
     survey: Literal["simple", "lamost"] = "simple"
-    potential: str | None = None  # in which the stars move; null: the first of [orbits]
-    gradient_young: float = -0.075  # dex/kpc at 1 Gyr; of the "model" population
-    flattening_rate: float = 0.003  # dex/kpc/Gyr; of the "model" population
-    gradient_thick: float = 0.02  # dex/kpc
+    potential: str | None = None
+    gradient_young: float = -0.075
+    flattening_rate: float = 0.003
+    gradient_thick: float = 0.02
     thick_fraction: float = Field(default=0.15, ge=0, lt=1)
     migration: MigrationOptions = MigrationOptions()
 

@@ -1,6 +1,10 @@
-r"""Stars straight from the population model, as StarPosteriors: no isochrones, no orbits.
+r"""Stars as StarPosteriors, without isochrones and orbits: of the model, and migrated ones.
 
-For benchmarks, calibration and recovery tests. A star's component and age node are drawn from
+For benchmarks, calibration and recovery tests. `migrated_stars` are born in a known gradient and
+have diffused since (equations in `population.model.gradients`), for tests of the ``diffusion`` form
+and of a fit that does not know the history; all their errors are constant, that of age in ln τ.
+
+`simulated_stars` are of the population model itself. A star's component and age node are drawn from
 P(c, k), its R_g, [Fe/H], [α/Fe] and ln Z_max from the model's normals (equations in
 `migrate_bayes.population.likelihood.kernel`), and each is observed with an error of the star's own.
 
@@ -19,28 +23,36 @@ which are `log_age_likelihood`, `feh_mean` and `feh_sd`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from migrate_bayes.population.likelihood.kernel import PIVOT_RADIUS, THETA
+from migrate_bayes.core.constants import PIVOT_RADIUS
+from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.model.splines import node_widths, spline_basis
 
-__all__ = ["AGES", "PopulationTruth", "SurveyErrors", "simulated_stars"]
-
-#: The paper's age grid: 1 to 5 Gyr by 0.25 and 5.5 to 14.5 by 0.5, begun at 0.5 Gyr.
 AGES: NDArray[np.float64] = np.concatenate([np.arange(0.5, 5.1, 0.25), np.arange(5.5, 14.6, 0.5)])
+"""The paper's age grid: 1 to 5 Gyr by 0.25 and 5.5 to 14.5 by 0.5, begun at 0.5 Gyr."""
 
-#: Age in Gyr below which an age's error is no longer proportional to it.
+# Age in Gyr below which an age's error is no longer proportional to it.
 _TURN_AGE = 3.0
 # Stars drawn at once. Fixed: it is part of what a seed means.
 _AT_ONCE = 65_536
 # Step of the ages that truth functions are drawn from, Gyr: far finer than any grid of a fit.
 _FINE_STEP = 0.01
+
+
+MIGRATED_AGES: NDArray[np.float64] = np.concatenate(
+    [np.arange(0.5, 5.0, 0.5), np.arange(5.0, 14.1, 1.0)]
+)
+"""Nodes of the age likelihoods of `migrated_stars`, Gyr."""
+
+_AGE_ERROR, _FEH_ERROR, _ALPHA_ERROR, _RADIUS_ERROR = 0.08, 0.03, 0.02, 0.1
+_SURVEY_RADIUS, _SURVEY_WIDTH = 8.3, 1.5  # kpc: what a survey around the Sun sees
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,13 @@ class PopulationTruth:
         Intrinsic scatter of [Fe/H] at 6.5 Gyr, dex; the thin disc's grows by 4% a Gyr.
     age_weight_thin, age_weight_thick : tuple of float
         ln of the age density at the default model's knots, up to a constant.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from migrate_bayes.mock import PopulationTruth
+    >>> PopulationTruth(flattening_rate=0.0).theta(np.array([1.0, 5.0])).shape
+    (2, 2, 11)
     """
 
     gradient_young: float = -0.075
@@ -122,6 +141,13 @@ class SurveyErrors:
         ρ, in (-1, 1).
     spread : float
         Standard deviation of ln(error) from star to star.
+
+    Examples
+    --------
+    >>> from migrate_bayes.mock import SurveyErrors, simulated_stars
+    >>> stars = simulated_stars(3, seed=1, errors=SurveyErrors(feh=0.1, spread=0.0))
+    >>> stars["feh_error"].values
+    array([0.1, 0.1, 0.1])
     """
 
     age: float = 0.06
@@ -131,22 +157,6 @@ class SurveyErrors:
     ln_zmax: float = 0.08
     age_feh_correlation: float = -0.3
     spread: float = 0.25
-
-
-@dataclass
-class _Columns:
-    """What is being filled, star by star and node by node."""
-
-    star: dict[str, NDArray] = field(default_factory=dict)
-    node: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-
-    def put(self, n: int, rows: slice, values: dict[str, NDArray], node: bool = False) -> None:
-        into: dict[str, NDArray] = self.node if node else self.star
-        for name, value in values.items():
-            if name not in into:
-                dtype = np.float32 if node else value.dtype
-                into[name] = np.empty((n, *value.shape[1:]), dtype=dtype)
-            into[name][rows] = value
 
 
 def simulated_stars(
@@ -181,6 +191,12 @@ def simulated_stars(
         The variables of StarPosteriors that the selections, the baseline and the population fit
         read, and the truth as `true_age`, `true_component` (0 thin, 1 thick), `true_rg` and
         `true_feh`.
+
+    Examples
+    --------
+    >>> from migrate_bayes.mock import simulated_stars
+    >>> dict(simulated_stars(10, seed=1).sizes)
+    {'star': 10, 'potential': 1, 'age': 38}
     """
     errors = errors or SurveyErrors()
     ages = np.asarray(ages, dtype=float)
@@ -189,14 +205,19 @@ def simulated_stars(
         theta = (truth or PopulationTruth()).theta(true_ages)
     else:
         true_ages, theta = ages, np.asarray(truth, dtype=float)
-    columns = _Columns()
+    columns: dict[str, NDArray] = {}
     for block, start in enumerate(range(0, n, _AT_ONCE)):
         rng = np.random.default_rng([seed, block])
         rows = slice(start, min(start + _AT_ONCE, n))
         # Whole blocks are drawn, and cut: a longer sample then begins with the shorter one's stars.
         star, node = _observe(_draw(rng, theta, true_ages), rng, errors, ages, rows.stop - start)
-        columns.put(n, rows, star)
-        columns.put(n, rows, node, node=True)
+        for name, value in (star | node).items():
+            if name not in columns:
+                dtype = np.float32 if name in node else value.dtype
+                columns[name] = np.empty((n, *value.shape[1:]), dtype=dtype)
+            columns[name][rows] = value
+    columns["log_interim_prior"] = np.zeros(len(ages))
+    columns["flag"] = np.zeros(n, dtype=np.int32)
     return _dataset(columns, ages, potential, n)
 
 
@@ -275,29 +296,99 @@ def _observe(
     return star, node
 
 
-_UNITS = {
-    "age": "Gyr", "rg": "kpc", "true_rg": "kpc", "true_age": "Gyr",
-    "feh": "dex", "true_feh": "dex", "alpha": "dex",
-}  # fmt: skip
+def migrated_stars(
+    n: int,
+    *,
+    seed: int,
+    sigma_rm8: float = 3.5,
+    birth_radius_spread: float = 3.0,
+    birth_gradient: float = -0.075,
+    birth_gradient_rate: float = 0.0,
+    birth_scatter: float = 0.06,
+    selected: bool = False,
+) -> xr.Dataset:
+    """Draw, let diffuse and observe thin-disc stars with ages from 0.7 to 12 Gyr.
+
+    Parameters
+    ----------
+    n : int
+    seed : int
+    sigma_rm8 : float
+        Diffusion of guiding radii in 8 Gyr, kpc.
+    birth_radius_spread : float
+        Standard deviation of birth radii about 8 kpc.
+    birth_gradient, birth_gradient_rate : float
+        Gradient of the gas today, dex/kpc, and its change per Gyr of lookback time.
+    birth_scatter : float
+        Scatter of [Fe/H] of the gas at given radius, dex.
+    selected : bool
+        Keep a star with a probability that depends on its present radius, as a survey around the
+        Sun does; none is lost otherwise.
+
+    Returns
+    -------
+    xarray.Dataset
+        The variables of StarPosteriors that the population fit reads, without Z_max.
+
+    Examples
+    --------
+    >>> from migrate_bayes.mock import migrated_stars
+    >>> dict(migrated_stars(10, seed=1).sizes)
+    {'star': 10, 'age': 19, 'potential': 1}
+    """
+    rng = np.random.default_rng(seed)
+    drawn = 6 * n + 200 if selected else n
+    age = rng.uniform(0.7, 12.0, drawn)
+    birth = rng.normal(8.0, birth_radius_spread, drawn)
+    radius = birth + sigma_rm8 * np.sqrt(age / 8.0) * rng.normal(size=drawn)
+    if selected:
+        chance = np.exp(-0.5 * ((radius - _SURVEY_RADIUS) / _SURVEY_WIDTH) ** 2)
+        seen = np.flatnonzero(rng.random(drawn) < chance)[:n]
+        if len(seen) < n:
+            raise ValueError("too few stars near the Sun: a smaller sigma_rm8, or not selected")
+        age, birth, radius = age[seen], birth[seen], radius[seen]
+    slope = birth_gradient + birth_gradient_rate * age
+    feh = 0.05 - 0.03 * age + slope * (birth - PIVOT_RADIUS) + birth_scatter * rng.normal(size=n)
+    alpha = 0.03 - 0.1 * feh + 0.025 * rng.normal(size=n)
+    ln_age = np.log(age) + _AGE_ERROR * rng.normal(size=n)
+    pull = (ln_age[:, None] - np.log(MIGRATED_AGES)) / _AGE_ERROR
+    one = np.ones(n)
+
+    def observed(true: NDArray[np.float64], error: float) -> NDArray[np.float64]:
+        return true + error * rng.normal(size=n)
+
+    columns = {
+        "log_age_likelihood": -0.5 * pull**2,
+        "feh": observed(feh, _FEH_ERROR),
+        "feh_error": _FEH_ERROR * one,
+        "alpha_fe": observed(alpha, _ALPHA_ERROR),
+        "alpha_fe_error": _ALPHA_ERROR * one,
+        "rg_mean": observed(radius, _RADIUS_ERROR)[:, None],
+        "rg_sd": _RADIUS_ERROR * one[:, None],
+    }
+    return _dataset(columns, MIGRATED_AGES, "MWPotential2014", n)
+
+
+def _dims(name: str, value: NDArray) -> tuple[str, ...]:
+    if name == "log_interim_prior":
+        return ("age",)
+    if value.ndim == 1:
+        return ("star",)
+    return ("star", "age" if name in ("log_age_likelihood", "feh_mean", "feh_sd") else "potential")
 
 
 def _unit(name: str) -> str:
     if name in ("age_error", "true_component"):
         return ""
-    return next((u for key, u in _UNITS.items() if name == key or name.startswith(f"{key}_")), "")
+    units = {"age": "Gyr", "rg": "kpc", "feh": "dex", "alpha": "dex"}
+    return units.get(name.removeprefix("true_").split("_")[0], "")
 
 
-def _dataset(columns: _Columns, ages: NDArray[np.float64], potential: str, n: int) -> xr.Dataset:
-    variables = {}
-    for name, value in columns.star.items():
-        dims = ("star", "potential") if value.ndim == 2 else ("star",)
-        variables[name] = (dims, value, {"units": _unit(name)})
-    for name, value in columns.node.items():
-        variables[name] = (("star", "age"), value, {"units": _unit(name)})
-    variables["log_interim_prior"] = (("age",), np.zeros(len(ages)), {"units": ""})
-    variables["flag"] = (("star",), np.zeros(n, dtype=np.int32), {"units": ""})
+def _dataset(
+    columns: dict[str, NDArray], ages: NDArray[np.float64], potential: str, n: int
+) -> xr.Dataset:
     return xr.Dataset(
-        variables,
+        {name: (_dims(name, v), v, {"units": _unit(name)}) for name, v in columns.items()},
         coords={
             "age": ("age", ages, {"units": "Gyr"}),
             "potential": [potential],

@@ -3,8 +3,8 @@
 A star is made from its number alone: candidates are drawn from the population until one is on the
 isochrones and in the survey. What "in the survey" means is `SimpleSurvey`'s or `LamostSurvey`'s.
 
-With the ``lamost`` survey this is rejection sampling, so the stars are those that a disc of the
-population's laws would show: a candidate is kept with a probability proportional to the share of
+With the ``lamost`` survey this is rejection sampling, so the stars are those of a disc of the
+population's laws: a candidate is kept with a probability proportional to the share of
 its isochrone's stars that are bright enough (by the initial mass function), to the share of its
 direction that is targeted, and to the completeness at its magnitude (`azimuth` says how).
 """
@@ -19,29 +19,36 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from migrate_bayes.catalog.gaia_extinction import extinction_ratio
 from migrate_bayes.core.counter_rng import keyed_uniforms
 from migrate_bayes.core.errors import MigrateBayesError
 from migrate_bayes.core.parallel import map_blocks
+from migrate_bayes.isochrones import build_grid, draw_stars, load_source
 from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock.azimuth import Bound, brightness_bound, choose_azimuth
-from migrate_bayes.mock.distances import distance_quantiles, prior_length
-from migrate_bayes.mock.footprint import BLUEST, G_RANGE, dust, faintest_g, galactic, sdss_g
-from migrate_bayes.mock.gaia import N_GAIA, see_with_gaia
-from migrate_bayes.mock.lamost import N_LAMOST, REPEATS, take_spectrum
-from migrate_bayes.mock.migration import N_MIGRATION, draw_migration
-from migrate_bayes.mock.mock_options import MockOptions
-from migrate_bayes.mock.observation import N_SPECTRUM, N_VISIT, observe, observe_again
-from migrate_bayes.mock.population import (
+from migrate_bayes.mock.discs import (
     N_ORBIT,
     N_POPULATION,
     draw_orbit,
     draw_population,
     see_from_sun,
 )
-from migrate_bayes.orbits.frame import get_frame
-from migrate_bayes.orbits.orbit_options import OrbitOptions
-
-__all__ = ["LamostSurvey", "SimpleSurvey", "get_survey"]
+from migrate_bayes.mock.distances import distance_quantiles, prior_length
+from migrate_bayes.mock.footprint import BLUEST, G_RANGE, dust, faintest_g, galactic, sdss_g
+from migrate_bayes.mock.instruments import (
+    N_GAIA,
+    N_LAMOST,
+    N_SPECTRUM,
+    N_VISIT,
+    REPEATS,
+    observe,
+    observe_again,
+    see_with_gaia,
+    take_spectrum,
+)
+from migrate_bayes.mock.migration import N_MIGRATION, draw_migration
+from migrate_bayes.mock.mock_options import MockOptions
+from migrate_bayes.orbits import OrbitOptions, Potential, orbit_extrema
 
 Columns = dict[str, NDArray[Any]]
 
@@ -57,31 +64,29 @@ _MAX_ATTEMPTS = 2000
 
 @dataclass(frozen=True)
 class SimpleSurvey:
-    """Every star bright enough, in a wedge about the Sun's azimuth; the errors of `observation`."""
+    """Every star bright enough, in a wedge about the Sun's azimuth, measured by `observe`."""
 
     truth: MockOptions
     seed: int
     isochrones: AgeOptions
-    orbits: OrbitOptions
+    potential: Potential
 
     # The survey reaches G = 16.8 with S/N enough for abundances.
     faint_limit = 16.8
     repeats = 0.02  # share of stars observed a second time, at lower S/N
+    n_spectrum = N_SPECTRUM
     most_at_once = 4  # candidates of a star
     teff_range = (4200.0, 7500.0)
 
     @cached_property
     def source(self) -> Any:
         """Isochrones that the stars are drawn from."""
-        from migrate_bayes.isochrones import load_source
-
         name = self.isochrones.source
         return load_source(name if name != "external" else "dartmouth")
 
     @cached_property
-    def _grid(self) -> Any:
-        from migrate_bayes.isochrones import build_grid
-
+    def grid(self) -> Any:
+        """Working grid of the isochrones."""
         return build_grid(self.source)
 
     @cached_property
@@ -98,7 +103,7 @@ class SimpleSurvey:
 
     def is_repeated(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether a star is observed a second time."""
-        return self.uniforms(number, _VISIT + 1, N_SPECTRUM + 1)[N_SPECTRUM] < self.repeats
+        return self.uniforms(number, _VISIT + 1, self.n_spectrum + 1)[-1] < self.repeats
 
     def observe(self, number: NDArray[np.int64], *, again: bool = False) -> tuple[Columns, Columns]:
         """Return what is seen of the stars, at the first visit or the second, and the truth."""
@@ -110,8 +115,8 @@ class SimpleSurvey:
         return _joined(seen), _joined(true)
 
     def _prepare(self) -> None:
-        """Make once, before the threads, what all of them need."""
-        _ = self._grid, self._ages
+        """Build before the threads start what all of them need."""
+        _ = self.grid, self._ages
 
     def _observe(self, number: NDArray[np.int64], again: bool) -> tuple[Columns, Columns]:
         true = self.stars(number)
@@ -122,8 +127,6 @@ class SimpleSurvey:
 
     def stars(self, number: NDArray[np.int64]) -> Columns:
         """Make stars: candidates are drawn until one is in the survey and on the isochrones."""
-        from migrate_bayes.orbits import Potential, orbit_extrema
-
         true: Columns = {}
         waiting = np.arange(len(number))
         attempt = 0
@@ -144,11 +147,9 @@ class SimpleSurvey:
                 f"survey, the first being number {number[waiting[0]]}: are the isochrones "
                 f"'{self.isochrones.source}' of these ages and metallicities, and [simulate] sane?"
             )
-        o = self.orbits
         true["zmax"] = orbit_extrema(
-            true["R"], true["v_r"], true["v_phi"], true["z"], true["v_z"],
-            Potential(o.potentials[0], o.frame, o.scaling), workers=1,
-        ).zmax  # fmt: skip
+            true["R"], true["v_r"], true["v_phi"], true["z"], true["v_z"], self.potential, workers=1
+        ).zmax
         return true
 
     # --- candidates --------------------------------------------------------------------------
@@ -158,18 +159,16 @@ class SimpleSurvey:
         return N_MIGRATION if self.truth.population == "migration" else N_POPULATION + N_ORBIT
 
     def _draw(self, u: NDArray[np.float64]) -> Columns:
-        """Draw from the population: what the stars are, and where."""
+        """Draw kinds and places of stars from the population."""
         if self.truth.population == "migration":
-            return draw_migration(self.truth, self._ages, self.orbits, u)
+            return draw_migration(self.truth, self._ages, self.potential, u)
         star = draw_population(self.truth, self._ages, u)
-        return star | draw_orbit(star, self.orbits, u[N_POPULATION:])
+        return star | draw_orbit(star, self.potential, u[N_POPULATION:])
 
     def _on_isochrone(self, star: Columns, u: NDArray, faintest: NDArray) -> Columns:
         """Give the stars a mass that makes them no fainter than M_G = `faintest`."""
-        from migrate_bayes.isochrones import draw_stars
-
         return draw_stars(
-            self._grid, star["age"], star["feh"], star["alpha_fe"], u,
+            self.grid, star["age"], star["feh"], star["alpha_fe"], u,
             teff_range=self.teff_range, logg_range=_LOGG_RANGE, abs_g_max=faintest, workers=1,
         )  # fmt: skip
 
@@ -178,7 +177,7 @@ class SimpleSurvey:
         n = self._n_population
         u = self._attempts(number, attempts, n + 1)
         star = self._draw(u[:n])
-        star |= see_from_sun(star, self.orbits)
+        star |= see_from_sun(star, self.potential.frame)
         # A smooth dust disc: 0.7 mag/kpc in the plane, scale height 150 pc, as seen from the Sun.
         z = np.abs(star["z"]) + 1e-6
         column = 0.15 * (1.0 - np.exp(-z / 0.15)) / z
@@ -192,17 +191,14 @@ class SimpleSurvey:
 
 @dataclass(frozen=True)
 class LamostSurvey(SimpleSurvey):
-    """Footprint, depth, dust and errors of `footprint`, `lamost`, `gaia` and `distances`."""
+    """Footprint, depth, dust and errors of `footprint`, `instruments` and `distances`."""
 
     repeats = REPEATS
+    n_spectrum = N_LAMOST
     most_at_once = 64
     # Hotter than any turn-off of 1 Gyr: a limit of 7500 K would leave out the metal-poor among the
     # youngest, and make the sample's gradient at 1 to 1.5 Gyr flatter by 0.007 dex/kpc.
     teff_range = (4200.0, 8500.0)
-
-    def is_repeated(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether a star is observed a second time."""
-        return self.uniforms(number, _VISIT + 1, N_LAMOST + 1)[N_LAMOST] < self.repeats
 
     def _observe(self, number: NDArray[np.int64], again: bool) -> tuple[Columns, Columns]:
         true = self.stars(number)
@@ -229,7 +225,7 @@ class LamostSurvey(SimpleSurvey):
 
     @cached_property
     def _bound(self) -> Bound:
-        return brightness_bound(self._grid, self.teff_range, _LOGG_RANGE)
+        return brightness_bound(self.grid, self.teff_range, _LOGG_RANGE)
 
     def _candidates(self, number: NDArray, attempts: range) -> tuple[NDArray, Columns]:
         n = self._n_population
@@ -237,14 +233,14 @@ class LamostSurvey(SimpleSurvey):
         star = self._draw(u[:n])
         # A limit for each: completeness falls with magnitude as the share of deeper limits does.
         star["limit"] = faintest_g(u[n + 3])
-        sun = get_frame(self.orbits.frame)
+        sun = self.potential.frame
         star["phi"], bound, _ = choose_azimuth(
             star["age"], star["R"], star["z"], star["limit"] + BLUEST, u[n + 1], u[n + 2],
             self._bound, sun.r0, sun.z_sun,
         )  # fmt: skip
         kept = np.flatnonzero(np.isfinite(star["phi"]) & star.pop("possible", True))
         star = {name: values[kept] for name, values in star.items()}
-        star |= see_from_sun(star, self.orbits)
+        star |= see_from_sun(star, self.potential.frame)
         star["a_v"] = dust(star["distance"], star["ra"], star["dec"])
         faintest = star["limit"] + BLUEST - _modulus(star["distance"]) - 0.6 * star["a_v"]
         star |= self._on_isochrone(star, u[n][kept], faintest)
@@ -261,9 +257,9 @@ def get_survey(
     truth: MockOptions, seed: int, isochrones: AgeOptions, orbits: OrbitOptions
 ) -> SimpleSurvey:
     """Return the survey that a recipe asks for, in the potential in which its stars move."""
-    orbits = orbits.model_copy(update={"potentials": (truth.moves_in(orbits),)})
+    potential = Potential(truth.moves_in(orbits), orbits.frame, orbits.scaling)
     kind = LamostSurvey if truth.survey == "lamost" else SimpleSurvey
-    return kind(truth, seed, isochrones, orbits)
+    return kind(truth, seed, isochrones, potential)
 
 
 def _modulus(distance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -272,8 +268,6 @@ def _modulus(distance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _magnitudes(star: Columns) -> Columns:
     """Apparent magnitudes in the Gaia bands, reddened."""
-    from migrate_bayes.catalog.gaia_extinction import extinction_ratio
-
     a_v, colour = star["a_v"], star["bp_rp"]
     a_g, a_bp, a_rp = (
         a_v * extinction_ratio(band, a_v, bp_rp=colour) for band in ("G", "BP", "RP")

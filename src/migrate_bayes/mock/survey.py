@@ -1,4 +1,4 @@
-"""A mock survey, whole or in chunks: every number is keyed by the seed and the star.
+"""A mock survey, whole or in chunks: every number depends on the seed and the star alone.
 
 A star is made from its number alone (`stars`). So a survey can be made in chunks of any size, or a
 part of it, and a longer survey begins with the shorter one.
@@ -20,8 +20,6 @@ from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.mock.stars import get_survey
 from migrate_bayes.orbits.orbit_options import OrbitOptions
-
-__all__ = ["iter_simulated", "simulate", "simulate_to_parquet"]
 
 Columns = dict[str, NDArray[Any]]
 
@@ -45,29 +43,35 @@ _MORE_ANSWERS = {  # of the lamost survey
 
 
 def iter_simulated(
-    truth: MockOptions | None = None,
+    options: MockOptions | None = None,
     *,
     seed: int = 0,
     isochrones: AgeOptions | None = None,
     orbits: OrbitOptions | None = None,
     chunk_size: int = 65_536,
+    **settings: Any,
 ) -> Iterator[xr.Dataset]:
-    """Simulate a survey in chunks of at most `chunk_size` rows.
+    """Simulate a survey in chunks.
 
-    Parameters are those of `simulate`, whose result is the chunks' concatenation. A star's numbers
-    are a function of the seed and its number (its ``source_id``) alone, so they depend neither on
-    the chunks nor on how many stars there are.
+    A star's numbers are a function of the seed and its number (its ``source_id``) alone: they
+    depend neither on the chunks nor on how many stars there are.
+
+    Parameters
+    ----------
+    options, seed, isochrones, orbits, **settings
+        As for `simulate`, whose result is the chunks' concatenation.
+    chunk_size : int
+        Most rows of a chunk.
 
     Yields
     ------
     xarray.Dataset
         First every star's first observation, in order, then the repeat observations.
     """
-    truth = truth or MockOptions()
+    truth = MockOptions.of(options, settings)
     survey = get_survey(truth, seed, isochrones or AgeOptions(), orbits or OrbitOptions())
     step = chunk_size
-    for start in range(1, truth.stars + 1, step):
-        number = np.arange(start, min(start + step, truth.stars + 1), dtype=np.int64)
+    for number in _ranges(1, truth.stars + 1, step):
         yield _catalog(number, *survey.observe(number), seed)
     # Which stars are seen again is known without making them, so nothing need be remembered.
     again = np.concatenate(
@@ -84,24 +88,27 @@ def _ranges(start: int, stop: int, step: int) -> Iterator[NDArray[np.int64]]:
 
 
 def simulate(
-    truth: MockOptions | None = None,
+    options: MockOptions | None = None,
     *,
     seed: int = 0,
     isochrones: AgeOptions | None = None,
     orbits: OrbitOptions | None = None,
+    **settings: Any,
 ) -> xr.Dataset:
-    """Simulate a survey.
+    """Simulate a survey with known truth.
 
     Parameters
     ----------
-    truth : MockOptions, optional
-        Number of stars and true gradients.
+    options : MockOptions, optional
+        Number of stars, population, survey and true gradients.
     seed : int
     isochrones : AgeOptions, optional
         Whose `source` the stars are drawn from.
     orbits : OrbitOptions, optional
-        Frame, scaling and (its first, unless `truth` names another) potential in which the orbits
-        are made.
+        Frame, scaling and (its first, unless `options` names another) potential in which the
+        orbits are made.
+    **settings
+        Entries of `MockOptions` by name; they override `options`.
 
     Returns
     -------
@@ -111,10 +118,21 @@ def simulate(
 
     Raises
     ------
+    RecipeError
+        If a setting is unknown or invalid.
     MigrateBayesError
-        Where stars of the population asked for cannot be found on the isochrones.
+        If stars of the population asked for cannot be found on the isochrones.
+
+    Examples
+    --------
+    >>> from migrate_bayes import simulate
+    >>> survey = simulate(stars=20, seed=1)
+    >>> survey["ref_true_age"].attrs["units"], bool((survey["distance"] > 0).all())
+    ('Gyr', True)
     """
-    parts = list(iter_simulated(truth, seed=seed, isochrones=isochrones, orbits=orbits))
+    parts = list(
+        iter_simulated(options, seed=seed, isochrones=isochrones, orbits=orbits, **settings)
+    )
     catalog = xr.concat(parts, dim="star", combine_attrs="override")
     catalog.attrs.update(provenance(seed=seed))
     return catalog
@@ -122,13 +140,14 @@ def simulate(
 
 def simulate_to_parquet(
     path: str | Path,
-    truth: MockOptions | None = None,
+    options: MockOptions | None = None,
     *,
     seed: int = 0,
     isochrones: AgeOptions | None = None,
     orbits: OrbitOptions | None = None,
     chunk_size: int = 65_536,
     overwrite: bool = False,
+    **settings: Any,
 ) -> int:
     """Simulate a survey into a Parquet file, in memory that does not grow with it.
 
@@ -136,12 +155,12 @@ def simulate_to_parquet(
     ----------
     path : path-like
         The file; it is the same, byte for byte, whatever the `chunk_size`.
-    truth, seed, isochrones, orbits
+    options, seed, isochrones, orbits, **settings
         As for `simulate`.
     chunk_size : int
         Stars at a time.
     overwrite : bool
-        Replace a file that stands there.
+        Replace a file that exists.
 
     Returns
     -------
@@ -153,11 +172,11 @@ def simulate_to_parquet(
     MigrateBayesError
         As `simulate`.
     ProductError
-        Where the file exists already or cannot be written.
+        If the file exists already or cannot be written.
     """
     from migrate_bayes.catalog.writing import ParquetCatalogWriter
 
-    truth = truth or MockOptions()
+    truth = MockOptions.of(options, settings)
     rows = 0
     with (
         ParquetCatalogWriter(path, overwrite=overwrite) as out,

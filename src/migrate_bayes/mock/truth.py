@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Truth", "as_truth"]
-
 
 class Truth(dict[str, float]):
     """True values by the names of the posterior, with gradient(age) itself.
@@ -22,7 +20,7 @@ class Truth(dict[str, float]):
         The thin disc's gradient, dex/kpc, at ages in Gyr. Without it, it is the straight line of
         ``gradient_young`` and ``flattening_rate``.
     knots : sequence of float
-        Gyr; where there is a curve, the ages over which ``flattening_rate`` is its least-squares
+        Gyr; of a curve, the ages over which ``flattening_rate`` is its least-squares
         slope.
     """
 
@@ -36,7 +34,7 @@ class Truth(dict[str, float]):
         self.curve, self.knots = curve, tuple(knots)
 
     def gradient(self, component: str, ages: ArrayLike) -> NDArray[np.float64] | None:
-        """Return the true gradient of a component at ages (Gyr), dex/kpc; None where not known."""
+        """Return the true gradient of a component at ages (Gyr), dex/kpc; None if unknown."""
         ages = np.asarray(ages, dtype=np.float64)
         if component == "thick":
             level = self.get("gradient_thick")
@@ -61,5 +59,21 @@ class Truth(dict[str, float]):
 
 
 def as_truth(truth: Mapping[str, float] | None) -> Truth:
-    """Return a truth of any mapping: numbers alone are those of straight lines."""
+    """Return a truth of any mapping: numbers alone are those of straight lines.
+
+    Parameters
+    ----------
+    truth : mapping, optional
+        See `Truth`.
+
+    Returns
+    -------
+    Truth
+
+    Examples
+    --------
+    >>> from migrate_bayes.mock import as_truth
+    >>> as_truth({"gradient_young": -0.07, "flattening_rate": 0.01}).gradient("thin", [1.0, 3.0])
+    array([-0.07, -0.05])
+    """
     return truth if isinstance(truth, Truth) else Truth(truth or {})

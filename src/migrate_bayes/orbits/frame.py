@@ -1,4 +1,4 @@
-"""Where the Sun is and how it moves: the frame that turns observations into phase space.
+"""The Sun's place and motion: the frame that turns observations into phase space.
 
 Galactocentric axes are right-handed by default, with the Sun at negative x: x points from the
 Sun towards the centre, y in the direction of Galactic rotation at the Sun, z to the north

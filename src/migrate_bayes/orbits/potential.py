@@ -126,6 +126,10 @@ def _native_units(name: str) -> tuple[float, float]:
 def list_potentials(options: OrbitOptions) -> dict[str, Potential]:
     """List the potentials of a recipe and its sweep by label, potentials varying fastest.
 
+    Parameters
+    ----------
+    options : OrbitOptions
+
     Returns
     -------
     dict of str to Potential
@@ -136,6 +140,13 @@ def list_potentials(options: OrbitOptions) -> dict[str, Potential]:
     ------
     OrbitError
         If a name or number is impossible, or an entry would come out twice.
+
+    Examples
+    --------
+    >>> from migrate_bayes.orbits import OrbitOptions, list_potentials
+    >>> sweep = {"scaling": ("rescaled", "native")}
+    >>> list(list_potentials(OrbitOptions(potentials=("McMillan17",), sweep=sweep)))
+    ['McMillan17', 'McMillan17 native']
     """
     names, frame = options.potentials, get_frame(options.frame)
     if not names or len(set(names)) != len(names):

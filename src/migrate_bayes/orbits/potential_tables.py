@@ -154,7 +154,7 @@ def _path(name: str, kind: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Floats] | None:
-    """Read a table; None where there is none, or not the one that was written."""
+    """Read a table; None if there is none, or it is not the one that was written."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -184,7 +184,7 @@ def _cached(name: str, kind: str, build: Callable[[str], dict[str, Floats]]) -> 
 
 
 def _evaluators(name: str) -> tuple[Callable[..., Floats], Callable[..., Floats]]:
-    """Return functions Φ(R, z) and F_R(R, z) on arrays: galpy's compiled ones where they hold."""
+    """Return functions Φ(R, z) and F_R(R, z) on arrays: galpy's compiled ones if they agree."""
     potential = load_potential(name)
     galpy = importlib.import_module("galpy.potential")
 
@@ -209,7 +209,7 @@ def _evaluators(name: str) -> tuple[Callable[..., Floats], Callable[..., Floats]
     def fast_force(R: Floats, z: Floats) -> Floats:
         return compiled.eval_force_c(potential, R.ravel(), z.ravel())[0].reshape(R.shape)
 
-    # Trust the compiled code only where it gives what the interpreted code gives.
+    # Trust the compiled code only if it gives what the interpreted code gives.
     R, z = np.array([0.05, 0.4, 1.0, 2.5, 8.0]), np.array([0.3, 0.0, 0.02, 0.7, 5.0])
     try:
         same = np.allclose(fast_phi(R, z), phi(R, z), rtol=1e-10, atol=0) and np.allclose(

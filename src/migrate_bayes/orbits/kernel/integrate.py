@@ -43,7 +43,7 @@ PLANE = 1e-4
 
 
 class Orbits(NamedTuple):
-    """Where orbits start, natural units: arrays (orbit,)."""
+    """Starts of orbits, natural units: arrays (orbit,)."""
 
     R: NDArray[np.float64]
     vr: NDArray[np.float64]
@@ -118,7 +118,7 @@ def load(q, m, orbits, i, epsilon, span, table, best):
 
 @numba.njit(cache=True, nogil=True)
 def _idle(q, m):
-    """Leave lane m at rest where nothing can happen to it."""
+    """Leave lane m at rest: nothing can happen to it."""
     for row in (lanes.VR, lanes.VZ, lanes.AR, lanes.AZ, lanes.EPSILON, lanes.L2, lanes.Z, lanes.S):
         q[row + m] = 0.0
     for row in (lanes.R, lanes.R2, lanes.RHO, lanes.LEFT, lanes.GOES):
@@ -135,9 +135,9 @@ def _save(best, q, m, x):
 
 @numba.njit(cache=True, nogil=True)
 def _look(q, m, best):
-    """Where lane m has turned, note a peak of |z| or an extreme of r that beats those so far.
+    """If lane m has turned, note a peak of |z| or an extreme of r that beats those so far.
 
-    `best` (3, 8): the saved states for Z_max, pericentre and apocentre; the last column is 1 where
+    `best` (3, 8): the saved states for Z_max, pericentre and apocentre; the last column is 1 if
     there is one.
     """
     h = q[lanes.H + m]
@@ -200,7 +200,7 @@ def _finish(q, m, best, energy, table, out):
             slope = vr * vr + vz * vz + R * ar + z * az
             if slope != 0.0 and abs(s * s / slope) < 0.01 * r2:
                 r2 -= s * s / slope
-            # As a radius; where the orbit is round, that is of second order.
+            # As a radius; for a round orbit that is of second order.
             out[TOP_ERROR + k] = min(abs(wrong) / max(abs(slope), 1e-300), math.sqrt(abs(wrong)))
         out[k] = math.sqrt(r2)
     return worst, worst * rise
@@ -211,7 +211,7 @@ def _differ(out, before):
     """Take the difference of two runs into the errors of the second; return that of Z_max.
 
     The second has at most 1/1.4 the step of the first: its error is a third of the difference in
-    the limit of small steps, and all of it where the orbit is chaotic. Half of it here.
+    the limit of small steps, and all of it for a chaotic orbit. Half of it here.
     """
     for k in range(3):
         difference = abs(out[k] - before[k]) / max(out[k], PLANE)
@@ -223,8 +223,8 @@ def _differ(out, before):
 def extrema_block(orbits, table, control, q, out, status):
     """Integrate a slice of `Orbits` into `out` (orbit, N_OUT) and `status`.
 
-    `q` is fresh from `batch_step.rows`. `out` is NaN where `status` is UNBOUND or FAILED; where it
-    is INEXACT, the errors in it are above the tolerance.
+    `q` is fresh from `batch_step.rows`. `out` is NaN if `status` is UNBOUND or FAILED; if it is
+    INEXACT, the errors in it are above the tolerance.
     """
     R, vr, vt, z, vz = orbits
     span, steps, tolerance = control

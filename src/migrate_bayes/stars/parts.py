@@ -1,18 +1,10 @@
-"""StarPosteriors: the one product that the stages above write and everything below reads.
-
-In memory it is an `xarray.Dataset` (dims `star`, `age`, `potential`; see docs/architecture.md). On
-disk it is a folder of NetCDF-4 parts of one size and a manifest with their checksums.
-`assemble_stars` makes it from the three stages; `replace_ages` and `replace_orbits` exchange one of
-them; `validate` checks it. `StarWriter` writes it chunk by chunk, `open_stars` opens it lazily and
-`iter_parts` goes through variables that are too large to be held.
-"""
+"""StarPosteriors on disk: written chunk by chunk, opened lazily, read part by part."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -21,9 +13,9 @@ import numpy as np
 import xarray as xr
 
 from migrate_bayes.core.errors import ProductError
-from migrate_bayes.core.flags import FLAG_MEANING, StarFlag
 from migrate_bayes.core.io import atomic_output
 from migrate_bayes.core.provenance import file_sha256
+from migrate_bayes.stars.joins import assemble_stars, concat_stars
 
 MANIFEST = "manifest.json"
 PART_SIZE = 131_072
@@ -33,190 +25,6 @@ _FORMAT = "migrate-bayes stars 1"
 _ENGINE: Literal["netcdf4"] = "netcdf4"
 # What tells two equal runs apart stands in the manifest alone: their parts are the same bytes.
 _CLOCK = "created"
-
-# Flags and variables of the age stage: another isochrone family replaces them.
-_AGE_FLAGS = (
-    StarFlag.MISSING_PARAMETERS | StarFlag.OFF_GRID | StarFlag.POOR_FIT | StarFlag.EDGE_YOUNG
-    | StarFlag.EDGE_OLD | StarFlag.POOR_AGE | StarFlag.MISSING_AGE | StarFlag.BAD_ERROR
-)  # fmt: skip
-_AGE_VARIABLES = (
-    "log_age_likelihood", "feh_mean", "feh_sd", "log_interim_prior", "age_ml", "age_median",
-    "age_lo", "age_hi", "age_error", "chi2_min",
-)  # fmt: skip
-# What every product of a stage holds, and the dims it has.
-_REQUIRED: dict[str, dict[str, tuple[str, ...]]] = {
-    "": {"source_id": ("star",), "flag": ("star",)},
-    "ages": {"log_age_likelihood": ("star", "age"), "log_interim_prior": ("age",)},
-    "orbits": {"rg_mean": ("star", "potential"), "rg_sd": ("star", "potential")},
-}
-
-
-def assemble_stars(
-    catalog: xr.Dataset,
-    ages: xr.Dataset | None = None,
-    orbits: xr.Dataset | None = None,
-    *,
-    attrs: Mapping[str, Any] | None = None,
-) -> xr.Dataset:
-    """Merge a catalogue with its ages and orbits; flags are joined bit by bit.
-
-    Parameters
-    ----------
-    catalog, ages, orbits : xarray.Dataset
-        Row by row the same stars. Beside `ages`, a catalogue's own ages become `external_age`,
-        `external_age_lo` and `external_age_hi`.
-    attrs : mapping, optional
-        Provenance, added to the attributes of the stages.
-
-    Raises
-    ------
-    ProductError
-        Where the stages hold different numbers of stars.
-    """
-    flag = catalog["flag"].values.astype(np.int32).copy()
-    # `age` is the axis of the age likelihood here; a catalogue's own ages step aside.
-    own = {name: f"external_{name}" for name in ("age", "age_lo", "age_hi") if name in catalog}
-    variables = {
-        (own.get(str(name), name) if ages is not None else name): variable
-        for name, variable in catalog.variables.items()
-        if name != "flag"
-    }
-    coords = {str(name) for name in catalog.coords}
-    merged: dict[str, Any] = dict(catalog.attrs)
-    for stage, what in ((ages, "ages"), (orbits, "orbits")):
-        if stage is None:
-            continue
-        if stage.sizes["star"] != catalog.sizes["star"]:
-            raise ProductError(
-                f"{what} hold {stage.sizes['star']} stars, the catalogue {catalog.sizes['star']}: "
-                "they are not of the same stars"
-            )
-        flag |= stage["flag"].values.astype(np.int32)
-        for name, variable in stage.variables.items():
-            if name in ("flag", "source_id"):
-                continue
-            if name in variables and not variables[name].equals(variable):
-                raise ProductError(f"{what} and the stages before have different '{name}'")
-            variables[name] = variable
-        coords |= {str(name) for name in stage.coords} - {"flag", "source_id"}
-        merged.update(stage.attrs)
-    variables["flag"] = xr.Variable("star", flag, _flag_attrs())
-    stars = xr.Dataset(variables, attrs={**merged, **(attrs or {})})
-    return stars.set_coords([name for name in coords if name in stars])
-
-
-def replace_ages(stars: xr.Dataset, ages: xr.Dataset) -> xr.Dataset:
-    """Exchange everything that depends on the isochrones.
-
-    Parameters
-    ----------
-    stars, ages : xarray.Dataset
-        StarPosteriors, and the age stage of the same stars on another isochrone source.
-
-    Returns
-    -------
-    xarray.Dataset
-        `stars` with the age variables, the age axis and the age flags of `ages`.
-
-    Raises
-    ------
-    ProductError
-        If these are not the same stars.
-    """
-    _check_same(stars, ages)
-    rest = stars.drop_vars([n for n in (*_AGE_VARIABLES, "age") if n in stars.variables])
-    mine = ages[[n for n in _AGE_VARIABLES if n in ages]]
-    mine = mine.drop_vars([c for c in mine.coords if c != "age"])
-    flag = (stars["flag"] & ~int(_AGE_FLAGS)) | (ages["flag"] & int(_AGE_FLAGS))
-    return rest.assign(mine.data_vars).assign(flag=flag.assign_attrs(stars["flag"].attrs))
-
-
-def replace_orbits(stars: xr.Dataset, orbits: xr.Dataset) -> xr.Dataset:
-    """Exchange everything that depends on the potential or on the solar frame.
-
-    Parameters
-    ----------
-    stars, orbits : xarray.Dataset
-        StarPosteriors, and the orbit stage (with its catalogue) of the same stars.
-
-    Returns
-    -------
-    xarray.Dataset
-        `orbits` with the age variables, the age axis and the age flags of `stars`.
-
-    Raises
-    ------
-    ProductError
-        If these are not the same stars.
-    """
-    _check_same(stars, orbits)
-    kept = stars[[n for n in stars.data_vars if n in _AGE_VARIABLES]]
-    kept = kept.drop_vars([c for c in kept.coords if c not in ("age", "source_id")])
-    flag = (stars["flag"] & int(_AGE_FLAGS)) | orbits["flag"]
-    return orbits.merge(kept, join="exact", compat="override").assign(flag=flag)
-
-
-def same_stars(a: xr.Dataset, b: xr.Dataset) -> bool:
-    """Whether two products hold the same stars, by ``source_id``, in the same order."""
-    if a.sizes["star"] != b.sizes["star"]:
-        return False
-    return bool(np.array_equal(a["source_id"].values, b["source_id"].values))
-
-
-def _check_same(a: xr.Dataset, b: xr.Dataset) -> None:
-    if not same_stars(a, b):
-        raise ProductError("the two products are not of the same stars in the same order")
-
-
-def validate(stars: xr.Dataset, *, ages: bool = True, orbits: bool = True) -> xr.Dataset:
-    """Check that a dataset is StarPosteriors.
-
-    Parameters
-    ----------
-    stars : xarray.Dataset
-    ages, orbits : bool
-        Whether it must hold the age stage and the orbit stage.
-
-    Returns
-    -------
-    xarray.Dataset
-        `stars`, unchanged.
-
-    Raises
-    ------
-    ProductError
-        Naming every variable that is missing or has other dims.
-
-    Examples
-    --------
-    >>> import xarray as xr
-    >>> from migrate_bayes import stars
-    >>> stars.validate(xr.Dataset({"flag": ("star", [0])}), ages=False)
-    Traceback (most recent call last):
-    migrate_bayes.core.errors.ProductError: no StarPosteriors: 'source_id' is missing; 'rg_mean' ...
-    """
-    wanted = _REQUIRED[""] | (_REQUIRED["ages"] if ages else {})
-    wanted |= _REQUIRED["orbits"] if orbits else {}
-    wrong = []
-    for name, dims in wanted.items():
-        if name not in stars.variables:
-            wrong.append(f"'{name}' is missing")
-        elif stars[name].dims != dims:
-            wrong.append(f"'{name}' has dims {stars[name].dims}, not {dims}")
-    if wrong:
-        raise ProductError(f"no StarPosteriors: {'; '.join(wrong)}")
-    return stars
-
-
-def _flag_attrs() -> dict[str, Any]:
-    """Describe the bits by the CF conventions."""
-    return {
-        "long_name": "why a star is or is not used",
-        "units": "",
-        "flag_masks": np.array([int(f) for f in StarFlag], dtype=np.int32),
-        "flag_meanings": " ".join(str(f.name).lower() for f in StarFlag),
-        "comment": "; ".join(f"{int(f)}: {text}" for f, text in FLAG_MEANING.items()),
-    }
 
 
 def _portable(value: Any) -> Any:
@@ -312,7 +120,7 @@ class StarWriter:
         Raises
         ------
         ProductError
-            Where the variables, age nodes or potentials are not those of the stars before.
+            If the variables, age nodes or potentials are not those of the stars before.
         """
         self._waiting.append(stars)
         while sum(piece.sizes["star"] for piece in self._waiting) >= self._part_size:
@@ -376,11 +184,27 @@ def write_stars(
     part_size : int
         Stars per part.
     overwrite : bool
+        Replace a product that exists.
+
+    Returns
+    -------
+    Path
+        The folder.
 
     Raises
     ------
     ProductError
-        Where `path` exists and may not be replaced, or cannot be written.
+        If `path` exists and may not be replaced, or cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from migrate_bayes import open_stars, write_stars
+    >>> from migrate_bayes.mock import simulated_stars
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_stars(simulated_stars(5, seed=1), f"{folder}/stars")
+    ...     open_stars(path).sizes["star"]
+    5
     """
     with StarWriter(path, overwrite=overwrite, part_size=part_size) as out:
         for start in range(0, max(stars.sizes["star"], 1), part_size):
@@ -403,10 +227,20 @@ def _manifest(path: Path) -> dict[str, Any]:
 def open_stars(path: str | Path) -> xr.Dataset:
     """Open StarPosteriors lazily (dask arrays, one chunk per part).
 
+    Parameters
+    ----------
+    path : path-like
+        The folder.
+
+    Returns
+    -------
+    xarray.Dataset
+        See `write_stars` for an example.
+
     Raises
     ------
     ProductError
-        Where the folder is no such product, or a part is missing or damaged; names the part.
+        If the folder is no such product, or a part is missing or damaged; names the part.
     """
     path = Path(path)
     manifest = _manifest(path)
@@ -464,7 +298,7 @@ def open_run_stars(folder: str | Path) -> xr.Dataset:
 def iter_parts(
     stars: xr.Dataset, names: Iterable[str]
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
-    """Go through some variables part by part, where they are too large to be held whole.
+    """Go through some variables part by part, if they are too large to be held whole.
 
     Parameters
     ----------
@@ -479,6 +313,14 @@ def iter_parts(
         Which stars.
     values : dict of ndarray
         Their values by name.
+
+    Examples
+    --------
+    >>> from migrate_bayes.mock import simulated_stars
+    >>> from migrate_bayes.stars import iter_parts
+    >>> for rows, values in iter_parts(simulated_stars(5, seed=1), ["feh"]):
+    ...     print(rows, values["feh"].shape)
+    slice(0, 5, None) (5,)
     """
     wanted = stars[list(names)]
     n = stars.sizes["star"]
@@ -492,34 +334,13 @@ def iter_parts(
         yield rows, {str(name): part[name].values for name in wanted.data_vars}
 
 
-def concat_stars(parts: Iterable[xr.Dataset]) -> xr.Dataset:
-    """Join StarPosteriors of different stars, which must share age nodes and potentials.
-
-    Raises
-    ------
-    ProductError
-        Where there is nothing to join, or the grids differ.
-    """
-    parts = list(parts)
-    if not parts:
-        raise ProductError("no StarPosteriors to join")
-    first = parts[0]
-    for other in parts[1:]:
-        for name in ("age", "potential"):
-            mine, theirs = (np.asarray(d.coords.get(name, [])) for d in (first, other))
-            if not np.array_equal(mine, theirs):
-                raise ProductError(f"the parts have different `{name}` coordinates")
-    with warnings.catch_warnings():
-        # Columns of one part only are filled; xarray warns that it will change how it says so.
-        warnings.simplefilter("ignore", FutureWarning)
-        return xr.concat(
-            parts, dim="star", data_vars="minimal", coords="minimal", compat="override",
-            combine_attrs="override", join="outer",
-        )  # fmt: skip
-
-
 def verify_stars(path: str | Path) -> None:
     """Check every part against its checksum.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a mock's stars are when ``population = "model"``: as the fitted model has them.
+"""Discs of the fitted model's own laws: the stars of a mock with ``population = "model"``.
 
 With age τ in Gyr and x = R_g - 8 kpc:
 
@@ -19,18 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainc, gammaincinv, ndtr, ndtri
 
+from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.mock.mock_options import MockOptions
-from migrate_bayes.orbits.orbit_options import OrbitOptions
-
-__all__ = [
-    "N_ORBIT",
-    "N_POPULATION",
-    "draw_orbit",
-    "draw_population",
-    "near_azimuth",
-    "see_from_sun",
-    "truncated_normal",
-]
+from migrate_bayes.orbits import (
+    Potential,
+    SolarFrame,
+    circular_velocity,
+    from_cylindrical,
+    phase_space_to_observed,
+    vertical_speed,
+)
 
 Columns = dict[str, NDArray[Any]]
 
@@ -53,7 +51,7 @@ def _gamma(u: NDArray, shape: float, scale: float, low: float, high: float) -> N
 
 
 def draw_population(truth: MockOptions, ages: tuple[float, float], u: NDArray) -> Columns:
-    """Draw what the population model speaks of, from six uniform numbers a star."""
+    """Draw age, R_g, abundances and Z_max from six uniform numbers a star."""
     low, high = ages
     thick = u[0] < truth.thick_fraction
     age = np.where(
@@ -67,7 +65,7 @@ def draw_population(truth: MockOptions, ages: tuple[float, float], u: NDArray) -
         truncated_normal(u[2], 7.4, 1.3, 3.4, 11.4),
         truncated_normal(u[2], 8.7, 1.3, 4.7, 12.7),
     )
-    x = radius - 8.0
+    x = radius - PIVOT_RADIUS
     slope = truth.gradient_young + truth.flattening_rate * (age - 1.0)
     noise = ndtri(u[3:6])
     feh = np.where(
@@ -93,14 +91,11 @@ def near_azimuth(u: NDArray) -> NDArray[np.float64]:
     return 0.10 * ndtri(u)
 
 
-def draw_orbit(star: Columns, orbits: OrbitOptions, u: NDArray) -> Columns:
+def draw_orbit(star: Columns, potential: Potential, u: NDArray) -> Columns:
     """Place each star on its orbit: L_z exact, radial motion epicyclic, vertical by energy.
 
     Four uniform numbers a star: radial amplitude and phase, vertical phase, azimuth.
     """
-    from migrate_bayes.orbits import Potential, circular_velocity, vertical_speed
-
-    potential = Potential(orbits.potentials[0], orbits.frame, orbits.scaling)
     rg, zmax = star["rg"], star["zmax"]
     v_circ = circular_velocity(rg, potential)
     # Radial dispersion grows with age (e.g. Mackereth et al. 2019); epicycle frequency of a flat
@@ -123,14 +118,9 @@ def draw_orbit(star: Columns, orbits: OrbitOptions, u: NDArray) -> Columns:
     }
 
 
-def see_from_sun(place: Columns, orbits: OrbitOptions) -> Columns:
+def see_from_sun(place: Columns, frame: SolarFrame) -> Columns:
     """See the stars from the Sun, which stands on the negative x axis."""
-    from migrate_bayes.orbits import from_cylindrical, get_frame, phase_space_to_observed
-
     x, y = -place["R"] * np.cos(place["phi"]), place["R"] * np.sin(place["phi"])
     vx, vy = from_cylindrical(x, y, place["v_r"], place["v_phi"])
-    names = ("ra", "dec", "distance", "pmra", "pmdec", "rv")
-    seen = phase_space_to_observed(
-        x, y, place["z"], vx, vy, place["v_z"], frame=get_frame(orbits.frame)
-    )
-    return dict(zip(names, seen, strict=True))
+    seen = phase_space_to_observed(x, y, place["z"], vx, vy, place["v_z"], frame=frame)
+    return dict(zip(("ra", "dec", "distance", "pmra", "pmdec", "rv"), seen, strict=True))
