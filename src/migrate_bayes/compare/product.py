@@ -228,26 +228,11 @@ def _baselines(fitted: Sequence[FittedVariant], coords: dict[str, Any]) -> xr.Da
 
 
 def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
-    """Give the comparison as plain numbers: what ``--json`` prints.
-
-    Parameters
-    ----------
-    tree : xarray.DataTree
-        From `build_comparison`.
-
-    Returns
-    -------
-    dict
-        `variants`, `differences` (of each pair, the later minus the earlier), `variance` and
-        `units` by quantity; None for what is not finite.
-    """
+    """Give the comparison as plain numbers, None where not finite: what ``--json`` prints."""
     e, d, v = (tree[name].to_dataset() for name in ("estimates", "differences", "variance"))
     labels, quantities = (e[name].values.astype(str).tolist() for name in ("variant", "quantity"))
-    known = (
-        {q: t for q, t in zip(quantities, e["truth"].values, strict=True) if np.isfinite(t)}
-        if "truth" in e
-        else {}
-    )
+    truth = e["truth"].values if "truth" in e else np.full(len(quantities), np.nan)
+    known = {q: t for q, t in zip(quantities, truth, strict=True) if np.isfinite(t)}
 
     def numbers(cell: xr.Dataset, *names: str) -> dict[str, Any]:
         return {name: cell[name].item() for name in names}
@@ -275,12 +260,9 @@ def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
     for earlier, later in itertools.combinations(labels, 2):
         for q in quantities:
             cell = d.sel(quantity=q, variant=later, other=earlier)
-            pairs.append(
-                {"quantity": q, "variant": later, "minus": earlier}
-                | {"difference": cell["mean"].item()}
-                | numbers(cell, "sd", "lo95", "hi95", "unpaired_sd", "correlation")
-                | numbers(cell, "probability_greater")
-            )
+            names = ("sd", "lo95", "hi95", "unpaired_sd", "correlation", "probability_greater")
+            pair = {"quantity": q, "variant": later, "minus": earlier}
+            pairs.append(pair | {"difference": cell["mean"].item()} | numbers(cell, *names))
     summary: dict[str, Any] = {
         "reference": str(tree.attrs["reference"]),
         "method": str(tree.attrs["method"]),
