@@ -209,8 +209,8 @@ def compare(
         say=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),
     )
     write_netcdf(tree, product, overwrite=overwrite)
+    from migrate_bayes.compare import comparison_summary
     from migrate_bayes.compare.page import write_comparison_page
-    from migrate_bayes.compare.product import comparison_summary
     from migrate_bayes.core.table import print_table
     from migrate_bayes.report.comparison_tables import comparison_tables
 
