@@ -9,18 +9,17 @@ import re
 import textwrap
 from pathlib import Path
 
-from migrate_bayes.checks.ages import tables, text
+from migrate_bayes.checks.ages.age_page import family_text, m67_text
+from migrate_bayes.checks.ages.comparisons import tables
 from migrate_bayes.cli.validate import run_validate_ages
-from migrate_bayes.core.table import print_table
+from migrate_bayes.core.table import Table
 
 PAGE = Path("docs/ages.md")
 
 
-def block(table: tables.Table) -> str:
+def block(table: Table) -> str:
     """Return a table as the command prints it."""
-    lines: list[str] = []
-    print_table(*table, say=lines.append)
-    return "\n".join(["```", *lines[1:], "```"])
+    return "\n".join(["```", *table.lines(), "```"])
 
 
 def prose(paragraphs: list[str]) -> str:
@@ -31,19 +30,12 @@ def prose(paragraphs: list[str]) -> str:
 def main() -> None:
     """Run, and rewrite what stands between the marks of each part."""
     found = run_validate_ages(Path("runs/validate-ages.toml"), overwrite=True)
-    regions = [c for c in found.coverage if c.group in ("all", "region")]
-    parts = {
-        "aims": block(tables.aims_table(found)),
-        "choices": block(tables.choice_table("By choice (Gyr)", found.choices)),
-        "families": block(tables.choice_table("By family (Gyr)", found.families)),
-        "parsec": block(tables.explain_table(found, short=True)),
-        "parsec-answer": prose(text.family_text(found)),
-        "m67": block(tables.m67_table(found)),
-        "m67-answer": prose(text.m67_text(found)),
-        "clusters": block(tables.cluster_table(found)),
-        "calibration": block(tables.coverage_rows(regions, "Calibration")),
-        "systematic": block(tables.systematic_table(found)),
-    }
+    shown = tables(found)
+    named = ("aims", "choices", "families", "m67", "clusters", "calibration", "systematic")
+    parts = {name: block(shown[name]) for name in named}
+    parts["parsec"] = block(shown["parsec medians"])
+    parts["parsec-answer"] = prose(family_text(found))
+    parts["m67-answer"] = prose(m67_text(found))
     page = PAGE.read_text()
     for name, content in parts.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrate_bayes.checks.ages.recipe import ValidateAges, load_validate_ages
-from migrate_bayes.core.errors import ProductError
+from migrate_bayes.core.io import refuse_existing
 
 if TYPE_CHECKING:
-    from migrate_bayes.checks.ages.run import AgeValidation
+    from migrate_bayes.checks.ages.validation import AgeValidation
 
-__all__ = ["run_validate_ages"]
+_PRINTED = (
+    "aims", "m67", "clusters", "choices", "families", "parsec medians", "calibration", "systematic",
+)  # fmt: skip
 
 
 def run_validate_ages(
@@ -46,19 +48,17 @@ def run_validate_ages(
     Raises
     ------
     ProductError
-        Where a product exists and may not be replaced: before anything is computed.
+        If a product exists and may not be replaced: before anything is computed.
     """
     recipe = ValidateAges() if path is None else load_validate_ages(path)
     if stars is not None:
         calibration = recipe.calibration.model_copy(update={"stars": stars})
         recipe = recipe.model_copy(update={"calibration": calibration})
     product, folder = products / recipe.name / "ages.nc", reports / recipe.name
-    for there in (product, folder):
-        if there.exists() and not overwrite:
-            raise ProductError(f"{there} exists already: use --overwrite to replace it")
-    from migrate_bayes.checks.ages.page import write_page
-    from migrate_bayes.checks.ages.run import validate_ages
-    from migrate_bayes.checks.ages.summary import summary, write_product
+    refuse_existing(product, folder, overwrite=overwrite)
+    from migrate_bayes.checks.ages.age_page import write_page
+    from migrate_bayes.checks.ages.comparisons import summary, tables, write_product
+    from migrate_bayes.checks.ages.validation import validate_ages
 
     found = validate_ages(recipe, say=lambda part: print(f"… {part}", file=sys.stderr, flush=True))
     write_product(found, product, overwrite=overwrite)
@@ -67,23 +67,10 @@ def run_validate_ages(
     if as_json:
         print(json.dumps(summary(found) | {"page": str(page)}, ensure_ascii=False))
         return found
-    _print_tables(found)
-    print(page)
-    return found
-
-
-def _print_tables(found: AgeValidation) -> None:
-    from migrate_bayes.checks.ages import tables
-    from migrate_bayes.core.table import print_table
-
     for part, reason in found.absent.items():
         print(f"left out: {part}: {reason}")
-    print_table(*tables.aims_table(found))
-    print_table(*tables.m67_table(found))
-    print_table(*tables.cluster_table(found))
-    print_table(*tables.choice_table("By choice (Gyr)", found.choices))
-    print_table(*tables.choice_table("By family (Gyr)", found.families))
-    print_table(*tables.explain_table(found, short=True))
-    regions = [c for c in found.coverage if c.group in ("all", "region")]
-    print_table(*tables.coverage_rows(regions, "Calibration"))
-    print_table(*tables.systematic_table(found))
+    shown = tables(found)
+    for name in _PRINTED:
+        shown[name].print()
+    print(page)
+    return found

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from migrate_bayes.checks.ages.comparisons import summary
 from migrate_bayes.checks.ages.recipe import ValidateAges, load_validate_ages, locate
-from migrate_bayes.checks.ages.summary import summary
 from migrate_bayes.cli.validate import run_validate_ages
 from migrate_bayes.core.errors import DataAbsentError, ProductError, RecipeError
 from migrate_bayes.run.recipe import DATA_ENV
@@ -41,8 +41,8 @@ def test_without_data_the_rest_runs_and_says_what_it_left_out(absent):
     assert left <= set(found.absent)
     assert "nowhere/m67" in found.absent["m67"]
     assert found.sources == ["dartmouth", "parsec"]
-    assert found.choices[0].m67 is None
-    assert found.choices[0].sun.holds
+    assert found.choices[0]["m67_turnoff"] is None
+    assert found.choices[0]["sun_within_1_sigma"]
     assert found.coverage[0].stars > 200
 
 

@@ -6,9 +6,14 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from migrate_bayes.checks.ages.clusters import Sky, _axes, find_members, load_clusters, members_of
-from migrate_bayes.checks.ages.kepler import load_kepler
-from migrate_bayes.checks.ages.m67 import load_m67, load_m67_ddpayne, turnoff
+from migrate_bayes.checks.ages.clusters import (
+    ClusterMembers,
+    find_members,
+    load_clusters,
+    members_of,
+    sky_axes,
+)
+from migrate_bayes.checks.ages.samples import load_kepler, load_m67, observed_catalog, turnoff
 from migrate_bayes.checks.ages.statistics import Spread, spread
 from migrate_bayes.core.errors import CatalogError
 
@@ -48,7 +53,7 @@ def test_m67_turn_off_is_chosen_by_its_cuts(tmp_path):
     assert turnoff(sample.catalog, good).tolist() == [True, True, False, False, True]
     poor = xr.Dataset({"age_error": ("star", [0.1, 0.3, 0.1, 0.1, np.nan])})
     assert turnoff(sample.catalog, poor).tolist() == [True, False, False, False, False]
-    assert sample.extra["single"].tolist() == [True, True, True, True, False]
+    assert sample.usable.tolist() == [True, True, True, True, False]
     # G − 9.65 − A_G, with A_G about 0.1 mag at E(B−V) = 0.04.
     a_g = np.array(M67_COLUMNS["G_MAG"]) - 9.65 - sample.catalog.abs_g.values
     assert np.all((a_g > 0.08) & (a_g < 0.12))
@@ -57,7 +62,7 @@ def test_m67_turn_off_is_chosen_by_its_cuts(tmp_path):
 def test_m67_ddpayne_has_its_own_stars_and_a_robust_alpha(tmp_path):
     path = tmp_path / "m67.csv"
     pd.DataFrame(M67_COLUMNS).to_csv(path, index=False)
-    sample = load_m67_ddpayne(str(path))
+    sample = load_m67(str(path), ddpayne=True)
     assert sample.catalog.sizes["star"] == 2
     # One bad titanium abundance does not move the median of four.
     np.testing.assert_allclose(sample.catalog.alpha_fe, 0.5 * (-0.1 - 0.05) + 0.1)
@@ -82,23 +87,24 @@ def test_kepler_takes_the_best_parallax_there_is(tmp_path):
     np.testing.assert_allclose(
         sample.catalog.abs_g, [5.0, 5 * np.log10(6.0), np.nan], equal_nan=True
     )
-    assert sample.extra["usable"].tolist() == [True, True, False]
+    assert sample.usable.tolist() == [True, True, False]
     np.testing.assert_allclose(sample.reference_error, 0.5)
 
 
 def moving_cluster(rng, n, velocity, centre, distance, radius):
     """Stars in a sphere that share a space velocity (km/s), seen from the origin."""
-    _, _, r0 = _axes(np.array(centre[0]), np.array(centre[1]))
+    _, _, r0 = sky_axes(np.array(centre[0]), np.array(centre[1]))
     place = distance * r0 + rng.normal(0.0, radius, (n, 3))
     d = np.linalg.norm(place, axis=1)
     ra = np.degrees(np.arctan2(place[:, 1], place[:, 0])) % 360
     dec = np.degrees(np.arcsin(place[:, 2] / d))
-    east, north, outward = _axes(ra, dec)
+    east, north, outward = sky_axes(ra, dec)
     scale = 1.0 / (4.740470 * d)
-    return Sky(
-        ra, dec, 1.0 / d, np.full(n, 0.02),
-        (east @ velocity) * scale, (north @ velocity) * scale, outward @ velocity,
-    )  # fmt: skip
+    return observed_catalog({
+        "ra": ra, "dec": dec, "parallax": 1.0 / d, "parallax_error": 0.02,
+        "pmra": (east @ velocity) * scale, "pmdec": (north @ velocity) * scale,
+        "radial_velocity": outward @ velocity,
+    })  # fmt: skip
 
 
 def test_members_of_a_near_cluster_are_found_by_their_common_motion(tmp_path):
@@ -107,11 +113,13 @@ def test_members_of_a_near_cluster_are_found_by_their_common_motion(tmp_path):
     sky = moving_cluster(rng, 40, velocity, (67.0, 16.0), distance, 0.004)
     centre = moving_cluster(rng, 1, velocity, (67.0, 16.0), distance, 0.0)
     # Their proper motions differ by far more than any tolerance on the cluster's mean.
-    assert np.ptp(sky.pmra) > 30.0
+    assert np.ptp(sky.pmra.values) > 30.0
     row = {
-        "Cluster": "mine", "RA_ICRS": centre.ra[0], "DE_ICRS": centre.dec[0], "r50": 6.0,
-        "pmRA": centre.pmra[0], "pmDE": centre.pmdec[0], "Plx": centre.parallax[0], "ePlx": 0.1,
-        "RV": centre.radial_velocity[0], "eRV": 0.3, "Dist": 1000 * distance, "logage": 8.9,
+        "Cluster": "mine", "r50": 6.0,
+        "RA_ICRS": float(centre.ra[0]), "DE_ICRS": float(centre.dec[0]),
+        "pmRA": float(centre.pmra[0]), "pmDE": float(centre.pmdec[0]),
+        "Plx": float(centre.parallax[0]), "ePlx": 0.1, "RV": float(centre.radial_velocity[0]),
+        "eRV": 0.3, "Dist": 1000 * distance, "logage": 8.9,
         "elage": 0.1, "[Fe/H]": 0.1, "eFEH": 0.05, "Av": 0.0,
     }  # fmt: skip
     broken = {**row, "Cluster": "broken", "r50": 200.0}
@@ -122,20 +130,19 @@ def test_members_of_a_near_cluster_are_found_by_their_common_motion(tmp_path):
     (found,) = find_members(sky, clusters)
     near = np.degrees(
         np.arccos(
-            _axes(sky.ra, sky.dec)[2] @ _axes(np.array(row["RA_ICRS"]), np.array(row["DE_ICRS"]))[2]
+            sky_axes(sky.ra, sky.dec)[2]
+            @ sky_axes(np.array(row["RA_ICRS"]), np.array(row["DE_ICRS"]))[2]
         )
     )
     assert set(found.stars) == set(np.flatnonzero(near < 18.0))
     assert found.age == pytest.approx(10**-0.1)
     # The same places with velocities of the field: none.
-    turned = Sky(**{**vars(sky), "pmra": -sky.pmra, "pmdec": sky.pmdec + 60.0})
+    turned = sky.assign(pmra=-sky.pmra, pmdec=sky.pmdec + 60.0)
     assert find_members(turned, clusters) == []
 
 
 def test_member_magnitudes_are_at_the_clusters_distance():
-    from migrate_bayes.checks.ages.clusters import ClusterMembers
-
-    members = ClusterMembers("x", 1.0, 0.1, 0.0, 0.1, 1.0, 0.3, np.array([1]), 0.0)
+    members = ClusterMembers("x", 1.0, 0.1, 1.0, 0.3, np.array([1]), 0.0)
     catalog = xr.Dataset(
         {"phot_g_mean_mag": ("star", [12.0, 14.0]), "teff": ("star", [5800.0, 5800.0])}
     )

@@ -1,8 +1,9 @@
-"""Do the ages hold against what is known otherwise? The Sun, clusters, seismology, other families.
+"""Are the ages right? Comparisons with the Sun, clusters, seismology and other families.
 
-`validate_ages` runs everything a recipe asks for; `migrate-bayes validate ages` prints it and
-writes the page. Each file holds one comparison, as plain functions from stars to numbers; where the
-third-party stars of one are absent it says so and the others run. Names load when first used.
+`validate_ages` runs everything that a recipe asks for; `migrate-bayes validate ages` prints it and
+writes the page. Loaders give stars of known age in one form, `Sample`; `spread`, `coverage` and
+`pit` work on any arrays; `aims` holds the bounds that the ages are judged by. Names load when first
+used.
 """
 
 import lazy_loader
@@ -10,12 +11,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "calibration": ["coverage_table", "draw_prior_stars"],
-        "harps": ["load_harps"],
-        "kepler": ["load_kepler"],
-        "m67": ["load_m67"],
-        "options": ["AgeOptions"],
+        "calibration": ["calibrate", "coverage_table", "draw_prior_stars"],
+        "clusters": ["find_members", "load_clusters", "members_of"],
+        "comparisons": ["summary", "tables"],
         "recipe": ["ValidateAges", "load_validate_ages"],
-        "run": ["AgeValidation", "validate_ages"],
+        "samples": ["Sample", "load_harps", "load_kepler", "load_m67", "sun_catalog"],
+        "statistics": ["Spread", "coverage", "pit", "spread"],
+        "validation": ["AgeValidation", "validate_ages"],
     },
 )

@@ -1,20 +1,20 @@
-r"""Members of open clusters in any catalogue, and their ages against the cluster's.
+r"""Members of open clusters in any catalogue.
 
-A star is a candidate member where, against the cluster's mean in Dias et al. (2021),
+A star is a candidate member if, against the cluster's mean in Dias et al. (2021),
 
 * it lies within three half-light radii (r50) of the centre on the sky,
 * its parallax agrees within 3σ, the cluster being 15 pc deep,
 * its proper motion is the cluster's space velocity seen at the star's own place (a convergent
   point: for the Hyades the proper motions of members differ by tens of mas/yr) within 3σ, with an
   internal dispersion of 1.5 km/s,
-* its radial velocity agrees within 3σ, where both are known.
+* its radial velocity agrees within 3σ, if both are known.
 
-How many field stars pass by chance is estimated from the annulus of 3-6 r50, by area.
+The number of field stars that pass by chance is estimated from the annulus of 3-6 r50, by area.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,10 +22,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.catalog.gaia_extinction import deredden
-from migrate_bayes.checks.ages.sample import Sample, observed_catalog, read_table
+from migrate_bayes.checks.ages.samples import Sample, observed_catalog, read_table
 from migrate_bayes.core.errors import CatalogError
-
-__all__ = ["ClusterMembers", "Sky", "find_members", "load_clusters", "members_of"]
 
 _KMS = 4.740470  # km/s per au/yr
 _DISPERSION = 1.5  # km/s
@@ -42,51 +40,17 @@ _OTHER = {
     "pmDE": "pmDE", "plx": "Plx", "e_plx": "e_plx", "DistPc": "Dist", "AgeNN": "logage",
     "AVNN": "Av",
 }  # fmt: skip
+_SKY = ("ra", "dec", "parallax", "parallax_error", "pmra", "pmdec", "radial_velocity")
 
 
-@dataclass(frozen=True)
-class Sky:
-    """Where stars are and how they move; arrays of shape (star,), NaN where unknown.
-
-    Parameters
-    ----------
-    ra, dec : numpy.ndarray
-        deg.
-    parallax, parallax_error : numpy.ndarray
-        mas.
-    pmra, pmdec : numpy.ndarray
-        mas/yr.
-    radial_velocity : numpy.ndarray
-        km/s.
-    """
-
-    ra: NDArray[np.float64]
-    dec: NDArray[np.float64]
-    parallax: NDArray[np.float64]
-    parallax_error: NDArray[np.float64]
-    pmra: NDArray[np.float64]
-    pmdec: NDArray[np.float64]
-    radial_velocity: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, catalog: xr.Dataset) -> Sky:
-        """Take the columns of a catalogue."""
-        nothing = np.full(catalog.sizes["star"], np.nan)
-        names = cls.__dataclass_fields__
-        return cls(**{n: catalog[n].values if n in catalog else nothing for n in names})
-
-
-@dataclass(frozen=True)
-class ClusterMembers:
+class ClusterMembers(NamedTuple):
     """The candidate members of a cluster.
 
-    Parameters
+    Attributes
     ----------
     cluster : str
     age, age_error : float
         Gyr, of the literature; the error is that of log age.
-    feh, feh_error : float
-        dex, of the literature.
     distance : float
         kpc.
     a_v : float
@@ -94,14 +58,12 @@ class ClusterMembers:
     stars : numpy.ndarray
         Indices of the candidates.
     field : float
-        How many of them are expected to be field stars.
+        Expected number of field stars among them.
     """
 
     cluster: str
     age: float
     age_error: float
-    feh: float
-    feh_error: float
     distance: float
     a_v: float
     stars: NDArray[np.int64]
@@ -122,7 +84,7 @@ def load_clusters(path: str, more: str | None = None) -> pd.DataFrame:
     Raises
     ------
     CatalogError
-        Where a table cannot be read or lacks a column.
+        If a table cannot be read or lacks a column.
     """
     table = read_table(path, _NEEDED, comment="#", na_values=["nan"])
     if more is not None:
@@ -136,8 +98,8 @@ def load_clusters(path: str, more: str | None = None) -> pd.DataFrame:
     return table[good.all(axis=1) & sane].reset_index(drop=True)
 
 
-def _axes(ra: NDArray, dec: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    """Return unit vectors towards increasing ra, dec and distance, shape (..., 3)."""
+def sky_axes(ra: NDArray, dec: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Return unit vectors towards increasing ra, dec (deg) and distance, shape (..., 3)."""
     a, d = np.radians(ra), np.radians(dec)
     east = np.stack([-np.sin(a), np.cos(a), np.zeros_like(a)], axis=-1)
     north = np.stack([-np.sin(d) * np.cos(a), -np.sin(d) * np.sin(a), np.cos(d)], axis=-1)
@@ -145,33 +107,42 @@ def _axes(ra: NDArray, dec: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     return east, north, outward
 
 
-def find_members(sky: Sky, clusters: pd.DataFrame, *, least: int = 2) -> list[ClusterMembers]:
+def find_members(
+    catalog: xr.Dataset, clusters: pd.DataFrame, *, least: int = 2
+) -> list[ClusterMembers]:
     """Find the clusters with candidate members among stars.
 
     Parameters
     ----------
-    sky : Sky
-        The stars.
+    catalog : xarray.Dataset
+        ``ra``, ``dec`` (deg), ``parallax`` and its error (mas), ``pmra``, ``pmdec`` (mas/yr) and
+        ``radial_velocity`` (km/s) on dim ``star``; NaN if unknown.
     clusters : pandas.DataFrame
         From `load_clusters`.
     least : int
         Leave out clusters with fewer candidates.
+
+    Returns
+    -------
+    list of ClusterMembers
+        The cluster with most candidates first.
     """
-    east, north, outward = _axes(sky.ra, sky.dec)
+    nothing = np.full(catalog.sizes["star"], np.nan)
+    sky = {name: catalog[name].values if name in catalog else nothing for name in _SKY}
+    axes = sky_axes(sky["ra"], sky["dec"])
+    area = _RADII**2 / (_ANNULUS**2 - _RADII**2)
     found = []
     for row in clusters.to_dict("records"):
-        e0, n0, r0 = _axes(np.array(row["RA_ICRS"]), np.array(row["DE_ICRS"]))
+        _, _, centre = sky_axes(np.array(row["RA_ICRS"]), np.array(row["DE_ICRS"]))
         with np.errstate(invalid="ignore"):
-            separation = np.degrees(np.arccos(np.clip(outward @ r0, -1.0, 1.0)))
-            near = np.flatnonzero(separation < _ANNULUS * row["r50"])
+            separation = np.degrees(np.arccos(np.clip(axes[2] @ centre, -1.0, 1.0)))
+        near = np.flatnonzero(separation < _ANNULUS * row["r50"])
         if len(near) < least or not row["Plx"] > 0:
             continue
-        plx, velocity = row["Plx"], row["RV"] if np.isfinite(row["RV"]) else 0.0
-        motion = _KMS / plx * (row["pmRA"] * e0 + row["pmDE"] * n0) + velocity * r0
-        agrees = _agrees(sky, near, row, plx, motion, (east, north, outward))
+        stars = {name: values[near] for name, values in sky.items()}
+        agrees = _agrees(stars, row, tuple(a[near] for a in axes))
         inside = separation[near] < _RADII * row["r50"]
         members = near[agrees & inside]
-        area = _RADII**2 / (_ANNULUS**2 - _RADII**2)
         if len(members) >= least:
             age = 10.0 ** (row["logage"] - 9.0)
             found.append(
@@ -179,8 +150,6 @@ def find_members(sky: Sky, clusters: pd.DataFrame, *, least: int = 2) -> list[Cl
                     cluster=str(row["Cluster"]),
                     age=age,
                     age_error=age * np.log(10.0) * float(row["elage"]),
-                    feh=float(row["[Fe/H]"]),
-                    feh_error=float(row["eFEH"]),
                     distance=float(row["Dist"]) / 1000.0,
                     a_v=float(row["Av"]),
                     stars=members,
@@ -190,31 +159,25 @@ def find_members(sky: Sky, clusters: pd.DataFrame, *, least: int = 2) -> list[Cl
     return sorted(found, key=lambda m: -len(m.stars))
 
 
-def _agrees(
-    sky: Sky,
-    near: NDArray,
-    row: dict,
-    plx: float,
-    motion: NDArray,
-    axes: tuple[NDArray, NDArray, NDArray],
-) -> NDArray[np.bool_]:
-    east, north, outward = (a[near] for a in axes)
-    with np.errstate(invalid="ignore"):
-        plx_error = np.hypot(np.nan_to_num(sky.parallax_error[near]), plx**2 * _DEPTH)
-        agrees = np.abs(sky.parallax[near] - plx) < _SIGMA * np.hypot(plx_error, 0.05)
-        # Seen at the parallax of the star where that is well known (the depth of near clusters).
-        own_error = sky.parallax_error[near]
-        own = np.where(sky.parallax[near] > 10.0 * own_error, sky.parallax[near], plx)
-        scale = own / _KMS
-        sd = np.hypot(_DISPERSION * scale, 0.1)
-        off = np.hypot(
-            sky.pmra[near] - (east @ motion) * scale, sky.pmdec[near] - (north @ motion) * scale
-        )
-        agrees &= off < _SIGMA * sd
-        if np.isfinite(row["RV"]):
-            rv = sky.radial_velocity[near]
-            sd_rv = np.hypot(np.nan_to_num(row["eRV"]), 3.0)
-            agrees &= ~(np.abs(rv - outward @ motion) > _SIGMA * sd_rv)
+def _agrees(stars: dict[str, NDArray], row: dict, axes: tuple[NDArray, ...]) -> NDArray[np.bool_]:
+    """Return the stars whose parallax and motion are those of the cluster `row`."""
+    east, north, outward = axes
+    e0, n0, r0 = sky_axes(np.array(row["RA_ICRS"]), np.array(row["DE_ICRS"]))
+    plx, velocity = row["Plx"], row["RV"] if np.isfinite(row["RV"]) else 0.0
+    motion = _KMS / plx * (row["pmRA"] * e0 + row["pmDE"] * n0) + velocity * r0
+    own_plx, own_error = stars["parallax"], stars["parallax_error"]
+    plx_error = np.hypot(np.nan_to_num(own_error), plx**2 * _DEPTH)
+    agrees = np.abs(own_plx - plx) < _SIGMA * np.hypot(plx_error, 0.05)
+    # Seen at the parallax of the star if that is well known (the depth of near clusters).
+    scale = np.where(own_plx > 10.0 * own_error, own_plx, plx) / _KMS
+    sd = np.hypot(_DISPERSION * scale, 0.1)
+    off = np.hypot(
+        stars["pmra"] - (east @ motion) * scale, stars["pmdec"] - (north @ motion) * scale
+    )
+    agrees &= off < _SIGMA * sd
+    if np.isfinite(row["RV"]):
+        sd_rv = np.hypot(np.nan_to_num(row["eRV"]), 3.0)
+        agrees &= ~(np.abs(stars["radial_velocity"] - outward @ motion) > _SIGMA * sd_rv)
     return np.asarray(agrees)
 
 
@@ -228,11 +191,10 @@ def members_of(cluster: ClusterMembers, catalog: xr.Dataset) -> Sample:
         The catalogue searched; ``abs_g`` of its own is kept (near clusters), else it is made from
         ``phot_g_mean_mag``.
     """
-    rows = catalog.isel(star=cluster.stars)
+    rows, n = catalog.isel(star=cluster.stars), len(cluster.stars)
     if "abs_g" not in rows:
         if "phot_g_mean_mag" not in rows:
             raise CatalogError("cluster members need 'abs_g' or 'phot_g_mean_mag'")
-        n = len(cluster.stars)
         modulus = rows["phot_g_mean_mag"].values - 5.0 * np.log10(cluster.distance) - 10.0
         a_g, _ = deredden(
             np.full(n, max(cluster.a_v, 0.0)),
@@ -240,14 +202,13 @@ def members_of(cluster: ClusterMembers, catalog: xr.Dataset) -> Sample:
             teff=rows["teff"].values,
             abs_g_reddened=modulus,
         )
-        made = observed_catalog({"abs_g": modulus - a_g, "abs_g_error": np.full(n, 0.1)})
-        rows = rows.assign({name: made[name] for name in made})
-    n = len(cluster.stars)
+        rows = rows.assign(observed_catalog({"abs_g": modulus - a_g, "abs_g_error": 0.1}))
     return Sample(
         name=cluster.cluster,
         catalog=rows,
         reference=np.full(n, cluster.age),
         reference_error=np.full(n, cluster.age_error),
         reference_name="Dias et al. (2021)",
+        usable=np.ones(n, dtype=bool),
         note=f"{n} candidates, {cluster.field:.1f} field stars expected",
     )

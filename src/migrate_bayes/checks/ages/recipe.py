@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from migrate_bayes.core.errors import DataAbsentError
+from migrate_bayes.core.options import Options
 from migrate_bayes.core.provenance import content_hash
+from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.run.recipe import DATA_ENV, data_root, read_as
-
-__all__ = ["ValidateAges", "load_validate_ages", "locate"]
-
-
-class Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SamplePaths(Options):
-    """Where the stars with known ages are; ``$MIGRATE_BAYES_DATA`` is expanded."""
+    """Tables of stars with known ages; ``$MIGRATE_BAYES_DATA`` is expanded."""
 
     m67: str = f"${DATA_ENV}/m67/m67_apogee_edr3.csv"
     kepler: str = f"${DATA_ENV}/kepler_dwarfs/legacy_kages_with_parallax.csv"
@@ -29,18 +24,8 @@ class SamplePaths(Options):
     lamost: str = f"${DATA_ENV}/lamost_gaia/gaia_lamost_larger_velocity_features.csv"
 
 
-class AgeSection(Options):
-    """How ages are made, as in a run's ``[isochrones]``."""
-
-    source: str = "dartmouth"
-    method: Literal["fine", "paper"] = "fine"
-    feh_scale: Literal["surface", "dwarf", "initial"] = "surface"
-    age_prior: Literal["flat", "log-flat"] = "flat"
-    photometric_floor: float = Field(default=0.02, ge=0)
-
-
-class FamilySection(Options):
-    """Which families are held against each other, and on how many mock stars."""
+class FamilyOptions(Options):
+    """Isochrone families that are compared, and the number of mock stars for it."""
 
     sources: tuple[str, ...] = (
         "dartmouth",
@@ -53,8 +38,8 @@ class FamilySection(Options):
     stars: int = Field(default=4000, ge=100)
 
 
-class CalibrationSection(Options):
-    """Stars drawn from the prior, observed with these errors (K, dex, dex, dex, mag)."""
+class CalibrationOptions(Options):
+    """Number of stars drawn from the prior, and their errors (K, dex, dex, dex, mag)."""
 
     stars: int = Field(default=20_000, ge=100)
     teff_error: float = Field(default=22.6, gt=0)
@@ -65,29 +50,53 @@ class CalibrationSection(Options):
 
 
 class ValidateAges(Options):
-    """A validation of the age stage."""
+    """A validation of the age stage.
+
+    Attributes
+    ----------
+    name, description : str
+        The name is that of the folders of product and page.
+    seed : int
+        Of all random numbers.
+    data : SamplePaths
+    ages : AgeOptions
+        How ages are made, as in a run's ``[isochrones]``.
+    families : FamilyOptions
+    calibration : CalibrationOptions
+    """
 
     name: str = Field(default="validate-ages", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     seed: int = 20210301
     data: SamplePaths = SamplePaths()
-    ages: AgeSection = AgeSection()
-    families: FamilySection = FamilySection()
-    calibration: CalibrationSection = CalibrationSection()
+    ages: AgeOptions = AgeOptions()
+    families: FamilyOptions = FamilyOptions()
+    calibration: CalibrationOptions = CalibrationOptions()
 
     @property
     def hash(self) -> str:
         """Hash of the content, 16 hex digits."""
-        return content_hash(self.model_dump(mode="json"))
+        # These entries came later: recipes without them keep their hashes.
+        unset = {"observables", "ages"} - self.ages.model_fields_set
+        return content_hash(self.model_dump(mode="json", exclude={"ages": unset}))
 
 
 def load_validate_ages(path: str | Path) -> ValidateAges:
     """Read a validation recipe.
 
+    Parameters
+    ----------
+    path : path-like
+        A TOML file.
+
+    Returns
+    -------
+    ValidateAges
+
     Raises
     ------
     RecipeError
-        Where the file is missing, is no TOML, or has an unknown or invalid entry.
+        If the file is missing, is no TOML, or has an unknown or invalid entry.
     """
     return read_as(Path(path), ValidateAges)
 
@@ -98,7 +107,7 @@ def locate(text: str) -> str:
     Raises
     ------
     DataAbsentError
-        Where it names a file or folder that is not there.
+        If the file or folder does not exist.
     """
     expanded = text.replace(f"${DATA_ENV}", str(data_root()))
     _, _, folder = expanded.rpartition(":")

@@ -1,20 +1,22 @@
-"""The few robust statistics that comparisons of ages are told in."""
+"""The robust statistics that comparisons of ages are told in: plain functions on arrays."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Spread", "binomial_error", "spread"]
+from migrate_bayes.core.table import plain
 
 
 @dataclass(frozen=True)
 class Spread:
     """A sample's centre and width.
 
-    Parameters
+    Attributes
     ----------
     median : float
     scatter : float
@@ -32,22 +34,37 @@ class Spread:
         """Standard error of the median of a Gaussian of this scatter, 1.2533 σ/√n; NaN for one."""
         return 1.2533 * self.scatter / np.sqrt(self.count) if self.count > 1 else np.nan
 
-    def as_dict(self, *, digits: int = 4) -> dict[str, float | int | None]:
-        """Return plain numbers for JSON; None for what is not known."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers as JSON can hold them, with four decimals."""
+        names = ("median", "median_error", "scatter")
+        return plain({n: getattr(self, n) for n in names}, 4) | {"stars": self.count}
 
-        def plain(x: float) -> float | None:
-            return round(float(x), digits) if np.isfinite(x) else None
-
-        return {
-            "median": plain(self.median),
-            "median_error": plain(self.median_error),
-            "scatter": plain(self.scatter),
-            "stars": self.count,
-        }
+    def __format__(self, spec: str) -> str:
+        """Word ``median ± error (stars)``, both numbers in the format `spec`, such as ``+.2f``."""
+        if not self.count:
+            return "–"
+        error = f" ± {self.median_error:{spec.lstrip('+')}}" if self.count > 1 else ""
+        return f"{self.median:{spec}}{error} ({self.count})"
 
 
 def spread(values: ArrayLike) -> Spread:
-    """Return median, robust scatter and number of the finite values."""
+    """Return median, robust scatter and number of the finite values.
+
+    Parameters
+    ----------
+    values : array-like
+        Of any shape; NaN is left out.
+
+    Returns
+    -------
+    Spread
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.ages import spread
+    >>> f"{spread([4.0, 4.4, float('nan'), 3.8, 4.1]):.1f}"
+    '4.0 ± 0.1 (4)'
+    """
     x = np.asarray(values, dtype=np.float64)
     x = x[np.isfinite(x)]
     if not x.size:
@@ -56,6 +73,64 @@ def spread(values: ArrayLike) -> Spread:
     return Spread(centre, 1.4826 * float(np.median(np.abs(x - centre))), int(x.size))
 
 
-def binomial_error(fraction: float, count: int) -> float:
-    """Return the standard error of a fraction of `count` trials."""
-    return float(np.sqrt(fraction * (1.0 - fraction) / count)) if count else np.nan
+def spread_by_bin(x: NDArray, values: NDArray, edges: ArrayLike) -> dict[str, Spread]:
+    """Return the `spread` of the values in each bin of `x`, by ``low-high``."""
+    return {
+        f"{low:g}-{high:g}": spread(values[(x >= low) & (x < high)])
+        for low, high in pairwise(np.asarray(edges).tolist())
+    }
+
+
+def coverage(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> tuple[float, float]:
+    """Return the fraction of intervals that hold the truth, and its binomial standard error.
+
+    Parameters
+    ----------
+    truth, low, high : array-like, shape (star,)
+        True values and the ends of the intervals, both ends included.
+
+    Returns
+    -------
+    fraction, error : float
+        NaN without stars.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.ages import coverage
+    >>> coverage([4.0, 5.0, 6.0, 7.0], low=[3.0, 3.0, 5.0, 8.0], high=[5.0, 4.0, 7.0, 9.0])
+    (0.5, 0.25)
+    """
+    true = np.asarray(truth)
+    if not true.size:
+        return np.nan, np.nan
+    fraction = float(np.mean((np.asarray(low) <= true) & (true <= np.asarray(high))))
+    return fraction, float(np.sqrt(fraction * (1.0 - fraction) / true.size))
+
+
+def pit(draws: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
+    """Return the probability integral transform: the fraction of draws below the truth.
+
+    Over stars drawn from the prior it is uniform in [0, 1] if the posteriors are calibrated. For
+    ages on the nodes of isochrones `age_cdf` of `migrate_bayes.isochrones` gives it without draws.
+
+    Parameters
+    ----------
+    draws : array-like, shape (star, draw)
+        Draws from the posteriors.
+    truth : array-like, shape (star,)
+        True values.
+
+    Returns
+    -------
+    numpy.ndarray, shape (star,)
+        NaN for a star with a NaN.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.ages import pit
+    >>> pit([[3.0, 4.0, 5.0, 6.0], [1.0, 2.0, 3.0, 4.0]], [4.5, 0.5]).tolist()
+    [0.5, 0.0]
+    """
+    draws, truth = np.asarray(draws), np.asarray(truth)
+    below = np.mean(draws < truth[:, None], axis=1)
+    return np.where(np.isnan(truth) | np.isnan(draws).any(axis=1), np.nan, below)

@@ -1,0 +1,126 @@
+"""Ages of known stars under many sets of choices, each estimated once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import xarray as xr
+
+from migrate_bayes.checks.ages.samples import Sample, sun_catalog
+from migrate_bayes.core.progress import progress
+from migrate_bayes.isochrones import IsochroneSource, estimate_ages, load_source
+from migrate_bayes.isochrones.age_options import AgeOptions
+from migrate_bayes.isochrones.grid import FEH_SCALES
+
+_ALPHA_ZERO = ", [α/Fe] = 0"
+
+
+class AgeBook:
+    """Ages of some samples by choice, each estimated once.
+
+    Parameters
+    ----------
+    samples : mapping
+        Name to `Sample`; `catalogs` has their stars and the Sun.
+    """
+
+    def __init__(self, samples: Mapping[str, Sample]) -> None:
+        self.samples = dict(samples)
+        self.catalogs = {name: s.catalog for name, s in samples.items()} | {"Sun": sun_catalog()}
+        self._known: dict[tuple[AgeOptions, str], xr.Dataset] = {}
+
+    def ages(self, options: AgeOptions, name: str) -> xr.Dataset:
+        """Return a sample's ages: the Dataset of `estimate_ages`."""
+        if (options, name) not in self._known:
+            self._known[options, name] = estimate(self.catalogs[name], options)
+        return self._known[options, name]
+
+    def fill(self, tasks: Iterable[tuple[AgeOptions, str]]) -> None:
+        """Estimate ages under a progress bar, in the order that builds each isochrone grid once.
+
+        A grid takes a second or more to build and hundreds of megabytes to keep, so that the
+        comparisons, which want the same stars under many choices, must not build them as they come.
+        """
+
+        def grid(task: tuple[AgeOptions, str]) -> tuple[str, str, str]:
+            return (task[0].source, task[0].method, task[0].feh_scale)
+
+        there = [t for t in dict.fromkeys(tasks) if t[1] in self.catalogs]
+        stars = sum(self.catalogs[name].sizes["star"] for _, name in there)
+        with progress(stars, "ages") as advance:
+            for options, name in sorted(there, key=grid):
+                self.ages(options, name)
+                advance(self.catalogs[name].sizes["star"])
+
+
+def estimate(catalog: xr.Dataset, options: AgeOptions) -> xr.Dataset:
+    """Estimate ages with these choices, without a progress bar."""
+    source: str | IsochroneSource = options.source
+    if options.source.endswith(_ALPHA_ZERO):
+        source = _without_alpha_axis(options.source.removesuffix(_ALPHA_ZERO))
+    settings = {name: getattr(options, name) for name in AgeOptions.model_fields}
+    return estimate_ages(catalog, **{**settings, "source": source}, show_progress=False)
+
+
+@cache
+def _without_alpha_axis(name: str) -> IsochroneSource:
+    """Return a source with the isochrones of [α/Fe] = 0 alone."""
+    source = load_source(name)
+    zero = int(np.argmin(np.abs(source.alpha)))
+    values = np.ascontiguousarray(source.values[:, :, zero : zero + 1])
+    return replace(source, name=name + _ALPHA_ZERO, alpha=np.zeros(1), values=values)
+
+
+def short_name(source: str) -> str:
+    """Return a source's name without its folder."""
+    return source.partition(":")[0]
+
+
+def native_source(sources: Sequence[str]) -> str | None:
+    """Return the first source with an [α/Fe] axis of its own."""
+    return next((s for s in sources if s.startswith("dartmouth-native:")), None)
+
+
+def paper_options(base: AgeOptions, native: str | None) -> AgeOptions:
+    """Return the paper's choices: native Dartmouth if there is one, its method, its labels."""
+    paper = {"source": native or base.source, "method": "paper", "feh_scale": "initial"}
+    return AgeOptions.of(base, paper)
+
+
+def choices(base: AgeOptions, native: str | None) -> dict[str, AgeOptions]:
+    """Return the sets of choices that are compared, by label, the recipe's own (`base`) first."""
+    seen = base.observables
+    changes: dict[str, dict] = {
+        "as the recipe says": {},
+        "method paper": {"method": "paper"},
+        **{
+            f"[Fe/H] scale {scale}": {"feh_scale": scale}
+            for scale in FEH_SCALES
+            if scale != base.feh_scale
+        },
+        "method paper, scale initial": {"method": "paper", "feh_scale": "initial"},
+        "photometric floor 0": {"photometric_floor": 0.0},
+        "photometric floor 0.05": {"photometric_floor": 0.05},
+        "without M_G": {"observables": tuple(o for o in seen if o != "abs_g")},
+        "without log g": {"observables": tuple(o for o in seen if o != "logg")},
+        "with BP−RP": {"observables": (*seen, "bp_rp")},
+        "prior flat in log age": {"age_prior": "log-flat"},
+    }
+    if native is not None:
+        changes["native Dartmouth, own α axis"] = {"source": native}
+        # Without its [α/Fe] axis it is read at equal total metallicity.
+        changes["native Dartmouth, α by Salaris"] = {"source": native + _ALPHA_ZERO}
+    made = {label: AgeOptions.of(base, change) for label, change in changes.items()}
+    if native is not None:
+        made["the paper's: native, paper, initial"] = paper_options(base, native)
+    return made
+
+
+def by_family(base: AgeOptions, sources: Sequence[str]) -> dict[str, AgeOptions]:
+    """Return the recipe's choices on each family, by its short name (its own if that is taken)."""
+    short = [short_name(s) for s in sources]
+    names = [s if short.count(name) > 1 else name for s, name in zip(sources, short, strict=True)]
+    return {n: AgeOptions.of(base, {"source": s}) for n, s in zip(names, sources, strict=True)}

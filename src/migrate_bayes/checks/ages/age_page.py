@@ -1,0 +1,328 @@
+"""The page of an age validation: the counterpart of figures 1-4 of Vickers, Shen & Li (2021)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from migrate_bayes.checks.ages import family_figures, figures
+from migrate_bayes.checks.ages.age_book import short_name
+from migrate_bayes.checks.ages.aims import (
+    M67_LITERATURE,
+    PAPER_DARTMOUTH_MINUS_PARSEC,
+    PAPER_M67,
+)
+from migrate_bayes.checks.ages.comparisons import tables
+from migrate_bayes.checks.ages.families import sample_label
+from migrate_bayes.checks.ages.statistics import spread
+from migrate_bayes.checks.ages.validation import AgeValidation, pulls, single_turnoff
+from migrate_bayes.core.provenance import provenance
+from migrate_bayes.core.table import Table
+from migrate_bayes.report.html import write_html
+from migrate_bayes.report.image import Picture, encode
+from migrate_bayes.report.section import Section
+from migrate_bayes.report.validation import FILE, pictures_file
+
+#: Sections that hold the counterpart of one of the paper's figures.
+_COUNTERPARTS = {"clusters": "1", "m67": "2", "harps": "3", "kepler": "4"}
+
+
+def write_page(
+    found: AgeValidation, directory: str | Path, *, recipe_text: str = "", overwrite: bool = False
+) -> Path:
+    """Write ``directory/index.html``, and the figures for other reports to embed.
+
+    Parameters
+    ----------
+    found : AgeValidation
+        From `validate_ages`.
+    directory : path-like
+        The page's folder.
+    recipe_text : str
+        Shown as it is.
+    overwrite : bool
+        Replace a page that exists.
+
+    Returns
+    -------
+    Path
+        Of the page.
+
+    Raises
+    ------
+    ProductError
+        If the page exists already.
+    """
+    record = provenance(seed=found.recipe.seed, recipe_hash=found.recipe.hash)
+    sections = _sections(found, tables(found))
+    choices = [
+        ("source", short_name(found.options.source)),
+        ("method", found.options.method),
+        ("[Fe/H] scale", found.options.feh_scale),
+    ]
+    shown = [
+        (_COUNTERPARTS[s.key], p)
+        for s in sections
+        if s.key in _COUNTERPARTS
+        for p in s.pictures
+        if isinstance(p, Picture)
+    ]
+    return write_html(
+        directory,
+        title="Validation of isochrone ages",
+        facts=[
+            *choices,
+            ("took", f"{sum(found.seconds.values()):,.0f} s"),
+            ("made", record["created"]),
+        ],
+        notes=[f"Left out: {part}. {reason}." for part, reason in found.absent.items()],
+        sections=sections,
+        record=[
+            ("recipe hash", record["recipe_hash"]),
+            ("seed", record["seed"]),
+            *((f"{part} took", f"{seconds:.1f} s") for part, seconds in found.seconds.items()),
+        ],
+        recipe_text=recipe_text,
+        beside={FILE: pictures_file(shown, {**dict(choices), "made": record["created"]})},
+        overwrite=overwrite,
+    )
+
+
+def _sections(found: AgeValidation, tables: dict[str, Table]) -> list[Section]:
+    """Return the sections of what there is: the first table of each stands open."""
+    out: list[Section] = []
+
+    def add(
+        title: str, key: str, text: list[str], drawn: list[Picture], names: tuple[str, ...] = ()
+    ) -> None:
+        shown = [tables[name] for name in names or (key,)]
+        out.append(Section(title, key, text, drawn, shown, shown=1))
+
+    samples = found.book.samples
+    add("In short", "aims", [], [])
+    add("The Sun", "sun", _sun_text(found), [
+        encode(
+            figures.sun_figure(found.sun),
+            "The Sun's age on every family",
+            "Posterior median and central 68% interval of the Sun's age by family, method and "
+            "scale of [Fe/H].",
+            wide=False,
+        )
+    ])  # fmt: skip
+    if "m67" in samples:
+        add("M67", "m67", m67_text(found), [_m67_picture(found)])
+    if found.clusters:
+        add("Open clusters", "clusters", _cluster_text(found), [
+            encode(
+                figures.cluster_figure(found.clusters),
+                "Age offset of cluster members against [Fe/H]",
+                "Median age minus literature age; bars are the robust scatter, numbers the stars. "
+                "Counterpart of the paper's figure 1.",
+                wide=False,
+            )
+        ])  # fmt: skip
+    if kepler := samples.get("kepler"):
+        add("Asteroseismic dwarfs", "kepler", _kepler_text(found), [
+            encode(
+                figures.age_age_figure(kepler, found.ages("kepler"), kepler.usable),
+                "Isochrone against asteroseismic ages of Kepler dwarfs",
+                "Kepler LEGACY and Kages stars; bars are the 68% intervals of both ages. In place "
+                "of the paper's figure 4, which has giants.",
+            )
+        ])  # fmt: skip
+    if harps := samples.get("harps"):
+        add("HARPS against StarHorse", "harps", [], [
+            encode(
+                figures.age_age_figure(harps, found.ages("harps"), harps.compared),
+                "Isochrone against StarHorse ages of HARPS dwarfs",
+                f"{harps.note}. StarHorse ages are of PARSEC isochrones under a Galactic prior. In "
+                "place of the paper's figure 3.",
+            )
+        ])  # fmt: skip
+    if found.pairs:
+        pictures = [
+            encode(
+                family_figures.family_figure(found.pairs),
+                "Difference of ages between families, against age",
+                "Median difference to Dartmouth in bins of age, by region of the mock stars and "
+                "by real sample; stars with age errors below 25% in both, bins of five or more.",
+            )
+        ]
+        if found.explained:
+            pictures.append(encode(
+                family_figures.explain_figure(found.explained),
+                "Dartmouth minus PARSEC by set of choices",
+                "What could set Dartmouth and PARSEC apart.",
+            ))  # fmt: skip
+        names = ("parsec", "pairs", "families") if found.explained else ("pairs", "families")
+        add("Family against family", "families", family_text(found), pictures, names)
+    add("Choices", "choices", [
+        "What each choice changes on the stars of known age (Gyr; number of stars in brackets)."
+    ], [])  # fmt: skip
+    if found.calibration is not None:
+        add("Calibration", "calibration", _calibration_text(found), [
+            encode(
+                family_figures.calibration_figure(found.calibration, found.coverage),
+                "PIT histograms by region, coverage by age",
+                "Top: posterior probability below the true age, by region; the band is two "
+                "binomial σ. Bottom: coverage by true and by estimated age.",
+            )
+        ], ("coverage",))  # fmt: skip
+    if found.systematic:
+        add("The systematic", "systematic", [
+            f"Stars made by another family and aged on {short_name(found.options.source)}. The "
+            "intervals know of the errors of the data only: where the data tell most, the families "
+            "differ by more than that.",
+        ], [
+            encode(
+                family_figures.systematic_figure(found.systematic),
+                "Coverage and bias for stars of another family",
+                "Coverage of the central 68% interval, and relative error of the median age, by "
+                "region.",
+            )
+        ])  # fmt: skip
+    return out
+
+
+def _m67_picture(found: AgeValidation) -> Picture:
+    sample, ages = found.book.samples["m67"], found.ages("m67")
+    drawn = figures.m67_figure(
+        sample, ages, single_turnoff(sample, ages), found.options,
+        found.book.samples["m67_ddpayne"], found.book.ages(found.paper, "m67_ddpayne"),
+    )  # fmt: skip
+    return encode(
+        drawn,
+        "M67: Kiel and colour diagrams with isochrones, ages, abundances",
+        f"M67 ({sample.note}). Top: stars by age (squares: binaries or disturbed astrometry) with "
+        "isochrones; ages of turn-off stars and subgiants. Bottom: [Fe/H] and [α/Fe] with running "
+        "medians, dashed the literature's [Fe/H]; ages against gravity, error bars the 0.61 "
+        "intervals. Counterpart of the paper's figure 2.",
+    )
+
+
+def _sun_text(found: AgeValidation) -> list[str]:
+    holds = [row["sun_within_1_sigma"] for row in found.sun if row["kind"] == "fine, surface"]
+    return [
+        "The Sun as LAMOST would see it (5772 K ± 22.6, log g 4.438 ± 0.05, [Fe/H] 0 ± 0.03, "
+        f"[α/Fe] 0 ± 0.02, M_G 4.67 ± 0.1). By default the interval holds 4.57 Gyr in {sum(holds)} "
+        f"of {len(holds)} families. Read on the initial scale the Sun is older by about what "
+        "diffusion has taken from its surface: that is what the default corrects.",
+    ]
+
+
+def _cluster_text(found: AgeValidation) -> list[str]:
+    searched = ", ".join(f"{n:,} of {name.upper()}" for name, n in found.searched.items())
+    others = sum(row["cluster"] != "M67" for row in found.clusters)
+    return [
+        f"Beside M67, {searched or 'no'} stars were searched for members of the clusters of "
+        f"Dias et al. (2021) and Cantat-Gaudin et al. (2020): {others} "
+        f"{'cluster has' if others == 1 else 'clusters have'} two or more. That is all there is, "
+        "and it shows no trend with [Fe/H]. A cluster younger than the youngest isochrone must "
+        "pile up at the young edge.",
+    ]
+
+
+def m67_text(found: AgeValidation) -> list[str]:
+    """Say the age of M67, and how the paper came to 7 Gyr."""
+    rows = {row["label"]: row for row in found.m67}
+    if not rows:
+        return []
+    paper = rows["DD-Payne, paper's way: all, error < 25%"]
+    tip = rows["DD-Payne, paper's way: turn-off, all"]["ages"]
+    dwarfs = rows["DD-Payne, paper's way: log g > 4.2"]["ages"]
+    ours = found.choices[0]["m67_turnoff"]
+    steps = []
+    for name, label in (("m67", "APOGEE"), ("m67_ddpayne", "DD-Payne")):
+        c = found.book.samples[name].catalog
+        logg, feh = c["logg"].values, c["feh"].values
+        turnoff, giants = spread(feh[(logg >= 3.9) & (logg < 4.3)]), spread(feh[logg < 3.6])
+        error = np.hypot(turnoff.median_error, giants.median_error)
+        steps.append(f"{turnoff.median - giants.median:+.3f} ± {error:.3f} dex in {label}")
+    return [
+        f"The paper found {PAPER_M67} Gyr for its 90 members. With its catalogue (DD-Payne), its "
+        f"isochrones and its method, the {paper['ages'].count} of them with age errors below 25% "
+        f"come out here at {paper['mean_most_likely']:.1f} Gyr in the mean and "
+        f"{paper['ages'].median:.1f} in the median. Of these, the {dwarfs.count} with log g "
+        f"above 4.2 have a median of {dwarfs.median:.1f} Gyr, the {tip.count} "
+        f"turn-off stars and subgiants {tip.median:.1f} ± {tip.median_error:.1f}. "
+        "The paper's age of M67 is that of its main-sequence stars, where a few hundredths of a "
+        "dex in [Fe/H] or some tens of kelvin are worth gigayears. By the recipe's choices, on "
+        f"APOGEE parameters, the turn-off has {ours.median:.2f} ± {ours.median_error:.2f} Gyr "
+        f"(literature {M67_LITERATURE[0]}-{M67_LITERATURE[1]}).",
+        "Diffusion should leave the turn-off (log g 3.9-4.3) poorer in iron than the giants (log g "
+        f"< 3.6) by 0.05-0.1 dex (Souto et al. 2019); the medians differ by {' and '.join(steps)}.",
+    ]
+
+
+def _kepler_text(found: AgeValidation) -> list[str]:
+    """Say how the seismic errors enter."""
+    sample, ages = found.book.samples["kepler"], found.ages("kepler")
+    pull, used = spread(pulls(sample, ages)), sample.usable
+    seismic = float(np.median((sample.reference_error / sample.reference)[used]))
+    ours = float(np.nanmedian(ages["age_error"].values[used]))
+    return [
+        f"{sample.note[0].upper()}{sample.note[1:]}. The scatter is 1.4826 times the median "
+        "absolute deviation of (age − seismic age) / seismic age, and no error is taken out of "
+        f"it: the seismic ages' own error is {seismic:.1%} in the median, ours {ours:.1%}. Over "
+        f"both errors in quadrature the differences have median {pull.median:+.2f} and scatter "
+        f"{pull.scatter:.2f}, 1 being what the errors promise: log g is given an error of 0.05 dex "
+        "and is far better. The seismic log g went into our ages too, so the two are not "
+        "independent; the table of choices has them without log g.",
+    ]
+
+
+def family_text(found: AgeValidation) -> list[str]:
+    """Answer whether Dartmouth is 1.8 Gyr older than PARSEC, and what would make it."""
+    if not found.explained:
+        return []
+    labels = list(found.explained)
+    same = {k: s for k, s in found.explained[labels[0]].items() if s.count}
+    low, high = min(same, key=lambda k: same[k].median), max(same, key=lambda k: same[k].median)
+    every = [
+        (label, k, s) for label, by in found.explained.items() for k, s in by.items() if s.count
+    ]
+    label, sample, best = max(every, key=lambda item: item[2].median)
+    scale = found.explained["Dartmouth initial, PARSEC surface [Fe/H]"]
+    values = sorted(s.median for s in scale.values() if s.count)
+    alike = ("both", "age")  # labels of the set-ups that change Dartmouth and PARSEC alike
+    moved = max(
+        abs(s.median - same[k].median)
+        for other, k, s in every
+        if other != labels[0] and other.startswith(alike) and k in same
+    )
+    lines = [
+        f"The paper finds Dartmouth {PAPER_DARTMOUTH_MINUS_PARSEC} Gyr older than PARSEC. With the "
+        "same stars, observables, method and scale of [Fe/H], it is not so: the median of "
+        f"Dartmouth − PARSEC lies between {same[low].median:+.2f} ({sample_label(low)}) and "
+        f"{same[high].median:+.2f} Gyr ({sample_label(high)}).",
+        "Reading the label of the Dartmouth grid as the observed [Fe/H], while the PARSEC ages "
+        "are on the surface's scale, gives differences of "
+        f"{values[0]:+.2f} to {values[-1]:+.2f} Gyr; changing method, prior, observables or "
+        f"the kind of estimate for both alike moves no sample by more than {moved:.2f} Gyr. "
+        f"The largest median of all, {best.median:+.2f} Gyr, is that of "
+        f"“{sample_label(sample)}” under “{label}”.",
+    ]
+    if best.median < PAPER_DARTMOUTH_MINUS_PARSEC - 0.1:
+        lines[-1] += (
+            f" None reaches {PAPER_DARTMOUTH_MINUS_PARSEC} Gyr: what is left lies in the inputs of "
+            "the two catalogues (parameters, distances, extinction, Galactic prior), which cannot "
+            "be told apart without the other one."
+        )
+    return lines
+
+
+def _calibration_text(found: AgeValidation) -> list[str]:
+    """Say what was drawn and what a reader may expect."""
+    c = found.recipe.calibration
+    return [
+        f"{found.coverage[0].stars:,} stars drawn from the prior that the inference assumes (flat "
+        "in age, [Fe/H] and [α/Fe] over the grid, Kroupa masses), observed with errors of "
+        f"{c.teff_error:g} K, {c.logg_error:g}, {c.feh_error:g}, {c.alpha_error:g} dex and "
+        f"{c.abs_g_error:g} mag, then selected by observed values, as many in each region. "
+        "Regions, all of observed values, within 4300-7500 K and M_G < 6.5: main sequence log g ≥ "
+        "4.25; subgiants 3.4 ≤ log g < 4.0 and T_eff < 5800 K; turn-off 3.4 ≤ log g < 4.25, the "
+        "rest; giants log g < 3.4. By region and by estimated age a calibrated posterior covers "
+        "68 and 95%; by true age it need not, since an interval that is right on average over the "
+        "prior leans towards its middle at either end.",
+    ]
