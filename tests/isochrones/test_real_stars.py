@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from migrate_bayes.checks.ages import aims, spread
 from migrate_bayes.isochrones import estimate_ages
 
 
@@ -49,14 +50,22 @@ def test_m67_turn_off_has_the_age_of_the_literature(m67, source, shared_data):
     name = f"dartmouth-native:{shared_data('dartmouth_gaia')}" if source == "native" else source
     result = estimate_ages(m67, source=name, show_progress=False)
     assert m67.sizes["star"] > 40
-    assert 3.3 < float(result.age_median.median()) < 4.8
+    assert aims.M67_AGE.met(float(result.age_median.median()))
 
 
-@pytest.mark.parametrize("source", ["dartmouth", "mist", "parsec"])
-def test_kepler_dwarfs_agree_with_asteroseismology(kepler, source):
+@pytest.mark.parametrize(
+    ("source", "aim"),
+    [
+        ("dartmouth", aims.KEPLER_OFFSET),
+        ("parsec", aims.KEPLER_OFFSET),
+        ("mist", aims.KEPLER_OFFSET_OF_ANY_FAMILY),
+    ],
+)
+def test_kepler_dwarfs_agree_with_asteroseismology(kepler, source, aim):
     table, seismic = kepler
     result = estimate_ages(table, source=source, show_progress=False)
     offset = result.age_median.values - seismic
     assert np.isfinite(offset).sum() > 20
-    assert abs(np.nanmedian(offset)) < 0.6
-    assert np.nanmedian(np.abs(offset) / seismic) < 0.2
+    assert aim.met(np.nanmedian(offset))
+    assert aims.KEPLER_SCATTER.met(spread(offset / seismic).scatter)
+    assert np.nanmedian(np.abs(offset) / seismic) < aims.KEPLER_SCATTER.high

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def _sections(found: AgeValidation, tables: dict[str, Table]) -> list[Section]:
     def add(
         title: str, key: str, text: list[str], drawn: list[Picture], names: tuple[str, ...] = ()
     ) -> None:
-        shown = [tables[name] for name in names or (key,)]
+        shown: list[Any] = [tables[name] for name in names or (key,)]
         out.append(Section(title, key, text, drawn, shown, shown=1))
 
     samples = found.book.samples
