@@ -11,9 +11,8 @@ import xarray as xr
 
 from migrate_bayes.checks.ages.samples import Sample, sun_catalog
 from migrate_bayes.core.progress import progress
-from migrate_bayes.isochrones import IsochroneSource, estimate_ages, load_source
-from migrate_bayes.isochrones.age_options import AgeOptions
-from migrate_bayes.isochrones.grid import FEH_SCALES
+from migrate_bayes.isochrones import AgeOptions, IsochroneSource, estimate_ages, load_source
+from migrate_bayes.isochrones.age_options import FEH_SCALES
 
 _ALPHA_ZERO = ", [α/Fe] = 0"
 
@@ -58,11 +57,10 @@ class AgeBook:
 
 def estimate(catalog: xr.Dataset, options: AgeOptions) -> xr.Dataset:
     """Estimate ages with these choices, without a progress bar."""
-    source: str | IsochroneSource = options.source
+    settings: dict[str, IsochroneSource] = {}
     if options.source.endswith(_ALPHA_ZERO):
-        source = _without_alpha_axis(options.source.removesuffix(_ALPHA_ZERO))
-    settings = {name: getattr(options, name) for name in AgeOptions.model_fields}
-    return estimate_ages(catalog, **{**settings, "source": source}, show_progress=False)
+        settings["source"] = _without_alpha_axis(options.source.removesuffix(_ALPHA_ZERO))
+    return estimate_ages(catalog, options, show_progress=False, **settings)
 
 
 @cache
@@ -72,11 +70,6 @@ def _without_alpha_axis(name: str) -> IsochroneSource:
     zero = int(np.argmin(np.abs(source.alpha)))
     values = np.ascontiguousarray(source.values[:, :, zero : zero + 1])
     return replace(source, name=name + _ALPHA_ZERO, alpha=np.zeros(1), values=values)
-
-
-def short_name(source: str) -> str:
-    """Return a source's name without its folder."""
-    return source.partition(":")[0]
 
 
 def native_source(sources: Sequence[str]) -> str | None:
@@ -121,6 +114,6 @@ def choices(base: AgeOptions, native: str | None) -> dict[str, AgeOptions]:
 
 def by_family(base: AgeOptions, sources: Sequence[str]) -> dict[str, AgeOptions]:
     """Return the recipe's choices on each family, by its short name (its own if that is taken)."""
-    short = [short_name(s) for s in sources]
-    names = [s if short.count(name) > 1 else name for s, name in zip(sources, short, strict=True)]
-    return {n: AgeOptions.of(base, {"source": s}) for n, s in zip(names, sources, strict=True)}
+    made = [AgeOptions.of(base, {"source": s}) for s in sources]
+    short = [o.short_name for o in made]
+    return {o.source if short.count(o.short_name) > 1 else o.short_name: o for o in made}

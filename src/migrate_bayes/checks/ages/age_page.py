@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from migrate_bayes.checks.ages import family_figures, figures
-from migrate_bayes.checks.ages.age_book import short_name
 from migrate_bayes.checks.ages.aims import (
     M67_LITERATURE,
     PAPER_DARTMOUTH_MINUS_PARSEC,
@@ -58,7 +57,7 @@ def write_page(
     record = provenance(seed=found.recipe.seed, recipe_hash=found.recipe.hash)
     sections = _sections(found, tables(found))
     choices = [
-        ("source", short_name(found.options.source)),
+        ("source", found.options.short_name),
         ("method", found.options.method),
         ("[Fe/H] scale", found.options.feh_scale),
     ]
@@ -172,7 +171,7 @@ def _sections(found: AgeValidation, tables: dict[str, Table]) -> list[Section]:
         ], ("coverage",))  # fmt: skip
     if found.systematic:
         add("The systematic", "systematic", [
-            f"Stars made by another family and aged on {short_name(found.options.source)}. The "
+            f"Stars made by another family and aged on {found.options.short_name}. The "
             "intervals know of the errors of the data only: where the data tell most, the families "
             "differ by more than that.",
         ], [

@@ -34,10 +34,16 @@ from migrate_bayes.checks.ages.recipe import CalibrationOptions
 from migrate_bayes.checks.ages.samples import observed_catalog
 from migrate_bayes.checks.ages.statistics import coverage, spread
 from migrate_bayes.core.errors import IsochroneError
-from migrate_bayes.isochrones import WorkingGrid, build_grid, draw_stars, load_source
-from migrate_bayes.isochrones.age_options import AgeOptions
-from migrate_bayes.isochrones.grid import salaris
-from migrate_bayes.isochrones.intervals import age_cdf, age_quantiles
+from migrate_bayes.isochrones import (
+    AgeOptions,
+    WorkingGrid,
+    age_cdf,
+    age_quantiles,
+    build_grid,
+    draw_stars,
+    load_source,
+    salaris,
+)
 
 #: Draws [Fe/H] and [α/Fe] of so many stars.
 Composition = Callable[[np.random.Generator, int], tuple[NDArray, NDArray]]

@@ -18,7 +18,6 @@ import numpy as np
 import xarray as xr
 
 from migrate_bayes.checks.ages import aims
-from migrate_bayes.checks.ages.age_book import short_name
 from migrate_bayes.checks.ages.calibration import Coverage
 from migrate_bayes.checks.ages.families import AGE_BINS, sample_label
 from migrate_bayes.checks.ages.samples import Sample
@@ -258,7 +257,7 @@ def summary(found: AgeValidation) -> dict[str, Any]:
     )  # fmt: skip
     fractions = ("coverage68", "coverage95", "coverage61")
     numbers: dict[str, Any] = {
-        "source": short_name(found.options.source),
+        "source": found.options.short_name,
         **_numbers(first, (*sun, "sun_age_most_likely", "sun_within_1_sigma")),
         "m67_turnoff_median": m67 and m67.median,
         "m67_turnoff_median_error": m67 and m67.median_error,

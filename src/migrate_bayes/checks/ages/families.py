@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from migrate_bayes.checks.ages.samples import good_age
 from migrate_bayes.checks.ages.statistics import Spread, spread, spread_by_bin
-from migrate_bayes.isochrones.age_options import AgeOptions
+from migrate_bayes.isochrones import AgeOptions
 
 #: Gyr, of the mean of the two ages.
 AGE_BINS = (1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 14.0)

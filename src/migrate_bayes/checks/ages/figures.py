@@ -14,9 +14,7 @@ from migrate_bayes.checks.ages.aims import M67_LITERATURE, SOLAR_AGE
 from migrate_bayes.checks.ages.samples import Sample, good_age
 from migrate_bayes.checks.ages.statistics import spread
 from migrate_bayes.core.errors import IsochroneError
-from migrate_bayes.isochrones.age_options import AgeOptions
-from migrate_bayes.isochrones.interpolate import isochrone
-from migrate_bayes.isochrones.intervals import age_quantiles
+from migrate_bayes.isochrones import AgeOptions, age_quantiles, isochrone
 from migrate_bayes.plots.style import BLUE, GREY, ORANGE, PURPLE, VERMILION, figure, in_style
 
 _ISOCHRONES = ((3.0, BLUE, "-."), (4.0, "black", "-"), (5.5, VERMILION, "--"), (7.0, PURPLE, ":"))

@@ -24,7 +24,6 @@ from migrate_bayes.checks.ages.age_book import (
     estimate,
     native_source,
     paper_options,
-    short_name,
 )
 from migrate_bayes.checks.ages.aims import SOLAR_AGE
 from migrate_bayes.checks.ages.calibration import (
@@ -50,9 +49,7 @@ from migrate_bayes.checks.ages.samples import (
 from migrate_bayes.checks.ages.statistics import Spread, spread
 from migrate_bayes.core.errors import DataAbsentError
 from migrate_bayes.core.flags import StarFlag
-from migrate_bayes.isochrones import load_source
-from migrate_bayes.isochrones.age_options import AgeOptions
-from migrate_bayes.isochrones.intervals import age_quantiles
+from migrate_bayes.isochrones import AgeOptions, age_quantiles, load_source
 
 _COMPARED = ("m67", "kepler", "harps")  # real samples on which families are compared
 _SUN_WAYS = tuple((m, s) for m in ("fine", "paper") for s in ("surface", "initial"))
@@ -198,7 +195,7 @@ def _samples(found: AgeValidation) -> None:
         try:
             found.sources.append(locate(text))
         except DataAbsentError as error:
-            found.absent[short_name(text)] = str(error)
+            found.absent[AgeOptions(source=text).short_name] = str(error)
 
 
 def _ages(found: AgeValidation) -> None:
