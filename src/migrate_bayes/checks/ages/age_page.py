@@ -189,7 +189,7 @@ def _m67_picture(found: AgeValidation) -> Picture:
     sample, ages = found.book.samples["m67"], found.ages("m67")
     drawn = figures.m67_figure(
         sample, ages, single_turnoff(sample, ages), found.options,
-        found.book.samples["m67_ddpayne"], found.book.ages(found.paper, "m67_ddpayne"),
+        found.book.samples["m67_ddpayne"], found.book.ages(found.book.paper, "m67_ddpayne"),
     )  # fmt: skip
     return encode(
         drawn,

@@ -27,8 +27,6 @@ from scipy.interpolate import CubicHermiteSpline
 
 from migrate_bayes.isochrones import WorkingGrid, salaris
 
-__all__ = ["PANEL", "Tracks", "reference_log_likelihood"]
-
 #: Width of a panel, in errors, at which ln L is good to 1e-4 where it matters.
 PANEL = 2.0
 
@@ -41,12 +39,8 @@ class Tracks:
     """Isochrones of any composition, interpolated as `grid` says.
 
     Cubic in φ and in [α/Fe], of every quantity and point by point, with the slope of a node that of
-    the parabola through it and its neighbours, and at an end of the axis that of the last step.
-
-    Parameters
-    ----------
-    grid : WorkingGrid
-        A ``fine`` one.
+    the parabola through it and its neighbours, and at an end of the axis that of the last step. The
+    `grid` is a ``fine`` one.
     """
 
     def __init__(self, grid: WorkingGrid) -> None:
@@ -59,16 +53,13 @@ class Tracks:
         self.alpha_limits = (-0.2, 0.8) if len(grid.alpha) == 1 else (grid.alpha[0], grid.alpha[-1])
 
     def feh_nodes(self, alpha: float) -> NDArray[np.float64]:
-        """Return where the interpolant has kinks in [Fe/H], at this [α/Fe]."""
+        """Return the [Fe/H] at which the interpolant has kinks, at this [α/Fe]."""
         return self._metallicity - float(salaris(alpha))
 
     def at_alpha(
         self, alpha: float, low: float, high: float
     ) -> Callable[[float], NDArray[np.float64]]:
-        """Fix [α/Fe]: a function of [Fe/H], between `low` and `high`.
-
-        Its result has shape ``(age, eep, [T_eff, log g, M_G, BP−RP, born])``.
-        """
+        """Return (age, eep, [T_eff, log g, M_G, BP−RP, born]) of [Fe/H] between `low` and `high`."""
         enhancement = float(salaris(alpha))
         nodes = self._metallicity - enhancement
         near = slice(max(int(np.searchsorted(nodes, low)) - 2, 0), np.searchsorted(nodes, high) + 2)
@@ -99,13 +90,9 @@ def _cardinal(axis: NDArray) -> Callable[[float], NDArray[np.float64]]:
 def _panels(low: float, high: float, kinks: NDArray, width: float) -> tuple[NDArray, NDArray]:
     """Return nodes and weights of a composite six-point Gauss-Legendre rule."""
     edges = np.concatenate([[low], kinks[(kinks > low) & (kinks < high)], [high]])
-    cut = [
-        np.linspace(a, b, int(np.ceil((b - a) / width)) + 1)[:-1]
-        for a, b in pairwise(edges)
-        if b > a
-    ]
-    if not cut:
+    if high <= low:
         return np.empty(0), np.empty(0)
+    cut = [np.linspace(a, b, int(np.ceil((b - a) / width)) + 1)[:-1] for a, b in pairwise(edges)]
     starts = np.append(np.concatenate(cut), high)
     half = 0.5 * np.diff(starts)
     x, w = np.polynomial.legendre.leggauss(6)
@@ -134,7 +121,7 @@ def reference_log_likelihood(
     Returns
     -------
     numpy.ndarray, shape (age,)
-        ln L; ``-inf`` where it is below what a float64 can hold.
+        ln L; ``-inf`` if it is below what a float64 can hold.
     """
     obs, inv, constant = np.zeros(4), np.zeros(4), 1.0
     for k, name in enumerate(_OBSERVABLES):

@@ -48,6 +48,7 @@ from migrate_bayes.isochrones import (
 #: Draws [Fe/H] and [α/Fe] of so many stars.
 Composition = Callable[[np.random.Generator, int], tuple[NDArray, NDArray]]
 Range = tuple[float, float]
+Limits = tuple[Range, Range, Range]  # of ages in Gyr, observed [Fe/H], [α/Fe]
 
 #: Gyr: bins of true and of estimated age.
 AGE_EDGES = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.6)
@@ -71,14 +72,6 @@ REGIONS = (
     Region("turn-off", (3.4, 4.25)),
     Region("giant", (1.0, 3.4)),
 )
-
-
-class _Limits(NamedTuple):
-    """What a family covers, dwarfs and giants: ages in Gyr, observed [Fe/H], [α/Fe]."""
-
-    ages: Range
-    feh: Range
-    alpha: Range
 
 
 def region_of(teff: NDArray, logg: NDArray, abs_g: NDArray) -> NDArray[np.int64]:
@@ -137,11 +130,10 @@ def draw_prior_stars(
     grid = build_grid(source, feh_scale=scale)
     limits = _limits(source, grid, scale)
     if like is not None:
-        other = _limits(like, build_grid(like, feh_scale=scale), scale)
-        ages, feh = (
-            (max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(limits[:2], other[:2], strict=True)
-        )
-        limits = _Limits(ages, feh, limits.alpha)
+        (young, old), (poor, rich), _ = _limits(like, build_grid(like, feh_scale=scale), scale)
+        ages, feh, alpha = limits
+        ages, feh = (max(ages[0], young), min(ages[1], old)), (max(feh[0], poor), min(feh[1], rich))
+        limits = ages, feh, alpha
     sd = {
         "teff": errors.teff_error,
         "logg": errors.logg_error,
@@ -168,19 +160,20 @@ def draw_prior_stars(
     return catalog
 
 
-def _limits(name: str, grid: WorkingGrid, feh_scale: str) -> _Limits:
+def _limits(name: str, grid: WorkingGrid, feh_scale: str) -> Limits:
+    """Return what a family covers, dwarfs and giants."""
     source = load_source(name)
     shift = 0.0 if feh_scale == "initial" else source.solar_feh_initial
     low = source.feh[0] - (shift if feh_scale == "dwarf" else 0.0)
     # Without an [α/Fe] axis the inference takes what Salaris et al. (1993) let it.
     alpha = (source.alpha[0], source.alpha[-1]) if source.has_alpha else (-0.2, 0.8)
-    return _Limits((grid.ages[0], grid.ages[-1]), (low, source.feh[-1] - shift), alpha)
+    return (grid.ages[0], grid.ages[-1]), (low, source.feh[-1] - shift), alpha
 
 
 def _region_stars(
     index: int,
     grid: WorkingGrid,
-    limits: _Limits,
+    limits: Limits,
     sd: dict[str, float],
     composition: Composition | None,
     rng: np.random.Generator,
@@ -200,7 +193,7 @@ def _region_stars(
             feh, alpha = composition(rng, _BATCH)
         # Without an [α/Fe] axis the total metallicity has to be on the grid too.
         total = feh + salaris(alpha)
-        on_grid = (total >= limits.feh[0] + own.min()) & (total <= limits.feh[1] + own.max())
+        on_grid = (total >= limits[1][0] + own.min()) & (total <= limits[1][1] + own.max())
         age, feh, alpha = age[on_grid], feh[on_grid], alpha[on_grid]
         star = draw_stars(
             grid, age, feh, alpha, rng.random(len(age)), teff_range=teff_range,
@@ -211,7 +204,7 @@ def _region_stars(
         most = most or 1.5 * float(born.max())
         if most == 0.0:
             raise IsochroneError(
-                f"no isochrone of {limits.ages[0]:g}-{limits.ages[1]:g} Gyr passes through the "
+                f"no isochrone of {limits[0][0]:g}-{limits[0][1]:g} Gyr passes through the "
                 f"region '{region.name}': widen the ages"
             )
         kept = rng.random(len(age)) < born / most
@@ -264,19 +257,11 @@ def calibrate(catalog: xr.Dataset, options: AgeOptions) -> xr.Dataset:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often intervals hold the truth, for some of the stars.
+    """How often intervals hold the truth, for the stars of the bin `label` of a `group`.
 
-    Attributes
-    ----------
-    label, group : str
-        Which stars: those of a bin ``label`` in ``group``.
-    stars : int
-    coverage68, coverage95, coverage61 : float
-        Fractions; of the central 68 and 95% credible intervals, and of the 0.61 interval.
-    error68, error95 : float
-        Binomial standard errors.
-    offset, scatter : float
-        Median and robust scatter of (posterior median − truth) / truth.
+    Fractions are of the central 68 and 95% credible intervals, with binomial standard errors, and
+    of the 0.61 interval; offset and scatter are the median and robust scatter of (posterior median
+    − truth) / truth.
     """
 
     label: str
@@ -287,8 +272,18 @@ class Coverage:
     coverage61: float
     error68: float
     error95: float
-    offset: float
-    scatter: float
+    median_relative_offset: float
+    relative_scatter: float
+
+    @property
+    def by_region(self) -> bool:
+        """Whether the stars are those of a region, or all."""
+        return self.group in ("all", "region")
+
+    @property
+    def name(self) -> str:
+        """Which stars, in a table's first column."""
+        return self.label if self.by_region else f"{self.group} {self.label}"
 
 
 def coverage_table(result: xr.Dataset) -> list[Coverage]:

@@ -14,7 +14,7 @@ The number of field stars that pass by chance is estimated from the annulus of 3
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -43,30 +43,10 @@ _OTHER = {
 _SKY = ("ra", "dec", "parallax", "parallax_error", "pmra", "pmdec", "radial_velocity")
 
 
-class ClusterMembers(NamedTuple):
-    """The candidate members of a cluster.
+@dataclass(frozen=True)
+class ClusterMembers(Sample):
+    """The candidate members of a cluster; `field` field stars are expected among them."""
 
-    Attributes
-    ----------
-    cluster : str
-    age, age_error : float
-        Gyr, of the literature; the error is that of log age.
-    distance : float
-        kpc.
-    a_v : float
-        mag.
-    stars : numpy.ndarray
-        Indices of the candidates.
-    field : float
-        Expected number of field stars among them.
-    """
-
-    cluster: str
-    age: float
-    age_error: float
-    distance: float
-    a_v: float
-    stars: NDArray[np.int64]
     field: float
 
 
@@ -81,10 +61,10 @@ def load_clusters(path: str, more: str | None = None) -> pd.DataFrame:
         Cantat-Gaudin et al. (2020), for clusters that the other lacks; these have no [Fe/H] and no
         radial velocity, and their log ages are good to 0.2 dex.
 
-    Raises
-    ------
-    CatalogError
-        If a table cannot be read or lacks a column.
+    Returns
+    -------
+    pandas.DataFrame
+        In the columns of Dias et al. (2021).
     """
     table = read_table(path, _NEEDED, comment="#", na_values=["nan"])
     if more is not None:
@@ -116,7 +96,8 @@ def find_members(
     ----------
     catalog : xarray.Dataset
         ``ra``, ``dec`` (deg), ``parallax`` and its error (mas), ``pmra``, ``pmdec`` (mas/yr) and
-        ``radial_velocity`` (km/s) on dim ``star``; NaN if unknown.
+        ``radial_velocity`` (km/s) on dim ``star``, NaN if unknown; ``abs_g``, or ``teff`` and
+        ``phot_g_mean_mag``.
     clusters : pandas.DataFrame
         From `load_clusters`.
     least : int
@@ -125,7 +106,8 @@ def find_members(
     Returns
     -------
     list of ClusterMembers
-        The cluster with most candidates first.
+        The cluster with most candidates first; reference ages are of the literature, with the
+        error of log age.
     """
     nothing = np.full(catalog.sizes["star"], np.nan)
     sky = {name: catalog[name].values if name in catalog else nothing for name in _SKY}
@@ -142,21 +124,24 @@ def find_members(
         stars = {name: values[near] for name, values in sky.items()}
         agrees = _agrees(stars, row, tuple(a[near] for a in axes))
         inside = separation[near] < _RADII * row["r50"]
-        members = near[agrees & inside]
-        if len(members) >= least:
+        members, n = near[agrees & inside], int(np.sum(agrees & inside))
+        if n >= least:
             age = 10.0 ** (row["logage"] - 9.0)
+            field = float(np.sum(agrees & ~inside) * area)
+            distance = float(row["Dist"]) / 1000.0
             found.append(
                 ClusterMembers(
-                    cluster=str(row["Cluster"]),
-                    age=age,
-                    age_error=age * np.log(10.0) * float(row["elage"]),
-                    distance=float(row["Dist"]) / 1000.0,
-                    a_v=float(row["Av"]),
-                    stars=members,
-                    field=float(np.sum(agrees & ~inside) * area),
+                    name=str(row["Cluster"]),
+                    catalog=with_abs_g(catalog.isel(star=members), distance, float(row["Av"])),
+                    reference=np.full(n, age),
+                    reference_error=np.full(n, age * np.log(10.0) * float(row["elage"])),
+                    reference_name="Dias et al. (2021)",
+                    usable=np.ones(n, dtype=bool),
+                    note=f"{n} candidates, {field:.1f} field stars expected",
+                    field=field,
                 )
             )
-    return sorted(found, key=lambda m: -len(m.stars))
+    return sorted(found, key=lambda m: -len(m.reference))
 
 
 def _agrees(stars: dict[str, NDArray], row: dict, axes: tuple[NDArray, ...]) -> NDArray[np.bool_]:
@@ -181,34 +166,21 @@ def _agrees(stars: dict[str, NDArray], row: dict, axes: tuple[NDArray, ...]) -> 
     return np.asarray(agrees)
 
 
-def members_of(cluster: ClusterMembers, catalog: xr.Dataset) -> Sample:
-    """Return a cluster's members as a sample, M_G at the cluster's distance and extinction.
+def with_abs_g(catalog: xr.Dataset, distance: float, a_v: float) -> xr.Dataset:
+    """Return stars with M_G at a cluster's distance (kpc) and extinction (mag).
 
-    Parameters
-    ----------
-    cluster : ClusterMembers
-    catalog : xarray.Dataset
-        The catalogue searched; ``abs_g`` of its own is kept (near clusters), else it is made from
-        ``phot_g_mean_mag``.
+    ``abs_g`` of the catalogue's own is kept (near clusters), else ``phot_g_mean_mag`` gives it.
     """
-    rows, n = catalog.isel(star=cluster.stars), len(cluster.stars)
-    if "abs_g" not in rows:
-        if "phot_g_mean_mag" not in rows:
-            raise CatalogError("cluster members need 'abs_g' or 'phot_g_mean_mag'")
-        modulus = rows["phot_g_mean_mag"].values - 5.0 * np.log10(cluster.distance) - 10.0
-        a_g, _ = deredden(
-            np.full(n, max(cluster.a_v, 0.0)),
-            bp_rp_observed=np.full(n, np.nan),
-            teff=rows["teff"].values,
-            abs_g_reddened=modulus,
-        )
-        rows = rows.assign(observed_catalog({"abs_g": modulus - a_g, "abs_g_error": 0.1}))
-    return Sample(
-        name=cluster.cluster,
-        catalog=rows,
-        reference=np.full(n, cluster.age),
-        reference_error=np.full(n, cluster.age_error),
-        reference_name="Dias et al. (2021)",
-        usable=np.ones(n, dtype=bool),
-        note=f"{n} candidates, {cluster.field:.1f} field stars expected",
+    if "abs_g" in catalog:
+        return catalog
+    if "phot_g_mean_mag" not in catalog:
+        raise CatalogError("cluster members need 'abs_g' or 'phot_g_mean_mag'")
+    n = catalog.sizes["star"]
+    modulus = catalog["phot_g_mean_mag"].values - 5.0 * np.log10(distance) - 10.0
+    a_g, _ = deredden(
+        np.full(n, max(a_v, 0.0)),
+        bp_rp_observed=np.full(n, np.nan),
+        teff=catalog["teff"].values,
+        abs_g_reddened=modulus,
     )
+    return catalog.assign(observed_catalog({"abs_g": modulus - a_g, "abs_g_error": 0.1}))

@@ -1,7 +1,7 @@
 """A validation as tables, as plain numbers (what ``--json`` prints) and as a product on disk.
 
-A comparison is described once: `Columns` map each heading of its table to a template of
-`str.format` over the names of a row, and these names are those of the JSON.
+Each comparison is described once, by a `Comparison`: the templates of its table's columns and the
+names of its numbers in the JSON, both over the entries of a row.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import math
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from migrate_bayes.checks.ages import aims
-from migrate_bayes.checks.ages.calibration import Coverage
 from migrate_bayes.checks.ages.families import AGE_BINS, sample_label
 from migrate_bayes.checks.ages.samples import Sample
 from migrate_bayes.checks.ages.statistics import Spread, spread, spread_by_bin
@@ -26,67 +25,6 @@ from migrate_bayes.checks.ages.validation import AgeValidation, Row, pulls, sing
 from migrate_bayes.core.io import write_netcdf
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.core.table import Table, plain
-
-Columns = Mapping[str, str]
-
-_SUN_INTERVAL = "{sun_age:.2f} [{sun_age_lo:.2f}, {sun_age_hi:.2f}]"
-_SUN: Columns = {
-    "source": "{source}",
-    "method, [Fe/H] scale": "{kind}",
-    "most likely": "{sun_age_most_likely:.2f}",
-    "median": "{sun_age:.2f}",
-    "16%": "{sun_age_lo:.2f}",
-    "84%": "{sun_age_hi:.2f}",
-    f"holds {aims.SOLAR_AGE}": "{sun_within_1_sigma}",
-}
-_CHOICES: Columns = {
-    "": "{label}",
-    "Sun": _SUN_INTERVAL,
-    "M67 turn-off": "{m67_turnoff:.2f}",
-    "Kepler offset": "{kepler_offset:+.2f}",
-    "Kepler scatter": "{kepler_relative_offset.scatter:.1%}",
-    "HARPS − StarHorse": "{harps_offset:+.2f}",
-}
-_M67: Columns = {
-    "stars and choices": "{label}",
-    "stars": "{ages.count}",
-    "median": "{ages.median:.2f}",
-    "scatter": "{ages.scatter:.2f}",
-    "mean of most likely": "{mean_most_likely:.2f}",
-}
-_CLUSTERS: Columns = {
-    "cluster": "{cluster}",
-    "catalogue": "{catalogue}",
-    "literature (Gyr)": "{literature_age:.2f} ± {literature_age_error:.2f}",
-    "[Fe/H]": "{feh:+.2f}",
-    "field stars": "{field_stars_expected:.1f}",
-    "offset, all": "{offset:+.2f}",
-    "error < 25%": "{offset_good_ages:+.2f}",
-    "turn-off": "{offset_turnoff:+.2f}",
-    "at young edge": "{at_young_edge}",
-}
-_COVERAGE: Columns = {
-    "": "{label}",
-    "stars": "{stars:,}",
-    "68%": "{coverage68:.1%} ± {error68:.1%}",
-    "95%": "{coverage95:.1%} ± {error95:.1%}",
-    "0.61 interval": "{coverage61:.1%}",
-    "median offset": "{offset:+.1%}",
-    "scatter": "{scatter:.1%}",
-}
-_AGE_BINS = [f"{low:g}-{high:g}" for low, high in pairwise(AGE_BINS)]
-_PAIRS: Columns = {
-    "": "{family} − {base}: {label}",
-    "median difference": "{difference:+.2f}",
-    "scatter": "{difference.scatter:.2f}",
-    "%": "{percent:+.1f}",
-    **{name: f"{{{name}:+.2f}}" for name in _AGE_BINS},
-}
-_BY_AGE: Columns = {
-    "mean of the two ages": "{label}",
-    "median difference": "{difference:+.2f}",
-    "scatter": "{difference.scatter:.2f}",
-}
 
 
 class _Words(string.Formatter):
@@ -108,15 +46,167 @@ class _Words(string.Formatter):
         return super().format_field(value, format_spec)
 
 
-def word(template: str, row: Mapping[str, Any]) -> str:
-    """Fill in a template from a row."""
-    return _Words().vformat(template, (), row)
+class Comparison(NamedTuple):
+    """How a comparison is shown.
+
+    Attributes
+    ----------
+    title : str
+    columns : mapping
+        Heading of each column of the table to a template of `str.format` over a row.
+    numbers : tuple of str
+        Entries of a row that are in the JSON; those of a `Spread` with a star stand by themselves.
+    label : str
+        Template of the row's name in the JSON.
+    """
+
+    title: str
+    columns: Mapping[str, str]
+    numbers: tuple[str, ...] = ()
+    label: str = "{label}"
+
+    def table(self, rows: Iterable[Row]) -> Table:
+        """Return a table of rows."""
+        words = _Words()
+        cells = [[words.vformat(c, (), row) for c in self.columns.values()] for row in rows]
+        return Table(self.title, list(self.columns), cells)
+
+    def json(self, rows: Iterable[Row]) -> dict[str, Row]:
+        """Return the numbers of rows by label."""
+        return {self.label.format_map(row): _numbers(row, self.numbers) for row in rows}
 
 
-def table(title: str, columns: Columns, rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Return a table of rows."""
-    cells = [[word(template, row) for template in columns.values()] for row in rows]
-    return Table(title, list(columns), cells)
+def _numbers(row: Row, names: Iterable[str]) -> Row:
+    out: Row = {}
+    for name in names:
+        value = row[name.lstrip("*")]
+        value = value.as_dict() if isinstance(value, Spread) else value
+        out |= value if name.startswith("*") else {name: value}
+    return out
+
+
+_SUN_INTERVAL = "{sun_age:.2f} [{sun_age_lo:.2f}, {sun_age_hi:.2f}]"
+_SUN = Comparison(
+    "The Sun (Gyr)",
+    {
+        "source": "{source}",
+        "method, [Fe/H] scale": "{kind}",
+        "most likely": "{sun_age_most_likely:.2f}",
+        "median": "{sun_age:.2f}",
+        "16%": "{sun_age_lo:.2f}",
+        "84%": "{sun_age_hi:.2f}",
+        f"holds {aims.SOLAR_AGE}": "{sun_within_1_sigma}",
+    },
+    ("sun_age", "sun_age_lo", "sun_age_hi", "sun_age_most_likely", "sun_within_1_sigma"),
+)
+_CHOICES = Comparison(
+    "By choice (Gyr)",
+    {
+        "": "{label}",
+        "Sun": _SUN_INTERVAL,
+        "M67 turn-off": "{m67_turnoff:.2f}",
+        "Kepler offset": "{kepler_offset:+.2f}",
+        "Kepler scatter": "{kepler_relative_offset.scatter:.1%}",
+        "HARPS − StarHorse": "{harps_offset:+.2f}",
+    },
+    (
+        "sun_age", "sun_age_lo", "sun_age_hi", "m67_turnoff", "kepler_offset",
+        "kepler_relative_offset", "harps_offset",
+    ),
+)  # fmt: skip
+_M67 = Comparison(
+    "M67 (Gyr)",
+    {
+        "stars and choices": "{label}",
+        "stars": "{ages.count}",
+        "median": "{ages.median:.2f}",
+        "scatter": "{ages.scatter:.2f}",
+        "mean of most likely": "{mean_most_likely:.2f}",
+    },
+    ("*ages", "mean_most_likely"),
+)
+_CLUSTERS = Comparison(
+    "Open clusters: age − literature age (Gyr)",
+    {
+        "cluster": "{cluster}",
+        "catalogue": "{catalogue}",
+        "literature (Gyr)": "{literature_age:.2f} ± {literature_age_error:.2f}",
+        "[Fe/H]": "{feh:+.2f}",
+        "field stars": "{field_stars_expected:.1f}",
+        "offset, all": "{offset:+.2f}",
+        "error < 25%": "{offset_good_ages:+.2f}",
+        "turn-off": "{offset_turnoff:+.2f}",
+        "at young edge": "{at_young_edge}",
+    },
+    (
+        "literature_age", "feh", "field_stars_expected", "offset", "offset_good_ages",
+        "offset_turnoff", "at_young_edge",
+    ),
+    "{cluster} ({catalogue})",
+)  # fmt: skip
+_COVERAGE = Comparison(
+    "Coverage",
+    {
+        "": "{name}",
+        "stars": "{stars:,}",
+        "68%": "{coverage68:.1%} ± {error68:.1%}",
+        "95%": "{coverage95:.1%} ± {error95:.1%}",
+        "0.61 interval": "{coverage61:.1%}",
+        "median offset": "{median_relative_offset:+.1%}",
+        "scatter": "{relative_scatter:.1%}",
+    },
+    ("stars", "coverage68", "coverage95", "coverage61"),
+    "{group}: {label}",
+)
+_SYSTEMATIC = _COVERAGE._replace(
+    title="Stars of another family",
+    columns={**_COVERAGE.columns, "": "{family}: {label}"},
+    numbers=("stars", "coverage68", "coverage95", "median_relative_offset", "relative_scatter"),
+    label="{family} stars: {label}",
+)
+_PAIRS = Comparison(
+    "The same stars on every family (Gyr)",
+    {
+        "": "{family} − {base}: {label}",
+        "median difference": "{difference:+.2f}",
+        "scatter": "{difference.scatter:.2f}",
+        "%": "{percent:+.1f}",
+        **{f"{low:g}-{high:g}": f"{{{low:g}-{high:g}:+.2f}}" for low, high in pairwise(AGE_BINS)},
+    },
+    ("*difference", "median_relative", "by_age"),
+    "{sample}",
+)
+#: What is measured, its wording and its number in the JSON's names; the aim and its format.
+_AIMS = (
+    (
+        "M67, {m67_turnoff.count} turn-off stars and subgiants (Gyr)",
+        "{m67_turnoff.median:.2f} ± {m67_turnoff.median_error:.2f}, "
+        "scatter {m67_turnoff.scatter:.2f}",
+        "m67_turnoff.median", aims.M67_AGE, ".1f",
+    ),
+    (
+        "Kepler, {kepler_offset.count} dwarfs: median offset (Gyr)",
+        "{kepler_offset.median:+.2f} ± {kepler_offset.median_error:.2f}",
+        "kepler_offset.median", aims.KEPLER_OFFSET, ".1f",
+    ),
+    (
+        "Kepler: scatter of offset / seismic age", "{kepler_relative_offset.scatter:.1%}",
+        "kepler_relative_offset.scatter", aims.KEPLER_SCATTER, ".0%",
+    ),
+    (
+        "Coverage of 68% intervals, {stars:,} stars", _COVERAGE.columns["68%"],
+        "coverage68", aims.COVERAGE68, ".0%",
+    ),
+    (
+        "Coverage of 95% intervals, {stars:,} stars", _COVERAGE.columns["95%"],
+        "coverage95", aims.COVERAGE95, ".0%",
+    ),
+)  # fmt: skip
+_BY_AGE = {
+    "mean of the two ages": "{label}",
+    "median difference": "{difference:+.2f}",
+    "scatter": "{difference.scatter:.2f}",
+}
 
 
 def tables(found: AgeValidation) -> dict[str, Table]:
@@ -130,31 +220,21 @@ def tables(found: AgeValidation) -> dict[str, Table]:
         ``parsec`` (Dartmouth − PARSEC) and ``parsec medians``, ``coverage`` (all of it),
         ``calibration`` (by region) and ``systematic``.
     """
-    regions = [_cover(c) for c in found.coverage if c.group in ("all", "region")]
-    every = [_cover(c) for c in found.coverage]
-    others = [
-        _cover(c) | {"label": f"{family}: {c.label}"}
-        for family, rows in found.systematic.items()
-        for c in rows
-        if c.group in ("all", "region")
-    ]
+    every = [c for c in found.coverage if c.stars]
+    regions = [vars(c) | {"name": c.name} for c in every if c.by_region]
     out = {
         "aims": _aims(found),
-        "sun": table("The Sun (Gyr)", _SUN, found.sun),
-        "m67": table("M67 (Gyr)", _M67, found.m67),
-        "clusters": table("Open clusters: age − literature age (Gyr)", _CLUSTERS, found.clusters),
-        "choices": table("By choice (Gyr)", _CHOICES, found.choices),
-        "families": table("By family (Gyr)", _CHOICES, found.families),
-        "pairs": table(
-            "The same stars on every family (Gyr)", _PAIRS, map(_pair_cells, found.pairs)
-        ),
+        "sun": _SUN.table(found.sun),
+        "m67": _M67.table(found.m67),
+        "clusters": _CLUSTERS.table(found.clusters),
+        "choices": _CHOICES.table(found.choices),
+        "families": _CHOICES._replace(title="By family (Gyr)").table(found.families),
+        "pairs": _PAIRS.table(map(_pair_cells, found.pairs)),
         "parsec": _parsec(found, "{%s:+.2f}"),
         "parsec medians": _parsec(found, "{%s.median:+.2f}"),
-        "coverage": table("Coverage", _COVERAGE, (r for r in every if r["stars"])),
-        "calibration": table("Calibration", _COVERAGE, (r for r in regions if r["stars"])),
-        "systematic": table(
-            "Stars of another family", _COVERAGE, (r for r in others if r["stars"])
-        ),
+        "coverage": _COVERAGE.table(vars(c) | {"name": c.name} for c in every),
+        "calibration": _COVERAGE._replace(title="Calibration").table(regions),
+        "systematic": _SYSTEMATIC.table(row for row in _systematic(found) if row["stars"]),
     }
     for name in ("kepler", "harps"):
         if sample := found.book.samples.get(name):
@@ -163,57 +243,38 @@ def tables(found: AgeValidation) -> dict[str, Table]:
 
 
 def _aims(found: AgeValidation) -> Table:
-    """Return each headline number beside its aim."""
-    first, every = found.choices[0], found.coverage[0]
-    rows = [
-        (
-            "Sun (Gyr)", word(_SUN_INTERVAL, first), f"{aims.SOLAR_AGE} within 1σ",
-            first["sun_within_1_sigma"],
-        )
-    ]  # fmt: skip
-    if m67 := first["m67_turnoff"]:
-        rows.append((
-            f"M67, {m67.count} turn-off stars and subgiants (Gyr)",
-            f"{m67.median:.2f} ± {m67.median_error:.2f}, scatter {m67.scatter:.2f}",
-            aims.M67_AGE.text(".1f"), aims.M67_AGE.met(m67.median),
-        ))  # fmt: skip
-    if kepler := first["kepler_offset"]:
-        scatter = first["kepler_relative_offset"].scatter
-        rows.append((
-            f"Kepler, {kepler.count} dwarfs: median offset (Gyr)",
-            f"{kepler.median:+.2f} ± {kepler.median_error:.2f}",
-            aims.KEPLER_OFFSET.text(".1f"), aims.KEPLER_OFFSET.met(kepler.median),
-        ))  # fmt: skip
-        rows.append((
-            "Kepler: scatter of offset / seismic age", f"{scatter:.1%}",
-            aims.KEPLER_SCATTER.text(".0%"), aims.KEPLER_SCATTER.met(scatter),
-        ))  # fmt: skip
-    for level, aim in (("68", aims.COVERAGE68), ("95", aims.COVERAGE95)):
-        value = getattr(every, f"coverage{level}")
-        rows.append((
-            f"Coverage of {level}% intervals, {every.stars:,} stars",
-            word(_COVERAGE[f"{level}%"], vars(every)), aim.text(".0%"), aim.met(value),
-        ))  # fmt: skip
-    header = ["", "measured", "aim", "met"]
-    return Table("Validation of ages", header, [[*r[:3], word("{m}", {"m": r[3]})] for r in rows])
+    """Return each headline number beside its aim; those of absent samples are left out."""
+    row, words = {**vars(found.coverage[0]), **found.choices[0]}, _Words()
+    within = f"{aims.SOLAR_AGE} within 1σ"
+    rows = [["Sun (Gyr)", _SUN_INTERVAL, within, "{sun_within_1_sigma}"]]
+    for what, measured, number, aim, spec in _AIMS:
+        value, _ = words.get_field(number, (), row)
+        if value is not None:
+            rows.append([what, measured, aim.text(spec), words.format("{}", aim.met(value))])
+    cells = [[words.vformat(cell, (), row) for cell in cells] for cells in rows]
+    return Table("Validation of ages", ["", "measured", "aim", "met"], cells)
 
 
-def _cover(c: Coverage) -> Row:
-    label = c.label if c.group in ("all", "region") else f"{c.group} {c.label}"
-    return vars(c) | {"label": label}
+def _systematic(found: AgeValidation) -> list[Row]:
+    return [
+        {**vars(c), "family": family}
+        for family, coverage in found.systematic.items()
+        for c in coverage
+        if c.by_region
+    ]
 
 
 def _pair_cells(pair: Row) -> Row:
     cells = {name: s.median if s.count >= 5 else None for name, s in pair["by_age"].items()}
-    label = sample_label(pair["sample"])
-    return {**pair, **cells, "label": label, "percent": 100 * pair["relative"].median}
+    label, percent = sample_label(pair["sample"]), 100 * pair["median_relative"]
+    return {**pair, **cells, "label": label, "percent": percent}
 
 
 def _parsec(found: AgeValidation, template: str) -> Table:
     samples = list(next(iter(found.explained.values()), {}))
     columns = {"": "{label}"} | {sample_label(s): template % s for s in samples}
     rows = ({"label": label, **by} for label, by in found.explained.items())
-    return table("Dartmouth − PARSEC (Gyr)", columns, rows)
+    return Comparison("Dartmouth − PARSEC (Gyr)", columns).table(rows)
 
 
 def _by_age(sample: Sample, ages: xr.Dataset) -> Table:
@@ -222,12 +283,7 @@ def _by_age(sample: Sample, ages: xr.Dataset) -> Table:
     off = np.where(sample.usable, age - reference, np.nan)
     by_bin = spread_by_bin(0.5 * (age + reference), off, (0.0, *AGE_BINS))
     rows = ({"label": name, "difference": s} for name, s in by_bin.items() if s.count)
-    return table(f"Age − {sample.reference_name} age (Gyr)", _BY_AGE, rows)
-
-
-def _numbers(row: Mapping[str, Any], names: Sequence[str]) -> Row:
-    """Return some numbers of a row, a `Spread` as its own numbers."""
-    return {n: row[n].as_dict() if isinstance(row[n], Spread) else row[n] for n in names}
+    return Comparison(f"Age − {sample.reference_name} age (Gyr)", _BY_AGE).table(rows)
 
 
 def summary(found: AgeValidation) -> dict[str, Any]:
@@ -244,73 +300,43 @@ def summary(found: AgeValidation) -> dict[str, Any]:
         Ages and offsets in Gyr; ``kepler_robust_scatter`` and coverages are fractions. What could
         not be measured is None, and ``absent`` says why.
     """
-    first, every = found.choices[0], found.coverage[0]
-    m67, kepler = first["m67_turnoff"], first["kepler_offset"]
-    relative, harps = first["kepler_relative_offset"], first["harps_offset"]
-    sun = ("sun_age", "sun_age_lo", "sun_age_hi")
-    headline = (
-        *sun, "m67_turnoff", "kepler_offset", "kepler_relative_offset", "harps_offset",
-    )  # fmt: skip
-    cluster = (
-        "literature_age", "feh", "field_stars_expected", "offset", "offset_good_ages",
-        "offset_turnoff", "at_young_edge",
-    )  # fmt: skip
-    fractions = ("coverage68", "coverage95", "coverage61")
-    numbers: dict[str, Any] = {
+    first, every, nothing = found.choices[0], found.coverage[0], spread([])
+    m67, kepler = first["m67_turnoff"] or nothing, first["kepler_offset"] or nothing
+    relative, harps = first["kepler_relative_offset"] or nothing, first["harps_offset"] or nothing
+    kepler_sample = found.book.samples.get("kepler")
+    families: dict[str, dict[str, Row]] = {}
+    for p in found.pairs:
+        by_age = {label: s.as_dict() for label, s in p["by_age"].items() if s.count}
+        numbers = _PAIRS.json([{**p, "by_age": by_age}])
+        families.setdefault(f"{p['family']} - {p['base']}", {}).update(numbers)
+    out = {
         "source": found.options.short_name,
-        **_numbers(first, (*sun, "sun_age_most_likely", "sun_within_1_sigma")),
-        "m67_turnoff_median": m67 and m67.median,
-        "m67_turnoff_median_error": m67 and m67.median_error,
-        "m67_turnoff_scatter": m67 and m67.scatter,
-        "m67_turnoff_stars": m67.count if m67 else 0,
-        "m67_paper_way": {
-            r["label"]: r["ages"].as_dict() | {"mean_most_likely": r["mean_most_likely"]}
-            for r in found.m67
-        },
-        "kepler_median_offset_gyr": kepler and kepler.median,
-        "kepler_robust_scatter": relative and relative.scatter,
-        "kepler_stars": kepler.count if kepler else 0,
-        "kepler_pull": None,
-        "harps_median_offset_gyr": harps and harps.median,
-        "clusters": {
-            f"{c['cluster']} ({c['catalogue']})": _numbers(c, cluster) for c in found.clusters
-        },
-        **_numbers(vars(every), fractions),
+        **_numbers(first, _SUN.numbers),
+        **{f"m67_turnoff_{name}": value for name, value in m67.as_dict().items()},
+        "m67_paper_way": _M67.json(found.m67),
+        "kepler_median_offset_gyr": kepler.median,
+        "kepler_robust_scatter": relative.scatter,
+        "kepler_stars": kepler.count,
+        "kepler_pull": kepler_sample
+        and spread(pulls(kepler_sample, found.ages("kepler"))).as_dict(),
+        "harps_median_offset_gyr": harps.median,
+        "clusters": _CLUSTERS.json(found.clusters),
+        **_numbers(vars(every), _COVERAGE.numbers[1:]),
         "coverage68_error": every.error68,
         "coverage95_error": every.error95,
         "calibration_stars": every.stars,
-        "coverage": {
-            f"{c.group}: {c.label}": _numbers(vars(c), ("stars", *fractions))
-            for c in found.coverage[1:]
-            if c.stars
-        },
-        "systematic": {
-            f"{family} stars: {c.label}": _numbers(vars(c), ("stars", *fractions[:2]))
-            | {"median_relative_offset": c.offset, "relative_scatter": c.scatter}
-            for family, rows in found.systematic.items()
-            for c in rows
-            if c.group in ("all", "region")
-        },
-        "families": {},
+        "coverage": _COVERAGE.json(vars(c) for c in found.coverage[1:] if c.stars),
+        "systematic": _SYSTEMATIC.json(_systematic(found)),
+        "families": families,
         "dartmouth_minus_parsec": {
-            label: _numbers(by_sample, list(by_sample))
-            for label, by_sample in found.explained.items()
+            label: _numbers(by_sample, by_sample) for label, by_sample in found.explained.items()
         },
-        "choices": {row["label"]: _numbers(row, headline) for row in found.choices},
-        "by_family": {row["label"]: _numbers(row, headline) for row in found.families},
+        "choices": _CHOICES.json(found.choices),
+        "by_family": _CHOICES.json(found.families),
         "absent": found.absent,
-        "seconds": {k: round(v, 2) for k, v in found.seconds.items()}
-        | {"total": round(sum(found.seconds.values()), 2)},
+        "seconds": plain(found.seconds | {"total": sum(found.seconds.values())}, 2),
     }
-    for p in found.pairs:
-        numbers["families"].setdefault(f"{p['family']} - {p['base']}", {})[p["sample"]] = {
-            **p["difference"].as_dict(),
-            "median_relative": p["relative"].median,
-            "by_age": {label: s.as_dict() for label, s in p["by_age"].items() if s.count},
-        }
-    if sample := found.book.samples.get("kepler"):
-        numbers["kepler_pull"] = spread(pulls(sample, found.ages("kepler"))).as_dict()
-    return plain(numbers, 4)
+    return plain(out, 4)
 
 
 def to_tree(found: AgeValidation) -> xr.DataTree:
@@ -319,13 +345,12 @@ def to_tree(found: AgeValidation) -> xr.DataTree:
     numbers = json.dumps(summary(found), ensure_ascii=False)
     nodes: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs={**record, "summary": numbers})}
     observed = ("teff", "logg", "feh", "alpha_fe", "abs_g", "bp_rp")
-    made = ["age_ml", "age_median", "age_lo", "age_hi", "age_error", "chi2_min", "flag"]
+    made = ("age_ml", "age_median", "age_lo", "age_hi", "age_error", "chi2_min", "flag")
     for name, sample in found.book.samples.items():
         ages, catalog = found.ages(name), sample.catalog
-        parts = [catalog[[c for c in observed if c in catalog]], ages[made]]
-        node = xr.merge(
-            [part.drop_vars("source_id", errors="ignore") for part in parts], combine_attrs="drop"
-        ).assign_attrs(reference=sample.reference_name, note=sample.note)
+        columns = {c: catalog[c].variable for c in observed if c in catalog}
+        columns |= {c: ages[c].variable for c in made}
+        node = xr.Dataset(columns, attrs={"reference": sample.reference_name, "note": sample.note})
         gyr = {"units": "Gyr", "long_name": f"{sample.reference_name} age"}
         node["reference_age"] = ("star", sample.reference, gyr)
         node["reference_age_error"] = ("star", sample.reference_error, {**gyr, "long_name": "1σ"})

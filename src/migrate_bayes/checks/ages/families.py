@@ -50,8 +50,9 @@ def pairs(ages: Ages, masks: Masks, families: Mapping[str, AgeOptions]) -> list[
     Returns
     -------
     list of dict
-        ``family``, ``base``, ``sample``; the `Spread` of the ``difference`` in age, Gyr, and of the
-        ``relative`` one; ``by_age``, the former in each of `AGE_BINS` of the mean of the two ages.
+        ``family``, ``base``, ``sample``; the `Spread` of the ``difference`` in age, Gyr;
+        ``median_relative``, of the difference over the base's age; ``by_age``, the `Spread` in
+        each of `AGE_BINS` of the mean of the two ages.
     """
     (base, base_options), *others = families.items()
     out = []
@@ -63,7 +64,7 @@ def pairs(ages: Ages, masks: Masks, families: Mapping[str, AgeOptions]) -> list[
                 "base": base,
                 "sample": sample,
                 "difference": spread(one - two),
-                "relative": spread((one - two) / two),
+                "median_relative": spread((one - two) / two).median,
                 "by_age": spread_by_bin(0.5 * (one + two), one - two, AGE_BINS),
             })  # fmt: skip
     return out

@@ -93,7 +93,7 @@ def systematic_figure(tables: Mapping[str, Sequence[Coverage]]) -> Any:
         tint = _TINTS[i % 6]
         left.bar(x, [r.coverage68 for r in part], 0.9 * width, color=tint, label=family)
         right.errorbar(
-            x, [100 * r.offset for r in part], [100 * r.scatter for r in part], fmt="o", color=tint,
+            x, [100 * r.median_relative_offset for r in part], [100 * r.relative_scatter for r in part], fmt="o", color=tint,
             capsize=2, label=family,
         )  # fmt: skip
     for ax in (left, right):

@@ -28,13 +28,9 @@ class FamilyOptions(Options):
     """Isochrone families that are compared, and the number of mock stars for it."""
 
     sources: tuple[str, ...] = (
-        "dartmouth",
-        f"dartmouth-native:${DATA_ENV}/dartmouth_gaia",
-        "mist",
-        "parsec",
-        "basti",
+        "dartmouth", f"dartmouth-native:${DATA_ENV}/dartmouth_gaia", "mist", "parsec", "basti",
         "yapsi",
-    )
+    )  # fmt: skip
     stars: int = Field(default=4000, ge=100)
 
 
@@ -50,20 +46,7 @@ class CalibrationOptions(Options):
 
 
 class ValidateAges(Options):
-    """A validation of the age stage.
-
-    Attributes
-    ----------
-    name, description : str
-        The name is that of the folders of product and page.
-    seed : int
-        Of all random numbers.
-    data : SamplePaths
-    ages : AgeOptions
-        How ages are made, as in a run's ``[isochrones]``.
-    families : FamilyOptions
-    calibration : CalibrationOptions
-    """
+    """A validation of the age stage; `ages` is what a run's ``[isochrones]`` is."""
 
     name: str = Field(default="validate-ages", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
@@ -82,32 +65,14 @@ class ValidateAges(Options):
 
 
 def load_validate_ages(path: str | Path) -> ValidateAges:
-    """Read a validation recipe.
-
-    Parameters
-    ----------
-    path : path-like
-        A TOML file.
-
-    Returns
-    -------
-    ValidateAges
-
-    Raises
-    ------
-    RecipeError
-        If the file is missing, is no TOML, or has an unknown or invalid entry.
-    """
+    """Read a validation recipe from a TOML file, or raise `RecipeError`."""
     return read_as(Path(path), ValidateAges)
 
 
 def locate(text: str) -> str:
     """Expand the data folder in a path, or in a source such as ``dartmouth-native:DIR``.
 
-    Raises
-    ------
-    DataAbsentError
-        If the file or folder does not exist.
+    Raises `DataAbsentError` if the file or folder does not exist.
     """
     expanded = text.replace(f"${DATA_ENV}", str(data_root()))
     _, _, folder = expanded.rpartition(":")

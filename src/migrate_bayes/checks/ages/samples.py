@@ -22,20 +22,24 @@ from migrate_bayes.catalog.gaia_extinction import deredden
 from migrate_bayes.checks.ages.aims import M67_LITERATURE
 from migrate_bayes.core.errors import CatalogError
 
-#: Age error (half the 0.61 interval over the age) below which an age is called good.
-GOOD_AGE_ERROR = 0.25
-
 # M67: distance modulus 9.65 ± 0.03 and E(B−V) 0.04 ± 0.01 (0.026 in A_G), mag; the errors of M_G
 # and BP−RP contain them, the zero point and the cluster's depth.
 _M67_MODULUS, _M67_COLOUR_EXCESS, _M67_ABS_G_ERROR, _M67_BP_RP_ERROR = 9.65, 0.04, 0.05, 0.02
 _MAX_RUWE = 1.4  # of a single star's astrometric fit (Lindegren et al. 2021)
-_M67_ALPHA = ["mgh_payne", "sih_payne", "cah_payne", "tih_payne"]
-# APOGEE dwarfs and subgiants: external comparisons of DR16/17 with photometric temperatures
-# (60-100 K) and asteroseismic gravities (0.08 dex); [Fe/H] repeats to 0.01-0.02 dex and has a zero
-# point good to 0.03.
-_APOGEE_ERROR = {"teff": 80.0, "logg": 0.08, "feh": 0.03}
+# Column and error. APOGEE dwarfs and subgiants: external comparisons of DR16/17 with photometric
+# temperatures (60-100 K) and asteroseismic gravities (0.08 dex); [Fe/H] repeats to 0.01-0.02 dex
+# and has a zero point good to 0.03.
+_APOGEE = {"teff": ("TEFF", 80.0), "logg": ("LOGG", 0.08), "feh": ("FE_H", 0.03)}
 # DD-Payne at S/N > 50, as Vickers, Shen & Li (2021) quote it.
-_DDPAYNE_ERROR = {"teff": 22.6, "logg": 0.05, "feh": 0.03, "alpha_fe": 0.02}
+_DDPAYNE = {
+    "teff": ("teff_payne", 22.6), "logg": ("logg_payne", 0.05), "feh": ("feh_payne", 0.03),
+    "alpha_fe": ("alpha_payne", 0.02),
+}  # fmt: skip
+_M67_ALPHA = ["mgh_payne", "sih_payne", "cah_payne", "tih_payne"]
+_M67_NEEDED = (
+    "APOGEE_ID", "TEFF", "LOGG", "FE_H", "G_MAG", "BP_MAG", "RP_MAG", "ruwe", "memprob", "binary",
+    "teff_payne", "logg_payne", "feh_payne", *_M67_ALPHA,
+)  # fmt: skip
 _KEPLER_G_ERROR = 0.02  # mag: photometry and neglected extinction
 
 
@@ -105,18 +109,9 @@ def read_table(path: str, needed: tuple[str, ...], **options: object) -> pd.Data
 def sun_catalog() -> xr.Dataset:
     """Return a catalogue of one star: the Sun, as LAMOST would see it.
 
-    Returns
-    -------
-    xarray.Dataset
-        T_eff and log g are the IAU 2015 nominal values, M_G and BP−RP those of Casagrande &
-        VandenBerg (2018). The errors are LAMOST's at S/N > 50 with M_G ± 0.1 mag, so that the
-        interval is that of a survey star.
-
-    Examples
-    --------
-    >>> from migrate_bayes.checks.ages import sun_catalog
-    >>> float(sun_catalog()["teff"][0])
-    5772.0
+    T_eff and log g are the IAU 2015 nominal values, M_G and BP−RP those of Casagrande & VandenBerg
+    (2018). The errors are LAMOST's at S/N > 50 with M_G ± 0.1 mag, so that the interval is that of
+    a survey star.
     """
     return observed_catalog({
         "teff": 5772.0, "teff_error": 22.6,
@@ -151,40 +146,22 @@ def load_m67(path: str, *, ddpayne: bool = False) -> Sample:
     All stars have the cluster's distance modulus and reddening, M_G = G − 9.65 − A_G, with A_G from
     the Gaia law at A0 = 3.1 · 0.04 mag and the star's colour.
     """
-    needed = (
-        "APOGEE_ID", "TEFF", "LOGG", "FE_H", "G_MAG", "BP_MAG", "RP_MAG", "ruwe", "memprob",
-        "binary", "teff_payne", "logg_payne", "feh_payne", *_M67_ALPHA,
-    )  # fmt: skip
-    table = read_table(path, needed)
-    chosen = table.memprob > 0.7
-    if ddpayne:
-        table = table[chosen & np.isfinite(table.teff_payne)].reset_index(drop=True)
-        values = {"teff": table.teff_payne, "logg": table.logg_payne, "feh": table.feh_payne}
-        values["alpha_fe"] = table[_M67_ALPHA].median(axis=1) - table.feh_payne
-        errors = _DDPAYNE_ERROR
-        note = (
-            "LAMOST DD-Payne T_eff ± 22.6 K, log g ± 0.05, [Fe/H] ± 0.03, [α/Fe] ± 0.02; "
-            "photometry and distance as for APOGEE"
-        )
-    else:
-        table = table[chosen].reset_index(drop=True)
-        values = {"teff": table.TEFF, "logg": table.LOGG, "feh": table.FE_H}
-        errors = _APOGEE_ERROR
-        note = (
-            "APOGEE DR17 T_eff ± 80 K, log g ± 0.08, [Fe/H] ± 0.03, no [α/Fe] in the table: 0; "
-            "(m−M)₀ = 9.65 ± 0.03, E(B−V) = 0.04 ± 0.01"
-        )
+    table = read_table(path, _M67_NEEDED)
+    table["alpha_payne"] = table[_M67_ALPHA].median(axis=1) - table.feh_payne
+    chosen = (table.memprob > 0.7) & (np.isfinite(table.teff_payne) | (not ddpayne))
+    table = table[chosen].reset_index(drop=True)
+    columns: dict[str, ArrayLike] = {}
+    for name, (column, error) in (_DDPAYNE if ddpayne else _APOGEE).items():
+        columns |= {name: table[column], f"{name}_error": error}
     colour = (table.BP_MAG - table.RP_MAG).to_numpy(dtype=np.float64)
     modulus = (table.G_MAG - _M67_MODULUS).to_numpy(dtype=np.float64)
     n = len(table)
     a_g, reddening = deredden(
         np.full(n, R_V * _M67_COLOUR_EXCESS),
         bp_rp_observed=colour,
-        teff=values["teff"].to_numpy(dtype=np.float64),
+        teff=np.asarray(columns["teff"], dtype=np.float64),
         abs_g_reddened=modulus,
     )
-    columns: dict[str, ArrayLike] = {**values}
-    columns |= {f"{name}_error": error for name, error in errors.items()}
     columns |= {"abs_g": modulus - a_g, "abs_g_error": _M67_ABS_G_ERROR}
     columns |= {"bp_rp": colour - reddening, "bp_rp_error": _M67_BP_RP_ERROR}
     low, high = M67_LITERATURE
@@ -195,20 +172,21 @@ def load_m67(path: str, *, ddpayne: bool = False) -> Sample:
         reference_error=np.full(n, 0.5 * (high - low)),
         reference_name=f"literature {low}-{high} Gyr",
         usable=~table.binary.to_numpy(dtype=bool) & (table.ruwe.to_numpy() < _MAX_RUWE),
-        note=note,
+        note="LAMOST DD-Payne T_eff ± 22.6 K, log g ± 0.05, [Fe/H] ± 0.03, [α/Fe] ± 0.02; "
+        "photometry and distance as for APOGEE"
+        if ddpayne
+        else "APOGEE DR17 T_eff ± 80 K, log g ± 0.08, [Fe/H] ± 0.03, no [α/Fe] in the table: 0; "
+        "(m−M)₀ = 9.65 ± 0.03, E(B−V) = 0.04 ± 0.01",
     )
 
 
 def good_age(ages: xr.Dataset) -> NDArray[np.bool_]:
-    """Return the stars whose age error is below 25%, bool of shape (star,)."""
-    return ages["age_error"].values < GOOD_AGE_ERROR
+    """Return the stars whose age error, half the 0.61 interval over the age, is below 25%."""
+    return ages["age_error"].values < 0.25
 
 
 def turnoff(catalog: xr.Dataset, ages: xr.Dataset) -> NDArray[np.bool_]:
-    """Select turn-off stars and subgiants with good ages, by data alone.
-
-    T_eff > 5250 K, 3.4 < log g < 4.2, age error (half the 0.61 interval) below 25%.
-    """
+    """Select turn-off stars and subgiants: T_eff > 5250 K, 3.4 < log g < 4.2, good ages."""
     teff, logg = catalog["teff"].values, catalog["logg"].values
     return (teff > 5250.0) & (logg > 3.4) & (logg < 4.2) & good_age(ages)
 
@@ -312,16 +290,8 @@ def load_harps(path: str) -> Sample:
 def load_lamost(path: str) -> xr.Dataset:
     """Read LAMOST × Gaia stars of one sightline: a catalogue to search for cluster members.
 
-    Parameters
-    ----------
-    path : str
-        A table without errors: those of LAMOST's own pipeline at S/N of 30-50 are assumed (T_eff
-        50 K, log g 0.1, [Fe/H] 0.05 dex; Luo et al. 2015), and no [α/Fe].
-
-    Returns
-    -------
-    xarray.Dataset
-        Without absolute magnitudes.
+    The table has no errors: those of LAMOST's own pipeline at S/N of 30-50 are assumed (T_eff 50 K,
+    log g 0.1, [Fe/H] 0.05 dex; Luo et al. 2015), and no [α/Fe]. There are no absolute magnitudes.
     """
     needed = (
         "source_id", "ra_gaia", "dec_gaia", "parallax", "parallax_over_error", "pmra", "pmdec",

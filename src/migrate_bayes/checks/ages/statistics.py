@@ -14,15 +14,9 @@ from migrate_bayes.core.table import plain
 
 @dataclass(frozen=True)
 class Spread:
-    """A sample's centre and width.
+    """Median of `count` finite values, and their scatter.
 
-    Attributes
-    ----------
-    median : float
-    scatter : float
-        1.4826 times the median absolute deviation from the median: σ of a Gaussian.
-    count : int
-        Finite values.
+    The scatter is 1.4826 times the median absolute deviation from the median: σ of a Gaussian.
     """
 
     median: float
@@ -48,16 +42,7 @@ class Spread:
 
 
 def spread(values: ArrayLike) -> Spread:
-    """Return median, robust scatter and number of the finite values.
-
-    Parameters
-    ----------
-    values : array-like
-        Of any shape; NaN is left out.
-
-    Returns
-    -------
-    Spread
+    """Return median, robust scatter and number of the finite `values`, an array of any shape.
 
     Examples
     --------

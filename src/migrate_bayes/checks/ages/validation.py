@@ -8,7 +8,8 @@ that the JSON has. A part whose third-party data are absent is left out, with th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -17,14 +18,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.checks.ages.age_book import (
-    AgeBook,
-    by_family,
-    choices,
-    estimate,
-    native_source,
-    paper_options,
-)
+from migrate_bayes.checks.ages.age_book import AgeBook, estimate
 from migrate_bayes.checks.ages.aims import SOLAR_AGE
 from migrate_bayes.checks.ages.calibration import (
     REGIONS,
@@ -34,8 +28,8 @@ from migrate_bayes.checks.ages.calibration import (
     disc_composition,
     draw_prior_stars,
 )
-from migrate_bayes.checks.ages.clusters import find_members, load_clusters, members_of
-from migrate_bayes.checks.ages.families import explain, pairs, setups
+from migrate_bayes.checks.ages.clusters import ClusterMembers, find_members, load_clusters
+from migrate_bayes.checks.ages.families import Setup, explain, pairs, setups
 from migrate_bayes.checks.ages.recipe import ValidateAges, locate
 from migrate_bayes.checks.ages.samples import (
     Sample,
@@ -64,21 +58,25 @@ class AgeValidation:
     Attributes
     ----------
     recipe : ValidateAges
-    options : AgeOptions
-        The recipe's choices.
     book : AgeBook
         Samples, and their ages by choice.
     absent : dict
         Part to the reason why it was left out.
     sun, choices, families, m67, clusters, pairs : list of dict
         Rows: numbers, and `Spread` of ages or of differences in age (Gyr).
+    searched : dict
+        Catalogue to its number of stars, searched for members of clusters.
+    explained : dict
+        Set-up, then sample, to the `Spread` of Dartmouth − PARSEC, Gyr.
+    calibration : xarray.Dataset
+        From `calibrate`; `coverage` is its, `systematic` that of each other family's stars.
+    seconds : dict
+        Part to its time.
     """
 
     recipe: ValidateAges
-    options: AgeOptions
-    book: AgeBook = field(default_factory=lambda: AgeBook({}))
+    book: AgeBook
     absent: dict[str, str] = field(default_factory=dict)
-    sources: list[str] = field(default_factory=list)
     sun: list[Row] = field(default_factory=list)
     choices: list[Row] = field(default_factory=list)
     families: list[Row] = field(default_factory=list)
@@ -92,39 +90,24 @@ class AgeValidation:
     systematic: dict[str, list[Coverage]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def options(self) -> AgeOptions:
+        """The recipe's choices."""
+        return self.book.options
+
     def ages(self, name: str) -> xr.Dataset:
         """Return a sample's ages by the recipe's choices."""
         return self.book.ages(self.options, name)
 
-    @property
-    def paper(self) -> AgeOptions:
-        """The choices of Vickers, Shen & Li (2021)."""
-        return paper_options(self.options, native_source(self.sources))
-
     @cached_property
     def masks(self) -> dict[str, NDArray[np.bool_]]:
         """The stars of each sample on which families are compared."""
-        mock = {r.name: self.book.catalogs[r.name] for r in REGIONS}
-        masks = {name: np.ones(c.sizes["star"], dtype=bool) for name, c in mock.items()}
-        for name in _COMPARED:
-            if name in self.book.samples:
-                sample = self.book.samples[name]
-                masks[name] = np.isfinite(sample.catalog["abs_g"].values)
-                if name == "m67":
-                    masks[name] &= single_turnoff(sample, self.ages(name))
+        masks = {r.name: np.ones(self.book.catalogs[r.name].sizes["star"], bool) for r in REGIONS}
+        for name in (n for n in _COMPARED if n in self.book.samples):
+            masks[name] = np.isfinite(self.book.catalogs[name]["abs_g"].values)
+        if "m67" in masks:
+            masks["m67"] &= single_turnoff(self.book.samples["m67"], self.ages("m67"))
         return masks
-
-    def ways(self) -> dict[str, AgeOptions]:
-        """Return the sets of choices that are compared, by label."""
-        return choices(self.options, native_source(self.sources))
-
-    def by_family(self) -> dict[str, AgeOptions]:
-        """Return the recipe's choices on each family, by its name."""
-        return by_family(self.options, self.sources)
-
-    def has(self, *sources: str) -> bool:
-        """Return whether all of these are among the sources."""
-        return set(sources) <= set(self.sources)
 
 
 def validate_ages(
@@ -150,7 +133,7 @@ def validate_ages(
     """
     recipe = recipe or ValidateAges()
     options = AgeOptions.of(recipe.ages, {"source": locate(recipe.ages.source)})
-    found = AgeValidation(recipe, options)
+    found = AgeValidation(recipe, AgeBook(options, {}, []))
     for label, part in (
         ("samples", _samples),
         ("ages", _ages),
@@ -171,52 +154,58 @@ def validate_ages(
 
 def _samples(found: AgeValidation) -> None:
     """Read the real stars, draw those of a likely disc, and locate the families."""
-    recipe, samples = found.recipe, {}
+    recipe, options = found.recipe, found.options
+    samples: dict[str, Sample] = {}
     for name, load, path in (
         ("m67", load_m67, recipe.data.m67),
         ("m67_ddpayne", partial(load_m67, ddpayne=True), recipe.data.m67),
         ("kepler", load_kepler, recipe.data.kepler),
         ("harps", load_harps, recipe.data.harps),
     ):
-        try:
+        with _or_absent(found, name):
             samples[name] = load(locate(path))
-        except DataAbsentError as error:
-            found.absent[name] = str(error)
-    found.book = AgeBook(samples)
+    sources: list[str] = []
+    for text in recipe.families.sources:
+        with _or_absent(found, text.partition(":")[0]):
+            sources.append(locate(text))
+    found.book = AgeBook(options, samples, sources)
     mock = draw_prior_stars(
-        AgeOptions.of(found.options, {"source": "dartmouth"}),
+        AgeOptions.of(options, {"source": "dartmouth"}),
         recipe.calibration.model_copy(update={"stars": recipe.families.stars}),
         seed=recipe.seed + 1, composition=disc_composition,
     )  # fmt: skip
     for k, region in enumerate(REGIONS):
         chosen = np.flatnonzero(mock["region"].values == k)
         found.book.catalogs[region.name] = mock.isel(star=chosen)
-    for text in recipe.families.sources:
-        try:
-            found.sources.append(locate(text))
-        except DataAbsentError as error:
-            found.absent[AgeOptions(source=text).short_name] = str(error)
+
+
+@contextmanager
+def _or_absent(found: AgeValidation, part: str) -> Iterator[None]:
+    """Leave a part out whose data are absent."""
+    try:
+        yield
+    except DataAbsentError as error:
+        found.absent[part] = str(error)
 
 
 def _ages(found: AgeValidation) -> None:
     """Estimate all the ages that the comparisons will ask for."""
-    known = list(found.book.samples)
+    book, known = found.book, list(found.book.samples)
     compared = [*(r.name for r in REGIONS), *(n for n in _COMPARED if n in known)]
-    families = list(found.by_family().values())
+    families = list(book.families().values())
+    setups_ = _setups(found).values()
     tasks = [(o, "Sun") for _, _, o in _sun_ways(found)]
-    tasks += [(o, n) for o in [*found.ways().values(), *families] for n in ("Sun", *known)]
-    tasks += [(found.paper, name) for name in known]
-    tasks += [(o, name) for o in families for name in compared]
-    if found.has("dartmouth", "parsec"):
-        both = [o for s in setups(found.options).values() for o in (s.parsec, s.dartmouth)]
-        tasks += [(o, name) for o in both for name in compared]
-    found.book.fill(tasks)
+    tasks += [(o, n) for o in [*book.choices().values(), *families] for n in ("Sun", *known)]
+    tasks += [(book.paper, name) for name in known]
+    tasks += [(o, n) for o in families for n in compared]
+    tasks += [(o, n) for s in setups_ for o in (s.parsec, s.dartmouth) for n in compared]
+    book.fill(tasks)
 
 
 def _sun_ways(found: AgeValidation) -> list[tuple[str, str, AgeOptions]]:
     return [
         (family, f"{method}, {scale}", AgeOptions.of(o, {"method": method, "feh_scale": scale}))
-        for family, o in found.by_family().items()
+        for family, o in found.book.families().items()
         for method, scale in _SUN_WAYS
     ]
 
@@ -285,37 +274,28 @@ def _clusters(found: AgeValidation) -> None:
     book, data = found.book, found.recipe.data
     if "m67" in book.samples:
         _m67(found)
-    try:
-        table = load_clusters(locate(data.clusters), locate(data.more_clusters))
-    except DataAbsentError as error:
-        found.absent["clusters"] = str(error)
-        return
     catalogs = {"harps": book.samples["harps"].catalog} if "harps" in book.samples else {}
-    try:
-        catalogs["lamost"] = load_lamost(locate(data.lamost))
-    except DataAbsentError as error:
-        found.absent["lamost"] = str(error)
-    for name, catalog in catalogs.items():
-        found.searched[name] = catalog.sizes["star"]
-        for members in find_members(catalog, table):
-            sample = members_of(members, catalog)
-            ages = estimate(sample.catalog, found.options)
-            row = _cluster_row(sample, ages, name, members.age_error, members.field)
-            found.clusters.append(row)
+    with _or_absent(found, "clusters"):
+        table = load_clusters(locate(data.clusters), locate(data.more_clusters))
+        with _or_absent(found, "lamost"):
+            catalogs["lamost"] = load_lamost(locate(data.lamost))
+        for name, catalog in catalogs.items():
+            found.searched[name] = catalog.sizes["star"]
+            for sample in find_members(catalog, table):
+                ages = estimate(sample.catalog, found.options)
+                found.clusters.append(_cluster_row(sample, ages, name))
 
 
-def _cluster_row(
-    sample: Sample, ages: xr.Dataset, catalogue: str, age_error: float, field_stars: float
-) -> Row:
+def _cluster_row(sample: Sample, ages: xr.Dataset, catalogue: str) -> Row:
     age = float(sample.reference[0])
     off = ages["age_median"].values - age
     return {
         "cluster": sample.name,
         "catalogue": catalogue,
         "literature_age": age,
-        "literature_age_error": age_error,
+        "literature_age_error": float(sample.reference_error[0]),
         "feh": float(np.nanmedian(sample.catalog["feh"].values)),
-        "field_stars_expected": field_stars,
+        "field_stars_expected": sample.field if isinstance(sample, ClusterMembers) else 0.0,
         "offset": spread(off),
         "offset_good_ages": spread(off[good_age(ages)]),
         "offset_turnoff": spread(off[turnoff(sample.catalog, ages)]),
@@ -326,10 +306,10 @@ def _cluster_row(
 def _m67(found: AgeValidation) -> None:
     """Age M67 by our choices and by the paper's, on APOGEE's and on the paper's own stars."""
     book = found.book
-    found.clusters.append(_cluster_row(book.samples["m67"], found.ages("m67"), "apogee", 0.3, 0.0))
+    found.clusters.append(_cluster_row(book.samples["m67"], found.ages("m67"), "apogee"))
     for name, kind in (("m67", "APOGEE"), ("m67_ddpayne", "DD-Payne")):
         sample = book.samples[name]
-        for way, options in (("recipe", found.options), ("paper's way", found.paper)):
+        for way, options in (("recipe", found.options), ("paper's way", found.book.paper)):
             ages = book.ages(options, name)
             tip, good = turnoff(sample.catalog, ages), good_age(ages)
             for who, mask in (
@@ -347,20 +327,23 @@ def _m67(found: AgeValidation) -> None:
 
 
 def _choices(found: AgeValidation) -> None:
-    found.choices = [headline(found.book, o, label) for label, o in found.ways().items()]
+    found.choices = [headline(found.book, o, label) for label, o in found.book.choices().items()]
 
 
 def _families(found: AgeValidation) -> None:
-    families = found.by_family()
+    families = found.book.families()
     found.families = [headline(found.book, o, label) for label, o in families.items()]
     found.pairs = pairs(found.book.ages, found.masks, families)
 
 
+def _setups(found: AgeValidation) -> dict[str, Setup]:
+    return setups(found.options) if {"dartmouth", "parsec"} <= set(found.book.sources) else {}
+
+
 def _explain(found: AgeValidation) -> None:
-    if not found.has("dartmouth", "parsec"):
+    found.explained = explain(found.book.ages, found.masks, _setups(found))
+    if not found.explained:
         found.absent["dartmouth against parsec"] = "not both among the recipe's sources"
-        return
-    found.explained = explain(found.book.ages, found.masks, setups(found.options))
 
 
 def _calibration(found: AgeValidation) -> None:
@@ -374,7 +357,7 @@ def _systematic(found: AgeValidation) -> None:
     """Age stars of each other family on the recipe's."""
     settings = found.recipe.calibration
     settings = settings.model_copy(update={"stars": max(settings.stars // 4, 100)})
-    for family, options in found.by_family().items():
+    for family, options in found.book.families().items():
         if options.source == found.options.source or load_source(options.source).has_alpha:
             continue  # a family with its own [α/Fe] draws other compositions
         stars = draw_prior_stars(
