@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrate_bayes.checks.ages.recipe import ValidateAges, load_validate_ages
-from migrate_bayes.core.io import refuse_existing
+from migrate_bayes.core.io import refuse_existing, write_netcdf
 
 if TYPE_CHECKING:
     from migrate_bayes.checks.ages.validation import AgeValidation
@@ -30,25 +30,10 @@ def run_validate_ages(
     products: Path = Path("runs"),
     reports: Path = Path("reports"),
 ) -> AgeValidation:
-    """Run a recipe, write its product and its page, and print.
+    """Run a recipe (the default one without a `path`), write its product and page, and print.
 
-    Parameters
-    ----------
-    path : Path or None
-        The recipe; None takes the defaults.
-    as_json : bool
-        Print one JSON object on stdout instead of tables.
-    overwrite : bool
-        Replace a product and a page that exist.
-    stars : int, optional
-        Stars of the calibration, in place of the recipe's.
-    products, reports : Path
-        Folders under which ``<name>`` is made.
-
-    Raises
-    ------
-    ProductError
-        If a product exists and may not be replaced: before anything is computed.
+    `stars` are those of the calibration. A product that exists is refused before anything is
+    computed.
     """
     recipe = ValidateAges() if path is None else load_validate_ages(path)
     if stars is not None:
@@ -57,11 +42,11 @@ def run_validate_ages(
     product, folder = products / recipe.name / "ages.nc", reports / recipe.name
     refuse_existing(product, folder, overwrite=overwrite)
     from migrate_bayes.checks.ages.age_page import write_page
-    from migrate_bayes.checks.ages.comparisons import summary, tables, write_product
+    from migrate_bayes.checks.ages.comparisons import summary, tables, to_tree
     from migrate_bayes.checks.ages.validation import validate_ages
 
     found = validate_ages(recipe, say=lambda part: print(f"… {part}", file=sys.stderr, flush=True))
-    write_product(found, product, overwrite=overwrite)
+    write_netcdf(to_tree(found), product, overwrite=overwrite)
     text = path.read_text() if path is not None else ""
     page = write_page(found, folder, recipe_text=text, overwrite=overwrite)
     if as_json:

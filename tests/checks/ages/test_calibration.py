@@ -61,7 +61,9 @@ def test_rows_part_the_stars_and_see_a_bias():
     rows = coverage_table(result)
     for group in ("region", "true age"):
         assert sum(r.stars for r in rows if r.group == group) == 8000
-    assert rows[0].median_relative_offset == pytest.approx(np.median(0.5 / result.true_age), abs=0.01)
+    assert rows[0].median_relative_offset == pytest.approx(
+        np.median(0.5 / result.true_age), abs=0.01
+    )
     result["pit"] = result.pit.where(result.true_age > 6.0)
     assert coverage_table(result)[0].stars == int((result.true_age > 6.0).sum())
 

@@ -40,7 +40,7 @@ def test_without_data_the_rest_runs_and_says_what_it_left_out(absent):
     left = {"m67", "m67_ddpayne", "kepler", "harps", "clusters", "dartmouth-native"}
     assert left <= set(found.absent)
     assert "nowhere/m67" in found.absent["m67"]
-    assert found.sources == ["dartmouth", "parsec"]
+    assert found.book.sources == ["dartmouth", "parsec"]
     assert found.choices[0]["m67_turnoff"] is None
     assert found.choices[0]["sun_within_1_sigma"]
     assert found.coverage[0].stars > 200

@@ -6,13 +6,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from migrate_bayes.checks.ages.clusters import (
-    ClusterMembers,
-    find_members,
-    load_clusters,
-    members_of,
-    sky_axes,
-)
+from migrate_bayes.checks.ages.clusters import find_members, load_clusters, sky_axes, with_abs_g
 from migrate_bayes.checks.ages.samples import load_kepler, load_m67, observed_catalog, turnoff
 from migrate_bayes.checks.ages.statistics import Spread, spread
 from migrate_bayes.core.errors import CatalogError
@@ -103,8 +97,8 @@ def moving_cluster(rng, n, velocity, centre, distance, radius):
     return observed_catalog({
         "ra": ra, "dec": dec, "parallax": 1.0 / d, "parallax_error": 0.02,
         "pmra": (east @ velocity) * scale, "pmdec": (north @ velocity) * scale,
-        "radial_velocity": outward @ velocity,
-    })  # fmt: skip
+        "radial_velocity": outward @ velocity, "abs_g": 5.0,
+    }, identifier=np.arange(n))  # fmt: skip
 
 
 def test_members_of_a_near_cluster_are_found_by_their_common_motion(tmp_path):
@@ -134,19 +128,18 @@ def test_members_of_a_near_cluster_are_found_by_their_common_motion(tmp_path):
             @ sky_axes(np.array(row["RA_ICRS"]), np.array(row["DE_ICRS"]))[2]
         )
     )
-    assert set(found.stars) == set(np.flatnonzero(near < 18.0))
-    assert found.age == pytest.approx(10**-0.1)
+    assert set(found.catalog.source_id.values) == set(np.flatnonzero(near < 18.0))
+    assert found.reference == pytest.approx(10**-0.1)
     # The same places with velocities of the field: none.
     turned = sky.assign(pmra=-sky.pmra, pmdec=sky.pmdec + 60.0)
     assert find_members(turned, clusters) == []
 
 
 def test_member_magnitudes_are_at_the_clusters_distance():
-    members = ClusterMembers("x", 1.0, 0.1, 1.0, 0.3, np.array([1]), 0.0)
-    catalog = xr.Dataset(
-        {"phot_g_mean_mag": ("star", [12.0, 14.0]), "teff": ("star", [5800.0, 5800.0])}
-    )
-    sample = members_of(members, catalog)
-    assert 3.7 < float(sample.catalog.abs_g[0]) < 3.8  # 14 − 10 − A_G
+    catalog = xr.Dataset({"phot_g_mean_mag": ("star", [14.0]), "teff": ("star", [5800.0])})
+    found = with_abs_g(catalog, distance=1.0, a_v=0.3)
+    assert 3.7 < float(found.abs_g[0]) < 3.8  # 14 − 10 − A_G
     with pytest.raises(CatalogError, match="phot_g_mean_mag"):
-        members_of(members, catalog.drop_vars("phot_g_mean_mag"))
+        with_abs_g(catalog.drop_vars("phot_g_mean_mag"), distance=1.0, a_v=0.3)
+    near = catalog.assign(abs_g=("star", [4.0]))
+    assert with_abs_g(near, distance=1.0, a_v=0.3) is near

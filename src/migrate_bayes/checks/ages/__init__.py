@@ -1,9 +1,9 @@
 """Are the ages right? Comparisons with the Sun, clusters, seismology and other families.
 
 `validate_ages` runs everything that a recipe asks for; `migrate-bayes validate ages` prints it and
-writes the page. Loaders give stars of known age in one form, `Sample`; `spread`, `coverage` and
-`pit` work on any arrays; `aims` holds the bounds that the ages are judged by. Names load when first
-used.
+writes the page. The loaders in `samples` give stars of known age in one form; `spread`, `coverage`
+and `pit` work on any arrays; `aims` holds the bounds that the ages are judged by. Names load when
+first used.
 """
 
 import lazy_loader
@@ -12,10 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "calibration": ["calibrate", "coverage_table", "draw_prior_stars"],
-        "clusters": ["find_members", "load_clusters", "members_of"],
-        "comparisons": ["summary", "tables"],
         "recipe": ["ValidateAges", "load_validate_ages"],
-        "samples": ["Sample", "load_harps", "load_kepler", "load_m67", "sun_catalog"],
         "statistics": ["Spread", "coverage", "pit", "spread"],
         "validation": ["AgeValidation", "validate_ages"],
     },

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from migrate_bayes.checks.ages import family_figures, figures
-from migrate_bayes.checks.ages.aims import (
-    M67_LITERATURE,
-    PAPER_DARTMOUTH_MINUS_PARSEC,
-    PAPER_M67,
-)
+from migrate_bayes.checks.ages import aims, figures
+from migrate_bayes.checks.ages.choices import sample_label
 from migrate_bayes.checks.ages.comparisons import tables
-from migrate_bayes.checks.ages.families import sample_label
 from migrate_bayes.checks.ages.statistics import spread
 from migrate_bayes.checks.ages.validation import AgeValidation, pulls, single_turnoff
 from migrate_bayes.core.provenance import provenance
-from migrate_bayes.core.table import Table
 from migrate_bayes.report.html import write_html
 from migrate_bayes.report.image import Picture, encode
 from migrate_bayes.report.section import Section
@@ -31,51 +25,21 @@ _COUNTERPARTS = {"clusters": "1", "m67": "2", "harps": "3", "kepler": "4"}
 def write_page(
     found: AgeValidation, directory: str | Path, *, recipe_text: str = "", overwrite: bool = False
 ) -> Path:
-    """Write ``directory/index.html``, and the figures for other reports to embed.
-
-    Parameters
-    ----------
-    found : AgeValidation
-        From `validate_ages`.
-    directory : path-like
-        The page's folder.
-    recipe_text : str
-        Shown as it is.
-    overwrite : bool
-        Replace a page that exists.
-
-    Returns
-    -------
-    Path
-        Of the page.
-
-    Raises
-    ------
-    ProductError
-        If the page exists already.
-    """
+    """Write ``directory/index.html``, and the figures for other reports to embed."""
     record = provenance(seed=found.recipe.seed, recipe_hash=found.recipe.hash)
-    sections = _sections(found, tables(found))
+    sections = _sections(found)
+    made = ("made", record["created"])
     choices = [
         ("source", found.options.short_name),
         ("method", found.options.method),
         ("[Fe/H] scale", found.options.feh_scale),
     ]
-    shown = [
-        (_COUNTERPARTS[s.key], p)
-        for s in sections
-        if s.key in _COUNTERPARTS
-        for p in s.pictures
-        if isinstance(p, Picture)
-    ]
+    pictures = [(_COUNTERPARTS.get(s.key), p) for s in sections for p in s.pictures]
+    shown = [(number, p) for number, p in pictures if number and isinstance(p, Picture)]
     return write_html(
         directory,
         title="Validation of isochrone ages",
-        facts=[
-            *choices,
-            ("took", f"{sum(found.seconds.values()):,.0f} s"),
-            ("made", record["created"]),
-        ],
+        facts=[*choices, ("took", f"{sum(found.seconds.values()):,.0f} s"), made],
         notes=[f"Left out: {part}. {reason}." for part, reason in found.absent.items()],
         sections=sections,
         record=[
@@ -84,121 +48,121 @@ def write_page(
             *((f"{part} took", f"{seconds:.1f} s") for part, seconds in found.seconds.items()),
         ],
         recipe_text=recipe_text,
-        beside={FILE: pictures_file(shown, {**dict(choices), "made": record["created"]})},
+        beside={FILE: pictures_file(shown, dict([*choices, made]))},
         overwrite=overwrite,
     )
 
 
-def _sections(found: AgeValidation, tables: dict[str, Table]) -> list[Section]:
-    """Return the sections of what there is: the first table of each stands open."""
+def _sections(found: AgeValidation) -> list[Section]:
+    """Return the sections of what there is; the first table of each stands open."""
     out: list[Section] = []
+    shown = tables(found)
 
     def add(
-        title: str, key: str, text: list[str], drawn: list[Picture], names: tuple[str, ...] = ()
+        title: str, key: str, text: list[str], *drawn: tuple, names: Sequence[str] = ()
     ) -> None:
-        shown: list[Any] = [tables[name] for name in names or (key,)]
-        out.append(Section(title, key, text, drawn, shown, shown=1))
+        pictures = [encode(*d, wide=key not in ("sun", "clusters")) for d in drawn]
+        kept = [shown[name] for name in names or [key]]
+        out.append(Section(title, key, text, pictures, kept, shown=1))
 
     samples = found.book.samples
-    add("In short", "aims", [], [])
-    add("The Sun", "sun", _sun_text(found), [
-        encode(
-            figures.sun_figure(found.sun),
-            "The Sun's age on every family",
+    add("In short", "aims", [])
+    add(
+        "The Sun", "sun", _sun_text(found),
+        (
+            figures.sun_figure(found.sun), "The Sun's age on every family",
             "Posterior median and central 68% interval of the Sun's age by family, method and "
             "scale of [Fe/H].",
-            wide=False,
-        )
-    ])  # fmt: skip
-    if "m67" in samples:
-        add("M67", "m67", m67_text(found), [_m67_picture(found)])
+        ),
+    )  # fmt: skip
+    if m67 := samples.get("m67"):
+        ages, paper = found.ages("m67"), found.book.ages(found.book.paper, "m67_ddpayne")
+        tip, other = single_turnoff(m67, ages), samples["m67_ddpayne"]
+        add(
+            "M67", "m67", m67_text(found),
+            (
+                figures.m67_figure(m67, ages, tip, found.options, other, paper),
+                "M67: Kiel and colour diagrams with isochrones, ages, abundances",
+                f"M67 ({m67.note}). Top: stars by age (squares: binaries or disturbed astrometry) "
+                "with isochrones; ages of turn-off stars and subgiants. Bottom: [Fe/H] and [α/Fe] "
+                "with running medians, dashed the literature's [Fe/H]; ages against gravity, error "
+                "bars the 0.61 intervals. Counterpart of the paper's figure 2.",
+            ),
+        )  # fmt: skip
     if found.clusters:
-        add("Open clusters", "clusters", _cluster_text(found), [
-            encode(
+        add(
+            "Open clusters", "clusters", _cluster_text(found),
+            (
                 figures.cluster_figure(found.clusters),
                 "Age offset of cluster members against [Fe/H]",
                 "Median age minus literature age; bars are the robust scatter, numbers the stars. "
                 "Counterpart of the paper's figure 1.",
-                wide=False,
-            )
-        ])  # fmt: skip
+            ),
+        )  # fmt: skip
     if kepler := samples.get("kepler"):
-        add("Asteroseismic dwarfs", "kepler", _kepler_text(found), [
-            encode(
+        add(
+            "Asteroseismic dwarfs", "kepler", _kepler_text(found),
+            (
                 figures.age_age_figure(kepler, found.ages("kepler"), kepler.usable),
                 "Isochrone against asteroseismic ages of Kepler dwarfs",
                 "Kepler LEGACY and Kages stars; bars are the 68% intervals of both ages. In place "
                 "of the paper's figure 4, which has giants.",
-            )
-        ])  # fmt: skip
+            ),
+        )  # fmt: skip
     if harps := samples.get("harps"):
-        add("HARPS against StarHorse", "harps", [], [
-            encode(
+        add(
+            "HARPS against StarHorse", "harps", [],
+            (
                 figures.age_age_figure(harps, found.ages("harps"), harps.compared),
                 "Isochrone against StarHorse ages of HARPS dwarfs",
                 f"{harps.note}. StarHorse ages are of PARSEC isochrones under a Galactic prior. In "
                 "place of the paper's figure 3.",
-            )
-        ])  # fmt: skip
+            ),
+        )  # fmt: skip
     if found.pairs:
-        pictures = [
-            encode(
-                family_figures.family_figure(found.pairs),
-                "Difference of ages between families, against age",
-                "Median difference to Dartmouth in bins of age, by region of the mock stars and "
-                "by real sample; stars with age errors below 25% in both, bins of five or more.",
-            )
-        ]
+        drawn: list[tuple] = [(
+            figures.family_figure(found.pairs), "Difference of ages between families, against age",
+            "Median difference to Dartmouth in bins of age, by region of the mock stars and by "
+            "real sample; stars with age errors below 25% in both, bins of five or more.",
+        )]  # fmt: skip
+        names = ["pairs", "families"]
         if found.explained:
-            pictures.append(encode(
-                family_figures.explain_figure(found.explained),
+            names = ["parsec", *names]
+            drawn.append((
+                figures.explain_figure(found.explained),
                 "Dartmouth minus PARSEC by set of choices",
                 "What could set Dartmouth and PARSEC apart.",
             ))  # fmt: skip
-        names = ("parsec", "pairs", "families") if found.explained else ("pairs", "families")
-        add("Family against family", "families", family_text(found), pictures, names)
+        add("Family against family", "families", family_text(found), *drawn, names=names)
     add("Choices", "choices", [
         "What each choice changes on the stars of known age (Gyr; number of stars in brackets)."
-    ], [])  # fmt: skip
-    if found.calibration is not None:
-        add("Calibration", "calibration", _calibration_text(found), [
-            encode(
-                family_figures.calibration_figure(found.calibration, found.coverage),
-                "PIT histograms by region, coverage by age",
-                "Top: posterior probability below the true age, by region; the band is two "
-                "binomial σ. Bottom: coverage by true and by estimated age.",
-            )
-        ], ("coverage",))  # fmt: skip
+    ])  # fmt: skip
+    add(
+        "Calibration", "calibration", _calibration_text(found),
+        (
+            figures.calibration_figure(found.calibration, found.coverage),
+            "PIT histograms by region, coverage by age",
+            "Top: posterior probability below the true age, by region; the band is two binomial σ. "
+            "Bottom: coverage by true and by estimated age.",
+        ),
+        names=["coverage"],
+    )  # fmt: skip
     if found.systematic:
-        add("The systematic", "systematic", [
-            f"Stars made by another family and aged on {found.options.short_name}. The "
-            "intervals know of the errors of the data only: where the data tell most, the families "
-            "differ by more than that.",
-        ], [
-            encode(
-                family_figures.systematic_figure(found.systematic),
+        add(
+            "The systematic", "systematic",
+            [
+                f"Stars made by another family and aged on {found.options.short_name}. The "
+                "intervals know of the errors of the data only: where the data tell most, the "
+                "families differ by more than that.",
+            ],
+            (
+                figures.systematic_figure(found.systematic),
                 "Coverage and bias for stars of another family",
                 "Coverage of the central 68% interval, and relative error of the median age, by "
                 "region.",
-            )
-        ])  # fmt: skip
+            ),
+        )  # fmt: skip
     return out
-
-
-def _m67_picture(found: AgeValidation) -> Picture:
-    sample, ages = found.book.samples["m67"], found.ages("m67")
-    drawn = figures.m67_figure(
-        sample, ages, single_turnoff(sample, ages), found.options,
-        found.book.samples["m67_ddpayne"], found.book.ages(found.book.paper, "m67_ddpayne"),
-    )  # fmt: skip
-    return encode(
-        drawn,
-        "M67: Kiel and colour diagrams with isochrones, ages, abundances",
-        f"M67 ({sample.note}). Top: stars by age (squares: binaries or disturbed astrometry) with "
-        "isochrones; ages of turn-off stars and subgiants. Bottom: [Fe/H] and [α/Fe] with running "
-        "medians, dashed the literature's [Fe/H]; ages against gravity, error bars the 0.61 "
-        "intervals. Counterpart of the paper's figure 2.",
-    )
 
 
 def _sun_text(found: AgeValidation) -> list[str]:
@@ -240,16 +204,16 @@ def m67_text(found: AgeValidation) -> list[str]:
         error = np.hypot(turnoff.median_error, giants.median_error)
         steps.append(f"{turnoff.median - giants.median:+.3f} ± {error:.3f} dex in {label}")
     return [
-        f"The paper found {PAPER_M67} Gyr for its 90 members. With its catalogue (DD-Payne), its "
-        f"isochrones and its method, the {paper['ages'].count} of them with age errors below 25% "
-        f"come out here at {paper['mean_most_likely']:.1f} Gyr in the mean and "
+        f"The paper found {aims.PAPER_M67} Gyr for its 90 members. With its catalogue (DD-Payne), "
+        f"its isochrones and its method, the {paper['ages'].count} of them with age errors below "
+        f"25% come out here at {paper['mean_most_likely']:.1f} Gyr in the mean and "
         f"{paper['ages'].median:.1f} in the median. Of these, the {dwarfs.count} with log g "
         f"above 4.2 have a median of {dwarfs.median:.1f} Gyr, the {tip.count} "
         f"turn-off stars and subgiants {tip.median:.1f} ± {tip.median_error:.1f}. "
         "The paper's age of M67 is that of its main-sequence stars, where a few hundredths of a "
         "dex in [Fe/H] or some tens of kelvin are worth gigayears. By the recipe's choices, on "
         f"APOGEE parameters, the turn-off has {ours.median:.2f} ± {ours.median_error:.2f} Gyr "
-        f"(literature {M67_LITERATURE[0]}-{M67_LITERATURE[1]}).",
+        f"(literature {aims.M67_LITERATURE[0]}-{aims.M67_LITERATURE[1]}).",
         "Diffusion should leave the turn-off (log g 3.9-4.3) poorer in iron than the giants (log g "
         f"< 3.6) by 0.05-0.1 dex (Souto et al. 2019); the medians differ by {' and '.join(steps)}.",
     ]
@@ -276,7 +240,7 @@ def family_text(found: AgeValidation) -> list[str]:
     """Answer whether Dartmouth is 1.8 Gyr older than PARSEC, and what would make it."""
     if not found.explained:
         return []
-    labels = list(found.explained)
+    reported, labels = aims.PAPER_DARTMOUTH_MINUS_PARSEC, list(found.explained)
     same = {k: s for k, s in found.explained[labels[0]].items() if s.count}
     low, high = min(same, key=lambda k: same[k].median), max(same, key=lambda k: same[k].median)
     every = [
@@ -292,7 +256,7 @@ def family_text(found: AgeValidation) -> list[str]:
         if other != labels[0] and other.startswith(alike) and k in same
     )
     lines = [
-        f"The paper finds Dartmouth {PAPER_DARTMOUTH_MINUS_PARSEC} Gyr older than PARSEC. With the "
+        f"The paper finds Dartmouth {reported} Gyr older than PARSEC. With the "
         "same stars, observables, method and scale of [Fe/H], it is not so: the median of "
         f"Dartmouth − PARSEC lies between {same[low].median:+.2f} ({sample_label(low)}) and "
         f"{same[high].median:+.2f} Gyr ({sample_label(high)}).",
@@ -303,9 +267,9 @@ def family_text(found: AgeValidation) -> list[str]:
         f"The largest median of all, {best.median:+.2f} Gyr, is that of "
         f"“{sample_label(sample)}” under “{label}”.",
     ]
-    if best.median < PAPER_DARTMOUTH_MINUS_PARSEC - 0.1:
+    if best.median < reported - 0.1:
         lines[-1] += (
-            f" None reaches {PAPER_DARTMOUTH_MINUS_PARSEC} Gyr: what is left lies in the inputs of "
+            f" None reaches {reported} Gyr: what is left lies in the inputs of "
             "the two catalogues (parameters, distances, extinction, Galactic prior), which cannot "
             "be told apart without the other one."
         )

@@ -15,14 +15,6 @@ class Aim(NamedTuple):
         """Return whether a value is within the aim."""
         return self.low <= value <= self.high
 
-    def text(self, spec: str) -> str:
-        """Word the aim, with both numbers in this format."""
-        if self.low == -self.high:
-            return f"within ±{self.high:{spec}}"
-        if self.low == 0.0:
-            return f"at most {self.high:{spec}}"
-        return f"{self.low:{spec}}-{self.high:{spec}}"
-
 
 #: Gyr, since the Sun formed (Bahcall et al. 1995): its 68% interval must hold this.
 SOLAR_AGE = 4.57

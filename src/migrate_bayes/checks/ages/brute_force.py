@@ -45,23 +45,19 @@ class Tracks:
 
     def __init__(self, grid: WorkingGrid) -> None:
         self.ages, self.alpha = grid.ages, grid.alpha
-        self._metallicity = grid.metallicity
+        self.metallicity = grid.metallicity
         self._points = np.ascontiguousarray(grid.points.transpose(1, 2, 0, 3, 4))
         self._by_metallicity = _cardinal(grid.metallicity)
         self._by_alpha = _cardinal(grid.alpha)
         self.feh_limits = grid.feh_limits
         self.alpha_limits = (-0.2, 0.8) if len(grid.alpha) == 1 else (grid.alpha[0], grid.alpha[-1])
 
-    def feh_nodes(self, alpha: float) -> NDArray[np.float64]:
-        """Return the [Fe/H] at which the interpolant has kinks, at this [α/Fe]."""
-        return self._metallicity - float(salaris(alpha))
-
     def at_alpha(
         self, alpha: float, low: float, high: float
     ) -> Callable[[float], NDArray[np.float64]]:
-        """Return (age, eep, [T_eff, log g, M_G, BP−RP, born]) of [Fe/H] between `low` and `high`."""
+        """Return points (age, eep, T_eff…born) as a function of [Fe/H] from `low` to `high`."""
         enhancement = float(salaris(alpha))
-        nodes = self._metallicity - enhancement
+        nodes = self.metallicity - enhancement
         near = slice(max(int(np.searchsorted(nodes, low)) - 2, 0), np.searchsorted(nodes, high) + 2)
         column = np.zeros((len(nodes[near]), *self._points.shape[2:]))
         for k in np.flatnonzero(weights := self._by_alpha(alpha)):
@@ -106,22 +102,11 @@ def _gaussian(x: NDArray, mean: float, sd: float) -> NDArray[np.float64]:
 def reference_log_likelihood(
     star: Mapping[str, tuple[float, float]], tracks: Tracks, *, panel: float = PANEL
 ) -> NDArray[np.float64]:
-    """Integrate one star's likelihood at every age, by brute force.
+    """Return one star's ln L at every age, ``-inf`` if L is below what a float64 can hold.
 
-    Parameters
-    ----------
-    star : mapping
-        ``teff`` K, ``logg``, ``feh``, ``alpha_fe`` dex, ``abs_g``, ``bp_rp`` mag: value and error,
-        those that the star has. Without ``alpha_fe`` it is 0 exactly.
-    tracks : Tracks
-        The interpolated isochrones.
-    panel : float
-        Width of a panel of quadrature, in errors, in every direction.
-
-    Returns
-    -------
-    numpy.ndarray, shape (age,)
-        ln L; ``-inf`` if it is below what a float64 can hold.
+    The star has some of ``teff`` K, ``logg``, ``feh``, ``alpha_fe`` dex, ``abs_g``, ``bp_rp`` mag:
+    value and error. Without ``alpha_fe`` it is 0 exactly. `panel` is the width of a panel of
+    quadrature, in errors, in every direction.
     """
     obs, inv, constant = np.zeros(4), np.zeros(4), 1.0
     for k, name in enumerate(_OBSERVABLES):
@@ -142,7 +127,7 @@ def reference_log_likelihood(
         least, most = tracks.feh_limits(a)
         low, high = max(float(least), f0 - _REACH * sf), min(float(most), f0 + _REACH * sf)
         isochrones = tracks.at_alpha(a, low, high)
-        fehs, wf = _panels(low, high, tracks.feh_nodes(a), panel * sf)
+        fehs, wf = _panels(low, high, tracks.metallicity - float(salaris(a)), panel * sf)
         for f, w in zip(fehs, wa * wf * _gaussian(fehs, f0, sf), strict=True):
             _add(isochrones(f), obs, inv, w, panel, total)
     with np.errstate(divide="ignore"):

@@ -29,7 +29,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.checks.ages.age_book import estimate
+from migrate_bayes.checks.ages.choices import estimate
 from migrate_bayes.checks.ages.recipe import CalibrationOptions
 from migrate_bayes.checks.ages.samples import observed_catalog
 from migrate_bayes.checks.ages.statistics import coverage, spread
@@ -148,15 +148,13 @@ def draw_prior_stars(
         for k, stream in enumerate(streams)
     ]
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    truth = {name: whole.pop(name) for name in ("true_age", "true_feh", "true_alpha_fe", "region")}
     # The floor is the inference's to add.
-    stated = {**sd, "abs_g": errors.abs_g_error}
-    catalog = observed_catalog({**whole, **{f"{name}_error": e for name, e in stated.items()}})
-    for name, unit in (("true_age", "Gyr"), ("true_feh", "dex"), ("true_alpha_fe", "dex")):
-        catalog[name] = ("star", truth[name], {"units": unit, "long_name": name.replace("_", " ")})
-    names = ", ".join(r.name for r in REGIONS)
-    attrs = {"units": "", "long_name": "region", "regions": names}
-    catalog["region"] = ("star", truth["region"], attrs)
+    stated = {f"{name}_error": e for name, e in {**sd, "abs_g": errors.abs_g_error}.items()}
+    catalog = observed_catalog({**{name: whole[name] for name in sd}, **stated})
+    units = {"true_age": "Gyr", "true_feh": "dex", "true_alpha_fe": "dex", "region": ""}
+    for name, unit in units.items():
+        catalog[name] = ("star", whole[name], {"units": unit, "long_name": name.replace("_", " ")})
+    catalog["region"].attrs["regions"] = ", ".join(r.name for r in REGIONS)
     return catalog
 
 
@@ -208,11 +206,8 @@ def _region_stars(
                 f"region '{region.name}': widen the ages"
             )
         kept = rng.random(len(age)) < born / most
-        true = {name: star[name] for name in ("teff", "logg", "abs_g")}
-        true |= {"feh": feh, "alpha_fe": alpha}
-        part = {
-            name: v[kept] + sd[name] * rng.standard_normal(kept.sum()) for name, v in true.items()
-        }
+        true = {**{n: star[n] for n in ("teff", "logg", "abs_g")}, "feh": feh, "alpha_fe": alpha}
+        part = {n: v[kept] + sd[n] * rng.standard_normal(kept.sum()) for n, v in true.items()}
         chosen = region_of(part["teff"], part["logg"], part["abs_g"]) == index
         part |= {"true_age": age[kept], "true_feh": feh[kept], "true_alpha_fe": alpha[kept]}
         found.append({name: v[chosen] for name, v in part.items()})
@@ -236,23 +231,15 @@ def calibrate(catalog: xr.Dataset, options: AgeOptions) -> xr.Dataset:
         "lo95": low95, "lo68": low68, "hi68": high68, "hi95": high95,
         "lo61": ages["age_lo"].values, "hi61": ages["age_hi"].values,
     }  # fmt: skip
-    return xr.Dataset(
-        {
-            "true_age": catalog["true_age"],
-            "region": catalog["region"],
-            "pit": age_cdf(ages, catalog["true_age"].values),
-            "age_median": ages["age_median"],
-            "age_error": ages["age_error"],
-            **{
-                name: (
-                    "star",
-                    v,
-                    {"units": "Gyr", "long_name": f"end {name} of an interval of age"},
-                )
-                for name, v in ends.items()
-            },
-        }
+    out = catalog[["true_age", "region"]].assign(
+        pit=age_cdf(ages, catalog["true_age"].values),
+        age_median=ages["age_median"],
+        age_error=ages["age_error"],
     )
+    for name, v in ends.items():
+        attrs = {"units": "Gyr", "long_name": f"end {name} of an interval of age"}
+        out[name] = ("star", v, attrs)
+    return out
 
 
 @dataclass(frozen=True)
@@ -287,18 +274,7 @@ class Coverage:
 
 
 def coverage_table(result: xr.Dataset) -> list[Coverage]:
-    """Count the coverage of all stars, by region, by true and by estimated age.
-
-    Parameters
-    ----------
-    result : xarray.Dataset
-        From `calibrate`.
-
-    Returns
-    -------
-    list of Coverage
-        All stars first.
-    """
+    """Count coverage in the result of `calibrate`: in all, by region, by true and estimated age."""
     region, true = result["region"].values, result["true_age"].values
     groups = [("all", "all", np.ones(len(true), dtype=bool))]
     groups += [(r.name, "region", region == k) for k, r in enumerate(REGIONS)]

@@ -51,20 +51,10 @@ class ClusterMembers(Sample):
 
 
 def load_clusters(path: str, more: str | None = None) -> pd.DataFrame:
-    """Read the clusters that have a position, a motion and an age.
+    """Read the clusters that have a position, a motion and an age, in Dias et al. (2021).
 
-    Parameters
-    ----------
-    path : str
-        Dias et al. (2021).
-    more : str, optional
-        Cantat-Gaudin et al. (2020), for clusters that the other lacks; these have no [Fe/H] and no
-        radial velocity, and their log ages are good to 0.2 dex.
-
-    Returns
-    -------
-    pandas.DataFrame
-        In the columns of Dias et al. (2021).
+    `more` is the table of Cantat-Gaudin et al. (2020), for clusters that the other lacks; these
+    have no [Fe/H] and no radial velocity, and their log ages are good to 0.2 dex.
     """
     table = read_table(path, _NEEDED, comment="#", na_values=["nan"])
     if more is not None:
@@ -90,24 +80,11 @@ def sky_axes(ra: NDArray, dec: NDArray) -> tuple[NDArray, NDArray, NDArray]:
 def find_members(
     catalog: xr.Dataset, clusters: pd.DataFrame, *, least: int = 2
 ) -> list[ClusterMembers]:
-    """Find the clusters with candidate members among stars.
+    """Find the clusters with at least so many candidate members in a catalogue, the richest first.
 
-    Parameters
-    ----------
-    catalog : xarray.Dataset
-        ``ra``, ``dec`` (deg), ``parallax`` and its error (mas), ``pmra``, ``pmdec`` (mas/yr) and
-        ``radial_velocity`` (km/s) on dim ``star``, NaN if unknown; ``abs_g``, or ``teff`` and
-        ``phot_g_mean_mag``.
-    clusters : pandas.DataFrame
-        From `load_clusters`.
-    least : int
-        Leave out clusters with fewer candidates.
-
-    Returns
-    -------
-    list of ClusterMembers
-        The cluster with most candidates first; reference ages are of the literature, with the
-        error of log age.
+    The catalogue has ``ra``, ``dec`` (deg), ``parallax`` and its error (mas), ``pmra``, ``pmdec``
+    (mas/yr) and ``radial_velocity`` (km/s), NaN if unknown; ``abs_g``, or ``teff`` and
+    ``phot_g_mean_mag``. Reference ages are of the literature, with the error of log age.
     """
     nothing = np.full(catalog.sizes["star"], np.nan)
     sky = {name: catalog[name].values if name in catalog else nothing for name in _SKY}

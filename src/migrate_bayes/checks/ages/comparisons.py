@@ -11,18 +11,16 @@ import math
 import string
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from migrate_bayes.checks.ages import aims
-from migrate_bayes.checks.ages.families import AGE_BINS, sample_label
+from migrate_bayes.checks.ages.choices import AGE_BINS, sample_label
 from migrate_bayes.checks.ages.samples import Sample
 from migrate_bayes.checks.ages.statistics import Spread, spread, spread_by_bin
 from migrate_bayes.checks.ages.validation import AgeValidation, Row, pulls, single_turnoff
-from migrate_bayes.core.io import write_netcdf
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.core.table import Table, plain
 
@@ -47,23 +45,12 @@ class _Words(string.Formatter):
 
 
 class Comparison(NamedTuple):
-    """How a comparison is shown.
-
-    Attributes
-    ----------
-    title : str
-    columns : mapping
-        Heading of each column of the table to a template of `str.format` over a row.
-    numbers : tuple of str
-        Entries of a row that are in the JSON; those of a `Spread` with a star stand by themselves.
-    label : str
-        Template of the row's name in the JSON.
-    """
+    """How a comparison is shown: as a table and as JSON."""
 
     title: str
-    columns: Mapping[str, str]
-    numbers: tuple[str, ...] = ()
-    label: str = "{label}"
+    columns: Mapping[str, str]  # heading of a column to a template of `str.format` over a row
+    numbers: tuple[str, ...] = ()  # a row's entries in the JSON; of a `*Spread` its own numbers
+    label: str = "{label}"  # a row's name in the JSON
 
     def table(self, rows: Iterable[Row]) -> Table:
         """Return a table of rows."""
@@ -110,8 +97,7 @@ _CHOICES = Comparison(
         "HARPS − StarHorse": "{harps_offset:+.2f}",
     },
     (
-        "sun_age", "sun_age_lo", "sun_age_hi", "m67_turnoff", "kepler_offset",
-        "kepler_relative_offset", "harps_offset",
+        *_SUN.numbers[:3], "m67_turnoff", "kepler_offset", "kepler_relative_offset", "harps_offset",
     ),
 )  # fmt: skip
 _M67 = Comparison(
@@ -176,50 +162,36 @@ _PAIRS = Comparison(
     ("*difference", "median_relative", "by_age"),
     "{sample}",
 )
-#: What is measured, its wording and its number in the JSON's names; the aim and its format.
+#: What is measured, its wording and its number in the JSON's names; the aim and its wording.
 _AIMS = (
     (
         "M67, {m67_turnoff.count} turn-off stars and subgiants (Gyr)",
         "{m67_turnoff.median:.2f} ± {m67_turnoff.median_error:.2f}, "
         "scatter {m67_turnoff.scatter:.2f}",
-        "m67_turnoff.median", aims.M67_AGE, ".1f",
+        "m67_turnoff.median", aims.M67_AGE, "{low:.1f}-{high:.1f}",
     ),
     (
         "Kepler, {kepler_offset.count} dwarfs: median offset (Gyr)",
         "{kepler_offset.median:+.2f} ± {kepler_offset.median_error:.2f}",
-        "kepler_offset.median", aims.KEPLER_OFFSET, ".1f",
+        "kepler_offset.median", aims.KEPLER_OFFSET, "within ±{high:.1f}",
     ),
     (
         "Kepler: scatter of offset / seismic age", "{kepler_relative_offset.scatter:.1%}",
-        "kepler_relative_offset.scatter", aims.KEPLER_SCATTER, ".0%",
+        "kepler_relative_offset.scatter", aims.KEPLER_SCATTER, "at most {high:.0%}",
     ),
     (
         "Coverage of 68% intervals, {stars:,} stars", _COVERAGE.columns["68%"],
-        "coverage68", aims.COVERAGE68, ".0%",
+        "coverage68", aims.COVERAGE68, "{low:.0%}-{high:.0%}",
     ),
     (
         "Coverage of 95% intervals, {stars:,} stars", _COVERAGE.columns["95%"],
-        "coverage95", aims.COVERAGE95, ".0%",
+        "coverage95", aims.COVERAGE95, "{low:.0%}-{high:.0%}",
     ),
 )  # fmt: skip
-_BY_AGE = {
-    "mean of the two ages": "{label}",
-    "median difference": "{difference:+.2f}",
-    "scatter": "{difference.scatter:.2f}",
-}
 
 
 def tables(found: AgeValidation) -> dict[str, Table]:
-    """Return every table of a validation, for terminal, page and docs; some may be empty.
-
-    Returns
-    -------
-    dict of Table
-        ``aims``, ``sun``, ``m67``, ``clusters``, ``kepler`` and ``harps`` (by age), ``choices``,
-        ``families`` (on stars of known age), ``pairs`` (the same stars on every family),
-        ``parsec`` (Dartmouth − PARSEC) and ``parsec medians``, ``coverage`` (all of it),
-        ``calibration`` (by region) and ``systematic``.
-    """
+    """Return every table of a validation by name; those without rows are false."""
     every = [c for c in found.coverage if c.stars]
     regions = [vars(c) | {"name": c.name} for c in every if c.by_region]
     out = {
@@ -247,10 +219,12 @@ def _aims(found: AgeValidation) -> Table:
     row, words = {**vars(found.coverage[0]), **found.choices[0]}, _Words()
     within = f"{aims.SOLAR_AGE} within 1σ"
     rows = [["Sun (Gyr)", _SUN_INTERVAL, within, "{sun_within_1_sigma}"]]
-    for what, measured, number, aim, spec in _AIMS:
+    for what, measured, number, aim, text in _AIMS:
         value, _ = words.get_field(number, (), row)
         if value is not None:
-            rows.append([what, measured, aim.text(spec), words.format("{}", aim.met(value))])
+            rows.append(
+                [what, measured, text.format_map(aim._asdict()), words.format("{}", aim.met(value))]
+            )
     cells = [[words.vformat(cell, (), row) for cell in cells] for cells in rows]
     return Table("Validation of ages", ["", "measured", "aim", "met"], cells)
 
@@ -282,23 +256,20 @@ def _by_age(sample: Sample, ages: xr.Dataset) -> Table:
     age, reference = ages["age_median"].values, sample.reference
     off = np.where(sample.usable, age - reference, np.nan)
     by_bin = spread_by_bin(0.5 * (age + reference), off, (0.0, *AGE_BINS))
+    columns = {
+        "mean of the two ages": "{label}",
+        "median difference": "{difference:+.2f}",
+        "scatter": "{difference.scatter:.2f}",
+    }
     rows = ({"label": name, "difference": s} for name, s in by_bin.items() if s.count)
-    return Comparison(f"Age − {sample.reference_name} age (Gyr)", _BY_AGE).table(rows)
+    return Comparison(f"Age − {sample.reference_name} age (Gyr)", columns).table(rows)
 
 
 def summary(found: AgeValidation) -> dict[str, Any]:
-    """Return the numbers by the names of the acceptance.
+    """Return the numbers of a validation as JSON can hold them.
 
-    Parameters
-    ----------
-    found : AgeValidation
-        From `validate_ages`.
-
-    Returns
-    -------
-    dict
-        Ages and offsets in Gyr; ``kepler_robust_scatter`` and coverages are fractions. What could
-        not be measured is None, and ``absent`` says why.
+    Ages and offsets are in Gyr; ``kepler_robust_scatter`` and coverages are fractions. What could
+    not be measured is None, and ``absent`` says why.
     """
     first, every, nothing = found.choices[0], found.coverage[0], spread([])
     m67, kepler = first["m67_turnoff"] or nothing, first["kepler_offset"] or nothing
@@ -359,12 +330,6 @@ def to_tree(found: AgeValidation) -> xr.DataTree:
         if "source_id" in catalog.coords:
             node["source_id"] = ("star", catalog["source_id"].values.astype(str))
         nodes[f"/{name}"] = node
-    if found.calibration is not None:
-        region = found.calibration["region"].astype(np.int8)
-        nodes["/calibration"] = found.calibration.assign(region=region)
+    region = found.calibration["region"].astype(np.int8)
+    nodes["/calibration"] = found.calibration.assign(region=region)
     return xr.DataTree.from_dict(nodes)
-
-
-def write_product(found: AgeValidation, path: str | Path, *, overwrite: bool = False) -> Path:
-    """Write `to_tree` as one NetCDF file, or raise `ProductError` if it exists."""
-    return write_netcdf(to_tree(found), path, overwrite=overwrite)

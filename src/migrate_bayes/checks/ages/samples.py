@@ -1,8 +1,4 @@
-"""Stars whose ages are known otherwise: one loader per sample, each from a table to a `Sample`.
-
-`sun_catalog` needs no file. A loader raises `CatalogError` if its table cannot be read or lacks a
-column.
-"""
+"""Stars whose ages are known otherwise: one loader per sample, each from a table to a `Sample`."""
 
 from __future__ import annotations
 
@@ -45,30 +41,15 @@ _KEPLER_G_ERROR = 0.02  # mag: photometry and neglected extinction
 
 @dataclass(frozen=True)
 class Sample:
-    """A catalogue of stars and what is known of their ages.
-
-    Attributes
-    ----------
-    name : str
-    catalog : xarray.Dataset
-        Canonical columns on dim ``star``, as `estimate_ages` takes them.
-    reference, reference_error : numpy.ndarray, shape (star,)
-        The other age and its 1σ error, Gyr; NaN without one.
-    reference_name : str
-        Source of the other age.
-    usable : numpy.ndarray of bool, shape (star,)
-        Stars that comparisons count: single, or with a good parallax.
-    note : str
-        What a referee should know of the numbers that went in.
-    """
+    """A catalogue of stars and what is known of their ages; arrays have the shape (star,)."""
 
     name: str
-    catalog: xr.Dataset
-    reference: NDArray[np.float64]
-    reference_error: NDArray[np.float64]
+    catalog: xr.Dataset  # as `estimate_ages` takes it
+    reference: NDArray[np.float64]  # the other age, Gyr; NaN without one
+    reference_error: NDArray[np.float64]  # 1σ, Gyr
     reference_name: str
-    usable: NDArray[np.bool_]
-    note: str
+    usable: NDArray[np.bool_]  # stars that comparisons count: single, or with a good parallax
+    note: str  # what a referee should know of the numbers that went in
 
     @property
     def compared(self) -> NDArray[np.bool_]:
@@ -126,23 +107,12 @@ def sun_catalog() -> xr.Dataset:
 def load_m67(path: str, *, ddpayne: bool = False) -> Sample:
     """Read the members of M67, an old open cluster of solar composition.
 
-    Parameters
-    ----------
-    path : str
-        Members with APOGEE DR17, Gaia EDR3 and, for 90 of them, LAMOST DD-Payne columns.
-    ddpayne : bool
-        Take the members that LAMOST saw, with DD-Payne parameters: the stars of Vickers, Shen & Li
-        (2021), who found 7.0 Gyr. [α/Fe] is then the median of Mg, Si, Ca and Ti over Fe: the
-        median, since Ti alone scatters by 0.26 dex in these stars. APOGEE's has no [α/Fe].
+    They have APOGEE DR17 parameters without [α/Fe]; 90 of them have LAMOST DD-Payne parameters too:
+    with `ddpayne`, the stars of Vickers, Shen & Li (2021), who found 7.0 Gyr. [α/Fe] is then the
+    median of Mg, Si, Ca and Ti over Fe: the median, since Ti alone scatters by 0.26 dex in these
+    stars. `usable` are single stars: no photometric or spectroscopic binary, and no astrometry that
+    two stars disturb.
 
-    Returns
-    -------
-    Sample
-        `usable` are single stars: no photometric or spectroscopic binary, and no astrometry that
-        two stars disturb.
-
-    Notes
-    -----
     All stars have the cluster's distance modulus and reddening, M_G = G − 9.65 − A_G, with A_G from
     the Gaia law at A0 = 3.1 · 0.04 mag and the star's colour.
     """
@@ -194,30 +164,16 @@ def turnoff(catalog: xr.Dataset, ages: xr.Dataset) -> NDArray[np.bool_]:
 def load_kepler(path: str, *, min_parallax_over_error: float = 10.0) -> Sample:
     """Read the Kepler dwarfs and subgiants with asteroseismic ages (LEGACY and Kages).
 
-    Parameters
-    ----------
-    path : str
-        The stars with their parallaxes.
-    min_parallax_over_error : float
-        Stars without such a parallax keep their row, without M_G.
+    The ages of Silva Aguirre et al. (2015, MNRAS 452, 2127; 2017, ApJ 835, 173) are of individual
+    oscillation frequencies fitted by stellar models, good to 10-15%. Of the seismic results the
+    star is given log g, with a spectroscopist's error of 0.05 dex in place of its own 0.006 dex:
+    what a survey would have. It is right by construction, so that what is tested is T_eff, [Fe/H],
+    M_G and the isochrones; the table of choices has the ages without it too.
 
-    Returns
-    -------
-    Sample
-
-    Notes
-    -----
-    The ages are of individual oscillation frequencies fitted by stellar models, good to 10-15%. Of
-    the seismic results the star is given log g, with a spectroscopist's error of 0.05 dex in place
-    of its own 0.006 dex: what a survey would have. It is right by construction, so that what is
-    tested is T_eff, [Fe/H], M_G and the isochrones; the table of choices has the ages without it
-    too. The parallax is the best there is: Gaia DR2 if the table has it, else TGAS. A zero point of
-    −0.05 mas (Zinn et al. 2019) would move M_G by 0.02 mag for the typical star: it is not applied.
-    Extinction is neglected; these stars are within 500 pc, mostly within 150 pc.
-
-    References
-    ----------
-    Silva Aguirre et al. (2015, MNRAS 452, 2127; 2017, ApJ 835, 173).
+    The parallax is the best there is: Gaia DR2 if the table has it, else TGAS; stars without a good
+    one keep their row, without M_G. A zero point of −0.05 mas (Zinn et al. 2019) would move M_G by
+    0.02 mag for the typical star: it is not applied. Extinction is neglected; these stars are
+    within 500 pc, mostly within 150 pc.
     """
     parallaxes = {
         "parallax_sd": "parallax_error_sd", "plx_dr2": "e_plx_dr2", "plx_tgas": "e_plx_tgas",
@@ -256,20 +212,10 @@ def load_kepler(path: str, *, min_parallax_over_error: float = 10.0) -> Sample:
 def load_harps(path: str) -> Sample:
     """Read the HARPS-GTO dwarfs with StarHorse ages: another code on PARSEC isochrones.
 
-    Parameters
-    ----------
-    path : str
-        Delgado Mena et al. (2017) as compiled by Anders et al. (2018), with StarHorse (Queiroz et
-        al. 2018) posteriors from much the same data.
-
-    Returns
-    -------
-    Sample
-
-    Notes
-    -----
-    StarHorse ages have a Galactic prior and are no truth: the difference shows what family, scale
-    of [Fe/H] and prior do together. All stars are near: no extinction.
+    The table is that of Delgado Mena et al. (2017) as compiled by Anders et al. (2018), with
+    StarHorse (Queiroz et al. 2018) posteriors from much the same data. StarHorse ages have a
+    Galactic prior and are no truth: the difference shows what family, scale of [Fe/H] and prior do
+    together. All stars are near: no extinction.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the file's units and column names are not standard FITS

@@ -72,7 +72,7 @@ def coverage(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> tuple[float, 
     Parameters
     ----------
     truth, low, high : array-like, shape (star,)
-        True values and the ends of the intervals, both ends included.
+        True values and the ends of the intervals, both included.
 
     Returns
     -------
@@ -101,9 +101,7 @@ def pit(draws: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
     Parameters
     ----------
     draws : array-like, shape (star, draw)
-        Draws from the posteriors.
     truth : array-like, shape (star,)
-        True values.
 
     Returns
     -------

@@ -1,8 +1,8 @@
 """Everything a validation recipe asks for, in order, and its numbers.
 
-`validate_ages` runs the parts; `AgeValidation` holds what they found, row by row, under the names
-that the JSON has. A part whose third-party data are absent is left out, with the reason in
-``absent``. `comparisons` turns the rows into tables, JSON and product.
+`validate_ages` runs the parts of an `AgeValidation`, which holds what they found, row by row, under
+the names that the JSON has. A part whose third-party data are absent is left out, with the reason
+in ``absent``. `comparisons` turns the rows into tables, JSON and product.
 """
 
 from __future__ import annotations
@@ -18,77 +18,53 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.checks.ages.age_book import AgeBook, estimate
+from migrate_bayes.checks.ages import calibration, choices, clusters, samples
 from migrate_bayes.checks.ages.aims import SOLAR_AGE
-from migrate_bayes.checks.ages.calibration import (
-    REGIONS,
-    Coverage,
-    calibrate,
-    coverage_table,
-    disc_composition,
-    draw_prior_stars,
-)
-from migrate_bayes.checks.ages.clusters import ClusterMembers, find_members, load_clusters
-from migrate_bayes.checks.ages.families import Setup, explain, pairs, setups
+from migrate_bayes.checks.ages.calibration import REGIONS, Coverage
+from migrate_bayes.checks.ages.choices import AgeBook, Setup, estimate
 from migrate_bayes.checks.ages.recipe import ValidateAges, locate
-from migrate_bayes.checks.ages.samples import (
-    Sample,
-    good_age,
-    load_harps,
-    load_kepler,
-    load_lamost,
-    load_m67,
-    turnoff,
-)
+from migrate_bayes.checks.ages.samples import Sample, good_age, turnoff
 from migrate_bayes.checks.ages.statistics import Spread, spread
 from migrate_bayes.core.errors import DataAbsentError
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.isochrones import AgeOptions, age_quantiles, load_source
 
 _COMPARED = ("m67", "kepler", "harps")  # real samples on which families are compared
-_SUN_WAYS = tuple((m, s) for m in ("fine", "paper") for s in ("surface", "initial"))
+
+#: Parts in their order: the entries of `AgeValidation` that each of them computes.
+_PARTS = {
+    "the Sun": ("sun",),
+    "clusters": ("m67", "clusters"),
+    "choices": ("choices",),
+    "families": ("families", "pairs"),
+    "Dartmouth against PARSEC": ("explained",),
+    "calibration": ("calibration",),
+    "another family's stars": ("systematic",),
+}
 
 Row = dict[str, Any]
 
 
 @dataclass
 class AgeValidation:
-    """What was found.
+    """What was found; each entry is computed when it is first asked for.
 
-    Attributes
+    Parameters
     ----------
     recipe : ValidateAges
     book : AgeBook
         Samples, and their ages by choice.
-    absent : dict
-        Part to the reason why it was left out.
-    sun, choices, families, m67, clusters, pairs : list of dict
-        Rows: numbers, and `Spread` of ages or of differences in age (Gyr).
+    absent, seconds : dict
+        Part to the reason why it was left out; part to its time.
     searched : dict
         Catalogue to its number of stars, searched for members of clusters.
-    explained : dict
-        Set-up, then sample, to the `Spread` of Dartmouth − PARSEC, Gyr.
-    calibration : xarray.Dataset
-        From `calibrate`; `coverage` is its, `systematic` that of each other family's stars.
-    seconds : dict
-        Part to its time.
     """
 
     recipe: ValidateAges
     book: AgeBook
-    absent: dict[str, str] = field(default_factory=dict)
-    sun: list[Row] = field(default_factory=list)
-    choices: list[Row] = field(default_factory=list)
-    families: list[Row] = field(default_factory=list)
-    m67: list[Row] = field(default_factory=list)
-    clusters: list[Row] = field(default_factory=list)
+    absent: dict[str, str]
+    seconds: dict[str, float]
     searched: dict[str, int] = field(default_factory=dict)
-    pairs: list[Row] = field(default_factory=list)
-    explained: dict[str, dict[str, Spread]] = field(default_factory=dict)
-    calibration: xr.Dataset | None = None
-    coverage: list[Coverage] = field(default_factory=list)
-    systematic: dict[str, list[Coverage]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def options(self) -> AgeOptions:
@@ -99,8 +75,89 @@ class AgeValidation:
         """Return a sample's ages by the recipe's choices."""
         return self.book.ages(self.options, name)
 
+    def tasks(self) -> list[tuple[AgeOptions, str]]:
+        """Return the choices and samples whose ages the comparisons will ask for."""
+        book, known = self.book, list(self.book.samples)
+        families = list(book.families().values())
+        both = [o for s in self._setups.values() for o in (s.parsec, s.dartmouth)]
+        tasks = [(o, "Sun") for _, _, o in self._sun_ways]
+        tasks += [(o, n) for o in [*book.choices().values(), *families] for n in ("Sun", *known)]
+        tasks += [(book.paper, name) for name in known]
+        compared = [*(r.name for r in REGIONS), *(n for n in _COMPARED if n in known)]
+        return tasks + [(o, name) for o in [*families, *both] for name in compared]
+
+    @property
+    def _sun_ways(self) -> list[tuple[str, str, AgeOptions]]:
+        return [
+            (family, f"{method}, {scale}", AgeOptions.of(o, {"method": method, "feh_scale": scale}))
+            for family, o in self.book.families().items()
+            for method in ("fine", "paper")
+            for scale in ("surface", "initial")
+        ]
+
     @cached_property
-    def masks(self) -> dict[str, NDArray[np.bool_]]:
+    def sun(self) -> list[Row]:
+        """The Sun's age by family, and by method and scale of [Fe/H]."""
+        return [
+            {"source": family, "kind": kind, **sun_age(self.book.ages(options, "Sun"))}
+            for family, kind, options in self._sun_ways
+        ]
+
+    @cached_property
+    def choices(self) -> list[Row]:
+        """The `headline` of every set of choices, the recipe's own first."""
+        return [headline(self.book, o, label) for label, o in self.book.choices().items()]
+
+    @cached_property
+    def families(self) -> list[Row]:
+        """The `headline` of every family."""
+        return [headline(self.book, o, label) for label, o in self.book.families().items()]
+
+    @cached_property
+    def m67(self) -> list[Row]:
+        """M67's ages by our choices and by the paper's, on APOGEE's and the paper's own stars."""
+        rows = []
+        for name, kind in (("m67", "APOGEE"), ("m67_ddpayne", "DD-Payne")):
+            if name not in self.book.samples:
+                continue
+            sample = self.book.samples[name]
+            for way, options in (("recipe", self.options), ("paper's way", self.book.paper)):
+                ages = self.book.ages(options, name)
+                tip, good = turnoff(sample.catalog, ages), good_age(ages)
+                for who, mask in (
+                    ("turn-off, single", tip & sample.usable),
+                    ("turn-off, all", tip),
+                    ("log g > 4.2", good & (sample.catalog["logg"].values >= 4.2)),
+                    ("all, error < 25%", good),
+                ):
+                    most_likely = ages["age_ml"].values[mask]
+                    rows.append({
+                        "label": f"{kind}, {way}: {who}",
+                        "ages": spread(ages["age_median"].values[mask]),
+                        "mean_most_likely": float(np.mean(most_likely)) if mask.any() else np.nan,
+                    })  # fmt: skip
+        return rows
+
+    @cached_property
+    def clusters(self) -> list[Row]:
+        """The members of each cluster: age − literature age."""
+        data, rows = self.recipe.data, []
+        if "m67" in self.book.samples:
+            rows.append(_cluster_row(self.book.samples["m67"], self.ages("m67"), "apogee"))
+        catalogs = {n: s.catalog for n, s in self.book.samples.items() if n == "harps"}
+        with left_out(self.absent, "clusters"):
+            table = clusters.load_clusters(locate(data.clusters), locate(data.more_clusters))
+            with left_out(self.absent, "lamost"):
+                catalogs["lamost"] = samples.load_lamost(locate(data.lamost))
+            for name, catalog in catalogs.items():
+                self.searched[name] = catalog.sizes["star"]
+                for sample in clusters.find_members(catalog, table):
+                    ages = estimate(sample.catalog, self.options)
+                    rows.append(_cluster_row(sample, ages, name))
+        return rows
+
+    @cached_property
+    def _masks(self) -> dict[str, NDArray[np.bool_]]:
         """The stars of each sample on which families are compared."""
         masks = {r.name: np.ones(self.book.catalogs[r.name].sizes["star"], bool) for r in REGIONS}
         for name in (n for n in _COMPARED if n in self.book.samples):
@@ -108,6 +165,51 @@ class AgeValidation:
         if "m67" in masks:
             masks["m67"] &= single_turnoff(self.book.samples["m67"], self.ages("m67"))
         return masks
+
+    @cached_property
+    def pairs(self) -> list[Row]:
+        """Every family against the first, on every sample."""
+        return choices.pairs(self.book.ages, self._masks, self.book.families())
+
+    @property
+    def _setups(self) -> dict[str, Setup]:
+        both = {"dartmouth", "parsec"} <= set(self.book.sources)
+        return choices.setups(self.options) if both else {}
+
+    @cached_property
+    def explained(self) -> dict[str, dict[str, Spread]]:
+        """Dartmouth − PARSEC by set-up and sample, Gyr."""
+        if not self._setups:
+            self.absent["dartmouth against parsec"] = "not both among the recipe's sources"
+        return choices.explain(self.book.ages, self._masks, self._setups)
+
+    @cached_property
+    def calibration(self) -> xr.Dataset:
+        """Stars drawn from the prior, aged: the Dataset of `calibrate`."""
+        settings, seed = self.recipe.calibration, self.recipe.seed
+        stars = calibration.draw_prior_stars(self.options, settings, seed=seed)
+        return calibration.calibrate(stars, self.options)
+
+    @cached_property
+    def coverage(self) -> list[Coverage]:
+        """The `coverage_table` of the calibration."""
+        return calibration.coverage_table(self.calibration)
+
+    @cached_property
+    def systematic(self) -> dict[str, list[Coverage]]:
+        """The `coverage_table` of stars of each other family, aged on the recipe's."""
+        settings = self.recipe.calibration
+        settings = settings.model_copy(update={"stars": max(settings.stars // 4, 100)})
+        found = {}
+        for family, options in self.book.families().items():
+            if options.source == self.options.source or load_source(options.source).has_alpha:
+                continue  # a family with its own [α/Fe] draws other compositions
+            stars = calibration.draw_prior_stars(
+                options, settings, seed=self.recipe.seed + 2, like=self.options.source
+            )
+            aged = calibration.calibrate(stars, self.options)
+            found[family] = calibration.coverage_table(aged)
+        return found
 
 
 def validate_ages(
@@ -131,89 +233,61 @@ def validate_ages(
     CatalogError, IsochroneError
         If data that are there cannot be used.
     """
-    recipe = recipe or ValidateAges()
-    options = AgeOptions.of(recipe.ages, {"source": locate(recipe.ages.source)})
-    found = AgeValidation(recipe, AgeBook(options, {}, []))
-    for label, part in (
-        ("samples", _samples),
-        ("ages", _ages),
-        ("the Sun", _sun),
-        ("clusters", _clusters),
-        ("choices", _choices),
-        ("families", _families),
-        ("Dartmouth against PARSEC", _explain),
-        ("calibration", _calibration),
-        ("another family's stars", _systematic),
-    ):
+    recipe, absent = recipe or ValidateAges(), dict[str, str]()
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(label: str) -> Iterator[None]:
         say(label)
         start = time.perf_counter()
-        part(found)
-        found.seconds[label] = time.perf_counter() - start
+        yield
+        seconds[label] = time.perf_counter() - start
+
+    with timed("samples"):
+        found = AgeValidation(recipe, _read_samples(recipe, absent), absent, seconds)
+    with timed("ages"):
+        found.book.fill(found.tasks())
+    for label, names in _PARTS.items():
+        with timed(label):
+            for name in names:
+                getattr(found, name)
     return found
 
 
-def _samples(found: AgeValidation) -> None:
-    """Read the real stars, draw those of a likely disc, and locate the families."""
-    recipe, options = found.recipe, found.options
-    samples: dict[str, Sample] = {}
-    for name, load, path in (
-        ("m67", load_m67, recipe.data.m67),
-        ("m67_ddpayne", partial(load_m67, ddpayne=True), recipe.data.m67),
-        ("kepler", load_kepler, recipe.data.kepler),
-        ("harps", load_harps, recipe.data.harps),
-    ):
-        with _or_absent(found, name):
-            samples[name] = load(locate(path))
-    sources: list[str] = []
-    for text in recipe.families.sources:
-        with _or_absent(found, text.partition(":")[0]):
-            sources.append(locate(text))
-    found.book = AgeBook(options, samples, sources)
-    mock = draw_prior_stars(
-        AgeOptions.of(options, {"source": "dartmouth"}),
-        recipe.calibration.model_copy(update={"stars": recipe.families.stars}),
-        seed=recipe.seed + 1, composition=disc_composition,
-    )  # fmt: skip
-    for k, region in enumerate(REGIONS):
-        chosen = np.flatnonzero(mock["region"].values == k)
-        found.book.catalogs[region.name] = mock.isel(star=chosen)
-
-
 @contextmanager
-def _or_absent(found: AgeValidation, part: str) -> Iterator[None]:
-    """Leave a part out whose data are absent."""
+def left_out(absent: dict[str, str], part: str) -> Iterator[None]:
+    """Leave a part out if its data are absent, and keep the reason."""
     try:
         yield
     except DataAbsentError as error:
-        found.absent[part] = str(error)
+        absent[part] = str(error)
 
 
-def _ages(found: AgeValidation) -> None:
-    """Estimate all the ages that the comparisons will ask for."""
-    book, known = found.book, list(found.book.samples)
-    compared = [*(r.name for r in REGIONS), *(n for n in _COMPARED if n in known)]
-    families = list(book.families().values())
-    setups_ = _setups(found).values()
-    tasks = [(o, "Sun") for _, _, o in _sun_ways(found)]
-    tasks += [(o, n) for o in [*book.choices().values(), *families] for n in ("Sun", *known)]
-    tasks += [(book.paper, name) for name in known]
-    tasks += [(o, n) for o in families for n in compared]
-    tasks += [(o, n) for s in setups_ for o in (s.parsec, s.dartmouth) for n in compared]
-    book.fill(tasks)
-
-
-def _sun_ways(found: AgeValidation) -> list[tuple[str, str, AgeOptions]]:
-    return [
-        (family, f"{method}, {scale}", AgeOptions.of(o, {"method": method, "feh_scale": scale}))
-        for family, o in found.book.families().items()
-        for method, scale in _SUN_WAYS
-    ]
-
-
-def _sun(found: AgeValidation) -> None:
-    for family, kind, options in _sun_ways(found):
-        row = sun_age(found.book.ages(options, "Sun"))
-        found.sun.append({"source": family, "kind": kind, **row})
+def _read_samples(recipe: ValidateAges, absent: dict[str, str]) -> AgeBook:
+    """Read the real stars, locate the families, and draw stars of a likely disc."""
+    options = AgeOptions.of(recipe.ages, {"source": locate(recipe.ages.source)})
+    known: dict[str, Sample] = {}
+    for name, load, path in (
+        ("m67", samples.load_m67, recipe.data.m67),
+        ("m67_ddpayne", partial(samples.load_m67, ddpayne=True), recipe.data.m67),
+        ("kepler", samples.load_kepler, recipe.data.kepler),
+        ("harps", samples.load_harps, recipe.data.harps),
+    ):
+        with left_out(absent, name):
+            known[name] = load(locate(path))
+    sources: list[str] = []
+    for text in recipe.families.sources:
+        with left_out(absent, text.partition(":")[0]):
+            sources.append(locate(text))
+    book = AgeBook(options, known, sources)
+    mock = calibration.draw_prior_stars(
+        AgeOptions.of(options, {"source": "dartmouth"}),
+        recipe.calibration.model_copy(update={"stars": recipe.families.stars}),
+        seed=recipe.seed + 1, composition=calibration.disc_composition,
+    )  # fmt: skip
+    for k, region in enumerate(REGIONS):
+        book.catalogs[region.name] = mock.isel(star=np.flatnonzero(mock["region"].values == k))
+    return book
 
 
 def sun_age(ages: xr.Dataset) -> Row:
@@ -240,50 +314,26 @@ def headline(book: AgeBook, options: AgeOptions, label: str) -> Row:
     asteroseismic age (and of the same over the asteroseismic age) and of age − StarHorse age, Gyr.
     """
     row: Row = {"label": label, **sun_age(book.ages(options, "Sun"))}
-    names = ("m67_turnoff", "kepler_offset", "kepler_relative_offset", "harps_offset")
-    row |= dict.fromkeys(names)
-    if "m67" in book.samples:
-        ages = book.ages(options, "m67")
-        tip = single_turnoff(book.samples["m67"], ages)
-        row["m67_turnoff"] = spread(ages["age_median"].values[tip])
-    for name in ("kepler", "harps"):
-        if name in book.samples:
-            sample = book.samples[name]
-            reference = sample.reference[sample.compared]
-            ages = book.ages(options, name)
-            difference = ages["age_median"].values[sample.compared] - reference
-            row[f"{name}_offset"] = spread(difference)
-            if name == "kepler":
-                row["kepler_relative_offset"] = spread(difference / reference)
+    row |= dict.fromkeys(("m67_turnoff", "kepler_offset", "kepler_relative_offset", "harps_offset"))
+    for name, sample in book.samples.items():
+        ages = book.ages(options, name)
+        median, used = ages["age_median"].values, sample.compared
+        off, reference = (median - sample.reference)[used], sample.reference[used]
+        if name == "m67":
+            row["m67_turnoff"] = spread(median[single_turnoff(sample, ages)])
+        elif name == "kepler":
+            row |= {"kepler_offset": spread(off), "kepler_relative_offset": spread(off / reference)}
+        elif name == "harps":
+            row["harps_offset"] = spread(off)
     return row
 
 
 def pulls(sample: Sample, ages: xr.Dataset) -> NDArray[np.float64]:
-    """Return (age − reference) over both errors in quadrature, NaN for stars that lack one.
-
-    Our error is half of the central 68% interval.
-    """
+    """Return (age − reference) over both errors, ours half the 68% interval, in quadrature."""
     q = age_quantiles(ages, [0.16, 0.84]).values
     error = np.hypot(0.5 * (q[:, 1] - q[:, 0]), sample.reference_error)
     pull = (ages["age_median"].values - sample.reference) / error
     return np.asarray(np.where(sample.compared, pull, np.nan))
-
-
-def _clusters(found: AgeValidation) -> None:
-    """Search the catalogues for members of clusters, and compare their ages with the literature."""
-    book, data = found.book, found.recipe.data
-    if "m67" in book.samples:
-        _m67(found)
-    catalogs = {"harps": book.samples["harps"].catalog} if "harps" in book.samples else {}
-    with _or_absent(found, "clusters"):
-        table = load_clusters(locate(data.clusters), locate(data.more_clusters))
-        with _or_absent(found, "lamost"):
-            catalogs["lamost"] = load_lamost(locate(data.lamost))
-        for name, catalog in catalogs.items():
-            found.searched[name] = catalog.sizes["star"]
-            for sample in find_members(catalog, table):
-                ages = estimate(sample.catalog, found.options)
-                found.clusters.append(_cluster_row(sample, ages, name))
 
 
 def _cluster_row(sample: Sample, ages: xr.Dataset, catalogue: str) -> Row:
@@ -295,72 +345,9 @@ def _cluster_row(sample: Sample, ages: xr.Dataset, catalogue: str) -> Row:
         "literature_age": age,
         "literature_age_error": float(sample.reference_error[0]),
         "feh": float(np.nanmedian(sample.catalog["feh"].values)),
-        "field_stars_expected": sample.field if isinstance(sample, ClusterMembers) else 0.0,
+        "field_stars_expected": getattr(sample, "field", 0.0),
         "offset": spread(off),
         "offset_good_ages": spread(off[good_age(ages)]),
         "offset_turnoff": spread(off[turnoff(sample.catalog, ages)]),
         "at_young_edge": int(np.sum(ages["flag"].values & np.int32(StarFlag.EDGE_YOUNG) != 0)),
     }
-
-
-def _m67(found: AgeValidation) -> None:
-    """Age M67 by our choices and by the paper's, on APOGEE's and on the paper's own stars."""
-    book = found.book
-    found.clusters.append(_cluster_row(book.samples["m67"], found.ages("m67"), "apogee"))
-    for name, kind in (("m67", "APOGEE"), ("m67_ddpayne", "DD-Payne")):
-        sample = book.samples[name]
-        for way, options in (("recipe", found.options), ("paper's way", found.book.paper)):
-            ages = book.ages(options, name)
-            tip, good = turnoff(sample.catalog, ages), good_age(ages)
-            for who, mask in (
-                ("turn-off, single", tip & sample.usable),
-                ("turn-off, all", tip),
-                ("log g > 4.2", good & (sample.catalog["logg"].values >= 4.2)),
-                ("all, error < 25%", good),
-            ):
-                most_likely = ages["age_ml"].values[mask]
-                found.m67.append({
-                    "label": f"{kind}, {way}: {who}",
-                    "ages": spread(ages["age_median"].values[mask]),
-                    "mean_most_likely": float(np.mean(most_likely)) if mask.any() else np.nan,
-                })  # fmt: skip
-
-
-def _choices(found: AgeValidation) -> None:
-    found.choices = [headline(found.book, o, label) for label, o in found.book.choices().items()]
-
-
-def _families(found: AgeValidation) -> None:
-    families = found.book.families()
-    found.families = [headline(found.book, o, label) for label, o in families.items()]
-    found.pairs = pairs(found.book.ages, found.masks, families)
-
-
-def _setups(found: AgeValidation) -> dict[str, Setup]:
-    return setups(found.options) if {"dartmouth", "parsec"} <= set(found.book.sources) else {}
-
-
-def _explain(found: AgeValidation) -> None:
-    found.explained = explain(found.book.ages, found.masks, _setups(found))
-    if not found.explained:
-        found.absent["dartmouth against parsec"] = "not both among the recipe's sources"
-
-
-def _calibration(found: AgeValidation) -> None:
-    recipe = found.recipe
-    stars = draw_prior_stars(found.options, recipe.calibration, seed=recipe.seed)
-    found.calibration = calibrate(stars, found.options)
-    found.coverage = coverage_table(found.calibration)
-
-
-def _systematic(found: AgeValidation) -> None:
-    """Age stars of each other family on the recipe's."""
-    settings = found.recipe.calibration
-    settings = settings.model_copy(update={"stars": max(settings.stars // 4, 100)})
-    for family, options in found.book.families().items():
-        if options.source == found.options.source or load_source(options.source).has_alpha:
-            continue  # a family with its own [α/Fe] draws other compositions
-        stars = draw_prior_stars(
-            options, settings, seed=found.recipe.seed + 2, like=found.options.source
-        )
-        found.systematic[family] = coverage_table(calibrate(stars, found.options))
