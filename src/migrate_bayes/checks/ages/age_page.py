@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,11 +57,9 @@ def _sections(found: AgeValidation) -> list[Section]:
     out: list[Section] = []
     shown = tables(found)
 
-    def add(
-        title: str, key: str, text: list[str], *drawn: tuple, names: Sequence[str] = ()
-    ) -> None:
+    def add(title: str, key: str, text: list[str], *drawn: tuple, names: tuple = ()) -> None:
         pictures = [encode(*d, wide=key not in ("sun", "clusters")) for d in drawn]
-        kept = [shown[name] for name in names or [key]]
+        kept = [shown[name] for name in names or (key,)]
         out.append(Section(title, key, text, pictures, kept, shown=1))
 
     samples = found.book.samples
@@ -125,9 +122,9 @@ def _sections(found: AgeValidation) -> list[Section]:
             "Median difference to Dartmouth in bins of age, by region of the mock stars and by "
             "real sample; stars with age errors below 25% in both, bins of five or more.",
         )]  # fmt: skip
-        names = ["pairs", "families"]
+        names: tuple = ("pairs", "families")
         if found.explained:
-            names = ["parsec", *names]
+            names = ("parsec", *names)
             drawn.append((
                 figures.explain_figure(found.explained),
                 "Dartmouth minus PARSEC by set of choices",
@@ -145,7 +142,7 @@ def _sections(found: AgeValidation) -> list[Section]:
             "Top: posterior probability below the true age, by region; the band is two binomial σ. "
             "Bottom: coverage by true and by estimated age.",
         ),
-        names=["coverage"],
+        names=("coverage",),
     )  # fmt: skip
     if found.systematic:
         add(
@@ -220,7 +217,6 @@ def m67_text(found: AgeValidation) -> list[str]:
 
 
 def _kepler_text(found: AgeValidation) -> list[str]:
-    """Say how the seismic errors enter."""
     sample, ages = found.book.samples["kepler"], found.ages("kepler")
     pull, used = spread(pulls(sample, ages)), sample.usable
     seismic = float(np.median((sample.reference_error / sample.reference)[used]))
@@ -277,7 +273,6 @@ def family_text(found: AgeValidation) -> list[str]:
 
 
 def _calibration_text(found: AgeValidation) -> list[str]:
-    """Say what was drawn and what a reader may expect."""
     c = found.recipe.calibration
     return [
         f"{found.coverage[0].stars:,} stars drawn from the prior that the inference assumes (flat "

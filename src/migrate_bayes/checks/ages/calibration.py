@@ -267,11 +267,6 @@ class Coverage:
         """Whether the stars are those of a region, or all."""
         return self.group in ("all", "region")
 
-    @property
-    def name(self) -> str:
-        """Which stars, in a table's first column."""
-        return self.label if self.by_region else f"{self.group} {self.label}"
-
 
 def coverage_table(result: xr.Dataset) -> list[Coverage]:
     """Count coverage in the result of `calibrate`: in all, by region, by true and estimated age."""

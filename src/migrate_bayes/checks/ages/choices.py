@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,11 +67,8 @@ class AgeBook:
         A grid takes a second or more to build and hundreds of megabytes to keep, so that the
         comparisons, which want the same stars under many choices, must not build them as they come.
         """
-
-        def grid(task: tuple[AgeOptions, str]) -> tuple[str, str, str]:
-            return (task[0].source, task[0].method, task[0].feh_scale)
-
-        tasks = sorted(dict.fromkeys(tasks), key=grid)
+        grid = attrgetter("source", "method", "feh_scale")
+        tasks = sorted(dict.fromkeys(tasks), key=lambda task: grid(task[0]))
         with progress(sum(self.catalogs[n].sizes["star"] for _, n in tasks), "ages") as advance:
             for options, name in tasks:
                 self.ages(options, name)

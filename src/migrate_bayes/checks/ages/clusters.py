@@ -30,6 +30,7 @@ _DISPERSION = 1.5  # km/s
 _DEPTH = 0.015  # kpc
 _RADII, _ANNULUS = 3.0, 6.0
 _SIGMA = 3.0
+_LEAST = 2  # candidates of a cluster
 _LARGEST = 30.0  # pc, r50
 _NEEDED = (
     "Cluster", "RA_ICRS", "DE_ICRS", "r50", "pmRA", "pmDE", "Plx", "ePlx", "RV", "eRV", "Dist",
@@ -77,10 +78,8 @@ def sky_axes(ra: NDArray, dec: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     return east, north, outward
 
 
-def find_members(
-    catalog: xr.Dataset, clusters: pd.DataFrame, *, least: int = 2
-) -> list[ClusterMembers]:
-    """Find the clusters with at least so many candidate members in a catalogue, the richest first.
+def find_members(catalog: xr.Dataset, clusters: pd.DataFrame) -> list[ClusterMembers]:
+    """Find the clusters with candidate members in a catalogue, the richest first.
 
     The catalogue has ``ra``, ``dec`` (deg), ``parallax`` and its error (mas), ``pmra``, ``pmdec``
     (mas/yr) and ``radial_velocity`` (km/s), NaN if unknown; ``abs_g``, or ``teff`` and
@@ -96,13 +95,13 @@ def find_members(
         with np.errstate(invalid="ignore"):
             separation = np.degrees(np.arccos(np.clip(axes[2] @ centre, -1.0, 1.0)))
         near = np.flatnonzero(separation < _ANNULUS * row["r50"])
-        if len(near) < least or not row["Plx"] > 0:
+        if len(near) < _LEAST or not row["Plx"] > 0:
             continue
         stars = {name: values[near] for name, values in sky.items()}
         agrees = _agrees(stars, row, tuple(a[near] for a in axes))
         inside = separation[near] < _RADII * row["r50"]
         members, n = near[agrees & inside], int(np.sum(agrees & inside))
-        if n >= least:
+        if n >= _LEAST:
             age = 10.0 ** (row["logage"] - 9.0)
             field = float(np.sum(agrees & ~inside) * area)
             distance = float(row["Dist"]) / 1000.0

@@ -179,13 +179,12 @@ _AIMS = (
         "Kepler: scatter of offset / seismic age", "{kepler_relative_offset.scatter:.1%}",
         "kepler_relative_offset.scatter", aims.KEPLER_SCATTER, "at most {high:.0%}",
     ),
-    (
-        "Coverage of 68% intervals, {stars:,} stars", _COVERAGE.columns["68%"],
-        "coverage68", aims.COVERAGE68, "{low:.0%}-{high:.0%}",
-    ),
-    (
-        "Coverage of 95% intervals, {stars:,} stars", _COVERAGE.columns["95%"],
-        "coverage95", aims.COVERAGE95, "{low:.0%}-{high:.0%}",
+    *(
+        (
+            f"Coverage of {level}% intervals, {{stars:,}} stars", _COVERAGE.columns[f"{level}%"],
+            f"coverage{level}", aim, "{low:.0%}-{high:.0%}",
+        )
+        for level, aim in ((68, aims.COVERAGE68), (95, aims.COVERAGE95))
     ),
 )  # fmt: skip
 
@@ -193,7 +192,8 @@ _AIMS = (
 def tables(found: AgeValidation) -> dict[str, Table]:
     """Return every table of a validation by name; those without rows are false."""
     every = [c for c in found.coverage if c.stars]
-    regions = [vars(c) | {"name": c.name} for c in every if c.by_region]
+    named = (vars(c) | {"name": c.label if c.by_region else f"{c.group} {c.label}"} for c in every)
+    regions = _COVERAGE._replace(title="Calibration", columns={**_COVERAGE.columns, "": "{label}"})
     out = {
         "aims": _aims(found),
         "sun": _SUN.table(found.sun),
@@ -204,8 +204,8 @@ def tables(found: AgeValidation) -> dict[str, Table]:
         "pairs": _PAIRS.table(map(_pair_cells, found.pairs)),
         "parsec": _parsec(found, "{%s:+.2f}"),
         "parsec medians": _parsec(found, "{%s.median:+.2f}"),
-        "coverage": _COVERAGE.table(vars(c) | {"name": c.name} for c in every),
-        "calibration": _COVERAGE._replace(title="Calibration").table(regions),
+        "coverage": _COVERAGE.table(named),
+        "calibration": regions.table(vars(c) for c in every if c.by_region),
         "systematic": _SYSTEMATIC.table(row for row in _systematic(found) if row["stars"]),
     }
     for name in ("kepler", "harps"):

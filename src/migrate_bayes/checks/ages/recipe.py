@@ -46,7 +46,20 @@ class CalibrationOptions(Options):
 
 
 class ValidateAges(Options):
-    """A validation of the age stage; `ages` is what a run's ``[isochrones]`` is."""
+    """A validation of the age stage.
+
+    Attributes
+    ----------
+    name, description : str
+        The name is that of the folders of product and page.
+    seed : int
+        All random numbers follow from it.
+    data : SamplePaths
+    ages : AgeOptions
+        As a run's ``[isochrones]``.
+    families : FamilyOptions
+    calibration : CalibrationOptions
+    """
 
     name: str = Field(default="validate-ages", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""

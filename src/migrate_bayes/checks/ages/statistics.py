@@ -30,8 +30,8 @@ class Spread:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON can hold them, with four decimals."""
-        names = ("median", "median_error", "scatter")
-        return plain({n: getattr(self, n) for n in names}, 4) | {"stars": self.count}
+        numbers = {n: getattr(self, n) for n in ("median", "median_error", "scatter")}
+        return plain({**numbers, "stars": self.count}, 4)
 
     def __format__(self, spec: str) -> str:
         """Word ``median ± error (stars)``, both numbers in the format `spec`, such as ``+.2f``."""
