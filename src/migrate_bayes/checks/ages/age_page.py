@@ -28,11 +28,8 @@ def write_page(
     record = provenance(seed=found.recipe.seed, recipe_hash=found.recipe.hash)
     sections = _sections(found)
     made = ("made", record["created"])
-    choices = [
-        ("source", found.options.short_name),
-        ("method", found.options.method),
-        ("[Fe/H] scale", found.options.feh_scale),
-    ]
+    o = found.options
+    choices = [("source", o.short_name), ("method", o.method), ("[Fe/H] scale", o.feh_scale)]
     pictures = [(_COUNTERPARTS.get(s.key), p) for s in sections for p in s.pictures]
     shown = [(number, p) for number, p in pictures if number and isinstance(p, Picture)]
     return write_html(

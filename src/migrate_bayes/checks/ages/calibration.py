@@ -125,6 +125,13 @@ def draw_prior_stars(
     ------
     IsochroneError
         If no isochrone passes through a region.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.ages import ValidateAges, draw_prior_stars
+    >>> recipe = ValidateAges(calibration={"stars": 100})
+    >>> draw_prior_stars(recipe.ages, recipe.calibration, seed=1).sizes["star"]
+    100
     """
     source, scale = options.source, options.feh_scale
     grid = build_grid(source, feh_scale=scale)

@@ -222,9 +222,8 @@ def _aims(found: AgeValidation) -> Table:
     for what, measured, number, aim, text in _AIMS:
         value, _ = words.get_field(number, (), row)
         if value is not None:
-            rows.append(
-                [what, measured, text.format_map(aim._asdict()), words.format("{}", aim.met(value))]
-            )
+            met = words.format("{}", aim.met(value))
+            rows.append([what, measured, text.format_map(aim._asdict()), met])
     cells = [[words.vformat(cell, (), row) for cell in cells] for cells in rows]
     return Table("Validation of ages", ["", "measured", "aim", "met"], cells)
 
@@ -256,11 +255,8 @@ def _by_age(sample: Sample, ages: xr.Dataset) -> Table:
     age, reference = ages["age_median"].values, sample.reference
     off = np.where(sample.usable, age - reference, np.nan)
     by_bin = spread_by_bin(0.5 * (age + reference), off, (0.0, *AGE_BINS))
-    columns = {
-        "mean of the two ages": "{label}",
-        "median difference": "{difference:+.2f}",
-        "scatter": "{difference.scatter:.2f}",
-    }
+    columns = {"mean of the two ages": "{label}"}
+    columns |= {name: _PAIRS.columns[name] for name in ("median difference", "scatter")}
     rows = ({"label": name, "difference": s} for name, s in by_bin.items() if s.count)
     return Comparison(f"Age − {sample.reference_name} age (Gyr)", columns).table(rows)
 
