@@ -26,8 +26,8 @@ given radius, and that measures σ_RM8 itself if s_0 is one number for all ages;
 of σ_R, but only in a sample that was not selected by radius. The first two equations hold under any
 selection by today's radius, the third does not.
 
-None of it is worth more than g_birth(τ): with a gradient of the gas that was steeper in the past,
-the same flattening needs more churning. The history is therefore a stated part of the model,
+All of this depends on g_birth(τ): if the gradient of the gas was steeper in the past, the same
+flattening needs more churning. The history is therefore a stated part of the model,
 `ModelSpec.birth_gradient_rate`.
 """
 

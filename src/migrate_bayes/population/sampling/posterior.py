@@ -23,10 +23,11 @@ from migrate_bayes.core.parallel import default_workers
 from migrate_bayes.core.progress import status
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.population.fit_options import SamplerOptions
+from migrate_bayes.population.results.diagnostics import MAX_PARETO_K
 from migrate_bayes.population.results.units import label
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import Mode, find_mode, run_nuts
-from migrate_bayes.population.sampling.surrogate import MAX_PARETO_K, sample_surrogate
+from migrate_bayes.population.sampling.surrogate import sample_surrogate
 
 # `auto` takes the surrogate from this many stars on: NUTS takes minutes by then, and the surrogate,
 # which gets better with the number of stars, is good long before.

@@ -15,8 +15,8 @@ The draws are then resampled, in order and in proportion to their weights: they 
 autocorrelation shows what the weights have cost.
 
 *Coordinates.* In a model's own parameters the likelihood is not Gaussian: a hierarchical scale and
-what it scales enter θ as a product. In θ itself, in natural units, it nearly is.
-With the (component, age) table of numbers
+what it scales enter θ as a product. In θ itself, in natural units, it nearly is: with the
+(component, age) table of numbers
 
 .. math::
 
@@ -56,13 +56,11 @@ from numpy.typing import NDArray
 from migrate_bayes.core.progress import progress
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.kernel import THETA
+from migrate_bayes.population.results.diagnostics import MAX_PARETO_K
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import Mode, run_nuts
 
 Floats = NDArray[np.float64]
-
-#: Above this, a mean over the weights cannot be trusted (Vehtari et al. 2024).
-MAX_PARETO_K = 0.7
 
 # Passes of the pilot, and of each repeat; each gives as many slopes as there are coordinates.
 _PILOT = 100
