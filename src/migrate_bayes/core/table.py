@@ -149,7 +149,7 @@ class Estimate:
         if digits is None:
             if not smaller > 0 or not math.isfinite(smaller):
                 return f"{self.value:.4g}"
-            digits = min(max(1 - math.floor(math.log10(smaller)), 0), 8)
+            digits = decimals(smaller)
         value = f"{self.value:{'+' if sign else ''}.{digits}f}"
         if abs(self.plus - self.minus) > 0.2 * max(self.plus, self.minus):
             return f"{value} +{self.plus:.{digits}f} -{self.minus:.{digits}f}"
@@ -158,6 +158,13 @@ class Estimate:
     def __str__(self) -> str:
         """Word the estimate with as many decimals as its error deserves."""
         return self.text()
+
+
+def decimals(error: float, otherwise: int = 4) -> int:
+    """Decimals that show two figures of an error; `otherwise` if it is no positive number."""
+    if not error > 0 or not math.isfinite(error):
+        return otherwise
+    return min(max(1 - math.floor(math.log10(error)), 0), 8)
 
 
 def plain(value: Any, digits: int | None = None) -> Any:

@@ -1,20 +1,25 @@
-"""Figures of the report: functions from data to a matplotlib Figure, one file per subject."""
+"""Figures, each from products of a run, on axes that are given or made.
+
+A function that fills one panel takes `ax` and returns the axes; one that fills several takes
+`figure` and returns the figure. Without them it makes a figure, which a notebook shows.
+"""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "chemistry": ["age_plane_figure", "chemistry_figure", "density_figure"],
-        "disc": ["Plane", "disc_figure", "limits_of"],
-        "gradient": ["gradient_figure"],
-        "kiel": ["kiel_figure"],
-        "metallicity_radius": ["radial_figure"],
-        "overlay": ["VariantCurve", "variant_figure"],
-        "predictive": ["posterior_predictive_figure", "prior_predictive_figure"],
-        "published": ["ComparisonPanel", "comparison_figure"],
-        "sampling": ["energy_figure", "prior_figure", "rank_figure"],
-        "slices": ["SlicePanel", "slice_figure"],
-        "style": ["image_base64"],
+        "columns": ["star_columns"],
+        "compared": [
+            "PublishedPanel", "comparison", "comparison_gradient", "published", "variance",
+        ],
+        "curves": ["Curve", "gradient", "overlay"],
+        "panels": ["disc", "slices"],
+        "planes": ["chemistry", "kiel"],
+        "posteriors": [
+            "age_posterior", "energy", "posterior_predictive", "prior_posterior",
+            "prior_predictive", "ranks",
+        ],
+        "radial": ["metallicity_radius"],
     },
-)
+)  # fmt: skip

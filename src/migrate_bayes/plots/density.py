@@ -1,21 +1,22 @@
-"""Stars in a plane: points where they are few, a raster of density where they are many.
+"""Stars in a plane: points if they are few, a raster of density if they are many.
 
 Nothing drawn here grows with the survey: past `FEW` stars a figure holds cells, not stars.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FEW", "binned_mean", "binned_median", "contours", "draw_cloud", "edges"]
+from migrate_bayes.plots.style import Limits
 
 #: Stars in a panel up to which all are drawn one by one.
 FEW = 3000
+#: Stars from which points coloured by a value are replaced by cells.
+MANY = 4000
 Array = NDArray[np.floating]
-Limits = tuple[float, float]
 
 
 def draw_cloud(
@@ -30,21 +31,10 @@ def draw_cloud(
     bins: tuple[int, int] = (60, 48),
     contoured: bool = False,
 ) -> None:
-    """Draw stars in grey and set the limits.
+    """Draw stars, shape (n,), in grey and set the limits.
 
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-    x, y : ndarray, shape (n,)
-    xlim, ylim : (float, float)
-    weight : ndarray, shape (n,), optional
-        Between 0 and 1; fades the stars that belong elsewhere.
-    few : bool, optional
-        Draw stars one by one; decided by their number where not given.
-    bins : (int, int)
-        Of the raster.
-    contoured : bool
-        Lay contours over a raster, see `contours`.
+    A `weight` between 0 and 1 fades a star; `few` decides whether stars are drawn one by one (by
+    default their number does), or else as a raster of `bins`, with `contours` if `contoured`.
     """
     ax.set(xlim=xlim, ylim=ylim)
     if not len(x):
@@ -69,7 +59,7 @@ def draw_cloud(
 def contours(
     ax: Any, x: Array, y: Array, xlim: Limits, ylim: Limits, *, colour: str = "black"
 ) -> None:
-    """Draw where the density is 5, 25, 50, 75 and 95% of its maximum, as the paper's figure 5."""
+    """Draw contours at 5, 25, 50, 75 and 95% of the greatest density, as the paper's figure 5."""
     from scipy.ndimage import gaussian_filter
 
     counts, xe, ye = np.histogram2d(x, y, bins=60, range=[xlim, ylim])
@@ -82,52 +72,66 @@ def contours(
     ax.contour(*middle, smooth, levels=levels, colors=colour, linewidths=0.8)
 
 
-def binned_median(
-    x: Array, y: Array, value: Array, xe: Array, ye: Array, *, fewest: int = 1
+def in_cells(
+    x: Array,
+    y: Array,
+    value: Array,
+    xe: Array,
+    ye: Array,
+    *,
+    by: Literal["median", "mean"] = "median",
+    fewest: int = 1,
 ) -> NDArray[np.float64]:
-    """Median of a value in cells; NaN where a cell has fewer stars than `fewest`.
+    """Median or mean of a value in cells, shape (nx, ny); NaN in cells of fewer stars.
 
-    One sort of all stars by cell and value, so that the cost does not depend on the cells.
-
-    Parameters
-    ----------
-    x, y, value : ndarray, shape (n,)
-    xe, ye : ndarray, shape (nx + 1,), (ny + 1,)
-        Edges; the outermost are closed.
-
-    Returns
-    -------
-    ndarray, shape (nx, ny)
+    `xe`, `ye`, shape (nx + 1,), (ny + 1,), are edges, the outermost closed. The stars are sorted
+    once, so that the cost does not depend on the number of cells.
     """
+    import pandas as pd
+
     nx, ny = len(xe) - 1, len(ye) - 1
     i = np.searchsorted(xe, x, side="right") - 1
     j = np.searchsorted(ye, y, side="right") - 1
     i[x == xe[-1]] = nx - 1
     j[y == ye[-1]] = ny - 1
-    inside = (i >= 0) & (i < nx) & (j >= 0) & (j < ny) & np.isfinite(value)
-    cell, v = i[inside] * ny + j[inside], np.asarray(value, dtype=float)[inside]
-    order = np.lexsort((v, cell))
-    v = v[order]
-    count = np.bincount(cell, minlength=nx * ny)
-    first = np.concatenate([[0], np.cumsum(count)[:-1]])
-    median = np.full(nx * ny, np.nan)
-    full = count >= max(fewest, 1)
-    low = first[full] + (count[full] - 1) // 2
-    high = first[full] + count[full] // 2
-    median[full] = 0.5 * (v[low] + v[high])
-    return median.reshape(nx, ny)
+    inside = (i >= 0) & (i < nx) & (j >= 0) & (j < ny)
+    cell = i[inside] * ny + j[inside]
+    grouped = pd.Series(np.asarray(value, dtype=float)[inside]).groupby(cell)
+    found = grouped.agg(by)[grouped.count() >= max(fewest, 1)]
+    out = np.full(nx * ny, np.nan)
+    out[found.index] = found
+    return out.reshape(nx, ny)
 
 
-def binned_mean(
-    x: Array, y: Array, value: Array, xe: Array, ye: Array, *, fewest: int = 1
-) -> NDArray[np.float64]:
-    """Mean of a value in cells; see `binned_median`."""
-    total = np.histogram2d(x, y, bins=(xe, ye), weights=value)[0]
-    count = np.histogram2d(x, y, bins=(xe, ye))[0]
-    out = np.full_like(total, np.nan)
-    return np.divide(total, count, out=out, where=count >= max(fewest, 1))
+def draw_coloured(
+    ax: Any,
+    x: Array,
+    y: Array,
+    value: Array,
+    limits: tuple[Limits, Limits],
+    *,
+    by: Literal["median", "mean"],
+    fewest: int,
+    finer: float = 1.0,
+    label: str,
+    extend: str = "neither",
+    **look: Any,
+) -> bool:
+    """Draw cells of many stars, or few stars, coloured by a value; say whether it is cells.
 
-
-def edges(limits: Limits, n: int) -> NDArray[np.float64]:
-    """Return edges of cells along an axis, 30 to 90 of them, finer the more stars there are."""
-    return np.linspace(*limits, int(np.clip(np.sqrt(n) / 3, 30, 90)) + 1)
+    `finer` times as many stars set the number of cells; `look` has `vmin`, `vmax`, and `s`, `alpha`
+    of the points.
+    """
+    points = {name: look.pop(name) for name in ("s", "alpha")}
+    many = len(x) > MANY
+    if many:
+        # 30 to 90 cells along an axis, finer the more stars there are.
+        n = int(np.clip(np.sqrt(finer * len(x)) / 3, 30, 90)) + 1
+        xe, ye = (np.linspace(*ends, n) for ends in limits)
+        cells = in_cells(x, y, value, xe, ye, by=by, fewest=fewest)
+        drawn = ax.pcolormesh(xe, ye, cells.T, rasterized=True, cmap="viridis", **look)
+    else:
+        drawn = ax.scatter(x, y, c=value, lw=0, cmap="viridis", **points, **look)
+    text = f"{by} {label}" if many else label
+    ax.figure.colorbar(drawn, ax=ax, label=text, pad=0.02, extend=extend)
+    return many

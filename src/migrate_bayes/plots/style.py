@@ -1,37 +1,26 @@
-"""How the figures look, and how they reach the page.
+"""How figures look, and how they reach a page or a notebook.
 
-Every figure is a `matplotlib.figure.Figure` drawn on Agg, without pyplot, inside `paper_style`.
-Colours are Okabe & Ito's (distinct to colour-blind readers) and cividis or viridis.
+Every figure is drawn inside `paper_style`. Colours are Okabe & Ito's, distinct to colour-blind
+readers, and viridis.
 """
 
 from __future__ import annotations
 
 import base64
+import builtins
 import io
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
-__all__ = [
-    "BLUE",
-    "GREEN",
-    "GREY",
-    "ORANGE",
-    "PURPLE",
-    "SKY",
-    "VERMILION",
-    "figure",
-    "image_base64",
-    "in_style",
-    "span",
-]
+from numpy.typing import ArrayLike
 
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 ORANGE, SKY, PURPLE, GREY = "#E69F00", "#56B4E9", "#CC79A7", "#555555"
+Limits = tuple[float, float]
 
 _STYLE = {
     "font.family": "STIXGeneral",
@@ -60,7 +49,7 @@ _STYLE = {
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Matplotlib settings of a journal's figure, for the body only."""
+    """Set matplotlib up as for a journal's figure, for the body only."""
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
@@ -83,25 +72,53 @@ def figure(width: float, height: float) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    if hasattr(builtins, "__IPYTHON__"):
+        import matplotlib.pyplot  # noqa: F401 - makes a notebook show figures
     made = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(made)
     return made
 
 
-def image_base64(made: Any, *, dpi: int = 150) -> str:
-    """Return a figure as lossless WebP in base64, the same bytes for the same figure.
+def axes_of(ax: Any, width: float, height: float) -> Any:
+    """Return the axes that are given, or those of a new figure: pyplot's in a notebook."""
+    if ax is not None:
+        return ax
+    if hasattr(builtins, "__IPYTHON__"):
+        import matplotlib.pyplot as plt
 
-    Lossless WebP holds a figure in a third of PNG's bytes; every browser of today shows it.
+        return plt.figure(figsize=(width, height), layout="constrained").add_subplot()
+    return figure(width, height).add_subplot()
+
+
+def legend_above(made: Any, panels: Any, columns: int) -> None:
+    """Put what the panels name, each name once, above them all."""
+    entries: dict[str, Any] = {}
+    for ax in panels:
+        handles, labels = ax.get_legend_handles_labels()
+        entries.update(zip(labels, handles, strict=True))
+    if entries:
+        made.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns)
+
+
+def image_base64(drawn: Any, *, dpi: int = 150) -> str:
+    """Return a figure, or that of some axes, as lossless WebP in base64.
+
+    The same figure gives the same bytes. Lossless WebP holds a figure in a third of PNG's bytes;
+    every browser of today shows it. If pyplot holds the figure, it lets go of it.
     """
     buffer = io.BytesIO()
     with paper_style():
-        made.savefig(buffer, format="webp", dpi=dpi, pil_kwargs={"lossless": True, "method": 1})
+        drawn.figure.savefig(
+            buffer, format="webp", dpi=dpi, pil_kwargs={"lossless": True, "method": 1}
+        )
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close(drawn.figure)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def span(values: NDArray[np.floating], *, tail: float = 0.5) -> tuple[float, float]:
+def span(values: ArrayLike, *, tail: float = 0.5) -> Limits:
     """Axis limits that hold all but the outermost `tail` percent on either side, with a margin."""
-    finite = values[np.isfinite(values)]
+    finite = np.asarray(values)[np.isfinite(values)]
     if not finite.size:
         return 0.0, 1.0
     low, high = np.percentile(finite, [tail, 100 - tail])

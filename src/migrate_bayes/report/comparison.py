@@ -1,7 +1,8 @@
 """A comparison on a page: forest plot, gradients by variant, differences, sources of variance.
 
 `comparison_sections` are those of the comparison's own page; `comparison_section` is all of it in
-one, for the report of a run. Both read the product alone (docs/compare.md).
+one, for the report of a run; `comparison_tables` are for the terminal. All read the product alone
+(docs/compare.md).
 """
 
 from __future__ import annotations
@@ -9,28 +10,131 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
-from migrate_bayes.plots.comparison import (
-    forest_figure,
-    variance_figure,
-    variant_gradient_figure,
-)
-from migrate_bayes.report.comparison_tables import (
-    baseline_table,
-    difference_tables,
-    estimate_table,
-    variance_table,
-)
-from migrate_bayes.report.image import Picture, encode
-from migrate_bayes.report.registry import Absent
-from migrate_bayes.report.section import Section
+from migrate_bayes import plots
+from migrate_bayes.core.table import Estimate, Table, decimals
+from migrate_bayes.report.section import Section, encode
 
-__all__ = ["comparison_section", "comparison_sections", "holds_estimates"]
+QUANTITY_LABELS = {
+    "flattening_rate": "Flattening rate",
+    "gradient_young": "Thin-disc gradient at 1 Gyr",
+    "gradient_thick": "Thick-disc gradient",
+}
+_UNIT_LABELS = {"dex / (kpc Gyr)": "dex/kpc/Gyr", "dex / kpc": "dex/kpc"}
 
 
-def _pictures(made: Any, alt: str, caption: str) -> list[Picture | Absent]:
-    return [] if made is None else [encode(made, alt, caption)]
+def quantity_label(name: str) -> str:
+    """Name a quantity for people."""
+    if name.startswith("sigma_rm8"):
+        return "σ_RM8" + name.removeprefix("sigma_rm8")
+    return QUANTITY_LABELS.get(name, name)
+
+
+def _estimate(value: Any, error: Any) -> str:
+    if not (np.isfinite(value) and np.isfinite(error)):
+        return "–"
+    estimate = Estimate.symmetric(value, error)
+    return estimate.text() if error > 0 else estimate.text(digits=4)
+
+
+def _names(values: Any) -> list[str]:
+    return [str(v) for v in values.values]
+
+
+def _quantities(estimates: xr.Dataset) -> dict[str, str]:
+    """Quantities and their units."""
+    units = [_UNIT_LABELS.get(u, u) for u in _names(estimates["unit"])]
+    return dict(zip(_names(estimates["quantity"]), units, strict=True))
+
+
+def estimate_table(tree: xr.DataTree) -> Table:
+    """Each variant's numbers."""
+    e = tree["estimates"].to_dataset()
+    units = _quantities(e)
+    header = ["variant", "stars"] + [f"{quantity_label(q)} ({u})" for q, u in units.items()]
+    rows = []
+    for v in _names(e["variant"]):
+        row = e.sel(variant=v)
+        cells = [v, f"{int(row['n_stars']):,}"]
+        for q in units:
+            cell = row.sel(quantity=q)
+            text = _estimate(cell["mean"], cell["sd"])
+            if "truth" in e and np.isfinite(cell["truth"]):
+                text += "" if cell["lo95"] <= cell["truth"] <= cell["hi95"] else " *"
+            cells.append(text)
+        rows.append(cells)
+    if "truth" in e:
+        truth = [f"{t:.4g}" if np.isfinite(t) else "–" for t in e["truth"].values]
+        rows.append(["truth", "", *truth])
+    star = "; *: the truth is outside the 95% interval" if "truth" in e else ""
+    return Table(f"By variant: mean and standard deviation of the posterior{star}", header, rows)
+
+
+def difference_tables(tree: xr.DataTree) -> list[Table]:
+    """Each quantity's differences from the reference."""
+    d, reference = tree["differences"].to_dataset(), str(tree.attrs["reference"])
+    header = [
+        "variant", "difference", "95% interval", "sd if unpaired", "correlation", "P(greater)",
+    ]  # fmt: skip
+    tables = []
+    for q, unit in _quantities(tree["estimates"].to_dataset()).items():
+        rows = []
+        for v in _names(d["variant"]):
+            if v == reference:
+                continue
+            cell = d.sel(quantity=q, variant=v, other=reference)
+            sd, p = float(cell["sd"]), float(cell["probability_greater"])
+            digits = decimals(sd, 5)
+            rows.append(
+                [
+                    v, _estimate(cell["mean"], sd),
+                    f"{float(cell['lo95']):.{digits}f} … {float(cell['hi95']):.{digits}f}",
+                    f"{float(cell['unpaired_sd']):.{digits}f}",
+                    f"{float(cell['correlation']):.4f}",
+                    "< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else f"{p:.3f}",
+                ]
+            )  # fmt: skip
+        title = f"{quantity_label(q)}: variant minus {reference}, {unit}, paired"
+        tables.append(Table(title, header, rows))
+    return tables
+
+
+def variance_table(tree: xr.DataTree) -> Table:
+    """Standard deviation and share of the variance by source of uncertainty."""
+    v = tree["variance"].to_dataset()
+    names = _names(v["quantity"])
+    header = ["source"] + [f"{quantity_label(q)}: sd (share)" for q in names]
+    rows = []
+    for s in _names(v["source"]):
+        cells = [v.sel(quantity=q, source=s) for q in names]
+        rows.append([s, *(f"{float(c['sd']):.2g} ({float(c['fraction']):.1%})" for c in cells)])
+    title = "Sources of uncertainty, variants weighed equally, noise taken off"
+    return Table(title, header, rows)
+
+
+def baseline_tables(tree: xr.DataTree) -> list[Table]:
+    """ODR's numbers in each variant; none without a baseline."""
+    if "baseline" not in tree.children:
+        return []
+    b = tree["baseline"].to_dataset()
+    methods = {"odr": "ODR", "odr+scatter": "ODR + scatter"}
+    header = ["variant"] + [f"{q}, {m}" for q in QUANTITY_LABELS.values() for m in methods.values()]
+    rows = []
+    for v in _names(b["variant"]):
+        row = b.sel(variant=v)
+        of = [(row.sel({"method": m}), name) for name in QUANTITY_LABELS for m in methods]
+        rows.append([v, *(_estimate(one[name], one[f"{name}_error"]) for one, name in of)])
+    title = "ODR in age bins, from the same stars (thin- and thick-disc selections)"
+    return [Table(title, header, rows)]
+
+
+def comparison_tables(tree: xr.DataTree) -> list[Table]:
+    """All tables, in the order of interest."""
+    return [
+        estimate_table(tree), *difference_tables(tree), variance_table(tree), *baseline_tables(tree)
+    ]  # fmt: skip
 
 
 def _history_text(history: dict[str, Any]) -> str:
@@ -51,7 +155,6 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
         if histories
         else ""
     )
-    baseline = baseline_table(tree)
     first = Section(
         "Variants",
         "variants",
@@ -59,20 +162,23 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
             "The same stars and the same random draws under each choice, one posterior each."
             + stated
         ],
-        _pictures(
-            forest_figure(tree),
-            "Posterior of each variant beside the others",
-            "Posterior median, 68% (thick) and 95% (thin) intervals. The grey band holds 68% of "
-            f"the {reference}. Intervals share the noise of the same stars: they may overlap where "
-            "a difference is certain; for differences see below. Open squares: ODR with scatter.",
-        )
-        + _pictures(
-            variant_gradient_figure(tree),
-            "Gradient against age in each variant",
-            "Thin-disc gradient(age) of each variant, above, and less the reference's, below. "
-            f"Band: 68% of the {reference}. Counterpart of the paper's figures 11 and 12.",
-        ),
-        [estimate_table(tree), *([baseline] if baseline else [])],
+        [
+            encode(
+                plots.comparison(tree),
+                "Posterior of each variant beside the others",
+                "Posterior median, 68% (thick) and 95% (thin) intervals. The grey band holds 68% "
+                f"of the {reference}. Intervals share the noise of the same stars: they may "
+                "overlap where a difference is certain; for differences see below. Open squares: "
+                "ODR with scatter.",
+            ),
+            encode(
+                plots.comparison_gradient(tree),
+                "Gradient against age in each variant",
+                "Thin-disc gradient(age) of each variant, above, and less the reference's, below. "
+                f"Band: 68% of the {reference}. Counterpart of the paper's figures 11 and 12.",
+            ),
+        ],
+        [estimate_table(tree), *baseline_tables(tree)],
         shown=1,
     )
     paired = Section(
@@ -84,7 +190,7 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
             "the interval of a difference uses it, and is the narrower for it."
         ],
         [],
-        list(difference_tables(tree)),
+        difference_tables(tree),
         shown=1,
     )
     sources = Section(
@@ -95,11 +201,13 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
             "between, divided among the choices by an additive model of the posterior means, "
             "less what the paired noise of the stars would give by itself."
         ],
-        _pictures(
-            variance_figure(tree),
-            "Standard deviation by source of uncertainty",
-            "Standard deviation that each source adds, relative to that of the stars alone.",
-        ),
+        [
+            encode(
+                plots.variance(tree),
+                "Standard deviation by source of uncertainty",
+                "Standard deviation that each source adds, relative to that of the stars alone.",
+            )
+        ],
         [variance_table(tree)],
     )
     return [first, paired, sources]
@@ -118,7 +226,7 @@ def comparison_section(tree: xr.DataTree, number: int = 1) -> Section:
         f"Comparison: {names}" if names else "Comparison",
         f"comparison-{number}",
         [text for part in parts for text in part.text],
-        [shown for part in parts for shown in part.pictures],
+        [image for part in parts for image in part.images],
         [table for part in parts for table in part.tables],
         shown=1,
     )

@@ -1,60 +1,30 @@
 """The few numbers a run is made for: hierarchical fit, baseline and truth, side by side.
 
-`headline` gives them as rows, which the page and the terminal share. The hierarchical columns are
-posterior medians with their central 68% interval, as wide as the 1σ errors of the baseline.
+`headline` gives them as rows, which page and terminal share. The hierarchical numbers are posterior
+medians with their central 68% interval, as wide as the 1σ errors of the baseline.
 """
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import xarray as xr
 
-from migrate_bayes.core.table import print_table
+from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.mock.truth import as_truth
-
-__all__ = [
-    "Estimate",
-    "HeadlineRow",
-    "baseline_estimate",
-    "baseline_table",
-    "curve_estimate",
-    "headline",
-    "headline_table",
-    "print_baseline",
-    "print_headline",
-]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its 1σ (68%) errors downwards and upwards, both positive."""
-
-    value: float
-    minus: float
-    plus: float
-
-    def __str__(self) -> str:
-        """``-0.0752 ± 0.0004``, or ``-0.075 +0.004 -0.002`` where the sides differ by a fifth."""
-        if not math.isfinite(self.value):
-            return "n/a"
-        smaller = min(self.minus, self.plus)
-        if not smaller > 0 or not math.isfinite(smaller):
-            return f"{self.value:.4g}"
-        digits = min(max(1 - math.floor(math.log10(smaller)), 0), 8)
-        value = f"{self.value:.{digits}f}"
-        if abs(self.plus - self.minus) > 0.2 * max(self.plus, self.minus):
-            return f"{value} +{self.plus:.{digits}f} -{self.minus:.{digits}f}"
-        return f"{value} ± {0.5 * (self.minus + self.plus):.{digits}f}"
+from migrate_bayes.population.results.estimates import (
+    baseline_estimate,
+    gradient_estimate,
+    posterior_estimate,
+    youngest_bin,
+)
 
 
 @dataclass(frozen=True)
 class HeadlineRow:
-    """One quantity as each way of fitting has it; None where a way does not give it.
+    """One quantity as each way of fitting has it; None if a way does not give it.
 
     Attributes
     ----------
@@ -66,6 +36,14 @@ class HeadlineRow:
         The mock's.
     hierarchical, odr_scatter, odr : Estimate, optional
         The population model, ODR with and without intrinsic scatter.
+
+    Examples
+    --------
+    >>> from migrate_bayes.core.table import Estimate
+    >>> from migrate_bayes.report import HeadlineRow
+    >>> fitted = Estimate(-0.07, 0.01, 0.02)
+    >>> f"{HeadlineRow('gradient_young', 'Gradient', 'dex/kpc', -0.09, fitted).pull:.1f}"
+    '2.0'
     """
 
     name: str
@@ -86,44 +64,38 @@ class HeadlineRow:
         return difference / error if error > 0 else None
 
 
-def summarise(draws: np.ndarray) -> Estimate | None:
-    """Median and central 68% interval of draws."""
-    finite = draws[np.isfinite(draws)]
-    if not finite.size:
-        return None
-    low, mid, high = np.percentile(finite, [16, 50, 84])
-    return Estimate(float(mid), float(mid - low), float(high - mid))
+class Headline(list[HeadlineRow]):
+    """Rows of a headline; `note` says what a mock's true flattening rate is, if that needs saying.
 
+    Examples
+    --------
+    >>> from migrate_bayes.report import Headline, HeadlineRow
+    >>> Headline([HeadlineRow("sigma_rm8", "Migration", "kpc", 3.5)]).table().rows
+    [['Migration', 'kpc', '3.5']]
+    """
 
-def _posterior(fit: xr.DataTree | None, name: str) -> Estimate | None:
-    """A scalar of the posterior."""
-    if fit is None or "posterior" not in fit.children or name not in fit["posterior"]:
-        return None
-    draws = fit["posterior"].to_dataset()[name]
-    return summarise(draws.values.ravel()) if set(draws.dims) == {"chain", "draw"} else None
+    note: str = ""
 
+    def table(self) -> Table:
+        """Word the rows, without the columns that are empty throughout."""
+        columns: list[tuple[str, list[str]]] = [
+            ("quantity", [r.label for r in self]),
+            ("unit", [r.unit for r in self]),
+            ("truth", ["" if r.truth is None else f"{r.truth:.3g}" for r in self]),
+            ("hierarchical", [estimate_text(r.hierarchical) for r in self]),
+            ("(fit − truth)/σ", ["" if r.pull is None else f"{r.pull:+.1f}" for r in self]),
+            ("ODR + scatter", [estimate_text(r.odr_scatter) for r in self]),
+            ("ODR", [estimate_text(r.odr) for r in self]),
+        ]
+        kept = [(name, cells) for name, cells in columns if any(cells)]
+        rows = [[cells[i] for _, cells in kept] for i in range(len(self))]
+        return Table("Metallicity gradients", [name for name, _ in kept], rows)
 
-def curve_estimate(fit: xr.DataTree | None, component: str, age: float) -> Estimate | None:
-    """The gradient curve of a component at an age, Gyr."""
-    if fit is None or "posterior" not in fit.children or "gradient" not in fit["posterior"]:
-        return None
-    curve = fit["posterior"].to_dataset()["gradient"]
-    if component not in curve["component"].values:
-        return None
-    curve = curve.sel(component=component)
-    ages = curve["age"].values
-    if not ages.min() <= age <= ages.max():
-        return None
-    return summarise(curve.interp(age=age).values.ravel())
-
-
-def baseline_estimate(baseline: xr.Dataset | None, method: str, name: str) -> Estimate | None:
-    """A number of a baseline with its 1σ error; None where it has none."""
-    if baseline is None or name not in baseline:
-        return None
-    row = baseline.sel({"method": method})
-    value, error = float(row[name]), float(row[f"{name}_error"])
-    return Estimate(value, error, error) if math.isfinite(value) else None
+    def print(self) -> None:
+        """Print the table and the note to stdout."""
+        _print(self.table())
+        if self.note:
+            print(self.note)
 
 
 def headline(
@@ -132,7 +104,7 @@ def headline(
     truth: Mapping[str, float] | None = None,
     *,
     thick_baseline: xr.Dataset | None = None,
-) -> list[HeadlineRow]:
+) -> Headline:
     """Collect the headline numbers of a run.
 
     Parameters
@@ -140,152 +112,130 @@ def headline(
     fit : xarray.DataTree, optional
         A fit (docs/architecture.md).
     baseline, thick_baseline : xarray.Dataset, optional
-        From `migrate_bayes.fit_baseline`, on the thin and the thick disc.
+        From `migrate_bayes.fit_baseline`, of the thin and the thick disc.
     truth : mapping, optional
         A mock's ``gradient_young`` (dex/kpc, at 1 Gyr), ``flattening_rate`` (dex/kpc/Gyr) and
-        ``gradient_thick`` (dex/kpc); where gradient(age) is a curve, a
+        ``gradient_thick`` (dex/kpc); if gradient(age) is a curve, a
         `migrate_bayes.mock.truth.Truth`.
 
     Returns
     -------
-    list of HeadlineRow
-        Quantities that neither fit nor baseline gives are left out.
+    Headline
+        Without the quantities that neither fit nor baseline gives.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from migrate_bayes.report import headline
+    >>> draws = np.linspace(-0.08, -0.06, 2001).reshape(1, -1)
+    >>> posterior = xr.Dataset({"gradient_young": (("chain", "draw"), draws)})
+    >>> fit = xr.DataTree.from_dict({"posterior": posterior})
+    >>> headline(fit, truth={"gradient_young": -0.075}).print()
+    <BLANKLINE>
+    Metallicity gradients
+      quantity                     unit      truth      hierarchical  (fit − truth)/σ
+      Thin-disc gradient at 1 Gyr  dex/kpc  -0.075  -0.0700 ± 0.0068             +0.7
     """
     truth = as_truth(truth)
-
-    def row(
-        name: str,
-        label: str,
-        unit: str,
-        *,
-        fitted: Estimate | None,
-        source: xr.Dataset | None = None,
-        variable: str = "",
-        true: float | None = None,
-    ) -> HeadlineRow:
-        return HeadlineRow(
-            name, label, unit, true, fitted,
-            *(baseline_estimate(source, m, variable) for m in ("odr+scatter", "odr")),
-        )  # fmt: skip
-
     slope, rate = "dex/kpc", "dex/kpc/Gyr"
-    rows = [
-        row(
-            "gradient_young", "Thin-disc gradient at 1 Gyr", slope,
-            fitted=_posterior(fit, "gradient_young"),
-            source=baseline, variable="slope_at_1gyr", true=truth.get("gradient_young"),
-        )
-    ]  # fmt: skip
-    youngest = _youngest_bin(baseline)
-    if youngest is not None:
-        age, low, high = youngest
-        there = truth.gradient("thin", age)
-        true = None if there is None else float(there)
-        rows.append(
-            row(
-                "slope_youngest", f"Thin-disc gradient, {low:g}–{high:g} Gyr", slope,
-                fitted=curve_estimate(fit, "thin", age),
-                source=baseline, variable="slope_youngest", true=true,
-            )
-        )  # fmt: skip
-    rows += [
-        row(
-            "flattening_rate", "Flattening rate", rate, fitted=_posterior(fit, "flattening_rate"),
-            source=baseline, variable="trend", true=truth.get("flattening_rate"),
-        ),
-        row(
-            "gradient_thick", "Thick-disc gradient", slope,
-            fitted=_posterior(fit, "gradient_thick"),
-            source=thick_baseline, variable="mean_slope", true=truth.get("gradient_thick"),
-        ),
-        row(
-            "sigma_rm8", "Radial-migration strength σ_RM8", "kpc",
-            fitted=_posterior(fit, "sigma_rm8"), true=truth.get("sigma_rm8"),
-        ),
-    ]  # fmt: skip
-    return [r for r in rows if r.hierarchical or r.odr_scatter or r.odr]
-
-
-def _youngest_bin(baseline: xr.Dataset | None) -> tuple[float, float, float] | None:
-    """Centre and edges (Gyr) of the youngest age bin that has a slope."""
-    if baseline is None:
-        return None
-    good = np.flatnonzero(np.isfinite(baseline["slope"].values).any(axis=0))
-    if not len(good):
-        return None
-    first = baseline.isel(age_bin=int(good[0]))
-    return float(first["age_bin"]), float(first["age_lo"]), float(first["age_hi"])
-
-
-def headline_table(rows: list[HeadlineRow]) -> tuple[list[str], list[list[str]]]:
-    """Word the rows: header and cells, without the columns that are empty throughout."""
-    columns: list[tuple[str, list[str]]] = [
-        ("quantity", [r.label for r in rows]),
-        ("unit", [r.unit for r in rows]),
-        ("truth", ["" if r.truth is None else f"{r.truth:.3g}" for r in rows]),
-        ("hierarchical", [_text(r.hierarchical) for r in rows]),
-        ("(fit − truth)/σ", ["" if r.pull is None else f"{r.pull:+.1f}" for r in rows]),
-        ("ODR + scatter", [_text(r.odr_scatter) for r in rows]),
-        ("ODR", [_text(r.odr) for r in rows]),
+    # Name, label, unit, baseline, its variable; fitted and true values by name if not given.
+    wanted = [
+        ("gradient_young", "Thin-disc gradient at 1 Gyr", slope, baseline, "slope_at_1gyr"),
+        ("flattening_rate", "Flattening rate", rate, baseline, "trend"),
+        ("gradient_thick", "Thick-disc gradient", slope, thick_baseline, "mean_slope"),
+        ("sigma_rm8", "Radial-migration strength σ_RM8", "kpc", None, ""),
     ]
-    kept = [(name, cells) for name, cells in columns if any(cells)]
-    header = [name for name, _ in kept]
-    return header, [[cells[i] for _, cells in kept] for i in range(len(rows))]
+    fitted = {name: posterior_estimate(fit, name) for name, *_ in wanted}
+    true = {name: truth.get(name) for name in fitted}
+    if (youngest := youngest_bin(baseline)) is not None:
+        age, low, high = youngest
+        name, there = "slope_youngest", truth.gradient("thin", age)
+        wanted.insert(1, (name, f"Thin-disc gradient, {low:g}–{high:g} Gyr", slope, baseline, name))
+        fitted[name] = gradient_estimate(fit, "thin", age)
+        true[name] = None if there is None else float(there)
+    rows = [
+        HeadlineRow(
+            name, label, unit, true[name], fitted[name],
+            *(baseline_estimate(source, m, variable) for m in ("odr+scatter", "odr")),
+        )
+        for name, label, unit, source, variable in wanted
+    ]  # fmt: skip
+    found = Headline(r for r in rows if r.hierarchical or r.odr_scatter or r.odr)
+    found.note = truth.note
+    return found
 
 
-def _text(estimate: Estimate | None) -> str:
+def estimate_text(estimate: Estimate | None) -> str:
+    """Word an estimate; empty if there is none."""
     return "" if estimate is None else str(estimate)
 
 
-def _print(title: str, header: list[str], rows: list[list[str]]) -> None:
-    """A ruled table on a terminal, aligned plain text anywhere else."""
-    if not sys.stdout.isatty():
-        print_table(title, header, rows)
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left")
-    for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i > 0)
-    for cells in rows:
-        table.add_row(*(Text(cell) for cell in cells))
-    Console().print(table)
-
-
-def print_headline(
-    fit: xr.DataTree | None,
-    baseline: xr.Dataset | None = None,
-    truth: Mapping[str, float] | None = None,
-    *,
-    thick_baseline: xr.Dataset | None = None,
-) -> None:
-    """Print the headline to stdout; see `headline` for the parameters."""
-    rows = headline(fit, baseline, truth, thick_baseline=thick_baseline)
-    _print("Metallicity gradients", *headline_table(rows))
-    if note := as_truth(truth).note:
-        print(note)
-
-
-def baseline_table(baseline: xr.Dataset) -> tuple[list[str], list[list[str]]]:
-    """Word the baseline bin by bin: header and cells."""
+def baseline_table(baseline: xr.Dataset, title: str = "Gradient in bins of age") -> Table:
+    """Word a baseline bin by bin."""
     rows = []
     for k in range(baseline.sizes["age_bin"]):
         one = baseline.isel(age_bin=k)
-        cells = [f"{float(one['age_lo']):g}–{float(one['age_hi']):g}", f"{int(one['n_stars']):,}"]
-        for method in ("odr+scatter", "odr"):
-            fitted = one.sel({"method": method})
-            error = float(fitted["slope_error"])
-            slope = Estimate(float(fitted["slope"]), error, error)
-            cells.append(str(slope) if math.isfinite(slope.value) else str(fitted["reason"].item()))
-        scatter = float(one.sel({"method": "odr+scatter"})["intrinsic_scatter"])
-        rows.append([*cells, f"{scatter:.3f}" if math.isfinite(scatter) else ""])
+        slopes = [
+            estimate_text(baseline_estimate(one, method, "slope"))
+            or str(one["reason"].sel({"method": method}).item())
+            for method in ("odr+scatter", "odr")
+        ]
+        scatter = float(one["intrinsic_scatter"].sel({"method": "odr+scatter"}))
+        rows.append(
+            [
+                f"{float(one['age_lo']):g}–{float(one['age_hi']):g}",
+                f"{int(one['n_stars']):,}",
+                *slopes,
+                f"{scatter:.3f}" if scatter == scatter else "",
+            ]
+        )
     header = ["age (Gyr)", "stars", "ODR + scatter (dex/kpc)", "ODR (dex/kpc)", "scatter (dex)"]
-    return header, rows
+    return Table(title, header, rows)
 
 
 def print_baseline(baseline: xr.Dataset) -> None:
-    """Print the baseline bin by bin, then its headline, to stdout."""
-    _print("Gradient in bins of age", *baseline_table(baseline))
-    print_headline(None, baseline)
+    """Print a baseline bin by bin, then its headline, to stdout.
+
+    Parameters
+    ----------
+    baseline : xarray.Dataset
+        From `migrate_bayes.fit_baseline`.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> import migrate_bayes as mb
+    >>> from migrate_bayes.report import print_baseline
+    >>> rng = np.random.default_rng(1)
+    >>> age, radius = rng.uniform(1, 5, 200), rng.normal(8, 1, 200)
+    >>> columns = {"age_ml": age, "age_lo": age - 0.1, "age_hi": age + 0.1, "rg_mean": radius}
+    >>> columns["feh"] = -0.07 * (radius - 8) + rng.normal(0, 0.1, 200)
+    >>> columns |= {"feh_error": np.full(200, 0.05), "rg_sd": np.full(200, 0.1)}
+    >>> columns["flag"] = np.zeros(200, "i4")
+    >>> stars = xr.Dataset({name: ("star", v) for name, v in columns.items()})
+    >>> fit = mb.fit_baseline(stars, selection="all", age_range=(1, 5), bin_width=2)
+    >>> print_baseline(fit)  # doctest: +ELLIPSIS
+    <BLANKLINE>
+    Gradient in bins of age
+      age (Gyr)  stars  ODR + scatter (dex/kpc)     ODR (dex/kpc)  scatter (dex)
+      1–3 ...
+    """
+    _print(baseline_table(baseline))
+    headline(None, baseline).print()
+
+
+def _print(table: Table) -> None:
+    """Print a ruled table on a terminal, aligned plain text anywhere else."""
+    if not sys.stdout.isatty():
+        table.print()
+        return
+    from rich.console import Console
+    from rich.table import Table as RuledTable
+    from rich.text import Text
+
+    ruled = RuledTable(title=table.title, title_justify="left")
+    for i, name in enumerate(table.header):
+        ruled.add_column(name, justify="left" if i == 0 else "right", no_wrap=i > 0)
+    for cells in table.rows:
+        ruled.add_row(*(Text(cell) for cell in cells))
+    Console().print(ruled)

@@ -15,8 +15,6 @@ from migrate_bayes.core.io import atomic_output
 from migrate_bayes.core.provenance import versions
 from migrate_bayes.report.section import Section
 
-__all__ = ["write_html"]
-
 Pairs = Sequence[tuple[str, str]]
 
 
@@ -29,8 +27,6 @@ def write_html(
     sections: Sequence[Section],
     record: Pairs,
     notes: Sequence[str] = (),
-    inputs: Pairs = (),
-    packages: Pairs = (),
     recipe_text: str = "",
     beside: Mapping[str, str] | None = None,
     overwrite: bool = False,
@@ -48,13 +44,11 @@ def write_html(
     facts : sequence of (name, value)
         Under the title.
     sections : sequence of Section
-        The contents list is made from them.
+        The list of contents is made from them.
     record : sequence of (name, value)
         Provenance.
     notes : sequence of str
         Above the first section.
-    inputs, packages : sequence of (name, value)
-        Checksums of input files; versions, today's where not given.
     recipe_text : str
         Shown as it is.
     beside : mapping, optional
@@ -62,28 +56,20 @@ def write_html(
     overwrite : bool
         Replace a folder that exists.
     **own
-        What the template wants beside these.
+        What the template wants beside these; `inputs` and `versions`, sequences of (name, value),
+        are checksums of input files and versions of packages (by default those of today).
 
     Raises
     ------
     ProductError
-        Where something stands there already and may not be replaced.
+        If something stands there already and may not be replaced.
     """
-    page = _render(
-        template,
-        {
-            "title": title,
-            "facts": facts,
-            "contents": _contents(sections),
-            "notes": notes,
-            "sections": sections,
-            "record": record,
-            "inputs": inputs,
-            "versions": packages or sorted(versions().items()),
-            "recipe_text": recipe_text,
-            **own,
-        },
-    )
+    context = {"inputs": (), **own}
+    context["versions"] = own.get("versions") or sorted(versions().items())
+    page = _environment().get_template(template).render(
+        title=title, facts=facts, contents=_contents(sections), notes=notes, sections=sections,
+        record=record, recipe_text=recipe_text, **context,
+    )  # fmt: skip
     directory = Path(directory)
     with atomic_output(directory, overwrite=overwrite, directory=True) as out:
         for name, text in {"index.html": page, **(beside or {})}.items():
@@ -91,8 +77,8 @@ def write_html(
     return directory / "index.html"
 
 
-def _render(template: str, context: Mapping[str, Any]) -> str:
-    """Fill in one of the room's templates; every text is escaped, every name must be given."""
+def _environment() -> Any:
+    """The room's templates; every text is escaped, every name must be given."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -103,7 +89,7 @@ def _render(template: str, context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["code"] = _code
-    return environment.get_template(template).render(context)
+    return environment
 
 
 def _code(text: str) -> Any:
@@ -115,8 +101,8 @@ def _code(text: str) -> Any:
 
 def _contents(sections: Sequence[Section]) -> list[dict[str, Any]]:
     """List the sections and, by heading and anchor, the figures in each."""
-    entries: list[dict[str, Any]] = []
-    for section in sections:
-        figures = [(p.key, p.title) for p in section.pictures if p.key]
-        entries.append({"key": section.key, "title": section.title, "figures": figures})
+    entries: list[dict[str, Any]] = [
+        {"key": s.key, "title": s.title, "figures": [(i.key, i.title) for i in s.images if i.key]}
+        for s in sections
+    ]
     return [*entries, {"key": "run", "title": "What was run", "figures": []}]

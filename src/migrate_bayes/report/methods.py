@@ -10,9 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from migrate_bayes.report.references import SOURCES
-
-__all__ = ["Methods", "methods"]
+from migrate_bayes.report.references import sources
 
 _CATALOGUES = {
     "corogee": "anders2017a anders2017b",
@@ -53,14 +51,14 @@ class Methods:
     @property
     def references(self) -> list[str]:
         """The works cited, in full, by author."""
-        return sorted((SOURCES[key].full for key in self._cited), key=str.casefold)
+        return sorted((sources()[key].full for key in self._cited), key=str.casefold)
 
     def cite(self, keys: str) -> str:
         """Name works in brackets, ``(Bovy 2015; McMillan 2017)``, and keep them for the list."""
         names = []
         for key in keys.split():
             self._cited[key] = None
-            names.append(SOURCES[key].short)
+            names.append(sources()[key].short)
         return f"({'; '.join(names)})"
 
     def add(self, *sentences: str) -> None:

@@ -1,6 +1,6 @@
 """A run held against numbers that others published for the same stars.
 
-`reference_tables` compares our columns with those the catalogue brought along (`ref_…`), and
+`against_published` compares our columns with those the catalogue brought along (`ref_…`), and
 measures published gradients again, in their own radius, height and age ranges. A difference is
 shown with the frames on both sides, because most differences in R_g and Z_max are differences of
 frame.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -17,104 +18,97 @@ import xarray as xr
 from migrate_bayes.baseline import fit_line
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import RecipeError, suggest
-from migrate_bayes.plots import ComparisonPanel
-from migrate_bayes.report.report_options import PublishedOptions, ReferenceColumn
-from migrate_bayes.run.recipe import Recipe
-
-__all__ = ["reference_panels", "reference_tables"]
+from migrate_bayes.core.table import Estimate, Table
+from migrate_bayes.plots import PublishedPanel
+from migrate_bayes.report.report_options import (
+    PublishedOptions,
+    ReferenceColumn,
+    ReferenceOptions,
+    ReferenceStart,
+)
 
 _EXTREMA = ("zmax", "r_peri", "r_apo", "eccentricity")
 
-Table = tuple[str, list[str], list[list[str]]]
+
+class Published(NamedTuple):
+    """Tables, notes on the frames of both sides, panels for `migrate_bayes.plots.published`.
+
+    `start` words the phase space of the panels' lower row.
+    """
+
+    tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
+    panels: tuple[PublishedPanel, ...] = ()
+    start: str = ""
 
 
-def reference_tables(stars: xr.Dataset, recipe: Recipe) -> tuple[list[Table], list[str]]:
-    """Make the comparison tables that a recipe's ``[reference]`` asks for.
+def against_published(
+    stars: xr.Dataset,
+    options: ReferenceOptions | None,
+    *,
+    potential: str,
+    scaling: str,
+    frame: str,
+) -> Published:
+    """Hold stars against what a recipe's ``[reference]`` names; empty without such a section.
 
     Parameters
     ----------
     stars : xarray.Dataset
         StarPosteriors with `ref_…` columns.
-    recipe : Recipe
-
-    Returns
-    -------
-    tables : list of (title, header, rows)
-    notes : list of str
-        The frames on both sides.
+    options : ReferenceOptions, optional
+    potential : str
+        Whose orbits are compared.
+    scaling, frame : str
+        Of the run's orbits, see `migrate_bayes.orbits.get_frame`.
 
     Raises
     ------
     RecipeError
-        Where a named column is not there.
+        If a named column is not there.
     """
-    section = recipe.reference
-    if section is None:
-        return [], []
-    notes = []
-    if section.frame:
+    if options is None:
+        return Published()
+    notes, tables, panels = [], [], []
+    if options.frame:
         ours = stars.attrs.get("solar_frame", "")
         ours = ours if isinstance(ours, str) else json.dumps(ours)
         notes.append(
-            f"Frames: ours {ours}, potential {recipe.model.potential} ({recipe.orbits.scaling}); "
-            f"theirs: {section.frame}"
+            f"Frames: ours {ours}, potential {potential} ({scaling}); theirs: {options.frame}"
         )
-    if section.note:
-        notes.append(section.note)
-    stars = _one_potential(stars, recipe)
-    tables = []
-    if section.columns:
+    if options.note:
+        notes.append(options.note)
+    stars = stars.sel(potential=potential) if "potential" in stars.dims else stars
+    again = None
+    if options.columns:
         header = ["difference", "stars", "median", "robust scatter", "5%", "95%", "unit"]
-        rows = [_difference(stars, column) for column in section.columns]
-        tables.append(("Against the catalogue's own columns", header, rows))
-        if section.start is not None:
-            again = _orbits_from_start(stars, recipe)
-            rows = [_difference(again, c) for c in section.columns if c.ours in _EXTREMA]
-            tables.append((f"The same, {section.start.label}", header, rows))
-    if section.published is not None:
-        tables.append(_gradients(stars, section.published))
-    return tables, notes
-
-
-def reference_panels(stars: xr.Dataset, recipe: Recipe) -> list[ComparisonPanel]:
-    """Gather what the comparison figure draws: one panel per column of ``[reference]``.
-
-    Raises
-    ------
-    RecipeError
-        Where a named column is not there.
-    """
-    section = recipe.reference
-    if section is None or not section.columns:
-        return []
-    stars = _one_potential(stars, recipe)
-    again = None if section.start is None else _orbits_from_start(stars, recipe)
-    panels = []
-    for c in section.columns:
-        second = None
-        if again is not None and c.ours in _EXTREMA:
-            second = _column(again, c.ours)
+        rows = [_difference(stars, column) for column in options.columns]
+        tables.append(Table("Against the catalogue's own columns", header, rows))
+        if options.start is not None:
+            again = _orbits_from_start(stars, options.start, frame)
+            rows = [_difference(again, c) for c in options.columns if c.ours in _EXTREMA]
+            tables.append(Table(f"The same, {options.start.label}", header, rows))
+    for c in options.columns:
         ours, theirs = _column(stars, c.ours), _column(stars, c.reference)
-        panels.append(ComparisonPanel(c.ours, c.reference, c.unit, theirs, ours, second))
-    return panels
+        second = None if again is None or c.ours not in _EXTREMA else _column(again, c.ours)
+        panels.append(PublishedPanel(c.ours, c.reference, c.unit, theirs, ours, second))
+    if options.published is not None:
+        tables.append(_gradients(stars, options.published))
+    start = options.start.label if options.start else ""
+    return Published(tuple(tables), tuple(notes), tuple(panels), start)
 
 
-def _one_potential(stars: xr.Dataset, recipe: Recipe) -> xr.Dataset:
-    return stars.sel(potential=recipe.model.potential) if "potential" in stars.dims else stars
+def _orbits_from_start(stars: xr.Dataset, start: ReferenceStart, frame: str) -> xr.Dataset:
+    """Integrate the published phase space; what comes out takes our names in `stars`."""
+    from migrate_bayes.orbits import get_frame, orbit_extrema
 
-
-def _orbits_from_start(stars: xr.Dataset, recipe: Recipe) -> xr.Dataset:
-    """Integrate the published phase space; our names for what comes out, in `stars`."""
-    from migrate_bayes.orbits import Potential, get_frame, orbit_extrema
-
-    assert recipe.reference is not None
-    start = recipe.reference.start
-    assert start is not None
     columns = (start.R, start.v_r, start.v_phi, start.z, start.v_z)
     R, v_r, v_phi, z, v_z = (c.scale * _column(stars, c.column) for c in columns)
-    frame = replace(get_frame(recipe.orbits.frame), r0=float(stars["r0"]), v0=float(stars["v0"]))
-    potential = Potential(str(stars["potential_model"].values), frame, str(stars["scaling"].values))
-    extrema = orbit_extrema(R, v_r, v_phi, z, v_z, potential)
+    ours = replace(get_frame(frame), r0=float(stars["r0"]), v0=float(stars["v0"]))
+    extrema = orbit_extrema(
+        R, v_r, v_phi, z, v_z, str(stars["potential_model"].values),
+        frame=ours, scaling=str(stars["scaling"].values),
+    )  # fmt: skip
     return stars.assign({name: ("star", getattr(extrema, name)) for name in _EXTREMA})
 
 
@@ -155,11 +149,12 @@ def _gradients(stars: xr.Dataset, published: PublishedOptions) -> Table:
         inside &= np.isfinite(x) & np.isfinite(sx) & np.isfinite(y) & np.isfinite(sy)
         line = fit_line(x[inside] - PIVOT_RADIUS, y[inside], sx[inside], sy[inside], scatter=True)
         error = "" if entry.slope_error is None else f" ± {entry.slope_error:.3f}"
-        measured = line.reason or line.slope.text(digits=3, sign=True)
-        n_sigma = ""
-        if entry.slope_error is not None and not line.reason:
-            both = np.hypot(line.slope.plus, entry.slope_error)
-            n_sigma = f"{(line.slope.value - entry.slope) / both:+.1f}"
+        measured, n_sigma = line.reason, ""
+        if not line.reason:
+            measured = Estimate.symmetric(line.slope, line.slope_error).text(digits=3, sign=True)
+            if entry.slope_error is not None:
+                both = np.hypot(line.slope_error, entry.slope_error)
+                n_sigma = f"{(line.slope - entry.slope) / both:+.1f}"
         rows.append(
             [entry.label, f"{int(inside.sum())}", measured, f"{entry.slope:+.3f}{error}", n_sigma]
         )
@@ -167,4 +162,5 @@ def _gradients(stars: xr.Dataset, published: PublishedOptions) -> Table:
         f"d[Fe/H]/dR against {published.radius}, |{published.height}| < {published.max_height} kpc"
         " (dex/kpc; ODR with intrinsic scatter)"
     )
-    return title, ["age", "stars", "measured here", "published", "difference / σ"], rows
+    header = ["age", "stars", "measured here", "published", "difference / σ"]
+    return Table(title, header, rows)

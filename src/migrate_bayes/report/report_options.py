@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from migrate_bayes.core.options import Options
 
-__all__ = [
-    "PublishedGradient",
-    "PublishedOptions",
-    "ReferenceColumn",
-    "ReferenceOptions",
-    "ReferenceStart",
-    "ReportOptions",
-    "StartColumn",
-]
-
 
 class ReferenceColumn(Options):
-    """A column of ours to hold against one that the catalogue brought along (`ref_…`)."""
+    """A column of ours to hold against one that the catalogue brought along.
+
+    Attributes
+    ----------
+    ours, reference : str
+        Names of our column and of theirs (`ref_…`).
+    label, unit : str
+        For people.
+    """
 
     ours: str
     reference: str
@@ -25,21 +23,41 @@ class ReferenceColumn(Options):
 
 
 class PublishedGradient(Options):
-    """A published gradient in an age range, to measure again on the same stars."""
+    """A published gradient in an age range, to measure again on the same stars.
+
+    Attributes
+    ----------
+    label : str
+    age_range : (float, float)
+        Gyr.
+    slope, slope_error : float
+        dex/kpc; the error may be unknown.
+    """
 
     label: str
-    age_range: tuple[float, float]  # Gyr
-    slope: float  # dex/kpc
+    age_range: tuple[float, float]
+    slope: float
     slope_error: float | None = None
 
 
 class PublishedOptions(Options):
-    """How published gradients were measured."""
+    """How published gradients were measured.
 
-    radius: str = "r_present"  # column against which [Fe/H] is fitted
+    Attributes
+    ----------
+    radius, radius_error : str
+        Columns of the radius against which [Fe/H] is fitted, kpc.
+    height : str
+        Column of the height, kpc.
+    max_height : float
+        Limit of its absolute value, kpc.
+    gradients : tuple of PublishedGradient
+    """
+
+    radius: str = "r_present"
     radius_error: str = "r_present_sd"
     height: str = "z"
-    max_height: float = 0.3  # kpc
+    max_height: float = 0.3
     gradients: tuple[PublishedGradient, ...] = ()
 
 
@@ -51,7 +69,15 @@ class StartColumn(Options):
 
 
 class ReferenceStart(Options):
-    """Published phase space to integrate as well, beside the stars' own."""
+    """Published phase space to integrate as well, beside the stars' own.
+
+    Attributes
+    ----------
+    label : str
+        How the results are called.
+    R, v_r, v_phi, z, v_z : StartColumn
+        Cylindrical position (kpc) and velocity (km/s).
+    """
 
     label: str = "from the published phase space"
     R: StartColumn
@@ -62,17 +88,36 @@ class ReferenceStart(Options):
 
 
 class ReferenceOptions(Options):
-    """Checks against the catalogue's own columns and published numbers."""
+    """Checks against the catalogue's own columns and published numbers.
 
-    frame: str = ""  # the frame the reference columns were made in, in words
-    note: str = ""  # what to know of them
+    Attributes
+    ----------
+    frame : str
+        The frame the reference columns were made in, in words.
+    note : str
+        What to know of them.
+    columns : tuple of ReferenceColumn
+    start : ReferenceStart, optional
+    published : PublishedOptions, optional
+    """
+
+    frame: str = ""
+    note: str = ""
     columns: tuple[ReferenceColumn, ...] = ()
     start: ReferenceStart | None = None
     published: PublishedOptions | None = None
 
 
 class ReportOptions(Options):
-    """What the report shows beside the run's own products."""
+    """What the report shows beside the run's own products.
 
-    validation: str = "validate-ages"  # the report whose figures of ages are embedded; "": none
-    comparisons: tuple[str, ...] = ()  # NetCDF products of comparisons to draw
+    Attributes
+    ----------
+    validation : str
+        Name of the report whose figures of ages are embedded; empty for none.
+    comparisons : tuple of str
+        NetCDF products of comparisons to draw.
+    """
+
+    validation: str = "validate-ages"
+    comparisons: tuple[str, ...] = ()

@@ -8,40 +8,34 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from migrate_bayes.core.errors import ProductError
-from migrate_bayes.report.image import Picture
-
-__all__ = ["FILE", "load_validation", "pictures_file"]
+from migrate_bayes.report.section import Image
 
 #: Name of the file, beside the validation's page.
 FILE = "figures.json"
 _FORMAT = "migrate-bayes figures 1"
 
 
-def pictures_file(pictures: Iterable[tuple[str, Picture]], made_with: Mapping[str, str]) -> str:
+def images_file(images: Iterable[tuple[str, Image]], made_with: Mapping[str, str]) -> str:
     """Return the text of the file.
 
-    Parameters
-    ----------
-    pictures : iterable of (number, Picture)
-        Number of the paper's figure, and its counterpart.
-    made_with : mapping
-        What the ages were made with, and when.
+    `images` are pairs of the number of the paper's figure and its counterpart, `made_with` says
+    what the ages were made with, and when.
     """
     content = {
         "format": _FORMAT,
         "made_with": dict(made_with),
-        "figures": [{"paper": number, **asdict(p)} for number, p in pictures],
+        "figures": [{"paper": number, **asdict(p)} for number, p in images],
     }
     return json.dumps(content, ensure_ascii=False)
 
 
-def load_validation(folder: str | Path) -> dict[str, list[Picture]]:
+def load_validation(folder: str | Path) -> dict[str, list[Image]]:
     """Read the figures beside a validation's page, by the paper's number; empty without a file.
 
     Raises
     ------
     ProductError
-        Where the file is damaged.
+        If the file is damaged.
     """
     path = Path(folder) / FILE
     if not path.is_file():
@@ -51,10 +45,10 @@ def load_validation(folder: str | Path) -> dict[str, list[Picture]]:
         if content["format"] != _FORMAT:
             raise ProductError(f"{path} has format {content['format']!r}, expected {_FORMAT!r}")
         made = "; ".join(f"{key} {value}" for key, value in content["made_with"].items())
-        found: dict[str, list[Picture]] = {}
+        found: dict[str, list[Image]] = {}
         for entry in content["figures"]:
             number = entry.pop("paper")
-            p = Picture(**entry)
+            p = Image(**entry)
             note = f"{p.caption} From the validation of ages ({made})."
             found.setdefault(number, []).append(replace(p, caption=note))
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -1,23 +1,18 @@
-"""Gradient against age: the result, each disc whole, the stricter sample, the present radius."""
+"""Gradient against age: the result, each disc whole, slices, other samples and radii."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
-from migrate_bayes.plots import (
-    Plane,
-    VariantCurve,
-    disc_figure,
-    gradient_figure,
-    limits_of,
-    radial_figure,
-    variant_figure,
-)
-from migrate_bayes.report.data import ReportData
-from migrate_bayes.report.image import Picture, picture
-
-__all__ = ["high_quality", "present_radius", "radial", "result", "thick_disc", "thin_disc"]
+from migrate_bayes import plots
+from migrate_bayes.baseline.samples import ALPHA_SLICES, ZMAX_SLICES, why_absent
+from migrate_bayes.plots.panels import limits_of
+from migrate_bayes.report.products import RunProducts
+from migrate_bayes.report.section import Image, NotDrawn, encode
+from migrate_bayes.selection import SELECTIONS
 
 BANDS = "Bands hold 68% and 95% of the hierarchical posterior. "
 POINTS = (
@@ -27,97 +22,89 @@ POINTS = (
 PAPER = "Dash-dotted: as Vickers, Shen & Li (2021) state it. "
 
 
-def result(d: ReportData) -> Picture | str | None:
+def result(d: RunProducts) -> Image | None:
     """Hierarchical gradient(age) of both discs over both baselines."""
     if d.fit is None and d.baseline is None:
         return None
-    return picture(
-        gradient_figure(d.fit, d.baseline, d.truth, thick_baseline=d.thick_baseline),
+    return encode(
+        plots.gradient(d.fit, d.baseline, thick_baseline=d.thick_baseline, truth=d.truth),
         "Metallicity gradient against stellar age",
         "Metallicity gradient against age. "
         + (BANDS if d.fit is not None else "")
         + POINTS
         + "Age errors mix neighbouring bins; the hierarchical model allows for them.",
-        wide=True,
     )
 
 
-def radial(d: ReportData) -> Picture | str | None:
+def radial(d: RunProducts) -> Image:
     """[Fe/H] against radius of the fitted stars, age by age."""
-    if why := d.lacks("radius", "feh", "age", mask=d.columns.fitted):
-        return why
-    edges = np.arange(1.0, 12.26, 1.25) if d.baseline is None else _edges(d.baseline)
-    c, here = d.columns, d.columns.fitted
-    p = None if c.p_thin is None else c.p_thin[here]
-    return picture(
-        radial_figure(
-            d.where[here], c.feh[here], c.age[here], edges, weight=p, baseline=d.baseline,
-            fit=d.fit, symbol=d.symbol,
-        ),
+    fitted = d.columns["fitted"].values
+    d.require("radius", "feh", "age", mask=fitted)
+    stars = d.columns.isel(star=fitted)
+    return encode(
+        plots.metallicity_radius(stars, d.baseline, fit=d.fit),
         "Metallicity against Galactocentric radius in bins of age",
         "[Fe/H] against radius of all fitted stars by maximum-likelihood age"
-        + (", weighted by P(thin disc)" if p is not None else "")
+        + (", weighted by P(thin disc)" if "p_thin" in stars else "")
         + ("; the hierarchical line is at the bin's centre, its band 68%." if d.fit else "."),
-        wide=True,
-    )  # fmt: skip
+    )
 
 
-def thin_disc(d: ReportData) -> Picture | str | None:
+def thin_disc(d: RunProducts) -> Image:
     """Figure 6 of the paper."""
     return _disc(d, d.baseline, "thin")
 
 
-def thick_disc(d: ReportData) -> Picture | str | None:
+def thick_disc(d: RunProducts) -> Image:
     """Figure 7 of the paper."""
     return _disc(d, d.thick_baseline, "thick")
 
 
-def _disc(d: ReportData, baseline: xr.Dataset | None, component: str) -> Picture | str:
+def _disc(d: RunProducts, baseline: xr.Dataset | None, component: str) -> Image:
     if baseline is None:
-        return (
+        raise NotDrawn(
             f"no baseline of a {component} disc: its selection holds no star that can be fitted, "
             "or the recipe asks for none"
         )
     selection = str(baseline.attrs.get("selection", component))
     mask = d.chosen(selection)
-    if isinstance(mask, str):
-        return mask
-    if why := d.lacks("radius", "feh", "age", mask=mask):
-        return f"{why} in selection '{selection}'"
+    d.require("radius", "feh", "age", mask=mask, within=f" in selection '{selection}'")
+    stars = d.columns.isel(star=mask)
     if not np.isfinite(baseline["slope"].values).any():
         fewest = int(baseline.attrs.get("min_stars", 0))
-        return (
-            f"selection '{selection}' holds {int(mask.sum()):,} stars{_where(d, mask)}, and no age "
+        raise NotDrawn(
+            f"selection '{selection}' holds {int(mask.sum()):,} stars{_reach(stars)}, and no age "
             f"bin has the {fewest} with radii apart that a gradient needs. What the hierarchical "
             f"model, which weighs all stars by membership, says of the {component} disc stands in "
             "the first figure"
         )
-    stars = d.plane(mask)
-    caption = (
-        f"The {component} disc by selection '{selection}' ({mask.sum():,} stars"
-        f"{_potential(d)}). Top left: gradient against age. {BANDS if d.fit else ''}{POINTS}"
+    made = plots.disc(
+        stars, baseline, fit=d.fit, component=component, truth=d.truth,
+        limits=limits_of(d.columns),
+    )  # fmt: skip
+    potential = f", {d.potential}" if d.potential else ""
+    return encode(
+        made,
+        f"The {component} disc: gradient against age, chemistry, orbits, radius by age",
+        f"The {component} disc by selection '{selection}' ({mask.sum():,} stars{potential}). Top "
+        f"left: gradient against age. {BANDS if d.fit else ''}{POINTS}"
         f"Dashed: the straight line through them. {PAPER if not d.truth else ''}"
         "Below: chemistry with the dividing lines, and Z_max against radius. Right: [Fe/H] against "
         "radius by maximum-likelihood age; contours at 5, 25, 50, 75 and 95% of the greatest "
-        "density. Axes hold all usable stars."
+        "density. Axes hold all usable stars.",
     )
-    return picture(
-        disc_figure(
-            stars, limits_of(everyone(d)), baseline, fit=d.fit, component=component, truth=d.truth,
-            symbol=d.symbol,
-        ),
-        f"The {component} disc: gradient against age, chemistry, orbits, radius by age",
-        caption,
-        wide=True,
-    )  # type: ignore[return-value]  # fmt: skip
 
 
-def everyone(d: ReportData) -> Plane:
-    """Return the planes of all usable stars, whose limits the composite figures share."""
-    return d.plane(np.ones(len(d.columns.rows), dtype=bool))
+def _reach(stars: xr.Dataset) -> str:
+    """Word the radii of some stars: a survey that does not reach far has no gradient."""
+    radii = stars["radius"].values[np.isfinite(stars["radius"].values)]
+    if not len(radii):
+        return ""
+    low, high = np.percentile(radii, [5, 95])
+    return f", nine in ten of them at radii of {low:.1f} to {high:.1f} kpc"
 
 
-def high_quality(d: ReportData) -> Picture | str | None:
+def high_quality(d: RunProducts) -> Image:
     """Figure 13 of the paper."""
     return _two(
         d, "high-quality", "all stars of the sample", "high quality",
@@ -126,7 +113,7 @@ def high_quality(d: ReportData) -> Picture | str | None:
     )  # fmt: skip
 
 
-def present_radius(d: ReportData) -> Picture | str | None:
+def present_radius(d: RunProducts) -> Image:
     """The U shape of the paper's section 3.1: gradient against the present radius."""
     names = {"rg": r"$R_\mathrm{g}$", "r_present": r"$R_\mathrm{present}$"}
     other = "rg" if d.radius == "r_present" else "r_present"
@@ -139,43 +126,74 @@ def present_radius(d: ReportData) -> Picture | str | None:
 
 
 def _two(
-    d: ReportData, name: str, first: str, second: str, caption: str, *, symbol: str = ""
-) -> Picture | str:
+    d: RunProducts, name: str, first: str, second: str, caption: str, *, symbol: str = ""
+) -> Image:
     """Two baselines on the same axes, over the fit's band."""
-    from migrate_bayes.baseline import why_absent
-
-    found = d.baseline_of(name)
+    found = d.variant(name)
     if found is None:
-        return why_absent(d.variants, name)
+        raise NotDrawn(why_absent(d.variants, name))
     if d.baseline is None:
-        return "no baseline of the thin disc to hold it against"
+        raise NotDrawn("no baseline of the thin disc to hold it against")
     n = int(found["n_stars"].sum())
-    made = variant_figure(
-        [VariantCurve(first, d.baseline), VariantCurve(second, found)],
+    made = plots.overlay(
+        [plots.Curve(first, d.baseline), plots.Curve(second, found)],
         fit=d.fit, truth=d.truth, methods=("odr+scatter", "odr"), symbol=symbol,
     )  # fmt: skip
-    return picture(
+    return encode(
         made,
         f"Gradient against age: {name} sample beside the whole",
         f"{caption}{n:,} of {int(d.baseline['n_stars'].sum()):,} stars. "
         + (BANDS if d.fit is not None else "")
         + POINTS,
-        wide=True,
-    )  # type: ignore[return-value]
+    )
 
 
-def _edges(baseline: xr.Dataset) -> np.ndarray:
-    return np.append(baseline["age_lo"].values, baseline["age_hi"].values[-1])
+def zmax_slices(d: RunProducts) -> Image:
+    """Figure 9 of the paper."""
+    return _slices(d, ZMAX_SLICES, "Z_max", "zmax", "from vertically cold orbits to hot ones")
 
 
-def _where(d: ReportData, mask: np.ndarray) -> str:
-    """Word the radii of some stars: where a survey does not reach, there is no gradient."""
-    radii = d.where[mask & np.isfinite(d.where)]
-    if not len(radii):
-        return ""
-    low, high = np.percentile(radii, [5, 95])
-    return f", nine in ten of them at radii of {low:.1f} to {high:.1f} kpc"
+def alpha_slices(d: RunProducts) -> Image:
+    """Figure 10 of the paper."""
+    return _slices(d, ALPHA_SLICES, "chemistry", "alpha_fe", "from α-poor stars to α-rich ones")
 
 
-def _potential(d: ReportData) -> str:
-    return f", {d.potential}" if d.potential else ""
+def _slices(d: RunProducts, names: Sequence[str], what: str, column: str, order: str) -> Image:
+    d.require(column, "radius", "feh")
+    if d.variants is None:
+        raise NotDrawn(why_absent(None, ""))
+    samples: dict[str, tuple[xr.Dataset, xr.Dataset | None]] = {}
+    thin = []
+    for name in names:
+        samples[_title(name)] = d.columns.isel(star=d.chosen(name)), d.variant(name)
+        if why := why_absent(d.variants, name):
+            short = why.split(": ")[-1] if len(why) > 120 else why
+            thin.append(f"{SELECTIONS[name].description}: {short}")
+    if all(baseline is None for _, baseline in samples.values()):
+        counts = ", ".join(f"{stars.sizes['star']:,}" for stars, _ in samples.values())
+        raise NotDrawn(
+            f"no slice in {what} has an age bin that can be fitted ({counts} stars): {thin[0]}"
+        )
+    caption = (
+        f"Slices in {what}, {order}. Top: gradient against age in each slice. "
+        f"{BANDS if d.fit else ''}They are of the whole survey, and the same in every column. "
+        f"{POINTS}Dashed: the straight line through them. Below: chemistry, with the dividing "
+        "lines, and Z_max against radius."
+    )
+    if thin:
+        caption += f" Without a baseline: {'; '.join(thin)}."
+    made = plots.slices(samples, fit=d.fit, limits=limits_of(d.columns))
+    return encode(made, f"Gradient against age in slices of {what}", caption)
+
+
+def _title(name: str) -> str:
+    """A slice's condition in mathematical type, on as many lines as it needs."""
+    text = SELECTIONS[name].description
+    for plain, maths in (("Z_max", r"$Z_\mathrm{max}$"), ("[α/Fe]", r"[$\alpha$/Fe]")):
+        text = text.replace(plain, maths)
+    words, lines = text.split(), [""]
+    for word in words:
+        if len(lines[-1]) + len(word) > 30 + 20 * lines[-1].count("$"):
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)

@@ -1,0 +1,365 @@
+"""Variants of a fit side by side, sources of uncertainty, and columns against published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from migrate_bayes.plots.curves import Curve
+from migrate_bayes.plots.style import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    axes_of,
+    in_style,
+)
+from migrate_bayes.plots.style import figure as new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# On an axis, in a legend.
+_WORDS = {
+    "flattening_rate": (r"flattening rate [dex kpc$^{-1}$ Gyr$^{-1}$]", "flattening rate"),
+    "gradient_young": (r"thin, 1 Gyr [dex kpc$^{-1}$]", "thin gradient, 1 Gyr"),
+    "gradient_thick": (r"thick [dex kpc$^{-1}$]", "thick gradient"),
+}
+# Distinct in hue and lightness to colour-blind readers; beyond eight, styles of line tell apart.
+_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#000000", "#8a6d3b")
+_STYLES = ("-", (0, (5, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
+_SYMBOLS = {
+    "rg_mean": r"$R_\mathrm{g}$", "zmax": r"$Z_\mathrm{max}$", "r_peri": r"$r_\mathrm{peri}$",
+    "r_apo": r"$r_\mathrm{apo}$", "eccentricity": "$e$", "age_median": "age",
+}  # fmt: skip
+_SOLAR = {"r0", "v0"}
+#: What a figure of potentials or of solar parameters varies, and what may differ with it.
+_VARIED = {"potential": ({"potential", "scaling"}, _SOLAR), "solar": (_SOLAR, set())}
+
+
+def _words(quantity: str) -> tuple[str, str]:
+    """Word a quantity for an axis and for a legend."""
+    if quantity.startswith("sigma_rm8"):
+        history = quantity.removeprefix("sigma_rm8").strip(" ()")
+        symbol = r"$\sigma_\mathrm{RM8}$"
+        return f"{symbol} [kpc]\n{history}", f"{symbol}, {history}"
+    return _WORDS.get(quantity, (quantity, quantity))
+
+
+def _names(values: Any) -> list[str]:
+    return [str(v) for v in values.values]
+
+
+@in_style
+def comparison(tree: xr.DataTree, *, figure: Figure | None = None) -> Figure:
+    """Draw each variant's posterior interval (forest plot), a panel for each quantity.
+
+    Thick bars hold 68%, thin ones 95%; the grey band is the reference's 68%; open squares are ODR
+    with scatter; the dashed line is a mock's truth.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        Product of ``migrate-bayes compare``: its groups `estimates` and `baseline`.
+    figure : matplotlib Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> import migrate_bayes as mb
+    >>> dims, values = ("variant", "quantity"), [[-0.08], [-0.07]]
+    >>> names = ("lo95", "lo68", "median", "hi68", "hi95")
+    >>> group = xr.Dataset(
+    ...     {name: (dims, values) for name in names},
+    ...     coords={"variant": ["reference", "other"], "quantity": ["gradient_young"]},
+    ... )
+    >>> tree = xr.DataTree.from_dict({"estimates": group})
+    >>> tree.attrs["reference"] = "reference"
+    >>> len(mb.plots.comparison(tree).axes)
+    1
+    """
+    e = tree["estimates"].to_dataset()
+    quantities, labels = _names(e["quantity"]), _names(e["variant"])
+    rows = np.arange(len(labels))[::-1]
+    reference = labels.index(str(tree.attrs["reference"]))
+    baseline = tree["baseline"].to_dataset() if "baseline" in tree.children else None
+    columns = min(len(quantities), 3)
+    tiers = -(-len(quantities) // columns)
+    made = figure or new_figure(2.2 + 2.5 * columns, (1.3 + 0.30 * len(labels)) * tiers)
+    grid = made.subplots(tiers, columns, sharey=True, squeeze=False).ravel()
+    for spare in grid[len(quantities) :]:
+        spare.set_axis_off()
+    for ax, q in zip(grid, quantities, strict=False):
+        c = e.sel(quantity=q)
+        lo95, lo68, mid, hi68, hi95 = (
+            c[n].values for n in ("lo95", "lo68", "median", "hi68", "hi95")
+        )
+        ax.axvspan(lo68[reference], hi68[reference], color="0.9", lw=0, zorder=0)
+        if "truth" in e and np.isfinite(c["truth"]):
+            ax.axvline(float(c["truth"]), color="black", ls=(0, (4, 2)), lw=1.1, zorder=1)
+        colours = [VERMILION if i == reference else BLUE for i in range(len(labels))]
+        ax.hlines(rows, lo95, hi95, color=colours, lw=1.0)
+        ax.hlines(rows, lo68, hi68, color=colours, lw=3.2)
+        ax.scatter(mid, rows, s=26, color=colours, edgecolor="white", linewidth=0.6, zorder=4)
+        if baseline is not None and q in baseline:
+            b = baseline.sel({"method": "odr+scatter"})
+            x, error = b[q].values, b[f"{q}_error"].values
+            # A wild bin of the baseline must not set the axis.
+            width = max(np.nanmax(hi95 - lo95), 1e-12)
+            near = np.isfinite(x) & (np.abs(x - np.median(mid)) < 6 * width)
+            ax.errorbar(
+                x[near], rows[near] - 0.27, xerr=error[near], fmt="s", ms=3.4, mfc="white",
+                color=ORANGE, elinewidth=0.8, lw=0, zorder=2,
+            )  # fmt: skip
+        ax.set_xlabel(_words(q)[0])
+        ax.locator_params(axis="x", nbins=4)
+        ax.tick_params(axis="y", which="both", left=False, right=False)
+        ax.set_ylim(-0.7, len(labels) - 0.3)
+    grid[0].set_yticks(rows, labels)
+    return made
+
+
+@in_style
+def comparison_gradient(
+    tree: xr.DataTree, component: str = "thin", *, figure: Figure | None = None
+) -> Figure:
+    """Draw gradient(age) of each variant, and its difference from the reference.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        Product of ``migrate-bayes compare``: its group `curve`.
+    component : {"thin", "thick"}
+    figure : matplotlib Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> import migrate_bayes as mb
+    >>> values = (("component", "variant", "age"), np.full((1, 2, 3), 0.01))
+    >>> coords = {"component": ["thin"], "variant": ["A", "B"], "age": [1.0, 5.0, 9.0]}
+    >>> group = xr.Dataset({"mean": values, "sd": values}, coords)
+    >>> tree = xr.DataTree.from_dict({"curve": group})
+    >>> tree.attrs["reference"] = "A"
+    >>> len(mb.plots.comparison_gradient(tree).axes)
+    2
+    """
+    curve = tree["curve"].to_dataset().sel(component=component)
+    labels = _names(curve["variant"])
+    reference = labels.index(str(tree.attrs["reference"]))
+    age, mean, sd = curve["age"].values, curve["mean"].values, curve["sd"].values
+    made = figure or new_figure(8.4, 6.2)
+    top, below = made.subplots(2, 1, sharex=True, height_ratios=[1.5, 1.0])
+    band = {"color": "0.85", "lw": 0, "zorder": 0}
+    top.fill_between(age, (mean - sd)[reference], (mean + sd)[reference], **band)
+    below.fill_between(age, -sd[reference], sd[reference], **band)
+    for i, label in enumerate(labels):
+        look: dict[str, Any] = {
+            "color": "black" if i == reference else _COLOURS[(i - 1) % len(_COLOURS)],
+            "ls": "-" if i == reference else _STYLES[(i - 1) // len(_COLOURS) % len(_STYLES)],
+            "lw": 2.0 if i == reference else 1.3,
+        }
+        top.plot(age, mean[i], label=label, **look)
+        below.plot(age, mean[i] - mean[reference], **look)
+    if "truth" in curve:
+        top.plot(age, curve["truth"].values, label="truth", color="black", ls=(0, (1, 2)), lw=1.6)
+    top.set_ylabel(
+        rf"{component} disc, $\mathrm{{d[Fe/H]}}/\mathrm{{d}}R_\mathrm{{g}}$ [dex kpc$^{{-1}}$]"
+    )
+    below.set_ylabel(r"minus reference")
+    below.set_xlabel("age [Gyr]")
+    below.set_xlim(age[0], age[-1])
+    made.legend(*top.get_legend_handles_labels(), loc="outside right upper", fontsize=9.5)
+    return made
+
+
+@in_style
+def variance(tree: xr.DataTree, *, ax: Axes | None = None) -> Axes:
+    """Draw each source's standard deviation, relative to that of the stars.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        Product of ``migrate-bayes compare``: its group `variance`.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> import migrate_bayes as mb
+    >>> group = xr.Dataset(
+    ...     {"sd": (("source", "quantity"), [[0.002], [0.001]])},
+    ...     coords={"source": ["stars", "potential"], "quantity": ["gradient_young"]},
+    ... )
+    >>> ax = mb.plots.variance(xr.DataTree.from_dict({"variance": group}))
+    >>> [bar.get_width() for bar in ax.patches]
+    [np.float64(1.0), np.float64(0.5)]
+    """
+    v = tree["variance"].to_dataset()
+    quantities, sources = _names(v["quantity"]), _names(v["source"])
+    relative = (v["sd"] / v["sd"].sel(source="stars")).sel(quantity=quantities)
+    own = ax is None
+    ax = axes_of(ax, 7.6, 1.4 + 0.36 * len(sources))
+    height = 0.8 / len(quantities)
+    rows = np.arange(len(sources))[::-1]
+    for k, q in enumerate(quantities):
+        place = rows + 0.4 - (k + 0.5) * height
+        look = {"color": _COLOURS[k % len(_COLOURS)], "label": _words(q)[1]}
+        ax.barh(place, relative.sel(quantity=q).values, height=0.85 * height, **look)
+    ax.axvline(1.0, color="0.4", lw=0.8, ls=(0, (2, 2)))
+    ax.set_yticks(rows, sources)
+    ax.tick_params(axis="y", which="both", left=False, right=False)
+    ax.set_xlabel("standard deviation of the source / that of the stars")
+    if own:
+        ax.figure.legend(loc="outside right upper", fontsize=9.5)
+    else:
+        ax.legend(fontsize=9.5)
+    return ax
+
+
+class PublishedPanel(NamedTuple):
+    """One quantity, ours against a published one, for `published`.
+
+    Attributes
+    ----------
+    name, reference : str
+        Names of our column and of theirs.
+    unit : str
+    theirs, ours : ndarray, shape (n,)
+    again : ndarray, shape (n,), optional
+        Ours from their own phase space, if that was integrated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import migrate_bayes as mb
+    >>> mb.plots.PublishedPanel("zmax", "ref_zmax", "kpc", np.ones(3), np.ones(3)).unit
+    'kpc'
+    """
+
+    name: str
+    reference: str
+    unit: str
+    theirs: NDArray[np.float64]
+    ours: NDArray[np.float64]
+    again: NDArray[np.float64] | None = None
+
+
+@in_style
+def published(panels: Sequence[PublishedPanel], *, figure: Figure | None = None) -> Figure:
+    r"""Draw each quantity against its published value, and below it what their own start gives.
+
+    Parameters
+    ----------
+    panels : sequence of PublishedPanel
+    figure : matplotlib Figure, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import migrate_bayes as mb
+    >>> theirs = np.linspace(0.1, 1.0, 9)
+    >>> panel = mb.plots.PublishedPanel("zmax", "ref_zmax", "kpc", theirs, 1.02 * theirs)
+    >>> mb.plots.published([panel]).axes[0].get_xlabel()
+    '$Z_\\mathrm{max}$, published  [kpc]'
+    """
+    n = len(panels)
+    two = any(p.again is not None for p in panels)
+    made = figure or new_figure(2.6 * n, 5.4 if two else 2.9)
+    grid = made.subplots(2 if two else 1, n, squeeze=False)
+    for panel, column in zip(panels, grid.T, strict=True):
+        unit = f"  [{panel.unit}]" if panel.unit else ""
+        symbol = _SYMBOLS.get(panel.name, panel.name)
+        theirs = np.abs(panel.theirs) if panel.name == "rg_mean" else panel.theirs
+        finite = np.isfinite(theirs) & np.isfinite(panel.ours)
+        shown = np.concatenate([theirs[finite], panel.ours[finite]])
+        low, high = np.percentile(shown, [0.3, 99.0]) if shown.size else (0.0, 1.0)
+        pad = 0.05 * (high - low)
+        limits = (low - pad, high + pad)
+        looks = ((panel.ours, BLUE, ""), (panel.again, VERMILION, ", their start"))
+        for ax, (values, colour, start) in zip(column, looks, strict=False):
+            if values is None:
+                ax.set_axis_off()
+                continue
+            ax.plot(limits, limits, color="0.3", lw=0.9, zorder=1)
+            ax.plot(theirs, values, ".", ms=3.0, mew=0, color=colour, alpha=0.6, zorder=2)
+            ax.set(xlim=limits, ylim=limits, aspect="equal")
+            ax.set_xlabel(f"{symbol}, published{unit}")
+            ax.set_ylabel(f"{symbol}{start}{unit}")
+            ax.locator_params(nbins=4)
+    return made
+
+
+def solar_label(r0: float, v0: float) -> str:
+    """Word a solar frame: kpc, km/s."""
+    return rf"$R_0$ = {r0:g}, $V_0$ = {v0:g}"
+
+
+def comparison_curves(
+    tree: xr.DataTree, kind: str, *, reference: str = "reference", component: str = "thin"
+) -> list[Curve]:
+    """Take a comparison's variants in potential or solar parameters, from its group `curve`.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `migrate_bayes.compare`; its first variant is the reference.
+    kind : {"potential", "solar"}
+        ``"potential"``: other potentials and scalings, with what solar parameters go with them.
+    reference : str
+        What the reference is called among potentials.
+    component : {"thin", "thick"}
+
+    Returns
+    -------
+    list of Curve
+        The reference first; empty if no variant is of this kind.
+    """
+    if "curve" not in tree.children:
+        return []
+    curve = tree["curve"].to_dataset().sel(component=component)
+    factors = [c for c in curve.coords if c != "variant" and curve[c].dims == ("variant",)]
+    level = {str(f): _names(curve[f]) for f in factors}
+    varied, along = _VARIED[kind]
+    # Solar parameters are two factors: colours are speeds, dashes are distances.
+    order = {f: list(dict.fromkeys(v)) for f, v in level.items() if f in _SOLAR}
+    found = []
+    for k in range(curve.sizes["variant"]):
+        one = curve.isel(variant=k)
+        differs = {f for f, values in level.items() if values[k] != values[0]}
+        if k and not (differs & varied and differs <= varied | along):
+            continue
+        mean, sd = one["mean"].values, one["sd"].values
+        label = str(one["variant"].item())
+        tint, dash = None, 0
+        if kind == "solar":
+            label = solar_label(one["r0"].item(), one["v0"].item())
+            tint, dash = (order[f].index(level[f][k]) for f in ("v0", "r0"))
+        elif not k:
+            label = reference
+        values = (curve["age"].values, mean - sd, mean, mean + sd)
+        found.append(Curve(label, None, *values, tint, dash))
+    return found if len(found) > 1 else []
