@@ -6,7 +6,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from migrate_bayes.plots.gradient import gradient_figure
+from migrate_bayes import plots
 from migrate_bayes.run.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> None:
     """Draw gradient(age) of the demo."""
     run = ROOT / "runs" / "demo"
-    made = gradient_figure(
+    ax = plots.gradient(
         xr.load_datatree(run / "fit.nc", engine="h5netcdf"),
         xr.load_dataset(run / "baseline.nc", engine="h5netcdf"),
-        load_recipe(run.with_suffix(".toml")).truth(),
+        truth=load_recipe(run.with_suffix(".toml")).truth(),
     )
     target = ROOT / "docs" / "images" / "demo-gradient.png"
-    made.savefig(target, dpi=120)
+    ax.figure.savefig(target, dpi=120)
     print(target.relative_to(ROOT))
 
 

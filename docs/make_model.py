@@ -12,9 +12,9 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
+from migrate_bayes import plots
 from migrate_bayes.core.table import print_table
 from migrate_bayes.mock.model_stars import migrated_stars, simulated_stars
-from migrate_bayes.plots import prior_predictive_figure
 from migrate_bayes.population import (
     ModelSpec,
     PopulationModel,
@@ -88,7 +88,7 @@ def figure() -> None:
     )
     made = model.prior_predictive(prior, draws=500)
     path = ROOT / "docs/images/prior-predictive.png"
-    prior_predictive_figure(made).savefig(path, dpi=110, metadata={"Software": None})
+    plots.prior_predictive(made).savefig(path, dpi=110, metadata={"Software": None})
     print(path)
 
 

@@ -12,7 +12,9 @@ import xarray as xr
 from migrate_bayes.baseline import fit_baseline, fit_samples
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.core.provenance import provenance
-from migrate_bayes.report import write_report
+from migrate_bayes.core.table import Table
+from migrate_bayes.report import RunProducts, write_report
+from migrate_bayes.report.published import Published
 from migrate_bayes.run.recipe import Recipe
 
 TRUTH = {"gradient_young": -0.075, "flattening_rate": 0.003, "gradient_thick": 0.02}
@@ -169,20 +171,21 @@ def page(
 ) -> Path:
     """A report with every section, texts that want escaping, and texts that want room."""
     recipe = Recipe(name="made-up", data={"source": "mock"})
-    return write_report(
-        tmp_path_factory.mktemp("reports") / "demo",
-        name="demo <script>alert(1)</script>",
-        stars=stars,
-        fit=fit,
-        baseline=baseline,
+    tables = (
+        Table("Check & co", ["what", "n"], [["a < b", "3"]]),
+        Table("Wide", [f"column {k}" for k in range(9)], [["some words"] * 9] * 3),
+    )
+    products = RunProducts(
+        "demo <script>alert(1)</script>",
+        stars,
+        fit,
+        baseline,
         variants=variants,
         truth=truth,
+        published=Published(tables, ("and averylongword" + "ofmanyletters" * 20,)),
         recipe=recipe.model_dump(mode="json"),
         recipe_text=f'name = "<b>&amp;"\npath = "{"long/" * 60}"',
-        notes=["a note with <i>tags</i>", "and averylongword" + "ofmanyletters" * 20],
-        tables=[
-            ("Check & co", ["what", "n"], [["a < b", 3]]),
-            ("Wide", [f"column {k}" for k in range(9)], [["some words"] * 9] * 3),
-        ],
+        notes=["a note with <i>tags</i>"],
         validation="no-such-folder",
     )
+    return write_report(products, tmp_path_factory.mktemp("reports") / "demo")

@@ -9,10 +9,10 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.baseline import fit_baseline
+from migrate_bayes.core.table import Estimate
 from migrate_bayes.mock.migration import expected_gradient
 from migrate_bayes.mock.truth import as_truth
-from migrate_bayes.report import Estimate, headline, print_baseline, print_headline
-from migrate_bayes.report.headline import headline_table
+from migrate_bayes.report import Headline, headline, print_baseline
 from migrate_bayes.run.recipe import Recipe
 
 
@@ -65,7 +65,7 @@ def test_truth_of_a_curve_is_read_from_it_and_says_what_its_rate_is(
     rows = {r.name: r for r in headline(fit, baseline, truth)}
     assert rows["slope_youngest"].truth == pytest.approx(float(expected_gradient(law, 1.625)))
     assert rows["flattening_rate"].truth == truth["flattening_rate"]
-    print_headline(fit, baseline, truth)
+    headline(fit, baseline, truth).print()
     assert (
         "least-squares slope over the ages 1, 2.5, 4.5, 6.5, 9, 12 Gyr" in capsys.readouterr().out
     )
@@ -96,13 +96,13 @@ def test_thick_baseline_stands_in_the_thick_row(
 def test_columns_and_rows_without_content_are_left_out(
     fit: xr.DataTree, baseline: xr.Dataset
 ) -> None:
-    header, _ = headline_table(headline(fit, None))
+    _, header, _ = headline(fit, None).table()
     assert header == ["quantity", "unit", "hierarchical"]
-    header, rows = headline_table(headline(None, baseline))
+    _, header, rows = headline(None, baseline).table()
     assert header == ["quantity", "unit", "ODR + scatter", "ODR"]
     assert len(rows) == 3
     assert headline(None) == []
-    assert headline_table([]) == ([], [])
+    assert not Headline().table()
 
 
 def test_failed_bins_do_not_reach_the_headline(baseline: xr.Dataset) -> None:
@@ -118,7 +118,7 @@ def test_plain_text_away_from_a_terminal(
     truth: dict[str, float],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    print_headline(fit, baseline, truth)
+    headline(fit, baseline, truth).print()
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "Metallicity gradients"
     assert lines[2].split("  ")[1].strip() == "quantity"
@@ -138,7 +138,7 @@ def test_ruled_table_on_a_terminal(
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "160")
-    print_headline(fit, None, {"gradient_young": -0.075})
+    headline(fit, None, {"gradient_young": -0.075}).print()
     out = capsys.readouterr().out
     assert "━" in out
     assert str(headline(fit)[0].hierarchical) in out

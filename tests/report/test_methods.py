@@ -10,11 +10,12 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.core.errors import ProductError
-from migrate_bayes.report.image import Picture
+from migrate_bayes.report import RunProducts
 from migrate_bayes.report.methods import methods
 from migrate_bayes.report.paper_table import curve_table, statement_table, variant_table
-from migrate_bayes.report.references import SOURCES
-from migrate_bayes.report.validation import FILE, load_validation, pictures_file
+from migrate_bayes.report.references import sources
+from migrate_bayes.report.section import Image
+from migrate_bayes.report.validation import FILE, images_file, load_validation
 from migrate_bayes.run.recipe import Recipe
 
 
@@ -52,7 +53,7 @@ def test_methods_of_a_mock_with_isochrone_ages() -> None:
 
 def test_every_work_cited_is_listed_once_and_no_other() -> None:
     text, references = written(data={"source": "mock"})
-    cited = {s.full for s in SOURCES.values() if s.short in text}
+    cited = {s.full for s in sources().values() if s.short in text}
     assert set(references) == cited
     assert len(references) == len(set(references))
     assert references == sorted(references, key=str.casefold)
@@ -61,7 +62,9 @@ def test_every_work_cited_is_listed_once_and_no_other() -> None:
 def test_statements_stand_beside_what_was_found(
     fit: xr.DataTree, baseline: xr.Dataset, variants: xr.DataTree
 ) -> None:
-    _, header, rows = statement_table(fit, baseline, None, variants)
+    _, header, rows = statement_table(
+        RunProducts("r", xr.Dataset(), fit, baseline, variants=variants)
+    )
     assert header[2:4] == ["the paper", "hierarchical"]
     by_name = {row[0]: row for row in rows}
     rate = by_name["Thin disc, flattening rate (fig. 6)"]
@@ -97,11 +100,11 @@ def test_figures_of_a_validation_are_read_back_with_what_they_were_made_with(
     tmp_path: Path,
 ) -> None:
     assert load_validation(tmp_path) == {}
-    pictures = [
-        ("2", Picture("AAAA", "M67", "Members.", True)),
-        ("4", Picture("BB", "k", "Kepler.")),
+    images = [
+        ("2", Image("AAAA", "M67", "Members.", True)),
+        ("4", Image("BB", "k", "Kepler.")),
     ]
-    text = pictures_file(pictures, {"source": "dartmouth", "made": "today"})
+    text = images_file(images, {"source": "dartmouth", "made": "today"})
     (tmp_path / FILE).write_text(text)
     found = load_validation(tmp_path)
     assert set(found) == {"2", "4"}

@@ -12,9 +12,8 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.core.errors import ProductError
-from migrate_bayes.report import headline, write_report
-from migrate_bayes.report.headline import headline_table
-from migrate_bayes.report.registry import PLATES
+from migrate_bayes.report import RunProducts, headline, write_report
+from migrate_bayes.report.registry import FIGURES
 
 # What the made-up run has nothing for: no place either.
 NO_PLACE = ("published", "replicated", "expected")
@@ -87,10 +86,10 @@ def test_page_needs_nothing_beside_it(text: str) -> None:
 
 
 def test_every_figure_has_its_place_and_a_picture_or_a_reason(text: str) -> None:
-    for plate in PLATES:
-        if plate.key in NO_PLACE:
+    for place in FIGURES:
+        if place.key in NO_PLACE:
             continue
-        assert text.count(f'id="{plate.key}"') == 1, plate.key
+        assert text.count(f'id="{place.key}"') == 1, place.key
     reasons = re.findall(r"<h3>(.*?)</h3>\n<p><strong>Not drawn.</strong> (.*?)</p>", text)
     absent = dict(reasons)
     assert set(absent) == {
@@ -104,7 +103,7 @@ def test_every_figure_has_its_place_and_a_picture_or_a_reason(text: str) -> None
 
 def test_images_are_webp_with_words_and_the_page_is_light(text: str) -> None:
     images = Page(text).images
-    assert len(images) == len(PLATES) - len(NO_PLACE) - 7
+    assert len(images) == len(FIGURES) - len(NO_PLACE) - 7
     for image in images:
         assert image["alt"]
         data = base64.b64decode(str(image["src"]).split(",", 1)[1])
@@ -123,7 +122,7 @@ def test_page_and_terminal_say_the_same(
     text: str, fit: xr.DataTree, baseline: xr.Dataset, truth: dict[str, float]
 ) -> None:
     cells = Page(text).cells
-    header, rows = headline_table(headline(fit, baseline, truth))
+    _, header, rows = headline(fit, baseline, truth).table()
     assert cells[: len(header)] == header
     start = len(header)
     for row in rows:
@@ -149,7 +148,7 @@ def test_verdict_of_a_failing_fit_stands_at_the_top(
     stats = tree["sample_stats"].to_dataset()
     stats["diverging"][0, :9] = True
     tree["sample_stats"] = stats
-    path = write_report(tmp_path / "r", name="r", stars=stars, fit=tree, baseline=None)
+    path = write_report(RunProducts("r", stars, tree), tmp_path / "r")
     text = path.read_text()
     assert "✗ The sampler fails 1 of 6 checks (divergences)" in text
     assert text.index("✗ The sampler fails") < text.index("<h2>Gradient and age")
@@ -158,25 +157,23 @@ def test_verdict_of_a_failing_fit_stands_at_the_top(
 def test_either_fit_or_baseline_may_be_missing(
     tmp_path: Path, stars: xr.Dataset, fit: xr.DataTree, baseline: xr.Dataset
 ) -> None:
-    only = write_report(tmp_path / "a", name="a", stars=stars, fit=None, baseline=baseline)
+    only = write_report(RunProducts("a", stars, None, baseline), tmp_path / "a")
     page = Page(only.read_text())
     assert "Diagnostics" not in page.headings
     assert "Gradient and age" in page.headings
     bare = xr.Dataset({"feh": ("star", [0.1, np.nan]), "flag": ("star", np.array([0, 1], "i4"))})
-    neither = write_report(tmp_path / "b", name="b", stars=bare, fit=None, baseline=None)
+    neither = write_report(RunProducts("b", bare), tmp_path / "b")
     page = Page(neither.read_text())
     assert page.headings == ["b", "Flags", "What was run"]
     assert page.open == []
     plain = xr.DataTree.from_dict({"posterior": fit["posterior"].to_dataset()[["gradient_young"]]})
-    sparse = write_report(tmp_path / "c", name="c", stars=stars, fit=plain, baseline=None)
+    sparse = write_report(RunProducts("c", stars, plain), tmp_path / "c")
     assert "divergences could not be judged" in sparse.read_text()
 
 
 def test_a_report_is_replaced_only_when_asked(tmp_path: Path, stars: xr.Dataset) -> None:
     def write(**options: bool) -> Path:
-        return write_report(
-            tmp_path / "r", name="r", stars=stars.isel(star=[0]), fit=None, baseline=None, **options
-        )
+        return write_report(RunProducts("r", stars.isel(star=[0])), tmp_path / "r", **options)
 
     write()
     with pytest.raises(ProductError, match="exists already"):
@@ -189,9 +186,7 @@ def test_a_report_is_replaced_only_when_asked(tmp_path: Path, stars: xr.Dataset)
 def test_a_mask_of_other_stars_is_refused_and_leaves_nothing(
     tmp_path: Path, stars: xr.Dataset
 ) -> None:
+    products = RunProducts("r", stars, selection_mask=np.ones(3, dtype=bool))
     with pytest.raises(ProductError, match="the selection has 3 stars, the product 3,000"):
-        write_report(
-            tmp_path / "r", name="r", stars=stars, fit=None, baseline=None,
-            selection_mask=np.ones(3, dtype=bool),
-        )  # fmt: skip
+        write_report(products, tmp_path / "r")
     assert list(tmp_path.iterdir()) == []

@@ -129,9 +129,9 @@ def fit(recipe: RecipeArgument, overwrite: Overwrite = False, products: Products
     """Fit the hierarchical model."""
     stages = _run(recipe, overwrite, products)
     tree = stages.fit()
-    from migrate_bayes.report import print_headline
+    from migrate_bayes.report import headline
 
-    print_headline(tree, None, stages.recipe.truth())
+    headline(tree, None, stages.recipe.truth()).print()
 
 
 @app.command("compare-models")
@@ -211,8 +211,7 @@ def compare(
     write_netcdf(tree, product, overwrite=overwrite)
     from migrate_bayes.compare import comparison_summary
     from migrate_bayes.compare.page import write_comparison_page
-    from migrate_bayes.core.table import print_table
-    from migrate_bayes.report.comparison_tables import comparison_tables
+    from migrate_bayes.report.comparison import comparison_tables
 
     text = "\n\n".join(f"# {path}\n{path.read_text()}" for path in recipes)
     page = write_comparison_page(tree, folder, name=name, recipe_text=text, overwrite=overwrite)
@@ -220,7 +219,7 @@ def compare(
         print(json.dumps(comparison_summary(tree) | {"page": str(page)}, ensure_ascii=False))
         return
     for table in comparison_tables(tree):
-        print_table(*table)
+        table.print()
     print(page)
 
 

@@ -223,7 +223,7 @@ def variance(tree: xr.DataTree, *, ax: Axes | None = None) -> Axes:
     rows = np.arange(len(sources))[::-1]
     for k, q in enumerate(quantities):
         place = rows + 0.4 - (k + 0.5) * height
-        look = {"color": _COLOURS[k % len(_COLOURS)], "label": _words(q)[1]}
+        look: dict[str, Any] = {"color": _COLOURS[k % len(_COLOURS)], "label": _words(q)[1]}
         ax.barh(place, relative.sel(quantity=q).values, height=0.85 * height, **look)
     ax.axvline(1.0, color="0.4", lw=0.8, ls=(0, (2, 2)))
     ax.set_yticks(rows, sources)

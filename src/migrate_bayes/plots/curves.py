@@ -202,8 +202,8 @@ def overlay(
     for k, one in enumerate(variants):
         tint = _TINTS[(k if one.tint is None else one.tint) % len(_TINTS)]
         if k in banded:
-            ax.fill_between(one.ages, one.low, one.high, color=tint, alpha=0.25, lw=0)
-        if one.middle is not None:
+            ax.fill_between(one.ages, one.low, one.high, color=tint, alpha=0.25, lw=0)  # type: ignore[arg-type]
+        if one.middle is not None and one.ages is not None:
             label = one.label if one.baseline is None else None
             dashes = _DASHES[one.dash % len(_DASHES)]
             ax.plot(one.ages, one.middle, color=tint, ls=dashes, label=label)

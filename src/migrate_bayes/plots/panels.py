@@ -99,7 +99,7 @@ def disc(
     """
     stars = star_columns(stars)
     limits = limits or limits_of(stars)
-    made = figure or new_figure(13.0, 8.8)
+    made: Any = figure or new_figure(13.0, 8.8)
     left, right = made.subfigures(1, 2, width_ratios=(1.0, 1.75), wspace=0.02)
     top, middle, bottom = left.subplots(3, 1, height_ratios=(1.35, 1.0, 1.0))
     draw_gradient(
@@ -186,7 +186,8 @@ def _draw_planes(
     chemistry: Any, orbits: Any, stars: xr.Dataset, limits: PlaneLimits, *, few: bool | None = None
 ) -> None:
     """Draw [α/Fe] against [Fe/H], and Z_max, on a logarithmic axis, against the radius."""
-    draw_cloud(chemistry, *finite(stars, "feh", "alpha_fe"), limits.feh, limits.alpha_fe, few=few)
+    feh, alpha_fe = finite(stars, "feh", "alpha_fe")
+    draw_cloud(chemistry, feh, alpha_fe, limits.feh, limits.alpha_fe, few=few)
     draw_division(chemistry, limits.feh)
     radius, zmax = stars["radius"].values, stars["zmax"].values
     good = np.isfinite(radius) & (zmax > 0)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _CHAINS = [BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, "black", GREY]
 #: What is drawn if it is in the posterior, with units.
-SHOWN = {
+SHOWN: dict[Any, str] = {
     "gradient_young": "gradient at 1 Gyr [dex/kpc]",
     "flattening_rate": "flattening rate [dex/kpc/Gyr]",
     "gradient_thick": "thick gradient [dex/kpc]",
@@ -106,7 +106,7 @@ def _arviz(
     width, height = size
     if "var_names" in options:
         height *= -(-len(options["var_names"]) // 3)
-        options |= {"labeller": MapLabeller(var_name_map=SHOWN), "col_wrap": 3}
+        options |= {"labeller": MapLabeller(var_name_map={**SHOWN}), "col_wrap": 3}
     look = {"figsize": (width, height), "layout": "constrained"}
     with plt.rc_context({"axes.prop_cycle": plt.cycler(color=colours)}):
         drawn = getattr(arviz_plots, plot)(fit, backend="matplotlib", figure_kwargs=look, **options)
@@ -236,7 +236,7 @@ def prior_predictive(prior: xr.Dataset, *, figure: Figure | None = None) -> Figu
     Parameters
     ----------
     prior : xarray.Dataset
-        From `migrate_bayes.prior_predictive`: a fit's group `prior_predictive`.
+        From `PopulationModel.prior_predictive`: a fit's group `prior_predictive`.
     figure : matplotlib Figure, optional
 
     Returns
@@ -299,7 +299,7 @@ def posterior_predictive(checks: xr.Dataset, *, figure: Figure | None = None) ->
     Parameters
     ----------
     checks : xarray.Dataset
-        From `migrate_bayes.posterior_predictive`: a fit's group `posterior_predictive`.
+        From `PopulationModel.predictive`: a fit's group `posterior_predictive`.
     figure : matplotlib Figure, optional
 
     Returns

@@ -9,7 +9,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "headline": ["Headline", "HeadlineRow", "headline", "print_baseline"],
+        "headline_table": ["Headline", "HeadlineRow", "headline", "print_baseline"],
         "page": ["write_report"],
         "products": ["RunProducts"],
     },

@@ -17,7 +17,7 @@ from migrate_bayes.core.flags import FLAG_MEANING, count_flags
 from migrate_bayes.core.table import Table, decimals
 from migrate_bayes.population.results.diagnostics import check_fit, summary_table
 from migrate_bayes.report.comparison import comparison_section, holds_estimates
-from migrate_bayes.report.headline import baseline_table
+from migrate_bayes.report.headline_table import baseline_table
 from migrate_bayes.report.html import write_html
 from migrate_bayes.report.methods import methods
 from migrate_bayes.report.paper_table import curve_table, statement_table, variant_table

@@ -10,7 +10,7 @@ import xarray as xr
 from migrate_bayes.baseline.samples import HIGH_QUALITY
 from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.population.results.estimates import baseline_estimate, gradient_estimate
-from migrate_bayes.report.headline import estimate_text
+from migrate_bayes.report.headline_table import estimate_text
 from migrate_bayes.report.products import RunProducts
 from migrate_bayes.selection import SELECTIONS
 
@@ -18,7 +18,7 @@ _METHODS = ("odr+scatter", "odr")
 
 
 class _Row(NamedTuple):
-    """What a quantity is, its unit, what the paper states, and estimates: fit, ODR + scatter, ODR."""
+    """A quantity, what the paper states, and estimates by the fit, ODR + scatter and ODR."""
 
     quantity: str
     unit: str
@@ -53,8 +53,7 @@ def statement_table(d: RunProducts) -> Table:
         "trend",
     )  # fmt: skip
     present = _group(d.variants, "r_present")
-    for what, paper, k in [] if present is None else _three_ages(present):
-        bin_ = present.isel(age_bin=k)
+    for what, paper, bin_ in [] if present is None else _three_ages(present):
         ages = f"{float(bin_['age_lo']):g}–{float(bin_['age_hi']):g} Gyr"
         of_baseline(f"Thin disc in R_present, {what}, {ages}", "dex/kpc", paper, bin_, "slope")
     strict = _group(d.variants, "high-quality")
@@ -67,7 +66,7 @@ def statement_table(d: RunProducts) -> Table:
     return Table("Held against the paper's statements", header, cells)
 
 
-def _three_ages(data: xr.Dataset) -> list[tuple[str, str, int]]:
+def _three_ages(data: xr.Dataset) -> list[tuple[str, str, xr.Dataset]]:
     """The youngest bin that has a slope, the steepest of those between, and the oldest."""
     slope = data["slope"].sel({"method": "odr+scatter"}).values
     good = np.flatnonzero(np.isfinite(slope))
@@ -75,9 +74,12 @@ def _three_ages(data: xr.Dataset) -> list[tuple[str, str, int]]:
         return []
     steepest = int(good[1:-1][np.argmin(slope[good[1:-1]])])
     return [
-        ("youngest", "−0.08", int(good[0])),
-        ("steepest between", "−0.11", steepest),
-        ("oldest", "−0.08", int(good[-1])),
+        (what, paper, data.isel(age_bin=k))
+        for what, paper, k in (
+            ("youngest", "−0.08", int(good[0])),
+            ("steepest between", "−0.11", steepest),
+            ("oldest", "−0.08", int(good[-1])),
+        )
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import OrbitError, RecipeError
 from migrate_bayes.plots.columns import star_columns
-from migrate_bayes.report.headline import Headline, headline
+from migrate_bayes.report.headline_table import Headline, headline
 from migrate_bayes.report.published import Published
-from migrate_bayes.report.section import Image, NotDrawn
+from migrate_bayes.report.section import Image, NotDrawnError
 from migrate_bayes.report.validation import load_validation
 from migrate_bayes.selection import select
 
@@ -81,7 +81,7 @@ class RunProducts:
     comparisons: Sequence[xr.DataTree] = ()
     selection_mask: xr.DataArray | Mask | None = None
     truth: Mapping[str, float] | None = None
-    published: Published = Published()
+    published: Published = field(default_factory=Published)
     recipe: Mapping[str, Any] | None = None
     recipe_text: str = ""
     provenance: Mapping[str, Any] | None = None
@@ -128,24 +128,24 @@ class RunProducts:
         return {}
 
     def chosen(self, selection: str) -> Mask:
-        """Return which of the columns' stars a selection takes; raise `NotDrawn` if it cannot."""
+        """Return which of the columns' stars a selection takes, or raise `NotDrawnError`."""
         if selection not in self._masks:
             try:
                 mask = select(self.stars, selection, potential=self.potential)
             except (RecipeError, OrbitError) as error:
-                raise NotDrawn(str(error)) from None
+                raise NotDrawnError(str(error)) from None
             self._masks[selection] = np.asarray(mask.values)[self.columns["row"].values]
         return self._masks[selection]
 
     def require(self, *names: str, mask: Mask | None = None, within: str = "") -> None:
-        """Raise `NotDrawn` if no star (of a mask, worded as `within`) has these columns."""
+        """Raise `NotDrawnError` if no star (of a mask, worded as `within`) has these columns."""
         columns = [self.columns[n].values for n in names]
         good = np.logical_and.reduce([np.isfinite(c) for c in columns])
         if (good if mask is None else good & mask).any():
             return
         missing = [n for n, c in zip(names, columns, strict=True) if not np.isfinite(c).any()]
         what = ", ".join(_WORDS.get(n, n) for n in missing or names)
-        raise NotDrawn(f"no usable star has {what}{within}")
+        raise NotDrawnError(f"no usable star has {what}{within}")
 
     def variant(self, name: str) -> xr.Dataset | None:
         """Return a variant's baseline, None if it has none."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -48,7 +48,7 @@ def against_published(
     *,
     potential: str,
     scaling: str,
-    frame: str,
+    frame: str | dict[str, float | str],
 ) -> Published:
     """Hold stars against what a recipe's ``[reference]`` names; empty without such a section.
 
@@ -98,7 +98,7 @@ def against_published(
     return Published(tuple(tables), tuple(notes), tuple(panels), start)
 
 
-def _orbits_from_start(stars: xr.Dataset, start: ReferenceStart, frame: str) -> xr.Dataset:
+def _orbits_from_start(stars: xr.Dataset, start: ReferenceStart, frame: Any) -> xr.Dataset:
     """Integrate the published phase space; what comes out takes our names in `stars`."""
     from migrate_bayes.orbits import get_frame, orbit_extrema
 

@@ -1,8 +1,8 @@
 """The figures of the report, in their order: one line each.
 
 A figure's function (in `migrate_bayes.report.sections`) takes a run's `RunProducts` and gives an
-`Image`, or None to leave its place out, or raises `NotDrawn` with the reason that stands in its
-place. To add a figure, add its line here.
+`Image`, or None to leave its place out, or raises `NotDrawnError` with the reason that stands in
+its place. To add a figure, add its line here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from migrate_bayes.core.progress import progress
 from migrate_bayes.report.products import RunProducts
-from migrate_bayes.report.section import Absent, Image, NotDrawn
+from migrate_bayes.report.section import Absent, Image, NotDrawnError
 from migrate_bayes.report.sections import gradients, sampler, stars, variants
 
 
@@ -64,7 +64,7 @@ def draw_figures(
             placed: Image | Absent | None
             try:
                 placed = place.draw(products)
-            except NotDrawn as reason:
+            except NotDrawnError as reason:
                 placed = Absent(place.title, place.key, _sentence(str(reason)))
             advance(1)
             if isinstance(placed, Image):

@@ -1,4 +1,4 @@
-"""What stands on a page: sections of text, images and tables, and figures that could not be drawn."""
+"""What stands on a page: sections of text, images and tables, and figures that are absent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Absent:
     why: str
 
 
-class NotDrawn(Exception):
+class NotDrawnError(Exception):
     """A figure that the data do not allow; the message says why."""
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from migrate_bayes.catalog import CatalogStream
     from migrate_bayes.population.data import PopulationData
+    from migrate_bayes.report.headline_table import Headline
+    from migrate_bayes.report.published import Published
 
 
 class Run:
@@ -320,17 +322,23 @@ class Run:
     # What is shown
 
     @cached_property
-    def reference(self) -> tuple[list[Table], list[str]]:
-        """Tables against published values, and notes on them; empty without ``[reference]``."""
-        from migrate_bayes.report.published import reference_tables
+    def published(self) -> Published:
+        """The stars held against published values; empty without ``[reference]``."""
+        from migrate_bayes.report.published import against_published
 
-        tables, notes = reference_tables(self.stars, self.recipe)
-        return [Table(*table) for table in tables], notes
+        m, o = self.recipe.model, self.recipe.orbits
+        return against_published(
+            self.stars, self.recipe.reference, potential=m.potential, scaling=o.scaling,
+            frame=o.frame,
+        )  # fmt: skip
 
     def report(self) -> Path:
         """Write the HTML page of the products that exist; return its path."""
-        from migrate_bayes.report import write_report
-        from migrate_bayes.report.published import reference_panels
+        return self._report()[0]
+
+    def _report(self) -> tuple[Path, Headline]:
+        """Write the page; return its path and the numbers at its top."""
+        from migrate_bayes.report import RunProducts, write_report
 
         r, shown, folder = self.recipe, self.recipe.report, self.folder
         self._refuse_existing(folder.report)
@@ -358,40 +366,34 @@ class Run:
                 self.notes.append(
                     f"The comparison {path} is not there yet: make it, and this report again."
                 )
-        tables, notes = self.reference
-        stars, start = self.stars, r.reference and r.reference.start
+        published = self.published
         with folder.stage("report") as done:
-            page = write_report(
-                folder.report,
-                name=r.name,
-                stars=stars,
-                fit=fit,
+            products = RunProducts(
+                r.name,
+                self.stars,
+                fit,
                 baseline=thin,
                 thick_baseline=thick,
-                selection_mask=self.mask(r.model.selection),
-                truth=r.truth(),
-                recipe_text=self.recipe_text,
-                provenance=folder.provenance,
-                notes=[*self.notes, *notes],
-                tables=tables,
-                recipe=r.model_dump(mode="json"),
                 variants=variants,
                 comparisons=comparisons,
+                selection_mask=self.mask(r.model.selection),
+                truth=r.truth(),
+                published=published,
+                recipe=r.model_dump(mode="json"),
+                recipe_text=self.recipe_text,
+                provenance=folder.provenance,
+                notes=self.notes,
                 validation=folder.report.parent / shown.validation if shown.validation else None,
-                reference=reference_panels(stars, r),
-                reference_start=start.label if start else "",
-                overwrite=self.overwrite,
             )
+            page = write_report(products, folder.report, overwrite=self.overwrite)
             done(f"{page.stat().st_size / 1024**2:.1f} MB")
-        return page
+        return page, products.headline
 
     def _baseline_made(self, path: Path) -> xr.Dataset | None:
         return read_netcdf(path).to_dataset() if path.exists() else None
 
     def all(self) -> Path:
         """Run every stage, print what was found, and return the path of the report."""
-        from migrate_bayes.report import print_headline
-
         folder, selection = self.folder, self.recipe.model.selection
         products = ("stars", "fit.nc", "membership", "baseline-variants.nc")
         self._refuse_existing(*(folder / name for name in products), *folder.baselines)
@@ -407,17 +409,16 @@ class Run:
             ["stars", "reason"],
             [[f"{n:,}", FLAG_MEANING[reason]] for reason, n in counts.items()],
         ).print(self.say)
-        tables, notes = self.reference
-        for note in notes:
+        for note in self.published.notes:
             self.say(note)
-        for table in tables:
+        for table in self.published.tables:
             table.print(self.say)
-        thin, thick = self.baseline()
+        self.baseline()
         self.samples()
         fit = self.fit()
         gradient_table(fit["posterior"].to_dataset()).print(self.say)
-        page = self.report()
-        print_headline(fit, thin, self.recipe.truth(), thick_baseline=thick)
+        page, numbers = self._report()
+        numbers.print()
         self.say(f"Sampler: {sampler_line(fit)}")
         return page
 

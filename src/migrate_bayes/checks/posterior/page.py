@@ -16,8 +16,7 @@ from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.plots.style import BLUE, GREY, ORANGE, VERMILION, figure, in_style
 from migrate_bayes.population.results.units import UNITS
 from migrate_bayes.report.html import write_html
-from migrate_bayes.report.image import encode
-from migrate_bayes.report.section import Section
+from migrate_bayes.report.section import Section, encode
 
 # Colour, marker and label of each method; title of each quantity.
 _LOOKS = {

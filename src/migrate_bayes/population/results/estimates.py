@@ -38,7 +38,7 @@ def baseline_estimate(baseline: xr.Dataset | None, method: str, name: str) -> Es
         return None
     row = baseline.sel({"method": method})
     value = float(row[name])
-    return Estimate.symmetric(value, row[f"{name}_error"]) if math.isfinite(value) else None
+    return Estimate.symmetric(value, float(row[f"{name}_error"])) if math.isfinite(value) else None
 
 
 def youngest_bin(baseline: xr.Dataset | None) -> tuple[float, float, float] | None:

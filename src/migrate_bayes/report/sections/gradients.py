@@ -11,7 +11,7 @@ from migrate_bayes import plots
 from migrate_bayes.baseline.samples import ALPHA_SLICES, ZMAX_SLICES, why_absent
 from migrate_bayes.plots.panels import limits_of
 from migrate_bayes.report.products import RunProducts
-from migrate_bayes.report.section import Image, NotDrawn, encode
+from migrate_bayes.report.section import Image, NotDrawnError, encode
 from migrate_bayes.selection import SELECTIONS
 
 BANDS = "Bands hold 68% and 95% of the hierarchical posterior. "
@@ -62,7 +62,7 @@ def thick_disc(d: RunProducts) -> Image:
 
 def _disc(d: RunProducts, baseline: xr.Dataset | None, component: str) -> Image:
     if baseline is None:
-        raise NotDrawn(
+        raise NotDrawnError(
             f"no baseline of a {component} disc: its selection holds no star that can be fitted, "
             "or the recipe asks for none"
         )
@@ -72,7 +72,7 @@ def _disc(d: RunProducts, baseline: xr.Dataset | None, component: str) -> Image:
     stars = d.columns.isel(star=mask)
     if not np.isfinite(baseline["slope"].values).any():
         fewest = int(baseline.attrs.get("min_stars", 0))
-        raise NotDrawn(
+        raise NotDrawnError(
             f"selection '{selection}' holds {int(mask.sum()):,} stars{_reach(stars)}, and no age "
             f"bin has the {fewest} with radii apart that a gradient needs. What the hierarchical "
             f"model, which weighs all stars by membership, says of the {component} disc stands in "
@@ -131,9 +131,9 @@ def _two(
     """Two baselines on the same axes, over the fit's band."""
     found = d.variant(name)
     if found is None:
-        raise NotDrawn(why_absent(d.variants, name))
+        raise NotDrawnError(why_absent(d.variants, name))
     if d.baseline is None:
-        raise NotDrawn("no baseline of the thin disc to hold it against")
+        raise NotDrawnError("no baseline of the thin disc to hold it against")
     n = int(found["n_stars"].sum())
     made = plots.overlay(
         [plots.Curve(first, d.baseline), plots.Curve(second, found)],
@@ -161,7 +161,7 @@ def alpha_slices(d: RunProducts) -> Image:
 def _slices(d: RunProducts, names: Sequence[str], what: str, column: str, order: str) -> Image:
     d.require(column, "radius", "feh")
     if d.variants is None:
-        raise NotDrawn(why_absent(None, ""))
+        raise NotDrawnError(why_absent(None, ""))
     samples: dict[str, tuple[xr.Dataset, xr.Dataset | None]] = {}
     thin = []
     for name in names:
@@ -171,7 +171,7 @@ def _slices(d: RunProducts, names: Sequence[str], what: str, column: str, order:
             thin.append(f"{SELECTIONS[name].description}: {short}")
     if all(baseline is None for _, baseline in samples.values()):
         counts = ", ".join(f"{stars.sizes['star']:,}" for stars, _ in samples.values())
-        raise NotDrawn(
+        raise NotDrawnError(
             f"no slice in {what} has an age bin that can be fitted ({counts} stars): {thin[0]}"
         )
     caption = (

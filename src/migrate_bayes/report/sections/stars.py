@@ -8,7 +8,7 @@ from dataclasses import replace
 from migrate_bayes import plots
 from migrate_bayes.plots.planes import young_share
 from migrate_bayes.report.products import RunProducts
-from migrate_bayes.report.section import Image, NotDrawn, encode
+from migrate_bayes.report.section import Image, NotDrawnError, encode
 
 LINES = "Dashed: the paper's division of the discs, min(0.15, 0.1 − 0.2 [Fe/H]); dotted: ±0.1. "
 
@@ -18,19 +18,19 @@ def of_validation(number: str) -> Callable[[RunProducts], Image]:
 
     def draw(d: RunProducts) -> Image:
         if d.stars.attrs.get("isochrone_source") == "external":
-            raise NotDrawn(
+            raise NotDrawnError(
                 "the run's ages are the catalogue's own: there are no isochrone ages to hold up"
             )
         if d.validation is None:
-            raise NotDrawn("the report was made without a validation of ages")
+            raise NotDrawnError("the report was made without a validation of ages")
         if not d.ages_figures:
-            raise NotDrawn(
+            raise NotDrawnError(
                 f"no figures of a validation in {d.validation}: run `migrate-bayes validate ages` "
                 "first"
             )
         images = d.ages_figures.get(number, ())
         if not images:
-            raise NotDrawn("the validation of ages was made without the stars of this figure")
+            raise NotDrawnError("the validation of ages was made without the stars of this figure")
         # The place has its own heading.
         return replace(images[0], title="", key="")
 
@@ -55,7 +55,7 @@ def ages(d: RunProducts) -> Image:
     young = ""
     try:
         rich = d.chosen("thick-chemical")
-    except NotDrawn:
+    except NotDrawnError:
         pass
     else:
         if rich.any():
@@ -89,7 +89,7 @@ def kiel(d: RunProducts) -> Image | None:
     """The Kiel diagram by age."""
     try:
         d.require("teff", "logg", "age")
-    except NotDrawn:
+    except NotDrawnError:
         return None
     return encode(
         plots.kiel(d.columns),

@@ -13,7 +13,7 @@ import xarray as xr
 from migrate_bayes.plots import Curve, overlay
 from migrate_bayes.plots.compared import comparison_curves, solar_label
 from migrate_bayes.report.products import RunProducts
-from migrate_bayes.report.section import Image, NotDrawn, encode
+from migrate_bayes.report.section import Image, NotDrawnError, encode
 from migrate_bayes.report.sections.gradients import BANDS, POINTS
 
 # The paper overplots a handful; a sweep of dozens would be a thicket.
@@ -53,7 +53,7 @@ def _draw(d: RunProducts, kind: str, why: str, caption: str) -> Image:
             if mine is None or mine.middle is None:
                 curves[one.label] = one._replace(baseline=None if mine is None else mine.baseline)
     if not curves:
-        raise NotDrawn(why)
+        raise NotDrawnError(why)
     shown = list(curves.values())
     left_out = max(len(shown) - _MOST, 0)
     if left_out:

@@ -5,12 +5,12 @@ import pytest
 import xarray as xr
 from matplotlib.colors import to_hex
 
-from migrate_bayes.plots import posterior_predictive_figure, prior_predictive_figure
+from migrate_bayes import plots
 from migrate_bayes.plots.style import VERMILION
-from migrate_bayes.report.data import ReportData
-from migrate_bayes.report.image import Picture
-from migrate_bayes.report.registry import PLATES
-from migrate_bayes.report.sections.checks import posterior_predictive, prior_predictive
+from migrate_bayes.report import RunProducts
+from migrate_bayes.report.registry import FIGURES
+from migrate_bayes.report.section import Image
+from migrate_bayes.report.sections.sampler import posterior_predictive, prior_predictive
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def checks():
 
 
 def test_points_outside_are_filled(checks):
-    made = posterior_predictive_figure(checks)
+    made = plots.posterior_predictive(checks)
     shown = checks.sel(quantile=[0.05, 0.5, 0.95])
     outside = (shown["data"] < shown["replicated_lo"]) | (shown["data"] > shown["replicated_hi"])
     drawn = {True: 0, False: 0}
@@ -68,18 +68,18 @@ def test_prior_bands_hold_what_they_say(checks):
             "alpha_fe": alpha,
         },
     )  # fmt: skip
-    made = prior_predictive_figure(prior)
+    made = plots.prior_predictive(prior)
     low, high = made.axes[1].get_ylim()
     assert low == 0
     assert high > 3.0
     assert [line.get_ydata()[0] for line in made.axes[0].lines[:2]] == [0.0, 0.0]
     tree = xr.DataTree.from_dict({"prior_predictive": prior, "posterior_predictive": checks})
-    data = ReportData(xr.Dataset(), None, fit=tree)  # type: ignore[arg-type]
+    data = RunProducts("r", xr.Dataset(), tree)
     for draw, words in (
         (posterior_predictive, "5, 50 and 95% quantiles of the stars"),
         (prior_predictive, "Gradient against age by the prior alone"),
     ):
         found = draw(data)
-        assert isinstance(found, Picture)
+        assert isinstance(found, Image)
         assert found.caption.startswith(words)
-    assert {posterior_predictive, prior_predictive} <= {plate.draw for plate in PLATES}
+    assert {posterior_predictive, prior_predictive} <= {place.draw for place in FIGURES}

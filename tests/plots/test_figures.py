@@ -9,31 +9,23 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from migrate_bayes import plots
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.mock.migration import expected_gradient
-from migrate_bayes.plots import (
-    Plane,
-    VariantCurve,
-    chemistry_figure,
-    density_figure,
-    disc_figure,
-    energy_figure,
-    gradient_figure,
-    image_base64,
-    kiel_figure,
-    limits_of,
-    prior_figure,
-    radial_figure,
-    rank_figure,
-    variant_figure,
-)
-from migrate_bayes.plots.density import binned_mean, binned_median
-from migrate_bayes.report.data import gather, thin_probability
-from migrate_bayes.report.sections.variants import comparison_curves
+from migrate_bayes.plots import Curve, star_columns
+from migrate_bayes.plots.columns import thin_probability
+from migrate_bayes.plots.compared import comparison_curves
+from migrate_bayes.plots.density import in_cells
+from migrate_bayes.plots.style import image_base64
 from migrate_bayes.run.recipe import Recipe
 from migrate_bayes.stars import open_stars, write_stars
 
 _UNUSABLE = int(StarFlag.LOW_SNR | StarFlag.POOR_AGE)
+
+
+def made_up(**columns: np.ndarray) -> xr.Dataset:
+    """Columns of stars as `star_columns` gives them."""
+    return xr.Dataset({name: ("star", np.asarray(values)) for name, values in columns.items()})
 
 
 def lines(ax: object) -> dict[str, np.ndarray]:
@@ -43,8 +35,7 @@ def lines(ax: object) -> dict[str, np.ndarray]:
 def test_gradient_figure_draws_medians_points_and_truth(
     fit: xr.DataTree, baseline: xr.Dataset, truth: dict[str, float]
 ) -> None:
-    made = gradient_figure(fit, baseline, truth)
-    (ax,) = made.axes
+    ax = plots.gradient(fit, baseline, truth=truth)
     drawn = lines(ax)
     curve = fit["posterior"].to_dataset()["gradient"].sel(component="thin")
     expected = curve.median(("chain", "draw"))
@@ -64,12 +55,12 @@ def test_gradient_figure_draws_medians_points_and_truth(
 
 
 def test_gradient_figure_with_either_alone(fit: xr.DataTree, baseline: xr.Dataset) -> None:
-    assert not gradient_figure(fit).axes[0].containers
+    assert not plots.gradient(fit).containers
     empty = baseline.copy()
     empty["slope"] = empty["slope"] * np.nan
-    assert not gradient_figure(None, empty).axes[0].containers
+    assert not plots.gradient(None, empty).containers
     baseline = baseline.assign_attrs(radius="r_present")
-    assert "R_" not in gradient_figure(None, baseline).axes[0].get_ylabel()
+    assert "R_" not in plots.gradient(None, baseline).get_ylabel()
 
 
 @pytest.mark.parametrize("n", [200, 6000])
@@ -77,7 +68,8 @@ def test_chemistry_figure_has_the_papers_lines(n: int) -> None:
     rng = np.random.default_rng(0)
     feh, alpha, p = rng.uniform(-1, 0.5, n), rng.uniform(-0.1, 0.4, n), rng.random(n)
     feh[0] = np.nan
-    ax = chemistry_figure(feh, alpha, p).axes[0]
+    stars = made_up(feh=feh, alpha_fe=alpha, p_thin=p, age=10 * p)
+    ax = plots.chemistry(stars, "p_thin")
     dashed = next(line for line in ax.get_lines() if line.get_linestyle() == "--")
     x, y = dashed.get_data()
     for at, value in ((-0.5, 0.15), (-0.25, 0.15), (0.25, 0.05)):
@@ -92,9 +84,8 @@ def test_chemistry_figure_has_the_papers_lines(n: int) -> None:
 @pytest.mark.parametrize("n", [200, 6000])
 def test_kiel_figure_runs_as_astronomers_read_it(n: int) -> None:
     rng = np.random.default_rng(1)
-    ax = kiel_figure(rng.uniform(4500, 7000, n), rng.uniform(1, 5, n), rng.uniform(0, 13, n)).axes[
-        0
-    ]
+    teff, logg, age = rng.uniform(4500, 7000, n), rng.uniform(1, 5, n), rng.uniform(0, 13, n)
+    ax = plots.kiel(made_up(teff=teff, logg=logg, age=age))
     assert ax.get_xlim()[0] > ax.get_xlim()[1]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
 
@@ -104,9 +95,8 @@ def test_radial_figure_has_a_panel_per_bin(n: int, fit: xr.DataTree, baseline: x
     rng = np.random.default_rng(2)
     age = rng.uniform(0, 14, n)
     edges = np.append(baseline["age_lo"].values, baseline["age_hi"].values[-1])
-    made = radial_figure(
-        rng.normal(8, 1, n), rng.normal(0, 0.2, n), age, edges, baseline=baseline, fit=fit
-    )
+    stars = made_up(radius=rng.normal(8, 1, n), feh=rng.normal(0, 0.2, n), age=age)
+    made = plots.metallicity_radius(stars, baseline, fit=fit)
     assert len(made.axes) == 9
     counts = [int(ax.texts[0].get_text().split("N = ")[1].replace(",", "")) for ax in made.axes]
     assert counts == np.histogram(age, edges)[0].tolist()
@@ -118,40 +108,69 @@ def test_radial_figure_has_a_panel_per_bin(n: int, fit: xr.DataTree, baseline: x
 
 
 def test_radial_figure_of_a_bin_without_stars() -> None:
-    made = radial_figure(np.array([8.0]), np.array([0.0]), np.array([5.0]), np.arange(1.0, 7.0))
+    made = plots.metallicity_radius(made_up(radius=[8.0], feh=[0.0], age=[5.0]))
     assert sum("N = 1" in ax.texts[0].get_text() for ax in made.axes if ax.texts) == 1
 
 
-def test_rank_histograms_are_flat_for_alike_chains_only(
+def test_ranks_stay_near_uniform_for_alike_chains_only(
     fit: xr.DataTree, make_fit: object, stars: xr.Dataset
 ) -> None:
-    def heights(tree: xr.DataTree) -> np.ndarray:
-        return np.stack([p.get_data().values for p in rank_figure(tree).axes[0].patches[1:]])
+    def farthest(tree: xr.DataTree) -> list[float]:
+        chains = plots.ranks(tree).axes[0].get_lines()
+        return [float(np.abs(line.get_ydata()).max()) for line in chains]
 
-    flat = heights(fit)
-    assert flat.shape == (4, 20)
-    np.testing.assert_array_equal(flat.sum(axis=1), 500)
-    np.testing.assert_array_equal(flat.sum(axis=0), 100)
+    alike = farthest(fit)
+    assert len(alike) == 4
+    assert max(alike) < 0.1
     apart = make_fit(stars)  # type: ignore[operator]
     posterior = apart["posterior"].to_dataset()
     posterior["gradient_young"][0] += 1.0
     apart["posterior"] = posterior
-    # Every draw of the first chain ranks above all others.
-    np.testing.assert_array_equal(heights(apart)[0], [0] * 15 + [100] * 5)
+    # Every draw of the first chain ranks above all others: its ECDF is 0 up to 3/4.
+    assert farthest(apart)[0] == pytest.approx(0.75, abs=0.02)
+    assert "p=0.00" in plots.ranks(apart).axes[0].texts[0].get_text()
 
 
 def test_figures_that_cannot_be_are_none(fit: xr.DataTree) -> None:
-    assert energy_figure(xr.DataTree()) is None
-    assert rank_figure(xr.DataTree()) is None
-    assert prior_figure(xr.DataTree.from_dict({"posterior": fit["posterior"].to_dataset()})) is None
-    assert len(prior_figure(fit).axes) == 3
-    assert energy_figure(fit) is not None
+    assert plots.energy(xr.DataTree()) is None
+    assert plots.ranks(xr.DataTree()) is None
+    posterior = {"posterior": fit["posterior"].to_dataset()}
+    assert plots.prior_posterior(xr.DataTree.from_dict(posterior)) is None
+    assert [ax.get_title() for ax in plots.prior_posterior(fit).axes] == [
+        "gradient at 1 Gyr [dex/kpc]", "flattening rate [dex/kpc/Gyr]", "thick gradient [dex/kpc]",
+    ]  # fmt: skip
+    assert plots.energy(fit) is not None
+    few = fit.isel(draw=slice(0, 3))
+    assert plots.ranks(few) is None
+    assert plots.ranks(fit.isel(draw=slice(0, 6))) is not None
 
 
-def test_image_is_the_same_for_the_same_data(fit: xr.DataTree) -> None:
-    first, second = (image_base64(energy_figure(fit), dpi=60) for _ in range(2))
-    assert first == second
-    assert base64.b64decode(first)[:4] == b"RIFF"
+def test_image_is_the_same_for_the_same_data_and_pyplot_lets_go(fit: xr.DataTree) -> None:
+    import matplotlib.pyplot as plt
+
+    for draw in (plots.energy, plots.ranks, plots.prior_posterior, plots.gradient):
+        first, second = (image_base64(draw(fit), dpi=60) for _ in range(2))
+        assert first == second
+        assert base64.b64decode(first)[:4] == b"RIFF"
+    assert plt.get_fignums() == []
+
+
+def test_axes_that_are_given_are_drawn_on_and_a_notebook_shows_those_that_are_made(
+    fit: xr.DataTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import builtins
+
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    ax = Figure().add_subplot()
+    assert plots.gradient(fit, ax=ax) is ax
+    assert ax.get_lines()
+    assert plt.get_fignums() == []
+    monkeypatch.setattr(builtins, "__IPYTHON__", True, raising=False)
+    shown = plots.gradient(fit)
+    assert plt.get_fignums() == [shown.figure.number]
+    plt.close(shown.figure)
 
 
 def test_membership_is_matched_by_identifier(fit: xr.DataTree, stars: xr.Dataset) -> None:
@@ -186,27 +205,29 @@ def test_repeats_of_a_star_were_not_fitted(fit: xr.DataTree, stars: xr.Dataset) 
 def test_columns_are_of_usable_and_fitted_stars_and_nan_where_unknown(stars: xr.Dataset) -> None:
     fitted = np.zeros(stars.sizes["star"], dtype=bool)
     fitted[[2, 35]] = True  # the second is flagged as unusable
-    columns = gather(stars.drop_vars("teff"), potential="McMillan17", fitted=fitted)
+    columns = star_columns(stars.drop_vars("teff"), potential="McMillan17", fitted=fitted)
     unusable = (stars["flag"].values & _UNUSABLE) != 0
-    np.testing.assert_array_equal(columns.rows, np.flatnonzero(~unusable | fitted))
-    assert columns.fitted.sum() == 2
-    assert np.isnan(columns.teff).all()
-    expected = stars["rg_mean"].sel(potential="McMillan17").values[columns.rows]
-    np.testing.assert_allclose(columns.rg, expected, rtol=1e-6)
+    np.testing.assert_array_equal(columns["row"], np.flatnonzero(~unusable | fitted))
+    assert columns["fitted"].sum() == 2
+    assert np.isnan(columns["teff"]).all()
+    rows = columns["row"].values
+    expected = stars["rg_mean"].sel(potential="McMillan17").values[rows]
+    np.testing.assert_allclose(columns["radius"], expected, rtol=1e-6)
+    present = star_columns(stars, radius="r_present")["radius"]
+    np.testing.assert_allclose(present, stars["r_present"].values[~unusable], rtol=1e-6)
+    assert star_columns(columns) is columns
 
 
 def test_columns_do_not_depend_on_the_parts_on_disk(stars: xr.Dataset, tmp_path: Path) -> None:
-    whole = gather(stars, potential="MWPotential2014")
+    whole = star_columns(stars, potential="MWPotential2014")
     write_stars(stars, tmp_path / "stars", part_size=701)
-    parts = gather(open_stars(tmp_path / "stars"), potential="MWPotential2014")
-    for name in ("rows", "feh", "alpha_fe", "age", "rg", "zmax", "r_present", "fitted"):
-        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+    parts = star_columns(open_stars(tmp_path / "stars"), potential="MWPotential2014")
+    xr.testing.assert_identical(parts, whole)
 
 
 def test_height_comes_from_its_logarithm_where_that_is_all_there_is(stars: xr.Dataset) -> None:
-    with_it = gather(stars, potential="MWPotential2014")
-    without = gather(stars.drop_vars("zmax"), potential="MWPotential2014")
-    np.testing.assert_allclose(without.zmax, with_it.zmax, rtol=1e-5)
+    with_it, without = star_columns(stars), star_columns(stars.drop_vars("zmax"))
+    np.testing.assert_allclose(without["zmax"], with_it["zmax"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("fewest", [1, 4])
@@ -215,8 +236,8 @@ def test_medians_and_means_in_cells_are_those_of_a_loop(fewest: int) -> None:
     x, y, v = rng.normal(size=500), rng.normal(size=500), rng.normal(size=500)
     x[0], y[0] = 1.0, 1.0  # on the last edges
     xe, ye = np.linspace(-1, 1, 6), np.linspace(-1, 1, 5)
-    median = binned_median(x, y, v, xe, ye, fewest=fewest)
-    mean = binned_mean(x, y, v, xe, ye, fewest=fewest)
+    median = in_cells(x, y, v, xe, ye, fewest=fewest)
+    mean = in_cells(x, y, v, xe, ye, by="mean", fewest=fewest)
     assert median.shape == (5, 4)
     for i in range(5):
         for j in range(4):
@@ -234,14 +255,15 @@ def test_medians_and_means_in_cells_are_those_of_a_loop(fewest: int) -> None:
 def test_no_figure_holds_a_star_for_each_of_many() -> None:
     rng = np.random.default_rng(4)
     n = 20_000
-    made = density_figure(rng.normal(-0.2, 0.2, n), rng.normal(0.1, 0.05, n))
-    sizes = [np.size(c.get_offsets()) for ax in made.axes for c in ax.collections]
+    feh, alpha = rng.normal(-0.2, 0.2, n), rng.normal(0.1, 0.05, n)
+    ax = plots.chemistry(made_up(feh=feh, alpha_fe=alpha, age=feh))
+    sizes = [np.size(c.get_offsets()) for c in ax.collections]
     assert max(sizes, default=0) < n
 
 
 def test_truth_of_stars_that_migrated_is_drawn_as_the_curve_it_is(fit: xr.DataTree) -> None:
     recipe = Recipe(name="x", data={"source": "mock"}, simulate={"population": "migration"})
-    (ax,) = gradient_figure(fit, None, recipe.truth()).axes
+    ax = plots.gradient(fit, truth=recipe.truth())
     x, y = lines(ax)["truth"].T
     np.testing.assert_allclose(y, expected_gradient(recipe.simulate.migration, x))
     # No straight line: between, it lies 0.003 dex/kpc and more off that through 1 and 12 Gyr.
@@ -254,9 +276,7 @@ def test_truth_of_stars_that_migrated_is_drawn_as_the_curve_it_is(fit: xr.DataTr
 def test_disc_figure_draws_points_band_truth_and_a_panel_per_bin(
     stars: xr.Dataset, fit: xr.DataTree, baseline: xr.Dataset, truth: dict[str, float]
 ) -> None:
-    c = gather(stars, potential="MWPotential2014", fit=fit)
-    plane = Plane(c.feh, c.alpha_fe, c.rg, c.zmax, c.age)
-    made = disc_figure(plane, limits_of(plane), baseline, fit=fit, truth=truth)
+    made = plots.disc(stars, baseline, fit=fit, truth=truth)
     assert len(made.axes) == 3 + baseline.sizes["age_bin"]
     top = made.axes[0]
     assert {"hierarchical, thin disc", "truth"} <= set(lines(top))
@@ -265,7 +285,7 @@ def test_disc_figure_draws_points_band_truth_and_a_panel_per_bin(
         points.lines[0].get_xydata()[:, 1], baseline["slope"].sel({"method": "odr"})
     )
     # Without a truth the paper's line stands there instead: -0.075 at 1 Gyr, 0.003 a gigayear.
-    plain = lines(disc_figure(plane, limits_of(plane), baseline).axes[0])
+    plain = lines(plots.disc(star_columns(stars), baseline).axes[0])
     (x0, y0), (x1, y1) = plain["Vickers et al. (2021)"]
     assert (x0, y0) == (1.0, -0.075)
     assert (y1 - y0) / (x1 - x0) == pytest.approx(0.003)
@@ -273,8 +293,8 @@ def test_disc_figure_draws_points_band_truth_and_a_panel_per_bin(
 
 def test_variant_figure_shows_each_variant_at_its_slopes(baseline: xr.Dataset) -> None:
     steeper = baseline.assign(slope=baseline["slope"] - 0.01)
-    made = variant_figure([VariantCurve("one", baseline), VariantCurve("other", steeper)])
-    one, other = (c.lines[0].get_xydata() for c in made.axes[0].containers)
+    ax = plots.overlay([Curve("one", baseline), Curve("other", steeper)])
+    one, other = (c.lines[0].get_xydata() for c in ax.containers)
     np.testing.assert_allclose(one[:, 1] - other[:, 1], 0.01)
     assert (np.abs(one[:, 0] - other[:, 0]) < 0.2).all()
 
@@ -283,12 +303,12 @@ def test_of_many_fitted_variants_one_band_is_drawn_and_factors_have_colour_and_d
     ages = np.array([1.0, 5.0, 9.0])
     level = np.full(3, -0.05)
 
-    def curve(v0: int, r0: int) -> VariantCurve:
-        return VariantCurve(f"{r0} {v0}", None, ages, level - 0.01, level, level + 0.01, v0, r0)
+    def curve(v0: int, r0: int) -> Curve:
+        return Curve(f"{r0} {v0}", None, ages, level - 0.01, level, level + 0.01, v0, r0)
 
     six = [curve(v0, r0) for r0 in range(2) for v0 in range(3)]
-    axes = variant_figure(six).axes[0]
-    few = variant_figure(six[:4]).axes[0]
+    axes = plots.overlay(six)
+    few = plots.overlay(six[:4])
     assert len(few.collections) - len(axes.collections) == 3
     drawn = {h.get_label(): h for h in axes.lines}
     style = {v.label: (drawn[v.label].get_color(), drawn[v.label].get_linestyle()) for v in six}
