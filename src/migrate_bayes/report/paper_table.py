@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from migrate_bayes.baseline.samples import HIGH_QUALITY
+from migrate_bayes.baseline import HIGH_QUALITY
 from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.population.results.estimates import baseline_estimate, gradient_estimate
 from migrate_bayes.report.headline_table import estimate_text

@@ -43,7 +43,7 @@ class RunProducts:
     baseline, thick_baseline : xarray.Dataset, optional
         From `migrate_bayes.fit_baseline`.
     variants : xarray.DataTree, optional
-        From `migrate_bayes.baseline.samples.fit_variants`.
+        From `migrate_bayes.baseline.fit_samples`.
     comparisons : sequence of xarray.DataTree
         Products of ``migrate-bayes compare``, with a `variant` dimension.
     selection_mask : bool array, shape (star,), optional

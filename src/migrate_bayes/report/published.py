@@ -18,7 +18,7 @@ import xarray as xr
 from migrate_bayes.baseline import fit_line
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import RecipeError, suggest
-from migrate_bayes.core.table import Estimate, Table
+from migrate_bayes.core.table import Table
 from migrate_bayes.plots import PublishedPanel
 from migrate_bayes.report.report_options import (
     PublishedOptions,
@@ -100,15 +100,13 @@ def against_published(
 
 def _orbits_from_start(stars: xr.Dataset, start: ReferenceStart, frame: Any) -> xr.Dataset:
     """Integrate the published phase space; what comes out takes our names in `stars`."""
-    from migrate_bayes.orbits import get_frame, orbit_extrema
+    from migrate_bayes.orbits import Potential, get_frame, orbit_extrema
 
     columns = (start.R, start.v_r, start.v_phi, start.z, start.v_z)
     R, v_r, v_phi, z, v_z = (c.scale * _column(stars, c.column) for c in columns)
     ours = replace(get_frame(frame), r0=float(stars["r0"]), v0=float(stars["v0"]))
-    extrema = orbit_extrema(
-        R, v_r, v_phi, z, v_z, str(stars["potential_model"].values),
-        frame=ours, scaling=str(stars["scaling"].values),
-    )  # fmt: skip
+    potential = Potential(str(stars["potential_model"].values), ours, str(stars["scaling"].values))
+    extrema = orbit_extrema(R, v_r, v_phi, z, v_z, potential)
     return stars.assign({name: ("star", getattr(extrema, name)) for name in _EXTREMA})
 
 
@@ -149,12 +147,11 @@ def _gradients(stars: xr.Dataset, published: PublishedOptions) -> Table:
         inside &= np.isfinite(x) & np.isfinite(sx) & np.isfinite(y) & np.isfinite(sy)
         line = fit_line(x[inside] - PIVOT_RADIUS, y[inside], sx[inside], sy[inside], scatter=True)
         error = "" if entry.slope_error is None else f" ± {entry.slope_error:.3f}"
-        measured, n_sigma = line.reason, ""
-        if not line.reason:
-            measured = Estimate.symmetric(line.slope, line.slope_error).text(digits=3, sign=True)
-            if entry.slope_error is not None:
-                both = np.hypot(line.slope_error, entry.slope_error)
-                n_sigma = f"{(line.slope - entry.slope) / both:+.1f}"
+        measured = line.reason or line.slope.text(digits=3, sign=True)
+        n_sigma = ""
+        if entry.slope_error is not None and not line.reason:
+            both = np.hypot(line.slope.plus, entry.slope_error)
+            n_sigma = f"{(line.slope.value - entry.slope) / both:+.1f}"
         rows.append(
             [entry.label, f"{int(inside.sum())}", measured, f"{entry.slope:+.3f}{error}", n_sigma]
         )

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from migrate_bayes import plots
-from migrate_bayes.baseline.samples import ALPHA_SLICES, ZMAX_SLICES, why_absent
+from migrate_bayes.baseline import ALPHA_SLICES, ZMAX_SLICES, why_absent
 from migrate_bayes.plots.panels import limits_of
 from migrate_bayes.report.products import RunProducts
 from migrate_bayes.report.section import Image, NotDrawnError, encode
