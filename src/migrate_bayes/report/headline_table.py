@@ -217,8 +217,7 @@ def print_baseline(baseline: xr.Dataset) -> None:
     >>> print_baseline(fit)  # doctest: +ELLIPSIS
     <BLANKLINE>
     Gradient in bins of age
-      age (Gyr)  stars  ODR + scatter (dex/kpc)     ODR (dex/kpc)  scatter (dex)
-      1–3 ...
+      age (Gyr)  stars  ODR + scatter (dex/kpc) ...
     """
     _print(baseline_table(baseline))
     headline(None, baseline).print()
