@@ -129,9 +129,9 @@ def fit(recipe: RecipeArgument, overwrite: Overwrite = False, products: Products
     """Fit the hierarchical model."""
     stages = _run(recipe, overwrite, products)
     tree = stages.fit()
-    from migrate_bayes.report import headline
+    from migrate_bayes import report as of_report
 
-    headline(tree, None, stages.recipe.truth()).print()
+    of_report.headline(tree, None, stages.recipe.truth()).print()
 
 
 @app.command("compare-models")

@@ -13,9 +13,8 @@ from migrate_bayes.checks.ages.statistics import spread
 from migrate_bayes.checks.ages.validation import AgeValidation, pulls, single_turnoff
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.report.html import write_html
-from migrate_bayes.report.image import Picture, encode
-from migrate_bayes.report.section import Section
-from migrate_bayes.report.validation import FILE, pictures_file
+from migrate_bayes.report.section import Image, Section, encode
+from migrate_bayes.report.validation import FILE, images_file
 
 #: Sections that hold the counterpart of one of the paper's figures.
 _COUNTERPARTS = {"clusters": "1", "m67": "2", "harps": "3", "kepler": "4"}
@@ -30,8 +29,8 @@ def write_page(
     made = ("made", record["created"])
     o = found.options
     choices = [("source", o.short_name), ("method", o.method), ("[Fe/H] scale", o.feh_scale)]
-    pictures = [(_COUNTERPARTS.get(s.key), p) for s in sections for p in s.pictures]
-    shown = [(number, p) for number, p in pictures if number and isinstance(p, Picture)]
+    images = [(_COUNTERPARTS.get(s.key), p) for s in sections for p in s.images]
+    shown = [(number, p) for number, p in images if number and isinstance(p, Image)]
     return write_html(
         directory,
         title="Validation of isochrone ages",
@@ -44,7 +43,7 @@ def write_page(
             *((f"{part} took", f"{seconds:.1f} s") for part, seconds in found.seconds.items()),
         ],
         recipe_text=recipe_text,
-        beside={FILE: pictures_file(shown, dict([*choices, made]))},
+        beside={FILE: images_file(shown, dict([*choices, made]))},
         overwrite=overwrite,
     )
 
@@ -55,9 +54,9 @@ def _sections(found: AgeValidation) -> list[Section]:
     shown = tables(found)
 
     def add(title: str, key: str, text: list[str], *drawn: tuple, names: tuple = ()) -> None:
-        pictures = [encode(*d, wide=key not in ("sun", "clusters")) for d in drawn]
+        images = [encode(*d, wide=key not in ("sun", "clusters")) for d in drawn]
         kept = [shown[name] for name in names or (key,)]
-        out.append(Section(title, key, text, pictures, kept, shown=1))
+        out.append(Section(title, key, text, images, kept, shown=1))
 
     samples = found.book.samples
     add("In short", "aims", [])
