@@ -7,7 +7,13 @@ from scipy import stats
 
 from migrate_bayes.core.errors import CatalogError, RecipeError
 from migrate_bayes.core.flags import StarFlag
-from migrate_bayes.isochrones import build_grid, draw_stars, estimate_ages
+from migrate_bayes.isochrones import (
+    AgeOptions,
+    build_grid,
+    draw_stars,
+    estimate_ages,
+    load_source,
+)
 from migrate_bayes.isochrones.intervals import THRESHOLD, summarise
 from migrate_bayes.isochrones.observables import _cut
 
@@ -178,6 +184,26 @@ def test_options_are_checked():
         estimate_ages(cat, photometric_floor=-1.0)
     with pytest.raises(RecipeError, match="'flat' or 'log-flat'"):
         estimate_ages(cat, age_prior="flatt")
+
+
+def test_settings_override_options_and_a_source_may_be_an_object():
+    cat, options = catalogue(SUN), AgeOptions(method="paper", feh_scale="initial", ages=(3, 5, 7))
+    given = estimate_ages(cat, options, age_prior="log-flat", show_progress=False)
+    assert given.attrs["age_method"] == "paper"
+    assert given.attrs["age_prior"] == "log-flat"
+    np.testing.assert_array_equal(given.age, [3.0, 5.0, 7.0])
+    names = options.model_dump() | {"source": load_source("dartmouth"), "ages": np.array([3, 5, 7])}
+    same = estimate_ages(cat, show_progress=False, **names)
+    np.testing.assert_array_equal(given.age_ml, same.age_ml)
+    with pytest.raises(RecipeError, match="did you mean 'method'"):
+        estimate_ages(cat, options, metod="fine")
+
+
+def test_options_are_values():
+    one, two = AgeOptions(source="dartmouth-native:x"), AgeOptions(source="dartmouth-native:x")
+    assert one == two
+    assert len({one, two, AgeOptions()}) == 2
+    assert one.short_name == "dartmouth-native"
 
 
 @pytest.mark.parametrize("limits", [(-1.0, 0.5), (0.1, 0.5), (-3.0, -0.2)])

@@ -7,8 +7,7 @@ from scipy.interpolate import PchipInterpolator
 
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.isochrones import build_grid, draw_stars, load_source, salaris
-from migrate_bayes.isochrones.grid import PAPER_AGES
-from migrate_bayes.isochrones.imf import kroupa_cumulative
+from migrate_bayes.isochrones.grid import PAPER_AGES, kroupa_cumulative
 
 
 def test_paper_nodes():

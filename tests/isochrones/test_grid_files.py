@@ -6,7 +6,7 @@ import pytest
 
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.isochrones import build_grid, load_source
-from migrate_bayes.isochrones.imf import kroupa_cumulative
+from migrate_bayes.isochrones.grid import kroupa_cumulative
 from migrate_bayes.isochrones.sources.dartmouth import read_native
 from migrate_bayes.isochrones.sources.lachesis import FAMILIES, read_grid
 from migrate_bayes.isochrones.sources.repair import mend, rising

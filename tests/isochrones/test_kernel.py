@@ -9,9 +9,11 @@ from scipy import stats
 from scipy.interpolate import CubicHermiteSpline
 
 from migrate_bayes.isochrones import WorkingGrid, salaris
-from migrate_bayes.isochrones.kernel import likelihood as kernel
 from migrate_bayes.isochrones.kernel.arrays import AgeLikelihood, Stars
-from migrate_bayes.isochrones.kernel.lattice import ALPHA_RULES, MAX_ALPHA_SD
+from migrate_bayes.isochrones.kernel.blocks import FAR
+from migrate_bayes.isochrones.kernel.grid_layout import lay_out
+from migrate_bayes.isochrones.kernel.likelihood import age_likelihood
+from migrate_bayes.isochrones.kernel.prior import ALPHA_RULES, MAX_ALPHA_SD
 
 AGES = np.array([2.0, 4.0, 8.0])
 PHI = np.arange(-20, 13) * 0.05
@@ -53,18 +55,18 @@ def track_at(grid, phi, alpha):
     return np.einsum("ijkec,j,k->iec", grid.points.astype(float), *weights)
 
 
-def run(grid, obs, inv, feh, alpha):
+def run(grid, obs, inv, feh, alpha, *, layout=None):
     """Return ln L, mean and sd of [Fe/H] (star, age), and the least χ² (star,)."""
     stars = Stars(
         np.float32(obs), np.float32(inv), np.array(feh, dtype=float), np.array(alpha, dtype=float)
     )
     out = AgeLikelihood.empty(len(obs), len(grid.ages))
-    kernel.age_likelihood(kernel.lay_out(grid), stars, out)
+    age_likelihood(layout or lay_out(grid), stars, out)
     return out
 
 
 @pytest.mark.parametrize("alpha", [ALPHA, np.zeros(1)])
-def test_isochrones_that_are_ready_give_what_interpolating_star_by_star_gives(alpha, monkeypatch):
+def test_precomputed_isochrones_give_what_interpolating_star_by_star_gives(alpha):
     grid, rng, n = smooth_grid(alpha=alpha), np.random.default_rng(8), 40
     star = track_at(grid, -0.1, 0.1)[rng.integers(0, 3, n), rng.integers(0, 59, n), :4]
     errors = np.array([30.0, 0.05, 0.1, 0.03])
@@ -72,19 +74,21 @@ def test_isochrones_that_are_ready_give_what_interpolating_star_by_star_gives(al
     inv[:, 3] = 0.0
     feh = np.column_stack([rng.normal(-0.1, 0.05, n), np.full(n, 0.03)])
     a = np.column_stack([rng.normal(0.1, 0.05, n), np.full(n, 0.02)])
-    layout = kernel.lay_out(grid)
-    assert len(layout.ready) == 3
-    with_ready = run(grid, obs, inv, feh, a)
-    monkeypatch.setattr(kernel, "lay_out", lambda _: layout._replace(ready=layout.ready[:0]))
-    without = run(grid, obs, inv, feh, a)
+    layout = lay_out(grid)
+    assert len(layout.precomputed) == 3
+    with_precomputed = run(grid, obs, inv, feh, a)
+    layout = layout._replace(precomputed=layout.precomputed[:0])
+    without = run(grid, obs, inv, feh, a, layout=layout)
     peak = without[0].max(axis=1, keepdims=True)
     counts = without[0] > peak - 9.0
     assert counts.sum() > 40
-    for one, two, tolerance in zip(with_ready[:3], without[:3], (2e-4, 2e-5, 2e-5), strict=True):
+    for one, two, tolerance in zip(
+        with_precomputed[:3], without[:3], (2e-4, 2e-5, 2e-5), strict=True
+    ):
         np.testing.assert_allclose(one[counts], two[counts], atol=tolerance)
     # No parabola is drawn where the least χ² is at the end of what one or the other looks at, and
     # half a step of the lattice, 0.45 of the narrowest width, is 0.2 in χ².
-    np.testing.assert_allclose(with_ready[3], without[3], atol=0.25)
+    np.testing.assert_allclose(with_precomputed[3], without[3], atol=0.25)
 
 
 def legendre(n, low, high):
@@ -244,7 +248,7 @@ def test_a_star_that_no_isochrone_comes_near():
     grid = smooth_grid()
     inv = [[1 / 22.6, 20.0, 10.0, 0.0]]
     log_like, mean, sd, chi2 = run(grid, [[9e3, 0.5, 20, 0]], inv, [(0.1, 0.03)], [(0.0, 0.02)])
-    assert chi2[0] > kernel.FAR
+    assert chi2[0] > FAR
     np.testing.assert_array_equal(log_like[0], -np.inf)
     np.testing.assert_array_equal((mean[0], sd[0]), [[0.1] * 3, [0.03] * 3])
 

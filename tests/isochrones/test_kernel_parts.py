@@ -6,17 +6,23 @@ from numba import njit
 from scipy import special
 from scipy.interpolate import CubicHermiteSpline
 
-from migrate_bayes.isochrones.grid import WorkingGrid
-from migrate_bayes.isochrones.kernel.cubic import cubic_stencil
-from migrate_bayes.isochrones.kernel.grid_layout import BLOCK, LARGE, POINTS, gap, lay_out
-from migrate_bayes.isochrones.kernel.lattice import (
+from migrate_bayes.isochrones import WorkingGrid
+from migrate_bayes.isochrones.kernel.arrays import Window
+from migrate_bayes.isochrones.kernel.cubic import (
     MAX_NODES,
-    _end_weights,
-    alpha_rule,
-    node_weights,
-    piece_weights,
-    take_turns,
-)  # fmt: skip
+    cubic_stencil,
+    fill_node_weights,
+    regular_weights,
+)
+from migrate_bayes.isochrones.kernel.grid_layout import (
+    BLOCK,
+    LARGE,
+    POINTS,
+    flatten,
+    lay_out,
+    lower_bounds,
+)
+from migrate_bayes.isochrones.kernel.prior import alpha_rule, end_weights, nothing, pair_rows
 from migrate_bayes.isochrones.kernel.segments import PER_QUANTITY, mills_ratio, sweep_4, sweep_5
 from migrate_bayes.isochrones.kernel.simd import (
     WIDTH,
@@ -46,7 +52,7 @@ def test_the_cubic_is_scipys(n):
     spline = CubicHermiteSpline(axis, values, np.gradient(values, axis))
     weights = np.empty((3, 4))
     for x in np.append(rng.uniform(axis[0], axis[-1], 40), axis[0]):
-        first = cubic_stencil(axis, x, *weights)
+        first = cubic_stencil(axis, x, weights)
         assert 0 <= first <= max(n - 4, 0)
         used = weights[:, : n - first]
         assert not weights[:, n - first :].any()
@@ -55,23 +61,22 @@ def test_the_cubic_is_scipys(n):
             found, [spline(x), spline(x, 1), spline(x, 2)], rtol=1e-9, atol=1e-12
         )
     for x, end in ((axis[0] - 1.0, values[0]), (axis[-1] + 1.0, values[-1])):
-        first = cubic_stencil(axis, x, *weights)
+        first = cubic_stencil(axis, x, weights)
         assert weights[0, : n - first] @ values[first : first + 4] == pytest.approx(end)
 
 
 def test_an_axis_of_one_node():
     weights = np.empty((3, 4))
-    assert cubic_stencil(np.array([0.3]), 1.7, *weights) == 0
+    assert cubic_stencil(np.array([0.3]), 1.7, weights) == 0
     np.testing.assert_array_equal(weights, [[1, 0, 0, 0], [0] * 4, [0] * 4])
 
 
 def test_weights_between_regular_nodes_are_those_of_the_cubic():
     axis, weights = np.arange(6) * 0.05 - 0.3, np.empty((3, 4))
     for pieces in (2, 6, 30):
-        out = np.empty((pieces, 4))
-        piece_weights(pieces, out)
+        out = regular_weights(pieces)
         for t in range(pieces):
-            first = cubic_stencil(axis, axis[2] + (t + 1e-9) / pieces * 0.05, *weights)
+            first = cubic_stencil(axis, axis[2] + (t + 1e-9) / pieces * 0.05, weights)
             assert first == 1
             np.testing.assert_allclose(out[t], weights[0], atol=1e-8)
 
@@ -82,9 +87,9 @@ def test_end_weights_integrate_cubics_exactly(left, right):
     # Points 0 to n, an integral from `left` before the first to `right` after the last.
     n = 15
     weights, end = np.ones(n + 1), np.empty(6)
-    _end_weights(left, end)
+    end_weights(left, end)
     weights[:6] *= end
-    _end_weights(right, end)
+    end_weights(right, end)
     weights[::-1][:6] *= end
     for power in range(4):
         exact = ((n + right) ** (power + 1) - (-left) ** (power + 1)) / (power + 1)
@@ -92,10 +97,9 @@ def test_end_weights_integrate_cubics_exactly(left, right):
 
 
 def test_rules_of_alpha_have_the_moments_of_a_gaussian():
-    nodes, weights = np.empty(7), np.empty(7)
     for sd, least, count in ((0.0, 0, 1), (0.02, 0, 2), (0.02, 1, 4), (0.05, 0, 5), (0.1, 0, 7)):
-        assert alpha_rule(sd, least, nodes, weights) == count
-        x, w = nodes[:count], weights[:count]
+        x, w = alpha_rule(sd, least)
+        assert len(x) == len(w) == count
         for power in range(2 * count):
             moment = 0.0 if power % 2 else special.factorial2(power - 1) if power else 1.0
             assert w @ x**power == pytest.approx(moment, rel=1e-10, abs=1e-10)
@@ -160,16 +164,24 @@ def test_lanes_are_numbers_side_by_side():
     np.testing.assert_allclose(sums, [a.sum(), a.min()], rtol=1e-6)
 
 
+@njit(error_model="numpy")
+def _sweep(with_colour, work, weights, prior, window, out):
+    if with_colour:
+        sweep_5(work, 0, 1, weights, 2, load(prior, 0), window, out)
+    else:
+        sweep_4(work, 0, 1, weights, 2, load(prior, 0), window, out)
+
+
 # Length of the segment in errors, and the distance at which it passes; the rule that is meant
 @pytest.mark.parametrize("length", [0.0, 0.05, 0.8, 1.2, 1.5, 2.4, 2.5, 9.0])
-@pytest.mark.parametrize("sweep", [sweep_4, sweep_5])
-def test_a_segment_is_integrated(length, sweep):
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_segment_is_integrated(length, colour):
     rng = np.random.default_rng(int(10 * length))
-    work = np.zeros(6 * PER_QUANTITY + 64, dtype=np.float32)
-    weights, prior = 5 * PER_QUANTITY, 6 * PER_QUANTITY
-    work[weights : weights + 2 * WIDTH] = np.repeat([0.3, 0.7], WIDTH)
-    work[prior : prior + WIDTH] = rng.uniform(0, 2, WIDTH)
-    used = [0, 1, 2, 4] if sweep is sweep_5 else [0, 1, 2]
+    weights, place = 5 * PER_QUANTITY, 5 * PER_QUANTITY + 2 * WIDTH
+    work = np.zeros(place + 2 * WIDTH, dtype=np.float32)
+    work[weights:place] = np.repeat([0.3, 0.7], WIDTH)
+    prior = rng.uniform(0, 2, WIDTH).astype(np.float32)
+    used = [0, 1, 2, 4] if colour else [0, 1, 2]
     start, way = rng.normal(size=(2, len(used)))
     points = start - way / np.linalg.norm(way) * length * (
         rng.uniform() - np.arange(POINTS)[:, None]
@@ -182,42 +194,36 @@ def test_a_segment_is_integrated(length, sweep):
     for node in range(2):
         at = 3 * PER_QUANTITY + node * POINTS
         work[at : at + POINTS - 1] = born
-    out = prior + WIDTH
-    sweep(work, 0, 1, weights, 2, prior, np.float32(1.0), np.float32(1e3), out)
+    _sweep(colour, work, weights, prior, Window(np.float32(1.0), np.float32(1e3)), place)
+    integral, nearest = work[place:].reshape(2, WIDTH)
     u, du = np.polynomial.legendre.leggauss(40)
     u, du = 0.5 * (u + 1), 0.5 * du
     along = points[:-1, None] + u[:, None] * np.diff(points, axis=0)[:, None]
     chi2 = (along**2).sum(-1)
     each = born * (np.exp(-0.5 * (chi2 - 1.0)) @ du)
-    expected = each.sum() * np.exp(-0.5 * work[prior : prior + WIDTH])
-    np.testing.assert_allclose(work[out : out + WIDTH], expected, rtol=6e-4)
+    expected = each.sum() * np.exp(-0.5 * prior)
+    np.testing.assert_allclose(integral, expected, rtol=6e-4)
     fine = points[:-1, None] + np.linspace(0, 1, 2001)[:, None] * np.diff(points, axis=0)[:, None]
-    least = (fine**2).sum(-1).min() + work[prior : prior + WIDTH]
-    np.testing.assert_allclose(work[out + WIDTH : out + 2 * WIDTH], least, atol=1e-4)
+    least = (fine**2).sum(-1).min() + prior
+    np.testing.assert_allclose(nearest, least, atol=1e-4)
 
 
 def test_rows_that_take_turns():
     for n_rows, expected in ((1, [0, 0]), (2, [0, 1]), (5, [0, 0, 1, 2, 3, 4])):
-        passes = np.full((7, 2), -1)
-        n = take_turns(n_rows, n_rows > 1, passes)
-        assert passes[:n].ravel().tolist() == expected
-    assert take_turns(5, False, passes) == 5
-    assert (passes[:5] == np.arange(5)[:, None]).all()
+        assert pair_rows(n_rows, n_rows > 1).ravel().tolist() == expected
+    np.testing.assert_array_equal(pair_rows(5, False), np.arange(5)[:, None] * [1, 1])
 
 
 @pytest.mark.parametrize("pieces", [2, 4, 8, 24])
 def test_eight_lattice_points_weigh_their_nodes(pieces):
     # A parabola through the nodes is reproduced at every point, by one row or by two in turn.
-    out = np.full(3 * 15 * MAX_NODES * WIDTH, np.nan, dtype=np.float32)
-    turns = 15 * MAX_NODES * WIDTH
-    node_weights(pieces, out, 0, turns)
+    out = np.full((15, 3, MAX_NODES, WIDTH), np.nan, dtype=np.float32)
+    fill_node_weights(pieces, out)
     nodes = (np.arange(MAX_NODES) - 1.0) ** 2
     for part in range(max(pieces // WIDTH, 1)):
         phi = (part * WIDTH + np.arange(WIDTH)) / pieces
-        alone = out[part * MAX_NODES * WIDTH :][: MAX_NODES * WIDTH].reshape(MAX_NODES, WIDTH)
-        np.testing.assert_allclose(nodes @ alone, phi**2, atol=1e-5)
-        both = out[turns + part * 2 * MAX_NODES * WIDTH :][: 2 * MAX_NODES * WIDTH]
-        even, odd = nodes @ both.reshape(2, MAX_NODES, WIDTH)
+        alone, even, odd = nodes @ out[part]
+        np.testing.assert_allclose(alone, phi**2, atol=1e-5)
         np.testing.assert_allclose(even[::2], phi[::2] ** 2, atol=1e-5)
         np.testing.assert_allclose(odd[1::2], phi[1::2] ** 2, atol=1e-5)
         assert not even[1::2].any()
@@ -237,12 +243,13 @@ def test_bounds_are_below_every_chi_square(n_alpha):
         mass=np.ones(points.shape[:4], np.float32), feh_range=(0.0, 0.25), total_metallicity=True,
     )  # fmt: skip
     layout = lay_out(grid)
-    small, large = layout.small, layout.large
-    n_strip, n_large, n_cell = small.shape[1], small.shape[4], small.shape[5]
+    flat = flatten(layout)
+    n_strip, n_large, n_cell = (layout.bounds.shape[k] for k in (1, 4, 5))
     assert n_large <= LARGE
     per = n_cell * LARGE
     fine, coarse = np.empty(per, np.float32), np.empty(per, np.float32)
     pool, blocks = np.zeros(3 * n_cell, np.float32), np.empty(LARGE, np.float32)
+    prior = nothing(0.0, 0.0)._replace(strips=0, least_chi2=2 * n_cell)
     weights, by_alpha = np.empty((3, 4)), np.empty((3, 4))
     u = np.linspace(0, 1, 6)[:, None, None]
     close = 0
@@ -251,31 +258,28 @@ def test_bounds_are_below_every_chi_square(n_alpha):
         k_low, k_high = sorted(rng.integers(0, n_strip, 2))
         pool[: 2 * n_cell : 2], pool[1 : 2 * n_cell : 2] = k_low, k_high - k_low + 1
         pool[2 * n_cell :] = rng.uniform(0, 3, n_cell)  # of the prior
+        star = obs, inv, prior, pool
         # The least χ² of each segment, over compositions in each cell
         least = np.full((n_age, n_cell, n_eep - 1), np.inf)
         for cell in range(n_cell):
             for _ in range(40):
                 phi = layout.metallicity[cell] + 0.05 * rng.random()
-                j = cubic_stencil(layout.metallicity, phi, *weights)
+                j = cubic_stencil(layout.metallicity, phi, weights)
                 a = 0.0
                 if n_alpha > 1:
                     a = rng.uniform(layout.strips[k_low], layout.strips[k_high + 1])
-                k = cubic_stencil(grid.alpha, a, *by_alpha)
+                k = cubic_stencil(grid.alpha, a, by_alpha)
                 near = points[:, j : j + 4, k : k + 4, :, :4]
                 track = np.einsum("ijkec,j,k->iec", near, weights[0], by_alpha[0, : near.shape[2]])
                 r = (track - obs) * inv
                 chi2 = ((r[:, :-1] + u[..., None] * np.diff(r, axis=1)) ** 2).sum(-1).min(0)
                 least[:, cell] = np.minimum(least[:, cell], chi2)
         for i in range(n_age):
-            gap(
-                large.reshape(-1), i * n_strip * 8 * per, per, 8 * per, obs, inv, pool, 0,
-                2 * n_cell, 0, n_cell, coarse, blocks, 0,
-            )  # fmt: skip
+            start = i * n_strip * 8 * per
+            lower_bounds(flat.large_bounds, start, per, *star, 0, n_cell, coarse, blocks, 0)
             for big in range(n_large):
-                gap(
-                    small.reshape(-1), (i * n_strip * 8 * n_large + big) * per, n_large * per,
-                    8 * n_large * per, obs, inv, pool, 0, 2 * n_cell, 0, n_cell, fine, blocks, 0,
-                )  # fmt: skip
+                start = (i * n_strip * 8 * n_large + big) * per
+                lower_bounds(flat.bounds, start, n_large * per, *star, 0, n_cell, fine, blocks, 0)
                 with_prior = fine.reshape(n_cell, LARGE) + pool[2 * n_cell :, None]
                 nearest = np.minimum(with_prior.min(axis=0), np.float32(1e15))  # where no block is
                 np.testing.assert_allclose(blocks, nearest, rtol=1e-6)

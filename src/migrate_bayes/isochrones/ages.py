@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,9 @@ from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.isochrones.grid import WorkingGrid, build_grid
 from migrate_bayes.isochrones.intervals import summarise
 from migrate_bayes.isochrones.kernel.arrays import AgeLikelihood
-from migrate_bayes.isochrones.kernel.grid_layout import Layout, lay_out
-from migrate_bayes.isochrones.kernel.likelihood import CUT, FAR, age_likelihood
+from migrate_bayes.isochrones.kernel.blocks import CUT, FAR
+from migrate_bayes.isochrones.kernel.grid_layout import lay_out
+from migrate_bayes.isochrones.kernel.likelihood import age_likelihood
 from migrate_bayes.isochrones.kernel.paper import age_likelihood_by_nodes
 from migrate_bayes.isochrones.observables import Observed, observe
 from migrate_bayes.isochrones.sources.base import IsochroneSource
@@ -105,7 +105,10 @@ def estimate_ages(
         method=chosen.method, feh_scale=chosen.feh_scale, ages=chosen.ages,
     )  # fmt: skip
     stars = observe(catalog, grid, chosen.observables, photometric_floor=chosen.photometric_floor)
-    able = _in_order_of_likeness(stars)
+    able = np.flatnonzero(stars.flag & _NO_AGE == 0)
+    # Like stars one after the other use the same part of the grid: it stays in the cache.
+    composition = np.round(stars.alpha[able, 0], 1), np.round(stars.feh[able, 0], 1)
+    able = able[np.lexsort((stars.values[able, 2], *composition))]
     n, n_age = len(stars.flag), len(grid.ages)
     like = np.zeros((n, n_age), dtype=np.float32)
     mean = np.repeat(stars.feh[:, :1], n_age, axis=1).astype(np.float32)
@@ -175,40 +178,17 @@ def estimate_ages(
     return product
 
 
-def _in_order_of_likeness(stars: Observed) -> NDArray[np.int64]:
-    """List the stars that can have an age, those that use the same part of the grid together.
-
-    That part then stays in the processor's cache.
-    """
-    able = np.flatnonzero(stars.flag & _NO_AGE == 0)
-    alike = (
-        stars.values[able, 2],
-        np.round(stars.alpha[able, 0], 1),
-        np.round(stars.feh[able, 0], 1),
-    )
-    return able[np.lexsort(alike)]
-
-
-@lru_cache(maxsize=4)
-def _layout(grid: WorkingGrid) -> Layout:
-    return lay_out(grid)
-
-
 def _likelihood_on(grid: WorkingGrid, stars: Observed) -> Callable[[NDArray], AgeLikelihood]:
     """Return the function that computes the likelihood of some rows of `stars`."""
     fine = grid.total_metallicity
-    layout = _layout(grid) if fine else None
-    rounded = stars.as_float32() if fine else stars
+    layout = lay_out(grid) if fine else None
 
     def likelihood(rows: NDArray) -> AgeLikelihood:
-        out = AgeLikelihood.empty(len(rows), len(grid.ages))
+        out, part = AgeLikelihood.empty(len(rows), len(grid.ages)), stars.arrays(rows, fine=fine)
         if fine:
-            age_likelihood(layout, rounded.arrays(rows, stars.alpha), out)
+            age_likelihood(layout, part, out)
         else:
-            age_likelihood_by_nodes(
-                grid.points, grid.metallicity, grid.alpha,
-                stars.arrays(rows, stars.raw_alpha), out,
-            )  # fmt: skip
+            age_likelihood_by_nodes(grid.points, grid.metallicity, grid.alpha, part, out)
         return out
 
     return likelihood

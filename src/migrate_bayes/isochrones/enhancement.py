@@ -1,10 +1,4 @@
-r"""Total metallicity of an α-enhanced mixture (Salaris, Chieffi & Straniero 1993, ApJ 414, 580).
-
-Isochrones of [Fe/H] and [α/Fe] hardly differ from scaled-solar ones of
-
-.. math:: \phi = [\mathrm{Fe/H}] + S([\alpha/\mathrm{Fe}]),\qquad
-   S(a) = \log_{10}(0.638 \cdot 10^{a} + 0.362)
-"""
+"""Salaris's relation: what [α/Fe] adds to [Fe/H] at equal total metallicity; see `grid`."""
 
 from __future__ import annotations
 
@@ -18,7 +12,28 @@ from migrate_bayes.core.constants import SALARIS_ALPHA, SALARIS_REST
 
 
 def salaris(alpha: ArrayLike) -> NDArray[np.float64]:
-    """Return S(a), what to add to [Fe/H] (dex), for an array of [α/Fe]."""
+    """Return S(a), what to add to [Fe/H] for an α-enhanced mixture.
+
+    Parameters
+    ----------
+    alpha : array-like
+        [α/Fe], dex.
+
+    Returns
+    -------
+    numpy.ndarray
+        dex.
+
+    References
+    ----------
+    Salaris, Chieffi & Straniero 1993, ApJ 414, 580.
+
+    Examples
+    --------
+    >>> from migrate_bayes.isochrones import salaris
+    >>> salaris([0.0, 0.3]).round(3)
+    array([0.   , 0.214])
+    """
     return np.log10(SALARIS_ALPHA * 10.0 ** np.asarray(alpha, dtype=np.float64) + SALARIS_REST)
 
 

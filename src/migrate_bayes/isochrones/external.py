@@ -1,4 +1,4 @@
-r"""Ages from elsewhere (asteroseismology, other catalogues) in the place of the isochrone stage.
+r"""Ages from elsewhere (asteroseismology, other catalogues) in place of the isochrone stage.
 
 A catalogue gives a median and a 68% interval; the likelihood on the age grid is a two-piece
 Gaussian in ln age, continuous at the median, whose sides have the widths of the interval,
@@ -6,8 +6,8 @@ Gaussian in ln age, continuous at the median, whose sides have the widths of the
 .. math:: \ln L(\tau) = -\tfrac12 [(\ln\tau - \ln\tau_{50}) / \sigma_\pm]^2 + \ln(2 /
    (\sigma_- + \sigma_+)),
 
-so that the fit below sees the same product whichever stage made it. [Fe/H] does not depend on age
-here: `feh_mean` and `feh_sd` are the observed value and error at every node.
+so that a fit sees the same product whichever stage made it. [Fe/H] does not depend on age here:
+`feh_mean` and `feh_sd` are the observed value and error at every node.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def external_ages(catalog: xr.Dataset, *, ages: ArrayLike | None = None) -> xr.D
     catalog : xarray.Dataset
         With `age`, `age_lo`, `age_hi` (Gyr; median and 68% interval), `feh`, `feh_error`.
     ages : array-like, optional
-        Nodes of the age grid, Gyr; `DEFAULT_AGES` where not given.
+        Nodes of the age grid, Gyr; `DEFAULT_AGES` if not given.
 
     Returns
     -------
@@ -45,7 +45,18 @@ def external_ages(catalog: xr.Dataset, *, ages: ArrayLike | None = None) -> xr.D
     Raises
     ------
     CatalogError
-        Where the catalogue has no age columns.
+        If the catalogue has no age columns.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> from migrate_bayes import external_ages
+    >>> columns = {"age": 4.0, "age_lo": 3.0, "age_hi": 5.5, "feh": -0.1, "feh_error": 0.05}
+    >>> catalog = xr.Dataset({name: ("star", [value]) for name, value in columns.items()},
+    ...                      coords={"source_id": ("star", [1])})
+    >>> ages = external_ages(catalog)
+    >>> float(ages.age[ages.log_age_likelihood[0].argmax()])
+    4.0
     """
     missing = [name for name in ("age", "age_lo", "age_hi", "feh") if name not in catalog]
     if missing:

@@ -6,16 +6,16 @@ metallicity (Salaris et al. 1993, ApJ 414, 580),
 .. math:: \phi = [\mathrm{Fe/H}] + S([\alpha/\mathrm{Fe}]),\qquad
    S(a) = \log_{10}(0.638 \cdot 10^{a} + 0.362)
 
-since at equal φ isochrones hardly depend on [α/Fe]: what is left is small and smooth, where at
-equal [Fe/H] it is neither. A family without an [α/Fe] axis is one column in φ. The ``paper`` grid
-has the nodes of Vickers, Shen & Li (2021) in [Fe/H] and [α/Fe].
+since at equal φ isochrones hardly depend on [α/Fe]: the remaining dependence is small and smooth,
+while at equal [Fe/H] it is neither. A family without an [α/Fe] axis is one column in φ. The
+``paper`` grid has the nodes of Vickers, Shen & Li (2021) in [Fe/H] and [α/Fe].
 
 **Interpolation**, always point by point at equal EEP: linear in log age; along each [α/Fe] column
 of the source by a monotone cubic in [Fe/H] (`scipy.interpolate.PchipInterpolator`), on to regular
 nodes 0.05 dex apart. Between the nodes of the ``fine`` grid an isochrone is *defined* as the tensor
 product of the cubics of `cubic` in φ and in [α/Fe], of every quantity (T_eff, log g, M_G, BP−RP,
-number born); straight lines join its points. That is what the kernel integrates over, and what its
-tests and the reference integral integrate over by brute force.
+number born); straight lines join its points. The kernel integrates over this, and so does its
+reference integral by brute force.
 
 **Whose [Fe/H].** Models are labelled by the *initial* [Fe/H]; a spectrograph sees the surface. In a
 dwarf diffusion has depleted it, by what takes the family's own solar-calibrated model (initial
@@ -43,17 +43,20 @@ from scipy.interpolate import PchipInterpolator
 from migrate_bayes.core.errors import IsochroneError, suggest
 from migrate_bayes.isochrones.age_options import FEH_SCALES, METHODS, AgeMethod, FehScale
 from migrate_bayes.isochrones.enhancement import salaris
-from migrate_bayes.isochrones.imf import kroupa_cumulative
-from migrate_bayes.isochrones.sources.base import IsochroneSource
+from migrate_bayes.isochrones.sources.base import COLUMNS, IsochroneSource, cell_of
 from migrate_bayes.isochrones.sources.registry import load_source
 
 #: Gyr; Vickers, Shen & Li (2021), section 2.1.1.
 PAPER_AGES = np.concatenate([np.arange(1.0, 5.01, 0.25), np.arange(5.5, 14.51, 0.5)])
 _YOUNG_AGES = np.array([0.25, 0.5, 0.75])
 FEH_STEP = 0.05  # dex, of the fine grid
-DREDGED, DEPLETED = 3.5, 3.9  # log g: see the module's text
+_DREDGED, _DEPLETED = 3.5, 3.9  # log g: see the module's text
 _REACH = 0.3  # dex that an [α/Fe] column is continued beyond its ends, for its neighbours' sake
 _MAX_BRIDGE = 1.0  # mag between neighbouring points of a giant: a jump to the next phase
+
+# Slopes of the Kroupa (2001, MNRAS 322, 231, eq. 2) mass function, dN/dm ∝ m^-slope, and the solar
+# masses between which they hold
+_SLOPES, _EDGES = np.array([0.3, 1.3, 2.3]), np.array([0.01, 0.08, 0.5, 120.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,7 @@ class WorkingGrid:
     Parameters
     ----------
     ages, metallicity, alpha : numpy.ndarray
-        Nodes: Gyr; dex, on the observed scale; dex. `metallicity` is φ of the module's text where
+        Nodes: Gyr; dex, on the observed scale; dex. `metallicity` is φ of the module's text if
         `total_metallicity`, else [Fe/H].
     points : numpy.ndarray
         float32, shape ``(age, metallicity, alpha, eep, 5)``: T_eff, log g, M_G, BP−RP, and the
@@ -72,7 +75,7 @@ class WorkingGrid:
     mass : numpy.ndarray
         float32, shape ``(age, metallicity, alpha, eep)``: initial mass, solar.
     feh_range : tuple of float
-        Least and greatest observed [Fe/H] that the isochrones cover; of φ where there is a single
+        Least and greatest observed [Fe/H] that the isochrones cover; of φ if there is a single
         [α/Fe] column.
     total_metallicity : bool
         What the metallicity axis is.
@@ -121,15 +124,23 @@ def build_grid(
     feh_scale : {"surface", "dwarf", "initial"}
         What the observed [Fe/H] is compared with; see the module's text.
 
+    Returns
+    -------
+    WorkingGrid
+
     Raises
     ------
     IsochroneError
-        Where an option is unknown or an age is outside the source.
+        If an option is unknown or an age is outside the source.
+
+    Examples
+    --------
+    >>> from migrate_bayes.isochrones import build_grid
+    >>> grid = build_grid("dartmouth", method="paper", ages=[2.0, 5.0, 9.0])
+    >>> grid.points.shape[:3], grid.attrs["isochrone_source"]
+    ((3, 29, 6), 'dartmouth')
     """
-    for what, value, valid in (
-        ("method", method, METHODS),
-        ("feh_scale", feh_scale, FEH_SCALES),
-    ):
+    for what, value, valid in (("method", method, METHODS), ("feh_scale", feh_scale, FEH_SCALES)):
         if value not in valid:
             raise IsochroneError(f"unknown isochrone {what} '{value}': {suggest(value, valid)}")
     if feh_step is not None and not 0 < feh_step <= 0.5:
@@ -173,7 +184,7 @@ def _build(
     for k, a in enumerate(alpha):
         column = values[:, :, int(np.argmin(np.abs(source.alpha - a)))]
         whole[:, :, k] = _along_feh(source.feh, column, metallicity - enhancement[k], shift)
-    points, mass = _ready(whole)
+    points, mass = _with_births(whole)
     return WorkingGrid(
         ages=nodes,
         metallicity=np.ascontiguousarray(metallicity, dtype=np.float64),
@@ -221,10 +232,8 @@ def _regular(low: float, high: float, step: float) -> NDArray[np.float64]:
 
 
 def _at_ages(source: IsochroneSource, nodes: NDArray) -> NDArray[np.float32]:
-    """Interpolate in log age, snapping to the source's ages; NaN where either side is NaN."""
-    axis, targets = np.log(source.ages), np.log(nodes)
-    low = np.clip(np.searchsorted(axis, targets, side="right") - 1, 0, len(axis) - 2)
-    t = np.clip((targets - axis[low]) / (axis[low + 1] - axis[low]), 0.0, 1.0)
+    """Interpolate in log age, snapping to the source's ages; NaN if either side is NaN."""
+    low, t = cell_of(np.log(source.ages), np.log(nodes))
     out = np.empty((len(nodes), *source.values.shape[1:]), dtype=np.float32)
     for i, (k, u) in enumerate(zip(low, t, strict=True)):
         if min(u, 1.0 - u) < 1e-3:
@@ -255,10 +264,14 @@ def _surface_shift(source: IsochroneSource, feh_scale: str) -> NDArray[np.float6
         return np.full(n_eep, source.solar_feh_initial)
     logg = source.values[..., 2].reshape(-1, n_eep)
     typical = np.nanmedian(logg, axis=0)
-    depleted = np.clip((typical - DREDGED) / (DEPLETED - DREDGED), 0.0, 1.0)
+    return source.solar_feh_initial * np.round(_depletion(typical), 2)
+
+
+def _depletion(logg: NDArray) -> NDArray[np.float64]:
+    """Return w of the module's text along an isochrone."""
+    depleted = np.clip((logg - _DREDGED) / (_DEPLETED - _DREDGED), 0.0, 1.0)
     # Once dredged up, what has sunk stays up: gravity rises again in core-helium burning.
-    depleted = np.minimum.accumulate(np.where(np.isfinite(depleted), depleted, 1.0))
-    return source.solar_feh_initial * np.round(depleted, 2)
+    return np.minimum.accumulate(np.where(np.isfinite(depleted), depleted, 1.0))
 
 
 def _along_feh(
@@ -282,7 +295,7 @@ def _along_feh(
     return out
 
 
-def _ready(values: NDArray) -> tuple[NDArray, NDArray]:
+def _with_births(values: NDArray) -> tuple[NDArray, NDArray]:
     """Turn (..., eep, COLUMNS) into points with birth fractions, and masses."""
     mass = np.maximum.accumulate(values[..., 0], axis=-1)
     points = np.empty(values.shape, dtype=np.float32)
@@ -294,3 +307,105 @@ def _ready(values: NDArray) -> tuple[NDArray, NDArray]:
         born[..., :-1][jump & (values[i, ..., :-1, 2] < 3.0)] = 0.0
         points[i, ..., 4] = born
     return points, mass
+
+
+def _kroupa_constants() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the amplitude of each power law and the fraction of stars below each edge."""
+    amplitude = np.ones(3)
+    for i in (1, 2):
+        amplitude[i] = amplitude[i - 1] * _EDGES[i] ** (_SLOPES[i] - _SLOPES[i - 1])
+    powers = 1.0 - _SLOPES
+    count = amplitude / powers * (_EDGES[1:] ** powers - _EDGES[:-1] ** powers)
+    total = count.sum()
+    return amplitude / total, np.concatenate([[0.0], np.cumsum(count) / total])
+
+
+_AMPLITUDE, _BELOW = _kroupa_constants()
+
+
+def kroupa_cumulative(mass: ArrayLike) -> NDArray[np.float64]:
+    """Return the fraction of stars born with less than `mass` (solar), of 0.01-120 solar masses."""
+    m = np.clip(np.asarray(mass, dtype=np.float64), _EDGES[0], _EDGES[-1])
+    i = np.clip(np.searchsorted(_EDGES, m, side="right") - 1, 0, 2)
+    power = 1.0 - _SLOPES[i]
+    return _BELOW[i] + _AMPLITUDE[i] / power * (m**power - _EDGES[i] ** power)
+
+
+def isochrone(
+    source: str | IsochroneSource,
+    age: float,
+    feh: float = 0.0,
+    alpha_fe: float = 0.0,
+    *,
+    feh_scale: FehScale = "surface",
+) -> dict[str, NDArray[np.float64]]:
+    """Interpolate an isochrone at equal EEP: linear in log age, [Fe/H] and [α/Fe].
+
+    Parameters
+    ----------
+    source : str or IsochroneSource
+        What `load_source` takes, or its result.
+    age : float
+        Gyr.
+    feh, alpha_fe : float
+        dex; [Fe/H] on the scale of `feh_scale`, see `build_grid`. A family without an [α/Fe] axis
+        is read at the [Fe/H] of equal total metallicity.
+    feh_scale : {"surface", "dwarf", "initial"}
+        Whose [Fe/H] is given.
+
+    Returns
+    -------
+    dict
+        Arrays of shape (point,), in the order of evolution: ``mass`` (initial, solar), ``teff`` K,
+        ``logg``, ``abs_g`` mag, ``bp_rp`` mag.
+
+    Raises
+    ------
+    IsochroneError
+        If the age or the composition is outside the source.
+
+    Examples
+    --------
+    >>> from migrate_bayes.isochrones import isochrone
+    >>> line = isochrone("dartmouth", 4.57)
+    >>> turn_off = line["mass"][line["teff"].argmax()]
+    >>> bool(1.0 < turn_off < 1.2)
+    True
+    """
+    if isinstance(source, str):
+        source = load_source(source)
+    if not source.has_alpha:
+        feh, alpha_fe = feh + float(salaris(alpha_fe)), float(source.alpha[0])
+    values = _between(source, "age", np.log(source.ages), np.log(max(age, 1e-9)), source.values)
+    dwarf, giant = (
+        _between(
+            source, "[α/Fe]", source.alpha, alpha_fe,
+            _between(source, "initial [Fe/H]", source.feh, feh + shift, values),
+        )
+        for shift in (
+            source.solar_feh_initial if feh_scale != "initial" else 0.0,
+            source.solar_feh_initial if feh_scale == "dwarf" else 0.0,
+        )
+    )  # fmt: skip
+    depleted = _depletion(dwarf[:, COLUMNS.index("logg")])[:, None]
+    mixed = np.where(depleted == 1.0, dwarf, depleted * dwarf + (1.0 - depleted) * giant)
+    good = np.isfinite(mixed).all(axis=-1)
+    return {name: mixed[good, k] for k, name in enumerate(COLUMNS)}
+
+
+def _between(
+    source: IsochroneSource, what: str, axis: NDArray, x: float, values: NDArray
+) -> NDArray[np.float64]:
+    """Interpolate along the first axis; a node of no weight does not spread its NaN."""
+    if not axis[0] - 1e-6 <= x <= axis[-1] + 1e-6:
+        raise IsochroneError(
+            f"{what} outside isochrone source '{source.name}', which has "
+            f"{source.ages[0]:g}-{source.ages[-1]:g} Gyr, initial [Fe/H] {source.feh[0]:+.2f} to "
+            f"{source.feh[-1]:+.2f}, [α/Fe] {source.alpha[0]:+.1f} to {source.alpha[-1]:+.1f}"
+        )
+    if len(axis) == 1:
+        return values[0].astype(np.float64)
+    i, t = cell_of(axis, x)
+    if t in (0.0, 1.0):
+        return values[i + int(t)].astype(np.float64)
+    return (1.0 - t) * values[i].astype(np.float64) + t * values[i + 1].astype(np.float64)

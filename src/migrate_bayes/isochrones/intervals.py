@@ -15,7 +15,7 @@ true age is its probability integral transform (PIT): uniform over stars drawn f
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -44,20 +44,31 @@ def age_quantiles(ages: xr.Dataset, probabilities: ArrayLike) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        Dims ``star``, ``probability``; Gyr. NaN where the star has no age.
+        Dims ``star``, ``probability``; Gyr. NaN if the star has no age.
 
     Raises
     ------
     ProductError
-        Where a probability is outside [0, 1], or `ages` is no product of `estimate_ages`.
+        If a probability is outside [0, 1], or `ages` is no product of `estimate_ages`.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from migrate_bayes.isochrones import age_quantiles
+    >>> ages = xr.Dataset(
+    ...     {"log_age_likelihood": (("star", "age"), np.zeros((1, 13))),
+    ...      "log_interim_prior": ("age", np.zeros(13)), "flag": ("star", [0])},
+    ...     coords={"age": np.arange(1.0, 14.0)}, attrs={"age_method": "fine"})
+    >>> age_quantiles(ages, [0.25, 0.5]).values
+    array([[4., 7.]])
     """
     p = np.atleast_1d(np.asarray(probabilities, dtype=np.float64))
     if not np.all((p >= 0) & (p <= 1)):
         raise ProductError("probabilities must lie in [0, 1]")
     out = np.full((ages.sizes["star"], len(p)), np.nan)
-    nodes, like, prior, smooth, able = _inputs(ages)
+    able, curves = _curves(ages)
     found = np.empty((len(able), len(p)))
-    _integrate(nodes, like[able], prior, smooth, p, np.empty((0, 0)), found, np.empty((0, 0)))
+    _quantiles(curves, p, found)
     out[able] = found
     return xr.DataArray(
         out,
@@ -80,92 +91,131 @@ def age_cdf(ages: xr.Dataset, at: ArrayLike) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        Dim ``star``. NaN where the star has no age or `at` is NaN.
+        Dim ``star``. NaN if the star has no age or `at` is NaN.
 
     Raises
     ------
     ProductError
-        Where `ages` is no product of `estimate_ages`.
+        If `ages` is no product of `estimate_ages`.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from migrate_bayes.isochrones import age_cdf
+    >>> ages = xr.Dataset(
+    ...     {"log_age_likelihood": (("star", "age"), np.zeros((1, 13))),
+    ...      "log_interim_prior": ("age", np.zeros(13)), "flag": ("star", [0])},
+    ...     coords={"age": np.arange(1.0, 14.0)}, attrs={"age_method": "fine"})
+    >>> age_cdf(ages, 4.0).values
+    array([0.25])
     """
     when = np.broadcast_to(np.asarray(at, dtype=np.float64), (ages.sizes["star"],))
-    nodes, like, prior, smooth, able = _inputs(ages)
-    found = np.empty((len(able), 1))
-    ask = when[able, None].copy()
-    _integrate(nodes, like[able], prior, smooth, np.empty(0), ask, np.empty((len(able), 0)), found)
+    able, curves = _curves(ages)
+    ask, found = when[able], np.empty(len(able))
+    _distribution_function(curves, ask, found)
     out = np.full(len(when), np.nan)
-    out[able] = np.where(np.isnan(ask[:, 0]), np.nan, found[:, 0])
+    out[able] = np.where(np.isnan(ask), np.nan, found)
     return xr.DataArray(
         out, dims="star", attrs={"units": "", "long_name": "posterior probability of being younger"}
     )
 
 
-def _inputs(ages: xr.Dataset) -> tuple[NDArray, NDArray, NDArray, bool, NDArray]:
+class _Curves(NamedTuple):
+    """Likelihoods on age nodes (Gyr), ln of them by (star, age) without the prior, ln of the prior.
+
+    `smooth`: interpolated as method ``fine`` does.
+    """
+
+    ages: NDArray[np.float64]
+    log_like: NDArray[np.float64]
+    log_prior: NDArray[np.float64]
+    smooth: bool
+
+
+def _curves(ages: xr.Dataset) -> tuple[NDArray[np.int64], _Curves]:
+    """Return which stars have an age, and their likelihoods."""
     try:
         like = ages["log_age_likelihood"].values.astype(np.float64)
         prior = ages["log_interim_prior"].values.astype(np.float64)
         flag = ages["flag"].values
-        method: Any = ages.attrs["age_method"]
+        smooth = ages.attrs["age_method"] == "fine"
     except KeyError as error:
         raise ProductError(
             f"ages lack {error}: give the Dataset that estimate_ages returns"
         ) from None
     able = np.flatnonzero((flag & np.int32(FATAL_AGE)) == 0)
     # The stored likelihood holds the interim prior; interpolation is of the likelihood alone.
-    return ages["age"].values.astype(np.float64), like - prior, prior, method == "fine", able
+    nodes = ages["age"].values.astype(np.float64)
+    return able, _Curves(nodes, (like - prior)[able], prior, smooth)
 
 
 @njit(cache=True, nogil=True)
-def _integrate(  # type: ignore[no-untyped-def]
-    ages, log_like, log_prior, smooth, probabilities, at, quantiles, cdf,
-):  # fmt: skip
-    """Fill `quantiles` (star, probability) and `cdf` (star, age asked for: `at`)."""
-    n = len(ages)
-    sub = _QUANTILE_STEPS
-    m = (n - 1) * sub + 1
-    t, post, total = np.empty(m), np.empty(m), np.empty(m)
-    slope = np.empty(n)
-    for i in range(m):
-        k = min(i // sub, n - 2)
-        t[i] = ages[k] + (i - k * sub) / sub * (ages[k + 1] - ages[k])
-    for s in range(len(log_like)):
-        y = log_like[s]
-        peak = y.max()
-        if smooth:
-            monotone_slopes(ages, y, slope)
-        for i in range(m):
-            k = min(i // sub, n - 2)
-            h = ages[k + 1] - ages[k]
-            u = (t[i] - ages[k]) / h
-            v = 1.0 - u
-            if smooth:
-                like = np.exp(
-                    y[k] * v * v * (1.0 + 2.0 * u)
-                    + y[k + 1] * u * u * (3.0 - 2.0 * u)
-                    + h * u * v * (slope[k] * v - slope[k + 1] * u)
-                    - peak
-                )
-            else:
-                like = v * np.exp(y[k] - peak) + u * np.exp(y[k + 1] - peak)
-            post[i] = like * np.exp(v * log_prior[k] + u * log_prior[k + 1])
-        total[0] = 0.0
-        for i in range(1, m):
-            total[i] = total[i - 1] + 0.5 * (post[i - 1] + post[i]) * (t[i] - t[i - 1])
-        area = total[m - 1]
+def _quantiles(curves, probabilities, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (star, probability), Gyr."""
+    t = _steps(curves.ages, _QUANTILE_STEPS)
+    post, total = np.empty(len(t)), np.empty(len(t))
+    for s in range(len(out)):
+        _fill_posterior(curves, s, t, post, total)
         for q in range(len(probabilities)):
-            want = probabilities[q] * area
-            i = min(max(np.searchsorted(total, want, side="left") - 1, 0), m - 2)
+            want = probabilities[q] * total[-1]
+            i = min(max(np.searchsorted(total, want, side="left") - 1, 0), len(t) - 2)
             # want − total = post[i] w + (post[i+1] − post[i]) w² / 2h, by its stable root
             h, rest = t[i + 1] - t[i], want - total[i]
             root = np.sqrt(max(post[i] * post[i] + 2.0 * (post[i + 1] - post[i]) * rest / h, 0.0))
-            quantiles[s, q] = t[i]
+            out[s, q] = t[i]
             if post[i] + root > 0.0:
-                quantiles[s, q] = min(t[i] + 2.0 * rest / (post[i] + root), t[i + 1])
-        for q in range(cdf.shape[1]):
-            x = min(max(at[s, q], t[0]), t[m - 1])
-            i = min(max(np.searchsorted(t, x, side="right") - 1, 0), m - 2)
-            w, h = x - t[i], t[i + 1] - t[i]
-            part = w * (post[i] + 0.5 * w / h * (post[i + 1] - post[i]))
-            cdf[s, q] = (total[i] + part) / area
+                out[s, q] = min(t[i] + 2.0 * rest / (post[i] + root), t[i + 1])
+
+
+@njit(cache=True, nogil=True)
+def _distribution_function(curves, at, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (star) with the probability that the star is younger than `at` (star), Gyr."""
+    t = _steps(curves.ages, _QUANTILE_STEPS)
+    post, total = np.empty(len(t)), np.empty(len(t))
+    for s in range(len(out)):
+        _fill_posterior(curves, s, t, post, total)
+        x = min(max(at[s], t[0]), t[-1])
+        i = min(max(np.searchsorted(t, x, side="right") - 1, 0), len(t) - 2)
+        w, h = x - t[i], t[i + 1] - t[i]
+        part = w * (post[i] + 0.5 * w / h * (post[i + 1] - post[i]))
+        out[s] = (total[i] + part) / total[-1]
+
+
+@njit(cache=True, nogil=True)
+def _steps(ages, n):  # type: ignore[no-untyped-def]
+    """Return the ages at n steps between nodes, and the last node."""
+    t = np.empty((len(ages) - 1) * n + 1)
+    for i in range(len(t)):
+        k = min(i // n, len(ages) - 2)
+        t[i] = ages[k] + (i - k * n) / n * (ages[k + 1] - ages[k])
+    return t
+
+
+@njit(cache=True, nogil=True)
+def _fill_posterior(curves, s, t, post, total):  # type: ignore[no-untyped-def]
+    """Fill the posterior of star s at ages `t`, not normalised, and its integral up to there."""
+    ages, log_prior, y = curves.ages, curves.log_prior, curves.log_like[s]
+    slope, peak = np.empty(len(ages)), y.max()
+    if curves.smooth:
+        monotone_slopes(ages, y, slope)
+    for i in range(len(t)):
+        k = min(i // _QUANTILE_STEPS, len(ages) - 2)
+        h = ages[k + 1] - ages[k]
+        u = (t[i] - ages[k]) / h
+        v = 1.0 - u
+        if curves.smooth:
+            like = np.exp(
+                y[k] * v * v * (1.0 + 2.0 * u)
+                + y[k + 1] * u * u * (3.0 - 2.0 * u)
+                + h * u * v * (slope[k] * v - slope[k + 1] * u)
+                - peak
+            )
+        else:
+            like = v * np.exp(y[k] - peak) + u * np.exp(y[k + 1] - peak)
+        post[i] = like * np.exp(v * log_prior[k] + u * log_prior[k + 1])
+    total[0] = 0.0
+    for i in range(1, len(t)):
+        total[i] = total[i - 1] + 0.5 * (post[i - 1] + post[i]) * (t[i] - t[i - 1])
 
 
 @njit(cache=True, nogil=True)
@@ -187,28 +237,18 @@ def monotone_slopes(x, y, out):  # type: ignore[no-untyped-def]
 def summarise(ages, log_like, log_prior, smooth, out):  # type: ignore[no-untyped-def]
     """Summarise each star's ages.
 
-    Parameters
-    ----------
-    ages : numpy.ndarray, shape (age,)
-        Nodes, Gyr.
-    log_like : numpy.ndarray, shape (star, age)
-        Natural log of the likelihood, finite.
-    log_prior : numpy.ndarray, shape (age,)
-        Natural log of the age prior: the median is that of likelihood times prior, the rest of the
-        likelihood alone.
-    smooth : bool
-        ``fine`` rather than ``paper``.
-    out : numpy.ndarray, shape (star, 4)
-        Age of greatest likelihood, median, lower and upper end of the interval, Gyr.
+    `ages` are nodes, Gyr; `log_like` (star, age) and `log_prior` (age) finite logs of likelihood
+    and prior; `smooth` is True for method ``fine``. `out` (star, 4) is filled with the age of
+    greatest likelihood, the median (of likelihood times prior; the others are of the likelihood
+    alone), and the lower and upper end of the interval, Gyr.
     """
     n = len(ages)
     sub = _SUMMARY_STEPS if smooth else 1
-    m = (n - 1) * sub + 1
-    t, like, post, weight = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
-    slope = np.empty(n)
+    t = _steps(ages, sub)
+    m = len(t)
+    like, post, weight, slope = np.empty(m), np.empty(m), np.empty(m), np.empty(n)
     for i in range(m):
         k = min(i // sub, n - 2)
-        t[i] = ages[k] + (i - k * sub) / sub * (ages[k + 1] - ages[k])
         u = (t[i] - ages[k]) / (ages[k + 1] - ages[k])
         weight[i] = np.exp(log_prior[k] + u * (log_prior[k + 1] - log_prior[k]))
     # The cubic's four basis functions at the steps between two nodes.
@@ -220,10 +260,7 @@ def summarise(ages, log_like, log_prior, smooth, out):  # type: ignore[no-untype
         basis[2, j], basis[3, j] = u * v * v, -u * u * v
     for s in range(len(log_like)):
         y = log_like[s]
-        top = 0
-        for i in range(1, n):
-            if y[i] > y[top]:
-                top = i
+        top = np.argmax(y)
         peak_age, peak = ages[top], y[top]
         if smooth and 0 < top < n - 1:
             h0, h1 = ages[top - 1] - ages[top], ages[top + 1] - ages[top]
@@ -239,7 +276,7 @@ def summarise(ages, log_like, log_prior, smooth, out):  # type: ignore[no-untype
             i = k * sub
             like[i] = np.exp(y[k] - peak)
             if y[k] == y[k + 1] and slope[k] == 0.0 and slope[k + 1] == 0.0:
-                # Where the likelihood has been cut off at its floor, which is most of the axis.
+                # The likelihood has been cut off at its floor, as on most of the axis.
                 for j in range(1, sub):
                     like[i + j] = like[i]
                 continue
@@ -247,15 +284,11 @@ def summarise(ages, log_like, log_prior, smooth, out):  # type: ignore[no-untype
             low_slope, high_slope = h * slope[k], h * slope[k + 1]
             for j in range(1, sub):
                 like[i + j] = np.exp(
-                    y[k] * basis[0, j]
-                    + y[k + 1] * basis[1, j]
-                    + low_slope * basis[2, j]
-                    + high_slope * basis[3, j]
-                    - peak
-                )
+                    y[k] * basis[0, j] + y[k + 1] * basis[1, j]
+                    + low_slope * basis[2, j] + high_slope * basis[3, j] - peak
+                )  # fmt: skip
         like[m - 1] = np.exp(y[n - 1] - peak)
-        for i in range(m):
-            post[i] = like[i] * weight[i]
+        post[:] = like * weight
         first, last = 0, m - 1
         while like[first] < THRESHOLD:
             first += 1

@@ -8,7 +8,7 @@ BP−RP, log g or M_G, and [Fe/H]. An observable without a positive, finite erro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -29,68 +29,37 @@ _WINDOW = 10.0  # errors: a star further than this from the grid's [Fe/H] or [α
 
 @dataclass(frozen=True)
 class Observed:
-    """Stars as arrays.
+    """Stars as arrays."""
 
-    Parameters
-    ----------
-    values, inverse_error : numpy.ndarray, shape (star, 4)
-        T_eff, log g, M_G, BP−RP; 0 inverse error for one that is missing.
-    feh, raw_alpha : numpy.ndarray, shape (star, 2)
-        Observed value and error; [α/Fe] is (0, 0) where missing.
-    alpha : numpy.ndarray, shape (star, 2)
-        [α/Fe] within the grid: the observed Gaussian cut at the grid's edge, as the Gaussian of the
-        same mean and variance.
-    log_constant : numpy.ndarray, shape (star,)
-        Normalisation of the observables' Gaussians, and the part of that of [α/Fe] that is inside
-        the grid.
-    n_observed : numpy.ndarray, shape (star,)
-        How many observables each star has.
-    flag : numpy.ndarray, int32
-        Reasons found so far.
-    """
-
-    values: NDArray[np.float64]
-    inverse_error: NDArray[np.float64]
-    feh: NDArray[np.float64]
+    values: NDArray[np.float64]  # (star, 4): T_eff, log g, M_G, BP−RP
+    inverse_error: NDArray[np.float64]  # of them; 0 for one that is missing
+    feh: NDArray[np.float64]  # (star, 2): observed value and error
+    #: (star, 2): [α/Fe] within the grid; the observed Gaussian cut at the grid's edge, as the
+    #: Gaussian of the same mean and variance
     alpha: NDArray[np.float64]
+    #: (star,): normalisation of the observables' Gaussians, and the part of that of [α/Fe] that is
+    #: inside the grid
     log_constant: NDArray[np.float64]
-    raw_alpha: NDArray[np.float64]
-    n_observed: NDArray[np.int64]
-    flag: NDArray[np.int32]
+    raw_alpha: NDArray[np.float64]  # (star, 2): [α/Fe] as observed; (0, 0) if missing
+    n_observed: NDArray[np.int64]  # (star,): how many observables each star has
+    flag: NDArray[np.int32]  # reasons found so far
 
-    def as_float32(self) -> Observed:
-        """Return the same stars with observables in single precision."""
-        return replace(
-            self,
-            values=self.values.astype(np.float32),
-            inverse_error=self.inverse_error.astype(np.float32),
-        )
-
-    def arrays(self, rows: NDArray, alpha: NDArray) -> Stars:
-        """Return what a kernel takes of some rows, with `alpha` of all stars as their [α/Fe]."""
-        return Stars(self.values[rows], self.inverse_error[rows], self.feh[rows], alpha[rows])
+    def arrays(self, rows: NDArray, *, fine: bool) -> Stars:
+        """Return what the kernel of a method takes of some rows."""
+        values, inverse, alpha = self.values[rows], self.inverse_error[rows], self.raw_alpha[rows]
+        if fine:
+            values, inverse = values.astype(np.float32), inverse.astype(np.float32)
+            alpha = self.alpha[rows]
+        return Stars(values, inverse, self.feh[rows], alpha)
 
 
 def observe(
     catalog: xr.Dataset, grid: WorkingGrid, observables: Sequence[str], *, photometric_floor: float
 ) -> Observed:
-    """Collect the observables of every star.
+    """Collect the observables of every star; a `CatalogError` if one is unknown or feh is absent.
 
-    Parameters
-    ----------
-    catalog : xarray.Dataset
-        Canonical columns and their ``_error``.
-    grid : WorkingGrid
-        Sets the limits of the composition.
-    observables : sequence of str
-        Which of `OBSERVABLES` to use; those that the catalogue lacks are left out.
-    photometric_floor : float
-        Added in quadrature to the errors of M_G and BP−RP, mag.
-
-    Raises
-    ------
-    CatalogError
-        If an observable is unknown or [Fe/H] is absent.
+    Those that the catalogue lacks are left out. `photometric_floor` (mag) is added in quadrature to
+    the errors of M_G and BP−RP.
     """
     for name in observables:
         if name not in OBSERVABLES:
@@ -158,9 +127,9 @@ def observe(
 def _cut(
     gaussian: NDArray, low: NDArray | float, high: NDArray | float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cut Gaussians at limits: mean and sd of what is left, and ln of how much that is.
+    """Cut Gaussians at limits: mean and sd of what remains, and ln of how much that is.
 
-    The log is NaN where the limits are further than the window. A Gaussian well inside is returned
+    The log is NaN if the limits are further than the window. A Gaussian well inside is returned
     to the bit; one without width is moved to the limit if it is no further than 1e-9.
     """
     mean, sd = gaussian.T

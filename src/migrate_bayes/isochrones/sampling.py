@@ -1,12 +1,13 @@
-"""Draw stars of given age and composition along their isochrone, by the initial mass function.
+r"""Draw stars of given age and composition along their isochrone, by the initial mass function.
 
-What a mock survey needs: the isochrone is interpolated as `grid` says, between nodes of age
-linearly in log age (so no star sits on a node of the grid), and one uniform number per star picks
-the initial mass from the Kroupa (2001) function restricted to the part of the isochrone that the
-survey's limits allow.
+The isochrone is interpolated as `grid` says, between nodes of age linearly in log age (so that no
+star of a mock survey sits on a node of the grid). One uniform number per star picks the initial
+mass from the Kroupa (2001) function restricted to the part of the isochrone that is allowed.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -21,6 +22,17 @@ from migrate_bayes.isochrones.sources.base import IsochroneSource
 
 _BLOCK = 4096
 _SLACK = 1e-6
+
+
+class _Wanted(NamedTuple):
+    """Stars to draw, arrays of shape (star,): ln Gyr, dex, dex, if in the grid, [0, 1), mag."""
+
+    log_age: NDArray[np.float64]
+    metallicity: NDArray[np.float64]
+    alpha: NDArray[np.float64]
+    inside: NDArray[np.bool_]
+    uniform: NDArray[np.float64]
+    faintest: NDArray[np.float64]
 
 
 def draw_stars(
@@ -44,7 +56,7 @@ def draw_stars(
     age, feh, alpha_fe : array-like, shape (n,)
         Gyr, dex, dex. Compositions and ages outside the grid give ``ok = False``.
     uniforms : array-like, shape (n,)
-        In [0, 1): where in the cumulative mass function, restricted to what is allowed.
+        Place in the cumulative mass function, restricted to what is allowed; in [0, 1).
     teff_range, logg_range : tuple
         Allowed T_eff (K) and log g.
     abs_g_max : array-like, optional
@@ -57,17 +69,27 @@ def draw_stars(
     dict
         Arrays of shape (n,): ``teff`` K, ``logg``, ``abs_g`` mag, ``bp_rp`` mag, ``mass`` (initial,
         solar), ``probability`` (the fraction of stars born that fall in the allowed part), and
-        ``ok``, False where nothing is allowed (the others are then NaN).
+        ``ok``, False if nothing is allowed (the others are then NaN).
+
+    Raises
+    ------
+    IsochroneError
+        If a uniform number is outside [0, 1).
+
+    Examples
+    --------
+    >>> from migrate_bayes.isochrones import draw_stars
+    >>> stars = draw_stars("dartmouth", [4.6, 30.0], 0.0, 0.0, 0.5, logg_range=(4.3, 4.5))
+    >>> stars["ok"]
+    array([ True, False])
+    >>> bool(0.8 < stars["mass"][0] < 1.2)
+    True
     """
     if not isinstance(grid, WorkingGrid):
         grid = build_grid(grid)
-    stars = np.broadcast_arrays(
-        *(
-            np.atleast_1d(np.asarray(v, dtype=np.float64))
-            for v in (age, feh, alpha_fe, uniforms, np.inf if abs_g_max is None else abs_g_max)
-        )
-    )
-    tau, metal, alpha, u, faint = (np.ascontiguousarray(v) for v in stars)
+    given = (age, feh, alpha_fe, uniforms, np.inf if abs_g_max is None else abs_g_max)
+    stars = np.broadcast_arrays(*(np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in given))
+    tau, metal, alpha, u, faintest = (np.ascontiguousarray(v) for v in stars)
     if np.any((u < 0) | (u >= 1)):
         raise IsochroneError("uniforms must lie in [0, 1)")
     low, high = grid.feh_limits(alpha)
@@ -85,10 +107,8 @@ def draw_stars(
 
     def run(start: int, stop: int) -> None:
         s = slice(start, stop)
-        _draw(
-            *axes, grid.points, grid.mass,
-            log_age[s], metal[s], alpha[s], inside[s], u[s], faint[s], limits, out[s],
-        )  # fmt: skip
+        part = _Wanted(log_age[s], metal[s], alpha[s], inside[s], u[s], faintest[s])
+        _draw(axes, grid.points, grid.mass, part, limits, out[s])
 
     map_blocks(run, len(u), _BLOCK, workers=workers)
     names = ("teff", "logg", "abs_g", "bp_rp", "mass", "probability")
@@ -98,49 +118,46 @@ def draw_stars(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _draw(  # type: ignore[no-untyped-def]
-    log_ages, metals, alphas, points, masses,
-    log_age, metal, alpha, inside, uniforms, faint, limits, out,
-):  # fmt: skip
+def _draw(axes, points, masses, wanted, limits, out):  # type: ignore[no-untyped-def]
     """Fill `out` (star, [teff, logg, abs_g, bp_rp, mass, probability]); NaN rows stay."""
+    log_ages, metals, alphas = axes
     n_eep = points.shape[3]
     track = np.empty((n_eep, 5))
     mass = np.empty(n_eep)
     low = np.empty(n_eep)
     total = np.empty(n_eep)
-    by_metal, by_alpha = np.empty(4), np.empty(4)
-    unused, unused2 = np.empty(4), np.empty(4)
-    for s in range(len(uniforms)):
-        if not inside[s]:
+    by_metal, by_alpha = np.empty((3, 4)), np.empty((3, 4))
+    for s in range(len(out)):
+        if not wanted.inside[s]:
             continue
-        i = min(max(np.searchsorted(log_ages, log_age[s]) - 1, 0), len(log_ages) - 2)
-        t = (log_age[s] - log_ages[i]) / (log_ages[i + 1] - log_ages[i])
+        log_age = wanted.log_age[s]
+        i = min(max(np.searchsorted(log_ages, log_age) - 1, 0), len(log_ages) - 2)
+        t = (log_age - log_ages[i]) / (log_ages[i + 1] - log_ages[i])
         t = min(max(t, 0.0), 1.0)
-        j = cubic_stencil(metals, metal[s], by_metal, unused, unused2)
-        k = cubic_stencil(alphas, alpha[s], by_alpha, unused, unused2)
+        j = cubic_stencil(metals, wanted.metallicity[s], by_metal)
+        k = cubic_stencil(alphas, wanted.alpha[s], by_alpha)
         track[:] = 0.0
         mass[:] = 0.0
         for a in range(2):
             for f in range(4):
                 for b in range(4):
-                    weight = (t if a else 1.0 - t) * by_metal[f] * by_alpha[b]
+                    weight = (t if a else 1.0 - t) * by_metal[0, f] * by_alpha[0, b]
                     if weight == 0.0:
                         continue
                     for e in range(n_eep):
                         mass[e] += weight * masses[i + a, j + f, k + b, e]
                         for c in range(5):
                             track[e, c] += weight * points[i + a, j + f, k + b, e, c]
-        begin, end = 0, n_eep - 1
         # Allowed part of each segment: [low, high] in the fraction u along it.
         for e in range(n_eep - 1):
             track[e, 4] = max(track[e, 4], 0.0)
         cumulative = 0.0
-        for e in range(begin, end):
+        for e in range(n_eep - 1):
             lo, hi = 0.0, 1.0
             for c in range(3):
                 start, step = track[e, c], track[e + 1, c] - track[e, c]
                 least = limits[2 * c] if c < 2 else -np.inf
-                most = limits[2 * c + 1] if c < 2 else faint[s]
+                most = limits[2 * c + 1] if c < 2 else wanted.faintest[s]
                 if step == 0.0:
                     if start < least or start > most:
                         hi = -1.0
@@ -153,10 +170,10 @@ def _draw(  # type: ignore[no-untyped-def]
             total[e] = cumulative
         if cumulative <= 0.0:
             continue
-        target = uniforms[s] * cumulative
-        for e in range(begin, end):
+        target = wanted.uniform[s] * cumulative
+        for e in range(n_eep - 1):
             if total[e] > target:
-                before = total[e - 1] if e > begin else 0.0
+                before = total[e - 1] if e > 0 else 0.0
                 t = low[e] + (target - before) / track[e, 4]
                 for c in range(4):
                     out[s, c] = track[e, c] + t * (track[e + 1, c] - track[e, c])

@@ -11,34 +11,25 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["cubic_stencil"]
+from migrate_bayes.isochrones.kernel.simd import WIDTH
+
+MAX_NODES = 7  # that `WIDTH` lattice points may depend on
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def cubic_stencil(axis, x, value, slope, curve):  # type: ignore[no-untyped-def]
-    """Weigh four nodes to interpolate at `x`.
+def cubic_stencil(axis, x, weights):  # type: ignore[no-untyped-def]
+    """Weigh four nodes of `axis` to interpolate at `x`; return the index of the first of them.
 
-    Parameters
-    ----------
-    axis : numpy.ndarray
-        Nodes, increasing. Fewer than four are padded: weights of nodes that are not there are 0.
-    x : float
-        Where. Outside the axis it is moved to its end.
-    value, slope, curve : numpy.ndarray, shape (4,)
-        Filled with the weights that give the value, its first and its second derivative.
-
-    Returns
-    -------
-    int
-        Index of the first of the four nodes, never below 0; with fewer than four nodes on the axis
-        the last weights are 0.
+    `weights`, shape (3, 4), is filled with those that give the value, its first and its second
+    derivative. Outside the axis `x` is moved to its end. With fewer than four nodes the last
+    weights are 0.
     """
     n = len(axis)
-    value[:] = 0.0
-    slope[:] = 0.0
-    curve[:] = 0.0
+    for order in range(3):
+        for k in range(4):
+            weights[order, k] = 0.0
     if n == 1:
-        value[0] = 1.0
+        weights[0, 0] = 1.0
         return 0
     cell = min(max(np.searchsorted(axis, x, side="right") - 1, 0), n - 2)
     first = min(max(cell - 1, 0), max(n - 4, 0))
@@ -48,12 +39,12 @@ def cubic_stencil(axis, x, value, slope, curve):  # type: ignore[no-untyped-def]
     # Hermite basis: values at the two nodes, then slopes at the two nodes.
     at_low, at_high = v * v * (1.0 + 2.0 * u), u * u * (3.0 - 2.0 * u)
     i = cell - first
-    value[i] += at_low
-    value[i + 1] += at_high
-    slope[i] -= 6.0 * u * v / h
-    slope[i + 1] += 6.0 * u * v / h
-    curve[i] -= 6.0 * (1.0 - 2.0 * u) / (h * h)
-    curve[i + 1] += 6.0 * (1.0 - 2.0 * u) / (h * h)
+    weights[0, i] += at_low
+    weights[0, i + 1] += at_high
+    weights[1, i] -= 6.0 * u * v / h
+    weights[1, i + 1] += 6.0 * u * v / h
+    weights[2, i] -= 6.0 * (1.0 - 2.0 * u) / (h * h)
+    weights[2, i + 1] += 6.0 * (1.0 - 2.0 * u) / (h * h)
     for side in range(2):
         node = cell + side
         if side == 0:
@@ -74,7 +65,42 @@ def cubic_stencil(axis, x, value, slope, curve):  # type: ignore[no-untyped-def]
                 (node, above / (below * whole) - below / (above * whole)),
             )
         for where, weight in terms:
-            value[where - first] += basis * weight
-            slope[where - first] += first_d * weight
-            curve[where - first] += second_d * weight
+            weights[0, where - first] += basis * weight
+            weights[1, where - first] += first_d * weight
+            weights[2, where - first] += second_d * weight
     return first
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def regular_weights(pieces):  # type: ignore[no-untyped-def]
+    """Return the weights of the four nodes about a regular cell, shape (pieces, 4).
+
+    The cell is divided into `pieces`; row t is for its point t / pieces.
+    """
+    out = np.empty((pieces, 4))
+    for t in range(pieces):
+        u = t / pieces
+        out[t, 0] = 0.5 * u * (-1.0 + u * (2.0 - u))
+        out[t, 1] = 1.0 + 0.5 * u * u * (-5.0 + 3.0 * u)
+        out[t, 2] = 0.5 * u * (1.0 + u * (4.0 - 3.0 * u))
+        out[t, 3] = 0.5 * u * u * (u - 1.0)
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fill_node_weights(pieces, out):  # type: ignore[no-untyped-def]
+    """Weigh the nodes about cells of `pieces` points for `WIDTH` consecutive points.
+
+    `out`, float32 of shape (part, 3, MAX_NODES, WIDTH), is filled with `regular_weights` by node
+    and lane, for each part of a cell (one, unless it has more than `WIDTH` points): of all points,
+    of even points alone, of odd points alone.
+    """
+    between = regular_weights(pieces)
+    for part in range(max(pieces // WIDTH, 1)):
+        out[part] = 0.0
+        for lane in range(WIDTH):
+            point = part * WIDTH + lane
+            for k in range(4):
+                node = point // pieces + k
+                out[part, 0, node, lane] = between[point % pieces, k]
+                out[part, 1 + lane % 2, node, lane] = between[point % pieces, k]

@@ -34,15 +34,10 @@ def _widths(axis):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def age_likelihood_by_nodes(points, feh, alpha, stars, out):  # type: ignore[no-untyped-def]
-    """Fill `out` with ln L(age), the mean and sd of [Fe/H] at each age, and the least χ².
+    """Fill `out` (an `AgeLikelihood`) for `stars` (`Stars`) with a ``paper`` grid's isochrones.
 
-    Parameters
-    ----------
-    points, feh, alpha : numpy.ndarray
-        Of a ``paper`` grid: isochrones, and nodes of [Fe/H] and [α/Fe].
-    stars : Stars
-        If the error of [α/Fe] is 0 (it is missing) the node nearest to 0 is used.
-    out : AgeLikelihood
+    `points`, `feh` and `alpha` are those of `WorkingGrid`. If the error of [α/Fe] is 0 (it is
+    missing) the node nearest to 0 is used.
     """
     n_age, n_feh, n_alpha, _, _ = points.shape
     wide_f, wide_a = _widths(feh), _widths(alpha)

@@ -1,15 +1,16 @@
 r"""The integral of a star's likelihood along isochrone segments, eight lattice points at a time.
 
-`at_nodes` interpolates a block of isochrone points to the star's [α/Fe] at the grid's nodes of
-metallicity; `sweep` takes eight points of the star's own lattice of metallicities (one of the
-*lanes* each), interpolates on to them and walks along the block from segment to segment. The
-mathematics is in `kernel`.
+`interpolate_block` interpolates a block of isochrone points to the star's [α/Fe] at the grid's
+nodes of metallicity. A sweep takes eight points of the star's own lattice of metallicities (one
+lane of a vector each), interpolates on to them and walks along the block from segment to segment.
+Of a block that is precomputed at these points only the sum over [α/Fe] nodes remains to be done.
+The integral that this is part of stands in `likelihood`.
 
 With residuals in errors :math:`r_0, r_1` at the ends of a segment and :math:`a = |r_1 - r_0|^2`,
 :math:`\chi^2(u) = c_0 + 2 g_0 u + a u^2`, where :math:`g_0 = r_0 (r_1 - r_0) = (c_1 - c_0 - a)/2`
 and :math:`g_1 = r_1 (r_1 - r_0) = g_0 + a`. Of :math:`E(u) = e^{-\chi^2(u)/2}` value, slope
 :math:`-g E` and second derivative :math:`(g^2 - a) E` are known at both ends for one exponential
-each, which the next segment uses again, and with them Hermite's rule of sixth order,
+each, which the next segment uses again. With them Hermite's rule of sixth order is
 
 .. math:: \int_0^1 E\,du \approx \frac{E_0 + E_1}{2} + \frac{E_0' - E_1'}{10}
    + \frac{E_0'' + E_1''}{120}
@@ -26,8 +27,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from migrate_bayes.isochrones.kernel.grid_layout import BORN, POINTS, QUANTITIES
-from migrate_bayes.isochrones.kernel.lattice import MAX_NODES
+from migrate_bayes.isochrones.kernel.cubic import MAX_NODES
+from migrate_bayes.isochrones.kernel.grid_layout import BLOCK, BORN, POINTS, PRECOMPUTED, QUANTITIES
 from migrate_bayes.isochrones.kernel.simd import (
     WIDTH,
     absolute,
@@ -45,14 +46,10 @@ from migrate_bayes.isochrones.kernel.simd import (
     where_negative,
 )
 
-__all__ = [
-    "CELLS", "MAX_NODES", "NEVER", "PER_QUANTITY", "PER_ROW", "add_segment", "at_nodes",
-    "mills_ratio", "sweep_4", "sweep_5",
-]  # fmt: skip
-
 CELLS = 16  # of metallicity, done at once at most
 PER_ROW = (CELLS + 3) * POINTS  # floats of scratch: a row of [α/Fe]
 PER_QUANTITY = 7 * PER_ROW
+SWEEP_SCRATCH = (2 + 5 * POINTS) * WIDTH  # floats that `sweep_precomputed` needs
 _F = np.float32
 _ROOT_2PI = _F(math.sqrt(2.0 * math.pi))
 _HALVE = _F(1.5)  # squared length of segments, in errors, that are halved
@@ -77,59 +74,43 @@ def mills_ratio(t):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def at_nodes(  # type: ignore[no-untyped-def]
-    packed, block, n_metal, n_alpha, colour, node, n_nodes, k_low, k_high, weights, weights_at,
-    per_alpha, n_rows, obs, inv, work,
-):  # fmt: skip
-    """Interpolate a block to rows of [α/Fe], at nodes of metallicity.
+def interpolate_block(  # type: ignore[no-untyped-def]
+    blocks, start, n_metal, n_alpha, obs, inv, prior, pool, node, n_nodes, residuals
+):
+    """Interpolate a block to the star's rows of [α/Fe], at `n_nodes` of metallicity from `node` on.
 
-    Parameters
-    ----------
-    packed : numpy.ndarray
-        The layout's, flat; the block begins at `block`.
-    n_metal, n_alpha : int
-        Nodes of the packed grid.
-    colour : bool
-        Whether BP−RP is wanted.
-    node, n_nodes : int
-        The first node of metallicity, and how many.
-    k_low, k_high : int
-        The range of [α/Fe] nodes that have weights (`k_high` not included).
-    weights, weights_at, per_alpha : numpy.ndarray, int, int
-        Their weights, by (row, alpha, metallicity): where that of the first `node` is, and how far
-        from there that of the next [α/Fe].
-    n_rows : int
-        Rows of [α/Fe].
-    obs, inv : numpy.ndarray, shape (4,)
-        Observables and inverse errors.
-    work : numpy.ndarray
-        Filled from its start, by (quantity, row, node, point of the block), with residuals in
-        errors and with the number born.
+    The block is that of `FlatLayout.blocks` from `start` on. `residuals` is filled, by (quantity,
+    row, node, point of the block), with residuals in errors and with the number born; with those of
+    BP−RP if the star has it. `prior` is a `Prior` in `pool`.
     """
-    step, per_row = n_metal * POINTS, (k_high - k_low) * per_alpha
+    step, per_alpha = n_metal * POINTS, prior.per_alpha
+    per_row = n_alpha * per_alpha
+    k_low, n_k = int(pool[prior.alpha_range]), int(pool[prior.alpha_range + 1])
+    weights_at = prior.alpha_weight + k_low * per_alpha + node - prior.first_cell
+    colour = inv[3] > _F(0.0)
     for c in range(QUANTITIES if colour else QUANTITIES - 1):
         if c == BORN:
             x, q = splat(_F(0.0)), splat(_F(-1.0))
         else:
             x, q = broadcast(obs, min(c, 3)), broadcast(inv, min(c, 3))
-        first = block + ((c * n_alpha + k_low) * n_metal + node) * POINTS
-        for row in range(0, n_rows, 2):
-            other = min(row + 1, n_rows - 1)
+        first = start + ((c * n_alpha + k_low) * n_metal + node) * POINTS
+        for row in range(0, prior.n_row, 2):
+            other = min(row + 1, prior.n_row - 1)
             for n in range(n_nodes):
                 at, w = first + n * POINTS, weights_at + row * per_row + n
                 v = w + (other - row) * per_row
                 one = two = splat(_F(0.0))
-                for _ in range(k_low, k_high):
-                    # The difference from the observed is taken first: exact where it is small.
-                    residual = x - load(packed, at)
-                    one = one + broadcast(weights, w) * residual
-                    two = two + broadcast(weights, v) * residual
+                for _ in range(n_k):
+                    # The difference from the observed is taken first: exact if it is small.
+                    residual = x - load(blocks, at)
+                    one = one + broadcast(pool, w) * residual
+                    two = two + broadcast(pool, v) * residual
                     at += step
                     w += per_alpha
                     v += per_alpha
                 to = c * PER_QUANTITY + n * POINTS
-                store(work, to + row * PER_ROW, one * q)
-                store(work, to + other * PER_ROW, two * q)
+                store(residuals, to + row * PER_ROW, one * q)
+                store(residuals, to + other * PER_ROW, two * q)
 
 
 @njit(inline="always")
@@ -169,7 +150,7 @@ def _exact(e0, e1, c0, g0, a, reference):  # type: ignore[no-untyped-def]
     d_right = one + splat(_POLE) * absolute(right)
     both = divide(one, d_left * d_right)  # one division for both Mills ratios
     tail_left, tail_right = e0 * mills_ratio(both * d_right), e1 * mills_ratio(both * d_left)
-    # Tails are added or taken away by the side of them that 0 is on.
+    # The sign of each Mills-ratio tail depends on which side of that end the maximum lies.
     tail_left = where_negative(left, zero - tail_left, tail_left)
     tail_right = where_negative(right, tail_right, zero - tail_right)
     across = splat(_ROOT_2PI) * exp(half * (reference - c0 + left * left))
@@ -181,15 +162,15 @@ def _exact(e0, e1, c0, g0, a, reference):  # type: ignore[no-untyped-def]
 def add_segment(  # type: ignore[no-untyped-def]
     a, c0, c1, s_d, e0, known, born0, ceiling, compared, integral, least
 ):
-    """Add a segment from χ² `c0` to `c1`, of squared length `a`, where anything of it counts.
+    """Add a segment from χ² `c0` to `c1`, of squared length `a`, if anything of it counts.
 
     `s_d` is the product of the residual at its start with its direction, `e0` the exponential there
-    if `known`. Return the exponential at its end, whether that was computed, and what `integral`
-    and `least` become.
+    if `known`. Return the exponential at its end, whether that was computed, and the new `integral`
+    and `least` χ².
     """
     zero, half, quarter = splat(_F(0.0)), splat(_F(0.5)), splat(_F(0.25))
     e1, computed = zero, False
-    # No point of the segment is better than this; nor counts where none is born.
+    # No point of the segment is better than this; without births it does not count.
     bound = smaller(c0, c1) - quarter * a
     bound = where_negative(zero - born0, bound, splat(NEVER))
     if any_below(bound, ceiling):
@@ -219,36 +200,22 @@ def _sweeper(quantities: int) -> Any:
     colour = quantities == QUANTITIES
 
     @njit(cache=True, nogil=True, error_model="numpy")
-    def sweep(work, residuals, rows, weights, n_nodes, prior_at, reference, limit, out):  # type: ignore[no-untyped-def]
+    def sweep(work, residuals, n_row, weights, n_nodes, prior, window, out):  # type: ignore[no-untyped-def]
         """Integrate the likelihood along a block, at eight lattice points.
 
-        Parameters
-        ----------
-        work : numpy.ndarray
-            Holds everything.
-        residuals : int
-            Where `at_nodes` left the first of `n_nodes` nodes that the lattice points depend on.
-        rows : int
-            How many rows of [α/Fe], one after the other: 2 where lattice points take turns.
-        weights : int
-            Where the weights of the nodes are, by (row, `MAX_NODES`, lane).
-        prior_at : int
-            Where χ² under the prior is, by lane.
-        reference : float32
-            Likelihoods are relative to exp(−reference/2).
-        limit : float32
-            Segments above this χ² are left out.
-        out : int
-            Where to put the integral, and `WIDTH` further the least χ², by lane.
+        They depend on `n_nodes` nodes of `n_row` rows of [α/Fe] (2 if points take turns). `work`
+        has them from `residuals` on, as `interpolate_block` fills it; their weights, by (row,
+        `MAX_NODES`, lane), from `weights` on; and is filled from `out` on with the integral and,
+        `WIDTH` further, the least χ², by lane. `prior` is χ² under the prior, by lane.
         """
         zero = splat(_F(0.0))
-        prior, ceiling, compared = load(work, prior_at), splat(limit), splat(reference)
+        ceiling, compared = splat(window.limit), splat(window.reference)
         integral, least = zero, splat(NEVER)
         s0 = s1 = s2 = s3 = c0 = e0 = born0 = zero
         known = False  # whether e0 is the exponential at the segment's start
         for p in range(POINTS):
             r0 = r1 = r2 = r3 = born = zero
-            for row in range(rows):
+            for row in range(n_row):
                 at, w = residuals + row * PER_ROW + p, weights + row * MAX_NODES * WIDTH
                 for _ in range(n_nodes):
                     weight = load(work, w)
@@ -284,3 +251,105 @@ def _sweeper(quantities: int) -> Any:
 
 #: Without a colour, and with.
 sweep_4, sweep_5 = _sweeper(4), _sweeper(5)
+
+
+@njit(inline="always")
+def _mix(points, at, w, m0, m1, m2, born):  # type: ignore[no-untyped-def]
+    """Add a node of [α/Fe] to T_eff, log g, M_G and the number born, with weights by lane."""
+    return (
+        m0 + w * load(points, at),
+        m1 + w * load(points, at + WIDTH),
+        m2 + w * load(points, at + 2 * WIDTH),
+        born + w * load(points, at + 3 * WIDTH),
+    )
+
+
+def _precomputed_sweeper(count: int) -> Any:
+    """Compile the sweep for a number of [α/Fe] nodes; 0: for any number."""
+
+    @njit(cache=True, nogil=True, error_model="numpy")
+    def sweep(  # type: ignore[no-untyped-def]
+        points, points_at, per_alpha, n_alpha, pool, weights_at, per_weight, obs, inv, prior,
+        window, work, out,
+    ):  # fmt: skip
+        """Integrate the likelihood along a precomputed block, at eight lattice points.
+
+        The block at the first of `n_alpha` nodes of [α/Fe] begins at `points_at`, its weights by
+        lane at `weights_at` in `pool`; those of the next node are `per_alpha` and `per_weight`
+        further. `prior` is χ² under the prior, by lane. `work` is filled from `out` on with the
+        integral and, `WIDTH` further, the least χ², by lane; `SWEEP_SCRATCH` floats in all are
+        scratch. Return whether any segment counts; if not, there is no result.
+        """
+        zero, quarter = splat(_F(0.0)), splat(_F(0.25))
+        ceiling, compared = splat(window.limit), splat(window.reference)
+        q0, q1, q2 = broadcast(inv, 0), broadcast(inv, 1), broadcast(inv, 2)
+        x0, x1, x2 = broadcast(obs, 0) * q0, broadcast(obs, 1) * q1, broadcast(obs, 2) * q2
+        w0 = load(pool, weights_at)
+        w1 = w2 = w3 = w4 = zero
+        if count >= 4:
+            w1 = load(pool, weights_at + per_weight)
+            w2 = load(pool, weights_at + 2 * per_weight)
+            w3 = load(pool, weights_at + 3 * per_weight)
+        if count >= 5:
+            w4 = load(pool, weights_at + 4 * per_weight)
+        for p in range(POINTS):
+            at = points_at + p * PRECOMPUTED * WIDTH
+            m0, m1 = w0 * load(points, at), w0 * load(points, at + WIDTH)
+            m2, born = w0 * load(points, at + 2 * WIDTH), w0 * load(points, at + 3 * WIDTH)
+            if count == 0:
+                for k in range(1, n_alpha):
+                    w = load(pool, weights_at + k * per_weight)
+                    m0, m1, m2, born = _mix(points, at + k * per_alpha, w, m0, m1, m2, born)
+            if count >= 4:
+                m0, m1, m2, born = _mix(points, at + per_alpha, w1, m0, m1, m2, born)
+                m0, m1, m2, born = _mix(points, at + 2 * per_alpha, w2, m0, m1, m2, born)
+                m0, m1, m2, born = _mix(points, at + 3 * per_alpha, w3, m0, m1, m2, born)
+            if count >= 5:
+                m0, m1, m2, born = _mix(points, at + 4 * per_alpha, w4, m0, m1, m2, born)
+            r0, r1, r2 = x0 - m0 * q0, x1 - m1 * q1, x2 - m2 * q2
+            to = out + (2 + 5 * p) * WIDTH
+            store(work, to, r0)
+            store(work, to + WIDTH, r1)
+            store(work, to + 2 * WIDTH, r2)
+            store(work, to + 3 * WIDTH, prior + r0 * r0 + r1 * r1 + r2 * r2)
+            store(work, to + 4 * WIDTH, born)
+        # Find which segments count before adding any: the processor predicts that branch badly.
+        wanted = 0
+        for p in range(BLOCK):
+            to = out + (2 + 5 * p) * WIDTH
+            r0 = load(work, to + 5 * WIDTH) - load(work, to)
+            r1 = load(work, to + 6 * WIDTH) - load(work, to + WIDTH)
+            r2 = load(work, to + 7 * WIDTH) - load(work, to + 2 * WIDTH)
+            a = r0 * r0 + r1 * r1 + r2 * r2
+            c0, c1 = load(work, to + 3 * WIDTH), load(work, to + 8 * WIDTH)
+            bound = smaller(c0, c1) - quarter * a
+            bound = where_negative(zero - load(work, to + 4 * WIDTH), bound, splat(NEVER))
+            wanted |= int(any_below(bound, ceiling)) << p
+        if wanted == 0:
+            return False
+        integral, least, e0, known = zero, splat(NEVER), zero, False
+        for p in range(BLOCK):
+            if wanted >> p & 1 == 0:
+                known = False
+                continue
+            to = out + (2 + 5 * p) * WIDTH
+            s0, s1, s2 = load(work, to), load(work, to + WIDTH), load(work, to + 2 * WIDTH)
+            r0 = load(work, to + 5 * WIDTH) - s0
+            r1 = load(work, to + 6 * WIDTH) - s1
+            r2 = load(work, to + 7 * WIDTH) - s2
+            e0, known, integral, least = add_segment(
+                r0 * r0 + r1 * r1 + r2 * r2, load(work, to + 3 * WIDTH), load(work, to + 8 * WIDTH),
+                s0 * r0 + s1 * r1 + s2 * r2, e0, known, load(work, to + 4 * WIDTH), ceiling,
+                compared, integral, least,
+            )  # fmt: skip
+        store(work, out, integral)
+        store(work, out + WIDTH, least)
+        return True
+
+    return sweep
+
+
+#: For four nodes of [α/Fe], five, and any number.
+sweep_precomputed_4, sweep_precomputed_5, sweep_precomputed = (
+    _precomputed_sweeper(n) for n in (4, 5, 0)
+)

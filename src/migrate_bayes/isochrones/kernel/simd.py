@@ -2,10 +2,11 @@
 
 A `Lanes` value lives in registers of the processor's vector unit and is added, subtracted and
 multiplied like a number; `broadcast` fills it with one number, `load` and `store` move it from and
-to a flat float32 array. On a machine with narrower registers LLVM splits it. Lanes never mix but in
-`total` and `lowest`, so that what a lane yields does not depend on its neighbours.
+to a float32 array. On a machine with narrower registers LLVM splits it. Lanes mix only in `total`
+and `lowest`, so the result of a lane does not depend on its neighbours.
 
-Offsets into arrays are not checked, and a negative one does not count from the end.
+Arrays of any number of dimensions are taken as flat (C order). Offsets into them are not checked,
+and a negative one does not count from the end.
 """
 
 from __future__ import annotations
@@ -18,17 +19,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core.cgutils import get_or_insert_function
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
-from numba.extending import (
-    intrinsic,
-    lower_builtin,
-    models,
-    register_model,
-)
-
-__all__ = [
-    "WIDTH", "absolute", "any_above", "any_below", "broadcast", "divide", "exp", "greater", "load",
-    "lowest", "root", "smaller", "splat", "store", "total", "where_negative",
-]  # fmt: skip
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 WIDTH = 8
 _F = np.float32
@@ -97,15 +88,47 @@ def _call(builder: Any, name: str, *args: Any) -> Any:
     return builder.call(function, args)
 
 
-@intrinsic
-def load(typingctx: Any, array: Any, index: Any) -> Any:
-    """Return ``array[index : index + WIDTH]``."""
+def _of_one(build: Any) -> Any:
+    """Make a function of one argument that yields `Lanes`, from what builds its instructions."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        at = builder.bitcast(_address(context, builder, sig, args), _VECTOR.as_pointer())
-        return builder.load(at, align=4)
+    def function(typingctx: Any, x: Any) -> Any:
+        return _lanes(x), build
 
-    return _lanes(array, index), codegen
+    return intrinsic(function)
+
+
+def _of_two(build: Any) -> Any:
+    def function(typingctx: Any, a: Any, b: Any) -> Any:
+        return _lanes(a, b), build
+
+    return intrinsic(function)
+
+
+def _pointer(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.bitcast(_address(context, builder, sig, args), _VECTOR.as_pointer())
+
+
+def _select(sign: str) -> Any:
+    return lambda context, builder, sig, args: builder.select(
+        builder.fcmp_ordered(sign, *args), *args
+    )
+
+
+#: ``load(array, index)`` is ``array[index : index + WIDTH]``; ``broadcast(array, index)`` has
+#: ``array[index]`` in every lane, ``splat(number)`` a number.
+load = _of_two(lambda c, builder, s, args: builder.load(_pointer(c, builder, s, args), align=4))
+broadcast = _of_two(
+    lambda c, builder, s, args: _spread(
+        builder, builder.load(_address(c, builder, s, args), align=4)
+    )
+)
+splat = _of_one(
+    lambda c, builder, s, args: _spread(builder, c.cast(builder, args[0], s.args[0], types.float32))
+)
+absolute = _of_one(lambda c, builder, s, args: _call(builder, "llvm.fabs", *args))
+root = _of_one(lambda c, builder, s, args: _call(builder, "llvm.sqrt", *args))
+divide = _of_two(lambda c, builder, s, args: builder.fdiv(*args))
+smaller, greater = _of_two(_select("<")), _of_two(_select(">"))
 
 
 @intrinsic
@@ -113,51 +136,10 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     """Set ``array[index : index + WIDTH]``."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        at = builder.bitcast(_address(context, builder, sig, args), _VECTOR.as_pointer())
-        builder.store(args[2], at, align=4)
+        builder.store(args[2], _pointer(context, builder, sig, args), align=4)
         return context.get_dummy_value()
 
     return types.void(array, index, _lanes), codegen
-
-
-@intrinsic
-def broadcast(typingctx: Any, array: Any, index: Any) -> Any:
-    """Return ``array[index]`` in every lane."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _spread(builder, builder.load(_address(context, builder, sig, args), align=4))
-
-    return _lanes(array, index), codegen
-
-
-@intrinsic
-def splat(typingctx: Any, number: Any) -> Any:
-    """Return a number in every lane."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _spread(builder, context.cast(builder, args[0], sig.args[0], types.float32))
-
-    return _lanes(number), codegen
-
-
-@intrinsic
-def smaller(typingctx: Any, a: Any, b: Any) -> Any:
-    """Return the smaller of two, lane by lane."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered("<", *args), *args)
-
-    return _lanes(_lanes, _lanes), codegen
-
-
-@intrinsic
-def greater(typingctx: Any, a: Any, b: Any) -> Any:
-    """Return the greater of two, lane by lane."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered(">", *args), *args)
-
-    return _lanes(_lanes, _lanes), codegen
 
 
 @intrinsic
@@ -168,36 +150,6 @@ def where_negative(typingctx: Any, x: Any, a: Any, b: Any) -> Any:
         return builder.select(builder.fcmp_ordered("<", args[0], _every(0.0)), *args[1:])
 
     return _lanes(_lanes, _lanes, _lanes), codegen
-
-
-@intrinsic
-def absolute(typingctx: Any, x: Any) -> Any:
-    """Return |x|."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _call(builder, "llvm.fabs", *args)
-
-    return _lanes(_lanes), codegen
-
-
-@intrinsic
-def root(typingctx: Any, x: Any) -> Any:
-    """Return the square root."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _call(builder, "llvm.sqrt", *args)
-
-    return _lanes(_lanes), codegen
-
-
-@intrinsic
-def divide(typingctx: Any, a: Any, b: Any) -> Any:
-    """Return a/b."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.fdiv(*args)
-
-    return _lanes(_lanes, _lanes), codegen
 
 
 def _comparison(sign: str) -> Any:
@@ -239,18 +191,14 @@ total = intrinsic(_fold("sum"))
 lowest = intrinsic(_fold("least"))
 
 
-@intrinsic
-def _two_to_the(typingctx: Any, value: Any, power: Any) -> Any:
-    """Return value · 2**n, n being the last bits of `power`: added to the exponent's bits."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        bits = builder.bitcast(args[1], _BITS)
-        bits = builder.shl(bits, ir.Constant(_BITS, [23] * WIDTH))
-        return builder.bitcast(builder.add(builder.bitcast(args[0], _BITS), bits), _VECTOR)
-
-    return _lanes(_lanes, _lanes), codegen
+def _scale_by_power_of_two(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """Build value · 2**n, n being the last bits of `power`: they are added to the exponent's."""
+    value, power = (builder.bitcast(x, _BITS) for x in args)
+    bits = builder.shl(power, ir.Constant(_BITS, [23] * WIDTH))
+    return builder.bitcast(builder.add(value, bits), _VECTOR)
 
 
+_two_to_the = _of_two(_scale_by_power_of_two)
 _LOG2E = _F(1.4426950408889634)
 _LEAST, _MOST = _F(-86.0), _F(86.0)  # powers of two: nothing so small counts, and none is subnormal
 _ROUND = _F(1.5 * 2**23)  # added to a number, it leaves the nearest integer in the last bits

@@ -10,12 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 #: Last axis of `IsochroneSource.values`: initial mass (solar), K, dex, mag, mag.
 COLUMNS = ("mass", "teff", "logg", "abs_g", "bp_rp")
 #: Points are added to isochrones whose neighbours are further apart, mag in M_G.
 MAX_STEP = 0.15
+
+
+def cell_of(axis: NDArray, x: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the node of `axis` below `x`, and how far `x` is to the next, from 0 to 1."""
+    low = np.clip(np.searchsorted(axis, x, side="right") - 1, 0, len(axis) - 2)
+    return low, np.clip((x - axis[low]) / (axis[low + 1] - axis[low]), 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +37,7 @@ class IsochroneSource:
     feh : numpy.ndarray
         *Initial* [Fe/H] of the models, increasing.
     alpha : numpy.ndarray
-        [α/Fe] of the models, increasing; a single 0 where the family has no such axis.
+        [α/Fe] of the models, increasing; a single 0 if the family has no such axis.
     eep : numpy.ndarray
         Evolutionary points, the common numbering of all isochrones; fractional where added.
     values : numpy.ndarray

@@ -26,22 +26,14 @@ _NAME = re.compile(r"feh([mp])(\d\d)afe([mp])(\d)\.Gaia(_2)?")
 _AGE = re.compile(r"#\s*AGE=\s*([\d.]+)\s+EEPS=\s*(\d+)")
 _HEADER = 5  # lines before the photometric system; line 4 has the composition
 _MAX_EEP = 400
+_ABS_G = COLUMNS.index("abs_g")
 
 
 def read_native_file(path: str | Path) -> tuple[float, float, dict[float, NDArray[np.float64]]]:
-    """Read one file.
+    """Return a file's initial [Fe/H], its [α/Fe], and its isochrones by age (Gyr).
 
-    Returns
-    -------
-    feh, alpha : float
-        Initial [Fe/H] and [α/Fe] of the header.
-    isochrones : dict
-        Age (Gyr) to an array of rows: EEP, mass, log T_eff, log g, log L, G, BP, RP.
-
-    Raises
-    ------
-    IsochroneError
-        Naming the file and the line, where something is not as it should be.
+    An isochrone has rows of EEP, mass, log T_eff, log g, log L, G, BP, RP. An `IsochroneError`
+    names the file and the line that is malformed.
     """
     path = Path(path)
     try:
@@ -95,10 +87,8 @@ def _bad_row(path: Path, start: int, body: list[str], count: int) -> IsochroneEr
 def read_native(folder: str | Path) -> IsochroneSource:
     """Read a folder of native files, as many compositions as it has.
 
-    Raises
-    ------
-    IsochroneError
-        Where the folder is absent or holds none, a file is malformed, or [α/Fe] = 0 is missing.
+    An `IsochroneError` says that the folder is absent or holds none, that a file is malformed, or
+    that a composition with [α/Fe] = 0 is missing.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -139,10 +129,7 @@ def read_native(folder: str | Path) -> IsochroneSource:
     used = np.flatnonzero(np.isfinite(values[..., 0]).any(axis=(0, 1, 2)))
     kept = slice(used[0], used[-1] + 1)
     numbers, values = refine(
-        np.arange(_MAX_EEP)[kept],
-        values[:, :, :, kept],
-        column=COLUMNS.index("abs_g"),
-        step=MAX_STEP,
+        np.arange(_MAX_EEP)[kept], values[:, :, :, kept], column=_ABS_G, step=MAX_STEP
     )
     return IsochroneSource(
         name=f"dartmouth-native:{folder}",
@@ -159,11 +146,7 @@ def read_native(folder: str | Path) -> IsochroneSource:
 
 
 def _complete(
-    axis: NDArray,
-    alphas: NDArray,
-    values: NDArray,
-    nominal: list[float],
-    initial: dict[tuple[float, float], float],
+    axis: NDArray, alphas: NDArray, values: NDArray, nominal: list[float], initial: dict
 ) -> None:
     """Put every [α/Fe] column on the [Fe/H] axis of [α/Fe] = 0, and fill its gaps."""
     zero = int(np.argmin(np.abs(alphas)))

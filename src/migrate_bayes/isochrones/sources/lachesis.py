@@ -1,24 +1,32 @@
-"""Isochrone families from the data package `lachesis-grids` (HDF5, layout "sparse_v1").
+r"""Isochrone families from the data package `lachesis-grids` (HDF5, layout "sparse_v1").
 
 A file holds the slices of all ([Fe/H], log age) nodes one after the other, with the first EEP index
 and the length of each. The points kept run from the zero-age main sequence through the tip of the
 giant branch and, where the family has it, core-helium burning; the pre-main sequence and the
-asymptotic branch are dropped. Gaia magnitudes come from `photometry`. Only data are read.
+asymptotic branch are dropped.
+
+The files have no photometry. The MIST bolometric corrections (Choi et al. 2016, ApJ 823, 102),
+which `astrolachesis` ships as a data file, are interpolated multilinearly at no extinction:
+
+.. math:: M_X = M_\mathrm{bol} - \mathrm{BC}_X(\log T_\mathrm{eff}, \log g, [\mathrm{Fe/H}])
+
+Only data are read; no code of these packages is imported.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.core.provenance import content_hash, file_sha256
-from migrate_bayes.isochrones.sources.base import COLUMNS, MAX_STEP, IsochroneSource
-from migrate_bayes.isochrones.sources.photometry import BANDS, load_bolometric_corrections
+from migrate_bayes.isochrones.sources.base import COLUMNS, MAX_STEP, IsochroneSource, cell_of
 from migrate_bayes.isochrones.sources.repair import fill_between, mend, refine
 
 
@@ -42,6 +50,10 @@ FAMILIES = {
     "basti": _Family("basti.h5", 0.06, 10_000, -9.0, 4, "Hidalgo et al. 2018"),
     "yapsi": _Family("yapsi.h5", 0.07, 10_000, 1.0, 1, "Spada et al. 2017"),
 }
+#: Bands of the corrections' table, in the order G, BP, RP.
+BANDS = ("Gaia_G_EDR3", "Gaia_BP_EDR3", "Gaia_RP_EDR3")
+_GROUP = "UBVRIplus"
+_AXES = 5  # T_eff, log g, [Fe/H], A_V, R_V stand before the bands
 _MIN_AGE, _MAX_AGE = 0.1, 20.0  # Gyr
 _NEEDED = ("initial_mass", "log_g", "phase", "Teff", "Mbol")
 #: Between what a star can be: solar masses, dex, K, mag.
@@ -54,21 +66,14 @@ _POSSIBLE = {
 
 
 def read_lachesis(name: str) -> IsochroneSource:
-    """Read one of `FAMILIES`.
-
-    Raises
-    ------
-    IsochroneError
-        Where the package or its file is absent, or the file is not laid out as expected.
-    """
+    """Read one of `FAMILIES`; an `IsochroneError` says what is absent or malformed."""
     family = FAMILIES[name]
-    found = importlib.util.find_spec("lachesis_grids")
-    folder = next(iter(found.submodule_search_locations or ()), None) if found else None
-    if folder is None:
+    folders = _package_folders("lachesis_grids")
+    if not folders:
         raise IsochroneError(
             f"isochrone source '{name}' needs the data package: `pip install lachesis-grids`"
         )
-    path = Path(folder) / "grids" / family.file
+    path = folders[0] / "grids" / family.file
     if not path.is_file():
         raise IsochroneError(f"{path} is absent: reinstall `lachesis-grids`")
     grid = read_grid(path)
@@ -87,7 +92,6 @@ def read_lachesis(name: str) -> IsochroneSource:
     values = np.stack(
         [mass, teff, logg, mbol - bc[..., 0], bc[..., 2] - bc[..., 1]], axis=-1
     ).transpose(1, 0, 2, 3)[:, :, None]
-    assert values.shape[-1] == len(COLUMNS)
     values = mend(np.ascontiguousarray(values, dtype=np.float32))
     # A slice that is missing between others of its age is interpolated in [Fe/H]; one at an end of
     # the axis (very young PARSEC) costs the grid that age.
@@ -110,18 +114,22 @@ def read_lachesis(name: str) -> IsochroneSource:
     )
 
 
+def _text(names: Iterable) -> list[str]:
+    return [n.decode() if isinstance(n, bytes) else str(n) for n in names]
+
+
+def _package_folders(name: str) -> list[Path]:
+    found = importlib.util.find_spec(name)
+    return [Path(f) for f in found.submodule_search_locations or ()] if found else []
+
+
 @dataclass(frozen=True)
 class SparseGrid:
-    """What a "sparse_v1" file holds of what is needed.
+    """The needed part of a "sparse_v1" file.
 
-    Parameters
-    ----------
-    feh, log_age, eep : numpy.ndarray
-        Axes: dex, log10 yr, numbers.
-    values : numpy.ndarray
-        float64, shape ``(feh, log_age, eep, [mass, log g, phase, T_eff, M_bol])``: solar masses,
-        dex, number, K, mag. NaN where there is no point, or one that no star can be at; a point
-        without a phase has 1.
+    Axes `feh` (dex), `log_age` (log10 yr), `eep`; `values` float64, shape ``(feh, log_age, eep,
+    [mass, log g, phase, T_eff, M_bol])`` in solar masses, dex, number, K, mag. They are NaN without
+    a point, or at one that no star can be at; a point without a phase has 1.
     """
 
     feh: NDArray[np.float64]
@@ -131,19 +139,13 @@ class SparseGrid:
 
 
 def read_grid(path: Path) -> SparseGrid:
-    """Read and check one file.
-
-    Raises
-    ------
-    IsochroneError
-        Naming the file, and the slice where it is one that is wrong.
-    """
+    """Read and check one file; an `IsochroneError` names the file and the slice that is wrong."""
     import h5py
 
     try:
         with h5py.File(path) as handle:
             storage = handle.attrs.get("storage")
-            columns = [c.decode() if isinstance(c, bytes) else c for c in handle.attrs["columns"]]
+            columns = _text(handle.attrs["columns"])
             axes = {n: handle[f"{n}_values"][()].astype(np.float64) for n in ("feh", "age", "eep")}
             lengths, offsets = handle["lengths"][()], handle["offsets"][()]
             rows = handle["values"][()].astype(np.float64)
@@ -162,24 +164,9 @@ def read_grid(path: Path) -> SparseGrid:
         if len(axis) < 2 or len(wrong):
             at = f", entry {wrong[0] + 2}" if len(wrong) else ""
             raise IsochroneError(f"{path}: axis '{name}_values'{at} does not increase")
-    shape = (len(axes["feh"]), len(axes["age"]), len(axes["eep"]))
+    feh, log_age, eep = axes.values()
     rows = rows[:, [columns.index(c) for c in _NEEDED]]
-    return SparseGrid(
-        axes["feh"], axes["age"], axes["eep"].astype(np.int64),
-        _dense(path, rows, lengths, offsets, axes["feh"], axes["age"], shape),
-    )  # fmt: skip
-
-
-def _dense(
-    path: Path,
-    rows: NDArray,
-    lengths: NDArray,
-    offsets: NDArray,
-    feh: NDArray,
-    log_age: NDArray,
-    shape: tuple[int, int, int],
-) -> NDArray[np.float64]:
-    """Lay the concatenated slices out on (feh, age, eep, column), NaN where there is nothing."""
+    shape = (len(feh), len(log_age), len(eep))
     n = shape[0] * shape[1]
     if len(lengths) != n or len(offsets) != n:
         raise IsochroneError(
@@ -213,10 +200,74 @@ def _dense(
     for k in range(n):
         stop = end[k]
         dense[k, offsets[k] : offsets[k] + lengths[k]] = rows[stop - lengths[k] : stop]
-    return dense.reshape(*shape, rows.shape[1])
+    return SparseGrid(feh, log_age, eep.astype(np.int64), dense.reshape(*shape, rows.shape[1]))
 
 
 def _tidy(ages: NDArray) -> NDArray[np.float64]:
     """Undo the rounding of log ages to four decimals: 1.49999 Gyr is 1.5 Gyr."""
     near = np.round(ages * 4.0) / 4.0
     return np.where(np.abs(np.log10(np.maximum(near, 1e-9) / ages)) < 6e-5, near, ages)
+
+
+@dataclass(frozen=True)
+class BolometricCorrections:
+    """A regular table of bolometric corrections.
+
+    Axes `log_teff` (log10 K), `logg`, `feh` (dex), increasing; `table`, mag, of shape ``(feh,
+    log_teff, logg, band)``; `checksum`, the file's SHA-256.
+    """
+
+    log_teff: NDArray[np.float64]
+    logg: NDArray[np.float64]
+    feh: NDArray[np.float64]
+    table: NDArray[np.float64]
+    checksum: str
+
+    def __call__(self, log_teff: ArrayLike, logg: ArrayLike, feh: ArrayLike) -> NDArray[np.float64]:
+        """Interpolate, to ``(..., band)`` in mag; outside the table its edge holds, NaN stays."""
+        inputs = np.broadcast_arrays(
+            *(np.asarray(v, dtype=np.float64) for v in (feh, log_teff, logg))
+        )
+        axes = self.feh, self.log_teff, self.logg
+        cells = [cell_of(axis, x) for axis, x in zip(axes, inputs, strict=True)]
+        out = np.zeros((*inputs[0].shape, self.table.shape[-1]))
+        for corner in range(8):
+            index, weight = [], np.ones(inputs[0].shape)
+            for axis, (low, fraction) in enumerate(cells):
+                up = corner >> axis & 1
+                index.append(low + up)
+                weight = weight * (fraction if up else 1.0 - fraction)
+            out += weight[..., None] * self.table[tuple(index)]
+        return out
+
+
+@lru_cache(maxsize=1)
+def load_bolometric_corrections() -> BolometricCorrections:
+    """Read the table of `astrolachesis`; an `IsochroneError` if it is absent or malformed."""
+    import h5py
+
+    paths = [f / "Datafiles" / "BC_tables" / "bc_tables.h5" for f in _package_folders("lachesis")]
+    path = next(filter(Path.is_file, paths), None)
+    if path is None:
+        raise IsochroneError(
+            "the bolometric-correction table is absent: install it with `pip install astrolachesis`"
+        )
+    try:
+        with h5py.File(path) as handle:
+            group = handle[_GROUP]
+            names = _text(group["band_names"][()])
+            columns = [_AXES + names.index(band) for band in BANDS]
+            feh = group["feh_values"][()].astype(np.float64)
+            data = group["data"][()].astype(np.float64)
+        first = data[0]
+        rows = first[:, 3] == 0.0  # no extinction
+        teff, logg = np.unique(first[rows, 0]), np.unique(first[rows, 1])
+        order = np.lexsort((first[rows, 1], first[rows, 0]))
+        table = data[:, rows][:, order][:, :, columns]
+        table = table.reshape(len(feh), len(teff), len(logg), len(BANDS))
+    except (OSError, KeyError, ValueError, IndexError) as error:
+        raise IsochroneError(
+            f"{path}: not a bolometric-correction table as expected ({error}); "
+            "reinstall `astrolachesis`"
+        ) from error
+    return BolometricCorrections(np.log10(teff), logg, feh, table, file_sha256(path))

@@ -19,23 +19,14 @@ PADDING = 5
 def mend(values: NDArray, *, mass_column: int = 0) -> NDArray:
     """Fill points missing inside isochrones and make the initial mass never decrease.
 
-    Parameters
-    ----------
-    values : numpy.ndarray
-        Shape ``(..., eep, column)``, NaN where there is no point. Changed in place.
-    mass_column : int
-        Which column is the initial mass.
-
-    Returns
-    -------
-    numpy.ndarray
-        `values`. Where the mass steps back by no more than `DAMAGE`, the greatest mass so far
-        stands, so that a point keeps its place and no star is born twice: isochrones loop at the
-        hook of the turn-off, and two sets of models may be spliced. Where it steps back further,
-        points are taken out, as few as will do (`rising`); so is all but the last of a run of
-        `PADDING` or more points of equal mass at the beginning, which is a grid's lower limit
-        repeated. Points missing between the first and the last of an isochrone are interpolated
-        linearly in EEP; one with fewer than two points is emptied.
+    `values`, of shape ``(..., eep, column)`` and NaN without a point, are changed in place and
+    returned. If the mass steps back by no more than `DAMAGE`, the greatest mass so far stands:
+    isochrones loop at the hook of the turn-off, and two sets of models may be spliced, so a point
+    keeps its place and no star is born twice. If it steps back further, points are taken out, as
+    few as will do (`rising`). Of a run of `PADDING` or more points of equal mass at the beginning,
+    which is a grid's lower limit repeated, only the last stays. Points missing between the first
+    and the last of an isochrone are interpolated linearly in EEP; one with fewer than two points is
+    emptied.
     """
     flat = values.reshape(-1, *values.shape[-2:])
     points = np.arange(values.shape[-2])
@@ -67,17 +58,8 @@ def rising(mass: NDArray) -> NDArray[np.bool_]:
     """Mark the longest selection of points along which the mass does not decrease.
 
     A damaged isochrone may begin with points of another mass altogether (YaPSI at [Fe/H] = 0.4:
-    two solar masses, then 0.6). The greatest mass so far would leave all that follows no births.
-
-    Parameters
-    ----------
-    mass : numpy.ndarray, shape (point,)
-        Finite. A run of equal masses counts as one point, so that padding never outvotes a track.
-
-    Returns
-    -------
-    numpy.ndarray
-        True for points to keep.
+    two solar masses, then 0.6). The greatest mass so far would leave all that follows no births. A
+    run of equal masses counts as one point, so that padding never outvotes a track.
     """
     if len(mass) < 2 or np.all(np.diff(mass) >= 0):
         return np.ones(len(mass), dtype=bool)
@@ -100,16 +82,9 @@ def rising(mass: NDArray) -> NDArray[np.bool_]:
 
 
 def fill_between(axis: NDArray, values: NDArray, absent: NDArray) -> None:
-    """Replace whole isochrones by linear interpolation along their first axis, in place.
+    """Replace the isochrones `absent` from nodes of the first axis by linear interpolation.
 
-    Parameters
-    ----------
-    axis : numpy.ndarray
-        Nodes of the first axis.
-    values : numpy.ndarray
-        Shape ``(axis, ...)``.
-    absent : numpy.ndarray
-        Which nodes to replace. Those outside the nodes present are left as they are.
+    `values`, of shape ``(axis, ...)``, are changed in place, but not outside the nodes present.
     """
     present = np.flatnonzero(~absent)
     for i in np.flatnonzero(absent):
@@ -125,23 +100,10 @@ def refine(
 ) -> tuple[NDArray[np.float64], NDArray]:
     """Insert points where isochrones are sparse (the lower main sequence of the Dartmouth grids).
 
-    There the straight line between neighbours cuts the curve by hundredths of a magnitude.
-
-    Parameters
-    ----------
-    eep : numpy.ndarray
-        Numbering of the points.
-    values : numpy.ndarray
-        Shape ``(..., eep, column)``, NaN outside isochrones, mended.
-    column : int
-        What to measure the distance of neighbours in.
-    step : float
-        Aim at steps no longer than this in nine isochrones of ten, with up to three new points.
-
-    Returns
-    -------
-    eep, values
-        New points have fractional numbers; they lie on a monotone cubic in EEP.
+    There the straight line between neighbours cuts the curve by hundredths of a magnitude. Steps in
+    `column` of `values`, of shape ``(..., eep, column)`` and mended, become no longer than `step`
+    in nine isochrones of ten, with up to three new points. Return the numbering of the points, new
+    ones fractional, and the values; new points lie on a monotone cubic in EEP.
     """
     flat = values.reshape(-1, *values.shape[-2:])
     gap = np.abs(np.diff(flat[..., column], axis=-1))
