@@ -147,7 +147,7 @@ class Fitter:
 def _approach(density: PosteriorDensity, near: Mode) -> Array:
     """Go from one variant's maximum to another's, by Newton steps with the first's curvature.
 
-    A dozen passes over the stars in place of the hundreds of a climb from afar. Where the steps do
+    A dozen passes over the stars in place of the hundreds of a climb from afar. If the steps do
     not shrink, the starting point is returned, and the climb does the work.
     """
     x, before = near.vector, np.inf

@@ -25,7 +25,7 @@ def write_comparison_page(
     Raises
     ------
     ProductError
-        Where a page stands there already.
+        When a page exists already.
     """
     e = tree["estimates"].to_dataset()
     return write_html(

@@ -228,7 +228,7 @@ def _baselines(fitted: Sequence[FittedVariant], coords: dict[str, Any]) -> xr.Da
 
 
 def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
-    """Give the comparison as plain numbers, None where not finite: what ``--json`` prints."""
+    """Give the comparison as plain numbers, None for what is not finite: what ``--json`` prints."""
     e, d, v = (tree[name].to_dataset() for name in ("estimates", "differences", "variance"))
     labels, quantities = (e[name].values.astype(str).tolist() for name in ("variant", "quantity"))
     truth = e["truth"].values if "truth" in e else np.full(len(quantities), np.nan)
