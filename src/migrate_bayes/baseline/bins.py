@@ -166,7 +166,7 @@ def fit_baseline(
     >>> from migrate_bayes.mock import simulated_stars
     >>> fit = fit_baseline(simulated_stars(2000, seed=1), bin_width=3.0)
     >>> fit["slope_at_1gyr"].values.round(2)
-    -0.07
+    array([-0.1 , -0.08])
     """
     o = BaselineOptions.of(options, settings)
     if selection is None:

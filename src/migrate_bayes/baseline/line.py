@@ -106,7 +106,7 @@ def fit_line(x: Array, y: Array, sx: Array, sy: Array, *, scatter: bool = False)
     >>> from migrate_bayes.baseline import fit_line
     >>> x, error = np.linspace(-2.0, 2.0, 50), np.full(50, 0.05)
     >>> fit_line(x, 0.1 - 0.07 * x + 0.05 * (-1.0) ** np.arange(50), error, error).slope.text()
-    '-0.0706 ± 0.0062'
+    '-0.0716 ± 0.0061'
     """
     if len(x) < 3:
         return LineFit(reason=f"{len(x)} stars: a line needs 3")

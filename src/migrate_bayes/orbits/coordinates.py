@@ -200,9 +200,9 @@ def phase_space_to_observed(
     Examples
     --------
     >>> from migrate_bayes.orbits import phase_space_to_observed
-    >>> sky = phase_space_to_observed(-7.27, 0.0, 0.0, 33.0, 248.24, 7.24)
+    >>> sky = phase_space_to_observed(-7.0, 0.5, 0.1, 10.0, 220.0, 5.0)
     >>> [float(value.round(1)) for value in sky]
-    [266.4, -28.9, 1.0, 0.0, 0.0, 20.0]
+    [273.8, -8.2, 1.4, -1.7, -3.5, -13.3]
     """
     shape, columns = flatten((x, y, z, vx, vy, vz), _PHASE_SPACE)
     solar = get_frame(frame)

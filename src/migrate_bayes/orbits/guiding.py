@@ -84,7 +84,7 @@ def guiding_radius(lz: ArrayLike, potential: str | Potential) -> NDArray[np.floa
     --------
     >>> from migrate_bayes.orbits import guiding_radius
     >>> guiding_radius([1700.0, -1700.0], "MWPotential2014").round(2)
-    array([7.22, 7.22])
+    array([7.11, 7.11])
     """
     here = Potential.of(potential)
     shape, (flat,) = flatten([lz], ["kpc km / s"])
@@ -116,7 +116,7 @@ def circular_velocity(R: ArrayLike, potential: str | Potential) -> NDArray[np.fl
     --------
     >>> from migrate_bayes.orbits import circular_velocity
     >>> circular_velocity([4.0, 8.27], "MWPotential2014").round(1)
-    array([233.2, 236. ])
+    array([238., 236.])
     """
     here = Potential.of(potential)
     shape, (flat,) = flatten([R], ["kpc"])

@@ -171,7 +171,7 @@ def compute_orbits(
     ...     catalog, potentials=["MWPotential2014"], draws=10, show_progress=False
     ... )
     >>> orbits["rg_mean"].values.round(2), orbits["zmax"].values.round(2)
-    (array([[7.42]]), array([[0.31]]))
+    (array([[8.6]]), array([[0.44]]))
     """
     o = OrbitOptions.of(options, settings)
     if o.zmax_draws == 1 or o.zmax_draws > o.draws:
