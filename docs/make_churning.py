@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from asked import asked_run
 
-from migrate_bayes.core.table import print_table
+from migrate_bayes.core.table import Table
 from migrate_bayes.population import (
     ModelSpec,
     PopulationModel,
@@ -62,7 +62,7 @@ def main() -> None:
         f"{data.n_stars:,} stars; truth: σ_RM8 = {law.sigma_rm8:g} kpc, S = {spread:g} kpc, "
         f"g₁ = {right:g} dex/kpc/Gyr, σ_RM8 / S = {law.sigma_rm8 / spread:.2f}"
     )
-    print_table("Churning under histories of the gas", HEAD, rows)
+    Table("Churning under histories of the gas", HEAD, rows).print()
 
 
 if __name__ == "__main__":

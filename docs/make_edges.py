@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 from scipy.stats import norm
 
-from migrate_bayes.core.table import print_table
+from migrate_bayes.core.table import Table
 from migrate_bayes.isochrones import build_grid
 from migrate_bayes.mock.migration import expected_gradient, expected_scatter, gas_metallicity
 from migrate_bayes.mock.mock_options import MigrationOptions
@@ -57,7 +57,7 @@ def main() -> None:
                 f"{expected_gradient(law, age):.4f}", f"{high[1] - low[1]:.4f}",
                 f"{expected_scatter(law, age):.3f}", f"{here[2]:.3f}",
             ])  # fmt: skip
-    print_table("A mock's laws and its stars, at 8 kpc", HEAD, rows)
+    Table("A mock's laws and its stars, at 8 kpc", HEAD, rows).print()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from asked import asked_run
 
-from migrate_bayes.core.table import print_table
+from migrate_bayes.core.table import Table
 from migrate_bayes.mock.migration import expected_gradient
 
 BINS = ((1.0, 2.25), (2.25, 3.5), (3.5, 5.5), (5.5, 7.5), (7.5, 10.0), (10.0, 12.0))  # Gyr
@@ -39,7 +39,7 @@ def main() -> None:
     middle, *curves = np.array(lines).T
     rates = [np.polyfit(middle, values, 1)[0] for values in curves]
     rows.append(["straight line", f"{thin.sum():,}", *(f"{rate:.4f}" for rate in rates)])
-    print_table("Thin-disc gradients, dex/kpc, and their rate, dex/kpc/Gyr", HEAD, rows)
+    Table("Thin-disc gradients, dex/kpc, and their rate, dex/kpc/Gyr", HEAD, rows).print()
 
 
 if __name__ == "__main__":

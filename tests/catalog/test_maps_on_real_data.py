@@ -10,7 +10,8 @@ import xarray as xr
 from astropy.table import Table
 from scipy.stats import spearmanr
 
-from migrate_bayes.catalog import iter_catalog, mark_duplicates, read_catalog, validate_required
+from migrate_bayes.catalog import iter_catalog, mark_duplicates, read_catalog
+from migrate_bayes.catalog.quality import validate_required
 from migrate_bayes.core.flags import StarFlag, count_flags
 
 FILES = {

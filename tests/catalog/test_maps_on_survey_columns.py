@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from migrate_bayes.catalog import read_catalog, validate_required
+from migrate_bayes.catalog import read_catalog
+from migrate_bayes.catalog.quality import validate_required
 
 
 def gaia_table(n=5):

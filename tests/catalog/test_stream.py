@@ -11,7 +11,6 @@ import xarray as xr
 from astropy.table import MaskedColumn, Table
 
 from migrate_bayes.catalog import (
-    ParquetCatalogWriter,
     correct_extinction,
     iter_catalog,
     mark_duplicates,
@@ -225,9 +224,8 @@ def test_parquet_is_the_same_bytes_whatever_the_chunks(tmp_path, awkward, monkey
     files = []
     for size in (1, 5, 16, 17, 100):
         path = tmp_path / f"{size}.parquet"
-        with ParquetCatalogWriter(path) as out:
-            for start in range(0, N, size):
-                out.append(awkward.isel(star=slice(start, start + size)))
+        starts = range(0, N, size)
+        write_catalog((awkward.isel(star=slice(i, i + size)) for i in starts), path)
         files.append(path.read_bytes())
     assert len(set(files)) == 1
     again = pd.read_parquet(path)
@@ -237,13 +235,11 @@ def test_parquet_is_the_same_bytes_whatever_the_chunks(tmp_path, awkward, monkey
 
 
 def test_interrupted_or_uneven_parquet_leaves_nothing(tmp_path, awkward):
-    def uneven():
-        with ParquetCatalogWriter(tmp_path / "a.parquet") as out:
-            out.append(awkward)
-            out.append(awkward.drop_vars("teff"))
-
+    uneven = [awkward, awkward.drop_vars("teff")]
     with pytest.raises(ProductError, match="other columns than the first"):
-        uneven()
+        write_catalog(uneven, tmp_path / "a.parquet")
+    with pytest.raises(CatalogError, match="chunks can be written to Parquet only"):
+        write_catalog(uneven, tmp_path / "a.fits")
     assert list(tmp_path.iterdir()) == []
 
 

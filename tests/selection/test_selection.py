@@ -8,15 +8,8 @@ import xarray as xr
 
 from migrate_bayes.core.errors import OrbitError, RecipeError
 from migrate_bayes.core.flags import StarFlag
-from migrate_bayes.selection import (
-    SELECTIONS,
-    as_expression,
-    dividing_line,
-    expand,
-    limits,
-    parse_selection,
-    select,
-)
+from migrate_bayes.selection import SELECTIONS, dividing_line, limits, select
+from migrate_bayes.selection.expressions import as_expression, expand, parse_selection
 
 
 def stars_at(**columns: object) -> xr.Dataset:

@@ -10,15 +10,13 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "checks": ["flag_external_ages", "validate_required"],
-        "columns": ["COLUMNS", "REQUIRED", "star_keys"],
-        "cuts": ["flag_age_error", "quality_cuts"],
-        "distances": ["add_distances"],
+        "catalog_options": ["CatalogOptions"],
+        "columns": ["COLUMNS", "star_keys"],
         "duplicates": ["mark_duplicates"],
         "extinction": ["correct_extinction"],
         "maps": ["column_map_names", "load_column_map"],
-        "reading": ["iter_catalog", "read_catalog"],
-        "stream": ["CatalogStream", "open_catalog"],
-        "writing": ["ParquetCatalogWriter", "write_catalog"],
+        "quality": ["flag_age_error", "quality_cuts"],
+        "reading": ["CatalogStream", "iter_catalog", "open_catalog", "read_catalog"],
+        "writing": ["write_catalog"],
     },
 )

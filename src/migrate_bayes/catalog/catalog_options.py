@@ -1,4 +1,4 @@
-"""Options of the catalogue: where the stars come from and which of them count."""
+"""Options of the catalogue: the source of the stars and which of them count."""
 
 from __future__ import annotations
 
@@ -6,16 +6,32 @@ from typing import Any, Literal
 
 from migrate_bayes.core.options import Options
 
-__all__ = ["CatalogOptions"]
-
 
 class CatalogOptions(Options):
-    """Where the stars come from and which of them count."""
+    """The source of the stars and which of them count.
+
+    Attributes
+    ----------
+    source : {"file", "mock"}
+        A file, or the mock survey of the run's own ``[simulate]``.
+    path : str
+        The file, of a format that `read_catalog` reads; ``$MIGRATE_BAYES_DATA`` in it is expanded.
+    columns : str or dict, optional
+        A packaged column map, or a map's content; by default the canonical names are looked for.
+    duplicate_radius : float, optional
+        Linking length of repeat observations, arcsec (see `mark_duplicates`); null keeps them.
+    min_snr : float, optional
+        Least signal-to-noise ratio in each of g, r, i (see `quality_cuts`); null cuts nothing.
+    max_age_error : float, optional
+        Greatest relative age error (see `flag_age_error`); null cuts nothing.
+    extinction : str, optional
+        ``source`` of `correct_extinction`; null leaves magnitudes as they are.
+    """
 
     source: Literal["file", "mock"] = "file"
     path: str = ""
     columns: str | dict[str, Any] | None = None
-    duplicate_radius: float | None = 5.0  # arcsec; null keeps repeat observations
-    min_snr: float | None = 50.0  # each of g, r, i; null cuts nothing
-    max_age_error: float | None = 0.25  # relative; null cuts nothing
-    extinction: str = "auto"
+    duplicate_radius: float | None = 5.0
+    min_snr: float | None = 50.0
+    max_age_error: float | None = 0.25
+    extinction: str | None = "auto"

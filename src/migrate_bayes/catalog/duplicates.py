@@ -1,4 +1,4 @@
-"""Repeat observations of one star, found on the sky.
+"""One star, one place on the sky: repeat observations, and identifiers that stand for two stars.
 
 Rows closer than a radius are linked, and linked rows form groups (friends of friends: a chain is
 one group; at 5 arcsec and survey densities chains are repeats of one star). Positions are unit
@@ -7,34 +7,23 @@ vectors in a k-d tree, so neither the poles nor RA = 0 are special; the cost is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.catalog.columns import attributes
-from migrate_bayes.catalog.cuts import SNR_BANDS
+from migrate_bayes.catalog.quality import SNR_BANDS, with_flag
 from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import StarFlag
 
-__all__ = ["find_repeats", "friends_of_friends", "mark_duplicates", "total_snr"]
+Floats = NDArray[np.float64]
 
 
-def friends_of_friends(
-    ra: NDArray[np.float64], dec: NDArray[np.float64], *, radius_arcsec: float
-) -> NDArray[np.int64]:
-    """Label rows by group.
+def friends_of_friends(ra: Floats, dec: Floats, *, radius_arcsec: float) -> NDArray[np.int64]:
+    """Label rows, at `ra` and `dec` in degrees, by the index of the first row of their group.
 
-    Parameters
-    ----------
-    ra, dec : array, shape (n,)
-        Degrees. A row without a position is a group of its own.
-    radius_arcsec : float
-        Linking length.
-
-    Returns
-    -------
-    array of int, shape (n,)
-        The index of the first row of each row's group.
+    A row without a position is a group of its own.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -62,8 +51,8 @@ def friends_of_friends(
     return label
 
 
-def total_snr(catalog: xr.Dataset) -> NDArray[np.float64]:
-    """Signal-to-noise ratio: the quadrature sum over g, r, i, or over any ``snr*`` there is."""
+def total_snr(catalog: xr.Dataset) -> Floats:
+    """Return the quadrature sum of the S/N in g, r, i, or else of any ``snr*`` there is."""
     bands = [name for name in SNR_BANDS if name in catalog]
     if not bands:
         bands = [str(name) for name in catalog.data_vars if str(name).startswith("snr")]
@@ -74,26 +63,11 @@ def total_snr(catalog: xr.Dataset) -> NDArray[np.float64]:
 
 
 def find_repeats(
-    ra: NDArray[np.float64],
-    dec: NDArray[np.float64],
-    snr: NDArray[np.float64],
-    *,
-    radius_arcsec: float,
+    ra: Floats, dec: Floats, snr: Floats, *, radius_arcsec: float
 ) -> NDArray[np.bool_]:
-    """Find all but the best of the repeat observations of each star.
+    """Find all but the best of the repeat observations of each star, in degrees on the sky.
 
-    Parameters
-    ----------
-    ra, dec : array, shape (star,)
-        Degrees; NaN where unknown.
-    snr : array, shape (star,)
-        The row of each group with the highest stays; of equals, the first.
-    radius_arcsec : float
-        Linking length.
-
-    Returns
-    -------
-    array of bool, shape (star,)
+    The row of each group with the highest S/N stays; of equals, the first.
 
     Raises
     ------
@@ -127,18 +101,68 @@ def mark_duplicates(catalog: xr.Dataset, *, radius_arcsec: float = 5.0) -> xr.Da
     -------
     xarray.Dataset
         With a new ``flag``. The row kept has the highest S/N, the quadrature sum over g, r and i
-        (over any ``snr*`` column where these are absent); of equals, the first row.
+        (over any ``snr*`` column if these are absent); of equals, the first row.
 
     Raises
     ------
     CatalogError
         Without positions, or for a radius that is no angle between 0 and an arcminute.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from migrate_bayes import mark_duplicates
+    >>> stars = xr.Dataset({
+    ...     "ra": ("star", [10.0, 10.0001, 20.0]), "dec": ("star", [5.0, 5.0, 5.0]),
+    ...     "snr_g": ("star", [40.0, 90.0, 60.0]), "flag": ("star", np.zeros(3, dtype=np.int32)),
+    ... })
+    >>> mark_duplicates(stars)["flag"].values.tolist()
+    [128, 0, 0]
     """
     if "ra" not in catalog or "dec" not in catalog:
         raise CatalogError("cannot look for duplicates: the catalogue has no ra and dec")
     repeat = find_repeats(
         catalog["ra"].values, catalog["dec"].values, total_snr(catalog), radius_arcsec=radius_arcsec
     )
-    flag = catalog["flag"].values & ~np.int32(StarFlag.DUPLICATE)
-    flag[repeat] |= np.int32(StarFlag.DUPLICATE)
-    return catalog.assign(flag=("star", flag, catalog["flag"].attrs or attributes("flag")))
+    return with_flag(catalog, repeat, StarFlag.DUPLICATE)
+
+
+def separation_arcsec(ra1: Floats, dec1: Floats, ra2: Floats, dec2: Floats) -> Floats:
+    """Return the angle between positions in degrees, by the haversine formula (exact if small)."""
+    r1, d1, r2, d2 = (np.radians(a) for a in (ra1, dec1, ra2, dec2))
+    h = np.sin((d2 - d1) / 2) ** 2 + np.cos(d1) * np.cos(d2) * np.sin((r2 - r1) / 2) ** 2
+    return np.degrees(2 * np.arcsin(np.sqrt(np.minimum(h, 1.0)))) * 3600.0
+
+
+def check_identifiers(
+    star_key: NDArray[np.uint64],
+    ra: Floats,
+    dec: Floats,
+    *,
+    file: str,
+    names: Callable[[NDArray[np.uint64]], list[str]],
+    radius_arcsec: float = 5.0,
+) -> None:
+    """Check that the rows of one identifier lie within `radius_arcsec`, or name those that do not.
+
+    The radius is above any proper motion between two surveys and below the distance of two stars;
+    ``names(keys)`` gives the identifiers for the error.
+    """
+    order = np.argsort(star_key, kind="stable")
+    keys = star_key[order]
+    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
+    lengths = np.diff(np.r_[starts, keys.size])
+    several = lengths > 1
+    rows = order[np.repeat(several, lengths)]
+    first = order[np.repeat(starts[several], lengths[several])]
+    apart = separation_arcsec(ra[first], dec[first], ra[rows], dec[rows])
+    wrong = apart > radius_arcsec
+    if wrong.any():
+        found = names(np.unique(star_key[first[wrong]]))
+        worst = float(np.nanmax(apart))
+        raise CatalogError(
+            f"{file}: {len(found)} identifiers stand for stars more than {radius_arcsec:g} arcsec "
+            f"apart (up to {worst:.0f}): {', '.join(found[:5])}"
+            f"{', ...' if len(found) > 5 else ''}. "
+            "Map another column to source_id, or mend the cross-match"
+        )

@@ -5,37 +5,28 @@
 with A_G and E(BP-RP) from A_V by the colour-dependent Gaia law of `gaia_extinction`. A_V is taken
 for the law's A0 (the two differ by about a per cent). Errors add in quadrature: photometry,
 distance (5 / ln 10 times the mean of the two relative distance errors) and extinction (the
-catalogue's own error where it has one, else 10 per cent of the extinction).
+catalogue's own error if it has one, else 10 per cent of the extinction).
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.catalog.checks import validate_required
 from migrate_bayes.catalog.columns import attributes
+from migrate_bayes.catalog.quality import validate_required, with_flag
 from migrate_bayes.core.errors import CatalogError, suggest
 from migrate_bayes.core.flags import StarFlag
 
-__all__ = ["R_V", "correct_extinction"]
+Floats = NDArray[np.float64]
 
 R_V = 3.1
 _RELATIVE_ERROR = 0.1
 _SOLAR_RATIO = (0.86, 0.44)
 _MAPS = (
-    "Combined15",
-    "Combined19",
-    "Green15",
-    "Green19",
-    "Marshall06",
-    "Drimmel03",
-    "SFD",
-    "Sale14",
-)
+    "Combined15", "Combined19", "Green15", "Green19", "Marshall06", "Drimmel03", "SFD", "Sale14",
+)  # fmt: skip
 
 
 def correct_extinction(
@@ -47,7 +38,7 @@ def correct_extinction(
     ----------
     catalog : xarray.Dataset
         With ``phot_g_mean_mag`` and distances; ``phot_bp_mean_mag`` and ``phot_rp_mean_mag`` (or
-        ``bp_rp_observed``) where there are.
+        ``bp_rp_observed``) if there are.
     source : str
         ``"a_v"``, ``"ebv"`` (with R_V = 3.1), ``"auto"`` (the first of these two that there is),
         ``"none"`` (no extinction at all, for nearby stars), or ``"mwdust:<map>"`` for a
@@ -59,14 +50,25 @@ def correct_extinction(
     Returns
     -------
     xarray.Dataset
-        With ``abs_g``, ``abs_g_error``, ``a_g``, ``bp_rp``, ``bp_rp_error`` (as far as they can be
-        had) and ``flag``, where ``MISSING_PHOTOMETRY`` now means that there is no ``abs_g``. What
-        was done stands in ``attrs["extinction"]`` of the Dataset.
+        With ``abs_g``, ``abs_g_error``, ``a_g``, ``bp_rp``, ``bp_rp_error`` (as far as they
+        follow) and ``flag``, in which ``MISSING_PHOTOMETRY`` now means that there is no ``abs_g``.
+        ``attrs["extinction"]`` of the Dataset says what was done.
 
     Raises
     ------
     CatalogError
         For an unknown source, or one that is absent.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from migrate_bayes import correct_extinction
+    >>> columns = {"phot_g_mean_mag": 10.0, "distance": 0.1, "distance_lo": 0.09,
+    ...            "distance_hi": 0.11}
+    >>> stars = xr.Dataset({name: ("star", [value]) for name, value in columns.items()})
+    >>> stars["flag"] = ("star", np.zeros(1, dtype=np.int32))
+    >>> correct_extinction(stars, source="none")["abs_g"].values.tolist()
+    [5.0]
     """
     from migrate_bayes.catalog.gaia_extinction import deredden
 
@@ -78,12 +80,12 @@ def correct_extinction(
     g = catalog["phot_g_mean_mag"].values
     with np.errstate(divide="ignore", invalid="ignore"):
         reddened = g - 5.0 * np.log10(distance) - 10.0
-    colour = _observed_colour(catalog)
+    colour, colour_error = _observed_colour(catalog)
     teff = catalog["teff"].values if "teff" in catalog else np.full(n, np.nan)
     a_g, e_bp_rp = deredden(a_v, bp_rp_observed=colour, teff=teff, abs_g_reddened=reddened)
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        # What a magnitude of A_V does in G and in BP-RP; a Sun-like star's where A_V is zero.
+        # What a magnitude of A_V does in G and in BP-RP; a Sun-like star's if A_V is zero.
         k_g = np.where(a_v > 0, a_g / a_v, _SOLAR_RATIO[0])
         k_colour = np.where(a_v > 0, e_bp_rp / a_v, _SOLAR_RATIO[1])
         width = 0.5 * (catalog["distance_hi"].values - catalog["distance_lo"].values) / distance
@@ -95,59 +97,47 @@ def correct_extinction(
     # A magnitude without a finite error cannot be compared with anything.
     whole = np.isfinite(abs_g) & np.isfinite(abs_g_error)
 
-    flag = catalog["flag"].values & ~np.int32(StarFlag.MISSING_PHOTOMETRY)
-    flag = np.where(whole, flag, flag | np.int32(StarFlag.MISSING_PHOTOMETRY)).astype(np.int32)
     new = {
         "abs_g": np.where(whole, abs_g, np.nan),
         "abs_g_error": np.where(whole, abs_g_error, np.nan),
         "a_g": a_g,
     }
-    if _has_colour(catalog):
-        colour_error = _colour_error(catalog)
+    # If there are the columns, not values: it must not depend on how stars are chunked.
+    if {"phot_bp_mean_mag", "phot_rp_mean_mag"} <= set(catalog) or "bp_rp_observed" in catalog:
         new["bp_rp"] = colour - e_bp_rp
         new["bp_rp_error"] = np.where(
             np.isfinite(new["bp_rp"]), np.hypot(colour_error, k_colour * doubt), np.nan
         )
-    added: dict[str, Any] = {k: ("star", v, attributes(k)) for k, v in new.items()}
-    added["flag"] = ("star", flag, catalog["flag"].attrs or attributes("flag"))
-    out = catalog.assign(added)
+    out = catalog.assign({name: ("star", v, attributes(name)) for name, v in new.items()})
+    out = with_flag(out, ~whole, StarFlag.MISSING_PHOTOMETRY)
     out.attrs["extinction"] = said
     return out
 
 
-def _has_colour(catalog: xr.Dataset) -> bool:
-    """Whether there are the columns, not values: it must not depend on how stars are chunked."""
-    return {"phot_bp_mean_mag", "phot_rp_mean_mag"} <= set(catalog.data_vars) or (
-        "bp_rp_observed" in catalog
-    )
-
-
-def _observed_colour(catalog: xr.Dataset) -> NDArray[np.float64]:
+def _observed_colour(catalog: xr.Dataset) -> tuple[Floats, Floats]:
+    """Return BP-RP and its error; NaN without the columns."""
     if "phot_bp_mean_mag" in catalog and "phot_rp_mean_mag" in catalog:
-        return catalog["phot_bp_mean_mag"].values - catalog["phot_rp_mean_mag"].values
+        bp, rp = "phot_bp_mean_mag", "phot_rp_mean_mag"
+        error = np.hypot(_error(catalog, bp), _error(catalog, rp))
+        return catalog[bp].values - catalog[rp].values, error
+    error = _error(catalog, "bp_rp_observed")
     if "bp_rp_observed" in catalog:
-        return catalog["bp_rp_observed"].values
-    return np.full(catalog.sizes["star"], np.nan)
+        return catalog["bp_rp_observed"].values, error
+    return np.full(catalog.sizes["star"], np.nan), error
 
 
-def _error(catalog: xr.Dataset, name: str) -> NDArray[np.float64]:
-    """Photometric error, zero where the catalogue gives none (Gaia's are millimagnitudes)."""
+def _error(catalog: xr.Dataset, name: str) -> Floats:
+    """Return the photometric error, 0 if the catalogue gives none (Gaia's are millimagnitudes)."""
     if f"{name}_error" not in catalog:
         return np.zeros(catalog.sizes["star"])
     return np.nan_to_num(catalog[f"{name}_error"].values)
 
 
-def _colour_error(catalog: xr.Dataset) -> NDArray[np.float64]:
-    if "phot_bp_mean_mag" in catalog and "phot_rp_mean_mag" in catalog:
-        return np.hypot(_error(catalog, "phot_bp_mean_mag"), _error(catalog, "phot_rp_mean_mag"))
-    return _error(catalog, "bp_rp_observed")
-
-
 def _extinction(
     catalog: xr.Dataset, source: str, distance_aware: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+) -> tuple[Floats, Floats, str]:
+    """Return A_V, its error (NaN if unknown) and what they are from."""
     n = catalog.sizes["star"]
-    unknown = np.full(n, np.nan)
     if source == "auto":
         source = next((name for name in ("a_v", "ebv") if name in catalog), "")
         if not source:
@@ -165,13 +155,13 @@ def _extinction(
                 f"the catalogue has no {source}: "
                 f"{suggest(source, [*there, 'none', 'mwdust:<map>'])}"
             )
-        factor = R_V if source == "ebv" else 1.0
-        error = catalog[f"{source}_error"].values if f"{source}_error" in catalog else unknown
-        name = "column a_v" if source == "a_v" else f"column ebv, R_V = {R_V:g}"
-        doubt = "its own error" if f"{source}_error" in catalog else "error 10% of the extinction"
+        factor, name = (1.0, "a_v") if source == "a_v" else (R_V, f"ebv, R_V = {R_V:g}")
+        error, doubt = np.full(n, np.nan), "error 10% of the extinction"
+        if f"{source}_error" in catalog:
+            error, doubt = catalog[f"{source}_error"].values * factor, "its own error"
         # A fit may give a slightly negative extinction: it is zero with the same error.
         a_v = np.where(catalog[source].values < 0, 0.0, catalog[source].values * factor)
-        return a_v, error * factor, f"{name}; {law}; {doubt}"
+        return a_v, error, f"column {name}; {law}; {doubt}"
     kind, _, name = source.partition(":")
     if kind == "mwdust" and name:
         a_v, error = _from_map(catalog, name, distance_aware)
@@ -180,9 +170,10 @@ def _extinction(
     raise CatalogError(f"no extinction source '{source}': {suggest(source, valid)}")
 
 
-def _from_map(
-    catalog: xr.Dataset, name: str, distance_aware: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _from_map(catalog: xr.Dataset, name: str, distance_aware: bool) -> tuple[Floats, Floats]:
+    from astropy import units as u
+    from astropy.coordinates import SkyCoord
+
     try:
         import mwdust
     except ImportError as absent:
@@ -195,7 +186,8 @@ def _from_map(
         raise CatalogError(f"mwdust has no map '{name}': {suggest(name, known)}")
     # Schlafly & Finkbeiner's (2011) coefficients, R_V = 3.1: in this filter the map gives A_V.
     dust = getattr(mwdust, name)(filter="CTIO V", sf10=True)
-    longitude, latitude = _galactic(catalog["ra"].values, catalog["dec"].values)
+    place = SkyCoord(catalog["ra"].values * u.deg, catalog["dec"].values * u.deg).galactic
+    longitude, latitude = place.l.deg, place.b.deg
     names = ("distance", "distance_lo", "distance_hi") if distance_aware else ("distance",)
     distances = np.stack([catalog[k].values for k in names], axis=1)
     a_v = np.full(distances.shape, np.nan)
@@ -205,16 +197,3 @@ def _from_map(
         _RELATIVE_ERROR * a_v[:, 0], 0.5 * (a_v[:, -1] - a_v[:, min(1, len(names) - 1)])
     )
     return a_v[:, 0], error
-
-
-def _galactic(
-    ra: NDArray[np.float64], dec: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    from astropy import units as u
-    from astropy.coordinates import SkyCoord
-
-    good = np.isfinite(ra) & np.isfinite(dec)
-    out = np.full((2, ra.size), np.nan)
-    place = SkyCoord(ra[good] * u.deg, dec[good] * u.deg, frame="icrs").galactic
-    out[0, good], out[1, good] = place.l.deg, place.b.deg
-    return out[0], out[1]

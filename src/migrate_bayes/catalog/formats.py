@@ -9,7 +9,7 @@ sliced afterwards. Missing values come out as NaN, and no value depends on the s
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import CatalogError, suggest
-
-__all__ = ["FORMATS", "Source", "open_source"]
 
 Block = dict[str, NDArray[Any]]
 
@@ -37,29 +35,36 @@ FORMATS: dict[str, tuple[str, ...]] = {
 class Source:
     """An opened file.
 
-    Attributes
-    ----------
-    path : Path
-        The file.
-    names : sequence of str
-        Its columns.
-    units : dict
-        Unit of the columns that state one, as text.
-    blocks : callable
-        ``blocks(columns, identifier, chunk_size)`` iterates over dicts of arrays: float64, or
-        for the identifier whatever it is in the file. A `chunk_size` of None asks for one block.
-    rows : int or None
-        How many rows there are, where the file says so.
-    whole : bool
-        The format can only be read whole: memory grows with the file.
+    ``pieces(columns, identifier, chunk_size)`` iterates over dicts of arrays as the file has them,
+    masked if values are missing; a `chunk_size` of None asks for one piece.
     """
 
     path: Path
+    format: str
     names: Sequence[str]
-    units: dict[str, str]
-    blocks: Callable[[Sequence[str], str | None, int | None], Iterator[Block]]
-    rows: int | None = None
-    whole: bool = False
+    units: dict[str, str]  # of the columns that state one
+    pieces: Callable[[list[str], str | None, int | None], Iterator[Block]]
+    rows: int | None = None  # if the file says so
+    whole: bool = False  # the format can only be read whole: memory grows with the file
+
+    def blocks(
+        self, columns: Sequence[str], identifier: str | None, chunk_size: int | None
+    ) -> Iterator[Block]:
+        """Iterate over dicts of float64 arrays; the identifier is whatever it is in the file."""
+        pieces = self.pieces(list(dict.fromkeys(columns)), identifier, chunk_size)
+        first_row = 0
+        while True:
+            with _readable(self.path, self.format):
+                piece = next(pieces, None)
+                if piece is None:
+                    return
+                for name in piece:
+                    if name != identifier:
+                        piece[name] = _as_float(piece[name], self.path, name, first_row)
+            rows = len(next(iter(piece.values())))
+            first_row += rows
+            if rows:
+                yield piece
 
 
 def format_of(path: Path, format: str | None = None) -> str:
@@ -69,11 +74,11 @@ def format_of(path: Path, format: str | None = None) -> str:
         if name not in FORMATS:
             raise CatalogError(f"no format '{format}': {suggest(format, [*FORMATS, 'ecsv'])}")
         return name
-    suffixes = [s.lower() for s in path.suffixes if s.lower() not in (".gz",)]
-    for name, endings in FORMATS.items():
-        if suffixes and suffixes[-1] in endings:
-            return name
-    known = sorted(e for group in FORMATS.values() for e in group)
+    by_ending = {ending: name for name, endings in FORMATS.items() for ending in endings}
+    suffixes = [s.lower() for s in path.suffixes if s.lower() != ".gz"]
+    if suffixes and suffixes[-1] in by_ending:
+        return by_ending[suffixes[-1]]
+    known = sorted(by_ending)
     raise CatalogError(
         f"{path}: cannot tell the format from the name: use one of {', '.join(known)}, "
         f"or say format = one of {', '.join(FORMATS)}"
@@ -81,25 +86,16 @@ def format_of(path: Path, format: str | None = None) -> str:
 
 
 def open_source(path: str | Path, *, format: str | None = None) -> Source:
-    """Open a table.
-
-    Raises
-    ------
-    CatalogError
-        Where the file is missing, cut short, or not what its name says.
-    """
+    """Open a table, refusing a file that is missing, cut short or not what its name says."""
     path = Path(path)
     if not path.exists():
         raise CatalogError(f"no such file: {path}")
     if path.is_dir():
         raise CatalogError(f"{path} is a folder: give the file itself")
     name = format_of(path, format)
-    openers = {
-        "fits": _open_fits,
-        "csv": _open_text,
-        "votable": _open_votable,
-        "parquet": _open_parquet,
-    }
+    openers: dict[str, Callable[[Path], Source]] = {
+        "fits": _open_fits, "csv": _open_text, "votable": _open_votable, "parquet": _open_parquet,
+    }  # fmt: skip
     with _readable(path, name):
         return openers[name](path)
 
@@ -119,12 +115,9 @@ def _readable(path: Path, format: str) -> Iterator[None]:
 
 
 def _as_float(values: Any, path: Path, column: str, first_row: int) -> NDArray[np.float64]:
-    if isinstance(values, np.ma.MaskedArray):
-        mask = np.ma.getmaskarray(values)
-        plain = np.asarray(values.data)
-    else:
-        plain = np.asarray(values)
-        mask = None
+    """Return numbers, NaN for what is masked or blank, refusing any other text."""
+    mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+    plain = np.asarray(np.ma.getdata(values))
     if plain.ndim != 1:
         raise CatalogError(f"{path}: column '{column}' holds arrays; map a column of numbers")
     if plain.dtype.kind in "fiub":
@@ -135,7 +128,7 @@ def _as_float(values: Any, path: Path, column: str, first_row: int) -> NDArray[n
         text = pd.Series(plain).astype("object")
         text = text.map(lambda v: v.decode() if isinstance(v, bytes) else v)
         blank = text.isna() | text.map(lambda v: isinstance(v, str) and not v.strip())
-        # A column of truth values is read as such where a block holds nothing else.
+        # A column of truth values is read as such if a block holds nothing else.
         text = text.replace({"True": True, "False": False})
         numbers = pd.to_numeric(text.where(~blank), errors="coerce")
         wrong = np.flatnonzero(numbers.isna() & ~blank & (text.astype(str).str.lower() != "nan"))
@@ -191,41 +184,35 @@ def _open_fits(path: Path) -> Source:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _table_source(path, Table.read(path, hdu=index), units)
+            return _table_source(path, "fits", Table.read(path, hdu=index), units)
 
-    def blocks(
-        wanted_names: Sequence[str], identifier: str | None, chunk_size: int | None
-    ) -> Iterator[Block]:
-        for part in _slices(n, chunk_size):
-            # Opened anew for each block: an open memory map keeps every page it has touched.
-            with warnings.catch_warnings(), _readable(path, "fits"):
+    def pieces(wanted: list[str], identifier: str | None, size: int | None) -> Iterator[Block]:
+        for part in _slices(n, size):
+            # Opened anew for each piece: an open memory map keeps every page it has touched.
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 with fits.open(path, memmap=True) as hdus:
                     rows = hdus[index].data[part]
-                    block: Block = {}
-                    for name in wanted_names:
-                        values = rows.field(name)
-                        null = nulls.get(name)
+                    piece: Block = {}
+                    for name in wanted:
+                        values = np.asarray(rows.field(name))
                         mask = np.zeros(len(values), dtype=bool)
-                        if null is not None and np.asarray(values).dtype.kind in "iu":
-                            mask = np.asarray(values) == int(null)
-                        if name == identifier:
-                            plain = np.array(values)
-                            plain = plain.astype(plain.dtype.newbyteorder("="))
-                            block[name] = np.ma.MaskedArray(plain, mask)
-                        else:
-                            masked = np.ma.MaskedArray(np.asarray(values), mask)
-                            block[name] = _as_float(masked, path, name, part.start)
+                        if name in nulls and values.dtype.kind in "iu":
+                            mask = values == int(nulls[name])
+                        # A copy, in the machine's order of bytes, that outlives the memory map.
+                        native = values.astype(values.dtype.newbyteorder("="))
+                        piece[name] = np.ma.MaskedArray(native, mask)
                     del rows, values
-            yield block
+            yield piece
 
-    return Source(path, names, units, blocks, rows=n)
+    return Source(path, "fits", names, units, pieces, rows=n)
 
 
-def _ecsv_header(lines: list[str]) -> tuple[dict[str, str], str]:
+def _described(lines: list[str]) -> tuple[dict[str, str], str]:
+    """Return units and delimiter from the header that astropy writes to ECSV and Parquet."""
     from astropy.table.meta import get_header_from_yaml
 
-    header = get_header_from_yaml([line.removeprefix("#").removeprefix(" ") for line in lines[1:]])
+    header = get_header_from_yaml(lines)
     units = {c["name"]: str(c["unit"]) for c in header["datatype"] if c.get("unit")}
     return units, str(header.get("delimiter", " "))
 
@@ -250,7 +237,8 @@ def _open_text(path: Path) -> Source:
         raise CatalogError(f"{path}: cannot be read as csv; the file is damaged or of another kind")
     units: dict[str, str] = {}
     if comments and comments[0].startswith("# %ECSV"):
-        units, separator = _ecsv_header(comments)
+        lines = [line.removeprefix("#").removeprefix(" ") for line in comments[1:]]
+        units, separator = _described(lines)
     else:
         separator = next((s for s in (",", "\t", ";", "|") if s in head), ",")
     options: dict[str, Any] = {
@@ -263,41 +251,21 @@ def _open_text(path: Path) -> Source:
         options["float_precision"] = "round_trip"  # the default is exact only from 3.1 on
     names = list(pd.read_csv(path, nrows=0, **options).columns)
 
-    def blocks(
-        wanted: Sequence[str], identifier: str | None, chunk_size: int | None
-    ) -> Iterator[Block]:
-        with _readable(path, "csv"):
-            # Identifiers as text: a 19-digit integer column with one gap would go through float64.
-            frames = pd.read_csv(
-                path,
-                usecols=list(dict.fromkeys(wanted)),
-                dtype={identifier: str} if identifier else None,
-                chunksize=chunk_size or 2**62,
-                low_memory=False,
-                **options,
-            )
-        first_row = 0
-        with frames:
-            while True:
-                with _readable(path, "csv"):
-                    try:
-                        frame = next(frames)
-                    except StopIteration:
-                        return
-                block: Block = {}
-                for name in wanted:
-                    values = frame[name]
-                    if name == identifier:
-                        block[name] = np.ma.MaskedArray(
-                            values.fillna("").to_numpy(dtype=object), values.isna().to_numpy()
-                        )
-                    else:
-                        block[name] = _as_float(values.to_numpy(), path, name, first_row)
-                first_row += len(frame)
-                if len(frame):
-                    yield block
+    def pieces(wanted: list[str], identifier: str | None, size: int | None) -> Iterator[Block]:
+        # Identifiers as text: a 19-digit integer column with one gap would go through float64.
+        dtype = {identifier: str} if identifier else None
+        with pd.read_csv(
+            path, usecols=wanted, dtype=dtype, chunksize=size or 2**62, low_memory=False, **options
+        ) as frames:
+            for frame in frames:
+                piece = {name: frame[name].to_numpy() for name in wanted}
+                if identifier:
+                    text = frame[identifier]
+                    filled = text.fillna("").to_numpy(dtype=object)
+                    piece[identifier] = np.ma.MaskedArray(filled, text.isna().to_numpy())
+                yield piece
 
-    return Source(path, names, units, blocks)
+    return Source(path, "csv", names, units, pieces)
 
 
 def _open_votable(path: Path) -> Source:
@@ -307,87 +275,45 @@ def _open_votable(path: Path) -> Source:
         warnings.simplefilter("ignore")
         table = parse_single_table(str(path)).to_table(use_names_over_ids=True)
     units = {c.name: str(c.unit) for c in table.columns.values() if c.unit is not None}
-    return _table_source(path, table, units)
+    return _table_source(path, "votable", table, units)
 
 
-def _table_source(path: Path, table: Any, units: dict[str, str]) -> Source:
+def _table_source(path: Path, format: str, table: Any, units: dict[str, str]) -> Source:
     """Slice a table that could only be read whole."""
 
-    def blocks(
-        wanted: Sequence[str], identifier: str | None, chunk_size: int | None
-    ) -> Iterator[Block]:
-        for part in _slices(len(table), chunk_size):
-            block: Block = {}
-            for name in wanted:
-                values = np.ma.MaskedArray(table[name][part])
-                block[name] = (
-                    values if name == identifier else _as_float(values, path, name, part.start)
-                )
-            yield block
+    def pieces(wanted: list[str], identifier: str | None, size: int | None) -> Iterator[Block]:
+        for part in _slices(len(table), size):
+            yield {name: np.ma.MaskedArray(table[name][part]) for name in wanted}
 
-    return Source(path, list(table.colnames), units, blocks, rows=len(table), whole=True)
+    return Source(path, format, list(table.colnames), units, pieces, rows=len(table), whole=True)
 
 
 def _open_parquet(path: Path) -> Source:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema, rows = pq.read_schema(path), pq.read_metadata(path).num_rows
-    units: dict[str, str] = {}
     described = (schema.metadata or {}).get(b"table_meta_yaml")
-    if described is not None:  # as astropy writes it
-        from astropy.table.meta import get_header_from_yaml
+    units = {} if described is None else _described(described.decode().split("\n"))[0]
+    for field in schema:
+        if b"unit" in (field.metadata or {}):
+            units[field.name] = field.metadata[b"unit"].decode()
 
-        header = get_header_from_yaml(described.decode().split("\n"))
-        units = {c["name"]: str(c["unit"]) for c in header["datatype"] if c.get("unit")}
-    for schema_field in schema:
-        unit = (schema_field.metadata or {}).get(b"unit")
-        if unit is not None:
-            units[schema_field.name] = unit.decode()
-
-    def blocks(
-        wanted: Sequence[str], identifier: str | None, chunk_size: int | None
-    ) -> Iterator[Block]:
-        columns = list(dict.fromkeys(wanted))
-        with _readable(path, "parquet"):
-            # Read ahead, a row group would be held whole, and after it all that have been read.
-            file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**18)
-        first_row = 0
-        with file:
-            size = chunk_size or max(file.metadata.num_rows, 1)
-            batches = file.iter_batches(batch_size=size, columns=columns)
-            while True:
-                with _readable(path, "parquet"):
-                    batch = next(batches, None)
-                if batch is None:
-                    return
-                block: Block = {}
+    def pieces(wanted: list[str], identifier: str | None, size: int | None) -> Iterator[Block]:
+        # Read ahead, a row group would be held whole, and after it all that have been read.
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**18) as file:
+            for batch in file.iter_batches(batch_size=size or max(rows, 1), columns=wanted):
+                piece: Block = {}
                 for name in wanted:
                     column = batch.column(name)
-                    null = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
                     if name == identifier:
-                        import pyarrow as pa
-
-                        empty = 0 if pa.types.is_integer(column.type) else ""
-                        filled = column.fill_null(empty) if null.any() else column
-                        plain = filled.to_numpy(zero_copy_only=False)
-                        block[name] = np.ma.MaskedArray(plain, null)
+                        null = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
+                        if null.any():  # integers stay integers
+                            column = column.fill_null(0 if pa.types.is_integer(column.type) else "")
+                        plain = column.to_numpy(zero_copy_only=False)
+                        piece[name] = np.ma.MaskedArray(plain, null)
                     else:
-                        values = column.to_numpy(zero_copy_only=False)
-                        block[name] = _as_float(values, path, name, first_row)
-                first_row += batch.num_rows
-                if batch.num_rows:
-                    yield block
+                        piece[name] = column.to_numpy(zero_copy_only=False)
+                yield piece
 
-    return Source(path, list(schema.names), units, blocks, rows=rows)
-
-
-def nearest_columns(name: str, names: Collection[str]) -> str:
-    """Word which of a file's columns are nearest to one that it lacks."""
-    if len(names) <= 40:
-        return suggest(name, names)
-    import difflib
-
-    lowered = {n.lower(): n for n in names}
-    near = difflib.get_close_matches(name.lower(), list(lowered), n=3, cutoff=0.5)
-    found = ", ".join(f"'{lowered[n]}'" for n in near)
-    return f"{f'did you mean {found}? ' if near else ''}The file has {len(names)} columns"
+    return Source(path, "parquet", list(schema.names), units, pieces, rows=rows)

@@ -1,4 +1,4 @@
-"""Column maps: how a survey's columns become the canonical ones, said in TOML and nothing else.
+"""Column maps: how a survey's columns become the canonical ones, in TOML and nothing else.
 
 A map is a table ``[columns]`` of ``canonical = entry`` and a table ``[extra]`` of columns to carry
 along as ``ref_<name>``. An entry is a column's name, or a table with one *operation*:
@@ -12,34 +12,33 @@ along as ``ref_<name>``. An entry is a column's name, or a table with one *opera
 and any of: ``unit`` (of the file's values, in place of what the file says), ``scale`` (a factor),
 ``floor`` (the least value), ``missing`` (a list of sentinels), ``optional = true`` (absent from the
 file is no error), ``add_error`` (a number added in quadrature).
+
+`plan` finds a map's columns in a file and `evaluate` applies it to a block of rows, element by
+element, so that a catalogue read in chunks is the same as one read whole.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from migrate_bayes.catalog.columns import COLUMNS, EXTRA_PREFIX
+import numpy as np
+from numpy.typing import NDArray
+
+from migrate_bayes.catalog.columns import COLUMNS, EXTRA_PREFIX, conversion_factor
+from migrate_bayes.catalog.formats import Block, Source
 from migrate_bayes.core.errors import CatalogError, suggest
 
-__all__ = ["ColumnMap", "Entry", "as_column_map", "column_map_names", "load_column_map"]
-
 OPERATIONS = (
-    "column",
-    "mean",
-    "sum",
-    "quadrature",
-    "difference",
-    "ratio",
-    "constant",
-    "row_number",
-)
+    "column", "mean", "sum", "quadrature", "difference", "ratio", "constant", "row_number",
+)  # fmt: skip
 _SETTINGS = ("unit", "scale", "floor", "add_error", "missing", "optional")
+_BAILER_JONES = (("distance", "med"), ("distance_lo", "lo"), ("distance_hi", "hi"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +57,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ColumnMap:
-    """A survey's translation.
+    """A survey's translation: canonical name or ``ref_<name>`` to `Entry`.
 
-    Attributes
-    ----------
-    name, description : str
-        Where it comes from, for messages and provenance.
-    entries : dict
-        Canonical name (``source_id`` among them) or ``ref_<name>`` to its `Entry`.
-    distance_source : str
-        What the distances are, for ``attrs["source"]``.
+    ``distance_source`` says what the distances are, for ``attrs["source"]``.
     """
 
     name: str
@@ -76,20 +68,25 @@ class ColumnMap:
     distance_source: str = ""
 
 
-def _operands(value: object, where: str) -> tuple[str | float, ...]:
-    items: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value]
-    if not items or not all(
-        isinstance(item, (str, int, float)) and not isinstance(item, bool) for item in items
-    ):
-        raise CatalogError(f"{where}: expected a column's name, a number or a list of these")
-    return tuple(item if isinstance(item, str) else float(item) for item in items)
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _list(value: object) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _numbers(value: object, where: str) -> tuple[float, ...]:
-    items: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value]
-    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in items):
+    if not all(map(_is_number, _list(value))):
         raise CatalogError(f"{where}: expected a number or a list of numbers")
-    return tuple(float(v) for v in items)
+    return tuple(map(float, _list(value)))
+
+
+def _operands(value: object, where: str) -> tuple[str | float, ...]:
+    items = _list(value)
+    if not items or not all(isinstance(item, str) or _is_number(item) for item in items):
+        raise CatalogError(f"{where}: expected a column's name, a number or a list of these")
+    return tuple(item if isinstance(item, str) else float(item) for item in items)
 
 
 def _entry(canonical: str, value: object, map_name: str) -> Entry:
@@ -117,36 +114,18 @@ def _entry(canonical: str, value: object, map_name: str) -> Entry:
     unit = value.get("unit")
     if unit is not None and not isinstance(unit, str):
         raise CatalogError(f"{where}: 'unit' is a text, as \"km/s\"")
-    (scale,) = _numbers(value.get("scale", 1.0), where)
-    (add_error,) = _numbers(value.get("add_error", 0.0), where)
-    floor = value.get("floor")
-    return Entry(
-        operation=operation,
-        operands=operands,
-        unit=unit,
-        scale=scale,
-        floor=None if floor is None else _numbers(floor, where)[0],
-        add_error=add_error,
-        missing=_numbers(value.get("missing", ()), where),
-        optional=bool(value.get("optional", False)),
-    )
+    numbers = {
+        key: _numbers(value[key], where)[0]
+        for key in ("scale", "floor", "add_error")
+        if value.get(key) is not None
+    }
+    missing = _numbers(value.get("missing", ()), where)
+    optional = bool(value.get("optional", False))
+    return Entry(operation, operands, unit, missing=missing, optional=optional, **numbers)
 
 
 def as_column_map(content: Mapping[str, Any], *, name: str = "given") -> ColumnMap:
-    """Build a map from its content, as a TOML file or a recipe gives it.
-
-    Parameters
-    ----------
-    content : mapping
-        Either ``{"columns": {...}, "extra": {...}}`` or the inside of ``columns`` alone.
-    name : str
-        Named in errors.
-
-    Raises
-    ------
-    CatalogError
-        For a canonical name that does not exist, or an entry that cannot be understood.
-    """
+    """Build a map from ``{"columns": {...}, "extra": {...}}``, or the inside of ``columns``."""
     nested = isinstance(content.get("columns"), Mapping) and "column" not in content["columns"]
     table = content["columns"] if nested else content
     extra = content.get("extra", {}) if nested else {}
@@ -173,21 +152,204 @@ def as_column_map(content: Mapping[str, Any], *, name: str = "given") -> ColumnM
 
 @cache
 def column_map_names() -> tuple[str, ...]:
-    """Return the names of the maps that come with the package."""
+    """Return the names of the maps that come with the package.
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> from migrate_bayes.catalog import column_map_names
+    >>> "gaia" in column_map_names()
+    True
+    """
     folder = files("migrate_bayes.catalog").joinpath("maps")
     return tuple(sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".toml")))
 
 
 @cache
 def load_column_map(name: str) -> ColumnMap:
-    """Load a packaged map by name.
+    """Load a packaged map.
+
+    Parameters
+    ----------
+    name : str
+        One of `column_map_names`.
+
+    Returns
+    -------
+    ColumnMap
 
     Raises
     ------
     CatalogError
         For a name that no packaged map has.
+
+    Examples
+    --------
+    >>> from migrate_bayes.catalog import load_column_map
+    >>> load_column_map("gaia").entries["pmra"].operands
+    ('pmra',)
     """
     if name not in column_map_names():
         raise CatalogError(f"no column map '{name}': {suggest(name, column_map_names())}")
     text = files("migrate_bayes.catalog").joinpath("maps", f"{name}.toml").read_text("utf-8")
     return as_column_map(tomllib.loads(text), name=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One canonical column with its operands found in the file and their factors."""
+
+    canonical: str
+    entry: Entry
+    operands: tuple[str | float, ...]
+    factors: tuple[float, ...]
+    unit: str
+
+
+def guess_map(names: Sequence[str]) -> ColumnMap:
+    """Map canonical names to themselves, as far as a file has them.
+
+    Distances may be Bailer-Jones's (``r_med_geo``, else ``r_med_photogeo``, with ``lo`` and ``hi``;
+    in pc if the file has no unit). ``bp_rp`` is the Gaia archive's *observed* colour, except
+    beside ``abs_g``: there it is the dereddened one that this package wrote.
+    """
+    entries = {name: Entry("column", (name,), optional=True) for name in COLUMNS if name != "bp_rp"}
+    entries["source_id"] = Entry("column", ("source_id",))
+    lowered = {name.lower() for name in names}
+    source = ""
+    if "distance" not in lowered:
+        for kind in ("geo", "photogeo"):
+            if f"r_med_{kind}" in lowered:
+                for canonical, part in _BAILER_JONES:
+                    entries[canonical] = Entry("column", (f"r_{part}_{kind}",), unit="pc")
+                source = f"Bailer-Jones et al. 2021, r_med_{kind}"
+                break
+    if "bp_rp" in lowered:
+        target = "bp_rp" if "abs_g" in lowered else "bp_rp_observed"
+        entries[target] = Entry("column", ("bp_rp",), optional=True)
+    entries["flag"] = Entry("column", ("flag",), optional=True)
+    for name in names:
+        if name.startswith(EXTRA_PREFIX):
+            entries[name] = Entry("column", (name,), optional=True)
+    return ColumnMap("canonical", "canonical names", entries, source)
+
+
+def _find(name: str, names: Sequence[str]) -> str | None:
+    if name in names:
+        return name
+    same = [n for n in names if n.lower() == name.lower()]
+    return same[0] if len(same) == 1 else None
+
+
+def plan(column_map: ColumnMap, source: Source) -> list[Step]:
+    """Find every column that a map names, and the factors to the canonical units."""
+    steps: list[Step] = []
+    for canonical, entry in column_map.entries.items():
+        found = [o if isinstance(o, float) else _find(o, source.names) for o in entry.operands]
+        operands = [o for o in found if o is not None]
+        if entry.operation == "column":  # the first that the file has
+            operands = operands[:1]
+        if None in found and not (entry.operation == "column" and operands):
+            if entry.optional:
+                continue
+            lacking = str(entry.operands[found.index(None)])
+            raise CatalogError(
+                f"{source.path}: no column '{lacking}', which the column map "
+                f"'{column_map.name}' reads as '{canonical}'; "
+                f"{_nearest_columns(lacking, source.names)}"
+            )
+        unit = COLUMNS[canonical].unit if canonical in COLUMNS else ""
+        if canonical.startswith(EXTRA_PREFIX):
+            named = [o for o in operands if isinstance(o, str)]
+            unit = entry.unit or (source.units.get(named[0], "") if named else "")
+        factors = tuple(
+            _factor(canonical, entry, operand, unit, source, first=i == 0)
+            for i, operand in enumerate(operands)
+        )
+        steps.append(Step(canonical, entry, tuple(operands), factors, unit))
+    return steps
+
+
+def _factor(
+    canonical: str, entry: Entry, operand: str | float, unit: str, source: Source, *, first: bool
+) -> float:
+    """Return what to multiply an operand by; a ratio's unit is that of its first operand."""
+    if entry.operation == "ratio":
+        convert = first and entry.unit is not None
+    else:
+        convert = isinstance(operand, str)
+    if not convert or canonical not in COLUMNS:
+        return 1.0
+    # A column without a unit is taken to be in the canonical one.
+    found = source.units.get(str(operand), unit) if entry.unit is None else entry.unit
+    file = str(source.path)
+    return conversion_factor(found, unit, file=file, column=str(operand), canonical=canonical)
+
+
+def _nearest_columns(name: str, names: Sequence[str]) -> str:
+    """Word which of a file's columns is nearest to one that it lacks."""
+    said = suggest(name, names)
+    if len(names) <= 40:
+        return said
+    return f"{said.partition('Valid:')[0]}The file has {len(names)} columns"
+
+
+def _operand(step: Step, index: int, block: Block, n: int) -> NDArray[np.float64]:
+    operand = step.operands[index]
+    if isinstance(operand, float):
+        return np.full(n, operand)
+    values = block[operand]
+    bad = ~np.isfinite(values)
+    for sentinel in step.entry.missing:
+        # Sentinels such as 9.99 are often stored in single precision.
+        bad |= np.isclose(values, sentinel, rtol=1e-6, atol=0.0)
+    return np.where(bad, np.nan, values * step.factors[index])
+
+
+def evaluate(step: Step, block: Block, n: int, *, file: str, first_row: int) -> NDArray[np.float64]:
+    """Compute one canonical column for a block of `n` rows, refusing a negative error."""
+    entry = step.entry
+    x = [_operand(step, i, block, n) for i in range(len(step.operands))]
+    match entry.operation:
+        case "column" | "constant":
+            value = x[0].copy()
+        case "sum":
+            value = np.sum(x, axis=0)
+        case "quadrature":
+            value = np.sqrt(np.sum(np.square(x), axis=0))
+        case "mean":
+            count = np.sum(np.isfinite(x), axis=0)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                value = np.where(count > 0, np.nansum(x, axis=0) / count, np.nan)
+        case "difference":
+            value = x[0] - x[1]
+        case "ratio":
+            with np.errstate(invalid="ignore", divide="ignore"):
+                value = x[0] / x[1]
+        case _:
+            value = np.arange(first_row, first_row + n, dtype=np.float64)
+    value = value * entry.scale
+    value[~np.isfinite(value)] = np.nan
+    column = COLUMNS.get(step.canonical)
+    if column is None:
+        return value
+    if column.is_error:
+        negative = np.flatnonzero(value < 0)
+        if negative.size:
+            names = ", ".join(f"'{o}'" for o in step.operands if isinstance(o, str))
+            raise CatalogError(
+                f"{file}: {negative.size} negative values of {step.canonical} (column {names}), "
+                f"the first, {value[negative[0]]:g}, in row {first_row + int(negative[0]) + 1} "
+                f"(counting from 1). If this marks a missing error, say so in the column map: "
+                f"missing = [{value[negative[0]]:g}]"
+            )
+        if entry.add_error:
+            value = np.hypot(value, entry.add_error)
+    else:
+        value[(value < column.low) | (value > column.high)] = np.nan
+    if entry.floor is not None:
+        value = np.maximum(value, entry.floor)
+    return value

@@ -1,13 +1,15 @@
 """Read a catalogue of stars, whole or in chunks, into canonical columns.
 
 `read_catalog` gives one Dataset, `iter_catalog` the same in pieces for files that do not fit in
-memory: their concatenation is equal to what `read_catalog` gives. Both read through a
-`CatalogReader`; `migrate_bayes.catalog.stream` is what a run reads through.
+memory, and `open_catalog` is what a run reads its stars through: it goes through the file once and
+raises every error before hours of work, not after. It keeps the position, the identifier's hash and
+the S/N of each star, to find repeat observations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,31 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.catalog.checks import check_identifiers, flag_measurements
+from migrate_bayes.catalog.catalog_options import CatalogOptions
 from migrate_bayes.catalog.columns import COLUMNS, EXTRA_PREFIX, attributes, star_keys
-from migrate_bayes.catalog.distances import add_distances
-from migrate_bayes.catalog.formats import Source, open_source
-from migrate_bayes.catalog.maps import ColumnMap, as_column_map, load_column_map
-from migrate_bayes.catalog.operations import Step, evaluate, guess_map, plan
+from migrate_bayes.catalog.duplicates import check_identifiers, find_repeats, total_snr
+from migrate_bayes.catalog.extinction import correct_extinction
+from migrate_bayes.catalog.formats import open_source
+from migrate_bayes.catalog.maps import (
+    ColumnMap,
+    as_column_map,
+    evaluate,
+    guess_map,
+    load_column_map,
+    plan,
+)
+from migrate_bayes.catalog.quality import (
+    add_distances,
+    flag_measurements,
+    quality_cuts,
+    with_flag,
+)
 from migrate_bayes.core.errors import CatalogError
+from migrate_bayes.core.flags import StarFlag
+from migrate_bayes.core.progress import progress
 
-__all__ = ["CatalogReader", "WholeFile", "iter_catalog", "read_catalog"]
-
+CHUNK = 65_536
+"""Stars at a time if nothing else is asked."""
 _EXACT_FLOAT = 2.0**53
 
 
@@ -34,7 +51,7 @@ def read_catalog(
     columns: str | Mapping[str, Any] | None = None,
     format: str | None = None,
 ) -> xr.Dataset:
-    """Read a catalogue of stars.
+    r"""Read a catalogue of stars.
 
     Parameters
     ----------
@@ -42,10 +59,10 @@ def read_catalog(
         FITS (``.fits``, ``.fit``), CSV or ECSV (``.csv``, ``.ecsv``, ``.tsv``), VOTable (``.vot``,
         ``.xml``) or Parquet (``.parquet``).
     columns : str or mapping, optional
-        Name of a packaged column map (`maps.column_map_names`), or a map's content (see
-        `migrate_bayes.catalog.maps`). Where not given, the canonical names are looked for.
+        Name of a packaged column map (`column_map_names`), or a map's content (see
+        `migrate_bayes.catalog.maps`). By default the canonical names are looked for.
     format : {"fits", "csv", "ecsv", "votable", "parquet"}, optional
-        Where the file's ending does not say it.
+        If the file's ending does not say it.
 
     Returns
     -------
@@ -57,12 +74,20 @@ def read_catalog(
     CatalogError
         For a missing, damaged or empty file; a missing column or a wrong unit; a column without a
         single value; a negative error; an identifier that stands for two places on the sky.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from migrate_bayes import read_catalog
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "stars.csv"
+    ...     _ = path.write_text("source_id,teff_k\n7,5772\n8,-9999\n")
+    ...     stars = read_catalog(path, columns={"source_id": "source_id", "teff": "teff_k"})
+    >>> stars["teff"].values.tolist(), stars["teff"].attrs["units"]
+    ([5772.0, nan], 'K')
     """
-    reader = CatalogReader(path, columns=columns, format=format)
-    whole = WholeFile(reader)
-    parts = [whole.see(part) for part in reader.chunks(None)]
-    whole.check()
-    return parts[0]
+    (catalog,) = _checked(CatalogReader(path, columns=columns, format=format), None)
+    return catalog
 
 
 def iter_catalog(
@@ -74,32 +99,163 @@ def iter_catalog(
 ) -> Iterator[xr.Dataset]:
     """Read a catalogue in chunks of at most `chunk_size` stars.
 
-    What concerns the file as a whole (an empty column, an identifier given twice) is raised at the
-    end. Parameters and errors are those of `read_catalog`.
+    Parameters
+    ----------
+    path, columns, format
+        As for `read_catalog`.
+    chunk_size : int
+        Stars at a time.
 
     Yields
     ------
     xarray.Dataset
         Consecutive stars.
+
+    Raises
+    ------
+    CatalogError
+        As `read_catalog`; what concerns the file as a whole (an empty column, an identifier given
+        twice) at the end.
+
+    Examples
+    --------
+    >>> import tempfile, xarray as xr
+    >>> from migrate_bayes.catalog import iter_catalog, write_catalog
+    >>> stars = xr.Dataset({"teff": ("star", [5772.0, 5000.0, 6000.0])},
+    ...                    coords={"source_id": ("star", [1, 2, 3])})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_catalog(stars, f"{folder}/stars.parquet")
+    ...     [chunk.sizes["star"] for chunk in iter_catalog(path, chunk_size=2)]
+    [2, 1]
     """
     if chunk_size < 1:
         raise CatalogError(f"chunk_size must be at least 1, not {chunk_size}")
-    reader = CatalogReader(path, columns=columns, format=format)
-    whole = WholeFile(reader)
-    for chunk in reader.chunks(chunk_size):
-        yield whole.see(chunk)
-    whole.check()
+    yield from _checked(CatalogReader(path, columns=columns, format=format), chunk_size)
 
 
-def _column_map(columns: str | Mapping[str, Any] | None, source: Source) -> ColumnMap:
-    if columns is None:
-        return guess_map(source.names)
-    if isinstance(columns, str):
-        return load_column_map(columns)
-    return as_column_map(columns)
+@dataclass(frozen=True)
+class CatalogStream:
+    """A catalogue on disk; from `open_catalog`.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    n_stars : int
+        How many there are.
+    whole : bool
+        The file's format can only be read whole: memory grows with the file.
+    """
+
+    path: Path
+    n_stars: int
+    whole: bool
+    _reader: CatalogReader
+    _repeat: NDArray[np.bool_] | None
+    _options: CatalogOptions
+
+    def chunks(self, chunk_size: int = CHUNK) -> Iterator[xr.Dataset]:
+        """Iterate over consecutive stars, at most `chunk_size` at a time.
+
+        Yields
+        ------
+        xarray.Dataset
+            As `read_catalog` gives it, with ``DUPLICATE`` and ``LOW_SNR`` flagged and, if that was
+            asked for, extinction corrected.
+
+        Raises
+        ------
+        CatalogError
+            If `chunk_size` is not positive, or the file has changed since it was opened.
+        """
+        if chunk_size < 1:
+            raise CatalogError(f"chunk_size must be at least 1, not {chunk_size}")
+        start = 0
+        for chunk in self._reader.chunks(chunk_size):
+            stop = start + chunk.sizes["star"]
+            if stop > self.n_stars:
+                break
+            if self._repeat is not None:
+                chunk = with_flag(chunk, self._repeat[start:stop], StarFlag.DUPLICATE)
+            chunk = quality_cuts(chunk, min_snr=self._options.min_snr)
+            if self._options.extinction is not None:
+                chunk = correct_extinction(chunk, source=self._options.extinction)
+            yield chunk
+            start = stop
+        if start != self.n_stars:
+            raise CatalogError(f"{self.path} has changed since it was opened: run again")
+
+
+def open_catalog(
+    path: str | Path,
+    options: CatalogOptions | None = None,
+    *,
+    format: str | None = None,
+    **settings: Any,
+) -> CatalogStream:
+    """Open a catalogue for reading in chunks, and check it.
+
+    Parameters
+    ----------
+    path : path-like
+        As for `read_catalog`.
+    options : CatalogOptions, optional
+        Its ``columns``, ``duplicate_radius``, ``min_snr`` and ``extinction`` are used.
+    format : str, optional
+        As for `read_catalog`.
+    **settings
+        Entries of `CatalogOptions` by name, in place of those of `options`.
+
+    Returns
+    -------
+    CatalogStream
+        Its chunks together equal, bit for bit,
+        ``correct_extinction(quality_cuts(mark_duplicates(read_catalog(path))))``.
+
+    Raises
+    ------
+    CatalogError
+        For whatever `read_catalog`, `mark_duplicates` and `correct_extinction` raise it.
+    RecipeError
+        For a setting that `CatalogOptions` does not know.
+
+    Examples
+    --------
+    >>> import tempfile, xarray as xr
+    >>> from migrate_bayes import open_catalog, write_catalog
+    >>> stars = xr.Dataset({"teff": ("star", [5772.0, 5000.0])},
+    ...                    coords={"source_id": ("star", [1, 2])})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_catalog(stars, f"{folder}/stars.parquet")
+    ...     stream = open_catalog(path, duplicate_radius=None, extinction=None)
+    ...     stream.n_stars, [chunk.sizes["star"] for chunk in stream.chunks(1)]
+    (2, [1, 1])
+    """
+    chosen = CatalogOptions.of(options, settings)
+    radius, extinction = chosen.duplicate_radius, chosen.extinction
+    reader = CatalogReader(path, columns=chosen.columns, format=format)
+    if radius is not None and not {"ra", "dec"} <= set(reader.by_name):
+        raise CatalogError("cannot look for duplicates: the catalogue has no ra and dec")
+    n_stars, places = 0, Places()
+    snr: list[NDArray[np.float64]] = []
+    with progress(reader.rows, "catalogue") as advance:
+        for i, chunk in enumerate(_checked(reader, CHUNK, places)):
+            n_stars += chunk.sizes["star"]
+            if radius is not None:
+                snr.append(total_snr(chunk))
+            if i == 0 and extinction is not None:
+                # A wrong setting shows in the first star; none of its values is used.
+                correct_extinction(chunk.isel(star=slice(0, 1)), source=extinction)
+            advance(chunk.sizes["star"])
+    repeat = None
+    if radius is not None:
+        _, ra, dec = (np.concatenate(parts) for parts in zip(*places, strict=True))
+        repeat = find_repeats(ra, dec, np.concatenate(snr), radius_arcsec=radius)
+    return CatalogStream(reader.path, n_stars, reader.whole, reader, repeat, chosen)
 
 
 def _identifiers(values: Any, text: bool, path: Path, name: str, first_row: int) -> NDArray[Any]:
+    """Return identifiers as int64 or text, refusing those that are missing or have lost digits."""
     masked = np.ma.MaskedArray(values)
     plain = np.asarray(masked.data)
     gone = np.ma.getmaskarray(masked).copy()
@@ -123,10 +279,7 @@ def _identifiers(values: Any, text: bool, path: Path, name: str, first_row: int)
                 f"{path}: the identifiers in column '{name}' are stored as floating point and have "
                 "lost digits: write them as 64-bit integers or as text"
             )
-        return plain.astype(np.int64)
-    if plain.dtype.kind in "iu":
-        return plain.astype(np.int64)
-    if text:
+    elif plain.dtype.kind not in "iu" and text:
         return plain.astype(np.str_)
     try:
         return plain.astype(np.int64)
@@ -146,73 +299,14 @@ def _is_text(values: Any) -> bool:
     return not first.strip().removeprefix("-").isdecimal()
 
 
-def _dataset(
-    steps: list[Step],
-    block: dict[str, NDArray[Any]],
-    ids: NDArray[Any],
-    column_map: ColumnMap,
-    source: Source,
-    first_row: int,
-) -> xr.Dataset:
-    n = len(ids)
-    variables: dict[str, Any] = {}
-    for step in steps:
-        if step.canonical == "source_id":
-            continue
-        value = evaluate(step, block, n, file=str(source.path), first_row=first_row)
-        if step.canonical == "flag":
-            bits = np.nan_to_num(value).astype(np.int32)
-            variables["flag"] = ("star", bits, attributes("flag"))
-        elif step.canonical.startswith(EXTRA_PREFIX):
-            name = step.canonical.removeprefix(EXTRA_PREFIX)
-            carried = {"units": step.unit, "long_name": f"{name}, as published"}
-            variables[step.canonical] = ("star", value, carried)
-        else:
-            if step.canonical == "ra":
-                value = np.mod(value, 360.0)
-            variables[step.canonical] = ("star", value, attributes(step.canonical))
-    if "distance" in variables:
-        step = next(s for s in steps if s.canonical == "distance")
-        given = ", ".join(str(o) for o in step.operands)
-        variables["distance"][2]["source"] = column_map.distance_source or f"column {given}"
-    catalog = xr.Dataset(variables, coords={"source_id": ("star", ids, attributes("source_id"))})
-    catalog = add_distances(catalog)
-    catalog = catalog.assign(
-        flag=("star", flag_measurements(catalog), attributes("flag")),
-        star_key=("star", star_keys(ids), attributes("star_key")),
-    )
-    ordered = [name for name in COLUMNS if name in catalog]
-    rest = sorted(str(name) for name in catalog.data_vars if name not in COLUMNS)
-    catalog = catalog[[*ordered, *rest]]
-    catalog.attrs = {
-        "title": "catalogue",
-        "file": source.path.name,
-        "column_map": column_map.name,
-    }
-    return catalog
+def _column_map(columns: str | Mapping[str, Any] | None, names: Sequence[str]) -> ColumnMap:
+    if columns is None:
+        return guess_map(names)
+    return load_column_map(columns) if isinstance(columns, str) else as_column_map(columns)
 
 
 class CatalogReader:
-    """A catalogue's file, opened: its columns found, its rows not yet read.
-
-    Parameters
-    ----------
-    path, columns, format
-        As for `read_catalog`.
-
-    Attributes
-    ----------
-    path : Path
-    rows : int or None
-        How many rows there are, where the file says so.
-    whole : bool
-        The format can only be read whole: memory grows with the file.
-
-    Raises
-    ------
-    CatalogError
-        For a missing or damaged file, a missing column or a wrong unit.
-    """
+    """A catalogue's file, opened: its columns found, its rows not yet read."""
 
     def __init__(
         self,
@@ -224,12 +318,13 @@ class CatalogReader:
         self.path = path = Path(path)
         self._source = source = open_source(path, format=format)
         self.rows, self.whole = source.rows, source.whole
-        self._map = _column_map(columns, source)
+        self._map = _column_map(columns, source.names)
         self._steps = plan(self._map, source)
         self.by_name = by_name = {step.canonical: step for step in self._steps}
+        named = f"{path}: the column map '{self._map.name}'"
         if "source_id" not in by_name:
             raise CatalogError(
-                f"{path}: the column map '{self._map.name}' has no source_id: add the column that "
+                f"{named} has no source_id: add the column that "
                 "identifies a star, or source_id = { row_number = true }"
             )
         if not any(name in COLUMNS for name in by_name):
@@ -251,20 +346,12 @@ class CatalogReader:
         wanted = [o for step in self._steps for o in step.operands if isinstance(o, str)]
         self._wanted = list(dict.fromkeys(wanted))
         if not wanted:
-            raise CatalogError(
-                f"{path}: the column map '{self._map.name}' names no column of the file"
-            )
+            raise CatalogError(f"{named} names no column of the file")
 
     def chunks(self, chunk_size: int | None) -> Iterator[xr.Dataset]:
         """Read the rows, as often as asked, `chunk_size` at a time or all at once.
 
-        What a row comes out as does not depend on the size. What concerns the file as a whole is
-        not looked at: see `WholeFile`.
-
-        Raises
-        ------
-        CatalogError
-            For a negative error, a text among numbers or a damaged file, naming row and column.
+        What a row comes out as does not depend on the size; the file as a whole is not checked.
         """
         rows = 0
         text: bool | None = None
@@ -276,8 +363,45 @@ class CatalogReader:
                 raw = block.pop(self._id)
                 text = _is_text(raw) if text is None else text
                 ids = _identifiers(raw, text, self.path, self._id, rows)
-            yield _dataset(self._steps, block, ids, self._map, self._source, rows)
+            yield self._dataset(block, ids, rows)
             rows += n
+
+    def _dataset(
+        self, block: dict[str, NDArray[Any]], ids: NDArray[Any], first_row: int
+    ) -> xr.Dataset:
+        variables: dict[str, Any] = {}
+        for step in self._steps:
+            name = step.canonical
+            if name == "source_id":
+                continue
+            value = evaluate(step, block, len(ids), file=str(self.path), first_row=first_row)
+            if name.startswith(EXTRA_PREFIX):
+                label = f"{name.removeprefix(EXTRA_PREFIX)}, as published"
+                variables[name] = ("star", value, {"units": step.unit, "long_name": label})
+                continue
+            if name == "flag":
+                value = np.nan_to_num(value).astype(np.int32)
+            elif name == "ra":
+                value = np.mod(value, 360.0)
+            variables[name] = ("star", value, attributes(name))
+        if "distance" in variables:
+            given = ", ".join(str(o) for o in self.by_name["distance"].operands)
+            variables["distance"][2]["source"] = self._map.distance_source or f"column {given}"
+        coords = {"source_id": ("star", ids, attributes("source_id"))}
+        catalog = add_distances(xr.Dataset(variables, coords=coords))
+        catalog = catalog.assign(
+            flag=("star", flag_measurements(catalog), attributes("flag")),
+            star_key=("star", star_keys(ids), attributes("star_key")),
+        )
+        ordered = [name for name in COLUMNS if name in catalog]
+        rest = sorted(str(name) for name in catalog.data_vars if name not in COLUMNS)
+        catalog = catalog[[*ordered, *rest]]
+        catalog.attrs = {
+            "title": "catalogue",
+            "file": self.path.name,
+            "column_map": self._map.name,
+        }
+        return catalog
 
     def names_of(self, keys: NDArray[np.uint64]) -> list[str]:
         """Return the identifiers of some stars, by their keys, in the order of the file."""
@@ -288,51 +412,32 @@ class CatalogReader:
         return list(found)
 
 
-class WholeFile:
-    """Checks of a file as a whole, gathered while its chunks go by: `see` each, then `check`."""
+Places = list[tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.float64]]]
 
-    def __init__(self, reader: CatalogReader) -> None:
-        self._reader = reader
-        self.rows = 0
-        self._finite = {name: 0 for name in reader.by_name if name in COLUMNS}
-        self._keys: list[NDArray[np.uint64]] = []
-        self._places: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
 
-    def see(self, chunk: xr.Dataset) -> xr.Dataset:
-        """Take note of a chunk, and give it back."""
-        self.rows += chunk.sizes["star"]
-        for name in self._finite:
-            self._finite[name] += int(np.count_nonzero(np.isfinite(chunk[name].values)))
+def _checked(
+    reader: CatalogReader, chunk_size: int | None, places: Places | None = None
+) -> Iterator[xr.Dataset]:
+    """Read chunks, and at the end check the file as a whole; gather key, ra and dec in `places`."""
+    rows, path = 0, reader.path
+    finite = dict.fromkeys((name for name in reader.by_name if name in COLUMNS), 0)
+    places = [] if places is None else places
+    for chunk in reader.chunks(chunk_size):
+        rows += chunk.sizes["star"]
+        for name in finite:
+            finite[name] += int(np.count_nonzero(np.isfinite(chunk[name].values)))
         if "ra" in chunk and "dec" in chunk:
-            self._keys.append(chunk["star_key"].values)
-            self._places.append((chunk["ra"].values, chunk["dec"].values))
-        return chunk
-
-    def check(self) -> None:
-        """Check what has been seen.
-
-        Raises
-        ------
-        CatalogError
-            For no rows at all, a column without a value, an identifier given to two stars.
-        """
-        path = self._reader.path
-        if self.rows == 0:
-            raise CatalogError(f"{path}: the table has no rows")
-        for name, count in self._finite.items():
-            if count == 0:
-                given = ", ".join(f"'{o}'" for o in self._reader.by_name[name].operands)
-                raise CatalogError(
-                    f"{path}: column {given} ('{name}') holds not a single usable value in "
-                    f"{self.rows} rows: take it out of the column map, or map another"
-                )
-        if self._places:
-            ra, dec = self.places()
-            check_identifiers(
-                np.concatenate(self._keys), ra, dec, file=str(path), names=self._reader.names_of
+            places.append((chunk["star_key"].values, chunk["ra"].values, chunk["dec"].values))
+        yield chunk
+    if rows == 0:
+        raise CatalogError(f"{path}: the table has no rows")
+    for name, count in finite.items():
+        if count == 0:
+            given = ", ".join(f"'{o}'" for o in reader.by_name[name].operands)
+            raise CatalogError(
+                f"{path}: column {given} ('{name}') holds not a single usable value in "
+                f"{rows} rows: take it out of the column map, or map another"
             )
-
-    def places(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Right ascension and declination of every star, deg."""
-        ra, dec = (np.concatenate(parts) for parts in zip(*self._places, strict=True))
-        return ra, dec
+    if places:
+        keys, ra, dec = (np.concatenate(parts) for parts in zip(*places, strict=True))
+        check_identifiers(keys, ra, dec, file=str(path), names=reader.names_of)

@@ -1,32 +1,72 @@
-"""Write a catalogue, with units, to FITS, ECSV, VOTable, Parquet, or (without units) CSV.
+"""Write tables of stars: Parquet and FITS in a stream, ECSV, VOTable and CSV whole.
 
-What is written reads back with `read_catalog` as it was. ``star_key`` is left out: it is a function
-of the identifier.
+`write_catalog` writes a catalogue with its units, which `read_catalog` reads back as it was;
+``star_key`` is left out, for it is a function of the identifier. `write_parquet` and `write_fits`
+are what it and `migrate_bayes.export` write through: no more than a part is ever in memory.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from migrate_bayes.catalog.formats import FORMATS, format_of
+from migrate_bayes.catalog.formats import format_of
 from migrate_bayes.core.errors import CatalogError, ProductError
+from migrate_bayes.core.flags import FLAG_MEANING
 from migrate_bayes.core.io import atomic_output
-
-__all__ = ["ROW_GROUP", "ParquetCatalogWriter", "write_catalog"]
 
 ROW_GROUP = 65_536
 """Rows in a Parquet row group: a reader's memory is proportional to it."""
 
+Part = Mapping[str, NDArray[Any]]
+
+_TEXT = np.dtype(str)
+
+
+@dataclass(frozen=True)
+class OutputColumn:
+    """A column of a file.
+
+    Attributes
+    ----------
+    name : str
+        In the file.
+    dtype : numpy.dtype
+        Of any width if it is text.
+    unit, ucd, description : str, optional
+        An astropy unit string, the Unified Content Descriptor, and what the column is; None leaves
+        the entry out of the file.
+    variable : str
+        Where an export takes its values from: of StarPosteriors, or of the fit's membership.
+    potential : int, optional
+        Place along `potential`, if the variable depends on it.
+    """
+
+    name: str
+    dtype: np.dtype
+    unit: str | None = None
+    ucd: str | None = None
+    description: str | None = None
+    variable: str = ""
+    potential: int | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds text."""
+        return self.dtype.kind in "OUS"
+
 
 def write_catalog(
-    catalog: xr.Dataset,
+    catalog: xr.Dataset | Iterable[xr.Dataset],
     path: str | Path,
     *,
     overwrite: bool = False,
@@ -36,14 +76,15 @@ def write_catalog(
 
     Parameters
     ----------
-    catalog : xarray.Dataset
-        Variables on dim ``star`` alone are written.
+    catalog : xarray.Dataset or iterable of xarray.Dataset
+        Variables on dim ``star`` alone are written. Chunks go to Parquet as they come; the file is
+        the same, byte for byte, whatever the chunks.
     path : path-like
         The ending says the format: see `migrate_bayes.catalog.formats.FORMATS`.
     overwrite : bool
         Replace a file that stands there.
     format : str, optional
-        Where the ending does not say it.
+        If the ending does not say it.
 
     Returns
     -------
@@ -55,147 +96,221 @@ def write_catalog(
     CatalogError
         For an unknown format.
     ProductError
-        Where the file exists already or cannot be written.
+        If the file exists already or cannot be written, or the chunks' columns differ.
+
+    Examples
+    --------
+    >>> import tempfile, xarray as xr
+    >>> from migrate_bayes.catalog import read_catalog, write_catalog
+    >>> stars = xr.Dataset({"teff": ("star", [5772.0])}, coords={"source_id": ("star", [7])})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     again = read_catalog(write_catalog(stars, f"{folder}/stars.parquet"))
+    >>> again["teff"].values.tolist(), again["source_id"].values.tolist()
+    ([5772.0], [7])
     """
     path = Path(path)
     kind = format_of(path, format)
     if path.suffix.lower() == ".gz":
         raise CatalogError(f"{path}: written uncompressed only: drop the .gz")
-    columns, units = _columns_and_units(catalog)
-    if kind == "parquet":
-        with ParquetCatalogWriter(path, overwrite=overwrite) as out:
-            out._append(columns, units)
-        return path
+    if kind != "parquet" and not isinstance(catalog, xr.Dataset):
+        raise CatalogError(f"{path}: chunks can be written to Parquet only")
     with atomic_output(path, overwrite=overwrite) as tmp:
-        if kind == "csv" and path.suffix.lower() != ".ecsv" and format != "ecsv":
+        chunks = iter([catalog] if isinstance(catalog, xr.Dataset) else catalog)
+        first = next(chunks)
+        columns = _columns_of(first)
+
+        def parts() -> Iterator[Part]:
+            for chunk in itertools.chain([first], chunks):
+                if _columns_of(chunk) != columns:
+                    raise ProductError(f"{path}: a chunk has other columns than the first")
+                yield _values(chunk, columns)
+
+        if kind == "parquet":
+            write_parquet(tmp, columns, parts())
+        elif kind == "fits":
+            write_fits(tmp, columns, parts(), first.sizes["star"])
+        elif kind == "votable" or path.suffix.lower() == ".ecsv" or format == "ecsv":
+            _write_astropy(tmp, columns, first, "votable" if kind == "votable" else "ascii.ecsv")
+        else:
             import pandas as pd
 
             separator = "\t" if path.suffix.lower() == ".tsv" else ","
-            pd.DataFrame(columns).to_csv(tmp, index=False, sep=separator)
-        else:
-            _write_astropy(catalog, columns, units, tmp, "ascii.ecsv" if kind == "csv" else kind)
+            pd.DataFrame(_values(first, columns)).to_csv(tmp, index=False, sep=separator)
     return path
 
 
-def _columns_and_units(catalog: xr.Dataset) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    columns: dict[str, np.ndarray] = {}
-    if "source_id" in catalog.coords:
-        ids = catalog["source_id"].values
-        columns["source_id"] = ids.astype(np.str_) if ids.dtype.kind == "O" else ids
+def _columns_of(catalog: xr.Dataset) -> list[OutputColumn]:
+    names = ["source_id"] if "source_id" in catalog.coords else []
     for name, variable in catalog.data_vars.items():
         if variable.dims == ("star",) and name != "star_key":
-            columns[str(name)] = variable.values
-    units = {name: str(catalog[name].attrs.get("units", "")) for name in columns}
-    return columns, units
+            names.append(str(name))
+    return [
+        OutputColumn(
+            name,
+            _TEXT if catalog[name].dtype.kind in "OUS" else catalog[name].dtype,
+            str(catalog[name].attrs.get("units", "")) or None,
+        )
+        for name in names
+    ]
 
 
-class ParquetCatalogWriter:
-    """Write a catalogue to Parquet chunk by chunk, whole or not at all.
+def _values(catalog: xr.Dataset, columns: Sequence[OutputColumn]) -> dict[str, NDArray[Any]]:
+    return {
+        c.name: catalog[c.name].values.astype(str) if c.is_text else catalog[c.name].values
+        for c in columns
+    }
 
-    Rows are regrouped into row groups of a fixed size, so that the file is the same, byte for byte,
-    whatever the chunks. Use as a context manager::
 
-        with ParquetCatalogWriter("catalogue.parquet") as out:
-            for chunk in chunks:
-                out.append(chunk)
+def write_parquet(
+    path: Path,
+    columns: Sequence[OutputColumn],
+    parts: Iterable[Part],
+    record: Mapping[str, str] | None = None,
+) -> None:
+    """Stream parts into a Parquet file, in row groups of one size whatever the parts.
 
-    Parameters
-    ----------
-    path : path-like
-    overwrite : bool
-        Replace a file that stands there.
+    A part has every column's values by name. A `record` of provenance goes to the file's metadata,
+    with the meanings of the flags.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
-        self.path = Path(path)
-        self._stack = ExitStack()
-        self._overwrite = overwrite
-        self._tmp: Path | None = None
-        self._writer: Any = None
-        self._waiting: list[Any] = []
-        self._rows = 0
+    def field(c: OutputColumn) -> Any:
+        said = {"unit": c.unit, "ucd": c.ucd, "description": c.description}
+        metadata = {key: text for key, text in said.items() if text is not None}
+        kind = pa.string() if c.is_text else pa.from_numpy_dtype(c.dtype)
+        return pa.field(c.name, kind, metadata=metadata or None)
 
-    def __enter__(self) -> Self:
-        output = atomic_output(self.path, overwrite=self._overwrite)
-        self._tmp = self._stack.enter_context(output)
-        return self
+    metadata = None
+    if record is not None:
+        flags = {int(flag): text for flag, text in FLAG_MEANING.items()}
+        metadata = {f"migrate_bayes.{key}": text for key, text in record.items()}
+        metadata["migrate_bayes.flags"] = json.dumps(flags)
+    schema = pa.schema([field(c) for c in columns], metadata)
+    waiting = schema.empty_table()
 
-    def append(self, catalog: xr.Dataset) -> None:
-        """Write the next stars.
+    with pq.ParquetWriter(path, schema) as out:
+        for part in parts:
+            arrays = [pa.array(part[f.name], type=f.type) for f in schema]
+            new = pa.Table.from_arrays(arrays, schema=schema)
+            waiting = pa.concat_tables([waiting, new])
+            if len(waiting) >= ROW_GROUP:
+                waiting = waiting.combine_chunks()
+                whole = len(waiting) - len(waiting) % ROW_GROUP
+                out.write_table(waiting.slice(0, whole), row_group_size=ROW_GROUP)
+                waiting = waiting.slice(whole)
+        if len(waiting):
+            out.write_table(waiting.combine_chunks(), row_group_size=ROW_GROUP)
 
-        Raises
-        ------
-        ProductError
-            Where the columns are not those of the first chunk.
-        """
-        self._append(*_columns_and_units(catalog))
 
-    def _append(self, columns: dict[str, np.ndarray], units: dict[str, str]) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+_FITS_CODES = {"f4": "E", "f8": "D", "i2": "I", "i4": "J", "i8": "K", "b1": "L", "i1": "I"}
+_FITS_TYPES = {"E": ">f4", "D": ">f8", "I": ">i2", "J": ">i4", "K": ">i8", "L": "u1"}
+_SPELLED = {"α": "alpha", "χ²": "chi2", "σ": "sigma", "°": "deg", "−": "-", "–": "-", "≥": ">="}
 
-        if self._tmp is None:
-            raise RuntimeError("ParquetCatalogWriter is a context manager: enter it before writing")
-        arrays = [pa.array(values) for values in columns.values()]
-        fields = [
-            pa.field(name, array.type, metadata={"unit": units[name]} if units[name] else None)
-            for name, array in zip(columns, arrays, strict=True)
+
+def write_fits(
+    path: Path,
+    columns: Sequence[OutputColumn],
+    parts: Iterable[Part],
+    n: int,
+    record: Mapping[str, str] | None = None,
+    *,
+    text_width: int | None = None,
+) -> None:
+    """Stream parts of `n` stars in all into a FITS table with ``TUNIT``, ``TUCD`` and ``TCOMM``.
+
+    Text has a fixed width in FITS, by default that of the one part that there is; wider text is a
+    `ProductError`.
+    """
+    from astropy.io import fits
+
+    if text_width is None:
+        (only,) = parts = list(parts)
+        text_width = max(
+            [only[c.name].dtype.itemsize // 4 for c in columns if c.is_text], default=1
+        )
+    text_width = max(text_width, 1)
+    codes = [
+        f"{text_width}A" if c.is_text else _FITS_CODES.get(c.dtype.str[1:], "D") for c in columns
+    ]
+    described = [
+        fits.Column(name=c.name, format=code, unit=_fits_unit(c.unit))
+        for c, code in zip(columns, codes, strict=True)
+    ]
+    header = fits.BinTableHDU.from_columns(described, nrows=0).header
+    header["NAXIS2"] = n
+    header["EXTNAME"] = "STARS"
+    with warnings.catch_warnings():
+        # Long texts go on in CONTINUE cards, which astropy remarks on.
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        for i, c in enumerate(columns, start=1):
+            if c.ucd:
+                header[f"TUCD{i}"] = c.ucd
+            if c.description is not None:
+                header[f"TCOMM{i}"] = _ascii(c.description + " [dex]" * (c.unit == "dex"))
+        for key, text in (record or {}).items():
+            header[f"HIERARCH MIGRATE_BAYES {key.upper()}"] = _ascii(text)
+    for flag, text in FLAG_MEANING.items() if record is not None else ():
+        header.add_comment(f"flag {int(flag)}: {_ascii(text)}")
+    dtype = np.dtype(
+        [
+            (c.name, f"S{text_width}" if c.is_text else _FITS_TYPES[code])
+            for c, code in zip(columns, codes, strict=True)
         ]
-        schema = pa.schema(fields)
-        if self._writer is None:
-            self._writer = self._stack.enter_context(pq.ParquetWriter(self._tmp, schema))
-        elif schema != self._writer.schema:
-            raise ProductError(f"{self.path}: a chunk has other columns than the first")
-        self._waiting.append(pa.Table.from_arrays(arrays, schema=schema))
-        self._rows += len(self._waiting[-1])
-        if self._rows >= ROW_GROUP:
-            self._flush()
+    )
+    stream = fits.StreamingHDU(path, header)
+    try:
+        for part in parts:
+            rows = np.empty(len(part[columns[0].name]), dtype=dtype)
+            for c in columns:
+                values = part[c.name]
+                if c.is_text:
+                    values = np.array([str(v).encode() for v in values], dtype="S")
+                    if values.dtype.itemsize > text_width:
+                        raise ProductError(
+                            f"`{c.name}` holds text of {values.dtype.itemsize} characters, more "
+                            f"than {text_width}: export to Parquet"
+                        )
+                elif c.dtype.kind == "b":
+                    values = np.where(values, ord("T"), ord("F"))
+                rows[c.name] = values
+            # `StreamingHDU` takes the bytes of a table as they are.
+            stream.write(rows.view(np.uint8))
+    finally:
+        stream.close()
 
-    def _flush(self, *, last: bool = False) -> None:
-        """Write what is waiting, in row groups of the one size; the last may be smaller."""
-        import pyarrow as pa
 
-        table = pa.concat_tables(self._waiting).combine_chunks()
-        whole = len(table) if last else len(table) - len(table) % ROW_GROUP
-        for start in range(0, whole, ROW_GROUP):
-            stop = min(start + ROW_GROUP, whole)
-            self._writer.write_table(table.slice(start, stop - start), row_group_size=ROW_GROUP)
-        self._waiting = [table.slice(whole)] if whole < len(table) else []
-        self._rows = len(table) - whole
+def _fits_unit(unit: str | None) -> str | None:
+    """Spell a unit as FITS does; dex is none of its units, and stands in the description."""
+    from astropy import units as u
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
-        if error is None and self._waiting:
-            try:
-                self._flush(last=True)
-            except BaseException as failed:
-                self._stack.__exit__(type(failed), failed, failed.__traceback__)
-                raise
-        return self._stack.__exit__(kind, error, trace)
+    if not unit or unit == "dex":
+        return None
+    try:
+        return u.Unit(unit).to_string("fits")
+    except ValueError:
+        return None
+
+
+def _ascii(text: str) -> str:
+    """Spell a text in ASCII, as FITS headers want it."""
+    for sign, spelled in _SPELLED.items():
+        text = text.replace(sign, spelled)
+    return text.encode("ascii", "replace").decode("ascii").replace("\n", " ")
 
 
 def _write_astropy(
-    catalog: xr.Dataset,
-    columns: dict[str, np.ndarray],
-    units: dict[str, str],
-    path: Path,
-    format: str,
+    path: Path, columns: Sequence[OutputColumn], catalog: xr.Dataset, format: str
 ) -> None:
     from astropy.table import Column, Table
 
-    assert format in (*FORMATS, "ascii.ecsv")
     table = Table()
-    for name, values in columns.items():
-        label = str(catalog[name].attrs.get("long_name", ""))
-        # FITS keeps a description nowhere, and dex is no unit of its standard.
-        unit = units[name] or None
-        if unit == "dex" and format in ("fits", "votable"):
-            unit = None
-        table[name] = Column(values, unit=unit, description=None if format == "fits" else label)
+    for c in columns:
+        # VOTable knows no dex.
+        unit = None if c.unit == "dex" and format == "votable" else c.unit
+        label = str(catalog[c.name].attrs.get("long_name", ""))
+        values = _values(catalog, [c])[c.name]
+        table[c.name] = Column(values, unit=unit, description=label)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table.write(path, format=format, overwrite=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-__all__ = ["PIVOT_RADIUS", "SALARIS_ALPHA", "SALARIS_REST"]
-
 PIVOT_RADIUS = 8.0
-"""kpc: where metallicities are quoted; gradients are of [Fe/H] against R - PIVOT_RADIUS."""
+"""kpc: the radius of quoted metallicities; gradients are of [Fe/H] against R - PIVOT_RADIUS."""
 
 SALARIS_ALPHA, SALARIS_REST = 0.638, 0.362
 """Salaris et al. (1993): [M/H] = [Fe/H] + log10(0.638 · 10^[α/Fe] + 0.362)."""

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def"
-"""Random numbers keyed by what they are for, not by the order in which they are drawn.
+"""Counter-based random numbers: keyed by what they are for, not by the order of drawing.
 
 A number is a hash of (seed, purpose, star key, draw, dimension): the SplitMix64 finaliser (Steele,
 Lea & Flood 2014, OOPSLA), applied to each in turn. So a star's numbers are the same in whatever
@@ -11,8 +11,6 @@ from __future__ import annotations
 import numba
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ["keyed_uniforms", "mix"]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""The errors that a user can cause, and mend.
+"""The errors that a user can cause, and put right.
 
 Every one is a `MigrateBayesError`: the command line prints its message and exits with code 2,
 without a traceback. Errors about an argument are `ValueError` too. Any other exception is a defect
@@ -13,19 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
-
-__all__ = [
-    "CatalogError",
-    "DataAbsentError",
-    "FitError",
-    "IsochroneError",
-    "MigrateBayesError",
-    "OrbitError",
-    "ProductError",
-    "RecipeError",
-    "describe_validation",
-    "suggest",
-]
 
 
 class MigrateBayesError(Exception):
@@ -45,7 +32,7 @@ class IsochroneError(MigrateBayesError, ValueError):
 
 
 class DataAbsentError(MigrateBayesError):
-    """Third-party data are not there: what needs them is skipped, and says so."""
+    """Third-party data are not there; what needs them is skipped, with a message."""
 
 
 class OrbitError(MigrateBayesError, ValueError):
@@ -73,7 +60,7 @@ def suggest(name: str, valid: Iterable[str]) -> str:
     Returns
     -------
     str
-        ``"did you mean 'x'? Valid: a, b, c"``, the question only where something is near.
+        ``"did you mean 'x'? Valid: a, b, c"``; the question only if a name is near.
     """
     options = sorted(str(v) for v in valid)
     lowered = {o.lower(): o for o in options}
@@ -83,7 +70,7 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 
 
 def describe_validation(error: ValidationError, model: type[BaseModel]) -> str:
-    """Word pydantic's findings for a person: one clause each, with the nearest valid name."""
+    """Word pydantic's findings in one clause each, with the nearest valid name."""
     clauses = []
     for item in error.errors():
         place = ".".join(str(part) for part in item["loc"])

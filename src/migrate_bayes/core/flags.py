@@ -13,8 +13,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FATAL_AGE", "FATAL_ORBIT", "FLAG_MEANING", "StarFlag", "add_flag", "count_flags"]
-
 
 class StarFlag(IntFlag):
     """Reasons, as bits of the `flag` variable (int32)."""

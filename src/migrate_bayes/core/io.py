@@ -18,11 +18,9 @@ from migrate_bayes.core.errors import ProductError
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["atomic_output", "read_netcdf", "refuse_existing", "write_netcdf"]
-
 
 def refuse_existing(*paths: str | Path, overwrite: bool = False) -> None:
-    """Raise `ProductError` where a product stands already: before the work, not after it."""
+    """Raise `ProductError` if a product exists already: before the work, not after it."""
     for path in map(Path, paths):
         if path.exists() and not overwrite:
             raise ProductError(f"{path} exists already: use --overwrite to replace it")
@@ -52,7 +50,7 @@ def atomic_output(
     Raises
     ------
     ProductError
-        Where the product exists already, or the folder cannot be written.
+        If the product exists already, or the folder cannot be written.
     """
     path = Path(path)
     if path.exists() and not overwrite:
@@ -90,7 +88,7 @@ def write_netcdf(
     Raises
     ------
     ProductError
-        Where the product exists already, or the folder cannot be written.
+        If the product exists already, or the folder cannot be written.
     """
     path = Path(path)
     with atomic_output(path, overwrite=overwrite) as out:
@@ -107,17 +105,17 @@ def read_netcdf(path: str | Path, *, lazy: bool = False, missing: str = "") -> x
     lazy : bool
         Leave the variables on disk until they are used.
     missing : str
-        What to do where the product does not exist, for the error's message.
+        What to do if the product does not exist, for the error's message.
 
     Returns
     -------
     xarray.DataTree
-        ``tree.to_dataset()`` of a product without groups.
+        Use ``.to_dataset()`` on a product without groups.
 
     Raises
     ------
     ProductError
-        Where the file is missing, damaged or no NetCDF file.
+        If the file is missing, damaged or no NetCDF file.
     """
     import xarray as xr
 

@@ -12,8 +12,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from migrate_bayes.core.errors import RecipeError, describe_validation
 
-__all__ = ["Options"]
-
 
 class Options(BaseModel):
     """Base of every stage's options: frozen, and no entry that it does not know."""
@@ -27,14 +25,14 @@ class Options(BaseModel):
         Parameters
         ----------
         options : Options, optional
-            The defaults where not given.
+            The defaults if not given.
         settings : mapping, optional
             Entries by name, checked as those of a recipe are.
 
         Raises
         ------
         RecipeError
-            Where an entry is unknown or invalid; a `ValueError` too.
+            If an entry is unknown or invalid.
         """
         if options is not None and not settings:
             return options

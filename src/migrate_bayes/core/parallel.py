@@ -1,8 +1,8 @@
-"""Threads over stars, with results that do not depend on how many there are.
+"""Threads over stars; the results do not depend on how many threads there are.
 
-The kernels are compiled with ``nogil=True`` and work on a slice of stars. The slices here have
-fixed bounds whatever the number of workers, and reductions add them in order, so one worker and two
-give the same bits.
+The kernels are compiled with ``nogil=True`` and work on a slice of stars. The slices have fixed
+bounds whatever the number of workers, and reductions add them in order, so one worker and two give
+the same bits.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-
-__all__ = ["BLOCKS_PER_TASK", "blocks", "default_workers", "map_blocks", "peak_memory_gb"]
 
 BLOCKS_PER_TASK = 64
 """Blocks of stars whose sums are added up as one. Fixed: it decides the order of additions, and so
@@ -56,7 +54,7 @@ def map_blocks[T](
     n, size : int
         Number of stars, and stars per block. Keep `size` fixed: it is what makes sums reproducible.
     workers : int, optional
-        Threads; `default_workers` where not given.
+        Threads; `default_workers` if not given.
     on_done : callable, optional
         Called with the number of stars after each block, in order (a progress bar's ``advance``).
 
@@ -79,8 +77,8 @@ def map_blocks[T](
 def peak_memory_gb() -> float:
     """Return the most memory that this process has held at once, in 10⁹ bytes.
 
-    ``VmHWM`` where the system has it: the maximum that `getrusage` gives is, on Linux, that of the
-    process which started this one where that was larger.
+    ``VmHWM`` if the system has it: on Linux, `getrusage` may give the maximum of the process that
+    started this one.
     """
     try:
         for line in Path("/proc/self/status").read_text().splitlines():

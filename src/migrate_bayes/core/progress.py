@@ -1,4 +1,4 @@
-"""One progress bar for every long stage: rate and time left, on stderr, where a person looks."""
+"""One progress bar for every long stage, with rate and time left, on stderr."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["progress", "silence", "status"]
-
-
 _showing: list[Any] = []  # the display in use: a bar within a bar is a line beneath it
 _silent = False
 
 
 def silence() -> None:
-    """Show nothing from now on: for a process whose work is shown by the one that started it."""
+    """Show nothing from now on: a worker leaves the terminal to the process that started it."""
     global _silent
     _silent = True
 
@@ -33,7 +30,7 @@ def progress(
     Parameters
     ----------
     total : int or None
-        How many units there are to do; None where that is not known.
+        How many units there are to do; None if that is not known.
     label : str
         What is being done.
     unit : str
@@ -42,7 +39,7 @@ def progress(
     Yields
     ------
     callable
-        ``advance(n)``: say that `n` more are done. Silent where stderr is not a terminal.
+        ``advance(n)``: say that `n` more are done. Silent if stderr is not a terminal.
     """
     if _unseen():
         yield lambda n: None
@@ -99,7 +96,7 @@ def _display() -> Any:
 
 @contextmanager
 def status(label: str) -> Iterator[None]:
-    """Show a spinner beside `label` while the body runs, where a person looks."""
+    """Show a spinner beside `label` while the body runs, if stderr is a terminal."""
     if _unseen() or _showing:
         yield
         return

@@ -1,4 +1,4 @@
-"""What a product must carry to be made again: seed, versions, recipe hash, input checksums."""
+"""Provenance of a product: seed, versions, recipe hash, checksums of the inputs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["content_hash", "file_sha256", "provenance", "versions"]
-
 _PACKAGES = (
     "migrate-bayes", "numpy", "scipy", "astropy", "galpy", "xarray", "pymc", "pytensor", "arviz",
     "nutpie", "numba", "odrpack", "lachesis-grids", "astrolachesis",
@@ -20,7 +18,7 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages whose numbers end up in a product."""
+    """Return the versions of Python and of the packages that a product's numbers depend on."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-__all__ = ["Estimate", "Table", "plain", "print_table"]
-
 
 class Table(NamedTuple):
     """A short table of text.
@@ -119,7 +117,7 @@ class Estimate:
 
     @classmethod
     def of_draws(cls, draws: Any) -> Self | None:
-        """Return the median and central 68% interval of draws; None where none is finite."""
+        """Return the median and central 68% interval of draws; None if no draw is finite."""
         import numpy as np
 
         finite = np.asarray(draws)[np.isfinite(draws)]
@@ -134,14 +132,14 @@ class Estimate:
         Parameters
         ----------
         digits : int, optional
-            Decimals; two figures of the smaller error where not given.
+            Decimals; two figures of the smaller error if not given.
         sign : bool
             Write the sign of a positive value too.
 
         Returns
         -------
         str
-            ``-0.0752 ± 0.0004``, or ``-0.075 +0.004 -0.002`` where the sides differ by a fifth.
+            ``-0.0752 ± 0.0004``; ``-0.075 +0.004 -0.002`` if the sides differ by over a fifth.
         """
         if not math.isfinite(self.value):
             return "n/a"
@@ -156,7 +154,7 @@ class Estimate:
         return f"{value} ± {0.5 * (self.minus + self.plus):.{digits}f}"
 
     def __str__(self) -> str:
-        """Word the estimate with as many decimals as its error deserves."""
+        """Word the estimate with decimals that follow from its error."""
         return self.text()
 
 
@@ -168,7 +166,7 @@ def decimals(error: float, otherwise: int = 4) -> int:
 
 
 def plain(value: Any, digits: int | None = None) -> Any:
-    """Turn a result into what JSON can hold: Python's numbers, and null for NaN.
+    """Turn a result into what JSON can hold, with null for NaN.
 
     Parameters
     ----------

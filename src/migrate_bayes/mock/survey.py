@@ -6,7 +6,7 @@ part of it, and a longer survey begins with the shorter one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -174,21 +174,23 @@ def simulate_to_parquet(
     ProductError
         If the file exists already or cannot be written.
     """
-    from migrate_bayes.catalog.writing import ParquetCatalogWriter
+    from migrate_bayes.catalog import write_catalog
 
     truth = MockOptions.of(options, settings)
     rows = 0
-    with (
-        ParquetCatalogWriter(path, overwrite=overwrite) as out,
-        progress(truth.stars, "simulate") as advance,
-    ):
+
+    def chunks(advance: Callable[[int], None]) -> Iterator[xr.Dataset]:
+        nonlocal rows
         for chunk in iter_simulated(
             truth, seed=seed, isochrones=isochrones, orbits=orbits, chunk_size=chunk_size
         ):
-            out.append(chunk)
+            yield chunk
             # The repeats at the end are not counted: the total is of stars.
             advance(max(min(chunk.sizes["star"], truth.stars - rows), 0))
             rows += chunk.sizes["star"]
+
+    with progress(truth.stars, "simulate") as advance:
+        write_catalog(chunks(advance), path, overwrite=overwrite, format="parquet")
     return rows
 
 

@@ -121,7 +121,7 @@ _SELECTIONS = (
 
 
 def _with_selections(content: dict[str, Any]) -> dict[str, Any]:
-    from migrate_bayes.selection import expand
+    from migrate_bayes.selection.expressions import expand
 
     own = content.get("selections", {})
     if not isinstance(own, dict):

@@ -122,13 +122,8 @@ class Run:
             self.simulate()
         photometric = ages.source != "external" and {"abs_g", "bp_rp"} & set(ages.observables)
         with self.folder.stage("catalogue") as done:
-            catalog = open_catalog(
-                path,
-                columns=data.columns,
-                duplicate_radius=data.duplicate_radius,
-                min_snr=data.min_snr,
-                extinction=data.extinction if photometric else None,
-            )
+            extinction = data.extinction if photometric else None
+            catalog = open_catalog(path, data, extinction=extinction)
             whole = " (its format is read whole)" if catalog.whole else ""
             done(f"{catalog.n_stars:,} stars in {path.name}{whole}")
         return catalog

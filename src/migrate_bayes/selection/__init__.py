@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "conditions": ["Selection", "compare", "dividing_line", "limits"],
-        "expressions": ["as_expression", "expand", "parse_selection", "select"],
+        "expressions": ["select"],
         "vickers2021": ["SELECTIONS"],
     },
 )

@@ -72,28 +72,7 @@ def _shallow() -> Iterator[None]:
 
 
 def parse_selection(expression: str) -> Selection:
-    """Read names and comparisons joined by ``&``, ``|``, ``~`` and brackets, as Python would.
-
-    Parameters
-    ----------
-    expression : str
-        Of names of `SELECTIONS` and comparisons of a column with a number.
-
-    Returns
-    -------
-    Selection
-
-    Raises
-    ------
-    RecipeError
-        For an unknown name, or an expression that does not parse.
-
-    Examples
-    --------
-    >>> from migrate_bayes.selection import parse_selection
-    >>> parse_selection("zmax < 0.5 & ~(feh < -1)").description
-    'Z_max < 0.5 kpc and not ([Fe/H] < -1)'
-    """
+    """Read names and comparisons joined by ``&``, ``|``, ``~`` and brackets, as Python would."""
     tokens = _tokens(expression)
     _check_order(expression, tokens)
     # Names such as `high-quality` are none of Python's: each atom gets one. What is left is the
@@ -138,38 +117,14 @@ def _join(node: ast.expr, atoms: Mapping[str, Selection]) -> Selection:
             return atoms[name]
         case ast.UnaryOp(op=ast.Invert(), operand=inner):
             return ~_join(inner, atoms)
-        case ast.BinOp(left=left, op=ast.BitAnd(), right=right):
-            return _join(left, atoms) & _join(right, atoms)
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _join(left, atoms) | _join(right, atoms)
-        case _:
-            raise RecipeError(f"a selection cannot hold '{ast.unparse(node)}'")
+        case ast.BinOp(left=left, op=ast.BitAnd() | ast.BitOr() as operator, right=right):
+            one, other = _join(left, atoms), _join(right, atoms)
+            return one & other if isinstance(operator, ast.BitAnd) else one | other
+    raise RecipeError(f"a selection cannot hold '{ast.unparse(node)}'")
 
 
 def as_expression(selection: Any) -> str:
-    """Write an expression, a list or a table as one expression.
-
-    Parameters
-    ----------
-    selection : str, sequence or mapping
-        An expression; a list, for the stars in all of its members; limits by column on top of a
-        ``selection``.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    RecipeError
-        For a table or a list that is none of a selection.
-
-    Examples
-    --------
-    >>> from migrate_bayes.selection import as_expression
-    >>> as_expression(["thin | thick", {"selection": "quality", "zmax": {"max": 0.5}}])
-    '(thin | thick) & (quality & zmax < 0.5)'
-    """
+    """Write an expression, a list or a table as one expression."""
     with _shallow():
         return _one_expression(selection)
 
@@ -215,31 +170,7 @@ def _table_expression(table: Mapping[str, Any]) -> str:
 
 
 def expand(selection: Any, own: Mapping[str, Any]) -> str:
-    """Write out a selection with the names that a recipe's ``[selections]`` gives.
-
-    Parameters
-    ----------
-    selection : str, sequence or mapping
-        As for `as_expression`; names of `own` count too.
-    own : mapping
-        Selections by name, which may use one another.
-
-    Returns
-    -------
-    str
-        An expression of names of `SELECTIONS` and comparisons; it parses.
-
-    Raises
-    ------
-    RecipeError
-        For an unknown name, a name of the package's, or names that go in a circle.
-
-    Examples
-    --------
-    >>> from migrate_bayes.selection import expand
-    >>> expand("cold & quality", {"cold": {"selection": "thin", "zmax": {"max": 0.2}}})
-    '(thin & zmax < 0.2) & quality'
-    """
+    """Write out a selection, whose names may be a recipe's `own`, in names of `SELECTIONS`."""
     for name in own:
         if name in SELECTIONS:
             raise RecipeError(f"[selections] gives '{name}' anew, which has a meaning already")

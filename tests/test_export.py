@@ -14,8 +14,13 @@ from astropy.table import Table
 
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.core.flags import StarFlag
-from migrate_bayes.export import catalogue_columns, export_catalogue, export_run
-from migrate_bayes.export.ucd import _WORDS, ucd_of
+from migrate_bayes.export import (
+    UCD_WORDS,
+    catalogue_columns,
+    export_catalogue,
+    export_run,
+    ucd_of,
+)
 from migrate_bayes.stars import open_stars, write_stars
 
 N = 700
@@ -89,6 +94,8 @@ def test_parquet_reads_back(stars, membership, tmp_path):
     assert field.metadata[b"ucd"].startswith(b"pos.distance;pos.galactocentric")
     assert field.metadata[b"description"] == b"guiding radius; in McMillan17"
     assert table.schema.metadata[b"migrate_bayes.seed"] == b"7"
+    flags = json.loads(table.schema.metadata[b"migrate_bayes.flags"])
+    assert flags["128"].startswith("repeat observation")
     assert not {"star_key", "log_age_likelihood"} & set(table.column_names)
 
 
@@ -155,7 +162,7 @@ def test_what_cannot_be_exported(stars, tmp_path):
 
 
 def test_ucds_are_of_the_controlled_vocabulary():
-    names = [*_WORDS, "feh_error", "ra_error", "rg_sd", "age_lo", "age_hi", "cov_rg_distance",
+    names = [*UCD_WORDS, "feh_error", "ra_error", "rg_sd", "age_lo", "age_hi", "cov_rg_distance",
              "pmra_pmdec_corr", "snr_g", "distance_lo", "p_thin_sd"]  # fmt: skip
     for name in names:
         ucd = ucd_of(name)

@@ -7,16 +7,15 @@ import pytest
 from scipy.stats import norm
 
 from migrate_bayes.catalog import (
-    add_distances,
     flag_age_error,
-    flag_external_ages,
     quality_cuts,
     star_keys,
-    validate_required,
 )
-from migrate_bayes.catalog.checks import flag_measurements, separation_arcsec
+from migrate_bayes.catalog.duplicates import separation_arcsec
+from migrate_bayes.catalog.quality import add_distances, flag_measurements, validate_required
 from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import StarFlag, count_flags
+from migrate_bayes.isochrones import external_ages
 
 
 def has(flag, reason):
@@ -104,9 +103,12 @@ def test_required_columns(make_catalog):
 def test_external_ages(make_catalog):
     catalog = make_catalog(3)
     with pytest.raises(CatalogError, match="no age, needed for external ages"):
-        flag_external_ages(catalog)
-    catalog["age"] = ("star", [1.0, np.nan, 0.0])
-    flag = flag_external_ages(catalog)["flag"]
+        validate_required(catalog, needs="external_ages")
+    catalog["age"] = ("star", [1.0, np.nan, -1.0])
+    validate_required(catalog, needs="external_ages")
+    for bound in ("age_lo", "age_hi"):
+        catalog[bound] = catalog["age"]
+    flag = external_ages(catalog)["flag"]
     assert has(flag, StarFlag.MISSING_AGE).tolist() == [False, True, True]
 
 

@@ -1,0 +1,241 @@
+"""The catalogue that a run makes: one row per star, for other people's tools.
+
+`export_catalogue` writes ages, phase space, orbits in each potential, membership and flags to
+Parquet or FITS, with a unit, a UCD (IVOA UCD1+, words of version 1.5) and a description for every
+column and the provenance of the run, a part of the stars at a time.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from migrate_bayes.catalog.writing import OutputColumn, write_fits, write_parquet
+from migrate_bayes.core.errors import ProductError, suggest
+from migrate_bayes.core.flags import StarFlag
+from migrate_bayes.core.io import atomic_output, read_netcdf
+from migrate_bayes.core.progress import progress
+from migrate_bayes.stars import iter_parts, open_run_stars, open_stars
+
+__all__ = ["export_catalogue", "export_run"]
+
+_ENDINGS = (".parquet", ".fits", ".fit")
+_RECORD = ("created", "seed", "recipe_hash", "inputs", "versions", "solar_frame")
+# Text is of fixed width in FITS. Identifiers fit Gaia's 19 digits, or a survey's names.
+_TEXT_WIDTH = 32
+# Left out: a hash of the identifier, which is of use to this package alone.
+_INTERNAL = ("star_key",)
+_MEANING = {
+    "age": "age of the catalogue",
+    "age_population": "age given the star and the fitted population: mean",
+    "age_population_sd": "age given the star and the fitted population: standard deviation",
+    "p_thin": "probability of the thin disc, given the star and the fitted population",
+    "p_thin_sd": "standard deviation of p_thin over the posterior of the population",
+}
+
+
+def export_run(run: str | Path, to: str | Path, *, overwrite: bool = False) -> tuple[Path, int]:
+    """Write the catalogue of a run.
+
+    Parameters
+    ----------
+    run : path-like
+        The run's folder, as ``runs/demo``; or a StarPosteriors folder in it.
+    to : path-like
+        ``.parquet`` or ``.fits``.
+    overwrite : bool
+        Replace a file that stands there.
+
+    Returns
+    -------
+    Path, int
+        Where it was written, and how many rows.
+
+    Raises
+    ------
+    ProductError
+        If the run has no stars, the ending is unknown, or the file exists.
+    """
+    folder = Path(run)
+    if (folder / "manifest.json").exists():
+        stars, folder = open_stars(folder), folder.parent
+    else:
+        stars = open_run_stars(folder)
+    membership = None
+    if (folder / "fit.nc").exists():
+        try:
+            fit = read_netcdf(folder / "fit.nc", lazy=True)
+            membership = fit["membership"].to_dataset().load()
+            fit.close()
+        except (ProductError, KeyError):
+            membership = None  # a fit without membership is no reason to keep the stars back
+    return export_catalogue(stars, to, membership=membership, overwrite=overwrite)
+
+
+def export_catalogue(
+    stars: xr.Dataset,
+    to: str | Path,
+    *,
+    membership: xr.Dataset | None = None,
+    overwrite: bool = False,
+) -> tuple[Path, int]:
+    """Write StarPosteriors as a catalogue of one row per star.
+
+    Parameters
+    ----------
+    stars : xarray.Dataset
+        From `migrate_bayes.stars.open_stars`, or in memory.
+    to : path-like
+        ``.parquet`` or ``.fits``.
+    membership : xarray.Dataset, optional
+        A fit's group, on `source_id`. Repeat observations, which are not fitted, get none.
+    overwrite : bool
+        Replace a file that stands there.
+
+    Returns
+    -------
+    Path, int
+        Where it was written, and how many rows.
+
+    Raises
+    ------
+    ProductError
+        If the ending is unknown, or the file exists and may not be replaced.
+
+    Examples
+    --------
+    >>> import tempfile, xarray as xr
+    >>> from migrate_bayes.export import export_catalogue
+    >>> stars = xr.Dataset({"teff": ("star", [5772.0], {"units": "K"})},
+    ...                    coords={"source_id": ("star", [7])})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path, rows = export_catalogue(stars, f"{folder}/stars.fits")
+    >>> path.name, rows
+    ('stars.fits', 1)
+    """
+    to = Path(to)
+    if to.suffix.lower() not in _ENDINGS:
+        raise ProductError(f"{to}: unknown kind of catalogue; {suggest(to.suffix, _ENDINGS)}")
+    columns = catalogue_columns(stars, membership)
+    record = {k: str(stars.attrs[k]) for k in _RECORD if k in stars.attrs}
+    n = stars.sizes["star"]
+    with atomic_output(to, overwrite=overwrite) as tmp, progress(n, "export") as advance:
+        parts = _parts(stars, columns, membership, advance)
+        if to.suffix.lower() == ".parquet":
+            write_parquet(tmp, columns, parts, record)
+        else:
+            write_fits(tmp, columns, parts, n, record, text_width=_TEXT_WIDTH)
+    return to, n
+
+
+def _parts(
+    stars: xr.Dataset,
+    columns: Sequence[OutputColumn],
+    membership: xr.Dataset | None,
+    advance: Callable[[int], None],
+) -> Iterator[dict[str, NDArray]]:
+    """Go through the columns' values, a part of the stars at a time."""
+    fitted = pd.DataFrame()
+    if membership is not None:
+        values = {str(name): variable.values for name, variable in membership.data_vars.items()}
+        fitted = pd.DataFrame(values, index=membership["source_id"].values)
+        fitted = fitted[~fitted.index.duplicated()]
+    names = dict.fromkeys(c.variable for c in columns)
+    own = [name for name in names if name != "source_id" and name not in fitted]
+    # A coordinate is lazy as well; `iter_parts` goes through variables.
+    wanted = stars[own].assign(source_id_=stars["source_id"].variable)
+    for _, part in iter_parts(wanted, [*own, "source_id_"]):
+        part["source_id"] = part.pop("source_id_")
+        of_part = fitted.reindex(part["source_id"])
+        if "flag" in part:
+            of_part[(part["flag"] & int(StarFlag.DUPLICATE)) != 0] = np.nan
+        part |= {str(name): of_part[name].to_numpy() for name in of_part}
+        yield {
+            c.name: part[c.variable] if c.potential is None else part[c.variable][:, c.potential]
+            for c in columns
+        }
+        advance(len(of_part))
+
+
+def _column(
+    name: str, variable: str, source: xr.DataArray, potential: tuple[int, str] | None = None
+) -> OutputColumn:
+    text = str(source.attrs.get("long_name", "")) or _MEANING.get(variable, "")
+    text = text or variable.replace("_", " ")
+    place, label = potential or (None, "")
+    if label:
+        text += f"; in {label}"
+    unit = str(source.attrs.get("units", ""))
+    return OutputColumn(name, source.dtype, unit, ucd_of(variable), text, variable, place)
+
+
+def catalogue_columns(
+    stars: xr.Dataset, membership: xr.Dataset | None = None
+) -> list[OutputColumn]:
+    """List the columns of a run's catalogue, the identifier first.
+
+    Every number per star of StarPosteriors is a column; a number per star and potential is one for
+    each potential, named ``rg_mean_McMillan17``. What is on the age grid stays in the run. Of a
+    fit's `membership` come `p_thin`, `age_population` and their sds, NaN for stars not fitted.
+    """
+    found = [_column("source_id", "source_id", stars["source_id"])]
+    labels = [str(p) for p in stars["potential"].values] if "potential" in stars.dims else []
+    endings = [re.sub(r"[^A-Za-z0-9]+", "_", label).strip("_") for label in labels]
+    if len(set(endings)) != len(endings):
+        raise ProductError(f"potentials have names too alike for columns: {', '.join(labels)}")
+    for key, variable in stars.data_vars.items():
+        name = str(key)
+        if name in _INTERNAL or variable.dtype.kind not in "biufUSO":
+            continue
+        if variable.dims == ("star",):
+            found.append(_column(name, name, variable))
+        elif variable.dims == ("star", "potential"):
+            found += [
+                _column(f"{name}_{ending}", name, variable, (p, labels[p]))
+                for p, ending in enumerate(endings)
+            ]
+    if membership is not None:
+        found += [_column(str(n), str(n), v) for n, v in membership.data_vars.items()]
+    return found
+
+
+#: UCD by variable; `ucd_of` derives those of errors and bounds.
+UCD_WORDS: dict[str, str] = tomllib.loads(
+    files("migrate_bayes.catalog").joinpath("ucd.toml").read_text("utf-8")
+)
+_PRIMARY = {"pos.eq.ra;meta.main": "pos.eq.ra", "pos.eq.dec;meta.main": "pos.eq.dec"}
+
+
+def ucd_of(name: str) -> str:
+    """Return the UCD of a column of StarPosteriors; ``""`` for one that has none.
+
+    Errors and bounds are their quantity's, with the statistic in front (``stat.error``) or behind
+    (``stat.min``, ``stat.max``).
+    """
+    if name in UCD_WORDS:
+        return UCD_WORDS[name]
+    if name.startswith("cov_"):
+        return "stat.covariance"
+    if name.endswith("_corr"):
+        return "stat.correlation"
+    if name.startswith("snr"):
+        return "stat.snr"
+    if name.startswith("ref_"):
+        return ""
+    for suffix in ("_error", "_sd"):
+        if name.endswith(suffix):
+            base = ucd_of(name.removesuffix(suffix))
+            return f"stat.error;{_PRIMARY.get(base, base)}" if base else "stat.error"
+    for suffix, word in (("_lo", "stat.min"), ("_hi", "stat.max")):
+        if name.endswith(suffix):
+            base = ucd_of(name.removesuffix(suffix))
+            return f"{base};{word}" if base else ""
+    return ""
