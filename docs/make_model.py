@@ -13,7 +13,7 @@ import pymc as pm
 import xarray as xr
 
 from migrate_bayes import plots
-from migrate_bayes.core.table import print_table
+from migrate_bayes.core.table import Table
 from migrate_bayes.mock.model_stars import migrated_stars, simulated_stars
 from migrate_bayes.population import (
     ModelSpec,
@@ -71,7 +71,7 @@ def migration() -> None:
         rows.append(fit(*case))
         print("  ".join(rows[-1]), flush=True)
     header = ["true rate", "assumed", "stars", "told by", "sigma_rm8 (kpc)", "S (kpc)"]
-    print_table("Truth: sigma_rm8 3.5 kpc, S 3 kpc", header, rows)
+    Table("Truth: sigma_rm8 3.5 kpc, S 3 kpc", header, rows).print()
 
 
 def figure() -> None:

@@ -78,17 +78,6 @@ class Table(NamedTuple):
         return f"<table>{caption}{row(self.header, 'th')}{body}</table>"
 
 
-def print_table(
-    title: str,
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    say: Callable[[str], None] = print,
-) -> None:
-    """Print a `Table` made of these parts."""
-    Table(title, header, rows).print(say)
-
-
 def _is_number(text: str) -> bool:
     return text[:1].isdigit() or text[:1] in "-−+." or text == ""
 
