@@ -343,3 +343,14 @@ def test_figures_of_potentials_and_solar_parameters_take_their_own_variants_alon
     assert taken["solar"] == [r"$R_0$ = 8.2, $V_0$ = 236", r"$R_0$ = 8, $V_0$ = 220"]
     family = tree["curve"].to_dataset().isel(variant=[0, 4])
     assert comparison_curves(xr.DataTree.from_dict({"curve": family}), "potential") == []
+
+
+def test_age_posterior_of_stars_on_disk(stars: xr.Dataset, tmp_path: Path) -> None:
+    ages = np.linspace(0.5, 14.0, 28)
+    ln_p = -0.5 * (ages - stars["age_ml"].values[:, None]) ** 2
+    with_ages = stars.assign(log_age_likelihood=(("star", "age"), ln_p)).assign_coords(age=ages)
+    write_stars(with_ages, tmp_path / "stars")
+    ax = plots.age_posterior(open_stars(tmp_path / "stars"), 3)
+    assert str(stars["source_id"].values[3]) in ax.get_title()
+    x, y = ax.get_lines()[0].get_data()
+    assert abs(x[y.argmax()] - float(stars["age_ml"][3])) <= 0.25

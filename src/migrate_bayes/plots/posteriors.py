@@ -44,7 +44,7 @@ _DISCS = {"thin": BLUE, "thick": VERMILION}
 
 @in_style
 def age_posterior(stars: xr.Dataset, star: int = 0, *, ax: Axes | None = None) -> Axes:
-    """Draw the age posterior of a star, and its [Fe/H] by age.
+    """Draw the age posterior of a star, with its interval and its age of greatest likelihood.
 
     Parameters
     ----------
@@ -71,7 +71,8 @@ def age_posterior(stars: xr.Dataset, star: int = 0, *, ax: Axes | None = None) -
     >>> print(f"{x[y.argmax()]:.1f} Gyr, area {np.trapezoid(y, x):.2f}")
     5.0 Gyr, area 1.00
     """
-    one = stars.isel(star=star)
+    names = ["log_age_likelihood", "age_ml", "age_lo", "age_hi"]
+    one = stars[[name for name in names if name in stars]].isel(star=star).compute()
     ages, ln_p = one["age"].values, one["log_age_likelihood"].values
     ax = axes_of(ax, 5.6, 3.8)
     density = np.exp(ln_p - np.nanmax(ln_p))
