@@ -22,8 +22,8 @@ from migrate_bayes.population.data import population_data
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.kernel import BLOCK
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.model.population_model import PopulationModel
 from migrate_bayes.population.model.specification import ModelSpec
+from migrate_bayes.population.population_model import PopulationModel
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import find_mode
 from migrate_bayes.stars import write_stars

@@ -145,7 +145,7 @@ def compare_models(
     products: Products = _RUNS,
 ) -> None:
     """Fit several forms of the gradient to the same stars and rank them by leave-one-out."""
-    from migrate_bayes.population.results.compare_forms import print_comparison
+    from migrate_bayes.population.compare_forms import print_comparison
 
     print_comparison(_run(recipe, overwrite, products).compare_models(tuple(forms or ())))
 

@@ -20,8 +20,8 @@ from migrate_bayes.compare.influence import Array, QuantityMap, influence, quant
 from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.model.population_model import PopulationModel
 from migrate_bayes.population.model.specification import ModelSpec
+from migrate_bayes.population.population_model import PopulationModel
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.mode import Mode, find_mode
 

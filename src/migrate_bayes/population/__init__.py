@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data": ["PopulationData", "population_data"],
         "fit_options": ["FitOptions", "SamplerOptions"],
         "likelihood.distributed": ["likelihood_on"],
-        "model.population_model": ["PopulationModel"],
+        "population_model": ["PopulationModel"],
         "model.specification": ["ModelSpec", "load_model_spec"],
         "results.diagnostics": ["diagnose", "print_diagnosis"],
         "results.loo": ["compare_elpd"],

@@ -297,7 +297,7 @@ class Run:
             From `migrate_bayes.compare_elpd`, with the main parameters of each form.
         """
         from migrate_bayes.population import load_model_spec
-        from migrate_bayes.population.results.compare_forms import compare_forms
+        from migrate_bayes.population.compare_forms import compare_forms
 
         m, path = self.recipe.model, self.folder / "models.nc"
         self._refuse_existing(path)

@@ -11,7 +11,7 @@ import copy
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pytensor
@@ -22,10 +22,20 @@ from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.replace import vectorize_graph
 
 if TYPE_CHECKING:
+    import pymc as pm
+
     from migrate_bayes.population.likelihood.op import Likelihood
-    from migrate_bayes.population.model.population_model import PopulationModel
 
 Floats = NDArray[np.float64]
+
+
+class SplitModel(Protocol):
+    """A model that is split at θ, as `PopulationModel` is."""
+
+    pymc: pm.Model
+    theta: Any
+    likelihood: Likelihood
+
 
 # From this many draws on, a graph over all of them at once is worth its compilation, if that for a
 # single draw is interpreted; and so many go through it at a time.
@@ -83,7 +93,7 @@ class PosteriorDensity:
 
     Parameters
     ----------
-    population : PopulationModel
+    population : SplitModel
     mode : str, optional
         PyTensor's compilation mode for the graph above the seam. Its default compiles for tens of
         seconds, once, to run in tens of microseconds; ``"FAST_COMPILE"`` does the reverse.
@@ -96,7 +106,7 @@ class PosteriorDensity:
         The model's initial point.
     """
 
-    def __init__(self, population: PopulationModel, *, mode: str | None = None) -> None:
+    def __init__(self, population: SplitModel, *, mode: str | None = None) -> None:
         self.model = population
         self.likelihood: Likelihood = population.likelihood
         model = population.pymc

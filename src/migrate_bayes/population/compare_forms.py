@@ -14,8 +14,8 @@ from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.distributed import likelihood_on
-from migrate_bayes.population.model.population_model import PopulationModel
 from migrate_bayes.population.model.specification import FORMS, ModelSpec
+from migrate_bayes.population.population_model import PopulationModel
 from migrate_bayes.population.results.loo import compare_elpd
 
 # Parameters of each form's posterior that are tabulated, if the form has them.
