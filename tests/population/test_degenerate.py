@@ -135,9 +135,8 @@ def test_ages_that_are_zero_everywhere(nothing):
 
 def test_unknown_method(model_and_density):
     model, density = model_and_density
-    with pytest.raises(
-        RecipeError, match="'method': Input should be 'auto', 'nuts' or 'surrogate'"
-    ):
+    said = "'method': Input should be 'auto', 'nuts' or 'surrogate'; did you mean 'nuts'"
+    with pytest.raises(RecipeError, match=said):
         model.sample(method="nust", density=density)
     with pytest.raises(RecipeError, match="unknown entry 'drwas'; did you mean 'draws'"):
         model.sample(drwas=10, density=density)

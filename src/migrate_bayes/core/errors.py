@@ -8,6 +8,7 @@ of this package.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -63,10 +64,14 @@ def suggest(name: str, valid: Iterable[str]) -> str:
         ``"did you mean 'x'? Valid: a, b, c"``; the question only if a name is near.
     """
     options = sorted(str(v) for v in valid)
+    return f"{_question(name, options)} Valid: {', '.join(options)}".lstrip()
+
+
+def _question(name: str, options: Iterable[str]) -> str:
+    """``did you mean 'x'?``, or nothing if no option is near."""
     lowered = {o.lower(): o for o in options}
     near = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
-    question = f"did you mean '{lowered[near[0]]}'? " if near else ""
-    return f"{question}Valid: {', '.join(options)}"
+    return f"did you mean '{lowered[near[0]]}'?" if near else ""
 
 
 def describe_validation(error: ValidationError, model: type[BaseModel]) -> str:
@@ -80,6 +85,10 @@ def describe_validation(error: ValidationError, model: type[BaseModel]) -> str:
             clauses.append(f"unknown entry '{place}'; {hint}")
         else:
             message = item["msg"].removeprefix("Value error, ")
+            if item["type"] == "literal_error":
+                choices = re.findall("'([^']*)'", item["ctx"]["expected"])
+                if question := _question(str(item["input"]), choices):
+                    message += f"; {question}"
             clauses.append(f"'{place}': {message}" if place else message)
     return "; ".join(clauses)
 

@@ -5,12 +5,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "data": ["PopulationData", "population_data"],
+        "data": ["population_data"],
         "fit_options": ["FitOptions", "SamplerOptions"],
         "likelihood.distributed": ["likelihood_on"],
         "population_model": ["PopulationModel"],
         "model.specification": ["ModelSpec", "load_model_spec"],
-        "results.diagnostics": ["diagnose", "print_diagnosis"],
+        "results.diagnostics": ["diagnose"],
         "results.loo": ["compare_elpd"],
     },
 )

@@ -35,7 +35,6 @@ class PopulationData:
     Attributes
     ----------
     stars : PackedStars
-        In the kernel's layout.
     ages : ndarray, shape (n_ages,)
         Nodes of the age grid, Gyr.
     source_id : ndarray, shape (n_stars,)
@@ -43,7 +42,7 @@ class PopulationData:
     potential, radius : str
         Which potential the guiding radii are of; ``"rg"`` or ``"r_present"``.
     left_out : dict
-        Why selected stars could not be used, and how many.
+        How many selected stars could not be used, by reason.
     """
 
     stars: PackedStars
@@ -138,6 +137,7 @@ def population_data(
     Returns
     -------
     PopulationData
+        Packed stars, ages of the grid (Gyr), and how many stars were left out, by reason.
 
     Raises
     ------

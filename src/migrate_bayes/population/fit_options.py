@@ -54,6 +54,7 @@ class SamplerOptions(Options):
     tune : int
         Tuning draws of each chain; 200 are enough in coordinates whitened at the mode.
     chains : int
+        Independent chains; R-hat needs two or more.
     target_accept : float
         Acceptance probability that NUTS tunes its step to.
     scheduler : str

@@ -90,8 +90,10 @@ class FunctionKnots(Options):
 class ModelSpec(Options):
     """A population model.
 
-    Attributes
+    Parameters
     ----------
+    name, description : str
+        For tables and pages.
     form : str
         Gradient form of the thin disc, one of `FORMS`.
     reference_age : float
@@ -114,6 +116,12 @@ class ModelSpec(Options):
         For ``diffusion``: what else than the gradient the migrants shape. ``"scatter"``: [Fe/H] at
         given radius, over a scatter at birth that is one for all ages. ``"radius"``: the spread of
         radii; only for a sample not selected by radius.
+    metallicity, scatter, radius, radius_scatter, zmax, alpha, age_weight : FunctionKnots
+        Of each disc, the ages (Gyr) at which a function of age is free: mean [Fe/H] at 8 kpc and
+        its scatter (dex), mean radius and its spread (kpc), mean ln Z_max, mean [α/Fe] (dex) at
+        [Fe/H] = 0, and ln of the age density. One knot makes a constant, two a straight line.
+    priors : dict
+        Prior numbers by parameter, in place of those of `DEFAULT_PRIORS`.
 
     Examples
     --------
@@ -189,6 +197,7 @@ def load_model_spec(source: str | Path | dict[str, Any]) -> ModelSpec:
     Returns
     -------
     ModelSpec
+        The model; what the file leaves out has its default.
 
     Raises
     ------

@@ -134,7 +134,10 @@ def draw_prior(model: pm.Model, draws: int, seed: int) -> xr.Dataset:
             tree = pm.sample_prior_predictive(draws, var_names=names, random_seed=seed)
     finally:
         log.setLevel(level)
-    return tree["prior"].to_dataset()[names]  # PyMC has them in the order of a set
+    # PyMC has variables and coordinates in the order of a set of names: another in each process.
+    prior = tree["prior"].to_dataset()[names]
+    order = [name for name in model.coords if name in prior.coords]
+    return prior.drop_vars(order).assign_coords({name: prior[name] for name in order})
 
 
 def _tree(model: pm.Model, values: dict[str, NDArray[np.float64]], group: str) -> xr.DataTree:
