@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -200,6 +203,16 @@ def nested(levels: int) -> list[object]:
     return member
 
 
+@pytest.fixture(params=[1000, 100_000])
+def recursion_limit(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Python's own limit, and a high one: PyTensor raises it for the whole process."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(request.param)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("recursion_limit")
 def test_deep_and_huge_selections_are_refused_in_words() -> None:
     assert parse_selection("~" * 99 + "(" * 99 + "thin" + ")" * 99)
     wide = " & ".join(["teff > 5000"] * 200)

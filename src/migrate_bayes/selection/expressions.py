@@ -12,8 +12,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -28,6 +27,9 @@ _TOKEN = re.compile(
 )
 # Names, comparisons and marks in one expression: what Python can nest, with room to spare.
 _LONGEST = 400
+# Lists in lists and names of names: a bound of its own, since libraries raise Python's.
+_DEEPEST = 100
+_TOO_DEEP = "a selection is nested too deeply: give its parts names"
 _MARKS = frozenset("&|~()")
 
 Token = tuple[str, ...]  # (column, sign, number), (name,) or (mark,)
@@ -62,15 +64,6 @@ def _place(selection: object) -> str:
     return f"selection '{_short(str(selection))}'"
 
 
-@contextmanager
-def _shallow() -> Iterator[None]:
-    """Say so if something is nested more deeply than Python can follow."""
-    try:
-        yield
-    except (RecursionError, MemoryError, SyntaxError):
-        raise RecipeError("a selection is nested too deeply: give its parts names") from None
-
-
 def parse_selection(expression: str) -> Selection:
     """Read names and comparisons joined by ``&``, ``|``, ``~`` and brackets, as Python would."""
     tokens = _tokens(expression)
@@ -90,8 +83,11 @@ def parse_selection(expression: str) -> Selection:
             atoms[words[-1]] = SELECTIONS[token[0]]
         else:
             raise RecipeError(f"unknown selection '{token[0]}'; {suggest(token[0], SELECTIONS)}")
-    with _shallow():
-        return _join(ast.parse(" ".join(words), mode="eval").body, atoms)
+    try:
+        tree = ast.parse(" ".join(words), mode="eval").body
+    except (RecursionError, MemoryError, SyntaxError):
+        raise RecipeError(_TOO_DEEP) from None
+    return _join(tree, atoms)
 
 
 def _check_order(expression: str, tokens: Sequence[Token]) -> None:
@@ -123,19 +119,16 @@ def _join(node: ast.expr, atoms: Mapping[str, Selection]) -> Selection:
     raise RecipeError(f"a selection cannot hold '{ast.unparse(node)}'")
 
 
-def as_expression(selection: Any) -> str:
-    """Write an expression, a list or a table as one expression."""
-    with _shallow():
-        return _one_expression(selection)
-
-
-def _one_expression(selection: Any) -> str:
+def as_expression(selection: Any, levels: int = _DEEPEST) -> str:
+    """Write an expression, a list or a table, at most `levels` deep, as one expression."""
+    if levels == 0:
+        raise RecipeError(_TOO_DEEP)
     if isinstance(selection, str):
         return selection
     if isinstance(selection, Mapping):
-        return _table_expression(selection)
+        return _table_expression(selection, levels)
     if isinstance(selection, Sequence) and selection:
-        return " & ".join([_bracketed(_one_expression(member)) for member in selection])
+        return " & ".join([_bracketed(as_expression(one, levels - 1)) for one in selection])
     raise RecipeError(
         f"a selection is a name, an expression, a list of these or a table; got {selection!r}"
     )
@@ -145,8 +138,8 @@ def _bracketed(expression: str) -> str:
     return expression if len(_tokens(expression)) == 1 else f"({expression})"
 
 
-def _table_expression(table: Mapping[str, Any]) -> str:
-    parts = [_bracketed(_one_expression(table.get("selection", "all")))]
+def _table_expression(table: Mapping[str, Any], levels: int) -> str:
+    parts = [_bracketed(as_expression(table.get("selection", "all"), levels - 1))]
     for column, bounds in table.items():
         if column == "selection":
             continue
@@ -176,13 +169,14 @@ def expand(selection: Any, own: Mapping[str, Any]) -> str:
             raise RecipeError(f"[selections] gives '{name}' anew, which has a meaning already")
         if _TOKEN.fullmatch(name) is None or len(_tokens(name)[0]) != 1:
             raise RecipeError(f"[selections]: '{name}' is no name: use letters, digits, . _ and -")
-    with _shallow():
-        expression = _written_out(as_expression(selection), own, ())
+    expression = _written_out(as_expression(selection), own, ())
     parse_selection(expression)
     return expression
 
 
 def _written_out(expression: str, own: Mapping[str, Any], within: tuple[str, ...]) -> str:
+    if len(within) == _DEEPEST:
+        raise RecipeError(_TOO_DEEP)
     words = []
     for token in _tokens(expression):
         name = token[0]
