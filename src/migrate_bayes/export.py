@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -31,8 +32,6 @@ _ENDINGS = (".parquet", ".fits", ".fit")
 _RECORD = ("created", "seed", "recipe_hash", "inputs", "versions", "solar_frame")
 # Text is of fixed width in FITS. Identifiers fit Gaia's 19 digits, or a survey's names.
 _TEXT_WIDTH = 32
-# Left out: a hash of the identifier, which is of use to this package alone.
-_INTERNAL = ("star_key",)
 _MEANING = {
     "age": "age of the catalogue",
     "age_population": "age given the star and the fitted population: mean",
@@ -70,13 +69,9 @@ def export_run(run: str | Path, to: str | Path, *, overwrite: bool = False) -> t
     else:
         stars = open_run_stars(folder)
     membership = None
-    if (folder / "fit.nc").exists():
-        try:
-            fit = read_netcdf(folder / "fit.nc", lazy=True)
-            membership = fit["membership"].to_dataset().load()
-            fit.close()
-        except (ProductError, KeyError):
-            membership = None  # a fit without membership is no reason to keep the stars back
+    # No fit, or one without membership, is no reason to keep the stars back.
+    with suppress(ProductError, KeyError), read_netcdf(folder / "fit.nc", lazy=True) as fit:
+        membership = fit["membership"].to_dataset().load()
     return export_catalogue(stars, to, membership=membership, overwrite=overwrite)
 
 
@@ -171,8 +166,7 @@ def _column(
     text = str(source.attrs.get("long_name", "")) or _MEANING.get(variable, "")
     text = text or variable.replace("_", " ")
     place, label = potential or (None, "")
-    if label:
-        text += f"; in {label}"
+    text += f"; in {label}" if label else ""
     unit = str(source.attrs.get("units", ""))
     return OutputColumn(name, source.dtype, unit, ucd_of(variable), text, variable, place)
 
@@ -193,7 +187,8 @@ def catalogue_columns(
         raise ProductError(f"potentials have names too alike for columns: {', '.join(labels)}")
     for key, variable in stars.data_vars.items():
         name = str(key)
-        if name in _INTERNAL or variable.dtype.kind not in "biufUSO":
+        # `star_key`, a hash of the identifier, is of use to this package alone.
+        if name == "star_key" or variable.dtype.kind not in "biufUSO":
             continue
         if variable.dims == ("star",):
             found.append(_column(name, name, variable))
@@ -207,10 +202,13 @@ def catalogue_columns(
     return found
 
 
+_UCD_FILE = files("migrate_bayes.catalog").joinpath("ucd.toml")
 #: UCD by variable; `ucd_of` derives those of errors and bounds.
-UCD_WORDS: dict[str, str] = tomllib.loads(
-    files("migrate_bayes.catalog").joinpath("ucd.toml").read_text("utf-8")
-)
+UCD_WORDS: dict[str, str] = tomllib.loads(_UCD_FILE.read_text("utf-8"))
+_PATTERNS = {
+    "cov_": "stat.covariance", ".*_corr$": "stat.correlation", "snr": "stat.snr", "ref_": "",
+}  # fmt: skip
+_BOUNDS = {"lo": "stat.min", "hi": "stat.max"}
 _PRIMARY = {"pos.eq.ra;meta.main": "pos.eq.ra", "pos.eq.dec;meta.main": "pos.eq.dec"}
 
 
@@ -222,20 +220,13 @@ def ucd_of(name: str) -> str:
     """
     if name in UCD_WORDS:
         return UCD_WORDS[name]
-    if name.startswith("cov_"):
-        return "stat.covariance"
-    if name.endswith("_corr"):
-        return "stat.correlation"
-    if name.startswith("snr"):
-        return "stat.snr"
-    if name.startswith("ref_"):
+    for pattern, word in _PATTERNS.items():
+        if re.match(pattern, name):
+            return word
+    quantity, _, statistic = name.rpartition("_")
+    if not quantity:
         return ""
-    for suffix in ("_error", "_sd"):
-        if name.endswith(suffix):
-            base = ucd_of(name.removesuffix(suffix))
-            return f"stat.error;{_PRIMARY.get(base, base)}" if base else "stat.error"
-    for suffix, word in (("_lo", "stat.min"), ("_hi", "stat.max")):
-        if name.endswith(suffix):
-            base = ucd_of(name.removesuffix(suffix))
-            return f"{base};{word}" if base else ""
-    return ""
+    base = ucd_of(quantity)
+    if statistic in ("error", "sd"):
+        return f"stat.error;{_PRIMARY.get(base, base)}" if base else "stat.error"
+    return f"{base};{_BOUNDS[statistic]}" if base and statistic in _BOUNDS else ""

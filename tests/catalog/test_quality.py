@@ -11,8 +11,12 @@ from migrate_bayes.catalog import (
     quality_cuts,
     star_keys,
 )
-from migrate_bayes.catalog.duplicates import separation_arcsec
-from migrate_bayes.catalog.quality import add_distances, flag_measurements, validate_required
+from migrate_bayes.catalog.quality import (
+    add_distances,
+    flag_measurements,
+    separation_arcsec,
+    validate_required,
+)
 from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import StarFlag, count_flags
 from migrate_bayes.isochrones import external_ages

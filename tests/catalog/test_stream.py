@@ -19,7 +19,7 @@ from migrate_bayes.catalog import (
     read_catalog,
     write_catalog,
 )
-from migrate_bayes.catalog.duplicates import find_repeats, friends_of_friends
+from migrate_bayes.catalog.quality import find_repeats, friends_of_friends
 from migrate_bayes.core.errors import CatalogError, ProductError
 from migrate_bayes.core.flags import StarFlag
 

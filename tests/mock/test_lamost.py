@@ -103,7 +103,7 @@ def test_selection_leaves_the_gradient_at_given_age_as_it_is(stars):
 
 
 def test_repeats_are_found_within_five_arcseconds(survey):
-    from migrate_bayes.catalog.duplicates import find_repeats
+    from migrate_bayes.catalog.quality import find_repeats
 
     n_again = survey.sizes["star"] - N
     assert n_again / N == pytest.approx(0.10, abs=4 * np.sqrt(0.09 / N))

@@ -12,11 +12,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "catalog_options": ["CatalogOptions"],
         "columns": ["COLUMNS", "star_keys"],
-        "duplicates": ["mark_duplicates"],
         "extinction": ["correct_extinction"],
         "maps": ["column_map_names", "load_column_map"],
-        "quality": ["flag_age_error", "quality_cuts"],
-        "reading": ["CatalogStream", "iter_catalog", "open_catalog", "read_catalog"],
+        "quality": ["flag_age_error", "mark_duplicates", "quality_cuts"],
+        "reading": ["iter_catalog", "open_catalog", "read_catalog"],
         "writing": ["write_catalog"],
     },
 )

@@ -1,4 +1,4 @@
-"""Options of the catalogue: the source of the stars and which of them count."""
+"""Options of the catalogue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from migrate_bayes.core.options import Options
 class CatalogOptions(Options):
     """The source of the stars and which of them count.
 
-    Attributes
+    Parameters
     ----------
     source : {"file", "mock"}
         A file, or the mock survey of the run's own ``[simulate]``.
@@ -26,6 +26,12 @@ class CatalogOptions(Options):
         Greatest relative age error (see `flag_age_error`); null cuts nothing.
     extinction : str, optional
         ``source`` of `correct_extinction`; null leaves magnitudes as they are.
+
+    Examples
+    --------
+    >>> from migrate_bayes.catalog import CatalogOptions
+    >>> CatalogOptions(path="stars.fits", min_snr=30).duplicate_radius
+    5.0
     """
 
     source: Literal["file", "mock"] = "file"

@@ -35,11 +35,6 @@ class Column:
     low: float = -np.inf
     high: float = np.inf
 
-    @property
-    def is_error(self) -> bool:
-        """Whether it is a standard deviation, which cannot be negative."""
-        return self.name.endswith("_error")
-
 
 _MEASURED = [
     ("ra", "deg", "right ascension (ICRS)", -360.0, 360.0),
@@ -80,15 +75,17 @@ def _columns() -> Iterator[Column]:
         error_unit = "mas" if name in ("ra", "dec") else unit
         yield Column(f"{name}_error", error_unit, f"standard error of {long_name}")
     for first, second in itertools.combinations(_ASTROMETRIC, 2):
-        yield Column(
-            f"{first}_{second}_corr", "", f"correlation of {first} and {second}", -1.0, 1.0
-        )
-    for described in _WITHOUT_ERROR:
-        yield Column(*described)
+        meaning = f"correlation of {first} and {second}"
+        yield Column(f"{first}_{second}_corr", "", meaning, -1.0, 1.0)
+    yield from itertools.starmap(Column, _WITHOUT_ERROR)
 
 
 COLUMNS: dict[str, Column] = {column.name: column for column in _columns()}
 """Every canonical measured column, by name."""
+_IDENTITY = {
+    "star_key": Column("star_key", "", "hash of the identifier: the key of every random draw"),
+    "source_id": Column("source_id", "", "identifier"),
+}
 
 REQUIRED: dict[str, tuple[str, ...]] = {
     "ages": ("teff", "teff_error", "logg", "logg_error", "feh", "feh_error"),
@@ -111,11 +108,8 @@ def attributes(name: str) -> dict[str, Any]:
             "flag_masks": [int(bit) for bit in bits],
             "flag_meanings": " ".join(str(bit.name) for bit in bits),
         }
-    if name == "star_key":
-        return {"units": "", "long_name": "hash of the identifier: the key of every random draw"}
-    if name == "source_id":
-        return {"units": "", "long_name": "identifier"}
-    return {"units": COLUMNS[name].unit, "long_name": COLUMNS[name].long_name}
+    column = COLUMNS.get(name) or _IDENTITY[name]
+    return {"units": column.unit, "long_name": column.long_name}
 
 
 def star_keys(source_id: ArrayLike) -> NDArray[np.uint64]:
@@ -154,22 +148,14 @@ def star_keys(source_id: ArrayLike) -> NDArray[np.uint64]:
 
 
 # Spellings in real files that are no FITS, CDS or astropy units. All logarithms are in dex here.
-_ALIASES = {
-    "degrees": "deg",
-    "degree": "deg",
-    "log(cm.s**-2)": "dex",
-    "log(cm/s**2)": "dex",
-    "log(cm.s-2)": "dex",
-    "[cm/s2]": "dex",
-    "dex(cm/s2)": "dex",
-    "dex(cm / s2)": "dex",
-    "[sun]": "dex",
-    "[-]": "dex",
-    "kms-1": "km/s",
-    "masyr-1": "mas/yr",
-    "gigayears": "Gyr",
+_DEX = (
+    "log(cm.s**-2)", "log(cm/s**2)", "log(cm.s-2)", "[cm/s2]", "dex(cm/s2)", "dex(cm / s2)",
+    "[sun]", "[-]",
+)  # fmt: skip
+_ALIASES = dict.fromkeys(_DEX, "dex") | {
+    "degrees": "deg", "degree": "deg", "kms-1": "km/s", "masyr-1": "mas/yr", "gigayears": "Gyr",
     "solmass": "solMass",
-}
+}  # fmt: skip
 _LOGARITHMIC = {"dex", ""}
 
 

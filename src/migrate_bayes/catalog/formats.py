@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from migrate_bayes.core.errors import CatalogError, suggest
 
 Block = dict[str, NDArray[Any]]
+_quiet = partial(warnings.catch_warnings, action="ignore")
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "fits": (".fits", ".fit"),
@@ -78,9 +80,8 @@ def format_of(path: Path, format: str | None = None) -> str:
     suffixes = [s.lower() for s in path.suffixes if s.lower() != ".gz"]
     if suffixes and suffixes[-1] in by_ending:
         return by_ending[suffixes[-1]]
-    known = sorted(by_ending)
     raise CatalogError(
-        f"{path}: cannot tell the format from the name: use one of {', '.join(known)}, "
+        f"{path}: cannot tell the format from the name: use one of {', '.join(sorted(by_ending))}, "
         f"or say format = one of {', '.join(FORMATS)}"
     )
 
@@ -93,7 +94,7 @@ def open_source(path: str | Path, *, format: str | None = None) -> Source:
     if path.is_dir():
         raise CatalogError(f"{path} is a folder: give the file itself")
     name = format_of(path, format)
-    openers: dict[str, Callable[[Path], Source]] = {
+    openers = {
         "fits": _open_fits, "csv": _open_text, "votable": _open_votable, "parquet": _open_parquet,
     }  # fmt: skip
     with _readable(path, name):
@@ -146,29 +147,20 @@ def _as_float(values: Any, path: Path, column: str, first_row: int) -> NDArray[n
     return out
 
 
-def _slices(n: int, chunk_size: int | None) -> Iterator[slice]:
-    step = max(n, 1) if chunk_size is None else chunk_size
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))
-
-
 def _open_fits(path: Path) -> Source:
     from astropy.io import fits
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
-            kinds = (fits.BinTableHDU, fits.TableHDU)
-            tables = [i for i, hdu in enumerate(hdus) if isinstance(hdu, kinds)]
-            if not tables:
-                raise CatalogError(f"{path}: no table in this FITS file")
-            index = tables[0]
-            text = isinstance(hdus[index], fits.TableHDU)
-            header, info = hdus[index].header, hdus[index].fileinfo()
-            columns = hdus[index].columns
-            names = list(columns.names)
-            nulls = {c.name: c.null for c in columns if c.null not in (None, "")}
-            units = {c.name: str(c.unit) for c in columns if c.unit}
+    with _quiet(), fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
+        kinds = (fits.BinTableHDU, fits.TableHDU)
+        index = next((i for i, hdu in enumerate(hdus) if isinstance(hdu, kinds)), None)
+        if index is None:
+            raise CatalogError(f"{path}: no table in this FITS file")
+        text = isinstance(hdus[index], fits.TableHDU)
+        header, info = hdus[index].header, hdus[index].fileinfo()
+        columns = hdus[index].columns
+        names = list(columns.names)
+        nulls = {c.name: c.null for c in columns if c.null not in (None, "")}
+        units = {c.name: str(c.unit) for c in columns if c.unit}
     n = int(header["NAXIS2"])
     wanted = int(info["datLoc"]) + int(header["NAXIS1"]) * n
     size = path.stat().st_size
@@ -182,27 +174,24 @@ def _open_fits(path: Path) -> Source:
     if text or path.suffix.lower() == ".gz":
         from astropy.table import Table
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             return _table_source(path, "fits", Table.read(path, hdu=index), units)
 
     def pieces(wanted: list[str], identifier: str | None, size: int | None) -> Iterator[Block]:
-        for part in _slices(n, size):
+        step = size or max(n, 1)
+        for start in range(0, n, step):
             # Opened anew for each piece: an open memory map keeps every page it has touched.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                with fits.open(path, memmap=True) as hdus:
-                    rows = hdus[index].data[part]
-                    piece: Block = {}
-                    for name in wanted:
-                        values = np.asarray(rows.field(name))
-                        mask = np.zeros(len(values), dtype=bool)
-                        if name in nulls and values.dtype.kind in "iu":
-                            mask = values == int(nulls[name])
-                        # A copy, in the machine's order of bytes, that outlives the memory map.
-                        native = values.astype(values.dtype.newbyteorder("="))
-                        piece[name] = np.ma.MaskedArray(native, mask)
-                    del rows, values
+            with _quiet(), fits.open(path, memmap=True) as hdus:
+                rows = hdus[index].data[start : start + step]
+                piece: Block = {}
+                for name in wanted:
+                    values = np.asarray(rows.field(name))
+                    has_null = name in nulls and values.dtype.kind in "iu"
+                    mask = values == int(nulls[name]) if has_null else np.ma.nomask
+                    # A copy, in the machine's order of bytes, that outlives the memory map.
+                    native = values.astype(values.dtype.newbyteorder("="))
+                    piece[name] = np.ma.MaskedArray(native, mask)
+                del rows, values
             yield piece
 
     return Source(path, "fits", names, units, pieces, rows=n)
@@ -241,12 +230,8 @@ def _open_text(path: Path) -> Source:
         units, separator = _described(lines)
     else:
         separator = next((s for s in (",", "\t", ";", "|") if s in head), ",")
-    options: dict[str, Any] = {
-        "sep": separator,
-        "skiprows": len(comments),
-        "encoding": "utf-8",
-        "skipinitialspace": True,
-    }
+    options: dict[str, Any] = {"sep": separator, "skiprows": len(comments), "encoding": "utf-8"}
+    options["skipinitialspace"] = True
     if tuple(int(v) for v in pd.__version__.split(".")[:2]) < (3, 1):
         options["float_precision"] = "round_trip"  # the default is exact only from 3.1 on
     names = list(pd.read_csv(path, nrows=0, **options).columns)
@@ -271,8 +256,7 @@ def _open_text(path: Path) -> Source:
 def _open_votable(path: Path) -> Source:
     from astropy.io.votable import parse_single_table
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         table = parse_single_table(str(path)).to_table(use_names_over_ids=True)
     units = {c.name: str(c.unit) for c in table.columns.values() if c.unit is not None}
     return _table_source(path, "votable", table, units)
@@ -282,7 +266,9 @@ def _table_source(path: Path, format: str, table: Any, units: dict[str, str]) ->
     """Slice a table that could only be read whole."""
 
     def pieces(wanted: list[str], identifier: str | None, size: int | None) -> Iterator[Block]:
-        for part in _slices(len(table), size):
+        step = size or max(len(table), 1)
+        for start in range(0, len(table), step):
+            part = slice(start, start + step)
             yield {name: np.ma.MaskedArray(table[name][part]) for name in wanted}
 
     return Source(path, format, list(table.colnames), units, pieces, rows=len(table), whole=True)
@@ -305,15 +291,13 @@ def _open_parquet(path: Path) -> Source:
             for batch in file.iter_batches(batch_size=size or max(rows, 1), columns=wanted):
                 piece: Block = {}
                 for name in wanted:
-                    column = batch.column(name)
+                    column, null = batch.column(name), None
                     if name == identifier:
                         null = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
                         if null.any():  # integers stay integers
                             column = column.fill_null(0 if pa.types.is_integer(column.type) else "")
-                        plain = column.to_numpy(zero_copy_only=False)
-                        piece[name] = np.ma.MaskedArray(plain, null)
-                    else:
-                        piece[name] = column.to_numpy(zero_copy_only=False)
+                    plain = column.to_numpy(zero_copy_only=False)
+                    piece[name] = plain if null is None else np.ma.MaskedArray(plain, null)
                 yield piece
 
     return Source(path, "parquet", list(schema.names), units, pieces, rows=rows)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -63,13 +63,13 @@ class ColumnMap:
     """
 
     name: str
-    description: str = ""
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, Entry]
     distance_source: str = ""
+    description: str = ""
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _list(value: object) -> list[Any]:
@@ -93,19 +93,18 @@ def _entry(canonical: str, value: object, map_name: str) -> Entry:
     where = f"column map '{map_name}', entry '{canonical}'"
     if isinstance(value, str):
         return Entry("column", (value,))
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Entry("constant", (float(value),))
+    if _is_number(value):
+        return Entry("constant", _numbers(value, where))
     if not isinstance(value, Mapping):
         raise CatalogError(f"{where}: expected a column's name, a number or a table")
-    unknown = [key for key in value if key not in (*OPERATIONS, *_SETTINGS)]
-    if unknown:
-        raise CatalogError(
-            f"{where}: unknown key '{unknown[0]}': {suggest(unknown[0], OPERATIONS + _SETTINGS)}"
-        )
+    for key in value:
+        if key not in OPERATIONS + _SETTINGS:
+            said = suggest(key, OPERATIONS + _SETTINGS)
+            raise CatalogError(f"{where}: unknown key '{key}': {said}")
     given = [key for key in OPERATIONS if key in value]
     if len(given) != 1:
         raise CatalogError(f"{where}: give exactly one of {', '.join(OPERATIONS)}")
-    operation = given[0]
+    (operation,) = given
     operands = () if operation == "row_number" else _operands(value[operation], where)
     if operation in ("difference", "ratio") and len(operands) != 2:
         raise CatalogError(f"{where}: '{operation}' takes two columns")
@@ -114,11 +113,8 @@ def _entry(canonical: str, value: object, map_name: str) -> Entry:
     unit = value.get("unit")
     if unit is not None and not isinstance(unit, str):
         raise CatalogError(f"{where}: 'unit' is a text, as \"km/s\"")
-    numbers = {
-        key: _numbers(value[key], where)[0]
-        for key in ("scale", "floor", "add_error")
-        if value.get(key) is not None
-    }
+    single = [key for key in ("scale", "floor", "add_error") if value.get(key) is not None]
+    numbers = {key: _numbers(value[key], where)[0] for key in single}
     missing = _numbers(value.get("missing", ()), where)
     optional = bool(value.get("optional", False))
     return Entry(operation, operands, unit, missing=missing, optional=optional, **numbers)
@@ -127,26 +123,21 @@ def _entry(canonical: str, value: object, map_name: str) -> Entry:
 def as_column_map(content: Mapping[str, Any], *, name: str = "given") -> ColumnMap:
     """Build a map from ``{"columns": {...}, "extra": {...}}``, or the inside of ``columns``."""
     nested = isinstance(content.get("columns"), Mapping) and "column" not in content["columns"]
-    table = content["columns"] if nested else content
-    extra = content.get("extra", {}) if nested else {}
-    entries: dict[str, Entry] = {}
-    for canonical, value in table.items():
+    table, said = (content["columns"], content) if nested else (content, {})
+    extra = said.get("extra", {})
+    for canonical in table:
         known = canonical in COLUMNS or canonical in ("source_id", "flag")
         if not known and not canonical.startswith(EXTRA_PREFIX):
             raise CatalogError(
                 f"column map '{name}': '{canonical}' is no canonical column: "
                 f"{suggest(canonical, ['source_id', *COLUMNS])}"
             )
-        entries[canonical] = _entry(canonical, value, name)
-    for carried, value in extra.items():
-        entries[EXTRA_PREFIX + carried] = _entry(carried, value, name)
+    entries = {canonical: _entry(canonical, value, name) for canonical, value in table.items()}
+    entries |= {EXTRA_PREFIX + carried: _entry(carried, v, name) for carried, v in extra.items()}
     if not entries:
         raise CatalogError(f"column map '{name}' has no columns")
     return ColumnMap(
-        name=name,
-        description=str(content.get("description", "")) if nested else "",
-        entries=entries,
-        distance_source=str(content.get("distance_source", "")) if nested else "",
+        name, entries, str(said.get("distance_source", "")), str(said.get("description", ""))
     )
 
 
@@ -220,21 +211,17 @@ def guess_map(names: Sequence[str]) -> ColumnMap:
     entries["source_id"] = Entry("column", ("source_id",))
     lowered = {name.lower() for name in names}
     source = ""
-    if "distance" not in lowered:
-        for kind in ("geo", "photogeo"):
-            if f"r_med_{kind}" in lowered:
-                for canonical, part in _BAILER_JONES:
-                    entries[canonical] = Entry("column", (f"r_{part}_{kind}",), unit="pc")
-                source = f"Bailer-Jones et al. 2021, r_med_{kind}"
-                break
+    kind = next((k for k in ("geo", "photogeo") if f"r_med_{k}" in lowered), None)
+    if kind is not None and "distance" not in lowered:
+        for canonical, part in _BAILER_JONES:
+            entries[canonical] = Entry("column", (f"r_{part}_{kind}",), unit="pc")
+        source = f"Bailer-Jones et al. 2021, r_med_{kind}"
     if "bp_rp" in lowered:
         target = "bp_rp" if "abs_g" in lowered else "bp_rp_observed"
         entries[target] = Entry("column", ("bp_rp",), optional=True)
-    entries["flag"] = Entry("column", ("flag",), optional=True)
-    for name in names:
-        if name.startswith(EXTRA_PREFIX):
-            entries[name] = Entry("column", (name,), optional=True)
-    return ColumnMap("canonical", "canonical names", entries, source)
+    for name in ("flag", *(n for n in names if n.startswith(EXTRA_PREFIX))):
+        entries[name] = Entry("column", (name,), optional=True)
+    return ColumnMap("canonical", entries, source)
 
 
 def _find(name: str, names: Sequence[str]) -> str | None:
@@ -256,10 +243,12 @@ def plan(column_map: ColumnMap, source: Source) -> list[Step]:
             if entry.optional:
                 continue
             lacking = str(entry.operands[found.index(None)])
+            said = suggest(lacking, source.names)
+            if len(source.names) > 40:
+                said = f"{said.partition('Valid:')[0]}The file has {len(source.names)} columns"
             raise CatalogError(
                 f"{source.path}: no column '{lacking}', which the column map "
-                f"'{column_map.name}' reads as '{canonical}'; "
-                f"{_nearest_columns(lacking, source.names)}"
+                f"'{column_map.name}' reads as '{canonical}'; {said}"
             )
         unit = COLUMNS[canonical].unit if canonical in COLUMNS else ""
         if canonical.startswith(EXTRA_PREFIX):
@@ -277,10 +266,8 @@ def _factor(
     canonical: str, entry: Entry, operand: str | float, unit: str, source: Source, *, first: bool
 ) -> float:
     """Return what to multiply an operand by; a ratio's unit is that of its first operand."""
-    if entry.operation == "ratio":
-        convert = first and entry.unit is not None
-    else:
-        convert = isinstance(operand, str)
+    ratio = entry.operation == "ratio"
+    convert = first and entry.unit is not None if ratio else isinstance(operand, str)
     if not convert or canonical not in COLUMNS:
         return 1.0
     # A column without a unit is taken to be in the canonical one.
@@ -289,30 +276,24 @@ def _factor(
     return conversion_factor(found, unit, file=file, column=str(operand), canonical=canonical)
 
 
-def _nearest_columns(name: str, names: Sequence[str]) -> str:
-    """Word which of a file's columns is nearest to one that it lacks."""
-    said = suggest(name, names)
-    if len(names) <= 40:
-        return said
-    return f"{said.partition('Valid:')[0]}The file has {len(names)} columns"
-
-
-def _operand(step: Step, index: int, block: Block, n: int) -> NDArray[np.float64]:
-    operand = step.operands[index]
+def _operand(
+    operand: str | float, factor: float, missing: Sequence[float], block: Block, n: int
+) -> NDArray[np.float64]:
     if isinstance(operand, float):
         return np.full(n, operand)
     values = block[operand]
     bad = ~np.isfinite(values)
-    for sentinel in step.entry.missing:
+    for sentinel in missing:
         # Sentinels such as 9.99 are often stored in single precision.
         bad |= np.isclose(values, sentinel, rtol=1e-6, atol=0.0)
-    return np.where(bad, np.nan, values * step.factors[index])
+    return np.where(bad, np.nan, values * factor)
 
 
+@np.errstate(invalid="ignore", divide="ignore")
 def evaluate(step: Step, block: Block, n: int, *, file: str, first_row: int) -> NDArray[np.float64]:
     """Compute one canonical column for a block of `n` rows, refusing a negative error."""
-    entry = step.entry
-    x = [_operand(step, i, block, n) for i in range(len(step.operands))]
+    entry, found = step.entry, zip(step.operands, step.factors, strict=True)
+    x = [_operand(o, factor, entry.missing, block, n) for o, factor in found]
     match entry.operation:
         case "column" | "constant":
             value = x[0].copy()
@@ -322,13 +303,11 @@ def evaluate(step: Step, block: Block, n: int, *, file: str, first_row: int) -> 
             value = np.sqrt(np.sum(np.square(x), axis=0))
         case "mean":
             count = np.sum(np.isfinite(x), axis=0)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                value = np.where(count > 0, np.nansum(x, axis=0) / count, np.nan)
+            value = np.where(count > 0, np.nansum(x, axis=0) / count, np.nan)
         case "difference":
             value = x[0] - x[1]
         case "ratio":
-            with np.errstate(invalid="ignore", divide="ignore"):
-                value = x[0] / x[1]
+            value = x[0] / x[1]
         case _:
             value = np.arange(first_row, first_row + n, dtype=np.float64)
     value = value * entry.scale
@@ -336,7 +315,7 @@ def evaluate(step: Step, block: Block, n: int, *, file: str, first_row: int) -> 
     column = COLUMNS.get(step.canonical)
     if column is None:
         return value
-    if column.is_error:
+    if step.canonical.endswith("_error"):
         negative = np.flatnonzero(value < 0)
         if negative.size:
             names = ", ".join(f"'{o}'" for o in step.operands if isinstance(o, str))

@@ -8,7 +8,7 @@ the S/N of each star, to find repeat observations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,26 +19,23 @@ from numpy.typing import NDArray
 
 from migrate_bayes.catalog.catalog_options import CatalogOptions
 from migrate_bayes.catalog.columns import COLUMNS, EXTRA_PREFIX, attributes, star_keys
-from migrate_bayes.catalog.duplicates import check_identifiers, find_repeats, total_snr
 from migrate_bayes.catalog.extinction import correct_extinction
 from migrate_bayes.catalog.formats import open_source
-from migrate_bayes.catalog.maps import (
-    ColumnMap,
-    as_column_map,
-    evaluate,
-    guess_map,
-    load_column_map,
-    plan,
-)
+from migrate_bayes.catalog.maps import as_column_map, evaluate, guess_map, load_column_map, plan
 from migrate_bayes.catalog.quality import (
     add_distances,
+    check_identifiers,
+    find_repeats,
     flag_measurements,
     quality_cuts,
+    total_snr,
     with_flag,
-)
+)  # fmt: skip
 from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.core.progress import progress
+
+Columns = str | Mapping[str, Any] | None  # a packaged map's name, or a map's content
 
 CHUNK = 65_536
 """Stars at a time if nothing else is asked."""
@@ -46,10 +43,7 @@ _EXACT_FLOAT = 2.0**53
 
 
 def read_catalog(
-    path: str | Path,
-    *,
-    columns: str | Mapping[str, Any] | None = None,
-    format: str | None = None,
+    path: str | Path, *, columns: Columns = None, format: str | None = None
 ) -> xr.Dataset:
     r"""Read a catalogue of stars.
 
@@ -86,14 +80,14 @@ def read_catalog(
     >>> stars["teff"].values.tolist(), stars["teff"].attrs["units"]
     ([5772.0, nan], 'K')
     """
-    (catalog,) = _checked(CatalogReader(path, columns=columns, format=format), None)
+    (catalog,) = _checked(CatalogReader(path, columns, format), None)
     return catalog
 
 
 def iter_catalog(
     path: str | Path,
     *,
-    columns: str | Mapping[str, Any] | None = None,
+    columns: Columns = None,
     chunk_size: int = 100_000,
     format: str | None = None,
 ) -> Iterator[xr.Dataset]:
@@ -101,10 +95,14 @@ def iter_catalog(
 
     Parameters
     ----------
-    path, columns, format
+    path : path-like
+        As for `read_catalog`.
+    columns : str or mapping, optional
         As for `read_catalog`.
     chunk_size : int
         Stars at a time.
+    format : str, optional
+        As for `read_catalog`.
 
     Yields
     ------
@@ -130,38 +128,25 @@ def iter_catalog(
     """
     if chunk_size < 1:
         raise CatalogError(f"chunk_size must be at least 1, not {chunk_size}")
-    yield from _checked(CatalogReader(path, columns=columns, format=format), chunk_size)
+    yield from _checked(CatalogReader(path, columns, format), chunk_size)
 
 
 @dataclass(frozen=True)
 class CatalogStream:
-    """A catalogue on disk; from `open_catalog`.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    n_stars : int
-        How many there are.
-    whole : bool
-        The file's format can only be read whole: memory grows with the file.
-    """
+    """A catalogue on disk, opened and checked by `open_catalog`."""
 
     path: Path
     n_stars: int
-    whole: bool
+    whole: bool  # the file's format can only be read whole: memory grows with the file
     _reader: CatalogReader
     _repeat: NDArray[np.bool_] | None
     _options: CatalogOptions
 
     def chunks(self, chunk_size: int = CHUNK) -> Iterator[xr.Dataset]:
-        """Iterate over consecutive stars, at most `chunk_size` at a time.
+        """Iterate over consecutive stars, at most `chunk_size` at a time, as `read_catalog` does.
 
-        Yields
-        ------
-        xarray.Dataset
-            As `read_catalog` gives it, with ``DUPLICATE`` and ``LOW_SNR`` flagged and, if that was
-            asked for, extinction corrected.
+        ``DUPLICATE`` and ``LOW_SNR`` are flagged and, if that was asked for, extinction is
+        corrected.
 
         Raises
         ------
@@ -233,7 +218,7 @@ def open_catalog(
     """
     chosen = CatalogOptions.of(options, settings)
     radius, extinction = chosen.duplicate_radius, chosen.extinction
-    reader = CatalogReader(path, columns=chosen.columns, format=format)
+    reader = CatalogReader(path, chosen.columns, format)
     if radius is not None and not {"ra", "dec"} <= set(reader.by_name):
         raise CatalogError("cannot look for duplicates: the catalogue has no ra and dec")
     n_stars, places = 0, Places()
@@ -299,26 +284,19 @@ def _is_text(values: Any) -> bool:
     return not first.strip().removeprefix("-").isdecimal()
 
 
-def _column_map(columns: str | Mapping[str, Any] | None, names: Sequence[str]) -> ColumnMap:
-    if columns is None:
-        return guess_map(names)
-    return load_column_map(columns) if isinstance(columns, str) else as_column_map(columns)
-
-
 class CatalogReader:
     """A catalogue's file, opened: its columns found, its rows not yet read."""
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        columns: str | Mapping[str, Any] | None = None,
-        format: str | None = None,
-    ) -> None:
+    def __init__(self, path: str | Path, columns: Columns, format: str | None) -> None:
         self.path = path = Path(path)
         self._source = source = open_source(path, format=format)
         self.rows, self.whole = source.rows, source.whole
-        self._map = _column_map(columns, source.names)
+        if columns is None:
+            self._map = guess_map(source.names)
+        elif isinstance(columns, str):
+            self._map = load_column_map(columns)
+        else:
+            self._map = as_column_map(columns)
         self._steps = plan(self._map, source)
         self.by_name = by_name = {step.canonical: step for step in self._steps}
         named = f"{path}: the column map '{self._map.name}'"
@@ -334,13 +312,10 @@ class CatalogReader:
             )
         id_step = by_name["source_id"]
         if id_step.entry.operation not in ("column", "row_number"):
-            raise CatalogError(
-                f"{path}: source_id can be a column or row_number = true, nothing else"
-            )
+            raise CatalogError(f"{path}: source_id is a column or row_number = true, nothing else")
         self._id = str(id_step.operands[0]) if id_step.operands else None
-        if self._id is not None and any(
-            self._id in step.operands for step in self._steps if step is not id_step
-        ):
+        others = [o for step in self._steps if step is not id_step for o in step.operands]
+        if self._id in others:
             raise CatalogError(f"{path}: column '{self._id}' is the identifier and nothing else")
         # The file's columns once each, in the order in which the map names them.
         wanted = [o for step in self._steps for o in step.operands if isinstance(o, str)]
@@ -353,8 +328,7 @@ class CatalogReader:
 
         What a row comes out as does not depend on the size; the file as a whole is not checked.
         """
-        rows = 0
-        text: bool | None = None
+        rows, text = 0, None
         for block in self._source.blocks(self._wanted, self._id, chunk_size):
             n = len(next(iter(block.values())))
             if self._id is None:
@@ -396,11 +370,7 @@ class CatalogReader:
         ordered = [name for name in COLUMNS if name in catalog]
         rest = sorted(str(name) for name in catalog.data_vars if name not in COLUMNS)
         catalog = catalog[[*ordered, *rest]]
-        catalog.attrs = {
-            "title": "catalogue",
-            "file": self.path.name,
-            "column_map": self._map.name,
-        }
+        catalog.attrs = {"title": "catalogue", "file": self.path.name, "column_map": self._map.name}
         return catalog
 
     def names_of(self, keys: NDArray[np.uint64]) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -34,30 +35,15 @@ _TEXT = np.dtype(str)
 
 @dataclass(frozen=True)
 class OutputColumn:
-    """A column of a file.
-
-    Attributes
-    ----------
-    name : str
-        In the file.
-    dtype : numpy.dtype
-        Of any width if it is text.
-    unit, ucd, description : str, optional
-        An astropy unit string, the Unified Content Descriptor, and what the column is; None leaves
-        the entry out of the file.
-    variable : str
-        Where an export takes its values from: of StarPosteriors, or of the fit's membership.
-    potential : int, optional
-        Place along `potential`, if the variable depends on it.
-    """
+    """A column of a file; a unit, UCD or description of None is left out of the file."""
 
     name: str
-    dtype: np.dtype
-    unit: str | None = None
-    ucd: str | None = None
+    dtype: np.dtype  # of any width if it is text
+    unit: str | None = None  # of astropy
+    ucd: str | None = None  # Unified Content Descriptor
     description: str | None = None
-    variable: str = ""
-    potential: int | None = None
+    variable: str = ""  # of StarPosteriors or the fit's membership, that an export takes it from
+    potential: int | None = None  # place along `potential`, if the variable depends on it
 
     @property
     def is_text(self) -> bool:
@@ -132,8 +118,6 @@ def write_catalog(
         elif kind == "votable" or path.suffix.lower() == ".ecsv" or format == "ecsv":
             _write_astropy(tmp, columns, first, "votable" if kind == "votable" else "ascii.ecsv")
         else:
-            import pandas as pd
-
             separator = "\t" if path.suffix.lower() == ".tsv" else ","
             pd.DataFrame(_values(first, columns)).to_csv(tmp, index=False, sep=separator)
     return path
@@ -141,17 +125,12 @@ def write_catalog(
 
 def _columns_of(catalog: xr.Dataset) -> list[OutputColumn]:
     names = ["source_id"] if "source_id" in catalog.coords else []
-    for name, variable in catalog.data_vars.items():
-        if variable.dims == ("star",) and name != "star_key":
-            names.append(str(name))
-    return [
-        OutputColumn(
-            name,
-            _TEXT if catalog[name].dtype.kind in "OUS" else catalog[name].dtype,
-            str(catalog[name].attrs.get("units", "")) or None,
-        )
-        for name in names
-    ]
+    names += [str(n) for n, v in catalog.data_vars.items() if v.dims == ("star",)]
+    columns = []
+    for x in (catalog[name] for name in names if name != "star_key"):
+        dtype = _TEXT if x.dtype.kind in "OUS" else x.dtype
+        columns.append(OutputColumn(str(x.name), dtype, str(x.attrs.get("units", "")) or None))
+    return columns
 
 
 def _values(catalog: xr.Dataset, columns: Sequence[OutputColumn]) -> dict[str, NDArray[Any]]:
@@ -175,24 +154,21 @@ def write_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    def field(c: OutputColumn) -> Any:
+    fields, metadata = [], None
+    for c in columns:
         said = {"unit": c.unit, "ucd": c.ucd, "description": c.description}
-        metadata = {key: text for key, text in said.items() if text is not None}
+        said = {key: text for key, text in said.items() if text is not None}
         kind = pa.string() if c.is_text else pa.from_numpy_dtype(c.dtype)
-        return pa.field(c.name, kind, metadata=metadata or None)
-
-    metadata = None
+        fields.append(pa.field(c.name, kind, metadata=said or None))
     if record is not None:
         flags = {int(flag): text for flag, text in FLAG_MEANING.items()}
         metadata = {f"migrate_bayes.{key}": text for key, text in record.items()}
         metadata["migrate_bayes.flags"] = json.dumps(flags)
-    schema = pa.schema([field(c) for c in columns], metadata)
+    schema = pa.schema(fields, metadata)
     waiting = schema.empty_table()
-
     with pq.ParquetWriter(path, schema) as out:
         for part in parts:
-            arrays = [pa.array(part[f.name], type=f.type) for f in schema]
-            new = pa.Table.from_arrays(arrays, schema=schema)
+            new = pa.table([pa.array(part[f.name], type=f.type) for f in schema], schema=schema)
             waiting = pa.concat_tables([waiting, new])
             if len(waiting) >= ROW_GROUP:
                 waiting = waiting.combine_chunks()
@@ -226,23 +202,18 @@ def write_fits(
 
     if text_width is None:
         (only,) = parts = list(parts)
-        text_width = max(
-            [only[c.name].dtype.itemsize // 4 for c in columns if c.is_text], default=1
-        )
-    text_width = max(text_width, 1)
-    codes = [
-        f"{text_width}A" if c.is_text else _FITS_CODES.get(c.dtype.str[1:], "D") for c in columns
-    ]
-    described = [
-        fits.Column(name=c.name, format=code, unit=_fits_unit(c.unit))
-        for c, code in zip(columns, codes, strict=True)
-    ]
+        text_width = max([1, *(only[c.name].dtype.itemsize // 4 for c in columns if c.is_text)])
+    described, dtype = [], []
+    for c in columns:
+        code = _FITS_CODES.get(c.dtype.str[1:], "D")
+        dtype.append((c.name, f"S{text_width}" if c.is_text else _FITS_TYPES[code]))
+        code = f"{text_width}A" if c.is_text else code
+        described.append(fits.Column(name=c.name, format=code, unit=_fits_unit(c.unit)))
     header = fits.BinTableHDU.from_columns(described, nrows=0).header
     header["NAXIS2"] = n
     header["EXTNAME"] = "STARS"
-    with warnings.catch_warnings():
-        # Long texts go on in CONTINUE cards, which astropy remarks on.
-        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+    # Long texts go on in CONTINUE cards, which astropy remarks on.
+    with warnings.catch_warnings(action="ignore", category=fits.verify.VerifyWarning):
         for i, c in enumerate(columns, start=1):
             if c.ucd:
                 header[f"TUCD{i}"] = c.ucd
@@ -252,12 +223,6 @@ def write_fits(
             header[f"HIERARCH MIGRATE_BAYES {key.upper()}"] = _ascii(text)
     for flag, text in FLAG_MEANING.items() if record is not None else ():
         header.add_comment(f"flag {int(flag)}: {_ascii(text)}")
-    dtype = np.dtype(
-        [
-            (c.name, f"S{text_width}" if c.is_text else _FITS_TYPES[code])
-            for c, code in zip(columns, codes, strict=True)
-        ]
-    )
     stream = fits.StreamingHDU(path, header)
     try:
         for part in parts:
@@ -309,8 +274,6 @@ def _write_astropy(
         # VOTable knows no dex.
         unit = None if c.unit == "dex" and format == "votable" else c.unit
         label = str(catalog[c.name].attrs.get("long_name", ""))
-        values = _values(catalog, [c])[c.name]
-        table[c.name] = Column(values, unit=unit, description=label)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        table[c.name] = Column(_values(catalog, [c])[c.name], unit=unit, description=label)
+    with warnings.catch_warnings(action="ignore"):
         table.write(path, format=format, overwrite=True)

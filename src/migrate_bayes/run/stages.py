@@ -27,7 +27,7 @@ from migrate_bayes.stars import StarWriter, assemble_stars, open_run_stars, vali
 if TYPE_CHECKING:
     import pandas as pd
 
-    from migrate_bayes.catalog import CatalogStream
+    from migrate_bayes.catalog.reading import CatalogStream
     from migrate_bayes.population.data import PopulationData
     from migrate_bayes.report.headline_table import Headline
     from migrate_bayes.report.published import Published
