@@ -21,12 +21,6 @@ _AGE_VARIABLES = (
     "log_age_likelihood", "feh_mean", "feh_sd", "log_interim_prior", "age_ml", "age_median",
     "age_lo", "age_hi", "age_error", "chi2_min",
 )  # fmt: skip
-# What every product of a stage holds, and the dims it has.
-_REQUIRED: dict[str, dict[str, tuple[str, ...]]] = {
-    "": {"source_id": ("star",), "flag": ("star",)},
-    "ages": {"log_age_likelihood": ("star", "age"), "log_interim_prior": ("age",)},
-    "orbits": {"rg_mean": ("star", "potential"), "rg_sd": ("star", "potential")},
-}
 
 
 def assemble_stars(
@@ -67,7 +61,7 @@ def assemble_stars(
     >>> sorted(stars.data_vars), stars["flag"].values
     (['feh', 'flag', 'r_present'], array([3], dtype=int32))
     """
-    flag = catalog["flag"].values.astype(np.int32).copy()
+    flag = catalog["flag"].values.astype(np.int32)
     # `age` is the axis of the age likelihood here; a catalogue's own ages step aside.
     own = {name: f"external_{name}" for name in ("age", "age_lo", "age_hi") if name in catalog}
     variables = {
@@ -76,8 +70,9 @@ def assemble_stars(
         if name != "flag"
     }
     coords = {str(name) for name in catalog.coords}
-    merged: dict[str, Any] = dict(catalog.attrs)
-    for stage, what in ((ages, "ages"), (orbits, "orbits")):
+    merged = dict(catalog.attrs)
+    stages = {"ages": ages, "orbits": orbits}
+    for what, stage in stages.items():
         if stage is None:
             continue
         if stage.sizes["star"] != catalog.sizes["star"]:
@@ -94,7 +89,14 @@ def assemble_stars(
             variables[name] = variable
         coords |= {str(name) for name in stage.coords} - {"flag", "source_id"}
         merged.update(stage.attrs)
-    variables["flag"] = xr.Variable("star", flag, _flag_attrs())
+    # The bits as the CF conventions describe them.
+    variables["flag"] = xr.Variable("star", flag, {
+        "long_name": "why a star is or is not used",
+        "units": "",
+        "flag_masks": np.array([int(f) for f in StarFlag], dtype=np.int32),
+        "flag_meanings": " ".join(str(f.name).lower() for f in StarFlag),
+        "comment": "; ".join(f"{int(f)}: {text}" for f, text in FLAG_MEANING.items()),
+    })  # fmt: skip
     stars = xr.Dataset(variables, attrs={**merged, **(attrs or {})})
     return stars.set_coords([name for name in coords if name in stars])
 
@@ -126,7 +128,7 @@ def replace_ages(stars: xr.Dataset, ages: xr.Dataset) -> xr.Dataset:
     10
     """
     _check_same(stars, ages)
-    rest = stars.drop_vars([n for n in (*_AGE_VARIABLES, "age") if n in stars.variables])
+    rest = stars.drop_vars([*_AGE_VARIABLES, "age"], errors="ignore")
     mine = ages[[n for n in _AGE_VARIABLES if n in ages]]
     mine = mine.drop_vars([c for c in mine.coords if c != "age"])
     flag = (stars["flag"] & ~int(_AGE_FLAGS)) | (ages["flag"] & int(_AGE_FLAGS))
@@ -178,6 +180,7 @@ def same_stars(a: xr.Dataset, b: xr.Dataset) -> bool:
     Returns
     -------
     bool
+        False too if their numbers differ.
 
     Examples
     --------
@@ -187,8 +190,6 @@ def same_stars(a: xr.Dataset, b: xr.Dataset) -> bool:
     >>> same_stars(stars, stars), same_stars(stars, stars.isel(star=[0, 1]))
     (True, False)
     """
-    if a.sizes["star"] != b.sizes["star"]:
-        return False
     return bool(np.array_equal(a["source_id"].values, b["source_id"].values))
 
 
@@ -203,6 +204,7 @@ def validate(stars: xr.Dataset, *, ages: bool = True, orbits: bool = True) -> xr
     Parameters
     ----------
     stars : xarray.Dataset
+        What may be StarPosteriors.
     ages, orbits : bool
         Whether it must hold the age stage and the orbit stage.
 
@@ -224,8 +226,11 @@ def validate(stars: xr.Dataset, *, ages: bool = True, orbits: bool = True) -> xr
     Traceback (most recent call last):
     migrate_bayes.core.errors.ProductError: no StarPosteriors: 'source_id' is missing; ...
     """
-    wanted = _REQUIRED[""] | (_REQUIRED["ages"] if ages else {})
-    wanted |= _REQUIRED["orbits"] if orbits else {}
+    wanted: dict[str, tuple[str, ...]] = {"source_id": ("star",), "flag": ("star",)}
+    if ages:
+        wanted |= {"log_age_likelihood": ("star", "age"), "log_interim_prior": ("age",)}
+    if orbits:
+        wanted |= dict.fromkeys(("rg_mean", "rg_sd"), ("star", "potential"))
     wrong = []
     for name, dims in wanted.items():
         if name not in stars.variables:
@@ -237,23 +242,13 @@ def validate(stars: xr.Dataset, *, ages: bool = True, orbits: bool = True) -> xr
     return stars
 
 
-def _flag_attrs() -> dict[str, Any]:
-    """Describe the bits by the CF conventions."""
-    return {
-        "long_name": "why a star is or is not used",
-        "units": "",
-        "flag_masks": np.array([int(f) for f in StarFlag], dtype=np.int32),
-        "flag_meanings": " ".join(str(f.name).lower() for f in StarFlag),
-        "comment": "; ".join(f"{int(f)}: {text}" for f, text in FLAG_MEANING.items()),
-    }
-
-
 def concat_stars(parts: Iterable[xr.Dataset]) -> xr.Dataset:
     """Join StarPosteriors of different stars, which must share age nodes and potentials.
 
     Parameters
     ----------
     parts : iterable of xarray.Dataset
+        StarPosteriors.
 
     Returns
     -------
@@ -275,12 +270,10 @@ def concat_stars(parts: Iterable[xr.Dataset]) -> xr.Dataset:
     parts = list(parts)
     if not parts:
         raise ProductError("no StarPosteriors to join")
-    first = parts[0]
-    for other in parts[1:]:
-        for name in ("age", "potential"):
-            mine, theirs = (np.asarray(d.coords.get(name, [])) for d in (first, other))
-            if not np.array_equal(mine, theirs):
-                raise ProductError(f"the parts have different `{name}` coordinates")
+    for name in ("age", "potential"):
+        first, *others = (np.asarray(part.coords.get(name, [])) for part in parts)
+        if not all(np.array_equal(first, other) for other in others):
+            raise ProductError(f"the parts have different `{name}` coordinates")
     with warnings.catch_warnings():
         # Columns of one part only are filled; xarray warns that it will change how it says so.
         warnings.simplefilter("ignore", FutureWarning)

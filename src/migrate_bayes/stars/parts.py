@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -61,19 +61,17 @@ def _join(pieces: list[xr.Dataset]) -> xr.Dataset:
     if len(pieces) == 1:
         return first
     for other in pieces[1:]:
-        if set(other.variables) != set(first.variables):
-            differ = sorted(map(str, set(other.variables) ^ set(first.variables)))
-            raise ProductError(f"chunks of stars differ in their variables: {', '.join(differ)}")
+        if differ := set(other.variables) ^ set(first.variables):
+            names = ", ".join(sorted(map(str, differ)))
+            raise ProductError(f"chunks of stars differ in their variables: {names}")
     joined: dict[Any, xr.Variable] = {}
     for name, variable in first.variables.items():
-        if "star" not in variable.dims:
-            if not all(variable.equals(other.variables[name]) for other in pieces[1:]):
-                raise ProductError(f"chunks of stars have different `{name}`")
-            joined[name] = variable
-            continue
-        values = [other.variables[name].values for other in pieces]
-        together = np.concatenate(values, axis=variable.dims.index("star"))
-        joined[name] = xr.Variable(variable.dims, together, variable.attrs)
+        same = [piece.variables[name] for piece in pieces]
+        if "star" in variable.dims:
+            variable = xr.Variable.concat(same, dim="star")
+        elif not all(variable.equals(other) for other in same[1:]):
+            raise ProductError(f"chunks of stars have different `{name}`")
+        joined[name] = variable
     return xr.Dataset(joined, attrs=first.attrs).set_coords(list(first.coords))
 
 
@@ -81,11 +79,7 @@ class StarWriter:
     """Write StarPosteriors chunk by chunk; nothing stands at `path` until the last is in.
 
     The chunks are regrouped into parts of one size, so that the files are the same, byte for byte,
-    whatever the chunks; no more than a part and a chunk are held. Use as a context manager::
-
-        with StarWriter("runs/demo/stars", overwrite=True) as out:
-            for chunk in chunks:
-                out.append(chunk)
+    whatever the chunks; no more than a part and a chunk are held. A context manager.
 
     Parameters
     ----------
@@ -95,6 +89,19 @@ class StarWriter:
         Replace a product that stands there.
     part_size : int
         Stars per part.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from migrate_bayes.mock import simulated_stars
+    >>> from migrate_bayes.stars import StarWriter, open_run_stars, verify_stars
+    >>> with tempfile.TemporaryDirectory() as run:
+    ...     with StarWriter(f"{run}/stars", part_size=4) as out:
+    ...         for seed in (1, 2):
+    ...             out.append(simulated_stars(5, seed=seed))
+    ...     verify_stars(f"{run}/stars")
+    ...     open_run_stars(run).chunksizes["star"]
+    (4, 4, 2)
     """
 
     def __init__(
@@ -102,8 +109,8 @@ class StarWriter:
     ) -> None:
         if part_size < 1:
             raise ProductError(f"part_size must be at least 1, not {part_size}")
-        self.path = Path(path)
-        self._output = atomic_output(self.path, overwrite=overwrite, directory=True)
+        self._output = atomic_output(path, overwrite=overwrite, directory=True)
+        self._stack = ExitStack()
         self._folder: Path | None = None
         self._part_size = part_size
         self._waiting: list[xr.Dataset] = []
@@ -111,7 +118,7 @@ class StarWriter:
         self._attrs: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        self._folder = self._output.__enter__()
+        self._folder = self._stack.enter_context(self._output)
         return self
 
     def append(self, stars: xr.Dataset) -> None:
@@ -147,28 +154,20 @@ class StarWriter:
         stars = int(part.sizes["star"])
         self._parts.append({"file": file.name, "stars": stars, "sha256": file_sha256(file)})
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
-        if error is None and self._folder is not None:
-            try:
-                if self._waiting:
-                    self._write()
-                manifest = {
-                    "format": _FORMAT,
-                    "stars": sum(p["stars"] for p in self._parts),
-                    "parts": self._parts,
-                    "attrs": self._attrs,
-                }
-                text = json.dumps(manifest, indent=1, default=str)
-                (self._folder / MANIFEST).write_text(text)
-            except BaseException as failed:
-                self._output.__exit__(type(failed), failed, failed.__traceback__)
-                raise
-        return self._output.__exit__(kind, error, trace)
+    def __exit__(self, *failure: Any) -> bool | None:
+        if failure[0] is None:
+            # On the stack, so that the folder goes away if this fails.
+            self._stack.callback(self._finish)
+        return self._stack.__exit__(*failure)
+
+    def _finish(self) -> None:
+        """Write the last part and the manifest."""
+        assert self._folder is not None
+        if self._waiting:
+            self._write()
+        stars = sum(part["stars"] for part in self._parts)
+        manifest = {"format": _FORMAT, "stars": stars, "parts": self._parts, "attrs": self._attrs}
+        (self._folder / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str))
 
 
 def write_stars(
@@ -179,6 +178,7 @@ def write_stars(
     Parameters
     ----------
     stars : xarray.Dataset
+        StarPosteriors.
     path : path-like
         The folder.
     part_size : int
@@ -213,7 +213,7 @@ def write_stars(
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    if not path.is_dir() or not (path / MANIFEST).is_file():
+    if not (path / MANIFEST).is_file():
         raise ProductError(f"{path} is no StarPosteriors folder: it has no {MANIFEST}")
     try:
         manifest = json.loads((path / MANIFEST).read_text())
@@ -235,12 +235,16 @@ def open_stars(path: str | Path) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        See `write_stars` for an example.
+        On disk until a variable is used.
 
     Raises
     ------
     ProductError
         If the folder is no such product, or a part is missing or damaged; names the part.
+
+    Examples
+    --------
+    See `write_stars`.
     """
     path = Path(path)
     manifest = _manifest(path)
@@ -281,11 +285,14 @@ def open_run_stars(folder: str | Path) -> xr.Dataset:
     ------
     ProductError
         If there are none, or a part is missing or damaged.
+
+    Examples
+    --------
+    See `StarWriter`.
     """
-    path = Path(folder) / "stars"
+    path, *halves = (Path(folder) / name for name in ("stars", "ages", "orbits"))
     if path.exists():
         return open_stars(path)
-    halves = [path.with_name(name) for name in ("ages", "orbits")]
     if not all(half.exists() for half in halves):
         raise ProductError(
             f"no stars at {path}: run `migrate-bayes run`, or `ages` and `orbits`, first"
@@ -324,10 +331,9 @@ def iter_parts(
     """
     wanted = stars[list(names)]
     n = stars.sizes["star"]
-    sizes = wanted[next(iter(wanted.data_vars))].chunksizes.get("star")
-    if sizes is None:  # in memory already
-        sizes = tuple(min(PART_SIZE, n - start) for start in range(0, n, PART_SIZE))
-    edges = np.cumsum([0, *sizes]).tolist()
+    edges = [*range(0, n, PART_SIZE), n]
+    if sizes := wanted[next(iter(wanted.data_vars))].chunksizes.get("star"):  # on disk
+        edges = np.cumsum([0, *sizes]).tolist()
     for start, stop in itertools.pairwise(edges):
         rows = slice(start, stop)
         part = wanted.isel(star=rows).compute()
@@ -346,6 +352,10 @@ def verify_stars(path: str | Path) -> None:
     ------
     ProductError
         Naming the first part that differs.
+
+    Examples
+    --------
+    See `StarWriter`.
     """
     path = Path(path)
     for part in _manifest(path)["parts"]:
