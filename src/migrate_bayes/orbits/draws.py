@@ -19,6 +19,7 @@ Every star keeps its row. A missing quantity sets a flag and bars the star from 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numba
@@ -29,8 +30,14 @@ from numpy.typing import NDArray
 from migrate_bayes.core.counter_rng import mix
 from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import StarFlag, add_flag
-from migrate_bayes.orbits.coordinates import cartesian_to_cylindrical, observed_to_cartesian
-from migrate_bayes.orbits.guiding import guiding_radius_natural
+from migrate_bayes.core.parallel import map_blocks
+from migrate_bayes.orbits.coordinates import (
+    cartesian_to_cylindrical,
+    observed_to_cartesian,
+    transform_arrays,
+)
+from migrate_bayes.orbits.frame import SolarFrame
+from migrate_bayes.orbits.guiding import on_curve
 from migrate_bayes.orbits.kernel.spline import PotentialTable
 from migrate_bayes.orbits.kernel.staeckel import staeckel_ln_zmax
 from migrate_bayes.orbits.potential import Potential
@@ -40,6 +47,7 @@ Floats = NDArray[np.float64]
 
 MAS_TO_DEG = 1.0 / 3.6e6
 REDRAWS = 64
+BLOCK = 2048
 # Moments gathered per star: x, y, z, v_r, v_phi, v_z, R, distance.
 N_MOMENTS = 8
 # Per star and potential: R_g mean, sd, that of the mean point; cov(R_g, distance); ln Z_max mean
@@ -48,8 +56,9 @@ N_JOINT = 8
 # ln Z_max of an orbit in the plane is minus infinity: no star is known to lie nearer than this.
 ZMAX_FLOOR_KPC = 1e-4
 
-REQUIRED = ("ra", "dec", "pmra", "pmdec", "radial_velocity", "distance")
+REQUIRED = ("ra", "dec", "pmra", "pmdec", "distance", "radial_velocity")
 ERRORS = ("ra_error", "dec_error", "pmra_error", "pmdec_error", "radial_velocity_error")
+LIMITS = ("distance_lo", "distance_hi")
 # In the order of a lower triangle's rows: (1,0), (2,0), (2,1), (3,0), (3,1), (3,2).
 CORRELATIONS = (
     "ra_dec_corr", "ra_pmra_corr", "dec_pmra_corr",
@@ -132,38 +141,27 @@ class Drawn(NamedTuple):
     kept: Floats
     bad_covariance: NDArray[np.bool_]
 
-    @classmethod
-    def empty(cls, n: int, potentials: int, kept: int) -> Drawn:
-        """Return arrays of NaN for `n` stars."""
-        shapes = ((N_MOMENTS,), (N_MOMENTS,), (potentials, N_JOINT), (1 + kept, 5))
-        arrays = [np.full((n, *shape), np.nan) for shape in (*shapes, (kept, 1 + potentials))]
-        return cls._make([*arrays, np.zeros(n, dtype=np.bool_)])
 
-
-def _column(catalog: xr.Dataset, name: str, n: int, fill: float) -> Floats:
-    if name not in catalog:
-        return np.full(n, fill)
-    return np.asarray(catalog[name].values, dtype=np.float64)
-
-
-def _keys(catalog: xr.Dataset, n: int) -> NDArray[np.uint64]:
+def read_kinematics(catalog: xr.Dataset) -> tuple[Observed, NDArray[np.int32], list[str]]:
+    """Return the kinematic columns of a catalogue, the stars' flags, and error columns it lacks."""
+    if absent := [name for name in REQUIRED if name not in catalog]:
+        raise CatalogError(
+            f"no orbits without the columns {', '.join(absent)}: map them, or leave out the orbits"
+        )
     if "star_key" not in catalog:
         raise CatalogError(
             "the catalogue has no 'star_key', which random draws are keyed by: read it with "
             "migrate_bayes.catalog, or give each star a distinct uint64"
         )
-    return np.ascontiguousarray(catalog["star_key"].values).astype(np.uint64)
-
-
-def read_kinematics(catalog: xr.Dataset) -> tuple[Observed, NDArray[np.int32], list[str]]:
-    """Return the kinematic columns of a catalogue, the stars' flags, and error columns it lacks."""
-    absent = [name for name in REQUIRED if name not in catalog]
-    if absent:
-        raise CatalogError(
-            f"no orbits without the columns {', '.join(absent)}: map them, or leave out the orbits"
-        )
     n = catalog.sizes["star"]
-    ra, dec, pmra, pmdec, rv, distance = (_column(catalog, name, n, np.nan) for name in REQUIRED)
+
+    def stack(names: tuple[str, ...]) -> Floats:
+        """Columns (star, name), zero for those that are absent."""
+        columns = [catalog[name].values if name in catalog else np.zeros(n) for name in names]
+        return np.stack(columns, axis=1).astype(np.float64)
+
+    observed, sigma = stack(REQUIRED), stack(ERRORS)
+    ra, dec, pmra, pmdec, distance, rv = observed.T
     flag = np.zeros(n, dtype=np.int32)
     astrometry = np.isfinite(ra) & np.isfinite(pmra) & np.isfinite(pmdec) & (np.abs(dec) <= 90)
     has_rv = np.isfinite(rv)
@@ -172,43 +170,31 @@ def read_kinematics(catalog: xr.Dataset) -> tuple[Observed, NDArray[np.int32], l
     add_flag(flag, ~has_rv, StarFlag.MISSING_RADIAL_VELOCITY)
     add_flag(flag, ~has_distance, StarFlag.BAD_DISTANCE)
 
-    sigma = np.stack([_column(catalog, name, n, 0.0) for name in ERRORS], axis=1)
-    low = _column(catalog, "distance_lo", n, np.nan)
-    high = _column(catalog, "distance_hi", n, np.nan)
-    if "distance_lo" not in catalog or "distance_hi" not in catalog:
-        spread = np.zeros((n, 2))
-    else:
+    spread = np.zeros((n, 2))
+    if all(name in catalog for name in LIMITS):
+        low, high = stack(LIMITS).T
         spread = np.stack([distance - low, high - distance], axis=1)
     # A zero error is exact, and only an error of a quantity that is there can be amiss.
     wrong_sigma = ~(np.isfinite(sigma) & (sigma >= 0))
     wrong_spread = ~(np.isfinite(spread) & (spread >= 0)) & has_distance[:, None]
     usable = astrometry & has_rv & has_distance
-    add_flag(
-        flag, usable & (wrong_sigma.any(1) | wrong_spread.any(1)), StarFlag.UNKNOWN_KINEMATIC_ERROR
-    )
+    unknown = usable & (wrong_sigma.any(1) | wrong_spread.any(1))
+    add_flag(flag, unknown, StarFlag.UNKNOWN_KINEMATIC_ERROR)
     sigma[wrong_sigma] = 0.0
     spread[wrong_spread] = 0.0
 
-    correlation = np.stack([_column(catalog, name, n, 0.0) for name in CORRELATIONS], axis=1)
     fifth = np.zeros((n, 4))
     if str(catalog["distance"].attrs.get("source", "")).startswith("1/parallax"):
-        columns = [_column(catalog, name, n, 0.0) for name in PARALLAX_CORRELATIONS]
-        fifth = -np.stack(columns, axis=1)
-    correlation = np.concatenate([correlation, fifth], axis=1)
-    wrong = ~(np.abs(correlation) <= 1)
-    add_flag(flag, usable & wrong.any(1), StarFlag.BAD_COVARIANCE)
-    correlation[wrong.any(1)] = 0.0
+        fifth = -stack(PARALLAX_CORRELATIONS)
+    correlation = np.concatenate([stack(CORRELATIONS), fifth], axis=1)
+    wrong = ~(np.abs(correlation) <= 1).all(1)
+    add_flag(flag, usable & wrong, StarFlag.BAD_COVARIANCE)
+    correlation[wrong] = 0.0
 
-    stars = Observed(
-        observed=np.ascontiguousarray(np.stack([ra, dec, pmra, pmdec, distance, rv], axis=1)),
-        sigma=np.ascontiguousarray(sigma),
-        correlation=np.ascontiguousarray(correlation),
-        distance_sd=np.ascontiguousarray(spread),
-        key=_keys(catalog, n),
-        usable=usable,
-    )
-    wanted = (*ERRORS, "distance_lo", "distance_hi")
-    return stars, flag, [name for name in wanted if name not in catalog]
+    key = catalog["star_key"].values.astype(np.uint64)
+    arrays = (observed, sigma, correlation, spread, key, usable)
+    stars = Observed._make(map(np.ascontiguousarray, arrays))
+    return stars, flag, [name for name in (*ERRORS, *LIMITS) if name not in catalog]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -358,7 +344,7 @@ def draw_block(stars, transform, potentials, seed, draws, kept, out):
             for p in range(n_potentials):
                 ro, vo = units[p, 0], units[p, 1]
                 curve = Curve(start[p, 0], start[p, 1], ln_r[p], slope[p])
-                rg = ro * guiding_radius_natural(radius * v_phi / (ro * vo), curve)
+                rg = ro * on_curve(radius * v_phi / (ro * vo), curve)
                 ln_z = math.nan
                 if heights[p]:
                     ln_z = staeckel_ln_zmax(
@@ -397,7 +383,7 @@ def draw_block(stars, transform, potentials, seed, draws, kept, out):
             sums[p, 10] = total[7]
             _reduce(sums[p], draws, first[p, 0], joint[i, p])
             curve = Curve(start[p, 0], start[p, 1], ln_r[p], slope[p])
-            joint[i, p, 2] = ro * guiding_radius_natural(mean[i, 6] * mean[i, 4] / (ro * vo), curve)
+            joint[i, p, 2] = ro * on_curve(mean[i, 6] * mean[i, 4] / (ro * vo), curve)
             if heights[p]:
                 at_mean = staeckel_ln_zmax(
                     mean[i, 6] / ro, mean[i, 3] / vo, mean[i, 4] / vo, mean[i, 2] / ro,
@@ -405,3 +391,29 @@ def draw_block(stars, transform, potentials, seed, draws, kept, out):
                     PotentialTable(coefficients[p], shapes[p]),
                 )  # fmt: skip
                 joint[i, p, 4] += first[p, 1] - at_mean
+
+
+def draw(
+    stars: Observed,
+    frame: SolarFrame,
+    potentials: PotentialStack,
+    *,
+    seed: int,
+    draws: int,
+    kept: int,
+    workers: int | None,
+    on_done: Callable[[int], None] | None,
+) -> Drawn:
+    """Draw in one solar frame with the potentials that share it, keeping the first `kept` draws."""
+    n, p = stars.usable.size, len(potentials.units)
+    shapes = ((N_MOMENTS,), (N_MOMENTS,), (p, N_JOINT), (1 + kept, 5), (kept, 1 + p))
+    arrays = [np.full((n, *shape), np.nan) for shape in shapes]
+    out = Drawn._make([*arrays, np.zeros(n, dtype=np.bool_)])
+    transform = transform_arrays(frame)
+
+    def run(start: int, stop: int) -> None:
+        block, into = (type(t)._make(array[start:stop] for array in t) for t in (stars, out))
+        draw_block(block, transform, potentials, np.uint64(seed), draws, kept, into)
+
+    map_blocks(run, n, BLOCK, workers=workers, on_done=on_done)
+    return out

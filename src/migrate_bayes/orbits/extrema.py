@@ -15,16 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from migrate_bayes.core.errors import OrbitError
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.units import flatten
+from migrate_bayes.orbits.kernel import integrate
 from migrate_bayes.orbits.kernel.batch_step import rows
-from migrate_bayes.orbits.kernel.integrate import (
-    FAILED,
-    INEXACT,
-    N_OUT,
-    UNBOUND,
-    Control,
-    Orbits,
-    extrema_block,
-)
+from migrate_bayes.orbits.kernel.integrate import N_OUT, Control, Orbits, extrema_block
 from migrate_bayes.orbits.kernel.spline import potential_block
 from migrate_bayes.orbits.potential import Potential
 
@@ -81,10 +74,14 @@ def orbit_extrema(
 
     Parameters
     ----------
-    R, z : array_like or Quantity
-        Cylindrical position, kpc.
-    v_r, v_phi, v_z : array_like or Quantity
+    R : array_like or Quantity
+        Cylindrical radius, kpc.
+    v_r, v_phi : array_like or Quantity
         Velocity, km/s. The sign of `v_phi` does not matter.
+    z : array_like or Quantity
+        Height, kpc.
+    v_z : array_like or Quantity
+        Vertical velocity, km/s.
     potential : str or Potential
         A name is taken in the default frame, rescaled.
     span : float
@@ -121,22 +118,18 @@ def orbit_extrema(
             raise OrbitError(f"{name} must be positive, not {setting}")
     here = Potential.of(potential)
     ro, vo = here.units
-    speed = "km / s"
-    shape, columns = flatten((R, v_r, v_phi, z, v_z), ("kpc", speed, speed, "kpc", speed))
+    shape, columns = flatten((R, v_r, v_phi, z, v_z), ("kpc", *["km / s"] * 2, "kpc", "km / s"))
     starts = [c / unit for c, unit in zip(columns, (ro, vo, vo, ro, vo), strict=True)]
     n, table = columns[0].size, here.table
     out, status = np.empty((n, N_OUT)), np.empty(n, dtype=np.int64)
     control = Control(span * GYR_KMS_PER_KPC * vo / ro, float(steps), float(tolerance))
 
     def run(start: int, stop: int) -> None:
-        part = slice(start, stop)
-        orbits = Orbits(*(c[part] for c in starts))
-        extrema_block(orbits, table, control, rows(), out[part], status[part])
+        orbits = Orbits(*(column[start:stop] for column in starts))
+        extrema_block(orbits, table, control, rows(), out[start:stop], status[start:stop])
 
     map_blocks(run, n, BLOCK, workers=workers, on_done=on_done)
-    zmax, peri, apo, zmax_error, peri_error, apo_error, half = (
-        out[:, k].reshape(shape) for k in range(N_OUT)
-    )
+    zmax, peri, apo, zmax_error, peri_error, apo_error, half = out.T.reshape(N_OUT, *shape)
     ended = status.reshape(shape)
     with np.errstate(invalid="ignore", divide="ignore"):
         eccentricity = (apo - peri) / (apo + peri)
@@ -151,9 +144,9 @@ def orbit_extrema(
         # de = (1 - e²)/2 d ln(r_apo/r_peri)
         eccentricity_error=0.5 * (1.0 - eccentricity**2) * (peri_error + apo_error),
         zmax_half=ro * half,
-        unbound=ended == UNBOUND,
-        inexact=ended == INEXACT,
-        failed=ended == FAILED,
+        unbound=ended == integrate.UNBOUND,
+        inexact=ended == integrate.INEXACT,
+        failed=ended == integrate.FAILED,
     )
 
 
@@ -184,10 +177,8 @@ def potential_difference(
     ro, vo = here.units
     shape, columns = flatten((R, z, z_to), ("kpc", "kpc", "kpc"))
     radius, low, high = (column / ro for column in columns)
-    difference = potential_block(radius, high, here.table) - potential_block(
-        radius, low, here.table
-    )
-    return vo**2 * difference.reshape(shape)
+    at_low, at_high = (potential_block(radius, height, here.table) for height in (low, high))
+    return vo**2 * (at_high - at_low).reshape(shape)
 
 
 def vertical_speed(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from migrate_bayes.core.errors import OrbitError, suggest
@@ -73,7 +73,7 @@ class SolarFrame:
             object.__setattr__(self, name, float(value))
         if self.handedness not in ("right", "left"):
             raise OrbitError(
-                f"solar frame: handedness must be 'right' or 'left', not {self.handedness!r}"
+                f"solar frame: handedness is 'right' or 'left', not {self.handedness!r}"
             )
         if abs(self.z_sun) >= self.r0:
             raise OrbitError("solar frame: |z_sun| must be smaller than r0 (both are kpc)")
@@ -116,6 +116,7 @@ def get_frame(frame: str | SolarFrame | Mapping[str, Any]) -> SolarFrame:
     Returns
     -------
     SolarFrame
+        `frame` itself if it is one.
 
     Raises
     ------
@@ -136,8 +137,7 @@ def get_frame(frame: str | SolarFrame | Mapping[str, Any]) -> SolarFrame:
         return FRAMES[frame]
     given = dict(frame)
     base = get_frame(given.pop("base", "vickers2021"))
-    known = [field.name for field in fields(SolarFrame)]
-    for key in given:
-        if key not in known:
-            raise OrbitError(f"unknown solar frame field '{key}': {suggest(key, [*known, 'base'])}")
-    return SolarFrame(**{**base.as_dict(), "name": "custom", **given})
+    values = base.as_dict() | {"name": "custom"}
+    for key in given.keys() - values:
+        raise OrbitError(f"unknown solar frame field '{key}': {suggest(key, [*values, 'base'])}")
+    return SolarFrame(**(values | given))

@@ -36,32 +36,24 @@ def _hermite(x, curve):
 
 
 @numba.njit(cache=True, nogil=True)
-def guiding_radius_natural(lz, curve):
-    """R_g of |L_z| of one star, natural units; zero at zero."""
-    momentum = abs(lz)
-    if momentum == 0.0:
+def on_curve(x, curve):
+    """R_g of L_z, or v_c of R, natural units, whatever the sign of x; zero at zero."""
+    x = abs(x)
+    if x == 0.0:
         return 0.0
-    return math.exp(_hermite(math.log(momentum), curve))
+    return math.exp(_hermite(math.log(x), curve))
 
 
 @numba.njit(cache=True, nogil=True)
-def _guiding_block(lz, curve):
-    out = np.empty(lz.size)
-    for i in range(lz.size):
-        out[i] = guiding_radius_natural(lz[i], curve)
-    return out
-
-
-@numba.njit(cache=True, nogil=True)
-def _velocity_block(R, curve):
-    out = np.empty(R.size)
-    for i in range(R.size):
-        out[i] = math.exp(_hermite(math.log(R[i]), curve)) if R[i] > 0 else np.nan
+def _block(x, curve):
+    out = np.empty(x.size)
+    for i in range(x.size):
+        out[i] = on_curve(x[i], curve)
     return out
 
 
 def guiding_radius(lz: ArrayLike, potential: str | Potential) -> NDArray[np.float64]:
-    """Radius of the circular orbit of the same angular momentum.
+    """Find the radius of the circular orbit of the same angular momentum.
 
     Parameters
     ----------
@@ -89,7 +81,7 @@ def guiding_radius(lz: ArrayLike, potential: str | Potential) -> NDArray[np.floa
     here = Potential.of(potential)
     shape, (flat,) = flatten([lz], ["kpc km / s"])
     ro, vo = here.units
-    return ro * _guiding_block(flat / (ro * vo), here.rotation.radius).reshape(shape)
+    return ro * _block(flat / (ro * vo), here.rotation.radius).reshape(shape)
 
 
 def circular_velocity(R: ArrayLike, potential: str | Potential) -> NDArray[np.float64]:
@@ -121,4 +113,5 @@ def circular_velocity(R: ArrayLike, potential: str | Potential) -> NDArray[np.fl
     here = Potential.of(potential)
     shape, (flat,) = flatten([R], ["kpc"])
     ro, vo = here.units
-    return vo * _velocity_block(flat / ro, here.rotation.speed).reshape(shape)
+    speed = vo * _block(flat / ro, here.rotation.speed)
+    return np.where(flat > 0, speed, np.nan).reshape(shape)

@@ -13,13 +13,14 @@ from migrate_bayes.orbits.frame import SolarFrame
 class SweepOptions(Options):
     """Solar parameters and scalings to vary: every combination, with every potential.
 
-    Attributes
+    Parameters
     ----------
     r0 : tuple of float, optional
         Distances of the Sun from the Galactic centre, kpc.
     v0 : tuple of float, optional
         Circular velocities at the Sun, km/s.
     scaling : tuple of {"rescaled", "native"}, optional
+        As in `OrbitOptions`.
     """
 
     r0: tuple[float, ...] | None = None
@@ -30,7 +31,7 @@ class SweepOptions(Options):
 class OrbitOptions(Options):
     """Frame, potentials and Monte-Carlo draws.
 
-    Attributes
+    Parameters
     ----------
     frame : str, SolarFrame or mapping
         See `migrate_bayes.orbits.get_frame`. Phase space (x … r_present) is in this frame.
@@ -50,6 +51,12 @@ class OrbitOptions(Options):
     sweep : SweepOptions, optional
         Every combination with every potential becomes an entry along `potential`, from the same
         draws.
+
+    Examples
+    --------
+    >>> from migrate_bayes.orbits import OrbitOptions
+    >>> OrbitOptions(frame="gravity2019", potentials=["McMillan17"]).potentials
+    ('McMillan17',)
     """
 
     frame: str | dict[str, float | str] = "vickers2021"

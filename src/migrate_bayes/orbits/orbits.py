@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -21,27 +21,17 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import OrbitError, suggest
 from migrate_bayes.core.flags import StarFlag, add_flag
-from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.progress import progress
-from migrate_bayes.orbits.coordinates import transform_arrays, x_sign
-from migrate_bayes.orbits.draws import (
-    ZMAX_FLOOR_KPC,
-    Drawn,
-    Observed,
-    PotentialStack,
-    draw_block,
-    read_kinematics,
-)
+from migrate_bayes.orbits.coordinates import x_sign
+from migrate_bayes.orbits.draws import ZMAX_FLOOR_KPC, PotentialStack, draw, read_kinematics
 from migrate_bayes.orbits.extrema import SPAN_GYR, STEPS, TOLERANCE, Extrema, orbit_extrema
-from migrate_bayes.orbits.frame import SolarFrame, get_frame
+from migrate_bayes.orbits.frame import get_frame
 from migrate_bayes.orbits.orbit_options import OrbitOptions
 from migrate_bayes.orbits.potential import Potential, list_potentials
 
 Floats = NDArray[np.float64]
 OnStage = Callable[[str, float], None]
-Bar = Callable[..., AbstractContextManager[Callable[[int], None] | None]]
 
-DRAW_BLOCK = 2048
 NEAR_CENTRE_KPC = 0.1
 
 MOMENTS = (
@@ -87,12 +77,11 @@ def _with_heights(
     wanted: tuple[str, ...] | None, potentials: Mapping[str, Potential]
 ) -> list[bool]:
     """Whether the orbits in each potential are integrated."""
-    if wanted is None:
-        return [True] * len(potentials)
     known = {p.name for p in potentials.values()} | set(potentials)
-    for name in set(wanted) - known:
+    chosen = known if wanted is None else set(wanted)
+    for name in chosen - known:
         raise OrbitError(f"Z_max asked in '{name}', not computed: {suggest(name, known)}")
-    return [p.name in wanted or label in wanted for label, p in potentials.items()]
+    return [p.name in chosen or label in chosen for label, p in potentials.items()]
 
 
 @contextmanager
@@ -192,8 +181,11 @@ def compute_orbits(
     for frame in dict.fromkeys([solar, *(p.frame for p in potentials.values())]):
         members = [k for k, (_, p) in enumerate(entries) if p.frame == frame]
         stack = PotentialStack.of([entries[k][1] for k in members], [heights[k] for k in members])
-        drawn = Drawn.empty(n, len(members), kept)
-        _draw(stars, frame, stack, drawn, draws=(seed, o.draws, kept), workers=workers, bar=bar)
+        with bar(n, "draws", "stars") as on_done:
+            drawn = draw(
+                stars, frame, stack,
+                seed=seed, draws=o.draws, kept=kept, workers=workers, on_done=on_done,
+            )  # fmt: skip
         if frame == solar:
             mean, sd = drawn.mean, drawn.sd
             add_flag(flag, drawn.bad_covariance, StarFlag.BAD_COVARIANCE)
@@ -205,9 +197,9 @@ def compute_orbits(
                 continue
             label, potential = entries[k]
             with bar(usable.size * (1 + kept), f"Z_max {label}", "orbits") as on_done:
-                R, v_r, v_phi, z, v_z = np.moveaxis(drawn.points[usable], -1, 0)
+                starts = np.moveaxis(drawn.points[usable], -1, 0)
                 extrema = orbit_extrema(
-                    R, v_r, v_phi, z, v_z, potential, span=span, workers=workers, on_done=on_done
+                    *starts, potential, span=span, workers=workers, on_done=on_done
                 )
             of_potential = {name: column[:, k] for name, column in columns.items()}
             _fill(of_potential, extrema, drawn.kept[usable][:, :, [0, 1 + j]], usable, flag)
@@ -239,31 +231,6 @@ def compute_orbits(
     return dataset
 
 
-def _draw(
-    stars: Observed,
-    frame: SolarFrame,
-    stack: PotentialStack,
-    out: Drawn,
-    *,
-    draws: tuple[int, int, int],
-    workers: int | None,
-    bar: Bar,
-) -> None:
-    """Draw in one solar frame with the potentials that share it; `draws`: seed, number, kept."""
-    transform = transform_arrays(frame)
-    seed, number, kept = draws
-
-    def run(start: int, stop: int) -> None:
-        part = slice(start, stop)
-        draw_block(
-            Observed._make(array[part] for array in stars), transform, stack,
-            np.uint64(seed), number, kept, Drawn._make(array[part] for array in out),
-        )  # fmt: skip
-
-    with bar(stars.usable.size, "draws", "stars") as on_done:
-        map_blocks(run, stars.usable.size, DRAW_BLOCK, workers=workers, on_done=on_done)
-
-
 def _fill(
     columns: Mapping[str, Floats],
     extrema: Extrema,
@@ -293,15 +260,10 @@ def _fill(
         columns["zmax_sd"][usable] = np.exp(m + 0.5 * s**2) * np.sqrt(np.expm1(s**2))
     unbound = extrema.unbound[:, 0]
     unsure = extrema.failed[:, 0] | extrema.inexact[:, 0] | (~unbound & np.isnan(m + s))
-    add = np.zeros(flag.size, dtype=bool)
-    for reason, mask in (
-        (StarFlag.UNBOUND, unbound),
-        (StarFlag.NEAR_CENTRE, extrema.r_peri[:, 0] < NEAR_CENTRE_KPC),
-        (StarFlag.ZMAX_FAILED, unsure),
-    ):
-        add[:] = False
-        add[usable] = mask
-        add_flag(flag, add, reason)
+    near = extrema.r_peri[:, 0] < NEAR_CENTRE_KPC
+    flag[usable[unbound]] |= StarFlag.UNBOUND
+    flag[usable[near]] |= StarFlag.NEAR_CENTRE
+    flag[usable[unsure]] |= StarFlag.ZMAX_FAILED
 
 
 def _kept_moments(ln_zmax: Floats, rg: Floats, distance: Floats) -> dict[str, Floats]:
@@ -314,10 +276,10 @@ def _kept_moments(ln_zmax: Floats, rg: Floats, distance: Floats) -> dict[str, Fl
         return np.where(good, values - (values.sum(axis=1) / count)[:, None], 0.0)
 
     z, r, d = centred(ln_zmax), centred(rg), centred(distance)
-    enough = np.where(count > 1, count - 1.0, np.nan)
+    number = np.where(count > 1, count, np.nan)
+    enough = number - 1.0
     return {
-        "ln_zmax_mean": np.where(good, ln_zmax, 0.0).sum(axis=1)
-        / np.where(count > 1, count, np.nan),
+        "ln_zmax_mean": np.where(good, ln_zmax, 0.0).sum(axis=1) / number,
         "ln_zmax_sd": np.sqrt((z * z).sum(axis=1) / enough),
         "cov_rg_ln_zmax": (z * r).sum(axis=1) / enough,
         "cov_ln_zmax_distance": (z * d).sum(axis=1) / enough,
@@ -334,17 +296,16 @@ def _dataset(
     """Name the arrays: moments (star, 8) of `MOMENTS`, columns (star, potential), flags (star)."""
     variables: dict[str, Any] = {}
     for m, (name, unit, meaning) in enumerate(MOMENTS):
-        for suffix, values, words in (("", mean, "mean over draws"), ("_sd", sd, "sd over draws")):
-            # `distance` itself is the catalogue's.
-            stem = f"{name}_mean" if name == "distance" and not suffix else name + suffix
-            attrs = {"units": unit, "long_name": f"{meaning}: {words}"}
+        # `distance` itself is the catalogue's.
+        own = "distance_mean" if name == "distance" else name
+        for stem, values, moment in ((own, mean, "mean"), (f"{name}_sd", sd, "sd")):
+            attrs = {"units": unit, "long_name": f"{meaning}: {moment} over draws"}
             variables[stem] = ("star", values[:, m], attrs)
-    for name, values in columns.items():
-        unit, meaning = COLUMNS[name]
+    for name, (unit, meaning) in COLUMNS.items():
         attrs = {"units": unit, "long_name": meaning}
-        variables[name] = (("star", "potential"), values, attrs)
+        variables[name] = (("star", "potential"), columns[name], attrs)
     variables["flag"] = ("star", flag, {"units": "", "long_name": "bits of StarFlag"})
-    made = list(potentials.values())
+    made = potentials.values()
     coords: dict[str, Any] = {
         "potential": list(potentials),
         "potential_model": ("potential", [p.name for p in made]),

@@ -28,8 +28,6 @@ from migrate_bayes.orbits.potential_tables import (
     rotation_table,
 )
 
-SCALINGS = ("rescaled", "native")
-
 
 @dataclass(frozen=True, init=False, repr=False)
 class Potential:
@@ -77,14 +75,12 @@ class Potential:
         scaling: str = "rescaled",
     ) -> None:
         check_name(name)
-        if scaling not in SCALINGS:
-            raise OrbitError(f"unknown scaling '{scaling}': {suggest(str(scaling), SCALINGS)}")
+        if scaling not in (known := ("rescaled", "native")):
+            raise OrbitError(f"unknown scaling '{scaling}': {suggest(str(scaling), known)}")
         solar = get_frame(frame)
         units = (solar.r0, solar.v0) if scaling == "rescaled" else _native_units(name)
-        for field, value in zip(
-            ("name", "frame", "scaling", "units"), (name, solar, scaling, units), strict=True
-        ):
-            object.__setattr__(self, field, value)
+        # The class is frozen, and the frame need not be given as one.
+        self.__dict__.update(name=name, frame=solar, scaling=scaling, units=units)
 
     @classmethod
     def of(cls, potential: str | Self) -> Self:
@@ -129,6 +125,7 @@ def list_potentials(options: OrbitOptions) -> dict[str, Potential]:
     Parameters
     ----------
     options : OrbitOptions
+        Frame, potentials and sweep.
 
     Returns
     -------

@@ -19,7 +19,6 @@ import math
 from typing import NamedTuple
 
 import numba
-import numpy as np
 
 from migrate_bayes.orbits.kernel.spline import potential
 
@@ -159,13 +158,3 @@ def staeckel_ln_zmax(R, vr, vt, z, vz, floor, turns, table):
             c_max = _root(motion, low, f_low, high, f_high, table)
     turns[0], turns[1] = x_max, c_max
     return math.log(max(DELTA * math.sqrt((1.0 + x_max) * c_max), floor))
-
-
-@numba.njit(cache=True, nogil=True)
-def staeckel_ln_zmax_block(R, vr, vt, z, vz, floor, table):
-    """`staeckel_ln_zmax` of each point of flat arrays, each on its own."""
-    out, turns = np.empty(R.size), np.empty(2)
-    for i in range(R.size):
-        turns[:] = np.nan
-        out[i] = staeckel_ln_zmax(R[i], vr[i], vt[i], z[i], vz[i], floor, turns, table)
-    return out
