@@ -64,10 +64,9 @@ class SolarFrame:
     def __post_init__(self) -> None:
         for name in ("r0", "v0", "u", "v", "w", "z_sun"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise OrbitError(f"solar frame: {name} must be a number, not {value!r}")
-            if not math.isfinite(value):
-                raise OrbitError(f"solar frame: {name} must be finite, not {value!r}")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (number and math.isfinite(value)):
+                raise OrbitError(f"solar frame: {name} must be a number and finite, not {value!r}")
             if name in ("r0", "v0") and value <= 0:
                 raise OrbitError(f"solar frame: {name} must be positive")
             object.__setattr__(self, name, float(value))
@@ -88,20 +87,17 @@ class SolarFrame:
         return asdict(self)
 
 
-FRAMES: dict[str, SolarFrame] = {
+_PRESETS = (
     # Schönrich & Aumer (2017), as adopted by Vickers, Shen & Li (2021).
-    "vickers2021": SolarFrame(name="vickers2021"),
+    SolarFrame(name="vickers2021"),
     # Bland-Hawthorn & Gerhard (2016), table 1 and section 3.4; LSR of Schönrich et al. (2010).
-    "bland-hawthorn2016": SolarFrame(
-        name="bland-hawthorn2016", r0=8.2, v0=238.0, u=10.0, v=11.0, w=7.0, z_sun=0.025
-    ),
+    SolarFrame(name="bland-hawthorn2016", r0=8.2, v0=238.0, u=10.0, v=11.0, w=7.0, z_sun=0.025),
     # GRAVITY Collaboration (2019): R0. Reid & Brunthaler (2020): Sgr A* moves 6.411 mas/yr along
     # the plane, so V_sun = 4.740470 × 6.411 × 8.178 = 248.5 km/s, of which 12.24 are the Sun's own
     # (Schönrich et al. 2010). Height from Bennett & Bovy (2019).
-    "gravity2019": SolarFrame(
-        name="gravity2019", r0=8.178, v0=236.3, u=11.1, v=12.24, w=7.25, z_sun=0.0208
-    ),
-}
+    SolarFrame(name="gravity2019", r0=8.178, v0=236.3, u=11.1, v=12.24, w=7.25, z_sun=0.0208),
+)
+FRAMES = {frame.name: frame for frame in _PRESETS}
 
 
 def get_frame(frame: str | SolarFrame | Mapping[str, Any]) -> SolarFrame:

@@ -197,9 +197,9 @@ def compute_orbits(
                 continue
             label, potential = entries[k]
             with bar(usable.size * (1 + kept), f"Z_max {label}", "orbits") as on_done:
-                starts = np.moveaxis(drawn.points[usable], -1, 0)
+                R, v_r, v_phi, z, v_z = np.moveaxis(drawn.points[usable], -1, 0)
                 extrema = orbit_extrema(
-                    *starts, potential, span=span, workers=workers, on_done=on_done
+                    R, v_r, v_phi, z, v_z, potential, span=span, workers=workers, on_done=on_done
                 )
             of_potential = {name: column[:, k] for name, column in columns.items()}
             _fill(of_potential, extrema, drawn.kept[usable][:, :, [0, 1 + j]], usable, flag)

@@ -37,6 +37,7 @@ from migrate_bayes.core.provenance import content_hash
 from migrate_bayes.orbits.kernel.spline import PotentialTable
 
 Floats = NDArray[np.float64]
+Evaluate = Callable[[Floats, Floats], Floats]
 
 POTENTIALS: dict[str, tuple[float, float]] = {
     "MWPotential2014": (8.0, 220.0),
@@ -101,9 +102,8 @@ def load_potential(name: str) -> Any:
     module_name, _, attribute = check_name(name).rpartition(":")
     if not module_name:
         module_name = "galpy.potential.mwpotentials"
-    with warnings.catch_warnings():
-        # galpy's own: deprecations, and a masked division in its SCF set-up.
-        warnings.simplefilter("ignore")
+    # galpy's own warnings: deprecations, and a masked division in its SCF set-up.
+    with warnings.catch_warnings(action="ignore"):
         try:
             potential = getattr(_module(module_name), attribute)
         except Exception as error:  # whatever a user's file may raise
@@ -122,7 +122,7 @@ def parts_of(potential: Any) -> list[Any]:
 
 
 def cache_directory() -> Path:
-    """Return ``$MIGRATE_BAYES_CACHE``, or else the user's cache folder: tables are kept there."""
+    """Return the folder of tables: ``$MIGRATE_BAYES_CACHE``, or else the user's cache folder."""
     if wanted := os.environ.get("MIGRATE_BAYES_CACHE"):
         return Path(wanted)
     base = os.environ.get("XDG_CACHE_HOME")
@@ -131,15 +131,9 @@ def cache_directory() -> Path:
 
 def _values(name: str) -> str:
     """Identify a user's potential by its values: its file may change under the same name."""
-    potential = load_potential(name)
-    galpy = importlib.import_module("galpy.potential")
-    values = []
-    for R, z in ((0.02, 0.01), (0.3, 0.1), (1.0, 0.0), (1.1, 0.5), (2.5, 0.02), (9.0, 4.0)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for function in (galpy.evaluatePotentials, galpy.evaluateRforces):
-                values.append(float(function(potential, R, z, use_physical=False)))
-    return np.array(values).tobytes().hex()
+    R, z = np.array([0.02, 0.3, 1.0, 1.1, 2.5, 9.0]), np.array([0.01, 0.1, 0.0, 0.5, 0.02, 4.0])
+    values = [function(R, z) for function in _interpreted(name)]
+    return np.stack(values, axis=1).tobytes().hex()
 
 
 def _path(name: str, kind: str) -> Path:
@@ -183,41 +177,42 @@ def _cached(name: str, kind: str, build: Callable[[str], dict[str, Floats]]) -> 
     return arrays
 
 
-def _evaluators(name: str) -> tuple[Callable[..., Floats], Callable[..., Floats]]:
-    """Return functions Φ(R, z) and F_R(R, z) on arrays: galpy's compiled ones if they agree."""
+def _interpreted(name: str) -> tuple[Evaluate, Evaluate]:
+    """Return Φ(R, z) and F_R(R, z) on arrays by galpy's Python code."""
     potential = load_potential(name)
     galpy = importlib.import_module("galpy.potential")
 
-    def slow(function: Callable[..., float]) -> Callable[..., Floats]:
+    def on_arrays(function: Callable[..., float]) -> Evaluate:
         def evaluate(R: Floats, z: Floats) -> Floats:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with warnings.catch_warnings(action="ignore"):
                 pairs = zip(R.ravel(), z.ravel(), strict=True)
                 values = [float(function(potential, r, h, use_physical=False)) for r, h in pairs]
             return np.array(values).reshape(R.shape)
 
         return evaluate
 
-    phi, force = slow(galpy.evaluatePotentials), slow(galpy.evaluateRforces)
+    return on_arrays(galpy.evaluatePotentials), on_arrays(galpy.evaluateRforces)
+
+
+def _evaluators(name: str) -> tuple[Evaluate, Evaluate]:
+    """Return Φ(R, z) and F_R(R, z) on arrays: by galpy's compiled code if it agrees."""
+    potential, interpreted = load_potential(name), _interpreted(name)
     if not all(getattr(part, "hasC", False) for part in parts_of(potential)):
-        return phi, force
-    compiled = importlib.import_module("galpy.potential.interpRZPotential")
+        return interpreted
+    galpy = importlib.import_module("galpy.potential.interpRZPotential")
 
-    def fast_phi(R: Floats, z: Floats) -> Floats:
-        return compiled.eval_potential_c(potential, R.ravel(), z.ravel())[0].reshape(R.shape)
+    def on_arrays(function: Callable[..., tuple[Floats, int]]) -> Evaluate:
+        return lambda R, z: function(potential, R.ravel(), z.ravel())[0].reshape(R.shape)
 
-    def fast_force(R: Floats, z: Floats) -> Floats:
-        return compiled.eval_force_c(potential, R.ravel(), z.ravel())[0].reshape(R.shape)
-
+    compiled = on_arrays(galpy.eval_potential_c), on_arrays(galpy.eval_force_c)
     # Trust the compiled code only if it gives what the interpreted code gives.
     R, z = np.array([0.05, 0.4, 1.0, 2.5, 8.0]), np.array([0.3, 0.0, 0.02, 0.7, 5.0])
     try:
-        same = np.allclose(fast_phi(R, z), phi(R, z), rtol=1e-10, atol=0) and np.allclose(
-            fast_force(R, z), force(R, z), rtol=1e-10, atol=0
-        )
+        pairs = zip(compiled, interpreted, strict=True)
+        same = all(np.allclose(f(R, z), g(R, z), rtol=1e-10, atol=0) for f, g in pairs)
     except Exception:  # galpy built without its extension
         same = False
-    return (fast_phi, fast_force) if same else (phi, force)
+    return compiled if same else interpreted
 
 
 def _build_rotation(name: str) -> dict[str, Floats]:
@@ -232,10 +227,7 @@ def _build_rotation(name: str) -> dict[str, Floats]:
     ln_v = 0.5 * np.log(squared)
     ln_l = x + ln_v
     if np.any(np.diff(ln_l) <= 0):
-        raise OrbitError(
-            f"potential '{name}': R·v_c(R) does not rise everywhere, so that the guiding radius "
-            "is not unique"
-        )
+        raise OrbitError(f"potential '{name}': R·v_c(R) falls somewhere: no unique guiding radius")
     forward = CubicSpline(x, ln_l)
     ln_l_grid = np.linspace(ln_l[0], ln_l[-1], N_ROTATION)
     ln_r = np.interp(ln_l_grid, ln_l, x)
@@ -252,15 +244,10 @@ def _build_rotation(name: str) -> dict[str, Floats]:
 
 
 def bspline_coefficients(values: Floats, *, even: bool) -> Floats:
-    """Interpolate the rows of `values` by uniform cubic B-splines.
+    """Interpolate the rows of `values` by uniform cubic B-splines: two more coefficients a row.
 
     Solves c[i-1] + 4 c[i] + c[i+1] = 6 f[i] with the end slopes of a five-point difference; with
     `even`, the first slope is zero (a function of |z| at the plane).
-
-    Returns
-    -------
-    ndarray
-        Coefficients, two more along the last axis than values.
     """
     from scipy.linalg import solve_banded
 

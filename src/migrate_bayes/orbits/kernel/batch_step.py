@@ -14,6 +14,8 @@ import math
 import numba
 import numpy as np
 
+from migrate_bayes.orbits.kernel.spline import basis, slopes
+
 WIDTH = 16
 W = WIDTH  # short, for the offsets below
 
@@ -78,14 +80,10 @@ def _stage(q, drift, kick, coefficients, shape, stride):
                 q[C0 + (4 * k + n) * W + m] = coefficients[start + np.uint64(n)]
     for m in range(W):
         t, s = q[T_U + m], q[T_W + m]
-        t_, s_ = 1.0 - t, 1.0 - s
-        # Six times the uniform cubic B-splines, and twice their derivatives.
-        u0, u3 = t_ * t_ * t_, t * t * t
-        u1, u2 = 3.0 * u3 - 6.0 * t * t + 4.0, 3.0 * u0 - 6.0 * t_ * t_ + 4.0
-        du0, du1, du2, du3 = -t_ * t_, (3.0 * t - 4.0) * t, -(3.0 * t_ - 4.0) * t_, t * t
-        w0, w3 = s_ * s_ * s_, s * s * s
-        w1, w2 = 3.0 * w3 - 6.0 * s * s + 4.0, 3.0 * w0 - 6.0 * s_ * s_ + 4.0
-        dw0, dw1, dw2, dw3 = -s_ * s_, (3.0 * s - 4.0) * s, -(3.0 * s_ - 4.0) * s_, s * s
+        u0, u1, u2, u3 = basis(t)
+        w0, w1, w2, w3 = basis(s)
+        du0, du1, du2, du3 = slopes(t)
+        dw0, dw1, dw2, dw3 = slopes(s)
         c00, c01, c02, c03 = q[C0 + m], q[C0 + W + m], q[C0 + 2 * W + m], q[C0 + 3 * W + m]
         c10, c11, c12, c13 = q[C1 + m], q[C1 + W + m], q[C1 + 2 * W + m], q[C1 + 3 * W + m]
         c20, c21, c22, c23 = q[C2 + m], q[C2 + W + m], q[C2 + 2 * W + m], q[C2 + 3 * W + m]

@@ -86,8 +86,8 @@ def step(R, z, vr, vz, ar, az, h, l2, table):
 
 
 @numba.njit(cache=True, nogil=True)
-def _hermite_root(f0, f1, g0, g1):
-    """Root in (0, 1) of the cubic with end values f (of opposite sign) and end slopes g."""
+def hermite_peak(f0, f1, g0, g1):
+    """Root x in (0, 1) of the cubic with end values f and end slopes g, and its integral to x."""
     c2 = 3.0 * (f1 - f0) - 2.0 * g0 - g1
     c3 = 2.0 * (f0 - f1) + g0 + g1
     low, high = 0.0, 1.0
@@ -102,18 +102,9 @@ def _hermite_root(f0, f1, g0, g1):
         new = x - value / slope if slope != 0.0 else low
         if not (low < new < high):
             new = 0.5 * (low + high)
-        if abs(new - x) < 1e-6:
-            return new
-        x = new
-    return x
-
-
-@numba.njit(cache=True, nogil=True)
-def hermite_peak(f0, f1, g0, g1):
-    """Zero x in (0, 1) of the cubic with end values f and end slopes g, and its integral to x."""
-    x = _hermite_root(f0, f1, g0, g1)
-    c2 = 3.0 * (f1 - f0) - 2.0 * g0 - g1
-    c3 = 2.0 * (f0 - f1) + g0 + g1
+        x, moved = new, abs(new - x)
+        if moved < 1e-6:
+            break
     return x, x * (f0 + x * (g0 / 2.0 + x * (c2 / 3.0 + x * c3 / 4.0)))
 
 
@@ -197,10 +188,10 @@ def _idle(q, m):
 
 @numba.njit(cache=True, nogil=True)
 def _save(best, q, m, x):
-    """Remember the state a step ago and the fraction of the step to the turning point."""
+    """Remember the state a step ago and the time to the turning point."""
     best[0], best[1], best[2] = q[lanes.R_OLD + m], q[lanes.Z_OLD + m], q[lanes.VR_OLD + m]
     best[3], best[4], best[5] = q[lanes.VZ_OLD + m], q[lanes.AR_OLD + m], q[lanes.AZ_OLD + m]
-    best[6] = q[lanes.H + m] * x
+    best[6], best[7] = q[lanes.H + m] * x, 1.0
 
 
 @numba.njit(cache=True, nogil=True)
@@ -218,13 +209,10 @@ def _look(q, m, best):
         if peak > q[lanes.TOP + m]:
             q[lanes.TOP + m] = peak
             _save(best[0], q, m, x)
-            best[0, 7] = 1.0
     s0, s1 = q[lanes.S_OLD + m], q[lanes.S + m]
     if s0 * s1 <= 0.0 and s0 != s1:
-        R0, z0, vr0, vz0 = (
-            q[lanes.R_OLD + m], q[lanes.Z_OLD + m], q[lanes.VR_OLD + m], q[lanes.VZ_OLD + m],
-        )  # fmt: skip
-        R1, z1, vr1, vz1 = q[lanes.R + m], q[lanes.Z + m], q[lanes.VR + m], q[lanes.VZ + m]
+        R0, z0, vr0 = q[lanes.R_OLD + m], q[lanes.Z_OLD + m], q[lanes.VR_OLD + m]
+        R1, z1, vr1 = q[lanes.R + m], q[lanes.Z + m], q[lanes.VR + m]
         g0 = (vr0 * vr0 + vz0 * vz0 + R0 * q[lanes.AR_OLD + m] + z0 * q[lanes.AZ_OLD + m]) * h
         g1 = (vr1 * vr1 + vz1 * vz1 + R1 * q[lanes.AR + m] + z1 * q[lanes.AZ + m]) * h
         x, rise = hermite_peak(s0, s1, g0, g1)
@@ -233,11 +221,9 @@ def _look(q, m, best):
             if r2 < q[lanes.NEAR + m]:
                 q[lanes.NEAR + m] = max(r2, 0.0)
                 _save(best[1], q, m, x)
-                best[1, 7] = 1.0
         elif r2 > q[lanes.FAR + m]:
             q[lanes.FAR + m] = r2
             _save(best[2], q, m, x)
-            best[2, 7] = 1.0
 
 
 @numba.njit(cache=True, nogil=True)

@@ -29,7 +29,7 @@ def _cell(coordinate, inverse_step, n):
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _basis(t):
+def basis(t):
     """Six times the uniform cubic B-splines."""
     q = 1.0 - t
     t0, t3 = q * q * q, t * t * t
@@ -37,7 +37,7 @@ def _basis(t):
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _slopes(t):
+def slopes(t):
     """Twice the derivatives of the uniform cubic B-splines."""
     q = 1.0 - t
     return -q * q, (3.0 * t - 4.0) * t, -(3.0 * q - 4.0) * q, t * t
@@ -59,7 +59,7 @@ def gradient(R, z, table):
     one_w = b * (R + a) * inverse
     i, t = _cell(1.0 - one_u, shape[2], coefficients.shape[0])
     j, s = _cell(1.0 - one_w, shape[3], coefficients.shape[1])
-    bt, bs, dt, ds = _basis(t), _basis(s), _slopes(t), _slopes(s)
+    bt, bs, dt, ds = basis(t), basis(s), slopes(t), slopes(s)
     c0, c1, c2, c3 = coefficients[i], coefficients[i + 1], coefficients[i + 2], coefficients[i + 3]
     du = (
         dt[0] * _dot(c0, j, bs) + dt[1] * _dot(c1, j, bs)
@@ -79,7 +79,7 @@ def potential(R, z, table):
     coefficients, shape = table
     i, t = _cell(R / (R + shape[0]), shape[2], coefficients.shape[0])
     j, s = _cell(abs(z) / (abs(z) + shape[1]), shape[3], coefficients.shape[1])
-    bt, bs = _basis(t), _basis(s)
+    bt, bs = basis(t), basis(s)
     total = 0.0
     for k in range(4):
         total += bt[k] * _dot(coefficients[i + k], j, bs)
