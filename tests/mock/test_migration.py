@@ -136,7 +136,8 @@ def test_laws_are_what_they_say(stars):
 
 
 def test_vertical_energies_are_exponential_and_velocities_angular_momenta(stars):
-    from migrate_bayes.orbits import circular_velocity, potential_difference
+    from migrate_bayes.orbits import circular_velocity
+    from migrate_bayes.orbits.extrema import potential_difference
 
     disc = (stars["component"] == 0) & (stars["zmax"] < 7.9)
     s = {name: values[disc][:20_000] for name, values in stars.items()}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from migrate_bayes.core.errors import RecipeError
-from migrate_bayes.orbits import OrbitOptions, list_potentials
+from migrate_bayes.orbits import OrbitOptions
+from migrate_bayes.orbits.potential import list_potentials
 from migrate_bayes.run.recipe import load_recipe
 
 RUNS = Path(__file__).resolve().parents[2] / "runs"

@@ -16,11 +16,11 @@ from migrate_bayes.stars import (
     open_stars,
     replace_ages,
     replace_orbits,
-    same_stars,
     validate,
     verify_stars,
     write_stars,
 )
+from migrate_bayes.stars.joins import same_stars
 
 
 def make_parts(n=10, text_ids=False, seed=0):

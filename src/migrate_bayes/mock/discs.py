@@ -27,8 +27,8 @@ from migrate_bayes.orbits import (
     circular_velocity,
     from_cylindrical,
     phase_space_to_observed,
-    vertical_speed,
 )
+from migrate_bayes.orbits.extrema import vertical_speed
 
 Columns = dict[str, NDArray[Any]]
 

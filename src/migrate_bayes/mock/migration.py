@@ -48,12 +48,8 @@ from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.mock.discs import near_azimuth, truncated_normal
 from migrate_bayes.mock.mock_options import MigrationOptions, MockOptions
 from migrate_bayes.mock.truth import Truth
-from migrate_bayes.orbits import (
-    Potential,
-    circular_velocity,
-    guiding_radius,
-    potential_difference,
-)
+from migrate_bayes.orbits import Potential, circular_velocity, guiding_radius
+from migrate_bayes.orbits.extrema import potential_difference
 
 Columns = dict[str, NDArray[Any]]
 

@@ -153,26 +153,7 @@ def orbit_extrema(
 def potential_difference(
     R: ArrayLike, z: ArrayLike, z_to: ArrayLike, potential: str | Potential
 ) -> Floats:
-    """Difference of the potential between two heights, Φ(R, z_to) - Φ(R, z).
-
-    Parameters
-    ----------
-    R, z, z_to : array_like or Quantity
-        kpc.
-    potential : str or Potential
-        A name is taken in the default frame, rescaled.
-
-    Returns
-    -------
-    ndarray
-        km²/s²; NaN outside the table (60 natural units of length).
-
-    Examples
-    --------
-    >>> from migrate_bayes.orbits import potential_difference
-    >>> potential_difference(8.0, 0.0, [0.0, 1.0], "MWPotential2014").round()
-    array([   0., 1597.])
-    """
+    """Return Φ(R, z_to) - Φ(R, z), km²/s², of kpc; NaN outside the table (60 natural units)."""
     here = Potential.of(potential)
     ro, vo = here.units
     shape, columns = flatten((R, z, z_to), ("kpc", "kpc", "kpc"))
@@ -184,25 +165,10 @@ def potential_difference(
 def vertical_speed(
     R: ArrayLike, z: ArrayLike, zmax: ArrayLike, potential: str | Potential
 ) -> Floats:
-    """Speed at (R, z) that carries a star to height `zmax` at fixed R: √(2(Φ(R, zmax) - Φ(R, z))).
+    """Return the speed, km/s, that carries a star from (R, z) to `zmax` (kpc) at fixed R.
 
-    Parameters
-    ----------
-    R, z, zmax : array_like or Quantity
-        kpc.
-    potential : str or Potential
-        A name is taken in the default frame, rescaled.
-
-    Returns
-    -------
-    ndarray
-        km/s; NaN if zmax < abs(z). An orbit that moves in R as well reaches another height.
-
-    Examples
-    --------
-    >>> from migrate_bayes.orbits import vertical_speed
-    >>> vertical_speed(8.0, 0.0, [0.5, 1.0], "MWPotential2014").round(1)
-    array([33.9, 56.5])
+    √(2(Φ(R, zmax) - Φ(R, z))), NaN if zmax < abs(z). An orbit that moves in R as well reaches
+    another height.
     """
     rise = potential_difference(R, z, zmax, potential)
     return np.sqrt(2.0 * np.where(rise >= 0, rise, np.nan))

@@ -122,28 +122,8 @@ def _native_units(name: str) -> tuple[float, float]:
 def list_potentials(options: OrbitOptions) -> dict[str, Potential]:
     """List the potentials of a recipe and its sweep by label, potentials varying fastest.
 
-    Parameters
-    ----------
-    options : OrbitOptions
-        Frame, potentials and sweep.
-
-    Returns
-    -------
-    dict of str to Potential
-        Labelled by the potential's name if frame and scaling are the recipe's own, else by name
-        and what differs: ``"McMillan17 R0=8.0 V0=220.0 native"``.
-
-    Raises
-    ------
-    OrbitError
-        If a name or number is impossible, or an entry would come out twice.
-
-    Examples
-    --------
-    >>> from migrate_bayes.orbits import OrbitOptions, list_potentials
-    >>> sweep = {"scaling": ("rescaled", "native")}
-    >>> list(list_potentials(OrbitOptions(potentials=("McMillan17",), sweep=sweep)))
-    ['McMillan17', 'McMillan17 native']
+    The label is the potential's name if frame and scaling are the recipe's own, else the name and
+    what differs: ``"McMillan17 R0=8.0 V0=220.0 native"``.
     """
     names, frame = options.potentials, get_frame(options.frame)
     if not names or len(set(names)) != len(names):

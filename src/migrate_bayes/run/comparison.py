@@ -25,13 +25,14 @@ from migrate_bayes.compare.variants import ComparedVariant, FittedVariant, list_
 from migrate_bayes.core.errors import FitError, ProductError, RecipeError
 from migrate_bayes.core.io import read_netcdf, write_netcdf
 from migrate_bayes.core.provenance import content_hash, file_sha256, provenance
-from migrate_bayes.orbits import Potential, list_potentials
+from migrate_bayes.orbits.potential import Potential, list_potentials
 from migrate_bayes.population.data import population_data
 from migrate_bayes.population.model.specification import load_model_spec
 from migrate_bayes.run.recipe import Recipe
 from migrate_bayes.run.stages import Run
 from migrate_bayes.selection import select
-from migrate_bayes.stars import open_run_stars, open_stars, replace_ages, replace_orbits, same_stars
+from migrate_bayes.stars import open_run_stars, open_stars, replace_ages, replace_orbits
+from migrate_bayes.stars.joins import same_stars
 
 
 def compare_recipes(

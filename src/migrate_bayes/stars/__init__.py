@@ -14,7 +14,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "concat_stars",
             "replace_ages",
             "replace_orbits",
-            "same_stars",
             "validate",
         ],
         "parts": [

@@ -207,8 +207,7 @@ def write_stars(
     5
     """
     with StarWriter(path, overwrite=overwrite, part_size=part_size) as out:
-        for start in range(0, max(stars.sizes["star"], 1), part_size):
-            out.append(stars.isel(star=slice(start, start + part_size)))
+        out.append(stars)
     return Path(path)
 
 
