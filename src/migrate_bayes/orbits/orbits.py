@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,6 @@ from migrate_bayes.orbits.orbit_options import OrbitOptions
 from migrate_bayes.orbits.potential import Potential, list_potentials
 
 Floats = NDArray[np.float64]
-OnStage = Callable[[str, float], None]
 
 NEAR_CENTRE_KPC = 0.1
 
@@ -84,20 +82,6 @@ def _with_heights(
     return [p.name in chosen or label in chosen for label, p in potentials.items()]
 
 
-@contextmanager
-def _bar(
-    total: int, label: str, unit: str, *, show: bool, on_stage: OnStage | None
-) -> Iterator[Callable[[int], None] | None]:
-    began = time.perf_counter()
-    if show:
-        with progress(total, label, unit=unit) as advance:
-            yield advance
-    else:
-        yield None
-    if on_stage is not None:
-        on_stage(label, time.perf_counter() - began)
-
-
 def compute_orbits(
     catalog: xr.Dataset,
     options: OrbitOptions | None = None,
@@ -106,7 +90,7 @@ def compute_orbits(
     span: float = SPAN_GYR,
     workers: int | None = None,
     show_progress: bool = True,
-    on_stage: OnStage | None = None,
+    on_stage: Callable[[str, float], None] | None = None,
     **settings: Any,
 ) -> xr.Dataset:
     """Compute phase space, guiding radii and orbit extrema for a catalogue.
@@ -175,8 +159,15 @@ def compute_orbits(
     n, usable = stars.usable.size, np.flatnonzero(stars.usable)
     kept = o.zmax_draws if any(heights) else 0
     columns = {name: np.full((n, len(potentials)), np.nan) for name in COLUMNS}
-    bar = partial(_bar, show=show_progress, on_stage=on_stage)
     entries = list(potentials.items())
+
+    @contextmanager
+    def bar(total: int, label: str, unit: str) -> Iterator[Callable[[int], None] | None]:
+        began = time.perf_counter()
+        with progress(total, label, unit=unit) if show_progress else nullcontext() as advance:
+            yield advance
+        if on_stage is not None:
+            on_stage(label, time.perf_counter() - began)
 
     for frame in dict.fromkeys([solar, *(p.frame for p in potentials.values())]):
         members = [k for k, (_, p) in enumerate(entries) if p.frame == frame]
