@@ -1,7 +1,7 @@
 """Z_max, pericentre, apocentre and potential differences on plain arrays, in kpc and km/s.
 
-`orbit_extrema` integrates each orbit (see `kernel.integrate`); `potential_difference` and
-`vertical_speed` read the same table of the potential.
+`orbit_extrema` integrates each orbit (see `kernel.integrate`); the others read the same table of
+the potential.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ def orbit_extrema(
             raise OrbitError(f"{name} must be positive, not {setting}")
     here = Potential.of(potential)
     ro, vo = here.units
-    shape, columns = flatten((R, v_r, v_phi, z, v_z), ("kpc", *["km / s"] * 2, "kpc", "km / s"))
+    units = ("kpc", "km / s", "km / s", "kpc", "km / s")
+    shape, columns = flatten((R, v_r, v_phi, z, v_z), units)
     starts = [c / unit for c, unit in zip(columns, (ro, vo, vo, ro, vo), strict=True)]
     n, table = columns[0].size, here.table
     out, status = np.empty((n, N_OUT)), np.empty(n, dtype=np.int64)
@@ -153,7 +154,7 @@ def orbit_extrema(
 def potential_difference(
     R: ArrayLike, z: ArrayLike, z_to: ArrayLike, potential: str | Potential
 ) -> Floats:
-    """Return Φ(R, z_to) - Φ(R, z), km²/s², of kpc; NaN outside the table (60 natural units)."""
+    """Return Φ(R, z_to) - Φ(R, z) in km²/s² (R, z in kpc); NaN beyond 60 natural units."""
     here = Potential.of(potential)
     ro, vo = here.units
     shape, columns = flatten((R, z, z_to), ("kpc", "kpc", "kpc"))
@@ -167,8 +168,8 @@ def vertical_speed(
 ) -> Floats:
     """Return the speed, km/s, that carries a star from (R, z) to `zmax` (kpc) at fixed R.
 
-    √(2(Φ(R, zmax) - Φ(R, z))), NaN if zmax < abs(z). An orbit that moves in R as well reaches
-    another height.
+    It is √(2(Φ(R, zmax) - Φ(R, z))), and NaN if zmax < abs(z). An orbit that moves in R as well
+    reaches another height.
     """
     rise = potential_difference(R, z, zmax, potential)
     return np.sqrt(2.0 * np.where(rise >= 0, rise, np.nan))
