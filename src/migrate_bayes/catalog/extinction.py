@@ -97,17 +97,13 @@ def correct_extinction(
     # A magnitude without a finite error cannot be compared with anything.
     whole = np.isfinite(abs_g) & np.isfinite(abs_g_error)
 
-    new = {
-        "abs_g": np.where(whole, abs_g, np.nan),
-        "abs_g_error": np.where(whole, abs_g_error, np.nan),
-        "a_g": a_g,
-    }
+    new = {"abs_g": np.where(whole, abs_g, np.nan)}
+    new |= {"abs_g_error": np.where(whole, abs_g_error, np.nan), "a_g": a_g}
     # If there are the columns, not values: it must not depend on how stars are chunked.
     if {"phot_bp_mean_mag", "phot_rp_mean_mag"} <= set(catalog) or "bp_rp_observed" in catalog:
         new["bp_rp"] = colour - e_bp_rp
-        new["bp_rp_error"] = np.where(
-            np.isfinite(new["bp_rp"]), np.hypot(colour_error, k_colour * doubt), np.nan
-        )
+        colour_error = np.hypot(colour_error, k_colour * doubt)
+        new["bp_rp_error"] = np.where(np.isfinite(new["bp_rp"]), colour_error, np.nan)
     out = catalog.assign({name: ("star", v, attributes(name)) for name, v in new.items()})
     out = with_flag(out, ~whole, StarFlag.MISSING_PHOTOMETRY)
     out.attrs["extinction"] = said
@@ -138,23 +134,21 @@ def _extinction(
 ) -> tuple[Floats, Floats, str]:
     """Return A_V, its error (NaN if unknown) and what they are from."""
     n = catalog.sizes["star"]
+    there = [name for name in ("a_v", "ebv") if name in catalog]
     if source == "auto":
-        source = next((name for name in ("a_v", "ebv") if name in catalog), "")
-        if not source:
+        if not there:
             raise CatalogError(
                 "no extinction in the catalogue (a_v or ebv): map such a column, name a map as "
                 "extinction 'mwdust:Combined15', or say 'none' if the stars are near enough"
             )
+        source = there[0]
     law = "Gaia (E)DR3 law (Fitzpatrick et al. 2019), A_V taken for A0"
     if source == "none":
         return np.zeros(n), np.zeros(n), "none: A_V = 0 for every star"
     if source in ("a_v", "ebv"):
         if source not in catalog:
-            there = [name for name in ("a_v", "ebv") if name in catalog]
-            raise CatalogError(
-                f"the catalogue has no {source}: "
-                f"{suggest(source, [*there, 'none', 'mwdust:<map>'])}"
-            )
+            said = suggest(source, [*there, "none", "mwdust:<map>"])
+            raise CatalogError(f"the catalogue has no {source}: {said}")
         factor, name = (1.0, "a_v") if source == "a_v" else (R_V, f"ebv, R_V = {R_V:g}")
         error, doubt = np.full(n, np.nan), "error 10% of the extinction"
         if f"{source}_error" in catalog:

@@ -148,24 +148,11 @@ def deredden(
     abs_g_reddened: Floats,
     workers: int | None = None,
 ) -> tuple[Floats, Floats]:
-    """Compute A_G and E(BP-RP), solving for the intrinsic colour if the colour is observed.
+    """Compute A_G and E(BP-RP), mag, solving for the intrinsic colour if the colour is observed.
 
-    Parameters
-    ----------
-    a0 : array, shape (n,)
-        Extinction, mag; NaN if unknown.
-    bp_rp_observed, teff : array, shape (n,)
-        Observed colour (mag); T_eff (K) stands in for one that is NaN. If both are, the result is
-        NaN unless the extinction is zero.
-    abs_g_reddened : array, shape (n,)
-        G - distance modulus (mag), which chooses between the two fits; NaN takes the upper one.
-    workers : int, optional
-        Threads.
-
-    Returns
-    -------
-    a_g, e_bp_rp : array, shape (n,)
-        Mag.
+    T_eff (K) stands in for a colour (mag) that is NaN; without both the result is NaN unless the
+    extinction `a0` (mag) is zero. `abs_g_reddened`, G minus the distance modulus, chooses between
+    the two fits; NaN takes the upper one. All are of shape (n,); `workers` are threads.
     """
     n = a0.size
     a_g, reddening = np.empty(n), np.empty(n)

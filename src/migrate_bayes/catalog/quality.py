@@ -231,8 +231,7 @@ def friends_of_friends(ra: Floats, dec: Floats, *, radius_arcsec: float) -> NDAr
 def total_snr(catalog: xr.Dataset) -> Floats:
     """Return the quadrature sum of the S/N in g, r, i, or else of any ``snr*`` there is."""
     bands = [name for name in SNR_BANDS if name in catalog]
-    if not bands:
-        bands = [str(name) for name in catalog.data_vars if str(name).startswith("snr")]
+    bands = bands or [str(name) for name in catalog.data_vars if str(name).startswith("snr")]
     total = np.zeros(catalog.sizes["star"])
     for band in bands:
         total += np.square(np.nan_to_num(catalog[band].values.astype(np.float64)))

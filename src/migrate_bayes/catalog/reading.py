@@ -126,8 +126,6 @@ def iter_catalog(
     ...     [chunk.sizes["star"] for chunk in iter_catalog(path, chunk_size=2)]
     [2, 1]
     """
-    if chunk_size < 1:
-        raise CatalogError(f"chunk_size must be at least 1, not {chunk_size}")
     yield from _checked(CatalogReader(path, columns, format), chunk_size)
 
 
@@ -153,8 +151,6 @@ class CatalogStream:
         CatalogError
             If `chunk_size` is not positive, or the file has changed since it was opened.
         """
-        if chunk_size < 1:
-            raise CatalogError(f"chunk_size must be at least 1, not {chunk_size}")
         start = 0
         for chunk in self._reader.chunks(chunk_size):
             stop = start + chunk.sizes["star"]
@@ -328,6 +324,8 @@ class CatalogReader:
 
         What a row comes out as does not depend on the size; the file as a whole is not checked.
         """
+        if chunk_size is not None and chunk_size < 1:
+            raise CatalogError(f"chunk_size must be at least 1, not {chunk_size}")
         rows, text = 0, None
         for block in self._source.blocks(self._wanted, self._id, chunk_size):
             n = len(next(iter(block.values())))
