@@ -28,8 +28,8 @@ from migrate_bayes.plots.style import (
     GREY,
     ORANGE,
     VERMILION,
-    figure,
     in_style,
+    new_figure,
 )
 from migrate_bayes.run import Run
 from migrate_bayes.run.recipe import Recipe, load_recipe
@@ -119,7 +119,7 @@ def ticks(ax: Any, where: np.ndarray) -> None:
 @in_style
 def sky(c: Columns) -> Any:
     """Sky map and the galaxy from above and from the side."""
-    made = figure(10.5, 6.2)
+    made = new_figure(10.5, 6.2)
     axes = made.subplot_mosaic("AA\nBC", height_ratios=[1.0, 1.25])
     count, x, y = np.histogram2d(
         (c["l"] + 180) % 360 - 180, c["b"], [180, 90], [[-180, 180], [-90, 90]]
@@ -148,7 +148,7 @@ def sky(c: Columns) -> Any:
 @in_style
 def stars_figure(c: Columns) -> Any:
     """Chemistry, age-metallicity, Kiel diagram, gradient(age)."""
-    made = figure(10.5, 8.0)
+    made = new_figure(10.5, 8.0)
     axes = made.subplots(2, 2)
     good = c["snr_g"] > 50
     ax = axes[0, 0]
@@ -191,7 +191,7 @@ def stars_figure(c: Columns) -> Any:
 @in_style
 def errors(c: Columns) -> Any:
     """S/N, errors and distances."""
-    made = figure(10.5, 6.6)
+    made = new_figure(10.5, 6.6)
     axes = made.subplots(2, 3)
     ax = axes[0, 0]
     for band, color in (("g", GREEN), ("r", VERMILION), ("i", GREY)):

@@ -15,7 +15,7 @@ from migrate_bayes.mock.migration import expected_gradient
 from migrate_bayes.plots import Curve, star_columns
 from migrate_bayes.plots.columns import thin_probability
 from migrate_bayes.plots.compared import comparison_curves
-from migrate_bayes.plots.density import in_cells
+from migrate_bayes.plots.planes import in_cells
 from migrate_bayes.plots.style import image_base64
 from migrate_bayes.run.recipe import Recipe
 from migrate_bayes.stars import open_stars, write_stars

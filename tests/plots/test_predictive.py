@@ -10,7 +10,7 @@ from migrate_bayes.plots.style import VERMILION
 from migrate_bayes.report import RunProducts
 from migrate_bayes.report.registry import FIGURES
 from migrate_bayes.report.section import Image
-from migrate_bayes.report.sections.sampler import posterior_predictive, prior_predictive
+from migrate_bayes.report.sections.stars import posterior_predictive, prior_predictive
 
 
 @pytest.fixture

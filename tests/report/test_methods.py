@@ -11,11 +11,9 @@ import xarray as xr
 
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.report import RunProducts
-from migrate_bayes.report.methods import methods
-from migrate_bayes.report.paper_table import curve_table, statement_table, variant_table
-from migrate_bayes.report.references import sources
-from migrate_bayes.report.section import Image
-from migrate_bayes.report.validation import FILE, images_file, load_validation
+from migrate_bayes.report.methods import methods, sources
+from migrate_bayes.report.page import curve_table, statement_table, variant_table
+from migrate_bayes.report.section import FILE, Image, images_file, load_validation
 from migrate_bayes.run.recipe import Recipe
 
 
@@ -78,7 +76,8 @@ def test_statements_stand_beside_what_was_found(
 def test_each_variant_has_a_row_with_its_own_numbers(
     baseline: xr.Dataset, variants: xr.DataTree
 ) -> None:
-    _, header, rows = variant_table(baseline, variants)
+    run = RunProducts("r", xr.Dataset(), baseline=baseline, variants=variants)
+    _, header, rows = variant_table(run)
     by_name = {row[0]: row for row in rows}
     assert {"Z_max < 0.25 kpc", "thin-disc sample, McMillan17"} <= set(by_name)
     cold = variants["zmax-below-0.25"].to_dataset()

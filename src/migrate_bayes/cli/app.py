@@ -116,7 +116,7 @@ def baseline(
 ) -> None:
     """Fit ODR in age bins, as the paper did."""
     stages = _run(recipe, overwrite, products)
-    from migrate_bayes.report import print_baseline
+    from migrate_bayes.report.headline_table import print_baseline
 
     for fit in stages.baseline():
         if fit is not None:
@@ -210,8 +210,7 @@ def compare(
     )
     write_netcdf(tree, product, overwrite=overwrite)
     from migrate_bayes.compare import comparison_summary
-    from migrate_bayes.compare.page import write_comparison_page
-    from migrate_bayes.report.comparison import comparison_tables
+    from migrate_bayes.report.comparison import comparison_tables, write_comparison_page
 
     text = "\n\n".join(f"# {path}\n{path.read_text()}" for path in recipes)
     page = write_comparison_page(tree, folder, name=name, recipe_text=text, overwrite=overwrite)

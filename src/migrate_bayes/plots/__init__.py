@@ -14,12 +14,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "PublishedPanel", "comparison", "comparison_gradient", "published", "variance",
         ],
         "curves": ["Curve", "gradient", "overlay"],
-        "panels": ["disc", "slices"],
+        "panels": ["disc", "metallicity_radius", "slices"],
         "planes": ["chemistry", "kiel"],
         "posteriors": [
             "age_posterior", "energy", "posterior_predictive", "prior_posterior",
             "prior_predictive", "ranks",
         ],
-        "radial": ["metallicity_radius"],
     },
 )  # fmt: skip

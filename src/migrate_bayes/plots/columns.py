@@ -6,7 +6,6 @@ of the usable stars: some 50 bytes a star, so that figures of a million stars ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -100,17 +99,11 @@ def star_columns(
     found = {name: np.concatenate(parts) for name, parts in pieces.items()}
     if "ln_zmax_mean" in found:
         found["ln_zmax_mean"] = np.exp(found["ln_zmax_mean"])
-
-    def first(variables: Sequence[str]) -> NDArray[np.float32]:
-        for name in variables:
-            if name in found and np.isfinite(found[name]).any():
-                return found[name]
-        return np.full(int(keep.sum()), np.nan, dtype=np.float32)
-
-    columns: dict[str, Any] = {
-        name: ("star", first(variables), {"units": unit})
-        for name, (unit, variables) in sources.items()
-    }
+    columns: dict[str, Any] = {}
+    for name, (unit, variables) in sources.items():
+        good = [found[v] for v in variables if v in found and np.isfinite(found[v]).any()]
+        values = good[0] if good else np.full(keep.sum(), np.nan, dtype=np.float32)
+        columns[name] = ("star", values, {"units": unit})
     if p_thin is not None:
         columns["p_thin"] = ("star", p_thin[keep])
     columns |= {"fitted": ("star", fitted[keep]), "row": ("star", np.flatnonzero(keep))}

@@ -10,17 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.plots.curves import Curve
-from migrate_bayes.plots.style import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    axes_of,
-    in_style,
-)
-from migrate_bayes.plots.style import figure as new_figure
+from migrate_bayes.plots.style import BLUE, CYCLE, ORANGE, VERMILION, axes_of, in_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,13 +22,13 @@ _WORDS = {
     "gradient_young": (r"thin, 1 Gyr [dex kpc$^{-1}$]", "thin gradient, 1 Gyr"),
     "gradient_thick": (r"thick [dex kpc$^{-1}$]", "thick gradient"),
 }
-# Distinct in hue and lightness to colour-blind readers; beyond eight, styles of line tell apart.
-_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#000000", "#8a6d3b")
+# Beyond eight variants, styles of line tell apart.
 _STYLES = ("-", (0, (5, 2)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
 _SYMBOLS = {
     "rg_mean": r"$R_\mathrm{g}$", "zmax": r"$Z_\mathrm{max}$", "r_peri": r"$r_\mathrm{peri}$",
     "r_apo": r"$r_\mathrm{apo}$", "eccentricity": "$e$", "age_median": "age",
 }  # fmt: skip
+_LEVELS = ("lo95", "lo68", "median", "hi68", "hi95")
 _SOLAR = {"r0", "v0"}
 #: What a figure of potentials or of solar parameters varies, and what may differ with it.
 _VARIED = {"potential": ({"potential", "scaling"}, _SOLAR), "solar": (_SOLAR, set())}
@@ -68,11 +58,6 @@ def comparison(tree: xr.DataTree, *, figure: Figure | None = None) -> Figure:
     ----------
     tree : xarray.DataTree
         Product of ``migrate-bayes compare``: its groups `estimates` and `baseline`.
-    figure : matplotlib Figure, optional
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -93,7 +78,9 @@ def comparison(tree: xr.DataTree, *, figure: Figure | None = None) -> Figure:
     quantities, labels = _names(e["quantity"]), _names(e["variant"])
     rows = np.arange(len(labels))[::-1]
     reference = labels.index(str(tree.attrs["reference"]))
-    baseline = tree["baseline"].to_dataset() if "baseline" in tree.children else None
+    baseline = None
+    if "baseline" in tree.children:
+        baseline = tree["baseline"].to_dataset().sel({"method": "odr+scatter"})
     columns = min(len(quantities), 3)
     tiers = -(-len(quantities) // columns)
     made = figure or new_figure(2.2 + 2.5 * columns, (1.3 + 0.30 * len(labels)) * tiers)
@@ -102,9 +89,7 @@ def comparison(tree: xr.DataTree, *, figure: Figure | None = None) -> Figure:
         spare.set_axis_off()
     for ax, q in zip(grid, quantities, strict=False):
         c = e.sel(quantity=q)
-        lo95, lo68, mid, hi68, hi95 = (
-            c[n].values for n in ("lo95", "lo68", "median", "hi68", "hi95")
-        )
+        lo95, lo68, mid, hi68, hi95 = (c[n].values for n in _LEVELS)
         ax.axvspan(lo68[reference], hi68[reference], color="0.9", lw=0, zorder=0)
         if "truth" in e and np.isfinite(c["truth"]):
             ax.axvline(float(c["truth"]), color="black", ls=(0, (4, 2)), lw=1.1, zorder=1)
@@ -113,8 +98,7 @@ def comparison(tree: xr.DataTree, *, figure: Figure | None = None) -> Figure:
         ax.hlines(rows, lo68, hi68, color=colours, lw=3.2)
         ax.scatter(mid, rows, s=26, color=colours, edgecolor="white", linewidth=0.6, zorder=4)
         if baseline is not None and q in baseline:
-            b = baseline.sel({"method": "odr+scatter"})
-            x, error = b[q].values, b[f"{q}_error"].values
+            x, error = baseline[q].values, baseline[f"{q}_error"].values
             # A wild bin of the baseline must not set the axis.
             width = max(np.nanmax(hi95 - lo95), 1e-12)
             near = np.isfinite(x) & (np.abs(x - np.median(mid)) < 6 * width)
@@ -141,11 +125,6 @@ def comparison_gradient(
     tree : xarray.DataTree
         Product of ``migrate-bayes compare``: its group `curve`.
     component : {"thin", "thick"}
-    figure : matplotlib Figure, optional
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -170,17 +149,16 @@ def comparison_gradient(
     below.fill_between(age, -sd[reference], sd[reference], **band)
     for i, label in enumerate(labels):
         look: dict[str, Any] = {
-            "color": "black" if i == reference else _COLOURS[(i - 1) % len(_COLOURS)],
-            "ls": "-" if i == reference else _STYLES[(i - 1) // len(_COLOURS) % len(_STYLES)],
+            "color": "black" if i == reference else CYCLE[(i - 1) % len(CYCLE)],
+            "ls": "-" if i == reference else _STYLES[(i - 1) // len(CYCLE) % len(_STYLES)],
             "lw": 2.0 if i == reference else 1.3,
         }
         top.plot(age, mean[i], label=label, **look)
         below.plot(age, mean[i] - mean[reference], **look)
     if "truth" in curve:
         top.plot(age, curve["truth"].values, label="truth", color="black", ls=(0, (1, 2)), lw=1.6)
-    top.set_ylabel(
-        rf"{component} disc, $\mathrm{{d[Fe/H]}}/\mathrm{{d}}R_\mathrm{{g}}$ [dex kpc$^{{-1}}$]"
-    )
+    slope = r"$\mathrm{d[Fe/H]}/\mathrm{d}R_\mathrm{g}$ [dex kpc$^{-1}$]"
+    top.set_ylabel(f"{component} disc, {slope}")
     below.set_ylabel(r"minus reference")
     below.set_xlabel("age [Gyr]")
     below.set_xlim(age[0], age[-1])
@@ -196,11 +174,6 @@ def variance(tree: xr.DataTree, *, ax: Axes | None = None) -> Axes:
     ----------
     tree : xarray.DataTree
         Product of ``migrate-bayes compare``: its group `variance`.
-    ax : matplotlib.axes.Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Examples
     --------
@@ -217,34 +190,33 @@ def variance(tree: xr.DataTree, *, ax: Axes | None = None) -> Axes:
     v = tree["variance"].to_dataset()
     quantities, sources = _names(v["quantity"]), _names(v["source"])
     relative = (v["sd"] / v["sd"].sel(source="stars")).sel(quantity=quantities)
-    own = ax is None
-    ax = axes_of(ax, 7.6, 1.4 + 0.36 * len(sources))
+    own, ax = ax is None, axes_of(ax, 7.6, 1.4 + 0.36 * len(sources))
     height = 0.8 / len(quantities)
     rows = np.arange(len(sources))[::-1]
     for k, q in enumerate(quantities):
         place = rows + 0.4 - (k + 0.5) * height
-        look: dict[str, Any] = {"color": _COLOURS[k % len(_COLOURS)], "label": _words(q)[1]}
-        ax.barh(place, relative.sel(quantity=q).values, height=0.85 * height, **look)
+        values, colour = relative.sel(quantity=q).values, CYCLE[k % len(CYCLE)]
+        ax.barh(place, values, height=0.85 * height, color=colour, label=_words(q)[1])
     ax.axvline(1.0, color="0.4", lw=0.8, ls=(0, (2, 2)))
     ax.set_yticks(rows, sources)
     ax.tick_params(axis="y", which="both", left=False, right=False)
     ax.set_xlabel("standard deviation of the source / that of the stars")
-    if own:
-        ax.figure.legend(loc="outside right upper", fontsize=9.5)
-    else:
-        ax.legend(fontsize=9.5)
+    legend = ax.figure.legend if own else ax.legend
+    legend(loc="outside right upper" if own else None, fontsize=9.5)
     return ax
 
 
 class PublishedPanel(NamedTuple):
     """One quantity, ours against a published one, for `published`.
 
-    Attributes
+    Parameters
     ----------
     name, reference : str
         Names of our column and of theirs.
     unit : str
+        Of all values.
     theirs, ours : ndarray, shape (n,)
+        Values star by star.
     again : ndarray, shape (n,), optional
         Ours from their own phase space, if that was integrated.
 
@@ -271,11 +243,7 @@ def published(panels: Sequence[PublishedPanel], *, figure: Figure | None = None)
     Parameters
     ----------
     panels : sequence of PublishedPanel
-    figure : matplotlib Figure, optional
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+        A column of the figure each.
 
     Examples
     --------
@@ -323,20 +291,8 @@ def comparison_curves(
 ) -> list[Curve]:
     """Take a comparison's variants in potential or solar parameters, from its group `curve`.
 
-    Parameters
-    ----------
-    tree : xarray.DataTree
-        From `migrate_bayes.compare`; its first variant is the reference.
-    kind : {"potential", "solar"}
-        ``"potential"``: other potentials and scalings, with what solar parameters go with them.
-    reference : str
-        What the reference is called among potentials.
-    component : {"thin", "thick"}
-
-    Returns
-    -------
-    list of Curve
-        The reference first; empty if no variant is of this kind.
+    `kind` is a key of `_VARIED`. The reference, so called among potentials, is the first; the list
+    is empty if no variant is of this kind.
     """
     if "curve" not in tree.children:
         return []

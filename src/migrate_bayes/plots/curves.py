@@ -7,7 +7,7 @@ hierarchical band always stand on the same axes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,18 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.mock.truth import as_truth
-from migrate_bayes.plots.radial import radius_symbol
-from migrate_bayes.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    axes_of,
-    in_style,
-)
+from migrate_bayes.plots.style import CYCLE, DISCS, GREY, ORANGE, PURPLE, SKY, axes_of, in_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,17 +24,16 @@ if TYPE_CHECKING:
 #: (dex/kpc/Gyr).
 PAPER = {"thin": (-0.075, 0.003), "thick": (0.02, 0.0)}
 PAPER_AGES = (1.0, 12.25)
-_BAND = {"thin": (BLUE, "thin disc"), "thick": (VERMILION, "thick disc")}
 _METHODS = {"odr+scatter": "ODR + scatter", "odr": "ODR"}
-_TINTS = (ORANGE, BLUE, GREEN, VERMILION, PURPLE, SKY, "black", GREY)
+# The band of a fit stands behind in blue: the first variant is not blue.
+_TINTS = (ORANGE, *(colour for colour in CYCLE if colour != ORANGE))
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 # Bands of more than these hide one another.
 _BANDS = 4
 
 
-@dataclass(frozen=True)
-class Points:
-    """A baseline and how its points look: `colours` by method, methods left out are not drawn.
+class Points(NamedTuple):
+    """A baseline and how its points look: `tints` by method, methods left out are not drawn.
 
     In the legend the method and `suffix`, or `label` in their place; `line` adds the baseline's own
     straight line, `spread` the horizontal bars.
@@ -53,23 +41,19 @@ class Points:
 
     data: xr.Dataset
     suffix: str = ""
-    colours: Mapping[str, str] | None = None
+    tints: Mapping[str, str] = MappingProxyType({"odr+scatter": GREY, "odr": SKY})
     label: str = ""
     line: bool = False
     spread: bool = True
-
-    @property
-    def tints(self) -> Mapping[str, str]:
-        """Method to colour."""
-        return {"odr+scatter": GREY, "odr": SKY} if self.colours is None else self.colours
 
 
 class Curve(NamedTuple):
     """A variant of a measurement, for `overlay`.
 
-    Attributes
+    Parameters
     ----------
     label : str
+        Its name in the legend.
     baseline : xarray.Dataset, optional
         From `migrate_bayes.fit_baseline`.
     ages, low, middle, high : ndarray, shape (n,), optional
@@ -117,11 +101,6 @@ def gradient(
     truth : mapping, optional
         A mock's ``gradient_young`` (dex/kpc, at 1 Gyr), ``flattening_rate`` (dex/kpc/Gyr) and
         ``gradient_thick`` (dex/kpc), or its `migrate_bayes.mock.truth.Truth`.
-    ax : matplotlib.axes.Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Examples
     --------
@@ -138,13 +117,11 @@ def gradient(
     ['hierarchical, thin disc', 'truth']
     """
     ax = axes_of(ax, 7.2, 4.9)
-    both = baseline is not None and thick_baseline is not None
     points = []
     if baseline is not None:
-        points.append(Points(baseline, ", thin" if both else ""))
+        points.append(Points(baseline, "" if thick_baseline is None else ", thin"))
     if thick_baseline is not None:
-        tints = {"odr+scatter": ORANGE, "odr": PURPLE}
-        points.append(Points(thick_baseline, ", thick", tints))
+        points.append(Points(thick_baseline, ", thick", {"odr+scatter": ORANGE, "odr": PURPLE}))
     draw_gradient(ax, fit, points, truth)
     ax.set_ylabel(gradient_label(fit, baseline))
     return ax
@@ -169,6 +146,7 @@ def overlay(
     Parameters
     ----------
     variants : sequence of Curve
+        What is drawn; the legend has their labels.
     fit : xarray.DataTree, optional
         A fit whose band stands behind.
     component : {"thin", "thick"}
@@ -178,11 +156,6 @@ def overlay(
         Of the baselines.
     symbol : str
         Of the radius, in TeX; by default that of the fit or the baseline.
-    ax : matplotlib.axes.Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Examples
     --------
@@ -210,22 +183,23 @@ def overlay(
         if one.baseline is not None:
             # Side by side, so that bars do not hide one another.
             shift = (k - middle) * min(0.12, 0.6 / max(len(variants), 1))
-            data = one.baseline.assign_coords(
-                age_bin=("age_bin", one.baseline["age_bin"].values + shift)
-            )
+            data = one.baseline.assign_coords(age_bin=one.baseline["age_bin"] + shift)
             tints = dict.fromkeys(methods, tint)
             # The ages in a bin spread alike in all: bars of the first are enough.
-            look: dict[str, Any] = (
-                {"suffix": f", {one.label}"}
-                if len(methods) > 1
-                else {"label": one.label, "line": True}
-            )
-            points.append(Points(data, colours=tints, spread=not points, **look))
+            look: dict[str, Any] = {"label": one.label, "line": True}
+            if len(methods) > 1:
+                look = {"suffix": f", {one.label}"}
+            points.append(Points(data, tints=tints, spread=not points, **look))
     draw_gradient(ax, fit, points, truth, components=(component,), paper=(component,), legend=False)
-    shown = [v.baseline for v in variants if v.baseline is not None]
-    ax.set_ylabel(gradient_label(fit, shown[0] if shown else None, symbol=symbol))
+    first = next((v.baseline for v in variants if v.baseline is not None), None)
+    ax.set_ylabel(gradient_label(fit, first, symbol=symbol))
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=10)
     return ax
+
+
+def radius_symbol(attrs: Any) -> str:
+    """The radius of a product, in TeX: guiding or present."""
+    return "R" if attrs.get("radius") == "r_present" else r"R_\mathrm{g}"
 
 
 def gradient_label(
@@ -235,21 +209,6 @@ def gradient_label(
     source = fit if fit is not None else baseline
     radius = symbol or radius_symbol({} if source is None else source.attrs)
     return rf"$\mathrm{{d[Fe/H]}}/\mathrm{{d}}{radius}$  [dex kpc$^{{-1}}$]"
-
-
-def curve_quantiles(
-    fit: xr.DataTree | None, component: str, probabilities: Sequence[float]
-) -> tuple[Any, Any] | None:
-    """Ages, and quantiles of the fitted gradient of a component there; None without a curve."""
-    if fit is None or "posterior" not in fit.children or "gradient" not in fit["posterior"]:
-        return None
-    curve = fit["posterior"].to_dataset()["gradient"]
-    if component not in curve["component"].values:
-        return None
-    draws = curve.sel(component=component).transpose("chain", "draw", "age")
-    ages = draws["age"].values
-    flat = draws.values.reshape(-1, len(ages))
-    return ages, np.percentile(flat, [100 * p for p in probabilities], axis=0)
 
 
 def draw_gradient(
@@ -262,28 +221,32 @@ def draw_gradient(
     paper: Sequence[str] = (),
     legend: bool = True,
 ) -> None:
-    """Draw bands, points, the mock's truth and, without a truth, the paper's lines on axes.
-
-    `components` are those whose bands and truth are drawn, `paper` those whose line is drawn as
-    Vickers, Shen & Li (2021) state it.
-    """
+    """Draw bands and truth of `components`, points and, without a truth, the lines of `paper`."""
     ax.axhline(0.0, color="0.75", lw=0.8, zorder=0)
     shown: list[float] = []
+    curve = None
+    if fit is not None and "posterior" in fit.children:
+        curve = fit["posterior"].to_dataset().get("gradient")
     for component in components:
-        found = curve_quantiles(fit, component, (0.025, 0.16, 0.5, 0.84, 0.975))
-        if found is None:
+        if curve is None or component not in curve["component"].values:
             continue
-        ages, (low2, low, mid, high, high2) = found
-        colour, label = _BAND[component]
+        ages, colour = curve["age"].values, DISCS[component]
+        draws = curve.sel(component=component).transpose("chain", "draw", "age").values
+        low2, low, mid, high, high2 = np.percentile(draws, (2.5, 16, 50, 84, 97.5), axis=(0, 1))
         ax.fill_between(ages, low2, high2, color=colour, alpha=0.15, lw=0)
         ax.fill_between(ages, low, high, color=colour, alpha=0.35, lw=0)
-        ax.plot(ages, mid, color=colour, label=f"hierarchical, {label}")
+        ax.plot(ages, mid, color=colour, label=f"hierarchical, {component} disc")
         # The grid may run past the ages that have stars: the axis follows the inner part.
         inner = (ages >= 1) & (ages <= 12.5)
         shown += [*low[inner], *high[inner]]
     for group in points:
         shown += _draw_points(ax, group)
-    _draw_truth(ax, truth or {}, components)
+    age, label = np.linspace(0.0, 14.0, 141), "truth"
+    for component in components:
+        line = as_truth(truth).gradient(component, age)
+        if line is not None:
+            ax.plot(age, line, label=label, color="black", ls=(0, (4, 2)), lw=1.1, zorder=5)
+            label = "_truth"
     if not truth:
         label = "Vickers et al. (2021)"
         for component in paper:
@@ -335,16 +298,3 @@ def _draw_points(ax: Any, group: Points) -> list[float]:
         firm = good & (error <= 10 * smallest) & (error < 0.1)
         shown += [*(slope - error)[firm], *(slope + error)[firm]]
     return shown
-
-
-def _draw_truth(ax: Any, truth: Mapping[str, float], components: Sequence[str]) -> None:
-    """Draw the mock's gradients: straight lines, or the curve of stars that migrated."""
-    known = as_truth(truth)
-    age = np.linspace(0.0, 14.0, 141)
-    style = {"color": "black", "ls": (0, (4, 2)), "lw": 1.1, "zorder": 5}
-    label = "truth"
-    for component in components:
-        line = known.gradient(component, age)
-        if line is not None:
-            ax.plot(age, line, label=label, **style)
-            label = "_truth"

@@ -1,4 +1,4 @@
-"""A disc whole, and slices of a survey side by side: gradient(age), chemistry, orbits.
+"""[Fe/H] against radius by age, a disc whole, and slices of a survey side by side.
 
 Counterparts of figures 6, 7, 9 and 10 of Vickers, Shen & Li (2021).
 """
@@ -6,47 +6,147 @@ Counterparts of figures 6, 7, 9 and 10 of Vickers, Shen & Li (2021).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
+from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.plots.columns import finite, star_columns
-from migrate_bayes.plots.curves import Points, draw_gradient, gradient_label
-from migrate_bayes.plots.density import FEW, draw_cloud
-from migrate_bayes.plots.planes import chemistry_limits, draw_division
-from migrate_bayes.plots.radial import age_edges, draw_radial, radius_symbol
-from migrate_bayes.plots.style import (
-    Limits,
-    in_style,
-    legend_above,
-    span,
-)
-from migrate_bayes.plots.style import figure as new_figure
+from migrate_bayes.plots.curves import Points, draw_gradient, gradient_label, radius_symbol
+from migrate_bayes.plots.planes import FEW, PlaneLimits, draw_cloud, draw_division, limits_of
+from migrate_bayes.plots.style import DISCS, ORANGE, in_style, legend_above, new_figure, span
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
-class PlaneLimits(NamedTuple):
-    """Limits of the axes, so that figures of different stars can be compared."""
-
-    feh: Limits
-    alpha_fe: Limits
-    radius: Limits
-    zmax: Limits
+# The baseline's line is in the colour of the other disc, so that it is seen on the fit's band.
+_LINES = {"thin": DISCS["thick"], "thick": DISCS["thin"]}
 
 
-def limits_of(stars: xr.Dataset) -> PlaneLimits:
-    """Return limits that hold all but a few of the stars of `star_columns`."""
-    zmax = stars["zmax"].values
-    positive = zmax[np.isfinite(zmax) & (zmax > 0)]
-    low, high = np.percentile(positive, [0.5, 99.7]) if len(positive) else (0.0, 0.0)
-    if not high > low:
-        low, high = 0.01, 10.0
-    feh, alpha_fe = chemistry_limits(stars["feh"].values, stars["alpha_fe"].values)
-    radius = span(stars["radius"].values, tail=0.2)
-    return PlaneLimits(feh, alpha_fe, radius, (float(low), float(high)))
+def age_edges(baseline: xr.Dataset | None) -> NDArray[np.float64]:
+    """Edges of the age bins of a baseline or, without one, of the paper, Gyr."""
+    if baseline is None:
+        return np.arange(1.0, 12.26, 1.25)
+    return np.append(baseline["age_lo"].values, baseline["age_hi"].values[-1])
+
+
+@in_style
+def metallicity_radius(
+    stars: xr.Dataset,
+    baseline: xr.Dataset | None = None,
+    *,
+    fit: xr.DataTree | None = None,
+    component: str = "thin",
+    figure: Figure | None = None,
+) -> Figure:
+    """Draw [Fe/H] against radius, one panel per age bin.
+
+    Parameters
+    ----------
+    stars : xarray.Dataset
+        StarPosteriors, or `star_columns` of them: `feh` (dex), `radius` (kpc), `age` (Gyr);
+        `p_thin` fades the stars that belong elsewhere.
+    baseline : xarray.Dataset, optional
+        From `migrate_bayes.fit_baseline`: its age bins and lines.
+    fit : xarray.DataTree, optional
+        Its line at the centre of each bin, with its 68% band.
+    component : {"thin", "thick"}
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> import migrate_bayes as mb
+    >>> columns = {"feh": [-0.1, 0.1], "radius": [9.0, 7.0], "age": [2.0, 5.0]}
+    >>> stars = xr.Dataset({name: ("star", np.array(v)) for name, v in columns.items()})
+    >>> len(mb.plots.metallicity_radius(stars).axes)
+    9
+    """
+    stars = star_columns(stars)
+    edges = age_edges(baseline)
+    rows = -(-(len(edges) - 1) // min(3, len(edges) - 1))
+    made = figure or new_figure(8.6, 0.6 + 2.35 * rows)
+    weight = stars["p_thin"].values if "p_thin" in stars else None
+    draw_radial(made, stars, edges, weight, baseline=baseline, fit=fit, component=component)
+    return made
+
+
+def draw_radial(
+    made: Any,
+    stars: xr.Dataset,
+    edges: NDArray[np.float64],
+    weight: NDArray[np.floating] | None = None,
+    *,
+    baseline: xr.Dataset | None = None,
+    fit: xr.DataTree | None = None,
+    component: str = "thin",
+    limits: PlaneLimits | None = None,
+    contoured: bool = False,
+) -> None:
+    """Draw the panels; axes by default hold all but a few stars."""
+    radius, feh, age = (stars[name].values for name in ("radius", "feh", "age"))
+    weight = np.ones_like(age) if weight is None else np.nan_to_num(weight)
+    good = np.isfinite(radius) & np.isfinite(feh) & (age >= edges[0]) & (age <= edges[-1])
+    radius, feh, age, weight = (v[good] for v in (radius, feh, age, weight))
+    n = len(edges) - 1
+    columns = min(3, n)
+    rows = -(-n // columns)
+    panels = made.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    xlim, ylim = (limits.radius, limits.feh) if limits else (span(radius), span(feh))
+    few = bool(np.histogram(age, edges)[0].max() <= FEW)
+    for k, ax in enumerate(panels):
+        if k >= n:
+            ax.set_axis_off()
+            continue
+        here = (age >= edges[k]) & ((age < edges[k + 1]) | ((k == n - 1) & (age == edges[-1])))
+        cloud: dict[str, Any] = {"few": few, "bins": (48, 40), "contoured": contoured}
+        draw_cloud(ax, radius[here], feh[here], xlim, ylim, weight=weight[here], **cloud)
+        _draw_fit(ax, np.array(xlim), 0.5 * (edges[k] + edges[k + 1]), fit, component)
+        _draw_baseline(ax, np.array(xlim), k, baseline, _LINES[component])
+        text = f"{edges[k]:g}–{edges[k + 1]:g} Gyr   N = {here.sum():,}"
+        box = {"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1.5}
+        ax.text(0.04, 0.05, text, transform=ax.transAxes, fontsize=10, bbox=box)
+        # In the last row of its column, though panels below may be empty.
+        if k + columns >= n:
+            ax.tick_params(labelbottom=True)
+    made.supxlabel(rf"${radius_symbol(stars.attrs)}$  [kpc]")
+    made.supylabel("[Fe/H]  [dex]")
+    legend_above(made, panels, 2)
+
+
+def _draw_fit(ax: Any, x: NDArray, age: float, fit: xr.DataTree | None, component: str) -> None:
+    """Draw the hierarchical line of a component at an age."""
+    if fit is None or "posterior" not in fit.children:
+        return
+    posterior = fit["posterior"].to_dataset()
+    if not (
+        {"gradient", "metallicity"} <= set(posterior.data_vars)
+        and component in posterior["component"].values
+        and posterior["age"].min() <= age <= posterior["age"].max()
+    ):
+        return
+    tint = DISCS[component]
+    disc = posterior[["gradient", "metallicity"]].sel(component=component).interp(age=age)
+    grid = np.linspace(x[0], x[1], 20)
+    slope, level = (disc[v].values.ravel()[:, None] for v in ("gradient", "metallicity"))
+    low, mid, high = np.percentile(level + slope * (grid - PIVOT_RADIUS), [16, 50, 84], axis=0)
+    ax.fill_between(grid, low, high, color=tint, alpha=0.4, lw=0)
+    ax.plot(grid, mid, color=tint, label=f"hierarchical, {component} disc")
+
+
+def _draw_baseline(ax: Any, x: NDArray, k: int, baseline: xr.Dataset | None, tint: str) -> None:
+    """Draw the baseline's lines of one age bin."""
+    if baseline is None or k >= baseline.sizes["age_bin"]:
+        return
+    for method, label, colour, dash in (
+        ("odr+scatter", "ODR + scatter", tint, "--"),
+        ("odr", "ODR", ORANGE, ":"),
+    ):
+        row = baseline.sel({"method": method}).isel(age_bin=k)
+        if np.isfinite(float(row["slope"])):
+            y = float(row["intercept"]) + float(row["slope"]) * (x - PIVOT_RADIUS)
+            ax.plot(x, y, color=colour, ls=dash, label=label)
 
 
 @in_style
@@ -75,11 +175,6 @@ def disc(
         See `gradient`.
     limits : PlaneLimits, optional
         Of the planes; by default what holds all but a few of these stars.
-    figure : matplotlib Figure, optional
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -102,18 +197,13 @@ def disc(
     made: Any = figure or new_figure(13.0, 8.8)
     left, right = made.subfigures(1, 2, width_ratios=(1.0, 1.75), wspace=0.02)
     top, middle, bottom = left.subplots(3, 1, height_ratios=(1.35, 1.0, 1.0))
-    draw_gradient(
-        top, fit, [Points(baseline, line=True)], truth, components=(component,), paper=(component,),
-        legend=False,
-    )  # fmt: skip
+    one, points = (component,), [Points(baseline, line=True)]
+    draw_gradient(top, fit, points, truth, components=one, paper=one, legend=False)
     top.set_ylabel(gradient_label(fit, baseline))
     top.legend(fontsize=9, loc="best", handlelength=1.6, labelspacing=0.3)
     _draw_planes(middle, bottom, stars, limits)
-    _label_planes(middle, bottom)
-    draw_radial(
-        right, stars, age_edges(baseline), baseline=baseline, fit=fit, component=component,
-        limits=(limits.radius, limits.feh), contoured=True,
-    )  # fmt: skip
+    look: dict[str, Any] = {"component": component, "limits": limits, "contoured": True}
+    draw_radial(right, stars, age_edges(baseline), baseline=baseline, fit=fit, **look)
     return made
 
 
@@ -136,11 +226,6 @@ def slices(
         Its bands of both discs, of the whole survey and so the same in all columns.
     limits : PlaneLimits, optional
         Of the planes; by default what holds all but a few of the first slice's stars.
-    figure : matplotlib Figure, optional
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -165,19 +250,14 @@ def slices(
         bottom_now, top_now = top.get_ylim()
         low, high = min(low, bottom_now), max(high, top_now)
         if baseline is None:
-            top.text(
-                0.5, 0.06, "no age bin can be fitted", transform=top.transAxes, ha="center",
-                fontsize=10, wrap=True,
-            )  # fmt: skip
+            note: dict[str, Any] = {"transform": top.transAxes, "ha": "center", "fontsize": 10}
+            top.text(0.5, 0.06, "no age bin can be fitted", wrap=True, **note)
         top.set_title(title, fontsize=11)
         _draw_planes(middle, bottom, stars, limits, few=few)
-        middle.text(
-            0.96, 0.9, f"N = {stars.sizes['star']:,}", transform=middle.transAxes, ha="right",
-            fontsize=10,
-        )  # fmt: skip
+        n, place = f"N = {stars.sizes['star']:,}", middle.transAxes
+        middle.text(0.96, 0.9, n, transform=place, ha="right", fontsize=10)
     grid[0, 0].set_ylim(low, high)
     grid[0, 0].set_ylabel(gradient_label(fit, next((b for *_, b in shown if b is not None), None)))
-    _label_planes(*grid[1:, 0])
     legend_above(made, grid[0], 4)
     return made
 
@@ -191,15 +271,13 @@ def _draw_planes(
     draw_division(chemistry, limits.feh)
     radius, zmax = stars["radius"].values, stars["zmax"].values
     good = np.isfinite(radius) & (zmax > 0)
-    heights = (float(np.log10(limits.zmax[0])), float(np.log10(limits.zmax[1])))
-    draw_cloud(orbits, radius[good], np.log10(zmax[good]), limits.radius, heights, few=few)
+    low, high = np.log10(limits.zmax).tolist()
+    draw_cloud(orbits, radius[good], np.log10(zmax[good]), limits.radius, (low, high), few=few)
     ticks = [v for v in (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30) if limits.zmax[0] < v < limits.zmax[1]]
     orbits.set_yticks(np.log10(ticks), [f"{v:g}" for v in ticks])
     orbits.tick_params(axis="y", which="minor", left=False, right=False)
     chemistry.set_xlabel("[Fe/H]  [dex]")
     orbits.set_xlabel(rf"${radius_symbol(stars.attrs)}$  [kpc]")
-
-
-def _label_planes(chemistry: Any, orbits: Any) -> None:
-    chemistry.set_ylabel(r"[$\alpha$/Fe]  [dex]")
-    orbits.set_ylabel(r"$Z_\mathrm{max}$  [kpc]")
+    if chemistry.get_subplotspec().is_first_col():
+        chemistry.set_ylabel(r"[$\alpha$/Fe]  [dex]")
+        orbits.set_ylabel(r"$Z_\mathrm{max}$  [kpc]")

@@ -5,30 +5,19 @@ Ranks, energy and prior against posterior are ArviZ's own plots in our style.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from migrate_bayes.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    axes_of,
-    in_style,
-)
-from migrate_bayes.plots.style import figure as new_figure
+from migrate_bayes.plots.style import BLUE, CYCLE, GREY, VERMILION, axes_of, in_style, new_figure
 from migrate_bayes.population.results.diagnostics import energy_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CHAINS = [BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, "black", GREY]
 #: What is drawn if it is in the posterior, with units.
 SHOWN: dict[Any, str] = {
     "gradient_young": "gradient at 1 Gyr [dex/kpc]",
@@ -53,11 +42,6 @@ def age_posterior(stars: xr.Dataset, star: int = 0, *, ax: Axes | None = None) -
         `age` (Gyr); `age_ml`, `age_lo`, `age_hi` (Gyr) are drawn if there.
     star : int
         The star's row.
-    ax : matplotlib.axes.Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
 
     Examples
     --------
@@ -75,20 +59,17 @@ def age_posterior(stars: xr.Dataset, star: int = 0, *, ax: Axes | None = None) -
     one = stars[[name for name in names if name in stars]].isel(star=star).compute()
     ages, ln_p = one["age"].values, one["log_age_likelihood"].values
     ax = axes_of(ax, 5.6, 3.8)
-    density = np.exp(ln_p - np.nanmax(ln_p))
-    density = np.nan_to_num(density) / np.trapezoid(np.nan_to_num(density), ages)
+    density = np.nan_to_num(np.exp(ln_p - np.nanmax(ln_p)))
+    density /= np.trapezoid(density, ages)
     ax.plot(ages, density, color=BLUE)
     ax.fill_between(ages, density, color=BLUE, alpha=0.2, lw=0)
     if {"age_lo", "age_hi"} <= set(one.data_vars):
         ax.axvspan(float(one["age_lo"]), float(one["age_hi"]), color="0.9", lw=0, zorder=0)
     if "age_ml" in one:
         ax.axvline(float(one["age_ml"]), color="0.3", lw=1.0, ls="--")
-    name = str(one["source_id"].item()) if "source_id" in one.coords else str(star)
-    ax.set(
-        xlabel="age  [Gyr]", ylabel=r"density  [Gyr$^{-1}$]", title=f"star {name}",
-        xlim=(0.0, float(ages[-1])),
-    )  # fmt: skip
-    ax.set_ylim(bottom=0.0)
+    name = one["source_id"].item() if "source_id" in one.coords else star
+    ax.set(xlabel="age  [Gyr]", ylabel=r"density  [Gyr$^{-1}$]", title=f"star {name}")
+    ax.set(xlim=(0.0, float(ages[-1])), ylim=(0.0, None))
     return ax
 
 
@@ -97,7 +78,7 @@ def _shown(group: xr.Dataset) -> list[str]:
 
 
 def _arviz(
-    plot: str, fit: xr.DataTree, size: tuple[float, float], colours: list[str], **options: Any
+    plot: str, fit: xr.DataTree, size: tuple[float, float], colours: Sequence[str], **options: Any
 ) -> Figure:
     """Return the figure of one of ArviZ's plots; `size` is that of a row of panels, inches."""
     import arviz_plots
@@ -152,7 +133,7 @@ def ranks(fit: xr.DataTree) -> Figure | None:
     if not names or posterior.sizes["draw"] < 4:
         return None
     look = {"xlabel": False, "remove_axis": False, "title": {"size": 12}}
-    made = _arviz("plot_rank", fit, (8.6, 2.3), _CHAINS, var_names=names, thin=True, visuals=look)
+    made = _arviz("plot_rank", fit, (8.6, 2.3), CYCLE, var_names=names, thin=True, visuals=look)
     made.supxlabel("fractional rank among all draws (one line per chain)")
     made.supylabel("ECDF − uniform")
     return made
@@ -223,11 +204,8 @@ def prior_posterior(fit: xr.DataTree) -> Figure | None:
     names = [name for name in _shown(posterior) if name in prior]
     if not names:
         return None
-    look = {"title": {"size": 12}}
-    return _arviz(
-        "plot_prior_posterior", fit, (8.6, 2.2), [GREY, BLUE], var_names=names, kind="hist",
-        visuals=look,
-    )  # fmt: skip
+    look = {"var_names": names, "kind": "hist", "visuals": {"title": {"size": 12}}}
+    return _arviz("plot_prior_posterior", fit, (8.6, 2.2), [GREY, BLUE], **look)
 
 
 @in_style
@@ -238,11 +216,6 @@ def prior_predictive(prior: xr.Dataset, *, figure: Figure | None = None) -> Figu
     ----------
     prior : xarray.Dataset
         From `PopulationModel.prior_predictive`: a fit's group `prior_predictive`.
-    figure : matplotlib Figure, optional
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -268,10 +241,8 @@ def prior_predictive(prior: xr.Dataset, *, figure: Figure | None = None) -> Figu
         axes[0].fill_between(ages, low, high, color=colour, alpha=0.25, lw=0)
         axes[0].plot(ages, mid, color=colour, label=f"{name} disc")
     axes[0].axhline(0.0, color="0.6", lw=0.8)
-    axes[0].set(
-        xlabel="age  [Gyr]", xlim=(0, 14),
-        ylabel=r"$\mathrm{d[Fe/H]}/\mathrm{d}R_\mathrm{g}$  [dex kpc$^{-1}$]",
-    )  # fmt: skip
+    axes[0].set(xlabel="age  [Gyr]", xlim=(0, 14))
+    axes[0].set_ylabel(r"$\mathrm{d[Fe/H]}/\mathrm{d}R_\mathrm{g}$  [dex kpc$^{-1}$]")
     axes[0].legend(loc="lower left")
     for ax, name in zip(axes[1:], _LABELS, strict=True):
         x = prior[name].values
@@ -283,10 +254,8 @@ def prior_predictive(prior: xr.Dataset, *, figure: Figure | None = None) -> Figu
         half = 0.5 * (x[1] - x[0])
         ax.stairs(seen, np.append(x - half, x[-1] + half), color="black", label="stars")
         wide = np.flatnonzero((high > 0.02 * high.max()) | (seen > 0))
-        ax.set(
-            xlabel=_LABELS[name], xlim=(x[wide[0]], x[wide[-1]]), ylabel=r"density  [dex$^{-1}$]"
-        )
-        ax.set_ylim(0, 1.08 * max(high2.max(), seen.max()))
+        ax.set(xlabel=_LABELS[name], ylabel=r"density  [dex$^{-1}$]")
+        ax.set(xlim=x[wide[[0, -1]]], ylim=(0, 1.08 * max(high2.max(), seen.max())))
     axes[1].legend(loc="upper left")
     return made
 
@@ -301,11 +270,6 @@ def posterior_predictive(checks: xr.Dataset, *, figure: Figure | None = None) ->
     ----------
     checks : xarray.Dataset
         From `PopulationModel.predictive`: a fit's group `posterior_predictive`.
-    figure : matplotlib Figure, optional
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -338,10 +302,8 @@ def posterior_predictive(checks: xr.Dataset, *, figure: Figure | None = None) ->
             for q in quantiles:
                 one = checks.sel(observable=name, quantile=q).isel(radius_bin=j)
                 low, high = one["replicated_lo"].values, one["replicated_hi"].values
-                ax.bar(
-                    centre, high - low, np.diff(edges) * 0.92, bottom=low, color=BLUE, alpha=0.35,
-                    lw=0,
-                )  # fmt: skip
+                width = np.diff(edges) * 0.92
+                ax.bar(centre, high - low, width, bottom=low, color=BLUE, alpha=0.35, lw=0)
                 seen = one["data"].values
                 inside = (seen >= low) & (seen <= high)
                 for which, face in ((inside, "white"), (~inside, VERMILION)):

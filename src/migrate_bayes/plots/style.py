@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from numpy.typing import ArrayLike
 
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 ORANGE, SKY, PURPLE, GREY = "#E69F00", "#56B4E9", "#CC79A7", "#555555"
+# Distinct in hue and lightness to colour-blind readers.
+CYCLE = (BLUE, GREEN, VERMILION, PURPLE, ORANGE, SKY, "black", "#8a6d3b")
+DISCS = {"thin": BLUE, "thick": VERMILION}
 Limits = tuple[float, float]
 
 _STYLE = {
@@ -46,6 +50,13 @@ _STYLE = {
     "savefig.facecolor": "white",
 }
 
+# Parameter and return value that all figures have in common: `in_style` adds them to docstrings.
+_SHARED = {
+    name: f"{name} : matplotlib.{kind}, optional\n    Drawn on; a new one by default.\n\n"
+    f"Returns\n-------\nmatplotlib.{kind}\n    What was drawn on.\n"
+    for name, kind in {"ax": "axes.Axes", "figure": "figure.Figure"}.items()
+}
+
 
 @contextmanager
 def paper_style() -> Iterator[None]:
@@ -57,17 +68,21 @@ def paper_style() -> Iterator[None]:
 
 
 def in_style[**P, R](draw: Callable[P, R]) -> Callable[P, R]:
-    """Draw inside `paper_style`."""
+    """Draw inside `paper_style`; document the `ax` or `figure` that is taken and returned."""
 
     @wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> R:
         with paper_style():
             return draw(*args, **kwargs)
 
+    head, examples, rest = (draw.__doc__ or "").partition("\nExamples\n")
+    for name, text in _SHARED.items() if examples else ():
+        if name in signature(draw).parameters:
+            styled.__doc__ = f"{head.rstrip()}\n{text}{examples}{rest}"
     return styled
 
 
-def figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
     """Return an empty figure on Agg, inches, that lays itself out."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -87,7 +102,7 @@ def axes_of(ax: Any, width: float, height: float) -> Any:
         import matplotlib.pyplot as plt
 
         return plt.figure(figsize=(width, height), layout="constrained").add_subplot()
-    return figure(width, height).add_subplot()
+    return new_figure(width, height).add_subplot()
 
 
 def legend_above(made: Any, panels: Any, columns: int) -> None:

@@ -1,13 +1,9 @@
-"""A comparison on a page: forest plot, gradients by variant, differences, sources of variance.
-
-`comparison_sections` are those of the comparison's own page; `comparison_section` is all of it in
-one, for the report of a run; `comparison_tables` are for the terminal. All read the product alone
-(docs/compare.md).
-"""
+"""A comparison as a page of its own, a section of a run's report, and tables (docs/compare.md)."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +11,7 @@ import xarray as xr
 
 from migrate_bayes import plots
 from migrate_bayes.core.table import Estimate, Table, decimals
+from migrate_bayes.report.html import write_html
 from migrate_bayes.report.section import Section, encode
 
 QUANTITY_LABELS = {
@@ -86,16 +83,11 @@ def difference_tables(tree: xr.DataTree) -> list[Table]:
                 continue
             cell = d.sel(quantity=q, variant=v, other=reference)
             sd, p = float(cell["sd"]), float(cell["probability_greater"])
-            digits = decimals(sd, 5)
-            rows.append(
-                [
-                    v, _estimate(cell["mean"], sd),
-                    f"{float(cell['lo95']):.{digits}f} … {float(cell['hi95']):.{digits}f}",
-                    f"{float(cell['unpaired_sd']):.{digits}f}",
-                    f"{float(cell['correlation']):.4f}",
-                    "< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else f"{p:.3f}",
-                ]
-            )  # fmt: skip
+            f = f".{decimals(sd, 5)}f"
+            interval = f"{float(cell['lo95']):{f}} … {float(cell['hi95']):{f}}"
+            greater = "< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else f"{p:.3f}"
+            unpaired, r = f"{float(cell['unpaired_sd']):{f}}", f"{float(cell['correlation']):.4f}"
+            rows.append([v, _estimate(cell["mean"], sd), interval, unpaired, r, greater])
         title = f"{quantity_label(q)}: variant minus {reference}, {unit}, paired"
         tables.append(Table(title, header, rows))
     return tables
@@ -137,80 +129,78 @@ def comparison_tables(tree: xr.DataTree) -> list[Table]:
     ]  # fmt: skip
 
 
-def _history_text(history: dict[str, Any]) -> str:
-    spread = history.get("birth_spread")
-    of_spread = (
-        "spread of birth radii fitted" if spread is None else f"birth radii ± {spread:g} kpc"
-    )
-    return f"{history['label']}: {history['gradient_rate']:+g} dex/kpc/Gyr of lookback, {of_spread}"
+def _stated(histories: list[dict[str, Any]]) -> str:
+    """Say which histories of the gas are behind σ_RM8; empty without any."""
+    words = []
+    for h in histories:
+        spread = h.get("birth_spread")
+        born = "spread of birth radii fitted" if spread is None else f"birth radii ± {spread:g} kpc"
+        words.append(f"{h['label']}: {h['gradient_rate']:+g} dex/kpc/Gyr of lookback, {born}")
+    meaning = " σ_RM8 is what the flattening means under a stated history of the gas"
+    return f"{meaning} ({'; '.join(words)})." if words else ""
 
 
 def comparison_sections(tree: xr.DataTree) -> list[Section]:
     """Build the sections of a comparison's own page."""
     reference = str(tree.attrs["reference"])
-    histories = json.loads(str(tree.attrs.get("histories", "[]")))
-    by_history = "; ".join(_history_text(h) for h in histories)
-    stated = (
-        f" σ_RM8 is what the flattening means under a stated history of the gas ({by_history})."
-        if histories
-        else ""
+    stated = _stated(json.loads(str(tree.attrs.get("histories", "[]"))))
+    same = "The same stars and the same random draws under each choice, one posterior each."
+    forest = encode(
+        plots.comparison(tree),
+        "Posterior of each variant beside the others",
+        "Posterior median, 68% (thick) and 95% (thin) intervals. The grey band holds 68% of the "
+        f"{reference}. Intervals share the noise of the same stars: they may overlap where a "
+        "difference is certain; for differences see below. Open squares: ODR with scatter.",
     )
-    first = Section(
-        "Variants",
-        "variants",
-        [
-            "The same stars and the same random draws under each choice, one posterior each."
-            + stated
-        ],
-        [
-            encode(
-                plots.comparison(tree),
-                "Posterior of each variant beside the others",
-                "Posterior median, 68% (thick) and 95% (thin) intervals. The grey band holds 68% "
-                f"of the {reference}. Intervals share the noise of the same stars: they may "
-                "overlap where a difference is certain; for differences see below. Open squares: "
-                "ODR with scatter.",
-            ),
-            encode(
-                plots.comparison_gradient(tree),
-                "Gradient against age in each variant",
-                "Thin-disc gradient(age) of each variant, above, and less the reference's, below. "
-                f"Band: 68% of the {reference}. Counterpart of the paper's figures 11 and 12.",
-            ),
-        ],
-        [estimate_table(tree), *baseline_tables(tree)],
-        shown=1,
+    curves = encode(
+        plots.comparison_gradient(tree),
+        "Gradient against age in each variant",
+        "Thin-disc gradient(age) of each variant, above, and less the reference's, below. "
+        f"Band: 68% of the {reference}. Counterpart of the paper's figures 11 and 12.",
     )
-    paired = Section(
-        "Paired differences",
-        "differences",
-        [
-            "What is paired: both fits are to the same stars, so their errors are alike. The "
-            "correlation is of the stars' influences on the two estimates (scores at the maximum); "
-            "the interval of a difference uses it, and is the narrower for it."
-        ],
-        [],
-        difference_tables(tree),
-        shown=1,
+    paired = (
+        "What is paired: both fits are to the same stars, so their errors are alike. The "
+        "correlation is of the stars' influences on the two estimates (scores at the maximum); "
+        "the interval of a difference uses it, and is the narrower for it."
     )
-    sources = Section(
-        "Sources of uncertainty",
-        "sources",
-        [
-            "Law of total variance over the variants, weighed equally: within them (stars), and "
-            "between, divided among the choices by an additive model of the posterior means, "
-            "less what the paired noise of the stars would give by itself."
-        ],
-        [
-            encode(
-                plots.variance(tree),
-                "Standard deviation by source of uncertainty",
-                "Standard deviation that each source adds, relative to that of the stars alone.",
-            )
-        ],
-        [variance_table(tree)],
+    total = (
+        "Law of total variance over the variants, weighed equally: within them (stars), and "
+        "between, divided among the choices by an additive model of the posterior means, "
+        "less what the paired noise of the stars would give by itself."
     )
-    return [first, paired, sources]
+    shares = encode(
+        plots.variance(tree),
+        "Standard deviation by source of uncertainty",
+        "Standard deviation that each source adds, relative to that of the stars alone.",
+    )
+    tables = [estimate_table(tree), *baseline_tables(tree)]
+    differences, variance = difference_tables(tree), [variance_table(tree)]
+    return [
+        Section("Variants", "variants", [same + stated], [forest, curves], tables, shown=1),
+        Section("Paired differences", "differences", [paired], [], differences, shown=1),
+        Section("Sources of uncertainty", "sources", [total], [shares], variance),
+    ]
+
+
+def write_comparison_page(
+    tree: xr.DataTree,
+    directory: str | Path,
+    *,
+    name: str,
+    recipe_text: str = "",
+    overwrite: bool = False,
+) -> Path:
+    """Write ``directory/index.html``, a comparison's own page."""
+    e = tree["estimates"].to_dataset()
+    a = {str(key): str(value) for key, value in tree.attrs.items()}
+    stars = f"{int(e['n_stars'].max()):,}"
+    facts = [("variants", str(e.sizes["variant"])), ("stars", stars)]
+    return write_html(
+        directory, title=f"Comparison: {name}", sections=comparison_sections(tree),
+        facts=[*facts, ("method", a["method"]), ("made", a.get("created", ""))],
+        record=[(k.replace("_", " "), a.get(k, "")) for k in ("recipes", "recipe_hash", "seed")],
+        recipe_text=recipe_text, overwrite=overwrite,
+    )  # fmt: skip
 
 
 def holds_estimates(tree: xr.DataTree) -> bool:
@@ -222,11 +212,9 @@ def comparison_section(tree: xr.DataTree, number: int = 1) -> Section:
     """Build one section of all that a comparison holds, its tables folded but the first."""
     names = " and ".join(json.loads(str(tree.attrs.get("recipes", "[]"))))
     parts = comparison_sections(tree)
-    return Section(
-        f"Comparison: {names}" if names else "Comparison",
-        f"comparison-{number}",
-        [text for part in parts for text in part.text],
-        [image for part in parts for image in part.images],
-        [table for part in parts for table in part.tables],
-        shown=1,
+    text, images, tables = (
+        [item for part in parts for item in getattr(part, kind)]
+        for kind in ("text", "images", "tables")
     )
+    title = f"Comparison: {names}" if names else "Comparison"
+    return Section(title, f"comparison-{number}", text, images, tables, shown=1)

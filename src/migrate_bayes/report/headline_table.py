@@ -1,14 +1,13 @@
 """The few numbers a run is made for: hierarchical fit, baseline and truth, side by side.
 
-`headline` gives them as rows, which page and terminal share. The hierarchical numbers are posterior
-medians with their central 68% interval, as wide as the 1σ errors of the baseline.
+The hierarchical ones are posterior medians with their central 68%, as wide as the baseline's 1σ.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import xarray as xr
 
@@ -22,28 +21,11 @@ from migrate_bayes.population.results.estimates import (
 )
 
 
-@dataclass(frozen=True)
-class HeadlineRow:
+class HeadlineRow(NamedTuple):
     """One quantity as each way of fitting has it; None if a way does not give it.
 
-    Attributes
-    ----------
-    name : str
-        The posterior's variable, or a name of our own.
-    label, unit : str
-        For people.
-    truth : float, optional
-        The mock's.
-    hierarchical, odr_scatter, odr : Estimate, optional
-        The population model, ODR with and without intrinsic scatter.
-
-    Examples
-    --------
-    >>> from migrate_bayes.core.table import Estimate
-    >>> from migrate_bayes.report import HeadlineRow
-    >>> fitted = Estimate(-0.07, 0.01, 0.02)
-    >>> f"{HeadlineRow('gradient_young', 'Gradient', 'dex/kpc', -0.09, fitted).pull:.1f}"
-    '2.0'
+    `name` is the posterior's variable, or a name of our own; `odr_scatter` is with intrinsic
+    scatter, `odr` without.
     """
 
     name: str
@@ -65,31 +47,23 @@ class HeadlineRow:
 
 
 class Headline(list[HeadlineRow]):
-    """Rows of a headline; `note` says what a mock's true flattening rate is, if that needs saying.
-
-    Examples
-    --------
-    >>> from migrate_bayes.report import Headline, HeadlineRow
-    >>> Headline([HeadlineRow("sigma_rm8", "Migration", "kpc", 3.5)]).table().rows
-    [['Migration', 'kpc', '3.5']]
-    """
+    """Rows; `note` says what a mock's true flattening rate is, if that needs saying."""
 
     note: str = ""
 
     def table(self) -> Table:
         """Word the rows, without the columns that are empty throughout."""
-        columns: list[tuple[str, list[str]]] = [
-            ("quantity", [r.label for r in self]),
-            ("unit", [r.unit for r in self]),
-            ("truth", ["" if r.truth is None else f"{r.truth:.3g}" for r in self]),
-            ("hierarchical", [estimate_text(r.hierarchical) for r in self]),
-            ("(fit − truth)/σ", ["" if r.pull is None else f"{r.pull:+.1f}" for r in self]),
-            ("ODR + scatter", [estimate_text(r.odr_scatter) for r in self]),
-            ("ODR", [estimate_text(r.odr) for r in self]),
-        ]
-        kept = [(name, cells) for name, cells in columns if any(cells)]
-        rows = [[cells[i] for _, cells in kept] for i in range(len(self))]
-        return Table("Metallicity gradients", [name for name, _ in kept], rows)
+        columns = {
+            "quantity": [r.label for r in self],
+            "unit": [r.unit for r in self],
+            "truth": ["" if r.truth is None else f"{r.truth:.3g}" for r in self],
+            "hierarchical": [estimate_text(r.hierarchical) for r in self],
+            "(fit − truth)/σ": ["" if r.pull is None else f"{r.pull:+.1f}" for r in self],
+            "ODR + scatter": [estimate_text(r.odr_scatter) for r in self],
+            "ODR": [estimate_text(r.odr) for r in self],
+        }
+        kept = {name: cells for name, cells in columns.items() if any(cells)}
+        return Table("Metallicity gradients", list(kept), list(zip(*kept.values(), strict=True)))
 
     def print(self) -> None:
         """Print the table and the note to stdout."""
@@ -111,17 +85,19 @@ def headline(
     ----------
     fit : xarray.DataTree, optional
         A fit (docs/architecture.md).
-    baseline, thick_baseline : xarray.Dataset, optional
-        From `migrate_bayes.fit_baseline`, of the thin and the thick disc.
+    baseline : xarray.Dataset, optional
+        From `migrate_bayes.fit_baseline`, of the thin disc.
     truth : mapping, optional
         A mock's ``gradient_young`` (dex/kpc, at 1 Gyr), ``flattening_rate`` (dex/kpc/Gyr) and
         ``gradient_thick`` (dex/kpc); if gradient(age) is a curve, a
         `migrate_bayes.mock.truth.Truth`.
+    thick_baseline : xarray.Dataset, optional
+        Of the thick disc.
 
     Returns
     -------
     Headline
-        Without the quantities that neither fit nor baseline gives.
+        A list of rows, without the quantities that neither fit nor baseline gives.
 
     Examples
     --------
@@ -181,44 +157,14 @@ def baseline_table(baseline: xr.Dataset, title: str = "Gradient in bins of age")
             for method in ("odr+scatter", "odr")
         ]
         scatter = float(one["intrinsic_scatter"].sel({"method": "odr+scatter"}))
-        rows.append(
-            [
-                f"{float(one['age_lo']):g}–{float(one['age_hi']):g}",
-                f"{int(one['n_stars']):,}",
-                *slopes,
-                f"{scatter:.3f}" if scatter == scatter else "",
-            ]
-        )
+        ages, stars = f"{one['age_lo']:g}–{one['age_hi']:g}", f"{one['n_stars']:,}"
+        rows.append([ages, stars, *slopes, f"{scatter:.3f}" if scatter == scatter else ""])
     header = ["age (Gyr)", "stars", "ODR + scatter (dex/kpc)", "ODR (dex/kpc)", "scatter (dex)"]
     return Table(title, header, rows)
 
 
 def print_baseline(baseline: xr.Dataset) -> None:
-    """Print a baseline bin by bin, then its headline, to stdout.
-
-    Parameters
-    ----------
-    baseline : xarray.Dataset
-        From `migrate_bayes.fit_baseline`.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> import migrate_bayes as mb
-    >>> from migrate_bayes.report import print_baseline
-    >>> rng = np.random.default_rng(1)
-    >>> age, radius = rng.uniform(1, 5, 200), rng.normal(8, 1, 200)
-    >>> columns = {"age_ml": age, "age_lo": age - 0.1, "age_hi": age + 0.1, "rg_mean": radius}
-    >>> columns["feh"] = -0.07 * (radius - 8) + rng.normal(0, 0.1, 200)
-    >>> columns |= {"feh_error": np.full(200, 0.05), "rg_sd": np.full(200, 0.1)}
-    >>> columns["flag"] = np.zeros(200, "i4")
-    >>> stars = xr.Dataset({name: ("star", v) for name, v in columns.items()})
-    >>> fit = mb.fit_baseline(stars, selection="all", age_range=(1, 5), bin_width=2)
-    >>> print_baseline(fit)  # doctest: +ELLIPSIS
-    <BLANKLINE>
-    Gradient in bins of age
-      age (Gyr)  stars  ODR + scatter (dex/kpc) ...
-    """
+    """Print a baseline bin by bin, then its headline, to stdout."""
     _print(baseline_table(baseline))
     headline(None, baseline).print()
 

@@ -32,42 +32,22 @@ def write_html(
     overwrite: bool = False,
     **own: Any,
 ) -> Path:
-    """Write ``directory/index.html``.
+    """Write ``directory/index.html``; raise `ProductError` if the folder may not be replaced.
 
-    Parameters
-    ----------
-    directory : path-like
-        The page's folder.
-    template : str
-        In ``templates/``.
-    title : str
-    facts : sequence of (name, value)
-        Under the title.
-    sections : sequence of Section
-        The list of contents is made from them.
-    record : sequence of (name, value)
-        Provenance.
-    notes : sequence of str
-        Above the first section.
-    recipe_text : str
-        Shown as it is.
-    beside : mapping, optional
-        Further files of the folder, from name to text.
-    overwrite : bool
-        Replace a folder that exists.
-    **own
-        What the template wants beside these; `inputs` and `versions`, sequences of (name, value),
-        are checksums of input files and versions of packages (by default those of today).
-
-    Raises
-    ------
-    ProductError
-        If something stands there already and may not be replaced.
+    `facts` stand under the title, `notes` above the first section; `record` is the provenance;
+    `beside` are further files of the folder, from name to text. `own` is what the template wants
+    beside these: `inputs` (checksums of input files) and `versions` (of packages, by default those
+    of today) are `Pairs`.
     """
+    contents: list[dict[str, Any]] = [
+        {"key": s.key, "title": s.title, "figures": [(i.key, i.title) for i in s.images if i.key]}
+        for s in sections
+    ]
+    contents.append({"key": "run", "title": "What was run", "figures": []})
     context = {"inputs": (), **own}
     context["versions"] = own.get("versions") or sorted(versions().items())
     page = _environment().get_template(template).render(
-        title=title, facts=facts, contents=_contents(sections), notes=notes, sections=sections,
+        title=title, facts=facts, contents=contents, notes=notes, sections=sections,
         record=record, recipe_text=recipe_text, **context,
     )  # fmt: skip
     directory = Path(directory)
@@ -82,12 +62,9 @@ def _environment() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("migrate_bayes.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+        loader=PackageLoader("migrate_bayes.report"), undefined=StrictUndefined, autoescape=True,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
     environment.filters["code"] = _code
     return environment
 
@@ -97,12 +74,3 @@ def _code(text: str) -> Any:
     from markupsafe import Markup, escape
 
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def _contents(sections: Sequence[Section]) -> list[dict[str, Any]]:
-    """List the sections and, by heading and anchor, the figures in each."""
-    entries: list[dict[str, Any]] = [
-        {"key": s.key, "title": s.title, "figures": [(i.key, i.title) for i in s.images if i.key]}
-        for s in sections
-    ]
-    return [*entries, {"key": "run", "title": "What was run", "figures": []}]

@@ -1,16 +1,13 @@
-"""How a run was made, in words and with its sources, from its recipe and its products.
-
-`methods` writes the paragraphs that a paper's methods section would have; `citations` lists the
-works that they name. Nothing is said that the recipe or the products do not say.
-"""
+"""How a run was made: a paper's methods section, with the works it cites, from the recipe."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from typing import Any
-
-from migrate_bayes.report.references import sources
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
 
 _CATALOGUES = {
     "corogee": "anders2017a anders2017b",
@@ -41,6 +38,43 @@ _FORMS = {
 }
 
 
+class Source(NamedTuple):
+    """A work as it is named in a sentence, and in full."""
+
+    short: str
+    full: str
+
+
+@cache
+def sources() -> dict[str, Source]:
+    """Return all works by their BibTeX keys."""
+    text = files("migrate_bayes.report").joinpath("references.bib").read_text(encoding="utf-8")
+    return {
+        key: _source(dict(re.findall(r"(\w+) = \{((?:[^{}]|\{[^{}]*\})*)\}", entry)))
+        for key, entry in re.findall(r"^@\w+\{(\w+),(.*?\})\}$", text, re.DOTALL | re.MULTILINE)
+    }
+
+
+def _source(entry: dict[str, str]) -> Source:
+    """Word an entry as astronomical journals do."""
+    names = [name.strip("{}") for name in entry["author"].split(" and ")]
+    families = [name.partition(",")[0] for name in names]
+    year = entry["year"]
+    if families[0].endswith("Collaboration"):
+        short = families[0]
+    elif len(names) < 3 and names[-1] != "others":
+        short = " & ".join(families)
+    else:
+        short = f"{families[0]} et al."
+    if names[-1] == "others":
+        authors = ", ".join([*names[:-1], "et al."])
+    else:
+        authors = ", & ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    where = [entry[f].replace(r"\&", "&") for f in ("journal", "volume", "pages") if f in entry]
+    where = where or [f"arXiv:{entry['eprint']}"]
+    return Source(f"{short} {year}", f"{authors} {year}, {', '.join(where)}")
+
+
 class Methods:
     """Paragraphs, and the works they cite in the order of first mention."""
 
@@ -69,16 +103,9 @@ class Methods:
 def methods(
     recipe: Mapping[str, Any], stars: Mapping[str, Any], fit: Mapping[str, Any], n_stars: int
 ) -> Methods:
-    """Write how a run was made.
+    """Write how a run was made, from ``Recipe.model_dump()`` and attributes of the products.
 
-    Parameters
-    ----------
-    recipe : mapping
-        The recipe with its defaults, ``Recipe.model_dump()``.
-    stars, fit : mapping
-        Attributes of StarPosteriors and of the fit; empty where there is none.
-    n_stars : int
-        Of the catalogue.
+    Nothing is said that the recipe or the products do not say; `fit` is empty without a fit.
     """
     m = Methods()
     _data(m, recipe, stars, n_stars)
@@ -114,19 +141,18 @@ def _data(m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any], n: in
         cuts.append(f"a signal-to-noise ratio above {data['min_snr']:g} in each of g, r and i")
     if data["max_age_error"] is not None:
         cuts.append(f"an age error below {data['max_age_error']:.0%}")
-    extinction = str(stars.get("extinction", ""))
-    needs = recipe["isochrones"]["source"] != "external"
+    extinction = str(stars.get("extinction", "") or data["extinction"])
+    if "Fitzpatrick" in str(stars.get("extinction", "")):
+        extinction += f" {m.cite('fitzpatrick2019')}"
+    elif recipe["isochrones"]["source"] == "external":
+        extinction = ""
     m.add(
         first,
         f'Of observations within {repeats:g}" the one of highest signal-to-noise ratio is kept.'
         if repeats
         else "Repeat observations are kept.",
         f"Stars are used that have {' and '.join(cuts)}." if cuts else "",
-        f"Extinction: {extinction} {m.cite('fitzpatrick2019')}."
-        if "Fitzpatrick" in extinction
-        else f"Extinction: {extinction or data['extinction']}."
-        if needs
-        else "",
+        f"Extinction: {extinction}." if extinction else "",
     )
 
 
@@ -147,14 +173,13 @@ def _ages(m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any]) -> No
         if i["method"] == "paper"
         else "with integrals in closed form along the isochrones and a fine lattice in composition"
     )
-    alpha = str(stars.get("alpha_treatment", ""))
     m.add(
         f"Ages are of {source} isochrones{' ' + m.cite(grid) if grid else ''}: the likelihood of "
         f"{observables} is integrated over mass, weighted by the initial mass function "
         f"{m.cite('kroupa2001')}, [Fe/H] and [α/Fe], {way} {m.cite('jorgensen2005')}.",
         "Where the models are scaled to the Sun, [α/Fe] enters through the total metallicity "
         f"{m.cite('salaris1993')}."
-        if "Salaris" in alpha
+        if "Salaris" in str(stars.get("alpha_treatment", ""))
         else "",
         f"[Fe/H] is read on the '{stars['feh_scale']}' scale." if "feh_scale" in stars else "",
         f"The prior is {i['age_prior']} in age; {i['photometric_floor']:g} mag are added in "
@@ -214,6 +239,8 @@ def _fit(m: Methods, recipe: Mapping[str, Any], fit: Mapping[str, Any]) -> None:
         spec = {}
     model, sampler = recipe["model"], recipe["sampler"]
     form = str(spec.get("form", ""))
+    knots = spec.get("gradient_knots") if form in ("linear+deviations", "free") else None
+    at = f" ({', '.join(f'{k:g}' for k in knots)} Gyr)" if knots else ""
     radius = "present" if model["radius"] == "r_present" else "guiding"
     m.add(
         f"The hierarchical model is of the stars of selection '{model['selection']}' and of their "
@@ -221,9 +248,7 @@ def _fit(m: Methods, recipe: Mapping[str, Any], fit: Mapping[str, Any]) -> None:
         "with a probability that [Fe/H], [α/Fe], Z_max, radius and age decide; its age is summed "
         "over the nodes of its likelihood, with the [Fe/H] that goes with each, and everything "
         "else is integrated with the star's own errors.",
-        f"The thin disc's gradient is {_FORMS[form]}" + _anchor(form, spec) + "."
-        if form in _FORMS
-        else "",
+        f"The thin disc's gradient is {_FORMS[form]}{at}." if form in _FORMS else "",
         f"The form is that of radial diffusion {m.cite('frankel2018')}."
         if form == "diffusion"
         else "",
@@ -233,9 +258,3 @@ def _fit(m: Methods, recipe: Mapping[str, Any], fit: Mapping[str, Any]) -> None:
         f"{m.cite('vehtari2021')} and the energy {m.cite('betancourt2016')} as ArviZ has them "
         f"{m.cite('kumar2019')}.",
     )
-
-
-def _anchor(form: str, spec: Mapping[str, Any]) -> str:
-    if form in ("linear+deviations", "free") and "gradient_knots" in spec:
-        return f" ({', '.join(f'{k:g}' for k in spec['gradient_knots'])} Gyr)"
-    return ""

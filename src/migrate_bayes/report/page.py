@@ -1,8 +1,4 @@
-"""The HTML page of a run: one file that needs nothing beside it, written whole or not at all.
-
-`write_report` arranges the sections, each of which is left out if the run has nothing for it, and
-renders ``templates/report.html``. All text is escaped by the template engine.
-"""
+"""The HTML page of a run, its sections and tables: one file that needs nothing beside it."""
 
 from __future__ import annotations
 
@@ -11,19 +7,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
+from migrate_bayes.baseline import HIGH_QUALITY
 from migrate_bayes.core.flags import FLAG_MEANING, count_flags
-from migrate_bayes.core.table import Table, decimals
+from migrate_bayes.core.table import Estimate, Table, decimals
 from migrate_bayes.population.results.diagnostics import check_fit, summary_table
+from migrate_bayes.population.results.estimates import baseline_estimate, gradient_estimate
 from migrate_bayes.report.comparison import comparison_section, holds_estimates
-from migrate_bayes.report.headline_table import baseline_table
+from migrate_bayes.report.headline_table import baseline_table, estimate_text
 from migrate_bayes.report.html import write_html
 from migrate_bayes.report.methods import methods
-from migrate_bayes.report.paper_table import curve_table, statement_table, variant_table
 from migrate_bayes.report.products import RunProducts
 from migrate_bayes.report.registry import draw_figures
 from migrate_bayes.report.section import Absent, Image, Section
+from migrate_bayes.selection import SELECTIONS
+
+_METHODS = ("odr+scatter", "odr")
 
 
 def write_report(products: RunProducts, directory: str | Path, *, overwrite: bool = False) -> Path:
@@ -32,6 +33,7 @@ def write_report(products: RunProducts, directory: str | Path, *, overwrite: boo
     Parameters
     ----------
     products : RunProducts
+        What the page shows; a section stands there if the run has something for it.
     directory : path-like
         The report's folder.
     overwrite : bool
@@ -65,93 +67,64 @@ def write_report(products: RunProducts, directory: str | Path, *, overwrite: boo
     flags = _flag_table(d.stars)
     record = dict(d.provenance) if d.provenance else d.attrs
     names = {"seed": "seed", "recipe_hash": "recipe hash", "created": "made"}
-    numbers = d.headline.table()
     return write_html(
-        directory,
-        "report.html",
-        title=d.name,
-        facts=_facts(d, record),
+        directory, "report.html", title=d.name, facts=_facts(d, record),
         sections=_sections(d, draw_figures(d), summary, bool(checks), bool(flags)),
         record=[(label, str(record[key])) for key, label in names.items() if record.get(key)],
         notes=[str(n) for n in (*d.notes, *d.published.notes)],
-        recipe_text=d.recipe_text,
-        overwrite=overwrite,
-        inputs=_unpack(record.get("inputs")),
-        versions=_unpack(record.get("versions")),
-        headline=numbers,
-        mock=bool(d.truth),
-        truth_note=d.headline.note,
-        checks=checks,
-        flags=flags,
-    )
+        recipe_text=d.recipe_text, overwrite=overwrite,
+        inputs=_unpack(record.get("inputs")), versions=_unpack(record.get("versions")),
+        headline=d.headline.table(), mock=bool(d.truth), truth_note=d.headline.note,
+        checks=checks, flags=flags,
+    )  # fmt: skip
 
 
 def _sections(
-    d: RunProducts,
-    drawn: Mapping[str, Sequence[Image | Absent]],
-    summary: Any,
-    checked: bool,
+    d: RunProducts, drawn: Mapping[str, Sequence[Image | Absent]], summary: Any, checked: bool,
     flagged: bool,
-) -> list[Section]:
+) -> list[Section]:  # fmt: skip
     """All sections, in order, without those that the run has nothing for."""
-    sections = []
+    sections: list[Section] = []
+
+    def add(title: str, key: str, *text: str, **own: Any) -> None:
+        sections.append(Section(title, key, list(text), drawn.get(key, ()), **own))
+
     if d.headline:
-        sections.append(Section("Metallicity gradients", "headline"))
+        add("Metallicity gradients", "headline")
     if d.fit is not None or d.baseline is not None:
-        baselines = {"thin": d.baseline, "thick": d.thick_baseline}
-        folded = [
-            curve_table(d.fit),
-            *(
-                baseline_table(b, f"Baseline of the {disc} disc, bin by bin (1σ)")
-                for disc, b in baselines.items()
-                if b is not None
-            ),
-        ]
-        held = [statement_table(d), variant_table(d.baseline, d.variants)]
+        folded = [curve_table(d.fit)]
+        for disc, b in {"thin": d.baseline, "thick": d.thick_baseline}.items():
+            if b is not None:
+                folded.append(baseline_table(b, f"Baseline of the {disc} disc, bin by bin (1σ)"))
+        add("Gradient and age", "gradient", tables=[t for t in folded if t], shown=0)
+        held = [t for t in (statement_table(d), variant_table(d)) if t]
         note = (
             "Figures are numbered as in Vickers, Shen & Li (2021), whose counterparts they are. A "
             "figure that the data do not allow says why in its place."
         )
-        sections += [
-            Section(
-                "Gradient and age", "gradient", images=drawn.get("gradient", ()),
-                tables=[t for t in folded if t], shown=0,
-            ),
-            Section(
-                "The paper, figure by figure", "paper", [note], drawn.get("paper", ()),
-                [t for t in held if t],
-            ),
-        ]  # fmt: skip
+        add("The paper, figure by figure", "paper", note, tables=held)
     if "stars" in drawn:
-        sections.append(Section("Stars", "stars", images=drawn["stars"]))
+        add("Stars", "stars")
     if flagged:
-        sections.append(Section("Flags", "flags"))
+        add("Flags", "flags")
     if "reference" in drawn:
-        sections.append(Section("Against published values", "reference", images=drawn["reference"]))
+        add("Against published values", "reference")
     for k, table in enumerate(d.published.tables):
-        untitled = table._replace(title="")
-        sections.append(Section(table.title, f"table-{k + 1}", tables=[untitled]))
+        add(table.title, f"table-{k + 1}", tables=[table._replace(title="")])
     # Sections of figures that this function does not know stand before the diagnostics.
     known = {"gradient", "paper", "stars", "reference", "diagnostics"}
-    for key, images in drawn.items():
+    for key in drawn:
         if key not in known:
-            sections.append(Section(key.replace("-", " ").capitalize(), key, images=images))
+            add(key.replace("-", " ").capitalize(), key)
     for k, tree in enumerate(t for t in d.comparisons if holds_estimates(t)):
         sections.append(comparison_section(tree, k + 1))
     if d.recipe is not None:
         fitted = d.attrs if d.fit is not None else {}
         written = methods(d.recipe, d.stars.attrs, fitted, d.stars.sizes["star"])
-        sections.append(
-            Section("Methods", "methods", written.paragraphs, references=written.references)
-        )
-    if checked:
+        add("Methods", "methods", *written.paragraphs, references=written.references)
+    if d.fit is not None and checked:
         parameters = _parameter_table(summary, d.fit)
-        sections.append(
-            Section(
-                "Diagnostics", "diagnostics", images=drawn.get("diagnostics", ()),
-                tables=[parameters] if parameters else [], shown=0,
-            )
-        )  # fmt: skip
+        add("Diagnostics", "diagnostics", tables=[parameters] if parameters else [], shown=0)
     return sections
 
 
@@ -170,37 +143,120 @@ def _facts(d: RunProducts, record: Mapping[str, Any]) -> list[tuple[str, str]]:
     return facts
 
 
-def _parameter_table(summary: Any, fit: xr.DataTree | None) -> Table:
+def _parameter_table(summary: Any, fit: xr.DataTree) -> Table:
     """Tabulate ArviZ's summary of a fit, with units."""
     header = ["parameter", "unit", "mean", "sd", "16%", "84%", "R-hat", "bulk ESS", "tail ESS"]
     rows = []
-    posterior = xr.Dataset() if fit is None or not len(summary) else fit["posterior"].to_dataset()
-    for parameter, row in summary.iterrows() if len(summary) else ():
+    for parameter, row in summary.iterrows():
         digits = decimals(float(row["sd"]))
-        variable = str(parameter).partition("[")[0]
-        unit = posterior[variable].attrs.get("units", "") if variable in posterior else ""
-        rows.append(
-            [
-                str(parameter),
-                str(unit),
-                *(f"{float(row[c]):.{digits}f}" for c in ("mean", "sd", "eti68_lb", "eti68_ub")),
-                f"{float(row['r_hat']):.3f}",
-                f"{float(row['ess_bulk']):,.0f}",
-                f"{float(row['ess_tail']):,.0f}",
-            ]
-        )
+        variable = fit["posterior"].get(str(parameter).partition("[")[0])
+        unit = "" if variable is None else variable.attrs.get("units", "")
+        numbers = [f"{row[c]:.{digits}f}" for c in ("mean", "sd", "eti68_lb", "eti68_ub")]
+        sampled = [f"{row['r_hat']:.3f}", f"{row['ess_bulk']:,.0f}", f"{row['ess_tail']:,.0f}"]
+        rows.append([str(parameter), str(unit), *numbers, *sampled])
     return Table(f"All {len(rows)} parameters", header, rows)
 
 
 def _flag_table(stars: xr.Dataset) -> Table:
     """Tabulate how many stars carry which flag."""
-    n = max(stars.sizes["star"], 1)
-    counts = count_flags(stars["flag"]) if "flag" in stars else {}
-    rows = []
-    for flag, count in counts.items():
+    n, rows = max(stars.sizes["star"], 1), []
+    for flag, count in count_flags(stars["flag"]).items() if "flag" in stars else ():
         share = "< 0.1%" if count / n < 0.0005 else f"{count / n:.1%}"
         rows.append([str(flag.name), FLAG_MEANING[flag], f"{count:,}", share])
     return Table("Flags", ["flag", "meaning", "stars", "share"], rows)
+
+
+def statement_table(d: RunProducts) -> Table:
+    """Set what Vickers, Shen & Li (2021) state beside what the run finds.
+
+    Rows that neither fit nor baseline gives are left out.
+    """
+    found = {r.name: r for r in d.headline}
+    rows = []
+
+    def add(what: str, unit: str, paper: str, *estimates: Estimate | None) -> None:
+        if any(estimates):
+            rows.append([what, unit, paper, *map(estimate_text, estimates)])
+
+    for name, what, paper in (
+        ("gradient_young", "Thin disc, gradient at 1 Gyr (fig. 6)", "about −0.075"),
+        ("flattening_rate", "Thin disc, flattening rate (fig. 6)", "0.003"),
+        ("gradient_thick", "Thick disc, gradient (fig. 7)", "near +0.02"),
+    ):
+        if (r := found.get(name)) is not None:
+            add(what, r.unit, paper, r.hierarchical, r.odr_scatter, r.odr)
+
+    def of_baseline(what: str, unit: str, paper: str, data: Any, variable: str) -> None:
+        add(what, unit, paper, None, *(baseline_estimate(data, m, variable) for m in _METHODS))
+
+    what, rate = "Thick disc, flattening rate (fig. 7)", "dex/kpc/Gyr"
+    of_baseline(what, rate, "similar at all ages", d.thick_baseline, "trend")
+    present = d.variant("r_present")
+    for what, paper, bin_ in [] if present is None else _three_ages(present):
+        ages = f"{float(bin_['age_lo']):g}–{float(bin_['age_hi']):g} Gyr"
+        of_baseline(f"Thin disc in R_present, {what}, {ages}", "dex/kpc", paper, bin_, "slope")
+    what, strict = "High-quality sample, flattening rate (fig. 13)", d.variant("high-quality")
+    of_baseline(what, rate, "as the whole sample", strict, "trend")
+    header = ["quantity", "unit", "the paper", "hierarchical", "ODR + scatter", "ODR"]
+    return Table("Held against the paper's statements", header, rows)
+
+
+def _three_ages(data: xr.Dataset) -> list[tuple[str, str, xr.Dataset]]:
+    """The youngest bin that has a slope, the steepest of those between, and the oldest."""
+    slope = data["slope"].sel({"method": "odr+scatter"}).values
+    good = np.flatnonzero(np.isfinite(slope))
+    if len(good) < 3:
+        return []
+    steepest = int(good[1:-1][np.argmin(slope[good[1:-1]])])
+    return [
+        ("youngest", "−0.08", data.isel(age_bin=good[0])),
+        ("steepest between", "−0.11", data.isel(age_bin=steepest)),
+        ("oldest", "−0.08", data.isel(age_bin=good[-1])),
+    ]
+
+
+def variant_table(d: RunProducts) -> Table:
+    """Tabulate the straight line through gradient(age) of each slice and variant."""
+    rows = []
+    named = {} if d.baseline is None else {"thin-disc sample": d.baseline}
+    for name in map(str, d.variants.children if d.variants is not None else ()):
+        if (data := d.variant(name)) is not None:
+            label = data.attrs.get("potential") if name.startswith("potential-") else name
+            named[_sample(str(label))] = data
+    for label, data in named.items():
+        cells = [label, f"{int(data['n_stars'].sum()):,}"]
+        for method in _METHODS:
+            cells += [
+                estimate_text(baseline_estimate(data, method, v)) or "n/a"
+                for v in ("slope_at_1gyr", "trend")
+            ]
+        rows.append(cells)
+    header = [
+        "sample", "stars in bins", "at 1 Gyr, ODR + scatter (dex/kpc)",
+        "rate, ODR + scatter (dex/kpc/Gyr)", "at 1 Gyr, ODR (dex/kpc)", "rate, ODR (dex/kpc/Gyr)",
+    ]  # fmt: skip
+    return Table("Slices and variants: the line through gradient(age)", header, rows)
+
+
+def _sample(name: str) -> str:
+    """Word a variant's name."""
+    if name in SELECTIONS:
+        words = SELECTIONS[name].description
+        return f"of the thin-disc sample, {words}" if name == HIGH_QUALITY else words
+    return {"r_present": "thin-disc sample, in R_present", "rg": "thin-disc sample, in R_g"}.get(
+        name, f"thin-disc sample, {name}"
+    )
+
+
+def curve_table(fit: xr.DataTree | None) -> Table:
+    """Tabulate the fitted gradient of each disc at a few ages: median and 68% interval."""
+    header = ["age (Gyr)", "thin disc (dex/kpc)", "thick disc (dex/kpc)"]
+    rows = []
+    for age in (1.0, 2.0, 3.0, 4.5, 6.0, 8.0, 10.0, 12.0):
+        cells = [gradient_estimate(fit, component, age) for component in ("thin", "thick")]
+        if any(cells):
+            rows.append([f"{age:g}", *map(estimate_text, cells)])
+    return Table("Hierarchical gradient(age): median and 68% interval", header, rows)
 
 
 def _unpack(text: Any) -> list[tuple[str, str]]:

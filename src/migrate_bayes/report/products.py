@@ -16,8 +16,7 @@ from migrate_bayes.core.errors import OrbitError, RecipeError
 from migrate_bayes.plots.columns import star_columns
 from migrate_bayes.report.headline_table import Headline, headline
 from migrate_bayes.report.published import Published
-from migrate_bayes.report.section import Image, NotDrawnError
-from migrate_bayes.report.validation import load_validation
+from migrate_bayes.report.section import Image, NotDrawnError, load_validation
 from migrate_bayes.selection import select
 
 Mask = NDArray[np.bool_]
@@ -32,7 +31,7 @@ _WORDS = {
 class RunProducts:
     """A run's products, as `write_report` shows them.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Of the run.

@@ -1,8 +1,6 @@
-"""A run held against numbers that others published for the same stars.
+"""A run held against numbers that others published for the same stars: columns, gradients.
 
-`against_published` compares our columns with those the catalogue brought along (`ref_…`), and
-measures published gradients again, in their own radius, height and age ranges. A difference is
-shown with the frames on both sides, because most differences in R_g and Z_max are differences of
+The frames on both sides are shown, because most differences in R_g and Z_max are differences of
 frame.
 """
 
@@ -20,12 +18,7 @@ from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import RecipeError, suggest
 from migrate_bayes.core.table import Table
 from migrate_bayes.plots import PublishedPanel
-from migrate_bayes.report.report_options import (
-    PublishedOptions,
-    ReferenceColumn,
-    ReferenceOptions,
-    ReferenceStart,
-)
+from migrate_bayes.report import report_options as opt
 
 _EXTREMA = ("zmax", "r_peri", "r_apo", "eccentricity")
 
@@ -44,7 +37,7 @@ class Published(NamedTuple):
 
 def against_published(
     stars: xr.Dataset,
-    options: ReferenceOptions | None,
+    options: opt.ReferenceOptions | None,
     *,
     potential: str,
     scaling: str,
@@ -52,20 +45,8 @@ def against_published(
 ) -> Published:
     """Hold stars against what a recipe's ``[reference]`` names; empty without such a section.
 
-    Parameters
-    ----------
-    stars : xarray.Dataset
-        StarPosteriors with `ref_…` columns.
-    options : ReferenceOptions, optional
-    potential : str
-        Whose orbits are compared.
-    scaling, frame : str
-        Of the run's orbits, see `migrate_bayes.orbits.get_frame`.
-
-    Raises
-    ------
-    RecipeError
-        If a named column is not there.
+    Our orbits are those in `potential`, with the run's `scaling` and `frame`. A named column that
+    is not there raises `RecipeError`.
     """
     if options is None:
         return Published()
@@ -98,7 +79,7 @@ def against_published(
     return Published(tuple(tables), tuple(notes), tuple(panels), start)
 
 
-def _orbits_from_start(stars: xr.Dataset, start: ReferenceStart, frame: Any) -> xr.Dataset:
+def _orbits_from_start(stars: xr.Dataset, start: opt.ReferenceStart, frame: Any) -> xr.Dataset:
     """Integrate the published phase space; what comes out takes our names in `stars`."""
     from migrate_bayes.orbits import Potential, get_frame, orbit_extrema
 
@@ -119,7 +100,7 @@ def _column(stars: xr.Dataset, name: str) -> np.ndarray:
     return np.asarray(stars[name].values, dtype=np.float64)
 
 
-def _difference(stars: xr.Dataset, column: ReferenceColumn) -> list[str]:
+def _difference(stars: xr.Dataset, column: opt.ReferenceColumn) -> list[str]:
     difference = _column(stars, column.ours) - _column(stars, column.reference)
     difference = difference[np.isfinite(difference)]
     if not len(difference):
@@ -132,20 +113,19 @@ def _difference(stars: xr.Dataset, column: ReferenceColumn) -> list[str]:
     return [column.label, f"{len(difference):,}", *numbers, column.unit]
 
 
-def _gradients(stars: xr.Dataset, published: PublishedOptions) -> Table:
+def _gradients(stars: xr.Dataset, published: opt.PublishedOptions) -> Table:
     """Fit d[Fe/H]/dR in the published age ranges, by median age, errors on both axes."""
-    x = _column(stars, published.radius)
-    sx = _column(stars, published.radius_error)
-    height = np.abs(_column(stars, published.height))
-    y, sy = _column(stars, "feh"), _column(stars, "feh_error")
-    age = _column(stars, "age_median")
+    names = (published.radius, "feh", published.radius_error, "feh_error")
+    values = np.stack([_column(stars, name) for name in names])
+    values[0] -= PIVOT_RADIUS
+    height, age = np.abs(_column(stars, published.height)), _column(stars, "age_median")
     rows = []
     for entry in published.gradients:
         low, high = entry.age_range
         with np.errstate(invalid="ignore"):
             inside = (age >= low) & (age < high) & (height < published.max_height)
-        inside &= np.isfinite(x) & np.isfinite(sx) & np.isfinite(y) & np.isfinite(sy)
-        line = fit_line(x[inside] - PIVOT_RADIUS, y[inside], sx[inside], sy[inside], scatter=True)
+        inside &= np.isfinite(values).all(axis=0)
+        line = fit_line(*values[:, inside], scatter=True)
         error = "" if entry.slope_error is None else f" ± {entry.slope_error:.3f}"
         measured = line.reason or line.slope.text(digits=3, sign=True)
         n_sigma = ""

@@ -13,8 +13,7 @@ from migrate_bayes.checks.ages.statistics import spread
 from migrate_bayes.checks.ages.validation import AgeValidation, pulls, single_turnoff
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.report.html import write_html
-from migrate_bayes.report.section import Image, Section, encode
-from migrate_bayes.report.validation import FILE, images_file
+from migrate_bayes.report.section import FILE, Image, Section, encode, images_file
 
 #: Sections that hold the counterpart of one of the paper's figures.
 _COUNTERPARTS = {"clusters": "1", "m67": "2", "harps": "3", "kepler": "4"}

@@ -18,7 +18,7 @@ from migrate_bayes.checks.ages.statistics import Spread, spread
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.isochrones import AgeOptions, age_quantiles, isochrone
 from migrate_bayes.plots import style
-from migrate_bayes.plots.style import figure, in_style
+from migrate_bayes.plots.style import in_style, new_figure
 
 _TINTS = (
     style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.PURPLE, style.SKY, "black",
@@ -39,7 +39,7 @@ def sun_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     sources = list(dict.fromkeys(row["source"] for row in rows))
     tints = (style.BLUE, style.ORANGE, "black", style.GREY)
-    made = figure(7.0, 0.9 + 0.62 * len(sources))
+    made = new_figure(7.0, 0.9 + 0.62 * len(sources))
     ax = made.add_subplot()
     ax.axvline(aims.SOLAR_AGE, color=style.VERMILION, lw=1.0, label=f"{aims.SOLAR_AGE} Gyr")
     for row in rows:
@@ -68,7 +68,7 @@ def age_age_figure(sample: Sample, ages: xr.Dataset, mask: NDArray[np.bool_]) ->
     y = ages["age_median"].values[mask]
     q = age_quantiles(ages, [0.16, 0.84]).values[mask]
     many = len(x) > 150
-    made = figure(11.0, 4.8)
+    made = new_figure(11.0, 4.8)
     left, right = made.subplots(1, 2)
     bars = {"fmt": "none", "ecolor": style.GREY, "elinewidth": 0.4, "alpha": 0.15 if many else 0.7}
     left.errorbar(x, y, [y - q[:, 0], q[:, 1] - y], ex, zorder=1, **bars)
@@ -111,7 +111,7 @@ def _bins(x: NDArray, y: NDArray, edges: NDArray) -> list[NDArray[np.bool_]]:
 @in_style
 def cluster_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     """Draw median age − literature age against [Fe/H]: rows of `AgeValidation.clusters`."""
-    made = figure(6.6, 4.6)
+    made = new_figure(6.6, 4.6)
     ax = made.add_subplot()
     ax.axhline(0.0, color=style.VERMILION, lw=1.0)
     for k, row in enumerate(rows):
@@ -154,7 +154,7 @@ def m67_figure(
     The `sample` has APOGEE parameters, the `other` one DD-Payne's, aged the paper's way; `chosen`
     are the turn-off stars and subgiants of the headline. Isochrones have [Fe/H] = [α/Fe] = 0.
     """
-    made = figure(13.0, 8.2)
+    made = new_figure(13.0, 8.2)
     kiel, colour, histogram, metals, alphas, trend = made.subplots(2, 3).ravel()
     age = ages["age_median"].values
 
@@ -239,7 +239,7 @@ def _ages_by_gravity(ax: Any, sample: Sample, ages: xr.Dataset, **look: Any) -> 
 @in_style
 def calibration_figure(result: xr.Dataset, rows: Sequence[Coverage]) -> Any:
     """Draw the PIT histogram by region, and coverage by age: of `calibrate`, `coverage_table`."""
-    made = figure(13.0, 7.4)
+    made = new_figure(13.0, 7.4)
     grid = made.add_gridspec(2, 4, height_ratios=(1.0, 1.25))
     edges = np.linspace(0.0, 1.0, _PIT_BINS + 1)
     for k, region in enumerate(REGIONS):
@@ -278,7 +278,7 @@ def calibration_figure(result: xr.Dataset, rows: Sequence[Coverage]) -> Any:
 @in_style
 def systematic_figure(tables: Mapping[str, Sequence[Coverage]]) -> Any:
     """Draw coverage and bias by region, by the family that made the stars."""
-    made = figure(11.0, 4.4)
+    made = new_figure(11.0, 4.4)
     left, right = made.subplots(1, 2)
     width = 0.8 / max(len(tables), 1)
     for i, (family, rows) in enumerate(tables.items()):
@@ -307,7 +307,7 @@ def family_figure(found: Sequence[Mapping[str, Any]]) -> Any:
     samples = list(dict.fromkeys(p["sample"] for p in found))
     columns = min(len(samples), 4)
     rows = -(-len(samples) // columns)
-    made = figure(3.4 * columns, 3.1 * rows + 0.5)
+    made = new_figure(3.4 * columns, 3.1 * rows + 0.5)
     axes = np.atleast_1d(made.subplots(rows, columns, sharex=True, sharey=True)).ravel()
     centres = 0.5 * (np.array(AGE_BINS[:-1]) + np.array(AGE_BINS[1:]))
     families = list(dict.fromkeys(p["family"] for p in found))
@@ -337,7 +337,7 @@ def family_figure(found: Sequence[Mapping[str, Any]]) -> Any:
 def explain_figure(explained: Mapping[str, Mapping[str, Spread]]) -> Any:
     """Draw Dartmouth − PARSEC by set of choices and sample, from `explain`."""
     paper = aims.PAPER_DARTMOUTH_MINUS_PARSEC
-    made = figure(9.5, 0.55 * len(explained) + 1.2)
+    made = new_figure(9.5, 0.55 * len(explained) + 1.2)
     ax = made.add_subplot()
     samples = list(next(iter(explained.values())))
     for i, by_sample in enumerate(explained.values()):

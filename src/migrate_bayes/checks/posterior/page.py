@@ -13,7 +13,7 @@ from migrate_bayes.checks.posterior.ranks import BAND, LEVELS
 from migrate_bayes.checks.posterior.recipe import BiasRecipe, SurveyRecipe
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.core.table import Estimate, Table
-from migrate_bayes.plots.style import BLUE, GREY, ORANGE, VERMILION, figure, in_style
+from migrate_bayes.plots.style import BLUE, GREY, ORANGE, VERMILION, in_style, new_figure
 from migrate_bayes.population.results.units import UNITS
 from migrate_bayes.report.html import write_html
 from migrate_bayes.report.section import Section, encode
@@ -111,7 +111,7 @@ def bias_rows(table: BiasTable, quantity: str) -> Table:
 def _panels(n: int, *, height: float) -> tuple[Any, list[Any]]:
     columns = min(4, n)
     rows = -(-n // columns)
-    made = figure(3.2 * columns, height * rows)
+    made = new_figure(3.2 * columns, height * rows)
     axes = made.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[n:]:
         ax.set_visible(False)
@@ -150,7 +150,7 @@ def rank_figure(found: Calibration) -> Any:
 @in_style
 def coverage_figure(found: Calibration) -> Any:
     """Draw the coverage of every main parameter's intervals beside their binomial bands."""
-    made = figure(9.5, 0.42 * len(found.main) + 1.5)
+    made = new_figure(9.5, 0.42 * len(found.main) + 1.5)
     axes = made.subplots(1, len(LEVELS), sharey=True)
     place = np.arange(len(found.main))[::-1]
     for k, (ax, level) in enumerate(zip(axes, LEVELS, strict=True)):
@@ -191,7 +191,7 @@ def bias_figure(table: BiasTable) -> Any:
     scenarios = list(dict.fromkeys(scenario for scenario, _, _ in table))
     height = np.arange(len(scenarios))[::-1]
     place = dict(zip(scenarios, height, strict=True))
-    made = figure(12.0, 0.52 * len(scenarios) + 1.9)
+    made = new_figure(12.0, 0.52 * len(scenarios) + 1.9)
     axes = made.subplots(1, 4, sharey=True, width_ratios=(1.5, 0.8, 1.5, 0.8))
     for (quantity, (_, unit)), bias, ratio in zip(
         QUANTITIES.items(), axes[::2], axes[1::2], strict=True

@@ -1,15 +1,16 @@
-"""Gradient against age: the result, each disc whole, slices, other samples and radii."""
+"""Gradient against age: the result, each disc, slices, other samples, radii, potentials, frames."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from migrate_bayes import plots
 from migrate_bayes.baseline import ALPHA_SLICES, ZMAX_SLICES, why_absent
-from migrate_bayes.plots.panels import limits_of
+from migrate_bayes.plots.compared import comparison_curves, solar_label
+from migrate_bayes.plots.planes import limits_of
 from migrate_bayes.report.products import RunProducts
 from migrate_bayes.report.section import Image, NotDrawnError, encode
 from migrate_bayes.selection import SELECTIONS
@@ -29,10 +30,8 @@ def result(d: RunProducts) -> Image | None:
     return encode(
         plots.gradient(d.fit, d.baseline, thick_baseline=d.thick_baseline, truth=d.truth),
         "Metallicity gradient against stellar age",
-        "Metallicity gradient against age. "
-        + (BANDS if d.fit is not None else "")
-        + POINTS
-        + "Age errors mix neighbouring bins; the hierarchical model allows for them.",
+        f"Metallicity gradient against age. {BANDS if d.fit is not None else ''}{POINTS}Age errors "
+        "mix neighbouring bins; the hierarchical model allows for them.",
     )
 
 
@@ -50,17 +49,9 @@ def radial(d: RunProducts) -> Image:
     )
 
 
-def thin_disc(d: RunProducts) -> Image:
-    """Figure 6 of the paper."""
-    return _disc(d, d.baseline, "thin")
-
-
-def thick_disc(d: RunProducts) -> Image:
-    """Figure 7 of the paper."""
-    return _disc(d, d.thick_baseline, "thick")
-
-
-def _disc(d: RunProducts, baseline: xr.Dataset | None, component: str) -> Image:
+def disc(d: RunProducts, component: str) -> Image:
+    """Figures 6 and 7 of the paper: the thin and the thick disc."""
+    baseline = d.baseline if component == "thin" else d.thick_baseline
     if baseline is None:
         raise NotDrawnError(
             f"no baseline of a {component} disc: its selection holds no star that can be fitted, "
@@ -78,13 +69,10 @@ def _disc(d: RunProducts, baseline: xr.Dataset | None, component: str) -> Image:
             f"model, which weighs all stars by membership, says of the {component} disc stands in "
             "the first figure"
         )
-    made = plots.disc(
-        stars, baseline, fit=d.fit, component=component, truth=d.truth,
-        limits=limits_of(d.columns),
-    )  # fmt: skip
+    look: dict[str, Any] = {"component": component, "limits": limits_of(d.columns)}
     potential = f", {d.potential}" if d.potential else ""
     return encode(
-        made,
+        plots.disc(stars, baseline, fit=d.fit, truth=d.truth, **look),
         f"The {component} disc: gradient against age, chemistry, orbits, radius by age",
         f"The {component} disc by selection '{selection}' ({mask.sum():,} stars{potential}). Top "
         f"left: gradient against age. {BANDS if d.fit else ''}{POINTS}"
@@ -134,31 +122,25 @@ def _two(
         raise NotDrawnError(why_absent(d.variants, name))
     if d.baseline is None:
         raise NotDrawnError("no baseline of the thin disc to hold it against")
-    n = int(found["n_stars"].sum())
-    made = plots.overlay(
-        [plots.Curve(first, d.baseline), plots.Curve(second, found)],
-        fit=d.fit, truth=d.truth, methods=("odr+scatter", "odr"), symbol=symbol,
-    )  # fmt: skip
+    n, of = (int(b["n_stars"].sum()) for b in (found, d.baseline))
+    curves = [plots.Curve(first, d.baseline), plots.Curve(second, found)]
+    look: dict[str, Any] = {"methods": ("odr+scatter", "odr"), "symbol": symbol}
     return encode(
-        made,
+        plots.overlay(curves, fit=d.fit, truth=d.truth, **look),
         f"Gradient against age: {name} sample beside the whole",
-        f"{caption}{n:,} of {int(d.baseline['n_stars'].sum()):,} stars. "
-        + (BANDS if d.fit is not None else "")
-        + POINTS,
+        f"{caption}{n:,} of {of:,} stars. {BANDS if d.fit is not None else ''}{POINTS}",
     )
 
 
-def zmax_slices(d: RunProducts) -> Image:
-    """Figure 9 of the paper."""
-    return _slices(d, ZMAX_SLICES, "Z_max", "zmax", "from vertically cold orbits to hot ones")
+_SLICES = {
+    "zmax": (ZMAX_SLICES, "Z_max", "from vertically cold orbits to hot ones"),
+    "alpha_fe": (ALPHA_SLICES, "chemistry", "from α-poor stars to α-rich ones"),
+}
 
 
-def alpha_slices(d: RunProducts) -> Image:
-    """Figure 10 of the paper."""
-    return _slices(d, ALPHA_SLICES, "chemistry", "alpha_fe", "from α-poor stars to α-rich ones")
-
-
-def _slices(d: RunProducts, names: Sequence[str], what: str, column: str, order: str) -> Image:
+def slices(d: RunProducts, column: str) -> Image:
+    """Figures 9 and 10 of the paper: slices in Z_max and in chemistry."""
+    names, what, order = _SLICES[column]
     d.require(column, "radius", "feh")
     if d.variants is None:
         raise NotDrawnError(why_absent(None, ""))
@@ -197,3 +179,87 @@ def _title(name: str) -> str:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return "\n".join(lines)
+
+
+# The paper overplots a handful; a sweep of dozens would be a thicket.
+_MOST = 12
+
+
+# Kind: what is varied, why it is absent, and what the figure shows.
+_KINDS = {
+    "potential": (
+        "potential",
+        "the run has orbits in one potential: name others in [orbits] potentials, or compare them "
+        "as runs/potentials.toml does",
+        "in other potentials",
+    ),
+    "solar": (
+        "solar parameters",
+        "the run has one solar frame: sweep R0 and V0 as runs/solar.toml does",
+        "for other distances of the Sun from the centre (kpc) and circular speeds (km/s)",
+    ),
+}
+
+
+def variants(d: RunProducts, kind: str) -> Image:
+    """Figures 11 and 12 of the paper: other potentials, and other solar parameters."""
+    varied, why, shows = _KINDS[kind]
+    caption = f"The thin-disc sample {shows}; the stars are the same, their guiding radii differ. "
+    curves = {v.label: v for v in _own(d, kind)}
+    if curves and d.baseline is not None:
+        label = _label(d.stars, d.potential, kind)
+        curves = {label: plots.Curve(label, d.baseline)} | curves
+    for tree in d.comparisons:
+        for one in comparison_curves(tree, kind, reference=d.potential):
+            # A variant's points and its fit are one; what two comparisons share is drawn once.
+            mine = curves.get(one.label)
+            if mine is None or mine.middle is None:
+                curves[one.label] = one._replace(baseline=None if mine is None else mine.baseline)
+    if not curves:
+        raise NotDrawnError(why)
+    shown = list(curves.values())
+    if (left_out := len(shown) - _MOST) > 0:
+        # The first, and others evenly from the rest.
+        at = np.unique(np.linspace(0, len(shown) - 1, _MOST).round().astype(int))
+        shown = [shown[i] for i in at]
+        caption += f"{left_out} further variants are not drawn. "
+    caption += "Baseline with intrinsic scatter, dashed the straight line through its points. "
+    caption += (BANDS if d.fit is not None else "") + POINTS
+    if any(v.middle is not None for v in shown):
+        caption += "Bands of comparisons hold 68%; of more than four the first alone has its band."
+    made = plots.overlay(shown, fit=d.fit, truth=d.truth)
+    return encode(made, f"Gradient against age by {varied}", caption)
+
+
+def _own(d: RunProducts, kind: str) -> list[plots.Curve]:
+    """The run's own variants of the potential or of the solar parameters."""
+    if d.variants is None or "potential" not in d.stars.dims:
+        return []
+    known = [str(p) for p in d.stars["potential"].values]
+    if d.potential not in known:
+        return []
+    found = []
+    for k, name in enumerate(known):
+        baseline = d.variant(f"potential-{k}")
+        if baseline is None or name == d.potential:
+            continue
+        if ("solar" if _one_model(d.stars, d.potential, name) else "potential") == kind:
+            found.append(plots.Curve(_label(d.stars, name, kind), baseline))
+    return found
+
+
+def _at(stars: xr.Dataset, potential: str, name: str) -> Any:
+    return stars[name].sel(potential=potential).values.item() if name in stars.coords else None
+
+
+def _one_model(stars: xr.Dataset, one: str, other: str) -> bool:
+    """Whether two labels are of one potential in two solar frames."""
+    names = ("potential_model", "scaling")
+    alike = all(_at(stars, one, n) == _at(stars, other, n) for n in names)
+    return alike and any(_at(stars, one, n) != _at(stars, other, n) for n in ("r0", "v0"))
+
+
+def _label(stars: xr.Dataset, potential: str, kind: str) -> str:
+    if kind == "potential" or "r0" not in stars.coords:
+        return potential
+    return solar_label(_at(stars, potential, "r0"), _at(stars, potential, "v0"))

@@ -1,9 +1,8 @@
-"""The stars: validation of their ages, chemistry plane, Kiel diagram, published values."""
+"""Stars and sampler: ages, chemistry, Kiel diagram, published values, and checks of the fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
 
 from migrate_bayes import plots
 from migrate_bayes.plots.planes import young_share
@@ -13,28 +12,21 @@ from migrate_bayes.report.section import Image, NotDrawnError, encode
 LINES = "Dashed: the paper's division of the discs, min(0.15, 0.1 − 0.2 [Fe/H]); dotted: ±0.1. "
 
 
-def of_validation(number: str) -> Callable[[RunProducts], Image]:
-    """A figure of the paper, 1 to 4, as the validation of ages left it for others to embed."""
-
-    def draw(d: RunProducts) -> Image:
-        if d.stars.attrs.get("isochrone_source") == "external":
-            raise NotDrawnError(
-                "the run's ages are the catalogue's own: there are no isochrone ages to hold up"
-            )
-        if d.validation is None:
-            raise NotDrawnError("the report was made without a validation of ages")
-        if not d.ages_figures:
-            raise NotDrawnError(
-                f"no figures of a validation in {d.validation}: run `migrate-bayes validate ages` "
-                "first"
-            )
-        images = d.ages_figures.get(number, ())
-        if not images:
-            raise NotDrawnError("the validation of ages was made without the stars of this figure")
-        # The place has its own heading.
-        return replace(images[0], title="", key="")
-
-    return draw
+def checks(d: RunProducts, number: str) -> Image:
+    """Figures 1 to 4 of the paper, as the validation of ages left them for others to embed."""
+    if d.stars.attrs.get("isochrone_source") == "external":
+        raise NotDrawnError(
+            "the run's ages are the catalogue's own: there are no isochrone ages to hold up"
+        )
+    if d.validation is None:
+        raise NotDrawnError("the report was made without a validation of ages")
+    if not d.ages_figures:
+        raise NotDrawnError(
+            f"no figures of a validation in {d.validation}: run `migrate-bayes validate ages` first"
+        )
+    if number not in d.ages_figures:
+        raise NotDrawnError("the validation of ages was made without the stars of this figure")
+    return d.ages_figures[number][0]
 
 
 def density(d: RunProducts) -> Image:
@@ -53,11 +45,8 @@ def ages(d: RunProducts) -> Image:
     """Figure 8 of the paper, and the share of young α-rich stars that the paper remarks on."""
     d.require("feh", "alpha_fe", "age")
     young = ""
-    try:
+    with suppress(NotDrawnError):
         rich = d.chosen("thick-chemical")
-    except NotDrawnError:
-        pass
-    else:
         if rich.any():
             share = young_share(d.columns.isel(star=rich))
             young = (
@@ -108,3 +97,59 @@ def published(d: RunProducts) -> Image | None:
         caption += f" Below, what we find {d.published.start}."
     made = plots.published(d.published.panels)
     return encode(made, "Our values against published ones", caption)
+
+
+def ranks(d: RunProducts) -> Image | None:
+    """Ranks by chain."""
+    made = None if d.fit is None else plots.ranks(d.fit)
+    return None if made is None else encode(
+        made, "Ranks of the draws by chain",
+        "Distribution of each chain's ranks among all draws, minus the uniform one: near zero if "
+        "the chains agree. p is of a test that they do, on draws thinned to independence; below α "
+        "the draws that speak most against it are marked.",
+    )  # fmt: skip
+
+
+def prior(d: RunProducts) -> Image | None:
+    """Prior against posterior."""
+    made = None if d.fit is None else plots.prior_posterior(d.fit)
+    return None if made is None else encode(
+        made, "Prior and posterior", "What the data added to the prior."
+    )  # fmt: skip
+
+
+def energy(d: RunProducts) -> Image | None:
+    """Energy of the sampler."""
+    made = None if d.fit is None else plots.energy(d.fit)
+    return None if made is None else encode(
+        made, "Energy of the sampler",
+        "Left: fraction of missing information by chain, and its limit. Right: energy (marginal) "
+        "and its change from draw to draw (transition): alike if the sampler moves freely.",
+        wide=False,
+    )  # fmt: skip
+
+
+def posterior_predictive(d: RunProducts) -> Image | None:
+    """Quantiles of the stars against replicated ones."""
+    if d.fit is None or "posterior_predictive" not in d.fit.children:
+        return None
+    return encode(
+        plots.posterior_predictive(d.fit["posterior_predictive"].to_dataset()),
+        "Quantiles of metallicity and alpha enhancement, of the stars and replicated",
+        "5, 50 and 95% quantiles of the stars (points) in bins of age and radius, over the 95% "
+        "range of the same quantiles of replicated stars, which keep age likelihood, radius and "
+        "height. Filled where the stars lie outside.",
+    )
+
+
+def prior_predictive(d: RunProducts) -> Image | None:
+    """What the prior alone expects, beside the stars."""
+    if d.fit is None or "prior_predictive" not in d.fit.children:
+        return None
+    return encode(
+        plots.prior_predictive(d.fit["prior_predictive"].to_dataset()),
+        "What the prior expects of the gradient and of the chemistry",
+        "Gradient against age by the prior alone (68% and 95%), and the distributions of [Fe/H] "
+        "and [α/Fe] that it expects, beside the stars'. The prior should hold the stars well "
+        "inside it, and little that no disc could be.",
+    )
