@@ -38,9 +38,7 @@ FIGURES: tuple[Place, ...] = (
     Place("paper", "figure-7", "7 · The thick disc", lambda d: gradients.disc(d, "thick")),
     Place("paper", "figure-8", "8 · Chemistry by median age", stars.ages),
     Place("paper", "figure-9", "9 · Slices in Z_max", lambda d: gradients.slices(d, "zmax")),
-    Place(
-        "paper", "figure-10", "10 · Slices in chemistry", lambda d: gradients.slices(d, "alpha_fe")
-    ),
+    Place("paper", "figure-10", "10 · Slices in chemistry", lambda d: gradients.slices(d, "alpha")),
     Place("paper", "figure-11", "11 · Potentials", lambda d: gradients.variants(d, "potential")),
     Place("paper", "figure-12", "12 · R0 and V0", lambda d: gradients.variants(d, "solar")),
     Place("paper", "figure-13", "13 · High-quality sample", gradients.high_quality),

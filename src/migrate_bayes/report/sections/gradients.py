@@ -133,14 +133,14 @@ def _two(
 
 
 _SLICES = {
-    "zmax": (ZMAX_SLICES, "Z_max", "from vertically cold orbits to hot ones"),
-    "alpha_fe": (ALPHA_SLICES, "chemistry", "from α-poor stars to α-rich ones"),
+    "zmax": ("zmax", ZMAX_SLICES, "Z_max", "from vertically cold orbits to hot ones"),
+    "alpha": ("alpha_fe", ALPHA_SLICES, "chemistry", "from α-poor stars to α-rich ones"),
 }
 
 
-def slices(d: RunProducts, column: str) -> Image:
+def slices(d: RunProducts, kind: str) -> Image:
     """Figures 9 and 10 of the paper: slices in Z_max and in chemistry."""
-    names, what, order = _SLICES[column]
+    column, names, what, order = _SLICES[kind]
     d.require(column, "radius", "feh")
     if d.variants is None:
         raise NotDrawnError(why_absent(None, ""))
@@ -183,8 +183,6 @@ def _title(name: str) -> str:
 
 # The paper overplots a handful; a sweep of dozens would be a thicket.
 _MOST = 12
-
-
 # Kind: what is varied, why it is absent, and what the figure shows.
 _KINDS = {
     "potential": (
