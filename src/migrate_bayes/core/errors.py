@@ -17,18 +17,7 @@ if TYPE_CHECKING:
 
 
 class MigrateBayesError(Exception):
-    """Base of every error whose message tells the user what to do.
-
-    Examples
-    --------
-    >>> from migrate_bayes import MigrateBayesError
-    >>> from migrate_bayes.isochrones import load_source
-    >>> try:
-    ...     load_source("mixt")
-    ... except MigrateBayesError as error:
-    ...     print(type(error).__name__)
-    IsochroneError
-    """
+    """Base of every error whose message tells the user what to do."""
 
 
 class CatalogError(MigrateBayesError, ValueError):
@@ -60,9 +49,19 @@ class FitError(MigrateBayesError, ValueError):
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
-    """Word the end of a message about an unknown name, with the nearest valid one if it is near.
+    """Word the end of a message about an unknown name.
 
-    ``"did you mean 'x'? Valid: a, b, c"``
+    Parameters
+    ----------
+    name : str
+        What the user wrote.
+    valid : iterable of str
+        What they could have written.
+
+    Returns
+    -------
+    str
+        ``"did you mean 'x'? Valid: a, b, c"``; the question only if a name is near.
     """
     options = sorted(str(v) for v in valid)
     return f"{_question(name, options)} Valid: {', '.join(options)}".lstrip()

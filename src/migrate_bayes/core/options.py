@@ -20,9 +20,19 @@ class Options(BaseModel):
 
     @classmethod
     def of(cls, options: Self | None = None, settings: Mapping[str, Any] | None = None) -> Self:
-        """Return `options` (else the defaults) with the entries of `settings` set anew.
+        """Return options with some entries set anew.
 
-        Settings are checked as those of a recipe are: a `RecipeError` names what is wrong.
+        Parameters
+        ----------
+        options : Options, optional
+            The defaults if not given.
+        settings : mapping, optional
+            Entries by name, checked as those of a recipe are.
+
+        Raises
+        ------
+        RecipeError
+            If an entry is unknown or invalid.
         """
         if options is not None and not settings:
             return options

@@ -10,9 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def in_unit(value: ArrayLike | Any, unit: str) -> NDArray[np.float64]:
-    """Return a number, array or `astropy.units.Quantity` as float64 in a unit that astropy knows.
+    """Return a number, array or `astropy.units.Quantity` as float64 in a unit.
 
-    Plain numbers are in `unit` already; a quantity of another dimension is an error of astropy.
+    Parameters
+    ----------
+    value : array_like or Quantity
+        Plain numbers are in `unit` already.
+    unit : str
+        As astropy reads it.
+
+    Raises
+    ------
+    astropy.units.UnitConversionError
+        If a quantity is of another dimension.
     """
     if hasattr(value, "to_value"):
         value = value.to_value(unit)

@@ -33,30 +33,9 @@ def compare_forms(
 ) -> tuple[Any, xr.DataTree]:
     """Fit a model with one gradient form after another, all else as it is.
 
-    Parameters
-    ----------
-    data : PopulationData
-    spec : ModelSpec
-        The model; its own form does not matter.
-    forms : sequence of str
-        Of `FORMS`.
-    seed : int
-    stars : int
-        Stars to leave out in turn, a random subsample.
-    sampler : SamplerOptions, optional
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        From `compare_elpd`, with mean and standard deviation of the main parameters.
-    tree : xarray.DataTree
-        A group for each form, with its `posterior` and `leave_one_out`; the table, as JSON, in the
-        root's attribute `table`.
-
-    Raises
-    ------
-    RecipeError
-        If a form is unknown, or there are fewer than two.
+    `stars` of a random subsample are left out in turn. Returns the table of `compare_elpd`, with
+    mean and standard deviation of the main parameters; and a group for each form, with its
+    `posterior` and `leave_one_out`, and the table, as JSON, in the root's attribute `table`.
     """
     for form in forms:
         if form not in FORMS:
@@ -76,8 +55,7 @@ def compare_forms(
     table = compare_elpd(results)
     for name in _SHOWN:
         for form in table.index:
-            draws = groups[f"{form}/posterior"].get(name)
-            if draws is not None:
+            if (draws := groups[f"{form}/posterior"].get(name)) is not None:
                 table.loc[form, name] = float(draws.mean())
                 table.loc[form, f"{name}_sd"] = float(draws.std())
     tree = xr.DataTree.from_dict(groups)
@@ -96,7 +74,7 @@ def print_comparison(table: Any, *, say: Callable[[str], None] = print) -> None:
             f"{row['high_k']:.1%}",
             *(
                 Estimate.symmetric(row[name], row[f"{name}_sd"]).text(digits=4)
-                for name in ("gradient_young", "flattening_rate")
+                for name in _SHOWN[:2]
             ),
         ]
         for form, row in table.iterrows()

@@ -17,11 +17,9 @@ from migrate_bayes.core.flags import FATAL_AGE
 from migrate_bayes.population.likelihood.layout import PackedStars, StarArrays, pack
 from migrate_bayes.stars import iter_parts
 
-# Errors are at least these (kpc, dex, dex and ln kpc): a guard against division by zero if a
-# catalogue claims perfection.
-_MIN_RADIUS_SD = 1e-3
-_MIN_FEH_SD = 1e-3
-_MIN_ALPHA_SD = 1e-3
+# Errors are at least these, a guard against division by zero if a catalogue claims perfection.
+_MIN_RADIUS_SD = 1e-3  # kpc
+_MIN_FEH_SD = _MIN_ALPHA_SD = 1e-3  # dex
 _MIN_LN_ZMAX_SD = 1e-2
 # What no star of a disc can have, kpc and dex: one such would decide the fit of a normal law.
 _RADII = (0.0, 100.0)
@@ -58,11 +56,8 @@ class PopulationData:
         return self.stars.n_stars
 
     def __repr__(self) -> str:
-        nodes = self.stars.mean_nodes
-        return (
-            f"PopulationData({self.n_stars:,} stars × {nodes:.1f} age nodes, "
-            f"{self.potential}, {self.radius})"
-        )
+        stars = f"{self.n_stars:,} stars × {self.stars.mean_nodes:.1f} age nodes"
+        return f"PopulationData({stars}, {self.potential}, {self.radius})"
 
 
 def _observed(stars: xr.Dataset, name: str, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -81,9 +76,7 @@ def _by_age(
     product's single precision: ``log_weight``, ln(age likelihood / interim prior) with the
     likelihood's peak at 0, and ``feh`` and ``feh_variance`` if the product has them.
     """
-    names = ["log_age_likelihood"]
-    if "feh_mean" in stars:
-        names += ["feh_mean", "feh_sd"]
+    names = ["log_age_likelihood", *(("feh_mean", "feh_sd") if "feh_mean" in stars else ())]
     log_prior = np.zeros(stars.sizes["age"])
     if "log_interim_prior" in stars:
         log_prior = np.asarray(stars["log_interim_prior"].values, dtype=np.float64)
@@ -157,9 +150,8 @@ def population_data(
     if "potential" in stars.dims:
         names = [str(p) for p in stars["potential"].values]
         if potential not in names:
-            raise FitError(
-                f"no potential '{potential}' in the product; {suggest(potential, names)}"
-            )
+            said = suggest(potential, names)
+            raise FitError(f"no potential '{potential}' in the product; {said}")
         stars = stars.sel(potential=potential)
     if radius == "rg" and "rg_mean" not in stars:
         raise FitError("the product has no guiding radii: run `migrate-bayes orbits` first")
@@ -174,12 +166,11 @@ def population_data(
     if "flag" in stars:
         # A star without an age carries a likelihood that knows nothing; its flag says so.
         has_age &= (stars["flag"].values & np.int32(FATAL_AGE)) == 0
-    if "feh" in stars:
-        has_age &= np.isfinite(stars["feh"].values)
     has_radius = np.isfinite(r)
     possible = ~has_radius | ((r > _RADII[0]) & (r < _RADII[1]))
     if "feh" in stars:
         feh = stars["feh"].values
+        has_age &= np.isfinite(feh)
         possible &= ~np.isfinite(feh) | ((feh > _FEH[0]) & (feh < _FEH[1]))
     impossible = int((selected & ~possible).sum())
     selected = selected & possible
@@ -203,20 +194,12 @@ def population_data(
         by_age["feh"] = np.broadcast_to(_observed(stars, "feh", keep)[:, None], shape)
         by_age["feh_variance"] = np.broadcast_to(variance("feh_error", _MIN_FEH_SD)[:, None], shape)
     plain = StarArrays(
+        r[keep], variance(spread, _MIN_RADIUS_SD),
+        _observed(stars, "alpha_fe", keep), variance("alpha_fe_error", _MIN_ALPHA_SD),
+        _observed(stars, "ln_zmax_mean", keep), variance("ln_zmax_sd", _MIN_LN_ZMAX_SD),
         **by_age,
-        radius=r[keep],
-        radius_variance=variance(spread, _MIN_RADIUS_SD),
-        alpha=_observed(stars, "alpha_fe", keep),
-        alpha_variance=variance("alpha_fe_error", _MIN_ALPHA_SD),
-        ln_zmax=_observed(stars, "ln_zmax_mean", keep),
-        ln_zmax_variance=variance("ln_zmax_sd", _MIN_LN_ZMAX_SD),
-    )
+    )  # fmt: skip
     ids = stars["source_id"].values if "source_id" in stars.coords else np.arange(n)
-    return PopulationData(
-        stars=pack(plain, trim=trim),
-        ages=np.asarray(stars["age"].values, dtype=np.float64),
-        source_id=ids[keep],
-        potential=potential,
-        radius=radius,
-        left_out={why: count for why, count in left_out.items() if count},
-    )
+    ages = np.asarray(stars["age"].values, dtype=np.float64)
+    some_left_out = {why: count for why, count in left_out.items() if count}
+    return PopulationData(pack(plain, trim=trim), ages, ids[keep], potential, radius, some_left_out)

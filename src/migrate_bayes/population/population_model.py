@@ -32,6 +32,9 @@ from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.posterior import draw_prior, sample
 from migrate_bayes.stars import PART_SIZE
 
+#: A fit, or one of its groups.
+Fit = xr.DataTree | xr.Dataset
+
 
 class PopulationModel:
     """The population model of metallicity, radius, [α/Fe] and height against age.
@@ -103,13 +106,11 @@ class PopulationModel:
 
     def __repr__(self) -> str:
         form: str = self.spec.form
-        if self._gradient is not None:
-            form = getattr(self._gradient, "__name__", type(self._gradient).__name__)
+        if (own := self._gradient) is not None:
+            form = getattr(own, "__name__", type(own).__name__)
         n = sum(np.size(value) for value in self.pymc.initial_point().values())
-        return (
-            f"PopulationModel({self.data.n_stars:,} stars, {self.spec.name}, {form}, "
-            f"{n} parameters)"
-        )
+        stars = f"{self.data.n_stars:,} stars"
+        return f"PopulationModel({stars}, {self.spec.name}, {form}, {n} parameters)"
 
     @cached_property
     def density(self) -> PosteriorDensity:
@@ -124,9 +125,7 @@ class PopulationModel:
             mode="FAST_COMPILE",
         )  # fmt: skip
 
-    def theta_draws(
-        self, fit: xr.DataTree | xr.Dataset, *, n: int | None = None, seed: int = 0
-    ) -> NDArray[np.float64]:
+    def theta_draws(self, fit: Fit, *, n: int | None = None, seed: int = 0) -> NDArray[np.float64]:
         """Carry draws of the hyperparameters to θ.
 
         Parameters
@@ -212,9 +211,7 @@ class PopulationModel:
                 prior_draws=prior_draws, progressbar=progressbar,
             )  # fmt: skip
 
-    def membership(
-        self, fit: xr.DataTree | xr.Dataset, *, draws: int = 40, seed: int = 0
-    ) -> xr.Dataset:
+    def membership(self, fit: Fit, *, draws: int = 40, seed: int = 0) -> xr.Dataset:
         """Compute component membership and population ages of the fitted stars.
 
         Parameters
@@ -238,7 +235,7 @@ class PopulationModel:
     def write_membership(
         self,
         path: str | Path,
-        fit: xr.DataTree | xr.Dataset,
+        fit: Fit,
         *,
         draws: int = 40,
         seed: int = 0,
@@ -279,7 +276,7 @@ class PopulationModel:
         )  # fmt: skip
 
     def predictive(
-        self, fit: xr.DataTree | xr.Dataset, *, draws: int = 100, stars: int = 20_000, seed: int = 0
+        self, fit: Fit, *, draws: int = 100, stars: int = 20_000, seed: int = 0
     ) -> xr.Dataset:
         """Compare the chemistry of the stars with replicates, in bins of age and radius.
 
@@ -305,7 +302,7 @@ class PopulationModel:
 
     def prior_predictive(
         self,
-        fit: xr.DataTree | xr.Dataset | None = None,
+        fit: Fit | None = None,
         *,
         draws: int = 300,
         stars: int = 20_000,
@@ -316,8 +313,7 @@ class PopulationModel:
         Parameters
         ----------
         fit : xarray.DataTree or xarray.Dataset, optional
-            With a group `prior`, or that group; new draws of the prior if not given. With a
-            `posterior` group, the same of the posterior.
+            With a group `prior`, or draws themselves; new draws of the prior if not given.
         draws : int
             Draws of the prior.
         stars : int
@@ -333,13 +329,11 @@ class PopulationModel:
             histograms. The band coordinate is the probability.
         """
         prior = draw_prior(self.pymc, draws, seed) if fit is None else _group(fit, "prior")
-        thetas = self.theta_draws(prior, n=draws, seed=seed)
-        return predictive.prior_predictive(
-            self.data, thetas, self.spec.components, stars=stars, seed=seed
-        )
+        thetas, names = self.theta_draws(prior, n=draws, seed=seed), self.spec.components
+        return predictive.prior_predictive(self.data, thetas, names, stars=stars, seed=seed)
 
     def log_likelihood(
-        self, fit: xr.DataTree | xr.Dataset, *, stars: int = 5000, draws: int = 1000, seed: int = 0
+        self, fit: Fit, *, stars: int = 5000, draws: int = 1000, seed: int = 0
     ) -> xr.DataTree:
         """Compute ln L of every draw and star, for a random subsample of stars.
 
@@ -365,9 +359,7 @@ class PopulationModel:
         thetas = self.theta_draws(some)
         return loo.pointwise(self.data, some, thetas, stars=stars, seed=seed, workers=self.workers)
 
-    def loo(
-        self, fit: xr.DataTree | xr.Dataset, *, stars: int = 5000, draws: int = 1000, seed: int = 0
-    ) -> xr.Dataset:
+    def loo(self, fit: Fit, *, stars: int = 5000, draws: int = 1000, seed: int = 0) -> xr.Dataset:
         """Estimate the expected log predictive density by leave-one-out cross-validation.
 
         Parameters
@@ -393,5 +385,5 @@ class PopulationModel:
         return loo.leave_one_out(pointwise, every)
 
 
-def _group(fit: xr.DataTree | xr.Dataset, group: str = "posterior") -> xr.Dataset:
+def _group(fit: Fit, group: str = "posterior") -> xr.Dataset:
     return fit[group].to_dataset() if isinstance(fit, xr.DataTree) else fit

@@ -9,10 +9,6 @@ workers (the Fisher information, to rounding).
 The stars are sent once; an evaluation sends θ, some kilobytes, and brings back as much per run.
 This process keeps the packed stars: when a worker is lost with its shards, they are sent to the
 workers that remain (or to the one that takes its place), and only what is missing is summed again.
-
->>> with open_scheduler("local:2") as client:  # doctest: +SKIP
-...     likelihood = ShardedLikelihood(data.stars, client)
-...     fit = PopulationModel(data, spec, likelihood=likelihood).sample()
 """
 
 from __future__ import annotations
@@ -96,34 +92,14 @@ class _Held(NamedTuple):
 
 
 class ShardedLikelihood:
-    """The likelihood of packed stars as a function of θ, summed by distributed workers.
+    """The `Likelihood` of packed stars, summed by the workers of a `distributed.Client`.
 
-    Parameters
-    ----------
-    stars : PackedStars
-    client : distributed.Client
-    shards : int, optional
-        Pieces to cut the stars into; one for each worker if not given. More pieces than workers
-        spread better over the workers that remain after a loss.
-    threads : int, optional
-        Threads of one worker; as many as the worker has processors if not given. Workers of
-        ``open_scheduler("local:N")`` use one.
-
-    Raises
-    ------
-    FitError
-        If there are no workers.
+    `threads` are of one worker; as many as it has processors if not given. A `FitError` is raised
+    if there are no workers.
     """
 
-    def __init__(
-        self,
-        stars: PackedStars,
-        client: Any,
-        *,
-        shards: int | None = None,
-        threads: int | None = None,
-    ) -> None:
-        self.stars = stars
+    def __init__(self, stars: PackedStars, client: Any, *, threads: int | None = None) -> None:
+        self.stars, self.n_stars = stars, stars.n_stars
         self.client = client
         self.evaluations = 0
         #: Shards that were sent again because their worker was lost.
@@ -133,7 +109,7 @@ class ShardedLikelihood:
         self._threads = threads
         self._lock = threading.Lock()
         runs = blocks(stars.n_blocks, BLOCKS_PER_TASK)
-        wanted = max(1, min(shards or len(self._workers()), len(runs)))
+        wanted = max(1, min(len(self._workers()), len(runs)))
         edges = np.linspace(0, len(runs), wanted + 1).round().astype(int)
         self._bounds = [(runs[a][0], runs[b - 1][1]) for a, b in pairwise(edges)]
         self._index = [run_of_blocks(stars, *bounds)[1] for bounds in self._bounds]
@@ -199,11 +175,6 @@ class ShardedLikelihood:
             "(out of memory is the usual cause), and give each fewer stars"
         )
 
-    @property
-    def n_stars(self) -> int:
-        """Number of stars in the sum."""
-        return self.stars.n_stars
-
     def subset(self, n_stars: int) -> StarLikelihood:
         """Return the likelihood of about `n_stars` of the stars, summed in this process."""
         return StarLikelihood(self.stars).subset(n_stars)
@@ -254,15 +225,7 @@ def _parse(scheduler: str) -> int | str:
 
 @contextmanager
 def open_scheduler(scheduler: str) -> Iterator[Any]:
-    """Open a `distributed.Client`: of new local processes, or of a scheduler that runs already.
-
-    Raises
-    ------
-    RecipeError
-        If `scheduler` is neither ``"local:N"`` nor an address, or `distributed` is not installed.
-    FitError
-        If nobody answers at the address.
-    """
+    """Open a `distributed.Client`: of new local processes, or of a scheduler that runs already."""
     where = _parse(scheduler)
     try:
         import dask

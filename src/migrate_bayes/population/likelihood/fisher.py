@@ -36,11 +36,7 @@ from migrate_bayes.population.likelihood.kernel import (
 
 
 class SparseJacobian(NamedTuple):
-    """∂θ/∂x in compressed rows, one row for each of θ's numbers.
-
-    Row r has the entries ``begin[r]:begin[r + 1]`` of `column` (which x) and `slope` (the
-    derivative).
-    """
+    """∂θ/∂x: row r (a number of θ) has entries ``begin[r]:begin[r + 1]`` of x `column`, `slope`."""
 
     begin: np.ndarray
     column: np.ndarray
@@ -60,8 +56,7 @@ def score_outer_blocks(
     """Add up ln L, the scores s and their outer products s sᵀ over a range of blocks.
 
     Σ weight · s, shape (n,), is added to `score_sum`, and Σ weight · s sᵀ, shape (n, n), to the
-    upper triangle of `outer`. Other arguments are as for `log_likelihood_blocks`; returns
-    Σ weight · ln L.
+    upper triangle of `outer`. Returns Σ weight · ln L, as `log_likelihood_blocks`.
     """
     rows, offset, first_node, n_nodes = blocks
     begin, column, slope = jacobian

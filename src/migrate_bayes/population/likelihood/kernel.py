@@ -75,13 +75,9 @@ NEGLIGIBLE = 1e-18
 class Blocks(NamedTuple):
     """Packed stars, as the kernel reads them: block after block, each of `BLOCK` stars.
 
-    Parameters
-    ----------
-    rows : ndarray of float64
-        Rows of `BLOCK` numbers: `N_STAR_ROWS` of a block's stars, then ln weight, [Fe/H] and its
-        variance of each of its age nodes.
-    offset, first_node, n_nodes : ndarray of int64, shape (n_blocks,)
-        Where a block begins in `rows`; its first age node; how many nodes it spans.
+    `rows` holds rows of `BLOCK` numbers: `N_STAR_ROWS` of a block's stars, then ln weight, [Fe/H]
+    and its variance of each of its age nodes. The others are int64, shape (n_blocks,): where a
+    block begins in `rows`, its first age node, and how many nodes it spans.
     """
 
     rows: np.ndarray
@@ -307,26 +303,11 @@ def log_likelihood_blocks(
     responsibility: np.ndarray,
     gradient: np.ndarray,
 ) -> float:
-    """Add up ln L over a range of blocks, with its gradient in θ.
+    """Add up Σ weight · ln L over the blocks `start` to `stop`, and its gradient in θ.
 
-    Parameters
-    ----------
-    blocks : Blocks
-    theta : ndarray of float64, shape (n_components, n_ages, 11)
-        Hyperparameters, last axis as `THETA`.
-    start, stop : int
-        The blocks to do.
-    log_like : ndarray of float64
-        Per-star ln L is written here, at ``(block - start) * BLOCK + position``; length 0 to skip.
-    responsibility : ndarray of float64
-        P(c, k | star i), shape (n_components, n_ages, n), written likewise; size 0 to skip.
-    gradient : ndarray of float64, shape (n_components, n_ages, 11)
-        The gradient of the weighted sum is added here.
-
-    Returns
-    -------
-    float
-        Σ weight · ln L over the stars of these blocks.
+    Arrays of size 0 are skipped. Each star's ln L is written to `log_like` at
+    ``(block - start) * BLOCK + position``, and P(c, k | star i) likewise to `responsibility`, shape
+    (n_components, n_ages, n); the gradient is added to `gradient`, of θ's shape.
     """
     rows, offset, first_node, n_nodes = blocks
     n_comp = theta.shape[0]

@@ -25,18 +25,9 @@ _ABSENT_NODE = -1e5
 class StarArrays(NamedTuple):
     """Stars laid out plainly: arrays (n_stars,), and (n_stars, n_ages) from `log_weight` on.
 
-    Parameters
-    ----------
-    radius, radius_variance : ndarray
-        Guiding radius, kpc and kpc².
-    alpha, alpha_variance, ln_zmax, ln_zmax_variance : ndarray
-        [α/Fe] (dex) and ln(Z_max / kpc). What was not observed is NaN, or has `ABSENT_VARIANCE`.
-    log_weight : ndarray
-        ln(age likelihood / interim prior), -inf at trimmed nodes. At least one node of every star
-        must be finite.
-    feh, feh_variance : ndarray
-        [Fe/H] at each age and its error variance, dex and dex²; not finite if the age is
-        impossible.
+    Guiding radius (kpc); [α/Fe] (dex) and ln(Z_max / kpc), NaN or of `ABSENT_VARIANCE` if not
+    observed; ln(age likelihood / interim prior), -inf at trimmed nodes, but not at all of a star's;
+    and [Fe/H] at each age (dex), not finite if the age is impossible. Variances are of the errors.
     """
 
     radius: NDArray[np.floating]
@@ -54,16 +45,8 @@ class StarArrays(NamedTuple):
 class PackedStars:
     """Stars in the kernel's layout.
 
-    Attributes
-    ----------
-    blocks : Blocks
-        What the kernel reads.
-    star : ndarray of int64, shape (n_blocks * BLOCK,)
-        Which input star stands at each position; -1 for the filling of the last block.
-    n_stars, n_ages : int
-        Stars packed, and length of the age axis.
-    mean_nodes : float
-        Age nodes kept per star, before filling up.
+    `star`, shape (n_blocks * BLOCK,), is the input star at each position, -1 for the filling of the
+    last block; `mean_nodes` counts the age nodes kept per star, before filling up.
     """
 
     blocks: Blocks
@@ -109,7 +92,6 @@ def pack(
     # Stars of like span side by side waste the least; the original index breaks ties, so the
     # packing is a function of the catalogue alone.
     order = np.lexsort((np.arange(n_stars), last, first))
-
     n_blocks = -(-n_stars // BLOCK)
     star = np.full(n_blocks * BLOCK, -1, dtype=np.int64)
     star[:n_stars] = order
@@ -119,11 +101,10 @@ def pack(
     size, offset = _starts(n_nodes)
     rows = np.empty(int(size.sum()))
 
-    columns = (
-        np.ones(n_stars) if weight is None else weight,
-        stars.radius, stars.radius_variance, *_filled(stars.alpha, stars.alpha_variance),
-        *_filled(stars.ln_zmax, stars.ln_zmax_variance),
-    )  # fmt: skip
+    alpha = _filled(stars.alpha, stars.alpha_variance)
+    ln_zmax = _filled(stars.ln_zmax, stars.ln_zmax_variance)
+    weight = np.ones(n_stars) if weight is None else weight
+    columns = (weight, stars.radius, stars.radius_variance, *alpha, *ln_zmax)
     for j in range(n_blocks):
         mine = source[j]
         block = rows[offset[j] : offset[j] + size[j]].reshape(-1, BLOCK)
@@ -135,8 +116,7 @@ def pack(
         block[N_STAR_ROWS + 1 :: 3] = np.where(here, feh[mine, nodes].T, 0.0)
         block[N_STAR_ROWS + 2 :: 3] = np.where(here, feh_variance[mine, nodes].T, 1.0)
     if n_stars % BLOCK:
-        filler = np.arange(n_stars % BLOCK, BLOCK)
-        rows[offset[-1] + filler] = 0.0
+        rows[offset[-1] + np.arange(n_stars % BLOCK, BLOCK)] = 0.0
     kept = float(keep.sum() / max(n_stars, 1))
     return PackedStars(Blocks(rows, offset, first_node, n_nodes), star, n_stars, n_ages, kept)
 
@@ -167,10 +147,9 @@ def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
 def run_of_blocks(
     packed: PackedStars, start: int, stop: int
 ) -> tuple[PackedStars, NDArray[np.int64]]:
-    """Take the blocks `start` to `stop`, without copying their rows.
+    """Take a run of blocks without copying their rows.
 
-    Returns the part, whose stars are numbered from 0 in their order in the blocks, and their
-    numbers in `packed`.
+    Its stars are numbered from 0 in their order in the blocks; returns their old numbers too.
     """
     star = packed.star[start * BLOCK : stop * BLOCK]
     real = star >= 0

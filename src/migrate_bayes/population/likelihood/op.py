@@ -50,19 +50,16 @@ class Likelihood(Protocol):
 
     Attributes
     ----------
+    n_stars : int
     workers : int or None
         Threads of one evaluation.
     evaluations : int
         Passes over the stars so far.
     """
 
+    n_stars: int
     workers: int | None
     evaluations: int
-
-    @property
-    def n_stars(self) -> int:
-        """Number of stars in the sum."""
-        ...
 
     def value(self, theta: Floats) -> float:
         """Return Σ ln L."""
@@ -94,28 +91,15 @@ class Likelihood(Protocol):
 
 
 class StarLikelihood:
-    """The likelihood of packed stars, summed by threads of this process.
-
-    Parameters
-    ----------
-    stars : PackedStars
-        From `migrate_bayes.population.likelihood.layout.pack`.
-    workers : int, optional
-        Threads of one evaluation. Use 1 if chains already run side by side.
-    """
+    """The `Likelihood` of packed stars, summed by `workers` threads of this process."""
 
     def __init__(self, stars: PackedStars, *, workers: int | None = None) -> None:
-        self.stars = stars
+        self.stars, self.n_stars = stars, stars.n_stars
         self.workers = workers
         self.evaluations = 0
 
-    @property
-    def n_stars(self) -> int:
-        """Number of stars in the sum."""
-        return self.stars.n_stars
-
     def subset(self, n_stars: int) -> StarLikelihood:
-        """Return the likelihood of about `n_stars` of the stars, spread over all ages."""
+        """Return the likelihood of about `n_stars` of the stars; see `Likelihood.subset`."""
         return StarLikelihood(thinned(self.stars, n_stars), workers=self.workers)
 
     def _sum[T](self, task: Callable[[int, int], T]) -> list[T]:
@@ -123,22 +107,18 @@ class StarLikelihood:
 
     def value(self, theta: Floats) -> float:
         """Return Σ ln L: the same bits as `value_and_gradient`, in half its time."""
-        theta = np.ascontiguousarray(theta, dtype=np.float64)
-        self.evaluations += 1
-
-        def task(start: int, stop: int) -> tuple[float]:
-            blocks = self.stars.blocks
-            return (log_likelihood_blocks(blocks, theta, start, stop, _NO_ROW, _NO_CUBE, _NO_CUBE),)
-
-        return in_order(self._sum(task))[0]
+        return self._evaluated(theta, (0, 0, 0))[0]
 
     def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
-        """Return Σ ln L and its gradient, shape of `theta` (n_components, n_ages, 11)."""
+        """Return Σ ln L and its gradient; see `Likelihood.value_and_gradient`."""
+        return self._evaluated(theta, theta.shape)
+
+    def _evaluated(self, theta: Floats, shape: tuple[int, ...]) -> tuple[float, Floats]:
         theta = np.ascontiguousarray(theta, dtype=np.float64)
         self.evaluations += 1
 
         def task(start: int, stop: int) -> tuple[float, Floats]:
-            blocks, gradient = self.stars.blocks, np.zeros_like(theta)
+            blocks, gradient = self.stars.blocks, np.zeros(shape)
             value = log_likelihood_blocks(blocks, theta, start, stop, _NO_ROW, _NO_CUBE, gradient)
             return value, gradient
 
@@ -168,9 +148,8 @@ class StarLikelihood:
         """Return each star's ln L and expectations; see `Likelihood.per_star`."""
         theta = np.ascontiguousarray(theta, dtype=np.float64)
         packed = self.stars
-        wanted = np.zeros((0, theta.shape[0] * theta.shape[1]))
-        if reduce is not None:
-            wanted = reduce.reshape(len(reduce), -1)
+        cells = theta.shape[0] * theta.shape[1]
+        wanted = np.zeros((0, cells)) if reduce is None else reduce.reshape(-1, cells)
         log_like = np.empty(packed.n_stars)
         expectation = np.empty((len(wanted), packed.n_stars))
 

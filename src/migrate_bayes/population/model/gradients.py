@@ -41,6 +41,7 @@ import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pymc.distributions.distribution import SymbolicRandomVariable
+from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.op import RandomVariable
 
 from migrate_bayes.core.errors import FitError
@@ -57,15 +58,13 @@ _DEVIATION_ERROR = 0.5
 GradientForm = Callable[[Floats], Any]
 
 
-def _constant(spec: ModelSpec, n_stars: int) -> GradientForm:
-    level = pm.Normal("gradient_reference", *spec.prior("gradient_reference"))
-    return lambda ages: level * np.ones(len(ages))
-
-
-def _line(spec: ModelSpec, n_stars: int) -> GradientForm:
-    level = pm.Normal("gradient_reference", *spec.prior("gradient_reference"))
-    rate = pm.Normal("flattening_rate", *spec.prior("flattening_rate"))
-    return lambda ages: level + rate * (ages - spec.reference_age)
+def _line(spec: ModelSpec, level: str, rate: str | None = None) -> GradientForm:
+    """Straight line in age, of parameters of these names; a constant without a rate."""
+    at_reference = pm.Normal(level, *spec.prior(level))
+    if rate is None:
+        return lambda ages: at_reference * np.ones(len(ages))
+    slope = pm.Normal(rate, *spec.prior(rate))
+    return lambda ages: at_reference + slope * (ages - spec.reference_age)
 
 
 def _line_and_deviations(spec: ModelSpec, n_stars: int) -> GradientForm:
@@ -76,7 +75,7 @@ def _line_and_deviations(spec: ModelSpec, n_stars: int) -> GradientForm:
     the funnel of few stars only, and d_j that of many stars only. l is a coordinate and no prior:
     any value gives the same posterior.
     """
-    line = _line(spec, n_stars)
+    line = _line(spec, "gradient_reference", "flattening_rate")
     sigma = pm.HalfNormal("sigma_G", spec.prior("sigma_G")[1])
     informed = _DEVIATION_ERROR / np.sqrt(max(n_stars, 1))
     stretch = pt.sqrt(1.0 + (sigma / informed) ** 2)
@@ -92,26 +91,24 @@ def _line_and_deviations(spec: ModelSpec, n_stars: int) -> GradientForm:
     return gradient
 
 
-def _free(spec: ModelSpec, n_stars: int) -> GradientForm:
-    mean, sd = spec.prior("gradient_reference")
-    values = pm.Normal("gradient_knots", mean, sd, dims="gradient_knot")
+def _free(spec: ModelSpec) -> GradientForm:
+    prior = spec.prior("gradient_reference")
+    values = pm.Normal("gradient_knots", *prior, dims="gradient_knot")
     return lambda ages: pt.dot(hat_basis(ages, spec.gradient_knots), values)
 
 
 class RadialDiffusion:
     """The ``diffusion`` form: adds its parameters to the PyMC model in context.
 
-    Called with ages, it is the gradient, dex/kpc, as every gradient form. `scatter` and `radius`
-    say whether the widening of [Fe/H] at given radius and of the radii are part of the model, by
-    `ModelSpec.diffusion_widens`.
+    `scatter` and `radius` say whether the widening of [Fe/H] at given radius and of the radii are
+    part of the model, by `ModelSpec.diffusion_widens`.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         self.now = pm.Normal("birth_gradient", *spec.prior("birth_gradient"))
-        rate: Any = spec.birth_gradient_rate
-        if rate is None:
-            rate = pm.Normal("birth_gradient_rate", *spec.prior("birth_gradient_rate"))
-        self.rate = rate
+        self.rate: Any = spec.birth_gradient_rate
+        if self.rate is None:
+            self.rate = pm.Normal("birth_gradient_rate", *spec.prior("birth_gradient_rate"))
         # Log-normal: with S near 0 the equations say nothing, and no disc is so narrow.
         self.spread = pm.LogNormal("birth_radius_spread", *spec.prior("birth_radius_spread"))
         self.sigma = pm.HalfNormal("sigma_rm8", spec.prior("sigma_rm8")[1])
@@ -149,38 +146,23 @@ class RadialDiffusion:
 
 
 _FORMS: dict[str, Callable[[ModelSpec, int], GradientForm]] = {
-    "constant": _constant,
-    "linear": _line,
+    "constant": lambda spec, _: _line(spec, "gradient_reference"),
+    "linear": lambda spec, _: _line(spec, "gradient_reference", "flattening_rate"),
     "linear+deviations": _line_and_deviations,
-    "free": _free,
+    "free": lambda spec, _: _free(spec),
     "diffusion": lambda spec, _: RadialDiffusion(spec),
 }
 
 
 def _strangers(tensor: Any, model: pm.Model) -> list[str]:
     """Names of the random variables that a tensor depends on and that `model` does not have."""
-    own, seen, names = set(model.basic_RVs), set(), []
-    stack = [tensor]
-    while stack:
-        variable = stack.pop()
-        if variable in seen or variable in own or variable.owner is None:
-            continue
-        seen.add(variable)
-        if isinstance(variable.owner.op, RandomVariable | SymbolicRandomVariable):
-            names.append(variable.name or "without a name")
-        else:
-            stack.extend(variable.owner.inputs)
-    return sorted(names)
+    random, own = RandomVariable | SymbolicRandomVariable, set(model.basic_RVs)
+    found = [v for v in ancestors([tensor], blockers=own) if v.owner and v not in own]
+    return sorted(v.name or "without a name" for v in found if isinstance(v.owner.op, random))
 
 
 def _evaluated_once(form: GradientForm, ages: Floats) -> GradientForm:
-    """Call a user's form once, on the union of the ages, and look its values up from then on.
-
-    Raises
-    ------
-    FitError
-        If the tensor has not one dimension, or depends on random variables of another model.
-    """
+    """Call a user's form once, on the union of the ages, and look its values up from then on."""
     union = np.unique(ages)
     values = pt.as_tensor(form(union))
     if values.ndim != 1 or values.type.shape[0] not in (None, len(union)):
@@ -201,12 +183,10 @@ def _evaluated_once(form: GradientForm, ages: Floats) -> GradientForm:
 def thin_gradient(
     spec: ModelSpec, ages: Floats, n_stars: int, form: GradientForm | None = None
 ) -> GradientForm:
-    """Add the thin disc's gradient to the model in context.
+    """Add the thin disc's gradient, or the user's own `form` of it, to the model in context.
 
     Registers ``gradient_young`` and, if the form has no such parameter, ``flattening_rate`` (the
     least-squares slope over the gradient knots).
-
-    `form` is the user's own, in place of `spec.form`. Returns the gradient as a function of ages.
     """
     knots, young = np.asarray(spec.gradient_knots), np.array([spec.young_age])
     if form is None:
@@ -216,15 +196,12 @@ def thin_gradient(
     pm.Deterministic("gradient_young", pt.as_tensor(gradient(young))[0])
     if "flattening_rate" not in pm.modelcontext(None).named_vars:
         centred = knots - knots.mean()
-        slope = pt.dot(centred / (centred**2).sum(), gradient(knots))
-        pm.Deterministic("flattening_rate", slope)
+        weights = centred / (centred**2).sum()
+        pm.Deterministic("flattening_rate", pt.dot(weights, gradient(knots)))
     return gradient
 
 
 def thick_gradient(spec: ModelSpec) -> GradientForm:
     """Add the thick disc's gradient, constant or linear in age, to the model in context."""
-    level = pm.Normal("gradient_thick", *spec.prior("gradient_thick"))
-    if spec.thick_gradient == "constant":
-        return lambda ages: level * np.ones(len(ages))
-    rate = pm.Normal("gradient_thick_rate", *spec.prior("gradient_thick_rate"))
-    return lambda ages: level + rate * (ages - spec.reference_age)
+    linear = spec.thick_gradient == "linear"
+    return _line(spec, "gradient_thick", "gradient_thick_rate" if linear else None)

@@ -64,22 +64,20 @@ def _component(
     def scalar(quantity: str) -> Any:
         return pm.Normal(f"{quantity}_{disc}", *spec.prior(f"{quantity}_{disc}"))
 
-    mean_radius = function("radius", spec.radius)
-    if isinstance(gradient, RadialDiffusion) and gradient.radius:
-        radius_variance = gradient.radius_variance(ages)
-    else:
-        radius_variance = pt.exp(2.0 * function("log_radius_scatter", spec.radius_scatter))
-    level = function("metallicity", spec.metallicity)
-    if isinstance(gradient, RadialDiffusion) and gradient.scatter:
-        scatter_variance = gradient.scatter_variance(ages)
-    else:
-        scatter_variance = pt.exp(2.0 * function("log_scatter", spec.scatter))
+    def variance(quantity: str, knots: FunctionKnots) -> Any:
+        return pt.exp(2.0 * function(quantity, knots))
+
+    churned = gradient if isinstance(gradient, RadialDiffusion) else None
     columns = [
-        mean_radius,
-        radius_variance,
-        level,
+        function("radius", spec.radius),
+        churned.radius_variance(ages)
+        if churned and churned.radius
+        else variance("log_radius_scatter", spec.radius_scatter),
+        function("metallicity", spec.metallicity),
         pt.as_tensor(gradient(ages)),
-        scatter_variance,
+        churned.scatter_variance(ages)
+        if churned and churned.scatter
+        else variance("log_scatter", spec.scatter),
         function("alpha", spec.alpha),
         scalar("alpha_slope") * one,
         pt.exp(2.0 * scalar("log_alpha_scatter")) * one,
@@ -97,31 +95,24 @@ def hierarchy(
     `n_stars` sets a coordinate of the sampler, not the posterior. Returns the model and θ, shape
     (n_components, n_ages, 11), last axis as `likelihood.kernel.THETA`.
     """
-    coords = {
-        "component": list(spec.components),
-        "age": ages,
-        "gradient_knot": list(spec.gradient_knots),
-    }
+    knots = list(spec.gradient_knots)
+    coords = {"component": list(spec.components), "age": ages, "gradient_knot": knots}
     with pm.Model(coords=coords) as model:
-        discs = {
-            "thin": thin_gradient(spec, ages, n_stars, gradient),
-            "thick": thick_gradient(spec),
-        }
+        thin, thick = thin_gradient(spec, ages, n_stars, gradient), thick_gradient(spec)
         fraction = pm.Beta("thick_fraction", *spec.prior("thick_fraction"))
         log_mix = [pt.log1p(-fraction), pt.log(fraction)]
-        blocks = [_component(name, g, spec, ages) for name, g in discs.items()]
+        blocks = [_component("thin", thin, spec, ages), _component("thick", thick, spec, ages)]
         if spec.outliers:
             stray = pm.Beta("outlier_fraction", *spec.prior("outlier_fraction"))
             log_mix = [lm + pt.log1p(-stray) for lm in log_mix] + [pt.log(stray)]
             width = node_widths(ages)
             flat = pt.as_tensor(np.log(width / width.sum()))
             blocks.append((flat, [pt.as_tensor(v * np.ones(len(ages))) for v in _OUTLIER]))
-        theta = pt.stack(
-            [
-                pt.stack([log_mix[c] + log_age, *columns], axis=-1)
-                for c, (log_age, columns) in enumerate(blocks)
-            ]
-        )
+        cubes = [
+            pt.stack([mix + log_age, *columns], axis=-1)
+            for mix, (log_age, columns) in zip(log_mix, blocks, strict=True)
+        ]
+        theta = pt.stack(cubes)
         pm.Deterministic("gradient", theta[:, :, 4], dims=("component", "age"))
         pm.Deterministic("metallicity", theta[:, :, 3], dims=("component", "age"))
         pm.Deterministic("scatter", pt.sqrt(theta[:, :, 5]), dims=("component", "age"))

@@ -1,8 +1,7 @@
 """A population model, as the TOML files in `models/` state it.
 
-`ModelSpec` states the gradient form, the components, the knots of each function of age and the
-priors. What a file leaves out has the default written here, so this module also documents the
-default model.
+What a file leaves out has the default written here, so this module also documents the default
+model.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from __future__ import annotations
 import itertools
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 
 from migrate_bayes.core.errors import RecipeError, describe_validation, suggest
 from migrate_bayes.core.options import Options
@@ -69,22 +68,23 @@ DEFAULT_PRIORS: dict[str, tuple[float, float]] = {
 }
 
 
-def _increasing(knots: tuple[float, ...], least: int, words: str) -> tuple[float, ...]:
-    if len(knots) < least or any(b <= a for a, b in itertools.pairwise(knots)):
-        raise ValueError(f"{words} increasing ages in Gyr")
-    return knots
+def _increasing(least: int, words: str) -> AfterValidator:
+    def check(knots: tuple[float, ...]) -> tuple[float, ...]:
+        if len(knots) < least or any(b <= a for a, b in itertools.pairwise(knots)):
+            raise ValueError(f"{words} increasing ages in Gyr")
+        return knots
+
+    return AfterValidator(check)
+
+
+Knots = Annotated[tuple[float, ...], _increasing(1, "knots must be one or more")]
 
 
 class FunctionKnots(Options):
     """Ages (Gyr) at which a function of age is free: one knot, a constant; two, a straight line."""
 
-    thin: tuple[float, ...]
-    thick: tuple[float, ...]
-
-    @field_validator("thin", "thick")
-    @classmethod
-    def _one_or_more(cls, knots: tuple[float, ...]) -> tuple[float, ...]:
-        return _increasing(knots, 1, "knots must be one or more")
+    thin: Knots
+    thick: Knots
 
 
 class ModelSpec(Options):
@@ -137,7 +137,9 @@ class ModelSpec(Options):
     )
     reference_age: float = Field(default=5.0, gt=0)
     young_age: float = Field(default=1.0, ge=0)
-    gradient_knots: tuple[float, ...] = (1.0, 2.5, 4.5, 6.5, 9.0, 12.0)
+    gradient_knots: Annotated[
+        tuple[float, ...], _increasing(3, "gradient_knots must be three or more")
+    ] = (1.0, 2.5, 4.5, 6.5, 9.0, 12.0)
     thick_gradient: Literal["constant", "linear"] = "constant"
     outliers: bool = False
     birth_gradient_rate: float | None = 0.0
@@ -155,16 +157,10 @@ class ModelSpec(Options):
     )
     priors: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
-    @field_validator("gradient_knots")
-    @classmethod
-    def _three_or_more(cls, knots: tuple[float, ...]) -> tuple[float, ...]:
-        return _increasing(knots, 3, "gradient_knots must be three or more")
-
     @field_validator("birth_gradient_rate", mode="before")
     @classmethod
     def _history(cls, rate: Any) -> Any:
-        # TOML has no null.
-        return None if rate == "fitted" else rate
+        return None if rate == "fitted" else rate  # TOML has no null
 
     @field_validator("priors")
     @classmethod
@@ -217,9 +213,8 @@ def load_model_spec(source: str | Path | dict[str, Any]) -> ModelSpec:
         try:
             content = tomllib.loads(Path(where).read_text())
         except OSError as error:
-            raise RecipeError(
-                f"cannot read model specification {where}: {error.strerror}"
-            ) from None
+            said = f"cannot read model specification {where}: {error.strerror}"
+            raise RecipeError(said) from None
         except tomllib.TOMLDecodeError as error:
             raise RecipeError(f"{where}: not valid TOML: {error}") from None
     form = content.get("form")

@@ -33,8 +33,7 @@ def spline_basis(ages: ArrayLike, knots: ArrayLike) -> Floats:
 
     One knot gives a constant, two a straight line.
     """
-    ages = np.asarray(ages, dtype=float)
-    knots = np.asarray(knots, dtype=float)
+    ages, knots = np.asarray(ages, dtype=float), np.asarray(knots, dtype=float)
     if len(knots) == 1:
         return np.ones((len(ages), 1))
     if len(knots) == 2:
@@ -42,21 +41,16 @@ def spline_basis(ages: ArrayLike, knots: ArrayLike) -> Floats:
         return np.concatenate([1 - u, u], axis=1)
     spline = CubicSpline(knots, np.eye(len(knots)), bc_type="natural")
     inside = np.clip(ages, knots[0], knots[-1])
-    slope = spline(inside, 1)
-    return spline(inside) + (ages - inside)[:, None] * slope
+    return spline(inside) + (ages - inside)[:, None] * spline(inside, 1)
 
 
 def deviation_basis(ages: ArrayLike, knots: ArrayLike) -> Floats:
-    """Departures from a straight line, which leave its level and slope over the knots alone.
+    """Departures from a straight line over the knots: shape (n_ages, n_knots - 2).
 
     The columns are hat functions combined so that their values at the knots are orthonormal and
     orthogonal to a constant and to age: independent standard normal coefficients are independent
     deviations at the knots, less their own straight-line fit. So the coefficient of the linear
     trend remains the least-squares slope of the whole curve over the knots.
-
-    Returns
-    -------
-    ndarray, shape (n_ages, n_knots - 2)
     """
     knots = np.asarray(knots, dtype=float)
     line = np.stack([np.ones(len(knots)), knots], axis=1)

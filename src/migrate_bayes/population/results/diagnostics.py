@@ -42,8 +42,6 @@ MAX_PPC_OUTSIDE = 0.15
 MAX_LEFT_OUT = 0.10
 MAX_OUTLIERS = 0.05
 
-_MAX_DEPTH = ("reached_max_treedepth", "maxdepth_reached")  # PyMC's name, nutpie's
-
 # What to do about a check that fails.
 _ADVICE = {
     "R-hat": "chains disagree: tune longer, or look for two modes in the rank plots",
@@ -74,18 +72,12 @@ class Check(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """What to do if the check fails."""
+        """What to do if the check fails; "" if it has no verdict."""
         return _ADVICE.get(self.name, "")
 
 
 def read_fit(path: str | Path) -> xr.DataTree:
-    """Read a fit: a file, or a run's folder, which holds ``fit.nc``.
-
-    Raises
-    ------
-    ProductError
-        If there is none, or it is damaged or no fit.
-    """
+    """Read a fit: a file, or a run's folder, which holds ``fit.nc``."""
     path = Path(path)
     file = path / "fit.nc" if path.is_dir() else path
     if not file.is_file():
@@ -98,6 +90,7 @@ def read_fit(path: str | Path) -> xr.DataTree:
 
 def summary_table(fit: xr.DataTree) -> Any:
     """ArviZ's summary of the parameters, unrounded, as a pandas DataFrame; empty without draws."""
+    import arviz as az
     import pandas as pd
 
     posterior = fit["posterior"].to_dataset() if "posterior" in fit.children else xr.Dataset()
@@ -112,8 +105,6 @@ def summary_table(fit: xr.DataTree) -> Any:
     ]
     if not names:
         return pd.DataFrame()
-    import arviz as az
-
     with warnings.catch_warnings():
         # Too few draws is what the table itself shows.
         warnings.simplefilter("ignore")
@@ -144,14 +135,7 @@ def _worst(table: Any, column: str, largest: bool) -> tuple[float, str]:
 
 
 def check_fit(fit: xr.DataTree, table: Any = None) -> list[Check]:
-    """Judge the sampler.
-
-    Parameters
-    ----------
-    fit : xarray.DataTree
-    table : pandas.DataFrame, optional
-        `summary_table` of the fit, if it is at hand.
-    """
+    """Judge the sampler; `table` is `summary_table` of the fit, if it is at hand."""
     table = summary_table(fit) if table is None else table
     checks = []
     if len(table):
@@ -164,12 +148,11 @@ def check_fit(fit: xr.DataTree, table: Any = None) -> list[Check]:
             value, passed = (f"{worst:,.0f} ({of})", worst >= enough) if of else ("n/a", None)
             checks.append(Check(name, value, f"≥ {enough:,}", passed))
     stats = fit["sample_stats"].to_dataset() if "sample_stats" in fit.children else xr.Dataset()
-    if "diverging" in stats:
-        count = int(stats["diverging"].sum())
-        checks.append(Check("divergences", f"{count:,}", "0", count == 0))
-    else:
-        checks.append(Check("divergences", "not recorded", "0", None))
-    if depth := next((n for n in _MAX_DEPTH if n in stats), None):
+    count = int(stats["diverging"].sum()) if "diverging" in stats else None
+    value, passed = ("not recorded", None) if count is None else (f"{count:,}", count == 0)
+    checks.append(Check("divergences", value, "0", passed))
+    names = ("reached_max_treedepth", "maxdepth_reached")  # PyMC's, nutpie's
+    if depth := next((name for name in names if name in stats), None):
         share = float(stats[depth].mean())
         checks.append(Check("longest trajectories", f"{share:.1%}", "< 1%", share < 0.01))
     energy = energy_of(fit)
@@ -189,32 +172,24 @@ def check_fit(fit: xr.DataTree, table: Any = None) -> list[Check]:
     return checks
 
 
-def _prior_and_posterior(fit: xr.DataTree) -> dict[str, tuple[Floats, Floats]]:
-    """Draws of posterior and prior of every number that was sampled and is not fixed."""
+def _prior_checks(fit: xr.DataTree) -> list[Check]:
+    """Of every number that was sampled and is not fixed, the draws of prior and posterior."""
+    if "prior" not in fit.children:
+        return []
     posterior, prior = fit["posterior"].to_dataset(), fit["prior"].to_dataset()
-    found = {}
-    for name in posterior.data_vars:
-        if name not in prior or "age" in posterior[name].dims:
-            continue
-        both = []
-        for group in (posterior, prior):
-            values = group[name].transpose("chain", "draw", ...).values
-            both.append(values.reshape(values.shape[0] * values.shape[1], -1).T)
+    conflict, beyond = {}, {}
+    for name in (n for n in posterior.data_vars if n in prior and "age" not in posterior[n].dims):
+        both = [g[name].transpose("chain", "draw", ...).values for g in (posterior, prior)]
+        both = [values.reshape(values.shape[0] * values.shape[1], -1).T for values in both]
         for i, (after, before) in enumerate(zip(*both, strict=True)):
             if np.ptp(before) > 0 and np.ptp(after) > 0:
-                found[str(name) if len(both[0]) == 1 else f"{name}[{i}]"] = after, before
-    return found
-
-
-def _prior_checks(fit: xr.DataTree) -> list[Check]:
-    pairs = _prior_and_posterior(fit) if "prior" in fit.children else {}
-    if not pairs:
+                one = str(name) if len(both[0]) == 1 else f"{name}[{i}]"
+                width = np.hypot(before.std(), after.std())
+                conflict[one] = abs(after.mean() - before.mean()) / width
+                low, high = np.quantile(before, [0.005, 0.995])
+                beyond[one] = float(((after < low) | (after > high)).mean())
+    if not conflict:
         return []
-    conflict, beyond = {}, {}
-    for name, (after, before) in pairs.items():
-        conflict[name] = abs(after.mean() - before.mean()) / np.hypot(before.std(), after.std())
-        low, high = np.quantile(before, [0.005, 0.995])
-        beyond[name] = float(((after < low) | (after > high)).mean())
     worst, edge = max(conflict, key=conflict.__getitem__), max(beyond, key=beyond.__getitem__)
     far, share = conflict[worst], beyond[edge]
     value, limit = f"{share:.1%} ({edge})", f"< {MAX_BEYOND_PRIOR:.0%}"
@@ -289,28 +264,14 @@ def diagnose(fit: xr.DataTree) -> list[Check]:
 
 
 def print_diagnosis(fit: xr.DataTree, *, say: Callable[[str], None] = print) -> bool:
-    """Print the checks and what to do about each failure.
-
-    Parameters
-    ----------
-    fit : xarray.DataTree
-        As for `diagnose`.
-    say : callable
-        Takes each line.
-
-    Returns
-    -------
-    bool
-        Whether everything passed.
-    """
+    """Print the checks of `diagnose` and what to do about each failure; return if all passed."""
     mark = {True: "pass", False: "FAIL", None: "–"}
     checks = diagnose(fit)
     rows = [[mark[c.passed], c.name, c.value, c.limit] for c in checks]
     Table("Diagnosis", ["", "check", "found", "limit"], rows).print(say)
     failures = [c for c in checks if c.passed is False]
     for c in failures:
-        if c.advice:
-            say(f"  {c.name}: {c.advice}")
+        say(f"  {c.name}: {c.advice}")
     say("")
     say(f"{len(failures)} of {len(checks)} checks failed." if failures else "Every check passed.")
     return not failures

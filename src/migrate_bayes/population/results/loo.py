@@ -43,10 +43,7 @@ def pointwise(
     seed: int,
     workers: int | None = None,
 ) -> xr.DataTree:
-    """Compute ln L of every draw and star of a subsample; see `PopulationModel.log_likelihood`.
-
-    `thetas` are of the draws of `posterior`, in order.
-    """
+    """Compute ln L of a subsample of stars; `thetas` are of the draws of `posterior`, in order."""
     index = subsample(data.n_stars, stars, seed)
     likelihood = StarLikelihood(pack(unpack(data.stars, index), trim=1e-300), workers=workers)
     values = np.empty((len(thetas), len(index)))
@@ -55,12 +52,8 @@ def pointwise(
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(index))
     group = xr.Dataset(
         {"star": (("chain", "draw", "observation"), values.reshape(shape), {"units": ""})},
-        coords={
-            "chain": posterior["chain"].values,
-            "draw": posterior["draw"].values,
-            "index": ("observation", index),
-            "source_id": ("observation", data.source_id[index]),
-        },
+        {name: posterior[name].values for name in ("chain", "draw")}
+        | {"index": ("observation", index), "source_id": ("observation", data.source_id[index])},
     )
     scalars = [name for name, v in posterior.data_vars.items() if set(v.dims) == {"chain", "draw"}]
     return xr.DataTree.from_dict({"log_likelihood": group, "posterior": posterior[scalars]})
@@ -82,20 +75,20 @@ def leave_one_out(tree: xr.DataTree, every: Floats) -> xr.Dataset:
     within = top + np.log(np.exp(log_like - top).mean(axis=0))
     every_sum = float(np.sum(every))
     total, sd, other = _difference_estimate(elpd_i, every[index], every_sum, len(every))
-    return xr.Dataset(
-        {
-            "elpd_i": ("observation", elpd_i, {"units": ""}),
-            "pareto_k": ("observation", np.asarray(found.pareto_k, dtype=float), {"units": ""}),
-            "approximation": ("observation", every[index], {"units": ""}),
-            "elpd": ((), total, {"units": ""}),
-            "elpd_sd": ((), sd, {"units": ""}),
-            "subsampling_sd": ((), other, {"units": ""}),
-            "approximation_sum": ((), every_sum, {"units": ""}),
-            "p_loo": ((), len(every) * float((within - elpd_i).mean()), {"units": ""}),
-        },
+    of_stars = {
+        "elpd_i": elpd_i,
+        "pareto_k": np.asarray(found.pareto_k, dtype=float),
+        "approximation": every[index],
+    }
+    p_loo = len(every) * float((within - elpd_i).mean())
+    totals = {"elpd": total, "elpd_sd": sd, "subsampling_sd": other}
+    totals |= {"approximation_sum": every_sum, "p_loo": p_loo}
+    out = xr.Dataset(
+        {k: ("observation", v, {"units": ""}) for k, v in of_stars.items()}
+        | {k: ((), v, {"units": ""}) for k, v in totals.items()},
         coords={"index": ("observation", index)},
-        attrs={"n_stars": len(every), "draws": len(log_like)},
     )
+    return out.assign_attrs(n_stars=len(every), draws=len(log_like))
 
 
 def _difference_estimate(
@@ -159,16 +152,12 @@ def compare_elpd(results: Mapping[str, xr.Dataset]) -> Any:
     best = results[names[0]]
     rows = []
     for name in names:
-        one = results[name]
-        if one.attrs["n_stars"] != best.attrs["n_stars"] or not np.array_equal(
-            one["index"], best["index"]
-        ):
+        one, n = results[name], int(best.attrs["n_stars"])
+        if one.attrs["n_stars"] != n or not np.array_equal(one["index"], best["index"]):
             raise FitError(f"'{name}' and '{names[0]}' are not models of the same stars")
+        less = one - best
         difference, sd, subsampling = _difference_estimate(
-            (one["elpd_i"] - best["elpd_i"]).values,
-            (one["approximation"] - best["approximation"]).values,
-            float(one["approximation_sum"] - best["approximation_sum"]),
-            int(best.attrs["n_stars"]),
+            less["elpd_i"].values, less["approximation"].values, float(less["approximation_sum"]), n
         )
         error = float(np.hypot(sd, subsampling))
         rows.append(

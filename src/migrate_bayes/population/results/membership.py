@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.core.parallel import BLOCKS_PER_TASK, blocks, map_blocks
+from migrate_bayes.core.parallel import BLOCKS_PER_TASK, map_blocks
 from migrate_bayes.core.progress import progress
 from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.likelihood.layout import PackedStars, run_of_blocks
@@ -56,18 +56,13 @@ def age_intervals(ages: Floats, probability: NDArray[np.floating], quantiles: Fl
 def _means(
     packed: PackedStars, thetas: Floats, start: int, stop: int
 ) -> tuple[NDArray[np.int64], Floats, Floats, Floats]:
-    """Average over draws in one run of blocks.
-
-    Returns the stars' numbers, P(component) (n_comp, n), its variance, P(age) (n_ages, n).
-    """
+    """Numbers, P(component) (n_comp, n), its variance, P(age) (n_ages, n) of the stars of a run."""
     part, index = run_of_blocks(packed, start, stop)
     likelihood = StarLikelihood(part, workers=1)
     n_comp, n_ages = thetas.shape[1:3]
-    wanted = np.zeros((n_comp + n_ages, n_comp, n_ages))
-    for c in range(n_comp):
-        wanted[c, c] = 1.0
-    for k in range(n_ages):
-        wanted[n_comp + k, :, k] = 1.0
+    of_component = np.repeat(np.eye(n_comp)[:, :, None], n_ages, axis=2)
+    of_age = np.repeat(np.eye(n_ages)[:, None], n_comp, axis=1)
+    wanted = np.concatenate([of_component, of_age])
     first = np.zeros((len(wanted), len(index)))
     squares = np.zeros((n_comp, len(index)))
     for j, theta in enumerate(thetas):
@@ -81,14 +76,12 @@ def _means(
 
 def _each_run(packed: PackedStars, thetas: Floats, workers: int | None) -> Iterator[tuple]:
     """`_means` of every run of blocks, some runs at a time in threads."""
-    runs = blocks(packed.n_blocks, BLOCKS_PER_TASK)
-    step = 16
+    step = 16 * BLOCKS_PER_TASK
     with progress(packed.n_stars, "membership") as advance:
-        for begin in range(0, len(runs), step):
-            some = runs[begin : begin + step]
+        for begin in range(0, packed.n_blocks, step):
             for made in map_blocks(
-                lambda a, b, some=some: _means(packed, thetas, *some[a]),  # type: ignore[misc]
-                len(some), 1, workers=workers,
+                lambda a, b, at=begin: _means(packed, thetas, at + a, at + b),  # type: ignore[misc]
+                min(step, packed.n_blocks - begin), BLOCKS_PER_TASK, workers=workers,
             ):  # fmt: skip
                 advance(len(made[0]))
                 yield made
@@ -109,20 +102,21 @@ def _summaries(
 
 
 _WORDS = {
-    "p_thin": ("", "P(thin disc | star), averaged over the hyperparameters"),
-    "p_thick": ("", "P(thick disc | star), averaged over the hyperparameters"),
-    "p_outlier": ("", "P(outlier | star), averaged over the hyperparameters"),
-    "p_thin_sd": ("", "spread of P(thin disc | star) over the hyperparameters"),
-    "age_population": ("Gyr", "posterior mean age under the population"),
-    "age_population_sd": ("Gyr", "posterior sd of age under the population"),
-    "age_population_lo": ("Gyr", "16% quantile of age under the population"),
-    "age_population_median": ("Gyr", "median age under the population"),
-    "age_population_hi": ("Gyr", "84% quantile of age under the population"),
-    "age_posterior": ("", "P(age node | star) under the population"),
+    "p_thin": "P(thin disc | star), averaged over the hyperparameters",
+    "p_thick": "P(thick disc | star), averaged over the hyperparameters",
+    "p_outlier": "P(outlier | star), averaged over the hyperparameters",
+    "p_thin_sd": "spread of P(thin disc | star) over the hyperparameters",
+    "age_population": "posterior mean age under the population",
+    "age_population_sd": "posterior sd of age under the population",
+    "age_population_lo": "16% quantile of age under the population",
+    "age_population_median": "median age under the population",
+    "age_population_hi": "84% quantile of age under the population",
+    "age_posterior": "P(age node | star) under the population",
 }
 
 
-_ATTRS = {name: {"units": units, "long_name": words} for name, (units, words) in _WORDS.items()}
+def _attrs(name: str) -> dict[str, str]:
+    return {"units": "Gyr" if name.startswith("age_pop") else "", "long_name": _WORDS[name]}
 
 
 def membership(
@@ -144,7 +138,7 @@ def membership(
         for name, values in _summaries(data.ages, components, first, variance, age).items():
             columns.setdefault(name, np.empty(data.n_stars, dtype=np.float32))[index] = values
     return xr.Dataset(
-        {name: ("star", values, _ATTRS[name]) for name, values in columns.items()},
+        {name: ("star", values, _attrs(name)) for name, values in columns.items()},
         coords={"source_id": ("star", data.source_id)},
         attrs={"hyperparameter_draws": len(thetas)},
     )
@@ -171,19 +165,15 @@ def write_membership(
         scratch = path.with_name(f".{path.name}.scratch-{secrets.token_hex(4)}")
         scratch.mkdir()
         try:
-            shape = (data.n_stars, len(data.ages))
-            posterior_file = scratch / "age_posterior.f4"
-            by_star = np.memmap(posterior_file, dtype=np.float32, mode="w+", shape=shape)
+            shape, ages = (data.n_stars, len(data.ages)), ("age", data.ages, {"units": "Gyr"})
+            by_star = np.memmap(scratch / "ages.f4", dtype=np.float32, mode="w+", shape=shape)
             summary = membership(data, thetas, components, workers=workers, by_star=by_star)
             summary.attrs.update(attrs or {})
             for start in range(0, data.n_stars, part_size):
                 rows = slice(start, start + part_size)
-                part = summary.isel(star=rows).assign_coords(
-                    age=("age", data.ages, {"units": "Gyr"})
-                )
-                values = np.array(by_star[rows])
-                part["age_posterior"] = (("star", "age"), values, _ATTRS["age_posterior"])
-                out.append(part)
+                values = ("star", "age"), np.array(by_star[rows]), _attrs("age_posterior")
+                part = summary.isel(star=rows).assign_coords(age=ages)
+                out.append(part.assign(age_posterior=values))
             del by_star
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -65,10 +65,8 @@ def _mixture(theta: Floats, error: float, alpha_error: float) -> tuple[Floats, .
     feh = t["Z"] + t["G"] * (t["mu"] - PIVOT_RADIUS)
     spread = t["G"] ** 2 * t["sigma2"] + t["s2"]
     alpha = t["a"] + t["b"] * feh
-    return (
-        weight, feh, spread + error**2,
-        alpha, t["b"] ** 2 * spread + t["t2"] + alpha_error**2,
-    )  # fmt: skip
+    alpha_variance = t["b"] ** 2 * spread + t["t2"] + alpha_error**2
+    return weight, feh, spread + error**2, alpha, alpha_variance
 
 
 def _density(x: Floats, weight: NDArray, mean: NDArray, variance: NDArray) -> Floats:
@@ -90,21 +88,19 @@ def prior_predictive(
     axes = {"feh": np.arange(-2.5, 1.501, 0.05), "alpha_fe": np.arange(-0.4, 0.701, 0.0125)}
     mixtures = [_mixture(theta, error, alpha_error) for theta in thetas]
     curves = {
-        "feh": np.stack([_density(axes["feh"], m[0], m[1], m[2]) for m in mixtures]),
-        "alpha_fe": np.stack([_density(axes["alpha_fe"], m[0], m[3], m[4]) for m in mixtures]),
+        name: np.stack([_density(axes[name], m[0], m[at], m[at + 1]) for m in mixtures])
+        for name, at in (("feh", 1), ("alpha_fe", 3))
     }
     values = {"feh": feh, "alpha_fe": plain.alpha[seen]}
     out = xr.Dataset(coords={"band": ("band", list(_BANDS), {"units": ""})})
-    out["component"] = list(components)
-    out["age"] = ("age", data.ages, {"units": "Gyr"})
+    out["component"], out["age"] = list(components), ("age", data.ages, {"units": "Gyr"})
     gradient = np.quantile(thetas[..., THETA.index("G")], _BANDS, axis=0)
     out["gradient"] = (("band", "component", "age"), gradient, {"units": "dex / kpc"})
     for name, x in axes.items():
         out[name] = (name, x, {"units": "dex"})
         attrs = {"units": "1 / dex", "long_name": f"density of observed {name} by the prior"}
-        out[f"{name}_density"] = (
-            ("band", name), np.quantile(curves[name], _BANDS, axis=0), attrs
-        )  # fmt: skip
+        density = np.quantile(curves[name], _BANDS, axis=0)
+        out[f"{name}_density"] = (("band", name), density, attrs)
         half = 0.5 * (x[1] - x[0])
         counts, _ = np.histogram(values[name], np.append(x - half, x[-1] + half))
         height = counts / max(len(values[name]), 1) / (2 * half)
@@ -147,26 +143,12 @@ def _replicate(
     return mean + step - (stars.feh[rows, node] - feh), alpha
 
 
-def _bins(
-    age: NDArray[np.floating], radius: NDArray[np.floating], radius_edges: Floats
-) -> list[list[NDArray[np.int64]]]:
-    """Stars of every bin of age and radius."""
-    return [
-        [
-            np.flatnonzero((age >= a) & (age < b) & (radius >= lo) & (radius < hi))
-            for lo, hi in pairwise(radius_edges)
-        ]
-        for a, b in pairwise(AGE_EDGES)
-    ]
-
-
 def _quantiles(values: Floats, bins: list[list[NDArray[np.int64]]]) -> Floats:
     """Tested quantiles in every bin, (age_bin, radius_bin, quantile); NaN in bins of few stars."""
     out = np.full((len(bins), len(bins[0]), len(_TESTED)), np.nan)
     for i, row in enumerate(bins):
         for j, members in enumerate(row):
-            here = values[members]
-            here = here[np.isfinite(here)]
+            here = values[members][np.isfinite(values[members])]
             if len(here) >= _MIN_STARS:
                 out[i, j] = np.quantile(here, _TESTED)
     return out
@@ -181,8 +163,10 @@ def posterior_predictive(
     age, feh = _expectations(plain, data.ages)
     alpha = np.where(plain.alpha_variance < ABSENT_VARIANCE / 10, plain.alpha, np.nan)
     inner = np.quantile(plain.radius, [1 / 3, 2 / 3])
-    edges = np.array([-np.inf, *inner, np.inf])
-    bins = _bins(age, plain.radius, edges)
+    thirds = [(plain.radius >= lo) & (plain.radius < hi)
+              for lo, hi in pairwise([-np.inf, *inner, np.inf])]  # fmt: skip
+    in_age = [(age >= lo) & (age < hi) for lo, hi in pairwise(AGE_EDGES)]
+    bins = [[np.flatnonzero(row & third) for third in thirds] for row in in_age]
     observed = np.stack([_quantiles(feh, bins), _quantiles(alpha, bins)])
     likelihood = _without_chemistry(plain)
     cells = thetas.shape[1] * thetas.shape[2]
@@ -196,8 +180,9 @@ def posterior_predictive(
         replicated[s] = np.stack([_quantiles(feh_rep, bins), _quantiles(alpha_rep, bins)])
     low, middle, high = np.quantile(replicated, [0.025, 0.5, 0.975], axis=0)
     beyond = (replicated > observed).mean(axis=0) + 0.5 * (replicated == observed).mean(axis=0)
+    beyond[~np.isfinite(observed)] = np.nan
     dims = ("observable", "age_bin", "radius_bin", "quantile")
-    count = [[len(members) for members in row] for row in bins]
+    count = [list(map(len, row)) for row in bins]
     ends = np.array([plain.radius.min(), *inner, plain.radius.max()])
     dex = {"units": "dex"}
     return xr.Dataset(
@@ -206,10 +191,7 @@ def posterior_predictive(
             "replicated": (dims, middle, dex | {"long_name": "median over the replicates"}),
             "replicated_lo": (dims, low, dex | {"long_name": "2.5% of the replicates"}),
             "replicated_hi": (dims, high, dex | {"long_name": "97.5% of the replicates"}),
-            "tail_probability": (
-                dims, np.where(np.isfinite(observed), beyond, np.nan),
-                {"units": "", "long_name": "P(replicated > data)"},
-            ),
+            "tail_probability": (dims, beyond, {"units": "", "long_name": "P(replicated > data)"}),
             "n_stars": (("age_bin", "radius_bin"), count, {"units": ""}),
         },
         coords={

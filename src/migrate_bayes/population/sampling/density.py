@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -43,11 +43,9 @@ _MANY, _AT_ONCE = 300, 1000
 
 
 def _interpreted() -> Any:
-    """PyTensor's mode for graphs that are ready in seconds and slow at each call.
-
-    One rewriting is left out: it makes one sum of all terms of a prior, and interpreted PyTensor
-    knows no sum of more than 32.
-    """
+    """PyTensor's mode for graphs that are ready in seconds and slow at each call."""
+    # The rewriting left out makes one sum of all terms of a prior: interpreted PyTensor knows no
+    # sum of more than 32.
     return pytensor.compile.mode.get_mode("FAST_COMPILE").excluding("local_add_canonizer")
 
 
@@ -73,14 +71,15 @@ class _ManyPoints:
 
     def __init__(self, outputs: Sequence[Any], x: Any) -> None:
         self._outputs, self._x = list(outputs), x
-        self._all: Any = None
+
+    @cached_property
+    def _all(self) -> Any:
+        many = pt.dmatrix("points")
+        outputs = vectorize_graph(self._outputs, {self._x: many})
+        return pytensor.function([many], outputs, mode=_interpreted())
 
     def __call__(self, points: Floats) -> list[Floats]:
         """Evaluate at points, shape (m, n); each output has m as its leading dimension."""
-        if self._all is None:
-            many = pt.dmatrix("points")
-            outputs = vectorize_graph(self._outputs, {self._x: many})
-            self._all = pytensor.function([many], outputs, mode=_interpreted())
         # A variable that does not depend on x has no dimension of points.
         return [
             np.broadcast_to(value, (len(points), *value.shape)) if value.ndim == out.ndim else value
@@ -91,19 +90,9 @@ class _ManyPoints:
 class PosteriorDensity:
     """ln p(x | stars) up to a constant, and its gradient, x being unconstrained.
 
-    Parameters
-    ----------
-    population : SplitModel
-    mode : str, optional
-        PyTensor's compilation mode for the graph above the seam. Its default compiles for tens of
-        seconds, once, to run in tens of microseconds; ``"FAST_COMPILE"`` does the reverse.
-
-    Attributes
-    ----------
-    n : int
-        Length of x.
-    start : ndarray, shape (n,)
-        The model's initial point.
+    PyTensor's default `mode` compiles the graph above the seam for tens of seconds, once, to run in
+    tens of microseconds; ``"FAST_COMPILE"`` does the reverse. `start`, shape (`n`,), is the model's
+    initial point.
     """
 
     def __init__(self, population: SplitModel, *, mode: str | None = None) -> None:
@@ -139,11 +128,7 @@ class PosteriorDensity:
         self._named_one = cache(lambda: _compiled([x], named, self._mode, [self.start]))
 
     def over(self, likelihood: Likelihood) -> PosteriorDensity:
-        """Return the same model over other stars of the same age nodes.
-
-        Nothing is compiled again: PyTensor compiles for tens of seconds, a fit of some thousand
-        stars takes seconds.
-        """
+        """Return the same model, without compiling again, over other stars of the same ages."""
         other = copy.copy(self)
         other.likelihood = likelihood
         return other
@@ -165,42 +150,43 @@ class PosteriorDensity:
 
     def jacobian(self, x: Floats) -> Floats:
         """Return ∂θ/∂x, shape (n_components, n_ages, 11, n), by central differences (1e-10)."""
-        steps = 1e-5 * np.eye(self.n)
-        up, down = (self._each(self.theta, self._thetas, x + s) for s in (steps, -steps))
-        return np.moveaxis(up - down, 0, -1) / 2e-5
+        return np.moveaxis(self._differences(self.theta, self._thetas, x, 1e-5), 0, -1)
 
     def prior_hessian(self, x: Floats, width: float = 1e-4) -> Floats:
         """Return ∂² ln prior / ∂x², shape (n, n), from central differences of its gradient."""
-        steps = width * np.eye(self.n)
-        none = np.zeros_like(self.theta(x))
-
-        def slope(point: Floats) -> Floats:
-            return self.back(point, none, prior=True)
-
-        up, down = (self._each(slope, self._slopes, x + s) for s in (steps, -steps))
-        out = (up - down) / (2.0 * width)
+        slope = partial(self.back, slope=np.zeros_like(self.theta(x)), prior=True)
+        out = self._differences(slope, self._slopes, x, width)
         return 0.5 * (out + out.T)
 
-    def _each(
-        self, one: Callable[[Floats], Floats], all_at_once: _ManyPoints | None, points: Floats
+    def _differences(
+        self, one: Callable[[Floats], Floats], many: _ManyPoints | None, x: Floats, width: float
     ) -> Floats:
-        """Evaluate at many points: through one interpreted graph if there is one."""
-        if all_at_once is None:
-            return np.stack([one(x) for x in points])
-        with self._lock:
-            return np.array(all_at_once(points)[0])
+        """Central differences of a function, along the first axis; of `many` points if it can."""
+
+        def at(points: Floats) -> Floats:
+            if many is None:
+                return np.stack([one(point) for point in points])
+            with self._lock:
+                return np.array(many(points)[0])
+
+        steps = width * np.eye(self.n)
+        return (at(x + steps) - at(x - steps)) / (2.0 * width)
 
     def __call__(self, x: Floats) -> tuple[float, Floats]:
         """Evaluate the log density and its gradient; a pass over the stars."""
+        return self.with_likelihood(self.likelihood.value_and_gradient, x)
+
+    def with_likelihood(
+        self, of_stars: Callable[[Floats], tuple[float, Floats]], x: Floats
+    ) -> tuple[float, Floats]:
+        """Evaluate with this function of θ, ln L and its gradient, in place of the likelihood."""
         theta, prior = self.theta_and_prior(x)
-        if not np.isfinite(theta).all():
-            return -np.inf, np.zeros(self.n)
-        value, slope = self.likelihood.value_and_gradient(theta)
-        gradient = self.back(x, slope, prior=True)
-        total = prior + value
-        if not (np.isfinite(total) and np.isfinite(gradient).all()):
-            return -np.inf, np.zeros(self.n)
-        return total, gradient
+        if np.isfinite(theta).all():
+            value, slope = of_stars(theta)
+            gradient = self.back(x, slope, prior=True)
+            if np.isfinite(prior + value) and np.isfinite(gradient).all():
+                return prior + value, gradient
+        return -np.inf, np.zeros(self.n)
 
     def named(self, draws: Floats) -> dict[str, Floats]:
         """Carry unconstrained draws, shape (..., n), to every named variable of the model."""

@@ -44,20 +44,13 @@ def find_mode(
 
     Newton steps end at a Newton decrement (twice the log density still to gain) of `tolerance`;
     `max_iterations` are of the quasi-Newton climb before them.
-
-    Raises
-    ------
-    FitError
-        If the density is not finite at the model's initial point.
     """
-    likelihood = density.likelihood
-    x = density.start
-    first = density
+    first, likelihood = density, density.likelihood
     if likelihood.n_stars > 2 * _FIRST_STARS:
         first = density.over(likelihood.subset(_FIRST_STARS))
-    if not np.isfinite(density(x)[0]):
+    if not np.isfinite(density(density.start)[0]):
         raise FitError("the model's log density is not finite at its initial point")
-    x = _climb(first, x, max_iterations)
+    x = _climb(first, density.start, max_iterations)
     if first is not density:
         x = _newton(first, x, tolerance).vector
     return _newton(density, x, tolerance)
@@ -78,9 +71,8 @@ def _newton(density: PosteriorDensity, x: Floats, tolerance: float, steps: int =
     """Newton steps with the Fisher information, halved if they would lose."""
     for _ in range(steps):
         theta, prior = density.theta_and_prior(x)
-        of_stars = density.likelihood.score_outer(theta, density.jacobian(x))
-        log_like, gradient, information = of_stars
-        gradient = gradient + density.back(x, np.zeros_like(theta), prior=True)
+        log_like, of_stars, information = density.likelihood.score_outer(theta, density.jacobian(x))
+        gradient = of_stars + density.back(x, np.zeros_like(theta), prior=True)
         value = log_like + prior
         covariance = _positive_inverse(information - density.prior_hessian(x))
         step = covariance @ gradient
@@ -119,8 +111,7 @@ def run_nuts(
     import nutpie
     from nutpie.compiled_pyfunc import from_pyfunc
 
-    centre, scale = mode.vector, np.linalg.cholesky(mode.covariance)
-    n = len(centre)
+    centre, scale, n = mode.vector, np.linalg.cholesky(mode.covariance), len(mode.vector)
 
     def make_log_density() -> Any:
         def log_density(z: Floats) -> tuple[float, Floats]:

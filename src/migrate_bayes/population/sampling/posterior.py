@@ -2,8 +2,7 @@
 
 ``"nuts"``: nutpie from the posterior's mode, in coordinates whitened by the curvature there, on
 the compiled pieces of `population.sampling.density`; every step is a pass over the stars.
-``"surrogate"``: `population.sampling.surrogate`; one pass for each draw. Both give the same
-DataTree, with named dimensions and units.
+``"surrogate"``: `population.sampling.surrogate`; one pass for each draw.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.results.diagnostics import MAX_PARETO_K
 from migrate_bayes.population.results.units import label
 from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.mode import Mode, find_mode, run_nuts
+from migrate_bayes.population.sampling.mode import find_mode, run_nuts
 from migrate_bayes.population.sampling.surrogate import sample_surrogate
 
 # `auto` takes the surrogate from this many stars on: NUTS takes minutes by then, and the surrogate,
@@ -46,8 +45,8 @@ def sample(
 ) -> xr.DataTree:
     """Sample the posterior of a compiled model; see `PopulationModel.sample`."""
     began = time.perf_counter()
+    passes = density.likelihood.evaluations
     with status("compiling the model (once, up to a minute) and finding the posterior's mode"):
-        passes = density.likelihood.evaluations
         mode = find_mode(density)
     found = time.perf_counter()
     model, n_stars, method = density.model.pymc, density.likelihood.n_stars, options.method
@@ -58,51 +57,35 @@ def sample(
     if method == "surrogate":
         unconstrained, stats, about = sample_surrogate(density, mode, options, seed=seed)
         if not (k := about["pareto_k"]) <= MAX_PARETO_K:
-            warnings.warn(
+            said = (
                 f"the surrogate's importance weights cannot be trusted (k̂ = {k:.2f}, limit "
-                f"{MAX_PARETO_K}): sampling with NUTS instead",
-                RuntimeWarning,
-                stacklevel=3,
+                f"{MAX_PARETO_K}): sampling with NUTS instead"
             )
+            warnings.warn(said, RuntimeWarning, stacklevel=3)
             unconstrained = None
             method, about = "nuts", {"surrogate_pareto_k": k}
     if unconstrained is None:
         shown = sys.stderr.isatty() if progressbar is None else progressbar
-        unconstrained, stats = _nuts_on_stars(density, mode, options, seed, cores, shown)
-    tree = _tree(model, density.named(unconstrained), "posterior")
+        cores = min(options.chains, default_workers()) if cores is None else cores
+        workers = density.likelihood.workers
+        # Chains that run side by side have one thread each.
+        density.likelihood.workers = 1 if cores > 1 else workers
+        try:
+            unconstrained, stats = run_nuts(
+                density, mode, options, seed=seed, cores=cores, progressbar=shown
+            )
+        finally:
+            density.likelihood.workers = workers
+    tree = _tree(model, density.named(unconstrained))
     tree["sample_stats"] = stats
     if prior_draws:
         tree["prior"] = label(draw_prior(model, prior_draws, seed))
-    tree.attrs.update(provenance(seed=seed))
     tree.attrs.update(
-        method=method,
-        n_stars=n_stars,
-        mode_seconds=found - began,
-        wall_seconds=time.perf_counter() - began,
-        passes=density.likelihood.evaluations - passes,
-        **about,
-        **_convergence(tree, [rv.name for rv in model.free_RVs]),
-        **(attrs or {}),
-    )
+        **provenance(seed=seed), method=method, n_stars=n_stars, mode_seconds=found - began,
+        wall_seconds=time.perf_counter() - began, passes=density.likelihood.evaluations - passes,
+    )  # fmt: skip
+    tree.attrs |= about | _convergence(tree, [rv.name for rv in model.free_RVs]) | (attrs or {})
     return tree
-
-
-def _nuts_on_stars(
-    density: PosteriorDensity,
-    mode: Mode,
-    options: SamplerOptions,
-    seed: int,
-    cores: int | None,
-    progressbar: bool,
-) -> tuple[NDArray[np.float64], xr.Dataset]:
-    """Run NUTS with a pass over the stars each step, chains side by side with one thread each."""
-    cores = min(options.chains, default_workers()) if cores is None else cores
-    workers = density.likelihood.workers
-    density.likelihood.workers = 1 if cores > 1 else workers
-    try:
-        return run_nuts(density, mode, options, seed=seed, cores=cores, progressbar=progressbar)
-    finally:
-        density.likelihood.workers = workers
 
 
 def _convergence(tree: xr.DataTree, names: list[str]) -> dict[str, float]:
@@ -124,8 +107,7 @@ def _convergence(tree: xr.DataTree, names: list[str]) -> dict[str, float]:
 
 def draw_prior(model: pm.Model, draws: int, seed: int) -> xr.Dataset:
     """Draw from the prior. PyMC need not remark that the stars, a potential, take no part."""
-    log = logging.getLogger("pymc")
-    level = log.level
+    log, level = logging.getLogger("pymc"), logging.getLogger("pymc").level
     log.setLevel(logging.ERROR)
     try:
         with model, warnings.catch_warnings():
@@ -140,7 +122,7 @@ def draw_prior(model: pm.Model, draws: int, seed: int) -> xr.Dataset:
     return prior.drop_vars(order).assign_coords({name: prior[name] for name in order})
 
 
-def _tree(model: pm.Model, values: dict[str, NDArray[np.float64]], group: str) -> xr.DataTree:
+def _tree(model: pm.Model, values: dict[str, NDArray[np.float64]]) -> xr.DataTree:
     """Name the dimensions of the draws as the model does."""
     from arviz import from_dict
 
@@ -150,6 +132,6 @@ def _tree(model: pm.Model, values: dict[str, NDArray[np.float64]], group: str) -
         if model.named_vars_to_dims.get(name)
     }
     coords = {k: np.asarray(v) for k, v in model.coords.items() if v is not None}
-    tree = from_dict({group: values}, coords=coords, dims=dims)
-    tree[group] = label(tree[group].to_dataset())
+    tree = from_dict({"posterior": values}, coords=coords, dims=dims)
+    tree["posterior"] = label(tree["posterior"].to_dataset())
     return tree
