@@ -42,12 +42,12 @@ def write(path, *, drop=(), rows=None, **changes):
 
 
 def test_a_whole_file_is_laid_out_by_slice_and_eep(tmp_path):
-    grid = read_grid(write(tmp_path / "g.h5"))
-    assert grid.values.shape == (3, 2, N_EEP, 5)
-    present = np.isfinite(grid.values).all(axis=-1)
+    *_, values = read_grid(write(tmp_path / "g.h5"))
+    assert values.shape == (3, 2, N_EEP, 5)
+    present = np.isfinite(values).all(axis=-1)
     assert present[:, 0].sum(axis=-1).tolist() == [10, 10, 10]
     assert not present[:, 1, :2].any()
-    np.testing.assert_allclose(grid.values[2, 1, 2:11, 0], 0.6 + 0.05 * np.arange(2, 11))
+    np.testing.assert_allclose(values[2, 1, 2:11, 0], 0.6 + 0.05 * np.arange(2, 11))
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,10 @@ def test_fill_values_are_no_points(tmp_path, fill):
         rows[[4, 5, 56]] = fill
         return rows
 
-    grid = read_grid(write(tmp_path / "g.h5", rows=fill_three))
-    present = np.isfinite(grid.values).all(axis=-1)
+    *_, values = read_grid(write(tmp_path / "g.h5", rows=fill_three))
+    present = np.isfinite(values).all(axis=-1)
     assert present.sum() == 57 - 3
-    mended = mend(grid.values)
+    mended = mend(values)
     # Inside an isochrone they are interpolated, at its end there is one point less.
     np.testing.assert_allclose(mended[0, 0, 5:7, 0], [0.85, 0.90])
     assert np.isfinite(mended[2, 1]).all(axis=-1).sum() == 8

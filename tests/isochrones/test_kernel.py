@@ -9,10 +9,9 @@ from scipy import stats
 from scipy.interpolate import CubicHermiteSpline
 
 from migrate_bayes.isochrones import WorkingGrid, salaris
-from migrate_bayes.isochrones.kernel.arrays import AgeLikelihood, Stars
 from migrate_bayes.isochrones.kernel.blocks import FAR
 from migrate_bayes.isochrones.kernel.grid_layout import lay_out
-from migrate_bayes.isochrones.kernel.likelihood import age_likelihood
+from migrate_bayes.isochrones.kernel.likelihood import AgeLikelihood, Stars, age_likelihood
 from migrate_bayes.isochrones.kernel.prior import ALPHA_RULES, MAX_ALPHA_SD
 
 AGES = np.array([2.0, 4.0, 8.0])

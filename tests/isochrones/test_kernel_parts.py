@@ -7,7 +7,6 @@ from scipy import special
 from scipy.interpolate import CubicHermiteSpline
 
 from migrate_bayes.isochrones import WorkingGrid
-from migrate_bayes.isochrones.kernel.arrays import Window
 from migrate_bayes.isochrones.kernel.cubic import (
     MAX_NODES,
     cubic_stencil,
@@ -23,7 +22,13 @@ from migrate_bayes.isochrones.kernel.grid_layout import (
     lower_bounds,
 )
 from migrate_bayes.isochrones.kernel.prior import alpha_rule, end_weights, nothing, pair_rows
-from migrate_bayes.isochrones.kernel.segments import PER_QUANTITY, mills_ratio, sweep_4, sweep_5
+from migrate_bayes.isochrones.kernel.segments import (
+    PER_QUANTITY,
+    Window,
+    mills_ratio,
+    sweep_4,
+    sweep_5,
+)
 from migrate_bayes.isochrones.kernel.simd import (
     WIDTH,
     absolute,

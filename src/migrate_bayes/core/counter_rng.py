@@ -36,25 +36,10 @@ def _fill(seed, purpose, key, draw, out):
 def keyed_uniforms(
     seed: int, purpose: int, key: NDArray[np.uint64], draw: int, n: int
 ) -> NDArray[np.float64]:
-    """Return `n` uniform numbers for each star.
+    """Return `n` uniform numbers for each star: in (0, 1), shape (n, star), with 52 random bits.
 
-    Parameters
-    ----------
-    seed : int
-        The run's, from 0 to 2⁶⁴ - 1.
-    purpose : int
-        What the numbers are for: two users of one seed must differ here.
-    key : array of uint64, shape (star,)
-        Each star's own.
-    draw : int
-        Which draw of the star.
-    n : int
-        Numbers per star.
-
-    Returns
-    -------
-    array, shape (n, star)
-        In (0, 1), neither end included, with 52 random bits.
+    `seed` is the run's, from 0 to 2⁶⁴ - 1; `purpose` says what the numbers are for, and two users
+    of one seed must differ in it; `key` is each star's own; `draw` tells which draw of the star.
     """
     out = np.empty((n, len(key)))
     keys = np.ascontiguousarray(key, dtype=np.uint64)

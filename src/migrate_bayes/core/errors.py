@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
 
 class MigrateBayesError(Exception):
-    """Base of every error whose message tells the user what to do."""
+    """Base of every error whose message tells the user what to do.
+
+    Examples
+    --------
+    >>> from migrate_bayes import MigrateBayesError
+    >>> from migrate_bayes.isochrones import load_source
+    >>> try:
+    ...     load_source("mixt")
+    ... except MigrateBayesError as error:
+    ...     print(type(error).__name__)
+    IsochroneError
+    """
 
 
 class CatalogError(MigrateBayesError, ValueError):
@@ -49,19 +60,9 @@ class FitError(MigrateBayesError, ValueError):
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
-    """Word the end of a message about an unknown name.
+    """Word the end of a message about an unknown name, with the nearest valid one if it is near.
 
-    Parameters
-    ----------
-    name : str
-        What the user wrote.
-    valid : iterable of str
-        What they could have written.
-
-    Returns
-    -------
-    str
-        ``"did you mean 'x'? Valid: a, b, c"``; the question only if a name is near.
+    ``"did you mean 'x'? Valid: a, b, c"``
     """
     options = sorted(str(v) for v in valid)
     return f"{_question(name, options)} Valid: {', '.join(options)}".lstrip()

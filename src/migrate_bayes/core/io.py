@@ -30,27 +30,11 @@ def refuse_existing(*paths: str | Path, overwrite: bool = False) -> None:
 def atomic_output(
     path: str | Path, *, overwrite: bool = False, directory: bool = False
 ) -> Iterator[Path]:
-    """Write a file or a folder whole or not at all.
+    """Write a file or a folder (`directory`) whole or not at all.
 
-    Parameters
-    ----------
-    path : path-like
-        The product.
-    overwrite : bool
-        Replace a product that exists.
-    directory : bool
-        The product is a folder.
-
-    Yields
-    ------
-    Path
-        A temporary neighbour with the same suffix; write there. Renamed on success, removed on
-        error.
-
-    Raises
-    ------
-    ProductError
-        If the product exists already, or the folder cannot be written.
+    Yields a temporary neighbour with the same suffix to write to; it is renamed on success and
+    removed on error. A `ProductError` says that the product exists and may not be overwritten, or
+    that its folder cannot be written.
     """
     path = Path(path)
     if path.exists() and not overwrite:
@@ -83,13 +67,7 @@ def atomic_output(
 def write_netcdf(
     product: xr.Dataset | xr.DataTree, path: str | Path, *, overwrite: bool = False
 ) -> Path:
-    """Write a product as one NetCDF-4 file.
-
-    Raises
-    ------
-    ProductError
-        If the product exists already, or the folder cannot be written.
-    """
+    """Write a product as one NetCDF-4 file; raises as `atomic_output` does."""
     path = Path(path)
     with atomic_output(path, overwrite=overwrite) as out:
         product.to_netcdf(out, engine="h5netcdf")
@@ -97,25 +75,10 @@ def write_netcdf(
 
 
 def read_netcdf(path: str | Path, *, lazy: bool = False, missing: str = "") -> xr.DataTree:
-    """Open a product of one NetCDF-4 file.
+    """Open a product of one NetCDF-4 file; use ``.to_dataset()`` on one without groups.
 
-    Parameters
-    ----------
-    path : path-like
-    lazy : bool
-        Leave the variables on disk until they are used.
-    missing : str
-        What to do if the product does not exist, for the error's message.
-
-    Returns
-    -------
-    xarray.DataTree
-        Use ``.to_dataset()`` on a product without groups.
-
-    Raises
-    ------
-    ProductError
-        If the file is missing, damaged or no NetCDF file.
+    If `lazy`, variables stay on disk until they are used. A `ProductError` says that the file is
+    damaged, or that it does not exist and what to do then (`missing`).
     """
     import xarray as xr
 

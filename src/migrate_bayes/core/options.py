@@ -20,19 +20,9 @@ class Options(BaseModel):
 
     @classmethod
     def of(cls, options: Self | None = None, settings: Mapping[str, Any] | None = None) -> Self:
-        """Return options with some entries set anew.
+        """Return `options` (else the defaults) with the entries of `settings` set anew.
 
-        Parameters
-        ----------
-        options : Options, optional
-            The defaults if not given.
-        settings : mapping, optional
-            Entries by name, checked as those of a recipe are.
-
-        Raises
-        ------
-        RecipeError
-            If an entry is unknown or invalid.
+        Settings are checked as those of a recipe are: a `RecipeError` names what is wrong.
         """
         if options is not None and not settings:
             return options

@@ -45,23 +45,11 @@ def map_blocks[T](
     workers: int | None = None,
     on_done: Callable[[int], None] | None = None,
 ) -> list[T]:
-    """Call ``function(start, stop)`` on every block of stars, in threads.
+    """Call ``function(start, stop)`` on every block of stars, in threads; return a list by block.
 
-    Parameters
-    ----------
-    function : callable
-        Must release the GIL to gain anything, and must not itself call `map_blocks`.
-    n, size : int
-        Number of stars, and stars per block. Keep `size` fixed: it is what makes sums reproducible.
-    workers : int, optional
-        Threads; `default_workers` if not given.
-    on_done : callable, optional
-        Called with the number of stars after each block, in order (a progress bar's ``advance``).
-
-    Returns
-    -------
-    list
-        What `function` returned, in block order.
+    To gain anything `function` must release the GIL, and it must not itself call `map_blocks`. Keep
+    the `size` of blocks fixed: it is what makes sums reproducible. `workers` is `default_workers`
+    if not given; `on_done` is called in order with the number of stars of each block.
     """
     workers = default_workers() if workers is None else workers
     parts = blocks(n, size)

@@ -27,19 +27,8 @@ def progress(
 ) -> Iterator[Callable[[int], None]]:
     """Show a bar while the body runs; within another bar's body, as a line beneath it.
 
-    Parameters
-    ----------
-    total : int or None
-        How many units there are to do; None if that is not known.
-    label : str
-        What is being done.
-    unit : str
-        What is counted.
-
-    Yields
-    ------
-    callable
-        ``advance(n)``: say that `n` more are done. Silent if stderr is not a terminal.
+    Yields ``advance(n)``: say that `n` more of `total` (None: unknown) units are done. Silent if
+    stderr is not a terminal.
     """
     if _unseen():
         yield lambda n: None
@@ -62,31 +51,22 @@ def progress(
 
 
 def _display() -> Any:
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
     from rich.text import Text
 
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
+    class Rate(bars.ProgressColumn):
+        def render(self, task: bars.Task) -> Text:
             return Text(f"{task.speed:,.0f} {task.fields['unit']}/s" if task.speed else "")
 
-    return Progress(
-        TextColumn("{task.description:<12}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
+    return bars.Progress(
+        bars.TextColumn("{task.description:<12}"),
+        bars.BarColumn(bar_width=20),
+        bars.MofNCompleteColumn(),
         Rate(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("left"),
+        bars.TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
         # Chunks may take minutes each: the rate is that of the whole run.

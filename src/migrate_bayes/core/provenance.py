@@ -43,16 +43,9 @@ def file_sha256(path: str | Path) -> str:
 def provenance(
     *, seed: int | None = None, recipe_hash: str = "", inputs: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Build the provenance attributes of a product (all text, so that any format holds them).
+    """Build the provenance attributes of a product, all text, so that any format holds them.
 
-    Parameters
-    ----------
-    seed : int, optional
-        The run's seed.
-    recipe_hash : str
-        `content_hash` of the recipe.
-    inputs : mapping, optional
-        Name of each input to its checksum.
+    `recipe_hash` is the `content_hash` of the recipe, `inputs` the checksum of each input by name.
     """
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -116,19 +116,10 @@ class Estimate:
         return cls(float(mid), float(mid - low), float(high - mid))
 
     def text(self, *, digits: int | None = None, sign: bool = False) -> str:
-        """Word the estimate.
+        """Word the estimate: ``-0.0752 ± 0.0004``, with `sign` ``+`` for a positive value too.
 
-        Parameters
-        ----------
-        digits : int, optional
-            Decimals; two figures of the smaller error if not given.
-        sign : bool
-            Write the sign of a positive value too.
-
-        Returns
-        -------
-        str
-            ``-0.0752 ± 0.0004``; ``-0.075 +0.004 -0.002`` if the sides differ by over a fifth.
+        ``-0.075 +0.004 -0.002`` if the sides differ by over a fifth. Without `digits`, the decimals
+        show two figures of the smaller error.
         """
         if not math.isfinite(self.value):
             return "n/a"
@@ -155,15 +146,7 @@ def decimals(error: float, otherwise: int = 4) -> int:
 
 
 def plain(value: Any, digits: int | None = None) -> Any:
-    """Turn a result into what JSON can hold, with null for NaN.
-
-    Parameters
-    ----------
-    value : object
-        Mappings, sequences, NumPy arrays and scalars, nested in any way.
-    digits : int, optional
-        Decimals to which numbers are rounded.
-    """
+    """Turn a result, nested in any way, into what JSON can hold: null for NaN, floats rounded."""
     if isinstance(value, Mapping):
         return {str(k): plain(v, digits) for k, v in value.items()}
     if isinstance(value, list | tuple):

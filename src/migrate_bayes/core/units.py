@@ -10,19 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def in_unit(value: ArrayLike | Any, unit: str) -> NDArray[np.float64]:
-    """Return a number, array or `astropy.units.Quantity` as float64 in a unit.
+    """Return a number, array or `astropy.units.Quantity` as float64 in a unit that astropy knows.
 
-    Parameters
-    ----------
-    value : array_like or Quantity
-        Plain numbers are in `unit` already.
-    unit : str
-        As astropy reads it.
-
-    Raises
-    ------
-    astropy.units.UnitConversionError
-        If a quantity is of another dimension.
+    Plain numbers are in `unit` already; a quantity of another dimension is an error of astropy.
     """
     if hasattr(value, "to_value"):
         value = value.to_value(unit)

@@ -12,9 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "age_options": ["AgeOptions"],
         "ages": ["estimate_ages"],
-        "enhancement": ["salaris"],
         "external": ["external_ages"],
-        "grid": ["WorkingGrid", "build_grid", "isochrone"],
+        "grid": ["WorkingGrid", "build_grid", "isochrone", "salaris"],
         "intervals": ["age_cdf", "age_quantiles"],
         "sampling": ["draw_stars"],
         "sources.base": ["IsochroneSource"],

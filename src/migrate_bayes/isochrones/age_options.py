@@ -18,7 +18,7 @@ FEH_SCALES: tuple[FehScale, ...] = get_args(FehScale)
 class AgeOptions(Options):
     """How ages are estimated; frozen, comparable and hashable.
 
-    Attributes
+    Parameters
     ----------
     source : str
         What `load_source` takes; in a recipe also ``external``: the catalogue's own ages.

@@ -1,13 +1,11 @@
 """Isochrone ages of a catalogue: the likelihood of every age node, and its summaries.
 
-`estimate_ages` is the room's product. The likelihood of one star is computed in
-`kernel.likelihood` (method ``fine``) or `kernel.paper` (method ``paper``); `grid` says what the
-isochrones are between their nodes.
+The likelihood of one star is computed in `kernel.likelihood` (method ``fine``) or `kernel.paper`
+(``paper``); `grid` says what the isochrones are between their nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -20,14 +18,13 @@ from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.progress import progress
 from migrate_bayes.isochrones.age_options import AgeOptions
-from migrate_bayes.isochrones.grid import WorkingGrid, build_grid
+from migrate_bayes.isochrones.grid import build_grid
 from migrate_bayes.isochrones.intervals import summarise
-from migrate_bayes.isochrones.kernel.arrays import AgeLikelihood
 from migrate_bayes.isochrones.kernel.blocks import CUT, FAR
 from migrate_bayes.isochrones.kernel.grid_layout import lay_out
-from migrate_bayes.isochrones.kernel.likelihood import age_likelihood
+from migrate_bayes.isochrones.kernel.likelihood import AgeLikelihood, age_likelihood
 from migrate_bayes.isochrones.kernel.paper import age_likelihood_by_nodes
-from migrate_bayes.isochrones.observables import Observed, observe
+from migrate_bayes.isochrones.observables import observe
 from migrate_bayes.isochrones.sources.base import IsochroneSource
 
 #: ln of the least likelihood, relative to the star's peak, that an age node is given (1.5e-8): the
@@ -115,18 +112,24 @@ def estimate_ages(
     sd = np.repeat(stars.feh[:, 1:], n_age, axis=1).astype(np.float32)
     summary, chi2 = np.full((n, 4), np.nan), np.full(n, np.nan)
     log_prior = np.zeros(n_age) if chosen.age_prior == "flat" else -np.log(grid.ages)
-    likelihood = _likelihood_on(grid, stars)
+    fine = chosen.method == "fine"
+    layout = lay_out(grid) if fine else None
 
     def block(start: int, stop: int) -> None:
         rows = able[start:stop]
-        log_like, f_mean, f_sd, least = likelihood(rows)
+        out, part = AgeLikelihood.empty(len(rows), n_age), stars.arrays(rows, fine=fine)
+        if fine:
+            age_likelihood(layout, part, out)
+        else:
+            age_likelihood_by_nodes(grid.points, grid.metallicity, grid.alpha, part, out)
+        log_like, f_mean, f_sd, least = out
         peak = log_like.max(axis=1)
         found = (least <= FAR) & np.isfinite(peak)
         chi2[rows] = np.where(np.isfinite(least), least, np.nan)
         rows, log_like = rows[found], log_like[found]
         log_like = np.maximum(log_like, peak[found, None] + LOG_FLOOR)
         four = np.empty((len(rows), 4))
-        summarise(grid.ages, log_like, log_prior, chosen.method == "fine", four)
+        summarise(grid.ages, log_like, log_prior, fine, four)
         summary[rows] = four
         like[rows] = log_like + stars.log_constant[rows, None] + log_prior
         mean[rows], sd[rows] = f_mean[found], f_sd[found]
@@ -147,48 +150,29 @@ def estimate_ages(
         add_flag(flag, chi2 > stats.chi2.isf(_IMPROBABLE, freedom), StarFlag.POOR_FIT)
     flag[flag & _NO_AGE != 0] &= ~np.int32(StarFlag.POOR_FIT)
 
-    def labelled(dims: Any, values: NDArray, units: str, long_name: str) -> tuple:
+    def column(dims: Any, values: NDArray, units: str, long_name: str) -> tuple:
         return dims, values, {"units": units, "long_name": long_name}
 
-    both = ("star", "age")
+    both, prior_text = ("star", "age"), f"ln age prior, {chosen.age_prior}"
     ml, median, low, high = summary.T
+    error = (high - low) / (2.0 * ml)
     product = xr.Dataset(
         {
-            "log_age_likelihood": labelled(both, like, "", "ln likelihood times interim prior"),
-            "feh_mean": labelled(both, mean, "dex", "mean [Fe/H] at this age, flat [Fe/H] prior"),
-            "feh_sd": labelled(both, sd, "dex", "standard deviation of [Fe/H] at this age"),
-            "log_interim_prior": labelled(
-                "age", log_prior, "", f"ln age prior, {chosen.age_prior}"
-            ),
-            "age_ml": labelled("star", ml, "Gyr", "age of greatest likelihood"),
-            "age_median": labelled("star", median, "Gyr", "posterior median age"),
-            "age_lo": labelled("star", low, "Gyr", "lower end of the 0.61 interval"),
-            "age_hi": labelled("star", high, "Gyr", "upper end of the 0.61 interval"),
-            "age_error": labelled(
-                "star", (high - low) / (2.0 * ml), "", "half-width of the 0.61 interval over age_ml"
-            ),
-            "chi2_min": labelled("star", chi2, "", "least chi-square"),
-            "flag": labelled("star", flag, "", "reasons, see StarFlag"),
+            "log_age_likelihood": column(both, like, "", "ln likelihood times interim prior"),
+            "feh_mean": column(both, mean, "dex", "mean [Fe/H] at this age, flat [Fe/H] prior"),
+            "feh_sd": column(both, sd, "dex", "standard deviation of [Fe/H] at this age"),
+            "log_interim_prior": column("age", log_prior, "", prior_text),
+            "age_ml": column("star", ml, "Gyr", "age of greatest likelihood"),
+            "age_median": column("star", median, "Gyr", "posterior median age"),
+            "age_lo": column("star", low, "Gyr", "lower end of the 0.61 interval"),
+            "age_hi": column("star", high, "Gyr", "upper end of the 0.61 interval"),
+            "age_error": column("star", error, "", "half-width of the 0.61 interval over age_ml"),
+            "chi2_min": column("star", chi2, "", "least chi-square"),
+            "flag": column("star", flag, "", "reasons, see StarFlag"),
         },
-        coords={"age": labelled("age", grid.ages, "Gyr", "age")},
+        coords={"age": column("age", grid.ages, "Gyr", "age")},
         attrs={**grid.attrs, "age_prior": chosen.age_prior},
     )
     if "source_id" in catalog.coords:
         product = product.assign_coords(source_id=catalog["source_id"])
     return product
-
-
-def _likelihood_on(grid: WorkingGrid, stars: Observed) -> Callable[[NDArray], AgeLikelihood]:
-    """Return the function that computes the likelihood of some rows of `stars`."""
-    fine = grid.total_metallicity
-    layout = lay_out(grid) if fine else None
-
-    def likelihood(rows: NDArray) -> AgeLikelihood:
-        out, part = AgeLikelihood.empty(len(rows), len(grid.ages)), stars.arrays(rows, fine=fine)
-        if fine:
-            age_likelihood(layout, part, out)
-        else:
-            age_likelihood_by_nodes(grid.points, grid.metallicity, grid.alpha, part, out)
-        return out
-
-    return likelihood

@@ -6,8 +6,7 @@ Gaussian in ln age, continuous at the median, whose sides have the widths of the
 .. math:: \ln L(\tau) = -\tfrac12 [(\ln\tau - \ln\tau_{50}) / \sigma_\pm]^2 + \ln(2 /
    (\sigma_- + \sigma_+)),
 
-so that a fit sees the same product whichever stage made it. [Fe/H] does not depend on age here:
-`feh_mean` and `feh_sd` are the observed value and error at every node.
+so that a fit sees the same product whichever stage made it. [Fe/H] does not depend on age here.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ from migrate_bayes.core.flags import StarFlag, add_flag
 #: Gyr; spacing grows with age, as errors do.
 DEFAULT_AGES = np.round(np.concatenate([np.arange(0.25, 5.0, 0.25), np.arange(5.0, 14.01, 0.5)]), 2)
 
-# A 68% interval narrower than this fraction of the age is not believed (and would fall between
-# two nodes of the grid).
+#: A 68% interval narrower than this fraction of the age is not believed: it falls between nodes.
 _MIN_LOG_SD = 0.05
 
 
@@ -90,7 +88,6 @@ def external_ages(catalog: xr.Dataset, *, ages: ArrayLike | None = None) -> xr.D
     def per_star(values: np.ndarray, unit: str, long_name: str) -> tuple:
         return ("star", np.where(good, values, np.nan), {"units": unit, "long_name": long_name})
 
-    gyr = {"units": "Gyr"}
     return xr.Dataset(
         {
             "log_age_likelihood": (("star", "age"), log_like.astype(np.float32), {"units": ""}),
@@ -104,6 +101,6 @@ def external_ages(catalog: xr.Dataset, *, ages: ArrayLike | None = None) -> xr.D
             "age_error": per_star((high - low) / (2 * middle), "", "relative age error"),
             "flag": ("star", flag),
         },
-        coords={"age": ("age", grid, gyr), "source_id": catalog["source_id"]},
+        coords={"age": ("age", grid, {"units": "Gyr"}), "source_id": catalog["source_id"]},
         attrs={"isochrone_source": "external", "age_method": "catalogue ages, two-piece in ln age"},
     )

@@ -10,12 +10,11 @@ since at equal φ isochrones hardly depend on [α/Fe]: the remaining dependence 
 while at equal [Fe/H] it is neither. A family without an [α/Fe] axis is one column in φ. The
 ``paper`` grid has the nodes of Vickers, Shen & Li (2021) in [Fe/H] and [α/Fe].
 
-**Interpolation**, always point by point at equal EEP: linear in log age; along each [α/Fe] column
-of the source by a monotone cubic in [Fe/H] (`scipy.interpolate.PchipInterpolator`), on to regular
-nodes 0.05 dex apart. Between the nodes of the ``fine`` grid an isochrone is *defined* as the tensor
-product of the cubics of `cubic` in φ and in [α/Fe], of every quantity (T_eff, log g, M_G, BP−RP,
-number born); straight lines join its points. The kernel integrates over this, and so does its
-reference integral by brute force.
+**Interpolation** is always at equal EEP: linear in log age; along each [α/Fe] column of the source
+by a monotone cubic in [Fe/H] (`scipy.interpolate.PchipInterpolator`), on to regular nodes 0.05 dex
+apart. Between the nodes of the ``fine`` grid an isochrone is *defined* as the tensor product of the
+cubics of `kernel.cubic` in φ and in [α/Fe], of every quantity; straight lines join its points. The
+kernel integrates over this, and so does its reference integral by brute force.
 
 **Whose [Fe/H].** Models are labelled by the *initial* [Fe/H]; a spectrograph sees the surface. In a
 dwarf diffusion has depleted it, by what takes the family's own solar-calibrated model (initial
@@ -40,9 +39,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
 
+from migrate_bayes.core.constants import SALARIS_ALPHA, SALARIS_REST
 from migrate_bayes.core.errors import IsochroneError, suggest
 from migrate_bayes.isochrones.age_options import FEH_SCALES, METHODS, AgeMethod, FehScale
-from migrate_bayes.isochrones.enhancement import salaris
 from migrate_bayes.isochrones.sources.base import COLUMNS, IsochroneSource, cell_of
 from migrate_bayes.isochrones.sources.registry import load_source
 
@@ -54,9 +53,34 @@ _DREDGED, _DEPLETED = 3.5, 3.9  # log g: see the module's text
 _REACH = 0.3  # dex that an [α/Fe] column is continued beyond its ends, for its neighbours' sake
 _MAX_BRIDGE = 1.0  # mag between neighbouring points of a giant: a jump to the next phase
 
-# Slopes of the Kroupa (2001, MNRAS 322, 231, eq. 2) mass function, dN/dm ∝ m^-slope, and the solar
-# masses between which they hold
+# Kroupa (2001, MNRAS 322, 231, eq. 2): dN/dm ∝ m^-slope between these solar masses
 _SLOPES, _EDGES = np.array([0.3, 1.3, 2.3]), np.array([0.01, 0.08, 0.5, 120.0])
+
+
+def salaris(alpha: ArrayLike) -> NDArray[np.float64]:
+    """Return S(a), what to add to [Fe/H] for an α-enhanced mixture.
+
+    Parameters
+    ----------
+    alpha : array-like
+        [α/Fe], dex.
+
+    Returns
+    -------
+    numpy.ndarray
+        dex.
+
+    References
+    ----------
+    Salaris, Chieffi & Straniero 1993, ApJ 414, 580.
+
+    Examples
+    --------
+    >>> from migrate_bayes.isochrones import salaris
+    >>> salaris([0.0, 0.3]).round(3)
+    array([0.   , 0.214])
+    """
+    return np.log10(SALARIS_ALPHA * 10.0 ** np.asarray(alpha, dtype=np.float64) + SALARIS_REST)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +105,13 @@ class WorkingGrid:
         What the metallicity axis is.
     attrs : mapping
         Provenance, as text.
+
+    Examples
+    --------
+    >>> from migrate_bayes.isochrones import build_grid
+    >>> grid = build_grid("dartmouth", method="paper", ages=[2.0, 5.0, 9.0])
+    >>> grid.points.shape[:3] == (len(grid.ages), len(grid.metallicity), len(grid.alpha))
+    True
     """
 
     ages: NDArray[np.float64]
@@ -94,8 +125,8 @@ class WorkingGrid:
 
     def feh_limits(self, alpha: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the least and the greatest [Fe/H] at an [α/Fe] (dex)."""
-        alone = self.total_metallicity and len(self.alpha) == 1
-        moved = salaris(alpha) if alone else np.zeros(np.shape(alpha))
+        single = self.total_metallicity and len(self.alpha) == 1
+        moved = salaris(alpha) if single else np.zeros(np.shape(alpha))
         return self.feh_range[0] - moved, self.feh_range[1] - moved
 
 
@@ -107,7 +138,7 @@ def build_grid(
     feh_step: float | None = None,
     feh_scale: FehScale = "surface",
 ) -> WorkingGrid:
-    """Build (or fetch, if built before in this process) a working grid.
+    """Build a working grid.
 
     Parameters
     ----------
@@ -127,6 +158,7 @@ def build_grid(
     Returns
     -------
     WorkingGrid
+        Kept in memory: a second call with the same arguments costs nothing.
 
     Raises
     ------
@@ -174,8 +206,8 @@ def _build(
         metallicity = step * np.arange(np.floor(first / step), np.ceil(last / step) + 1)
     else:
         low, high = max(low, -2.4), min(high, 0.5)
-        limits = (source.alpha[0], source.alpha[-1]) if source.has_alpha else (-0.2, 0.8)
-        alpha = _regular(limits[0], limits[1], 0.2)
+        ends = source.alpha[[0, -1]] if source.has_alpha else (-0.2, 0.8)
+        alpha = _regular(ends[0], ends[1], 0.2)
         metallicity = _regular(low, high, 0.1 if feh_step is None else feh_step)
         # At given [Fe/H] and [α/Fe] a family without an α axis is read at their φ.
         enhancement = np.zeros(len(alpha)) if source.has_alpha else -salaris(alpha)
@@ -207,10 +239,8 @@ def _build(
     )
 
 
-def _age_nodes(
-    source: IsochroneSource, method: str, ages: tuple[float, ...] | None
-) -> NDArray[np.float64]:
-    low, high = source.ages[0], source.ages[-1]
+def _age_nodes(source: IsochroneSource, method: str, ages: tuple[float, ...] | None) -> NDArray:
+    low, high = source.ages[[0, -1]]
     if ages is None:
         nodes = PAPER_AGES if method == "paper" else np.concatenate([_YOUNG_AGES, PAPER_AGES])
         return nodes[(nodes >= low * 0.999) & (nodes <= high * 1.001)]
@@ -249,9 +279,8 @@ def _extend(values: NDArray) -> NDArray:
     if not good.any(axis=-1).all():
         raise IsochroneError("some node of the isochrone grid has no isochrone: narrow the ages")
     n = good.shape[-1]
-    first = good.argmax(axis=-1)
     last = n - 1 - good[..., ::-1].argmax(axis=-1)
-    index = np.clip(np.arange(n), first[..., None], last[..., None])
+    index = np.clip(np.arange(n), good.argmax(axis=-1)[..., None], last[..., None])
     return np.take_along_axis(values, index[..., None], axis=-2)
 
 
@@ -262,8 +291,7 @@ def _surface_shift(source: IsochroneSource, feh_scale: str) -> NDArray[np.float6
         return np.zeros(n_eep)
     if feh_scale == "dwarf":
         return np.full(n_eep, source.solar_feh_initial)
-    logg = source.values[..., 2].reshape(-1, n_eep)
-    typical = np.nanmedian(logg, axis=0)
+    typical = np.nanmedian(source.values[..., 2].reshape(-1, n_eep), axis=0)
     return source.solar_feh_initial * np.round(_depletion(typical), 2)
 
 
@@ -274,9 +302,7 @@ def _depletion(logg: NDArray) -> NDArray[np.float64]:
     return np.minimum.accumulate(np.where(np.isfinite(depleted), depleted, 1.0))
 
 
-def _along_feh(
-    axis: NDArray, column: NDArray, targets: NDArray, shift: NDArray
-) -> NDArray[np.float32]:
+def _along_feh(axis: NDArray, column: NDArray, targets: NDArray, shift: NDArray) -> NDArray:
     """Interpolate isochrones (age, feh, eep, column) to observed [Fe/H], each point at its own.
 
     A column is continued in straight lines by `_REACH` beyond its ends, and is constant from there.
@@ -300,7 +326,7 @@ def _with_births(values: NDArray) -> tuple[NDArray, NDArray]:
     mass = np.maximum.accumulate(values[..., 0], axis=-1)
     points = np.empty(values.shape, dtype=np.float32)
     points[..., :4] = values[..., 1:]
-    for i in range(len(values)):  # age by age: double precision of it all would be gigabytes
+    for i in range(len(values)):  # age by age: all of it in double precision would be gigabytes
         born = np.diff(kroupa_cumulative(mass[i]), axis=-1, append=1.0)
         born[..., -1] = 0.0
         jump = np.abs(np.diff(values[i, ..., 3], axis=-1)) > _MAX_BRIDGE
@@ -309,18 +335,11 @@ def _with_births(values: NDArray) -> tuple[NDArray, NDArray]:
     return points, mass
 
 
-def _kroupa_constants() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the amplitude of each power law and the fraction of stars below each edge."""
-    amplitude = np.ones(3)
-    for i in (1, 2):
-        amplitude[i] = amplitude[i - 1] * _EDGES[i] ** (_SLOPES[i] - _SLOPES[i - 1])
-    powers = 1.0 - _SLOPES
-    count = amplitude / powers * (_EDGES[1:] ** powers - _EDGES[:-1] ** powers)
-    total = count.sum()
-    return amplitude / total, np.concatenate([[0.0], np.cumsum(count) / total])
-
-
-_AMPLITUDE, _BELOW = _kroupa_constants()
+_AMPLITUDE = np.cumprod(np.append(1.0, _EDGES[1:3] ** np.diff(_SLOPES)))
+_COUNT = _AMPLITUDE / (1.0 - _SLOPES)
+_COUNT *= _EDGES[1:] ** (1.0 - _SLOPES) - _EDGES[:-1] ** (1.0 - _SLOPES)
+_AMPLITUDE = _AMPLITUDE / _COUNT.sum()  # of the power laws, continuous at the edges
+_BELOW = np.append(0.0, np.cumsum(_COUNT) / _COUNT.sum())  # fraction of stars below each edge
 
 
 def kroupa_cumulative(mass: ArrayLike) -> NDArray[np.float64]:
@@ -376,18 +395,14 @@ def isochrone(
     if not source.has_alpha:
         feh, alpha_fe = feh + float(salaris(alpha_fe)), float(source.alpha[0])
     values = _between(source, "age", np.log(source.ages), np.log(max(age, 1e-9)), source.values)
-    dwarf, giant = (
-        _between(
-            source, "[α/Fe]", source.alpha, alpha_fe,
-            _between(source, "initial [Fe/H]", source.feh, feh + shift, values),
-        )
-        for shift in (
-            source.solar_feh_initial if feh_scale != "initial" else 0.0,
-            source.solar_feh_initial if feh_scale == "dwarf" else 0.0,
-        )
-    )  # fmt: skip
-    depleted = _depletion(dwarf[:, COLUMNS.index("logg")])[:, None]
-    mixed = np.where(depleted == 1.0, dwarf, depleted * dwarf + (1.0 - depleted) * giant)
+    both = []
+    for depleted in (feh_scale != "initial", feh_scale == "dwarf"):
+        initial = feh + (source.solar_feh_initial if depleted else 0.0)
+        column = _between(source, "initial [Fe/H]", source.feh, initial, values)
+        both.append(_between(source, "[α/Fe]", source.alpha, alpha_fe, column))
+    dwarf, giant = both
+    w = _depletion(dwarf[:, COLUMNS.index("logg")])[:, None]
+    mixed = np.where(w == 1.0, dwarf, w * dwarf + (1.0 - w) * giant)
     good = np.isfinite(mixed).all(axis=-1)
     return {name: mixed[good, k] for k, name in enumerate(COLUMNS)}
 

@@ -70,12 +70,8 @@ def age_quantiles(ages: xr.Dataset, probabilities: ArrayLike) -> xr.DataArray:
     found = np.empty((len(able), len(p)))
     _quantiles(curves, p, found)
     out[able] = found
-    return xr.DataArray(
-        out,
-        dims=("star", "probability"),
-        coords={"probability": p},
-        attrs={"units": "Gyr", "long_name": "posterior quantile of age"},
-    )
+    attrs = {"units": "Gyr", "long_name": "posterior quantile of age"}
+    return xr.DataArray(out, {"probability": p}, ("star", "probability"), attrs=attrs)
 
 
 def age_cdf(ages: xr.Dataset, at: ArrayLike) -> xr.DataArray:
@@ -115,21 +111,17 @@ def age_cdf(ages: xr.Dataset, at: ArrayLike) -> xr.DataArray:
     _distribution_function(curves, ask, found)
     out = np.full(len(when), np.nan)
     out[able] = np.where(np.isnan(ask), np.nan, found)
-    return xr.DataArray(
-        out, dims="star", attrs={"units": "", "long_name": "posterior probability of being younger"}
-    )
+    attrs = {"units": "", "long_name": "posterior probability of being younger"}
+    return xr.DataArray(out, dims="star", attrs=attrs)
 
 
 class _Curves(NamedTuple):
-    """Likelihoods on age nodes (Gyr), ln of them by (star, age) without the prior, ln of the prior.
+    """Likelihoods on age nodes."""
 
-    `smooth`: interpolated as method ``fine`` does.
-    """
-
-    ages: NDArray[np.float64]
-    log_like: NDArray[np.float64]
+    ages: NDArray[np.float64]  # Gyr
+    log_like: NDArray[np.float64]  # (star, age): without the prior
     log_prior: NDArray[np.float64]
-    smooth: bool
+    smooth: bool  # interpolated as method ``fine`` does
 
 
 def _curves(ages: xr.Dataset) -> tuple[NDArray[np.int64], _Curves]:
@@ -140,9 +132,8 @@ def _curves(ages: xr.Dataset) -> tuple[NDArray[np.int64], _Curves]:
         flag = ages["flag"].values
         smooth = ages.attrs["age_method"] == "fine"
     except KeyError as error:
-        raise ProductError(
-            f"ages lack {error}: give the Dataset that estimate_ages returns"
-        ) from None
+        message = f"ages lack {error}: give the Dataset that estimate_ages returns"
+        raise ProductError(message) from None
     able = np.flatnonzero((flag & np.int32(FATAL_AGE)) == 0)
     # The stored likelihood holds the interim prior; interpolation is of the likelihood alone.
     nodes = ages["age"].values.astype(np.float64)
@@ -235,12 +226,10 @@ def monotone_slopes(x, y, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def summarise(ages, log_like, log_prior, smooth, out):  # type: ignore[no-untyped-def]
-    """Summarise each star's ages.
+    """Fill `out` (star, 4), Gyr: age of greatest likelihood, median, the interval's two ends.
 
-    `ages` are nodes, Gyr; `log_like` (star, age) and `log_prior` (age) finite logs of likelihood
-    and prior; `smooth` is True for method ``fine``. `out` (star, 4) is filled with the age of
-    greatest likelihood, the median (of likelihood times prior; the others are of the likelihood
-    alone), and the lower and upper end of the interval, Gyr.
+    `log_like` (star, age) and `log_prior` (age) are finite; `smooth` is True for method ``fine``.
+    The median is of likelihood times prior, the others are of the likelihood alone.
     """
     n = len(ages)
     sub = _SUMMARY_STEPS if smooth else 1

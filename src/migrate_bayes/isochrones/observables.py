@@ -18,7 +18,7 @@ from scipy import special
 from migrate_bayes.core.errors import CatalogError, suggest
 from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.isochrones.grid import WorkingGrid
-from migrate_bayes.isochrones.kernel.arrays import Stars
+from migrate_bayes.isochrones.kernel.likelihood import Stars
 
 #: What an age can be estimated from.
 OBSERVABLES = ("teff", "logg", "feh", "alpha_fe", "abs_g", "bp_rp")
@@ -34,11 +34,8 @@ class Observed:
     values: NDArray[np.float64]  # (star, 4): T_eff, log g, M_G, BP−RP
     inverse_error: NDArray[np.float64]  # of them; 0 for one that is missing
     feh: NDArray[np.float64]  # (star, 2): observed value and error
-    #: (star, 2): [α/Fe] within the grid; the observed Gaussian cut at the grid's edge, as the
-    #: Gaussian of the same mean and variance
-    alpha: NDArray[np.float64]
-    #: (star,): normalisation of the observables' Gaussians, and the part of that of [α/Fe] that is
-    #: inside the grid
+    alpha: NDArray[np.float64]  # (star, 2): [α/Fe], cut at the edges of the grid by `_cut`
+    #: (star,): normalisation of the observables' Gaussians, and of what is left of that of [α/Fe]
     log_constant: NDArray[np.float64]
     raw_alpha: NDArray[np.float64]  # (star, 2): [α/Fe] as observed; (0, 0) if missing
     n_observed: NDArray[np.int64]  # (star,): how many observables each star has
@@ -67,9 +64,8 @@ def observe(
     if "feh" not in observables or "feh" not in catalog:
         raise CatalogError("isochrone ages need [Fe/H]: column 'feh' is absent or not asked for")
     n = catalog.sizes["star"]
-    flag = np.zeros(n, dtype=np.int32)
+    flag, bad = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=bool)
     pairs: dict[str, tuple[NDArray, NDArray]] = {}
-    bad = np.zeros(n, dtype=bool)
     for name in OBSERVABLES:
         value, error = np.full(n, np.nan), np.full(n, np.nan)
         if name in observables and name in catalog:
@@ -84,8 +80,7 @@ def observe(
         bad |= np.isfinite(value) & ~((error > 0) & np.isfinite(error))
         pairs[name] = (value, error)
 
-    values, inverse = np.zeros((n, 4)), np.zeros((n, 4))
-    constant = np.zeros(n)
+    values, inverse, constant = np.zeros((n, 4)), np.zeros((n, 4)), np.zeros(n)
     for k, name in enumerate(_KERNEL):
         value, error = pairs[name]
         if name in _PHOTOMETRIC:
@@ -113,20 +108,12 @@ def observe(
         off = good & ~(np.isfinite(log_alpha) & (beyond <= _WINDOW))
     add_flag(flag, off, StarFlag.OFF_GRID)
     return Observed(
-        values=values,
-        inverse_error=inverse,
-        alpha=alpha,
-        log_constant=constant + log_alpha,
-        feh=np.stack([feh, feh_error], axis=1),
-        raw_alpha=raw_alpha,
-        n_observed=has.sum(axis=1) + 1 + with_alpha,
-        flag=flag,
-    )
+        values, inverse, np.stack([feh, feh_error], axis=1), alpha, constant + log_alpha, raw_alpha,
+        has.sum(axis=1) + 1 + with_alpha, flag,
+    )  # fmt: skip
 
 
-def _cut(
-    gaussian: NDArray, low: NDArray | float, high: NDArray | float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _cut(gaussian: NDArray, low: float, high: float) -> tuple[NDArray, NDArray]:
     """Cut Gaussians at limits: mean and sd of what remains, and ln of how much that is.
 
     The log is NaN if the limits are further than the window. A Gaussian well inside is returned

@@ -15,8 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.core.parallel import map_blocks
-from migrate_bayes.isochrones.enhancement import salaris
-from migrate_bayes.isochrones.grid import WorkingGrid, build_grid
+from migrate_bayes.isochrones.grid import WorkingGrid, build_grid, salaris
 from migrate_bayes.isochrones.kernel.cubic import cubic_stencil
 from migrate_bayes.isochrones.sources.base import IsochroneSource
 
@@ -122,10 +121,8 @@ def _draw(axes, points, masses, wanted, limits, out):  # type: ignore[no-untyped
     """Fill `out` (star, [teff, logg, abs_g, bp_rp, mass, probability]); NaN rows stay."""
     log_ages, metals, alphas = axes
     n_eep = points.shape[3]
-    track = np.empty((n_eep, 5))
-    mass = np.empty(n_eep)
-    low = np.empty(n_eep)
-    total = np.empty(n_eep)
+    track, mass = np.empty((n_eep, 5)), np.empty(n_eep)
+    low, total = np.empty(n_eep), np.empty(n_eep)
     by_metal, by_alpha = np.empty((3, 4)), np.empty((3, 4))
     for s in range(len(out)):
         if not wanted.inside[s]:
@@ -136,8 +133,7 @@ def _draw(axes, points, masses, wanted, limits, out):  # type: ignore[no-untyped
         t = min(max(t, 0.0), 1.0)
         j = cubic_stencil(metals, wanted.metallicity[s], by_metal)
         k = cubic_stencil(alphas, wanted.alpha[s], by_alpha)
-        track[:] = 0.0
-        mass[:] = 0.0
+        track[:] = mass[:] = 0.0
         for a in range(2):
             for f in range(4):
                 for b in range(4):

@@ -1,10 +1,9 @@
 """What the blocks of one age's isochrone add to a star's likelihood.
 
 `add_age` goes through the blocks whose lower bound of χ² allows that they count. A block is swept
-along (`segments`) for every eight lattice points that may count (a *group*: a few cells of
-metallicity, or part of one), once for every pass through the star's rows of [α/Fe]. For the errors
-of a survey the layout has the isochrones at these lattice points (`_add_precomputed_block`); else a
-block is first interpolated to the rows (`_add_block`).
+along (`segments`) for every *group* of eight lattice points that may count, once for every pass
+through the star's rows of [α/Fe]. For the errors of a survey the layout has the isochrones at these
+points (`_add_precomputed_block`); else a block is first interpolated to the rows (`_add_block`).
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from migrate_bayes.isochrones.kernel.arrays import Window
 from migrate_bayes.isochrones.kernel.cubic import MAX_NODES, fill_node_weights
 from migrate_bayes.isochrones.kernel.grid_layout import (
     BLOCK,
@@ -31,9 +29,11 @@ from migrate_bayes.isochrones.kernel.grid_layout import (
 from migrate_bayes.isochrones.kernel.prior import MAX_PIECES
 from migrate_bayes.isochrones.kernel.segments import (
     CELLS,
+    NEVER,
     PER_QUANTITY,
     PER_ROW,
     SWEEP_SCRATCH,
+    Window,
     interpolate_block,
     sweep_4,
     sweep_5,
@@ -44,12 +44,10 @@ from migrate_bayes.isochrones.kernel.segments import (
 from migrate_bayes.isochrones.kernel.simd import WIDTH, load, lowest, smaller, splat, store, total
 
 _F = np.float32
-_HUGE = _F(1e30)
 CUT = 28.0  # in χ²: a point of exp(-14) = 8e-7 of the best one's weight
 DEPTH = CUT + 6.0  # how deep segments are looked for: an age that just counts is to be whole
 NODE_CUT = 20.0  # a point of exp(-10) = 5e-5 of the best one's at the same age
 FAR = 100.0  # χ² beyond which a star is off the grid (10 sigma, the paper's window)
-
 
 # Places in the scratch of a tile: residuals of a block come first.
 NODE_WEIGHTS = QUANTITIES * PER_QUANTITY  # from `fill_node_weights`, (part, 3, MAX_NODES, WIDTH)
@@ -182,10 +180,9 @@ def _add_block(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Add a block, interpolated to the star, to `totals` if it `counts`; return the least χ².
 
-    It is that of `FlatLayout.blocks` from `block` on. `cells` are the first cell of metallicity
-    that may count and the one after the last, `CELLS` at most; cell j's lower bound of χ² without
-    the prior is ``bounds[j * LARGE + at]``. From `FOUND` on `work` then has the least χ² of each
-    lattice point from the first cell on.
+    It begins at `block` of `FlatLayout.blocks`. `cells` are the first cell of metallicity that may
+    count and the one after the last, `CELLS` at most; cell j's lower bound of χ² without the prior
+    is ``bounds[j * LARGE + at]``. `work` then has the points' least χ² from `FOUND` on.
     """
     pieces, (start, stop) = prior.pieces, cells
     in_group = max(WIDTH // pieces, 1)  # cells
@@ -201,7 +198,7 @@ def _add_block(  # type: ignore[no-untyped-def]
     )
     zero = splat(_F(0.0))
     sums = zero, zero, zero, zero
-    least = _HUGE
+    least = NEVER
     alone = prior.n_row % 2 if prior.alternate else prior.n_pass  # passes of a single row
     for group in range(n_group):
         cell = start + group * in_group
@@ -209,7 +206,7 @@ def _add_block(  # type: ignore[no-untyped-def]
         for part in range(parts):
             point = (cell - prior.first_cell) * pieces + part * WIDTH
             found = FOUND + (cell - start) * pieces + part * WIDTH
-            store(work, found, splat(_HUGE))
+            store(work, found, splat(NEVER))
             chi2 = load(pool, prior.chi2 + point)
             for n in range(prior.n_pass):
                 ceiling = window.limit - pool[prior.discount + n]
@@ -236,18 +233,17 @@ def _add_precomputed_block(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Add a block that the layout has at the star's lattice points; see `_add_block`.
 
-    At the first lattice points and the first [α/Fe] it begins at `block`. The first of `cells`
-    begins a group.
+    `block` is its place at the first points and [α/Fe]; the first of `cells` begins a group.
     """
     start, stop = cells
     zero = splat(_F(0.0))
     sums = zero, zero, zero, zero
-    least = _HUGE
+    least = NEVER
     for cell in range(start, stop, IN_GROUP):
         lower = _least_of(bounds, at, prior, pool, cell, min(cell + IN_GROUP, stop))
         point = (cell - prior.first_cell) * PRECOMPUTED_PIECES
         found = FOUND + (cell - start) * PRECOMPUTED_PIECES
-        store(work, found, splat(_HUGE))
+        store(work, found, splat(NEVER))
         chi2 = load(pool, prior.chi2 + point)
         for n in range(prior.n_pass):
             ceiling = window.limit - pool[prior.discount + n]
@@ -283,7 +279,7 @@ def _add_precomputed_block(  # type: ignore[no-untyped-def]
 @njit(inline="always")
 def _least_of(bounds, at, prior, pool, begin, end):  # type: ignore[no-untyped-def]
     """Return the least of a block's bounds over cells, each with the prior's χ² there."""
-    lower, least_prior = _HUGE, prior.least_chi2 - prior.first_cell
+    lower, least_prior = NEVER, prior.least_chi2 - prior.first_cell
     for j in range(begin, end):
         lower = min(lower, bounds[j * LARGE + at] + pool[least_prior + j])
     return lower
@@ -328,6 +324,6 @@ def _off_lattice(work, points, stride):  # type: ignore[no-untyped-def]
         return best
     before, after = work[FOUND + at - stride], work[FOUND + at + stride]
     bend = before - _F(2.0) * best + after
-    if max(before, after) >= _HUGE or bend <= _F(0.0):
+    if max(before, after) >= NEVER or bend <= _F(0.0):
         return best
     return max(best - _F(0.125) * (after - before) ** 2 / bend, _F(0.0))

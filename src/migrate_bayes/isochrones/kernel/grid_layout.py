@@ -1,9 +1,8 @@
 """How the likelihood kernel lays isochrones out: in blocks of segments, each with bounds.
 
 A block is a few consecutive segments of an isochrone. What one star needs of a block, at
-neighbouring metallicities and [α/Fe], stands together in memory. `Layout` is built once for a grid.
-From a block's bounds alone `lower_bounds` tells how good a fit it can hold at best, and blocks that
-cannot matter are never looked into.
+neighbouring metallicities and [α/Fe], stands together in memory. From a block's bounds alone
+`lower_bounds` tells how good a fit it can hold; blocks that cannot matter are never looked into.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _NOWHERE = np.float32(1e15)  # bounds of blocks that do not exist
 MARGIN = 3  # cells beyond the last that `WIDTH` lattice points may reach into
 QUANTITIES = 5  # T_eff, log g, M_G, number born, BP−RP: the last only if a star has it
 BORN = 3  # place of the number born among them
-_PLACE = (0, 1, 2, 4, BORN)  # where the grid's quantities go
+_ORDER = (0, 1, 2, 4, 3)  # their places among the grid's
 # Isochrones are precomputed, without BP−RP, at so many lattice points of a cell of metallicity.
 PRECOMPUTED, PRECOMPUTED_PIECES = 4, 4
 IN_GROUP = WIDTH // PRECOMPUTED_PIECES  # cells
@@ -110,7 +109,12 @@ def lay_out(grid: WorkingGrid) -> Layout:
     n_block = (n_eep - 2) // BLOCK + 1
     shape = (n_age, n_block, QUANTITIES, n_alpha, n_metal + 2 + MARGIN, POINTS)
     blocks = np.empty(shape, dtype=np.float32)
-    _fill_blocks(points, blocks)
+    eep = BLOCK * np.arange(n_block)[:, None] + np.arange(POINTS)
+    for i in range(n_age):  # the whole at once would need as much memory again
+        here = points[i][:, :, np.minimum(eep, n_eep - 1)][..., _ORDER]
+        blocks[i, ..., 1 : n_metal + 1, :] = here.transpose(2, 4, 1, 0, 3)
+    block, point = np.nonzero((eep >= n_eep - 1) | (np.arange(POINTS) == BLOCK))
+    blocks[:, block, BORN, :, :, point] = 0.0
     blocks[..., 0, :] = 2.0 * blocks[..., 1, :] - blocks[..., 2, :]
     last = 2.0 * blocks[..., n_metal, :] - blocks[..., n_metal - 1, :]
     blocks[..., n_metal + 1 :, :] = last[..., None, :]
@@ -146,22 +150,6 @@ def _rough(points: NDArray[np.float32]) -> NDArray[np.bool_]:
         bend = np.abs(np.diff(age[..., 2], n=2, axis=1))[used]
         rough[i] = len(bend) > 0 and np.percentile(bend, 95) > _BEND
     return rough
-
-
-@njit(cache=True, nogil=True)
-def _fill_blocks(points, blocks):  # type: ignore[no-untyped-def]
-    n_age, n_block = blocks.shape[:2]
-    n_metal, n_alpha, n_eep = points.shape[1:4]
-    for i in range(n_age):
-        for b in range(n_block):
-            for j in range(n_metal):
-                for k in range(n_alpha):
-                    for p in range(POINTS):
-                        e = min(b * BLOCK + p, n_eep - 1)
-                        for c in range(QUANTITIES):
-                            blocks[i, b, _PLACE[c], k, j + 1, p] = points[i, j, k, e, c]
-                        if p == BLOCK or b * BLOCK + p >= n_eep - 1:
-                            blocks[i, b, BORN, k, j + 1, p] = 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -279,10 +267,9 @@ def lower_bounds(  # type: ignore[no-untyped-def]
     """Find lower bounds of χ² over a row of `LARGE` blocks, or of large blocks.
 
     `bounds` is one of `FlatLayout`'s, with an age's row from `start` on and so much
-    `per_quantity`; `begin` and `end` are cells of metallicity, `obs` and `inv` the star's
-    observables and inverse errors. `chi2` is filled with the bounds without the prior, cell j's
-    from ``j * LARGE`` on; `least`, from `least_at` on, with the least bound of each block, the
-    prior (a `Prior` in `pool`) included.
+    `per_quantity`; `begin` and `end` are cells of metallicity. `chi2` is filled with the bounds
+    without the prior, cell j's from ``j * LARGE`` on; `least`, from `least_at` on, with the least
+    bound of each block, the prior (a `Prior` in `pool`) included.
     """
     per_strip = 8 * per_quantity
     strips = prior.strips - 2 * prior.first_cell

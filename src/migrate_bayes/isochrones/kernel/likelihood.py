@@ -24,24 +24,25 @@ and the three integrals are done as follows.
   a long one a difference of error functions, of a short one Hermite's rule (`segments`).
 
 At the lattice that the errors of a survey ask for (`PRECOMPUTED_PIECES` points a cell) isochrones
-are interpolated in φ once for all stars, and only the sum over [α/Fe] nodes remains for each star.
-Isochrones are interpolated to other stars, and to those with BP−RP, one by one: the same sum at the
-same points.
+are interpolated in φ once for all stars. Isochrones are interpolated to other stars, and to those
+with BP−RP, one by one: the same sum at the same points.
 
 Nothing is approximated by a window: segments, and blocks of them, are left out only when a lower
 bound of their χ² exceeds the best found by `DEPTH`, or the best found at this age by `NODE_CUT`
 (`blocks`). Sums over ages are in double precision, sums along an isochrone in single.
 
-A newcomer reads `arrays` (what is passed around), `grid_layout` (the isochrones), `prior` (the
-star), `blocks` and `segments` (the integral), in this order.
+A newcomer reads `grid_layout` (the isochrones), `prior` (the star), `blocks` and `segments` (the
+integral), in this order.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from migrate_bayes.isochrones.kernel.blocks import FAR, Tally, add_age, new_scratch
 from migrate_bayes.isochrones.kernel.grid_layout import flatten
@@ -51,6 +52,30 @@ _APART = 0.12  # by what two nodes of [α/Fe] may differ, block by block, over t
 _FIRST_LOOK = 4  # one age in so many is looked at for a first best fit
 _TILE = 128  # stars that go through the ages together
 _POOL = 3072  # floats of a star's prior, on average
+
+
+class Stars(NamedTuple):
+    """Observed stars."""
+
+    values: NDArray  # (star, 4): T_eff (K), log g (dex), M_G, BP−RP (mag)
+    inverse_error: NDArray  # of them; 0 if missing
+    feh: NDArray[np.float64]  # (star, 2): mean and standard deviation, dex
+    alpha: NDArray[np.float64]  # likewise of [α/Fe]
+
+
+class AgeLikelihood(NamedTuple):
+    """What a kernel fills, by (star, age)."""
+
+    log_like: NDArray[np.float64]  # ln L without the observables' constants; -inf: nothing counts
+    feh_mean: NDArray[np.float64]  # dex
+    feh_sd: NDArray[np.float64]
+    chi2: NDArray[np.float64]  # (star,): the least over age, mass and composition
+
+    @classmethod
+    def empty(cls, n_star: int, n_age: int) -> AgeLikelihood:
+        """Return arrays to fill."""
+        shape = n_star, n_age
+        return cls(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(n_star))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -28,8 +28,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from migrate_bayes.isochrones.enhancement import salaris_and_slope
-from migrate_bayes.isochrones.kernel.arrays import Prior
+from migrate_bayes.core.constants import SALARIS_ALPHA, SALARIS_REST
 from migrate_bayes.isochrones.kernel.cubic import cubic_stencil
 from migrate_bayes.isochrones.kernel.grid_layout import IN_GROUP, MARGIN, PRECOMPUTED_PIECES
 from migrate_bayes.isochrones.kernel.simd import WIDTH
@@ -53,6 +52,41 @@ _NODES, _WEIGHTS = np.zeros((4, 7)), np.zeros((4, 7))
 for _i, (_x, _w) in enumerate(_HERMITE):
     _order = np.argsort(np.abs(_x), kind="stable")
     _NODES[_i, : len(_x)], _WEIGHTS[_i, : len(_x)] = _x[_order], _w[_order] / _w.sum()
+
+
+class Prior(NamedTuple):
+    """One Gaussian of a star's composition on the star's lattice; see `add_prior`.
+
+    The lattice divides each cell of the grid's metallicity φ in `pieces`. At each point the
+    Gaussian of [α/Fe] given φ is summed over a few nodes, in *rows*; a *pass* takes one row, or two
+    of which even points take the one and odd points the other. Arrays are in a pool of floats that
+    many stars share, and this has their places: a compiled function pays for each array that it
+    takes out of a tuple.
+    """
+
+    pieces: int  # 0 if no isochrone is within reach
+    first_cell: int
+    end_cell: int  # not included
+    likeliest_cell: int  # of the least χ²
+    n_row: int
+    n_pass: int
+    n_point: int
+    alternate: bool  # whether two rows share a pass
+    precomputed: bool  # whether `Layout.precomputed` has the isochrones at these lattice points
+    share: float  # of the mixture that the Gaussian belongs to, not normalised
+    spare: float  # variance of [Fe/H], dex², on top of what the lattice shows
+    chi2: int  # (point,): of φ
+    weight: int  # (pass, point): of the quadrature
+    feh: int  # (pass, point): relative to the star's mean, dex
+    least_chi2: int  # (cell,)
+    discount: int  # (pass,): −2 ln of the weight of a pass
+    strips: int  # (cell, 2): the first strip of [α/Fe] of the star, and how many
+    #: Weights of the grid's [α/Fe] nodes: (pass, alpha, point) if `precomputed`, else (row, alpha,
+    #: node of metallicity), `per_alpha` from one [α/Fe] to the next. And the first node that has
+    #: weight, and how many: (pass, group of `WIDTH` points, 2), or (1, 1, 2)
+    alpha_weight: int
+    alpha_range: int
+    per_alpha: int
 
 
 class Component(NamedTuple):
@@ -80,6 +114,13 @@ class _Gaussian(NamedTuple):
     kappa: float
     alpha_sd: float  # given φ
     share: float  # of the variance of φ that is that of [Fe/H]
+
+
+@njit(inline="always")
+def _salaris(alpha):  # type: ignore[no-untyped-def]
+    """Return S(a) and dS/da."""
+    enhanced = SALARIS_ALPHA * 10.0**alpha
+    return math.log10(enhanced + SALARIS_REST), enhanced / (enhanced + SALARIS_REST)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -224,7 +265,7 @@ def add_prior(layout, inv, feh, alpha, component, least_rule, pool, used):  # ty
             row = passes[n, point % 2]
             a = g.alpha + g.kappa * (phi - g.phi) + zeta[row] * g.alpha_sd
             linear = phi - g.shift - g.slope * (a - g.alpha)
-            true = phi - salaris_and_slope(a)[0]
+            true = phi - _salaris(a)[0]
             e, y = (true - linear) / g.feh_sd, (linear - g.feh) / g.feh_sd
             w = here * omega[row] * math.exp(-e * y - 0.5 * e * e)
             if column:  # one row stands for all of [α/Fe]
@@ -289,7 +330,7 @@ def nothing(share, spare):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def _gaussian(feh, alpha, alpha_sd):  # type: ignore[no-untyped-def]
     """Turn the Gaussian of [Fe/H] (mean and sd) and [α/Fe] into that of φ and [α/Fe]."""
-    shift, slope = salaris_and_slope(alpha)
+    shift, slope = _salaris(alpha)
     phi_sd = math.sqrt(feh[1] ** 2 + (slope * alpha_sd) ** 2)
     return _Gaussian(
         feh[0], feh[1], alpha, shift, slope, feh[0] + shift, phi_sd,
@@ -364,7 +405,7 @@ def _average_over_alpha(phi, mean, g, scale):  # type: ignore[no-untyped-def]
     for n in range(_COUNT[-1]):
         a = mean + _NODES[-1, n] * g.alpha_sd
         linear = phi - g.shift - g.slope * (a - g.alpha)
-        true = phi - salaris_and_slope(a)[0]
+        true = phi - _salaris(a)[0]
         e, y = (true - linear) / g.feh_sd, (linear - g.feh) / g.feh_sd
         w = _WEIGHTS[-1, n] * math.exp(-e * y - 0.5 * e * e)
         total += w

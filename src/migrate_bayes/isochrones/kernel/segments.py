@@ -1,10 +1,9 @@
 r"""The integral of a star's likelihood along isochrone segments, eight lattice points at a time.
 
 `interpolate_block` interpolates a block of isochrone points to the star's [α/Fe] at the grid's
-nodes of metallicity. A sweep takes eight points of the star's own lattice of metallicities (one
-lane of a vector each), interpolates on to them and walks along the block from segment to segment.
-Of a block that is precomputed at these points only the sum over [α/Fe] nodes remains to be done.
-The integral that this is part of stands in `likelihood`.
+nodes of metallicity. A sweep takes eight points of the star's lattice (one lane of a vector each),
+interpolates on to them and walks along the block from segment to segment; of a precomputed block
+only the sum over [α/Fe] nodes remains to be done. The whole integral stands in `likelihood`.
 
 With residuals in errors :math:`r_0, r_1` at the ends of a segment and :math:`a = |r_1 - r_0|^2`,
 :math:`\chi^2(u) = c_0 + 2 g_0 u + a u^2`, where :math:`g_0 = r_0 (r_1 - r_0) = (c_1 - c_0 - a)/2`
@@ -22,7 +21,7 @@ is halved, a long one integrated exactly.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -56,6 +55,13 @@ _HALVE = _F(1.5)  # squared length of segments, in errors, that are halved
 _LONG = _F(6.0)  # and of those that are integrated exactly
 _POLE = _F(0.28)
 _TINY, NEVER = _F(1e-10), _F(1e30)
+
+
+class Window(NamedTuple):
+    """What counts of a likelihood."""
+
+    reference: np.float32  # sums are relative to exp(−reference/2)
+    limit: np.float32  # χ² above which segments are left out
 
 
 @njit(inline="always")
@@ -203,10 +209,9 @@ def _sweeper(quantities: int) -> Any:
     def sweep(work, residuals, n_row, weights, n_nodes, prior, window, out):  # type: ignore[no-untyped-def]
         """Integrate the likelihood along a block, at eight lattice points.
 
-        They depend on `n_nodes` nodes of `n_row` rows of [α/Fe] (2 if points take turns). `work`
-        has them from `residuals` on, as `interpolate_block` fills it; their weights, by (row,
-        `MAX_NODES`, lane), from `weights` on; and is filled from `out` on with the integral and,
-        `WIDTH` further, the least χ², by lane. `prior` is χ² under the prior, by lane.
+        `work` has `n_nodes` nodes of `n_row` rows of [α/Fe] (2 if points take turns) from
+        `residuals` on, and their weights, by (row, `MAX_NODES`, lane), from `weights` on. From
+        `out` on it is filled with the integral and then the least χ², by lane, as `prior` is.
         """
         zero = splat(_F(0.0))
         ceiling, compared = splat(window.limit), splat(window.reference)
@@ -276,9 +281,8 @@ def _precomputed_sweeper(count: int) -> Any:
 
         The block at the first of `n_alpha` nodes of [α/Fe] begins at `points_at`, its weights by
         lane at `weights_at` in `pool`; those of the next node are `per_alpha` and `per_weight`
-        further. `prior` is χ² under the prior, by lane. `work` is filled from `out` on with the
-        integral and, `WIDTH` further, the least χ², by lane; `SWEEP_SCRATCH` floats in all are
-        scratch. Return whether any segment counts; if not, there is no result.
+        further. `work` is filled as by `_sweeper`; `SWEEP_SCRATCH` floats in all are scratch.
+        Return whether any segment counts; if not, there is no result.
         """
         zero, quarter = splat(_F(0.0)), splat(_F(0.25))
         ceiling, compared = splat(window.limit), splat(window.reference)

@@ -69,17 +69,14 @@ def _address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.gep(array.data, [index])
 
 
+def _pointer(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.bitcast(_address(context, builder, sig, args), _VECTOR.as_pointer())
+
+
 def _spread(builder: Any, number: Any) -> Any:
-    one = builder.insert_element(
-        ir.Constant(_VECTOR, ir.Undefined), number, ir.Constant(ir.IntType(32), 0)
-    )
-    return builder.shuffle_vector(
-        one, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(_BITS, [0] * WIDTH)
-    )
-
-
-def _every(number: float) -> Any:
-    return ir.Constant(_VECTOR, [float(_F(number))] * WIDTH)
+    nothing = ir.Constant(_VECTOR, ir.Undefined)
+    one = builder.insert_element(nothing, number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, nothing, ir.Constant(_BITS, [0] * WIDTH))
 
 
 def _call(builder: Any, name: str, *args: Any) -> Any:
@@ -90,28 +87,15 @@ def _call(builder: Any, name: str, *args: Any) -> Any:
 
 def _of_one(build: Any) -> Any:
     """Make a function of one argument that yields `Lanes`, from what builds its instructions."""
-
-    def function(typingctx: Any, x: Any) -> Any:
-        return _lanes(x), build
-
-    return intrinsic(function)
+    return intrinsic(lambda typingctx, x: (_lanes(x), build))
 
 
 def _of_two(build: Any) -> Any:
-    def function(typingctx: Any, a: Any, b: Any) -> Any:
-        return _lanes(a, b), build
-
-    return intrinsic(function)
-
-
-def _pointer(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    return builder.bitcast(_address(context, builder, sig, args), _VECTOR.as_pointer())
+    return intrinsic(lambda typingctx, a, b: (_lanes(a, b), build))
 
 
 def _select(sign: str) -> Any:
-    return lambda context, builder, sig, args: builder.select(
-        builder.fcmp_ordered(sign, *args), *args
-    )
+    return lambda c, builder, s, args: builder.select(builder.fcmp_ordered(sign, *args), *args)
 
 
 #: ``load(array, index)`` is ``array[index : index + WIDTH]``; ``broadcast(array, index)`` has
@@ -147,48 +131,37 @@ def where_negative(typingctx: Any, x: Any, a: Any, b: Any) -> Any:
     """Return `a` where x < 0, else `b`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered("<", args[0], _every(0.0)), *args[1:])
+        zero = ir.Constant(_VECTOR, [0.0] * WIDTH)
+        return builder.select(builder.fcmp_ordered("<", args[0], zero), *args[1:])
 
     return _lanes(_lanes, _lanes, _lanes), codegen
 
 
-def _comparison(sign: str) -> Any:
-    def any_(typingctx: Any, a: Any, b: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            mask = builder.bitcast(builder.fcmp_ordered(sign, *args), ir.IntType(WIDTH))
-            return builder.icmp_unsigned("!=", mask, ir.Constant(ir.IntType(WIDTH), 0))
+def _any(sign: str) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        mask = builder.bitcast(builder.fcmp_ordered(sign, *args), ir.IntType(WIDTH))
+        return builder.icmp_unsigned("!=", mask, ir.Constant(ir.IntType(WIDTH), 0))
 
-        return types.boolean(_lanes, _lanes), codegen
-
-    return any_
+    return intrinsic(lambda typingctx, a, b: (types.boolean(_lanes, _lanes), codegen))
 
 
-any_below = intrinsic(_comparison("<"))
-any_above = intrinsic(_comparison(">"))
+any_below, any_above = _any("<"), _any(">")
 
 
-def _fold(name: str, *start: Any) -> Any:
-    def fold(typingctx: Any, x: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            # Halves, quarters, pairs: the same order everywhere, whatever the machine
-            value = args[0]
-            for width in (4, 2, 1):
-                kind = ir.VectorType(ir.IntType(32), WIDTH)
-                places = [(k + width) % WIDTH for k in range(WIDTH)]
-                other = builder.shuffle_vector(value, value, ir.Constant(kind, places))
-                if name == "sum":
-                    value = builder.fadd(value, other)
-                else:
-                    value = builder.select(builder.fcmp_ordered("<", value, other), value, other)
-            return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+def _fold(combine: Any) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        # Halves, quarters, pairs: the same order everywhere, whatever the machine
+        value = args[0]
+        for width in (4, 2, 1):
+            places = ir.Constant(_BITS, [(k + width) % WIDTH for k in range(WIDTH)])
+            value = combine(builder, value, builder.shuffle_vector(value, value, places))
+        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
 
-        return types.float32(_lanes), codegen
-
-    return fold
+    return intrinsic(lambda typingctx, x: (types.float32(_lanes), codegen))
 
 
-total = intrinsic(_fold("sum"))
-lowest = intrinsic(_fold("least"))
+total = _fold(lambda builder, a, b: builder.fadd(a, b))
+lowest = _fold(lambda builder, a, b: builder.select(builder.fcmp_ordered("<", a, b), a, b))
 
 
 def _scale_by_power_of_two(context: Any, builder: Any, sig: Any, args: Any) -> Any:

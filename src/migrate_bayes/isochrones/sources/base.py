@@ -52,6 +52,13 @@ class IsochroneSource:
         SHA-256 over the files read.
     note : str
         What a referee should know.
+
+    Examples
+    --------
+    >>> from migrate_bayes.isochrones import load_source
+    >>> source = load_source("dartmouth")
+    >>> source.bands, source.has_alpha
+    (('Gaia_G_EDR3', 'Gaia_BP_EDR3', 'Gaia_RP_EDR3'), False)
     """
 
     name: str

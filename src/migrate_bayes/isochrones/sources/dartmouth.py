@@ -24,7 +24,6 @@ from migrate_bayes.isochrones.sources.repair import fill_between, mend, refine
 
 _NAME = re.compile(r"feh([mp])(\d\d)afe([mp])(\d)\.Gaia(_2)?")
 _AGE = re.compile(r"#\s*AGE=\s*([\d.]+)\s+EEPS=\s*(\d+)")
-_HEADER = 5  # lines before the photometric system; line 4 has the composition
 _MAX_EEP = 400
 _ABS_G = COLUMNS.index("abs_g")
 
@@ -85,11 +84,7 @@ def _bad_row(path: Path, start: int, body: list[str], count: int) -> IsochroneEr
 
 
 def read_native(folder: str | Path) -> IsochroneSource:
-    """Read a folder of native files, as many compositions as it has.
-
-    An `IsochroneError` says that the folder is absent or holds none, that a file is malformed, or
-    that a composition with [α/Fe] = 0 is missing.
-    """
+    """Read a folder of native files; an `IsochroneError` says what is absent or malformed."""
     folder = Path(folder)
     if not folder.is_dir():
         raise IsochroneError(f"isochrone folder {folder} is absent")
@@ -113,9 +108,8 @@ def read_native(folder: str | Path) -> IsochroneSource:
     if len(ages) < 2:
         raise IsochroneError(f"{folder}: the compositions have fewer than two ages in common")
     axis = np.array([initial[f, 0.0] for f in nominal_feh])
-    values = np.full(
-        (len(nominal_feh), len(alphas), len(ages), _MAX_EEP, len(COLUMNS)), np.nan, np.float32
-    )
+    shape = len(nominal_feh), len(alphas), len(ages), _MAX_EEP, len(COLUMNS)
+    values = np.full(shape, np.nan, np.float32)
     for (f, a), isochrones in compositions.items():
         target = values[nominal_feh.index(f), alphas.index(a)]
         for k, age in enumerate(ages):
@@ -150,12 +144,10 @@ def _complete(
 ) -> None:
     """Put every [α/Fe] column on the [Fe/H] axis of [α/Fe] = 0, and fill its gaps."""
     zero = int(np.argmin(np.abs(alphas)))
-    outward = sorted(range(len(alphas)), key=lambda j: abs(j - zero))
-    for j in outward:
-        alpha = alphas[j]
-        present = np.array([(f, alpha) in initial for f in nominal])
+    for j in sorted(range(len(alphas)), key=lambda j: abs(j - zero)):
+        own = np.array([initial.get((f, alphas[j]), np.nan) for f in nominal])
+        present = np.isfinite(own)
         if j != zero:
-            own = np.array([initial.get((f, alpha), np.nan) for f in nominal])
             _shift(axis, own, values[:, j], present)
         fill_between(axis, values[:, j], ~present)
         top = int(np.flatnonzero(present)[-1])
@@ -175,5 +167,4 @@ def _shift(axis: NDArray, own: NDArray, column: NDArray, present: NDArray) -> No
         low = int(np.clip(np.searchsorted(x, axis[i], side="right") - 1, 0, len(x) - 2))
         t = (axis[i] - x[low]) / (x[low + 1] - x[low])
         if abs(axis[i] - x[k]) > 1e-9:
-            moved = (1.0 - t) * original[low] + t * original[low + 1]
-            column[i] = np.where(np.isfinite(moved), moved, np.nan)
+            column[i] = (1.0 - t) * original[low] + t * original[low + 1]

@@ -1,9 +1,8 @@
 r"""Isochrone families from the data package `lachesis-grids` (HDF5, layout "sparse_v1").
 
 A file holds the slices of all ([Fe/H], log age) nodes one after the other, with the first EEP index
-and the length of each. The points kept run from the zero-age main sequence through the tip of the
-giant branch and, where the family has it, core-helium burning; the pre-main sequence and the
-asymptotic branch are dropped.
+and the length of each. Points are kept from the zero-age main sequence to the tip of the giant
+branch and through core-helium burning, if the family has it.
 
 The files have no photometry. The MIST bolometric corrections (Choi et al. 2016, ApJ 823, 102),
 which `astrolachesis` ships as a data file, are interpolated multilinearly at no extinction:
@@ -58,11 +57,9 @@ _MIN_AGE, _MAX_AGE = 0.1, 20.0  # Gyr
 _NEEDED = ("initial_mass", "log_g", "phase", "Teff", "Mbol")
 #: Between what a star can be: solar masses, dex, K, mag.
 _POSSIBLE = {
-    "initial_mass": (0.01, 1000.0),
-    "log_g": (-4.0, 12.0),
-    "Teff": (500.0, 1e6),
+    "initial_mass": (0.01, 1000.0), "log_g": (-4.0, 12.0), "Teff": (500.0, 1e6),
     "Mbol": (-20.0, 30.0),
-}
+}  # fmt: skip
 
 
 def read_lachesis(name: str) -> IsochroneSource:
@@ -76,13 +73,11 @@ def read_lachesis(name: str) -> IsochroneSource:
     path = folders[0] / "grids" / family.file
     if not path.is_file():
         raise IsochroneError(f"{path} is absent: reinstall `lachesis-grids`")
-    grid = read_grid(path)
-    feh, eep, dense = grid.feh, grid.eep, grid.values
-    ages = 10.0 ** (grid.log_age - 9.0)
+    feh, log_age, eep, dense = read_grid(path)
+    ages = 10.0 ** (log_age - 9.0)
     keep_age = np.flatnonzero((ages >= _MIN_AGE * 0.999) & (ages <= _MAX_AGE))
     dense = dense[:, keep_age]
-    unwanted = (eep > family.last_eep)[None, None, :] | (dense[..., 2] < family.first_phase)
-    dense[unwanted] = np.nan
+    dense[(eep > family.last_eep) | (dense[..., 2] < family.first_phase)] = np.nan
     kept = np.flatnonzero((eep <= family.last_eep) & np.isfinite(dense[..., 0]).any(axis=(0, 1)))
     kept = kept[:: family.step]
     mass, logg, _, teff, mbol = np.moveaxis(dense[:, :, kept], -1, 0)
@@ -123,23 +118,13 @@ def _package_folders(name: str) -> list[Path]:
     return [Path(f) for f in found.submodule_search_locations or ()] if found else []
 
 
-@dataclass(frozen=True)
-class SparseGrid:
-    """The needed part of a "sparse_v1" file.
+def read_grid(path: Path) -> tuple[NDArray[np.float64], NDArray, NDArray, NDArray[np.float64]]:
+    """Read and check a "sparse_v1" file: axes [Fe/H] (dex), log10 of age in yr and EEP, and values.
 
-    Axes `feh` (dex), `log_age` (log10 yr), `eep`; `values` float64, shape ``(feh, log_age, eep,
-    [mass, log g, phase, T_eff, M_bol])`` in solar masses, dex, number, K, mag. They are NaN without
-    a point, or at one that no star can be at; a point without a phase has 1.
+    The values have shape ``(feh, log_age, eep, _NEEDED)``, in solar masses, dex, number, K, mag.
+    They are NaN without a point, or at one that no star can be at; a point without a phase has 1.
+    An `IsochroneError` names the file and the slice that is wrong.
     """
-
-    feh: NDArray[np.float64]
-    log_age: NDArray[np.float64]
-    eep: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-
-def read_grid(path: Path) -> SparseGrid:
-    """Read and check one file; an `IsochroneError` names the file and the slice that is wrong."""
     import h5py
 
     try:
@@ -200,7 +185,7 @@ def read_grid(path: Path) -> SparseGrid:
     for k in range(n):
         stop = end[k]
         dense[k, offsets[k] : offsets[k] + lengths[k]] = rows[stop - lengths[k] : stop]
-    return SparseGrid(feh, log_age, eep.astype(np.int64), dense.reshape(*shape, rows.shape[1]))
+    return feh, log_age, eep.astype(np.int64), dense.reshape(*shape, rows.shape[1])
 
 
 def _tidy(ages: NDArray) -> NDArray[np.float64]:

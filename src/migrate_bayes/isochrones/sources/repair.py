@@ -1,8 +1,4 @@
-"""Make raw isochrones fit to interpolate: aligned at equal EEP, whole, with masses that grow.
-
-Published isochrones have missing points inside, masses that step back by rounding, and lengths that
-differ from one to the next. Everything the sources share about mending that is here.
-"""
+"""Make raw isochrones fit to interpolate: aligned at equal EEP, whole, with masses that grow."""
 
 from __future__ import annotations
 
@@ -16,24 +12,23 @@ DAMAGE = 0.05
 PADDING = 5
 
 
-def mend(values: NDArray, *, mass_column: int = 0) -> NDArray:
+def mend(values: NDArray) -> NDArray:
     """Fill points missing inside isochrones and make the initial mass never decrease.
 
-    `values`, of shape ``(..., eep, column)`` and NaN without a point, are changed in place and
-    returned. If the mass steps back by no more than `DAMAGE`, the greatest mass so far stands:
-    isochrones loop at the hook of the turn-off, and two sets of models may be spliced, so a point
-    keeps its place and no star is born twice. If it steps back further, points are taken out, as
-    few as will do (`rising`). Of a run of `PADDING` or more points of equal mass at the beginning,
-    which is a grid's lower limit repeated, only the last stays. Points missing between the first
-    and the last of an isochrone are interpolated linearly in EEP; one with fewer than two points is
-    emptied.
+    `values`, of shape ``(..., eep, column)`` with the mass first and NaN without a point, are
+    changed in place and returned. If the mass steps back by no more than `DAMAGE`, the greatest so
+    far stands: isochrones loop at the hook of the turn-off, and two sets of models may be spliced,
+    so a point keeps its place and no star is born twice. If it steps back further, as few points
+    are taken out as will do (`rising`). Of a run of `PADDING` or more equal masses at the
+    beginning, a grid's lower limit repeated, only the last stays. Gaps are interpolated linearly in
+    EEP; an isochrone with fewer than two points is emptied.
     """
     flat = values.reshape(-1, *values.shape[-2:])
     points = np.arange(values.shape[-2])
     for track in flat:
         good = np.isfinite(track).all(axis=1)
         at = np.flatnonzero(good)
-        mass = track[at, mass_column]
+        mass = track[at, 0]
         if np.any(mass < (1.0 - DAMAGE) * np.maximum.accumulate(mass)):
             good[at] = rising(mass)
         kept = mass[good[at]]
@@ -49,7 +44,7 @@ def mend(values: NDArray, *, mass_column: int = 0) -> NDArray:
                 points[first : last + 1], points[good], track[good, column]
             )
         track[:first] = track[last + 1 :] = np.nan
-        whole = track[first : last + 1, mass_column]
+        whole = track[first : last + 1, 0]
         np.maximum.accumulate(whole, out=whole)
     return values
 
@@ -100,10 +95,10 @@ def refine(
 ) -> tuple[NDArray[np.float64], NDArray]:
     """Insert points where isochrones are sparse (the lower main sequence of the Dartmouth grids).
 
-    There the straight line between neighbours cuts the curve by hundredths of a magnitude. Steps in
-    `column` of `values`, of shape ``(..., eep, column)`` and mended, become no longer than `step`
-    in nine isochrones of ten, with up to three new points. Return the numbering of the points, new
-    ones fractional, and the values; new points lie on a monotone cubic in EEP.
+    There a straight line cuts the curve by hundredths of a magnitude. Steps in `column` of mended
+    `values`, of shape ``(..., eep, column)``, become no longer than `step` in nine isochrones of
+    ten, with up to three new points on a monotone cubic in EEP. Return the numbering of the points,
+    new ones fractional, and the values.
     """
     flat = values.reshape(-1, *values.shape[-2:])
     gap = np.abs(np.diff(flat[..., column], axis=-1))
