@@ -219,8 +219,9 @@ def variant_table(d: RunProducts) -> Table:
     """Tabulate the straight line through gradient(age) of each slice and variant."""
     rows = []
     named = {} if d.baseline is None else {"thin-disc sample": d.baseline}
-    for name in map(str, d.variants.children if d.variants is not None else ()):
-        if (data := d.variant(name)) is not None:
+    for name, group in d.variants.children.items() if d.variants is not None else ():
+        # A sample whose bins all lack a slope has its row too.
+        if "slope" in (data := group.to_dataset()):
             label = data.attrs.get("potential") if name.startswith("potential-") else name
             named[_sample(str(label))] = data
     for label, data in named.items():
