@@ -11,7 +11,7 @@ from pathlib import Path
 
 from migrate_bayes.checks.ages.age_page import family_text, m67_text
 from migrate_bayes.checks.ages.comparisons import tables
-from migrate_bayes.cli.validate import run_validate_ages
+from migrate_bayes.cli.checks import validate_ages
 from migrate_bayes.core.table import Table
 
 PAGE = Path("docs/ages.md")
@@ -29,7 +29,7 @@ def prose(paragraphs: list[str]) -> str:
 
 def main() -> None:
     """Run, and rewrite what stands between the marks of each part."""
-    found = run_validate_ages(Path("runs/validate-ages.toml"), overwrite=True)
+    found = validate_ages(Path("runs/validate-ages.toml"), overwrite=True)
     shown = tables(found)
     named = ("aims", "choices", "families", "m67", "clusters", "calibration", "systematic")
     parts = {name: block(shown[name]) for name in named}

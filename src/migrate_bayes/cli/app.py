@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrate_bayes.cli.benchmark import app as benchmarks
-from migrate_bayes.cli.calibrate import bias, calibrate
+from migrate_bayes.cli import checks
+from migrate_bayes.cli.checks import REPORTS, RUNS, AsJson, Overwrite, Products, Reports
 
 if TYPE_CHECKING:
     from migrate_bayes.run import Run
@@ -28,23 +28,17 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.add_typer(benchmarks, name="benchmark")
-app.command()(calibrate)
-app.command()(bias)
+app.add_typer(checks.benchmark, name="benchmark")
+app.add_typer(checks.validate, name="validate")
+app.command()(checks.calibrate)
+app.command()(checks.bias)
 
 _state = {"debug": False}
 
 RecipeArgument = Annotated[Path, typer.Argument(help="A run recipe (TOML); see runs/.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace products that exist.")]
-Products = Annotated[Path, typer.Option("--products", help="Folder for products.")]
-Reports = Annotated[Path, typer.Option("--reports", help="Folder for rendered reports.")]
 Stars = Annotated[
     int | None, typer.Option("--stars", min=1, help="Stars of the mock, in place of the recipe's.")
 ]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")
-]
-_RUNS, _REPORTS = Path("runs"), Path("reports")
 
 
 @app.callback()
@@ -55,11 +49,7 @@ def _options(
 
 
 def _run(
-    recipe: Path,
-    overwrite: bool,
-    products: Path,
-    reports: Path = _REPORTS,
-    stars: int | None = None,
+    recipe: Path, overwrite: bool, products: Path, reports: Path = REPORTS, stars: int | None = None
 ) -> Run:
     from migrate_bayes.run import Run, load_recipe
 
@@ -76,8 +66,8 @@ def run(
     recipe: RecipeArgument,
     overwrite: Overwrite = False,
     stars: Stars = None,
-    products: Products = _RUNS,
-    reports: Reports = _REPORTS,
+    products: Products = RUNS,
+    reports: Reports = REPORTS,
 ) -> None:
     """Run a recipe from data to report; the last line is the report's path."""
     print(_run(recipe, overwrite, products, reports, stars).all())
@@ -90,29 +80,27 @@ def simulate(
     ),
     overwrite: Overwrite = False,
     stars: Stars = None,
-    products: Products = _RUNS,
+    products: Products = RUNS,
 ) -> None:
     """Make a recipe's mock catalogue, with its truth beside it."""
     print(_run(recipe, overwrite, products, stars=stars).simulate())
 
 
 @app.command()
-def ages(recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = _RUNS) -> None:
+def ages(recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = RUNS) -> None:
     """Compute age posteriors."""
     print(_run(recipe, overwrite, products).ages())
 
 
 @app.command()
-def orbits(
-    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = _RUNS
-) -> None:
+def orbits(recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = RUNS) -> None:
     """Compute phase space, guiding radii and Z_max."""
     print(_run(recipe, overwrite, products).orbits())
 
 
 @app.command()
 def baseline(
-    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = _RUNS
+    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = RUNS
 ) -> None:
     """Fit ODR in age bins, as the paper did."""
     stages = _run(recipe, overwrite, products)
@@ -125,7 +113,7 @@ def baseline(
 
 
 @app.command()
-def fit(recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = _RUNS) -> None:
+def fit(recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = RUNS) -> None:
     """Fit the hierarchical model."""
     stages = _run(recipe, overwrite, products)
     tree = stages.fit()
@@ -142,7 +130,7 @@ def compare_models(
         typer.Option("--form", help="A gradient form; may be repeated. The recipe's by default."),
     ] = None,
     overwrite: Overwrite = False,
-    products: Products = _RUNS,
+    products: Products = RUNS,
 ) -> None:
     """Fit several forms of the gradient to the same stars and rank them by leave-one-out."""
     from migrate_bayes.population.compare_forms import print_comparison
@@ -168,8 +156,8 @@ def diagnose(
 def report(
     recipe: RecipeArgument,
     overwrite: Overwrite = False,
-    products: Products = _RUNS,
-    reports: Reports = _REPORTS,
+    products: Products = RUNS,
+    reports: Reports = REPORTS,
 ) -> None:
     """Render the report of fits that exist; the last line is its path."""
     print(_run(recipe, overwrite, products, reports).report())
@@ -183,14 +171,13 @@ def compare(
     as_json: AsJson = False,
     overwrite: Overwrite = False,
     source: Annotated[
-        Path | None,
-        typer.Option("--from", help="A recipe that was run: compare on its stars."),
+        Path | None, typer.Option("--from", help="A recipe that was run: compare on its stars.")
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Of the product and page; the recipes' by default.")
     ] = None,
-    products: Products = _RUNS,
-    reports: Reports = _REPORTS,
+    products: Products = RUNS,
+    reports: Reports = REPORTS,
 ) -> None:
     """Compare gradients across potentials, frames, isochrones, selections: paired differences."""
     from migrate_bayes.core.io import refuse_existing, write_netcdf
@@ -209,7 +196,7 @@ def compare(
         say=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),
     )
     write_netcdf(tree, product, overwrite=overwrite)
-    from migrate_bayes.compare import comparison_summary
+    from migrate_bayes.compare.product import comparison_summary
     from migrate_bayes.report.comparison import comparison_tables, write_comparison_page
 
     text = "\n\n".join(f"# {path}\n{path.read_text()}" for path in recipes)
@@ -237,9 +224,7 @@ def export(
 
 
 @app.command()
-def show(
-    product: Annotated[Path, typer.Argument(help="A product or catalogue.")],
-) -> None:
+def show(product: Annotated[Path, typer.Argument(help="A product or catalogue.")]) -> None:
     """Print what a product holds."""
     from migrate_bayes.cli.show import show_product
 
@@ -256,38 +241,6 @@ def isochrones(
     from migrate_bayes.cli.show import show_isochrones
 
     show_isochrones(source or [])
-
-
-validate = typer.Typer(
-    help="Hold the stages against what is known otherwise.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-app.add_typer(validate, name="validate")
-
-_VALIDATE_AGES = Path("runs/validate-ages.toml")
-
-
-@validate.command("ages")
-def validate_ages(
-    recipe: Annotated[
-        Path, typer.Argument(help="A validation recipe (TOML); without one, its defaults.")
-    ] = _VALIDATE_AGES,
-    as_json: AsJson = False,
-    overwrite: Overwrite = False,
-    stars: Annotated[
-        int | None, typer.Option("--stars", min=100, help="Stars of the calibration.")
-    ] = None,
-    products: Products = _RUNS,
-    reports: Reports = _REPORTS,
-) -> None:
-    """Ages of the Sun, M67, Kepler and HARPS dwarfs; families; calibration of the posteriors."""
-    from migrate_bayes.cli.validate import run_validate_ages
-
-    run_validate_ages(
-        None if recipe == _VALIDATE_AGES and not recipe.exists() else recipe,
-        as_json=as_json, overwrite=overwrite, stars=stars, products=products, reports=reports,
-    )  # fmt: skip
 
 
 def main() -> None:

@@ -35,32 +35,14 @@ def _content(title: object, data: xr.Dataset) -> Table:
     return Table(str(title), ["variable", "shape", "unit", "5% … median … 95%"], rows)
 
 
-def _attributes(attrs: Mapping[Any, Any]) -> Table:
-    rows = []
-    for key, value in attrs.items():
-        text = value if isinstance(value, str) else json.dumps(value, default=str)
-        rows.append([str(key), text if len(text) < 100 else text[:97] + "…"])
-    return Table("Attributes", ["name", "value"], rows)
-
-
-def show_product(path: str | Path) -> None:
-    """Print a product's content: StarPosteriors, a fit, a baseline or a catalogue.
-
-    Raises
-    ------
-    ProductError
-        When the file is missing or of no known kind.
-    """
-    path = Path(path)
+def show_product(path: Path) -> None:
+    """Print a product's content: StarPosteriors, a fit, a baseline or a catalogue."""
     if not path.exists():
         raise ProductError(f"no such product: {path}")
     if path.suffix == ".nc" and path.is_file():
         tree = read_netcdf(path, lazy=True)
-        tables = [
-            _content(f"{path}:{group.path}", group.to_dataset())
-            for group in tree.subtree
-            if group.data_vars
-        ]
+        groups = [group for group in tree.subtree if group.data_vars]
+        tables = [_content(f"{path}:{group.path}", group.to_dataset()) for group in groups]
         attrs: Mapping[Any, Any] = tree.attrs
     else:
         if path.is_dir():
@@ -77,18 +59,18 @@ def show_product(path: str | Path) -> None:
             flags = [[f"{n:,}", FLAG_MEANING[f]] for f, n in count_flags(stars["flag"]).items()]
             tables.append(Table("Flags", ["stars", "reason"], flags))
         attrs = stars.attrs
-    for table in [*tables, _attributes(attrs)]:
+    rows = []
+    for key, value in attrs.items():
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        rows.append([str(key), text if len(text) < 100 else text[:97] + "…"])
+    for table in [*tables, Table("Attributes", ["name", "value"], rows)]:
         table.print()
 
 
-def show_isochrones(names: Sequence[str] = ()) -> None:
-    """Print what isochrone sources cover.
+def show_isochrones(names: Sequence[str]) -> None:
+    """Print what isochrone sources cover: by default every family and the native Dartmouth files.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Arguments of `load_source`. Without names: every family, and the native Dartmouth files
-        when the folder of third-party data has them.
+    `names` are arguments of `load_source`; the native files are in the folder of third-party data.
     """
     from migrate_bayes.isochrones import load_source, source_names
     from migrate_bayes.run.recipe import data_root

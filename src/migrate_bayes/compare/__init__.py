@@ -14,7 +14,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "compare_options": ["CompareOptions", "IsmHistory", "VariantOptions"],
         "decomposition": ["decompose"],
-        "product": ["build_comparison", "comparison_summary"],
-        "variants": ["ComparedVariant", "FittedVariant", "list_variants"],
     },
 )

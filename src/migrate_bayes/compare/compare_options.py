@@ -14,13 +14,20 @@ Radius = Literal["rg", "r_present"]
 class IsmHistory(Options):
     """A stated history of the gas, under which flattening is a churning strength.
 
-    Attributes
+    Parameters
     ----------
     label : str
+        Name of the churning strength under this history.
     gradient_rate : float
         Change of the gas's gradient, dex/kpc per Gyr of lookback time.
     birth_spread : float, optional
-        Standard deviation of birth radii, kpc; fitted when not given.
+        Standard deviation of birth radii, kpc; fitted if not given.
+
+    Examples
+    --------
+    >>> from migrate_bayes.compare import IsmHistory
+    >>> IsmHistory(label="gradient once steeper", gradient_rate=-0.0067).birth_spread is None
+    True
     """
 
     label: str
@@ -31,11 +38,18 @@ class IsmHistory(Options):
 class VariantOptions(Options):
     """A variant by name; an entry that is not given is the reference's.
 
-    Attributes
+    Parameters
     ----------
     label : str
+        Name of the variant.
     potential, family, selection, radius, form : str, optional
         Label of the orbits, isochrone source, selection, radius, form of the gradient.
+
+    Examples
+    --------
+    >>> from migrate_bayes.compare import VariantOptions
+    >>> VariantOptions(label="MIST today", family="mist", radius="r_present").radius
+    'r_present'
     """
 
     label: str
@@ -49,7 +63,7 @@ class VariantOptions(Options):
 class CompareOptions(Options):
     """What to compare: the recipe's own choices are the reference, from which each list departs.
 
-    Attributes
+    Parameters
     ----------
     potentials : "all" or tuple of str
         Labels of the orbits.
@@ -58,13 +72,19 @@ class CompareOptions(Options):
     variants : tuple of VariantOptions
         Departures in several choices at once.
     form : str, optional
-        The reference's; that of the model specification when not given.
+        The reference's; that of the model specification if not given.
     method : {"laplace", "sample"}
         Gaussian about the mode, or a run of the sampler.
     draws : int
-        Of each variant, with ``laplace``.
+        Number for each variant, with ``laplace``.
     histories : tuple of IsmHistory
         Each gives every variant one more quantity: its churning strength, kpc.
+
+    Examples
+    --------
+    >>> from migrate_bayes.compare import CompareOptions
+    >>> CompareOptions(potentials="all", families=["mist"]).families
+    ('mist',)
     """
 
     potentials: Literal["all"] | tuple[str, ...] = ()

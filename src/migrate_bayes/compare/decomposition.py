@@ -79,7 +79,6 @@ def decompose(
     n = len(mean)
     # Against a rounding of large equal numbers.
     centred = mean - mean.mean()
-    shares = [Share(WITHIN, float(np.mean(sd**2)), 0.0)]
     columns = {}  # of 0 and 1, one for each level
     for name, levels in factors.items():
         kinds = list(dict.fromkeys(levels))
@@ -87,17 +86,16 @@ def decompose(
             columns[name] = np.array([[v == kind for kind in kinds] for v in levels], dtype=float)
     design = np.hstack([np.ones((n, 1)), *columns.values()])
     solve = np.linalg.pinv(design)
-    at = 1
+    forms, at = {}, 1
     for name, mine in columns.items():
         k = mine.shape[1]
         effect = solve[at : at + k] - solve[at : at + k].mean(axis=0)
-        shares.append(_share(name, effect.T @ effect / k, centred, covariance))
+        forms[name] = effect.T @ effect / k
         at += k
     rest = np.eye(n) - design @ solve
-    shares.append(_share(INTERACTION, rest.T @ rest / n, centred, covariance))
+    forms[INTERACTION] = rest.T @ rest / n
+    shares = [Share(WITHIN, float(np.mean(sd**2)), 0.0)]
+    for name, form in forms.items():
+        variance, noise = float(centred @ form @ centred), float(np.sum(form * covariance))
+        shares.append(Share(name, max(variance, 0.0), max(noise, 0.0)))
     return shares
-
-
-def _share(name: str, form: Array, mean: Array, covariance: Array) -> Share:
-    variance, noise = float(mean @ form @ mean), float(np.sum(form * covariance))
-    return Share(name, max(variance, 0.0), max(noise, 0.0))

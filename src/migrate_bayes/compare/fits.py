@@ -88,11 +88,8 @@ class Fitter:
     def fit(self, data: PopulationData, form: str) -> xr.DataTree:
         """Fit the stars of one variant.
 
-        Returns
-        -------
-        xarray.DataTree
-            `posterior` (draw): the quantities compared; `curve` (component, age): mean and sd of
-            the gradient; `influence` (star, quantity).
+        `posterior` (draw) holds the quantities compared, `curve` (component, age) mean and sd of
+        the gradient, beside `influence` (star, quantity).
         """
         spec = self.spec.model_copy(update={"form": form})
         values, curve, columns = self._one(data, spec, HEADLINE_MAP)
@@ -112,12 +109,11 @@ class Fitter:
             {"influence": (("star", "quantity"), np.concatenate(psi, 1).astype(np.float32))},
             coords={"source_id": ("star", data.source_id), "quantity": list(values)},
         )
-        attrs = {
-            "n_stars": data.n_stars, "method": self.compare.method, "form": form,
-            "model": spec.model_dump_json(), "left_out": json.dumps(data.left_out),
-        }  # fmt: skip
         tree = xr.DataTree.from_dict({"posterior": posterior, "curve": curve, "influence": stars})
-        tree.attrs.update(attrs)
+        tree.attrs.update(
+            n_stars=data.n_stars, method=self.compare.method, form=form,
+            model=spec.model_dump_json(), left_out=json.dumps(data.left_out),
+        )  # fmt: skip
         return tree
 
     def _one(

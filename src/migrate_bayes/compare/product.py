@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from migrate_bayes.compare.decomposition import Share, decompose
+from migrate_bayes.compare.decomposition import decompose
 from migrate_bayes.compare.influence import correlation, paired_covariance, paired_draws
 from migrate_bayes.compare.variants import FACTORS, FittedVariant
 from migrate_bayes.core.table import plain
@@ -35,73 +35,35 @@ _BASELINE = {
 def build_comparison(
     fitted: Sequence[FittedVariant],
     *,
-    truth: Mapping[str, float] | None = None,
-    attrs: Mapping[str, Any] | None = None,
-    draws: int = _PAIRED_DRAWS,
-    seed: int = 0,
+    truth: Mapping[str, float] | None,
+    attrs: Mapping[str, Any],
+    seed: int,
 ) -> xr.DataTree:
-    """Put fits of the same stars side by side.
+    """Put fits of the same stars side by side; the first is the reference.
 
-    Parameters
-    ----------
-    fitted : sequence of FittedVariant
-        The first is the reference. All must have the same quantities.
-    truth : mapping, optional
-        A mock's, by quantity.
-    attrs : mapping, optional
-        Provenance for the root.
-    draws : int
-        Paired draws.
-    seed : int
-
-    Returns
-    -------
-    xarray.DataTree
-        With the groups of `migrate_bayes.compare.product`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import xarray as xr
-    >>> from migrate_bayes.compare import ComparedVariant, FittedVariant, build_comparison
-    >>> age = xr.DataArray([1.0, 2.0], dims="age", coords={"age": [1.0, 2.0]})
-    >>> def fitted(radius, slope):
-    ...     variant = ComparedVariant(radius, "McMillan17", "mist", "all", radius, "linear")
-    ...     draws = slope + 0.001 * np.linspace(-2, 2, 401)
-    ...     groups = {
-    ...         "posterior": xr.Dataset({"gradient_young": ("draw", draws)}),
-    ...         "influence": xr.Dataset(
-    ...             {"influence": (("star", "quantity"), [[0.001], [-0.001]])},
-    ...             {"source_id": ("star", [7, 8]), "quantity": ["gradient_young"]},
-    ...         ),
-    ...         "curve": xr.Dataset({"mean": slope + 0 * age.expand_dims(component=["thin"])}),
-    ...     }
-    ...     tree = xr.DataTree.from_dict(groups)
-    ...     tree.attrs.update(n_stars=2, method="laplace")
-    ...     return FittedVariant(variant, variant.factors(xr.Dataset()), tree)
-    >>> tree = build_comparison([fitted("rg", -0.07), fitted("r_present", -0.06)])
-    >>> difference = tree["differences"].sel(variant="r_present", other="rg")
-    >>> difference["mean"].values.round(4), difference["unpaired_sd"].values.round(4)
-    (array([0.01]), array([0.0016]))
+    All have the same quantities. `truth` is a mock's, by quantity; `attrs` are of the root.
     """
     posteriors = [f.tree["posterior"].to_dataset() for f in fitted]
     influences = [f.tree["influence"].to_dataset() for f in fitted]
     names = influences[0]["quantity"].values.astype(str).tolist()
     units = [str(posteriors[0][n].attrs.get("units", "")) for n in names]
-    of_variant = _variant_coords(fitted)
+    of_variant: dict[str, Any] = {"variant": [f.variant.label for f in fitted]}
+    for name in FACTORS:
+        unit = {"r0": {"units": "kpc"}, "v0": {"units": "km/s"}}.get(name, {})
+        of_variant[name] = ("variant", [f.factors[name] for f in fitted], unit)
     coords = {**of_variant, "quantity": names, "unit": ("quantity", units)}
     psi = [i["influence"].sel(quantity=names).transpose("star", "quantity") for i in influences]
     covariance = paired_covariance(
         [i["source_id"].values for i in influences], [p.values.astype(np.float64) for p in psi]
     )
     rho = correlation(covariance)
+    marginal = np.array([[p[n].values for n in names] for p in posteriors])
     together = np.stack(
         [
-            paired_draws([p[n].values for p in posteriors], rho[q], draws=draws, seed=seed + q)
-            for q, n in enumerate(names)
+            paired_draws(list(marginal[:, q]), rho[q], draws=_PAIRED_DRAWS, seed=seed + q)
+            for q in range(len(names))
         ]
     )
-    marginal = np.array([[p[n].values for n in names] for p in posteriors])
     mean, sd = marginal.mean(axis=-1), marginal.std(axis=-1)
     both = ("variant", "quantity")
     estimates = xr.Dataset(
@@ -118,9 +80,8 @@ def build_comparison(
         estimates["truth"] = ("quantity", [truth.get(n, np.nan) for n in names])
         estimates["bias"] = estimates["mean"] - estimates["truth"]
     estimates["sandwich_sd"].attrs["long_name"] = "sd over samples of stars, by the scores"
-    curve = xr.concat(
-        [f.tree["curve"].to_dataset() for f in fitted], dim="variant", join="inner"
-    ).assign_coords(of_variant)
+    curves = [f.tree["curve"].to_dataset() for f in fitted]
+    curve = xr.concat(curves, dim="variant", join="inner").assign_coords(of_variant)
     tree = xr.DataTree.from_dict(
         {
             "estimates": estimates,
@@ -130,21 +91,12 @@ def build_comparison(
             "curve": _with_truth(curve, truth),
         }
     )
-    baseline = _baselines(fitted, of_variant)
-    if baseline is not None:
-        tree["baseline"] = xr.DataTree(baseline)
-    tree.attrs.update(attrs or {})
+    if any("baseline" in f.tree.children for f in fitted):
+        tree["baseline"] = xr.DataTree(_baselines(fitted, of_variant))
+    tree.attrs.update(attrs)
     tree.attrs["reference"] = fitted[0].variant.label
     tree.attrs["method"] = str(fitted[0].tree.attrs["method"])
     return tree
-
-
-def _variant_coords(fitted: Sequence[FittedVariant]) -> dict[str, Any]:
-    coords: dict[str, Any] = {"variant": [f.variant.label for f in fitted]}
-    units = {"r0": {"units": "kpc"}, "v0": {"units": "km/s"}}
-    for name in FACTORS:
-        coords[name] = ("variant", [f.factors[name] for f in fitted], units.get(name, {}))
-    return coords
 
 
 def _with_truth(curve: xr.Dataset, truth: Mapping[str, float] | None) -> xr.Dataset:
@@ -164,7 +116,6 @@ def _differences(
     gap = together[:, :, None, :] - together[:, None, :, :]
     low, high = np.percentile(gap, [2.5, 97.5], axis=-1)
     variance = sd.T**2
-    dims = ("quantity", "variant", "other")
     # Half of the ties: a variant and itself, or its like. Maxima are found to 1e-4 of an error.
     tie = _TIE * np.sqrt(np.minimum(variance[:, :, None], variance[:, None, :]))[..., None]
     above = (gap > tie).mean(axis=-1) + 0.5 * (np.abs(gap) <= tie).mean(axis=-1)
@@ -177,10 +128,9 @@ def _differences(
         "probability_greater": above,
         "correlation": rho,
     }
-    return xr.Dataset(
-        {name: (dims, values) for name, values in columns.items()},
-        {**coords, "other": coords["variant"]},
-    )
+    dims = ("quantity", "variant", "other")
+    made = {name: (dims, values) for name, values in columns.items()}
+    return xr.Dataset(made, {**coords, "other": coords["variant"]})
 
 
 def _variance(
@@ -190,10 +140,10 @@ def _variance(
     factors = {name: estimates[name].values.tolist() for name in FACTORS}
     # NaN is unlike itself: a product without solar parameters has one level of none.
     factors = {k: ["" if v != v else v for v in levels] for k, levels in factors.items()}
-    rows: list[list[Share]] = []
-    for q in range(mean.shape[1]):
-        covariance = rho[q] * np.outer(sd[:, q], sd[:, q])
-        rows.append(decompose(mean[:, q], sd[:, q], covariance, factors))
+    rows = [
+        decompose(m, s, correlated * np.outer(s, s), factors)
+        for m, s, correlated in zip(mean.T, sd.T, rho, strict=True)
+    ]
     total, noise, corrected = (
         np.array([[getattr(share, name) for share in row] for row in rows])
         for name in ("variance", "noise", "corrected")
@@ -210,10 +160,8 @@ def _variance(
     )
 
 
-def _baselines(fitted: Sequence[FittedVariant], coords: dict[str, Any]) -> xr.Dataset | None:
+def _baselines(fitted: Sequence[FittedVariant], coords: dict[str, Any]) -> xr.Dataset:
     """ODR's counterparts of the quantities, NaN where a sample gave none."""
-    if not any("baseline" in f.tree.children for f in fitted):
-        return None
     methods = ["odr", "odr+scatter"]
     made: dict[str, Any] = {}
     for name, (group, variable) in _BASELINE.items():
@@ -236,6 +184,10 @@ def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
 
     def numbers(cell: xr.Dataset, *names: str) -> dict[str, Any]:
         return {name: cell[name].item() for name in names}
+
+    def shares(of: xr.Dataset) -> dict[str, Any]:
+        names = of["source"].values
+        return {str(s): numbers(of.sel(source=s), "sd", "fraction", "noise") for s in names}
 
     variants = []
     for label in labels:
@@ -269,13 +221,7 @@ def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
         "units": dict(zip(quantities, e["unit"].values.astype(str).tolist(), strict=True)),
         "variants": variants,
         "differences": pairs,
-        "variance": {
-            q: {
-                str(s): numbers(v.sel(quantity=q, source=s), "sd", "fraction", "noise")
-                for s in v["source"].values
-            }
-            for q in quantities
-        },
+        "variance": {q: shares(v.sel(quantity=q)) for q in quantities},
     }
     if "truth" in e:
         summary["truth"] = known

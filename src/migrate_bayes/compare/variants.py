@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import xarray as xr
 
@@ -16,18 +17,11 @@ FACTORS = ("potential", "scaling", "r0", "v0", "family", "selection", "radius", 
 _RADIUS_LABELS = {"rg": "R_g", "r_present": "R today"}
 
 
-@dataclass(frozen=True)
-class ComparedVariant:
+class ComparedVariant(NamedTuple):
     """One way of making the same stars' gradients.
 
-    Parameters
-    ----------
-    label : str
-        What differs from the reference.
-    orbits : str
-        Label along the stars' dimension `potential`.
-    family, selection, radius, form : str
-        Isochrone source, selection, ``rg`` or ``r_present``, gradient form.
+    `label` says what differs from the reference; `orbits` is a label along the stars' dimension
+    `potential`.
     """
 
     label: str
@@ -40,28 +34,24 @@ class ComparedVariant:
     @property
     def key(self) -> tuple[str, ...]:
         """What makes two variants the same, whatever their labels."""
-        return (self.orbits, self.family, self.selection, self.radius, self.form)
+        return tuple(self[1:])
 
     def factors(self, stars: xr.Dataset) -> dict[str, str | float]:
         """Return the level of each of `FACTORS`; those of the orbits are coordinates of `stars`."""
-        levels: dict[str, str | float] = {
-            "potential": self.orbits, "scaling": "", "r0": float("nan"), "v0": float("nan"),
-            "family": self.family, "selection": self.selection, "radius": self.radius,
-            "form": self.form,
-        }  # fmt: skip
+        levels = dict.fromkeys(FACTORS, "") | {"r0": float("nan"), "v0": float("nan")}
+        levels |= {"potential": self.orbits}
+        levels |= {name: getattr(self, name) for name in FACTORS[4:]}
         if "potential" in stars.dims:
             here = stars.sel(potential=self.orbits).coords
-            for factor, name in (
-                ("potential", "potential_model"), ("scaling", "scaling"), ("r0", "r0"), ("v0", "v0")
-            ):  # fmt: skip
+            for name in ("potential_model", "scaling", "r0", "v0"):
                 if name in here:
                     value = here[name].values.item()
+                    factor = name.removesuffix("_model")
                     levels[factor] = value if isinstance(value, float) else str(value)
         return levels
 
 
-@dataclass(frozen=True)
-class FittedVariant:
+class FittedVariant(NamedTuple):
     """A variant, the levels of its factors, and its fit with the baselines of its stars."""
 
     variant: ComparedVariant
@@ -72,54 +62,27 @@ class FittedVariant:
 def list_variants(
     compare: CompareOptions, reference: ComparedVariant, potentials: Iterable[str] = ()
 ) -> list[ComparedVariant]:
-    """List what is compared, the reference first.
+    """List what is compared, the reference first; of variants that are alike, the first.
 
-    Parameters
-    ----------
-    compare : CompareOptions
-        The departures from the reference.
-    reference : ComparedVariant
-    potentials : iterable of str
-        Labels along `potential` of the stars; those that ``potentials = "all"`` takes.
-
-    Returns
-    -------
-    list of ComparedVariant
-        Unlike one another; of variants that are alike, the first.
-
-    Raises
-    ------
-    RecipeError
-        When nothing varies, or a name is unknown or used twice.
-
-    Examples
-    --------
-    >>> from migrate_bayes.compare import ComparedVariant, CompareOptions, list_variants
-    >>> reference = ComparedVariant("reference", "McMillan17", "mist", "all", "rg", "linear")
-    >>> options = CompareOptions(families=("mist", "basti"), radii=("r_present",))
-    >>> [variant.label for variant in list_variants(options, reference)]
-    ['reference', 'basti', 'R today']
+    `potentials` are the stars' labels, which ``potentials = "all"`` takes. `RecipeError` if nothing
+    varies, or a name is unknown or used twice.
     """
     known = list(potentials)
-    named = {"potential": "orbits"}
-    departures: list[tuple[str, Mapping[str, str]]] = [
-        *(
-            (p, {"orbits": p})
-            for p in (known if compare.potentials == "all" else compare.potentials)
-        ),
+    taken = known if compare.potentials == "all" else compare.potentials
+    departures: list[dict[str, str]] = [
+        *({"label": p, "orbits": p} for p in taken),
         # The label of a source is without its folder.
-        *((f.partition(":")[0], {"family": f}) for f in compare.families),
-        *((s, {"selection": s}) for s in compare.selections),
-        *((_RADIUS_LABELS[r], {"radius": r}) for r in compare.radii),
-        *((f"{form} in age", {"form": form}) for form in compare.forms),
-        *(
-            (v.label, {named.get(k, k): x for k, x in v if k != "label" and x is not None})
-            for v in compare.variants
-        ),
+        *({"label": f.partition(":")[0], "family": f} for f in compare.families),
+        *({"label": s, "selection": s} for s in compare.selections),
+        *({"label": _RADIUS_LABELS[r], "radius": r} for r in compare.radii),
+        *({"label": f"{form} in age", "form": form} for form in compare.forms),
     ]
+    for named in compare.variants:
+        given = named.model_dump(exclude_none=True)
+        departures.append({"orbits" if k == "potential" else k: v for k, v in given.items()})
     unique = {reference.key: reference}
-    for label, changes in departures:
-        variant = replace(reference, label=label, **changes)
+    for changes in departures:
+        variant = reference._replace(**changes)
         unique.setdefault(variant.key, variant)
     forms = [f for f in FORMS if f != "diffusion"]
     for variant in unique.values():
@@ -131,11 +94,9 @@ def list_variants(
             raise RecipeError(
                 f"the stars have no orbits in '{variant.orbits}'; {suggest(variant.orbits, known)}"
             )
-    variants = list(unique.values())
-    if len(variants) < 2:
+    if len(unique) < 2:
         raise RecipeError("[compare] varies nothing")
-    labels = [v.label for v in variants]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise RecipeError(f"two variants are called '{label}'")
-    return variants
+    label, count = Counter(v.label for v in unique.values()).most_common(1)[0]
+    if count > 1:
+        raise RecipeError(f"two variants are called '{label}'")
+    return list(unique.values())

@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def compare_recipes(
         Folder of runs: each recipe's variants are kept there, and made once.
     source : Recipe, optional
         A run whose stars are used: its catalogue, seed and ages in place of the recipes' own, and
-        its orbits when they are the ones asked for.
+        its orbits if they are the ones asked for.
     overwrite : bool
         Replace variants that were made from something else.
     say : callable
@@ -62,15 +61,15 @@ def compare_recipes(
     Returns
     -------
     xarray.DataTree
-        From `migrate_bayes.compare.build_comparison`.
+        Its groups are listed in `migrate_bayes.compare.product`.
 
     Raises
     ------
     RecipeError
-        When there is nothing to compare, a name is unknown or used twice, or the recipes are of
+        If there is nothing to compare, a name is unknown or used twice, or the recipes are of
         different stars.
     ProductError
-        When the source has no stars, or a variant was made from something else and may not be
+        If the source has no stars, or a variant was made from something else and may not be
         replaced.
 
     Examples
@@ -82,9 +81,8 @@ def compare_recipes(
     """
     if source is not None:
         recipes = [_on_stars_of(recipe, source) for recipe in recipes]
-    folder = None if source is None else Path(products) / source.name
+    folder, first = None if source is None else Path(products) / source.name, recipes[0]
     common = [_in_common(recipe, source) for recipe in recipes]
-    first = recipes[0]
     for other, theirs in zip(recipes, common, strict=True):
         if theirs != common[0]:
             raise RecipeError(
@@ -97,14 +95,12 @@ def compare_recipes(
         for one in run.fit():
             if one.variant.label in {f.variant.label for f in fitted.values()}:
                 label = f"{recipe.name}: {one.variant.label}"
-                one = replace(one, variant=replace(one.variant, label=label))
+                one = one._replace(variant=one.variant._replace(label=label))
             fitted.setdefault(tuple(map(str, one.factors.values())), one)
     attrs = provenance(seed=first.seed, recipe_hash=" ".join(r.hash for r in recipes))
     attrs["recipes"] = json.dumps([r.name for r in recipes])
     attrs["histories"] = json.dumps([h.model_dump() for h in common[0]["histories"]])
-    return build_comparison(
-        list(fitted.values()), truth=first.truth(), attrs=attrs, seed=first.seed
-    )
+    return build_comparison([*fitted.values()], truth=first.truth(), attrs=attrs, seed=first.seed)
 
 
 def _in_common(recipe: Recipe, source: Recipe | None) -> dict[str, Any]:
@@ -130,8 +126,8 @@ def _on_stars_of(recipe: Recipe, source: Recipe) -> Recipe:
 class ComparedRun:
     """The stars and the fitted variants of one recipe.
 
-    `source` is the folder of a run whose catalogue and ages are used, and its orbits when they are
-    the ones asked for. Without it the recipe's own are used, and made when they do not exist.
+    `source` is the folder of a run whose catalogue and ages are used, and its orbits if they are
+    the ones asked for. Without it the recipe's own are used, and made if they do not exist.
     """
 
     def __init__(
@@ -156,9 +152,6 @@ class ComparedRun:
         self.run = Run(recipe, products=products, catalog=catalog, say=say)
         self.spec = load_model_spec(recipe.model.spec)
 
-    def __repr__(self) -> str:
-        return f"ComparedRun('{self.recipe.name}', variants in {self.run.folder / 'variants'})"
-
     @cached_property
     def stars(self) -> xr.Dataset:
         """StarPosteriors with every potential asked for."""
@@ -176,16 +169,14 @@ class ComparedRun:
         if has_all(shared):
             return shared.sel(potential=list(wanted))
         orbits = self._made(
-            "orbits",
-            self.run.orbits,
-            lambda found: same_stars(shared, found) and has_all(found),
+            "orbits", self.run.orbits, lambda found: same_stars(shared, found) and has_all(found)
         )
         return replace_orbits(shared, orbits)
 
     def _made(
         self, name: str, make: Callable[..., Path], suits: Callable[[xr.Dataset], bool]
     ) -> xr.Dataset:
-        """Open a product of this recipe; make it when it does not exist or does not suit."""
+        """Open a product of this recipe; make it if it does not exist or does not suit."""
         path = self.run.folder / name
         if path.exists():
             found = open_stars(path)
@@ -198,16 +189,12 @@ class ComparedRun:
         return open_stars(make(overwrite=self.overwrite))
 
     def of_family(self, family: str) -> xr.Dataset:
-        """Return the stars with ages of an isochrone family, made when they do not exist."""
+        """Return the stars with ages of an isochrone family, made if they do not exist."""
         if family == self.recipe.isochrones.source:
             return self.stars
         name = _ages_name(family)
-
-        def make(*, overwrite: bool) -> Path:
-            return self.run.ages(family=family, name=name, overwrite=overwrite)
-
-        ages = self._made(name, make, lambda found: same_stars(self.stars, found))
-        return replace_ages(self.stars, ages)
+        make = partial(self.run.ages, family=family, name=name)
+        return replace_ages(self.stars, self._made(name, make, partial(same_stars, self.stars)))
 
     @cached_property
     def _ingredients(self) -> dict[str, str]:
@@ -223,12 +210,14 @@ class ComparedRun:
     def _fingerprint(self, variant: ComparedVariant) -> str:
         c, r = self.recipe.compare, self.recipe
         assert c is not None
+        ages = f"/{_ages_name(variant.family)}"
+        stars = {
+            name: digest
+            for name, digest in self._ingredients.items()
+            if "/ages-" not in name or name.endswith(ages)
+        }
         content: dict[str, Any] = {
-            "stars": {
-                name: digest
-                for name, digest in self._ingredients.items()
-                if "/ages-" not in name or name.endswith(f"/{_ages_name(variant.family)}")
-            },
+            "stars": stars,
             "variant": variant.key,
             "spec": self.spec.model_dump(mode="json"),
             "baseline": None if r.baseline is None else r.baseline.model_dump(mode="json"),
@@ -321,9 +310,6 @@ def _parts_hash(manifest: Path) -> str:
 def _has(stars: xr.Dataset, label: str, potential: Potential) -> bool:
     if label not in stars["potential"].values:
         return False
-    here = stars.sel(potential=label)
-    return (
-        float(here["r0"]) == potential.frame.r0
-        and float(here["v0"]) == potential.frame.v0
-        and str(here["scaling"].values) == potential.scaling
-    )
+    here, frame = stars.sel(potential=label), potential.frame
+    found = float(here["r0"]), float(here["v0"]), str(here["scaling"].values)
+    return found == (frame.r0, frame.v0, potential.scaling)

@@ -35,18 +35,26 @@ DATA_ENV = "MIGRATE_BAYES_DATA"
 class Recipe(Options):
     """A run, from data to report: a table of options for each stage.
 
-    Attributes
+    Parameters
     ----------
     name : str
-        Of the run's folder; the file's name when not given.
+        Name of the run's folder; the file's if not given.
     description : str
+        Text at the top of the report.
     seed : int
+        Decides every random draw.
     chunk_size : int
         Stars at a time; changes no number.
-    data, simulate, orbits, isochrones, model, sampler, report : Options
-        Of the stages; ``simulate`` counts when ``data.source`` is ``"mock"``.
-    baseline, reference, compare : Options, optional
-        Stages that a recipe may leave out.
+    data, simulate, orbits, isochrones : Options
+        How stars are read, simulated (if ``data.source`` is ``"mock"``), and given orbits and ages.
+    reference, baseline : Options, optional
+        Published values, and ODR in age bins; a recipe may leave them out.
+    model, sampler : Options
+        The hierarchical fit and its sampling.
+    compare : Options, optional
+        What `compare_recipes` varies.
+    report : Options
+        What the page shows.
     selections : dict
         Selections of the recipe's own, by name: see `migrate_bayes.select`.
 
@@ -127,10 +135,17 @@ def _with_selections(content: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(own, dict):
         raise ValueError("[selections] is a table of names")
 
-    def of_variant(v: Any) -> Any:
-        if not isinstance(v, dict) or v.get("selection") is None:
-            return v
-        return v | {"selection": expand(v["selection"], own)}
+    def written(given: Any, entry: str) -> Any:
+        if entry == "selections":
+            return tuple(expand(one, own) for one in given)
+        if entry != "variants":
+            return expand(given, own)
+        if not isinstance(given, list):
+            return given
+        for i, v in enumerate(given := list(given)):
+            if isinstance(v, dict) and v.get("selection") is not None:
+                given[i] = v | {"selection": expand(v["selection"], own)}
+        return given
 
     content, where = dict(content), "selections"
     try:
@@ -140,16 +155,8 @@ def _with_selections(content: dict[str, Any]) -> dict[str, Any]:
         for section, entry in _SELECTIONS:
             where = f"{section}.{entry}"
             table = content.get(section)
-            given = table.get(entry) if isinstance(table, dict) else None
-            if given is None or (entry == "variants" and not isinstance(given, list)):
-                continue
-            if entry == "variants":
-                written: Any = [of_variant(v) for v in given]
-            elif entry == "selections":
-                written = tuple(expand(one, own) for one in given)
-            else:
-                written = expand(given, own)
-            content[section] = content[section] | {entry: written}
+            if isinstance(table, dict) and table.get(entry) is not None:
+                content[section] = table | {entry: written(table[entry], entry)}
     except RecipeError as error:
         raise ValueError(f"'{where}': {error}") from None
     return content
@@ -161,13 +168,7 @@ def data_root() -> Path:
 
 
 def resolve_data_path(path: str) -> Path:
-    """Expand ``$MIGRATE_BAYES_DATA`` in a recipe's path.
-
-    Raises
-    ------
-    RecipeError
-        When the path needs the data folder and that does not exist.
-    """
+    """Expand ``$MIGRATE_BAYES_DATA`` in a path; `RecipeError` if that folder does not exist."""
     marker = f"${DATA_ENV}"
     if marker not in path:
         return Path(path)
@@ -183,10 +184,7 @@ def resolve_data_path(path: str) -> Path:
 def read_as[Schema: BaseModel](path: Path, schema: type[Schema]) -> Schema:
     """Read a TOML file into a schema that has a `name`, by default the file's.
 
-    Raises
-    ------
-    RecipeError
-        When the file is missing, is no TOML, or has an unknown or invalid entry.
+    `RecipeError` if the file is missing, is no TOML, or has an unknown or invalid entry.
     """
     try:
         content = tomllib.loads(path.read_text())
@@ -212,11 +210,12 @@ def load_recipe(path: str | Path) -> Recipe:
     Returns
     -------
     Recipe
+        All options, checked, with selections written out as expressions.
 
     Raises
     ------
     RecipeError
-        When the file is missing, is no TOML, or has an unknown or invalid entry.
+        If the file is missing, is no TOML, or has an unknown or invalid entry.
 
     Examples
     --------

@@ -39,6 +39,7 @@ class Run:
     Parameters
     ----------
     recipe : Recipe
+        What to do.
     recipe_text : str
         The file's text, shown in the report.
     products, reports : path-like
@@ -101,14 +102,9 @@ class Run:
         self._refuse_existing(path)
         with self.folder.stage("simulate") as done:
             rows = simulate_to_parquet(
-                path,
-                r.simulate,
-                seed=r.seed,
-                isochrones=r.isochrones,
-                orbits=r.orbits,
-                chunk_size=r.chunk_size,
-                overwrite=self.overwrite,
-            )
+                path, r.simulate, seed=r.seed, isochrones=r.isochrones, orbits=r.orbits,
+                chunk_size=r.chunk_size, overwrite=self.overwrite,
+            )  # fmt: skip
             done(f"{rows:,} stars → {path}")
         return path
 
@@ -132,11 +128,10 @@ class Run:
         from migrate_bayes.catalog import flag_age_error
         from migrate_bayes.isochrones import estimate_ages, external_ages
 
-        i = self.recipe.isochrones
+        i, limit = self.recipe.isochrones, self.recipe.data.max_age_error
         if family is not None:
             i = i.model_copy(update={"source": family})
         ages = external_ages(chunk) if i.source == "external" else estimate_ages(chunk, i)
-        limit = self.recipe.data.max_age_error
         return ages if limit is None else flag_age_error(ages, max_age_error=limit)
 
     def _orbits_of(self, chunk: xr.Dataset) -> xr.Dataset:
@@ -196,11 +191,11 @@ class Run:
 
     def baseline(self) -> tuple[xr.Dataset | None, xr.Dataset | None]:
         """Fit ODR in age bins to the thin-disc selection and to the thick."""
-        self._refuse_existing(*self.folder.baselines)
+        thin, thick = self.folder.baselines
+        self._refuse_existing(thin, thick)
         b = self.recipe.baseline
         if b is None:
             return None, None
-        thin, thick = self.folder.baselines
         return self._baseline(b.selection, thin), self._baseline(b.thick_selection, thick)
 
     def _baseline(self, selection: str | None, path: Path) -> xr.Dataset | None:
@@ -209,12 +204,10 @@ class Run:
         if selection is None:
             return None
         stars, b, m = self.stars, self.recipe.baseline, self.recipe.model
-        assert b is not None
+        where = {"potential": m.potential, "selection": selection, "radius": m.radius}
         try:
             with self.folder.stage("baseline") as done:
-                fit = fit_baseline(
-                    stars, b, potential=m.potential, selection=selection, radius=m.radius
-                )
+                fit = fit_baseline(stars, b, **where)
                 self._write(fit, path)
                 n = int(fit["n_stars"].sum())
                 done(f"ODR in age bins, {n:,} stars of '{selection}' → {path}")
@@ -263,14 +256,10 @@ class Run:
         with self.folder.stage("fit") as done:
             data, mask = self._fitted_stars()
             attrs = {
-                "potential": m.potential,
-                "selection": m.selection,
-                "radius": m.radius,
-                "model": spec.model_dump_json(),
-                "left_out": json.dumps(data.left_out),
-                "selected": int(mask.sum()),
-                "catalogued": stars.sizes["star"],
-            }
+                "potential": m.potential, "selection": m.selection, "radius": m.radius,
+                "model": spec.model_dump_json(), "left_out": json.dumps(data.left_out),
+                "selected": int(mask.sum()), "catalogued": stars.sizes["star"],
+            }  # fmt: skip
             model = PopulationModel(data, spec)
             tree = model.sample(self.recipe.sampler, seed=seed, attrs=attrs)
             tree["membership"] = model.write_membership(
@@ -284,32 +273,19 @@ class Run:
         return tree
 
     def compare_models(self, forms: tuple[str, ...] = ()) -> pd.DataFrame:
-        """Fit forms of the gradient to the same stars and rank them by leave-one-out.
+        """Fit forms of the gradient, by default the recipe's; rank them by leave-one-out.
 
-        Parameters
-        ----------
-        forms : tuple of str
-            The recipe's when empty.
-
-        Returns
-        -------
-        pandas.DataFrame
-            From `migrate_bayes.compare_elpd`, with the main parameters of each form.
+        The table is from `migrate_bayes.compare_elpd`, with the main parameters of each form.
         """
         from migrate_bayes.population import load_model_spec
         from migrate_bayes.population.compare_forms import compare_forms
 
-        m, path = self.recipe.model, self.folder / "models.nc"
+        r, path = self.recipe, self.folder / "models.nc"
         self._refuse_existing(path)
         with self.folder.stage("models") as done:
             data, _ = self._fitted_stars()
-            table, tree = compare_forms(
-                data,
-                load_model_spec(m.spec),
-                forms or m.forms,
-                seed=self.recipe.seed,
-                sampler=self.recipe.sampler,
-            )
+            spec, forms = load_model_spec(r.model.spec), forms or r.model.forms
+            table, tree = compare_forms(data, spec, forms, seed=r.seed, sampler=r.sampler)
             self._write(tree, path)
             done(f"{len(table)} forms, {data.n_stars:,} stars → {path}")
         return table
@@ -340,15 +316,14 @@ class Run:
         if not (folder / "fit.nc").exists():
             raise ProductError(f"no fit.nc in {folder.path}: run that stage first")
         fit = read_netcdf(folder / "fit.nc")
-        thin = thick = variants = None
-        if r.baseline is not None:
-            thin, thick = (self._baseline_made(path) for path in folder.baselines)
-            for fitted, selection in (
-                (thin, r.baseline.selection),
-                (thick, r.baseline.thick_selection),
-            ):
+        baselines: list[xr.Dataset | None] = [None, None]
+        variants = None
+        if (b := r.baseline) is not None:
+            for k, selection in enumerate((b.selection, b.thick_selection)):
                 lacks = f"No ODR baseline of '{selection}'"
-                if fitted is None and selection and not any(lacks in n for n in self.notes):
+                if (path := folder.baselines[k]).exists():
+                    baselines[k] = read_netcdf(path).to_dataset()
+                elif selection and not any(lacks in n for n in self.notes):
                     self.notes.append(f"{lacks} was made.")
             if (path := folder / "baseline-variants.nc").exists():
                 variants = read_netcdf(path)
@@ -364,35 +339,23 @@ class Run:
         published = self.published
         with folder.stage("report") as done:
             products = RunProducts(
-                r.name,
-                self.stars,
-                fit,
-                baseline=thin,
-                thick_baseline=thick,
-                variants=variants,
-                comparisons=comparisons,
-                selection_mask=self.mask(r.model.selection),
-                truth=r.truth(),
-                published=published,
-                recipe=r.model_dump(mode="json"),
-                recipe_text=self.recipe_text,
-                provenance=folder.provenance,
-                notes=self.notes,
+                r.name, self.stars, fit, baseline=baselines[0], thick_baseline=baselines[1],
+                variants=variants, comparisons=comparisons,
+                selection_mask=self.mask(r.model.selection), truth=r.truth(),
+                published=published, recipe=r.model_dump(mode="json"),
+                recipe_text=self.recipe_text, provenance=folder.provenance, notes=self.notes,
                 validation=folder.report.parent / shown.validation if shown.validation else None,
-            )
+            )  # fmt: skip
             page = write_report(products, folder.report, overwrite=self.overwrite)
             done(f"{page.stat().st_size / 1024**2:.1f} MB")
         return page, products.headline
-
-    def _baseline_made(self, path: Path) -> xr.Dataset | None:
-        return read_netcdf(path).to_dataset() if path.exists() else None
 
     def all(self) -> Path:
         """Run every stage, print what was found, and return the path of the report."""
         folder, selection = self.folder, self.recipe.model.selection
         products = ("stars", "fit.nc", "membership", "baseline-variants.nc")
-        self._refuse_existing(*(folder / name for name in products), *folder.baselines)
-        self._refuse_existing(folder.report)
+        paths = [folder / name for name in products]
+        self._refuse_existing(*paths, *folder.baselines, folder.report)
         if self.recipe.data.source == "mock":
             self.simulate()
         self.make_stars()

@@ -8,7 +8,7 @@ import xarray as xr
 
 from migrate_bayes.checks.ages.comparisons import summary
 from migrate_bayes.checks.ages.recipe import ValidateAges, load_validate_ages, locate
-from migrate_bayes.cli.validate import run_validate_ages
+from migrate_bayes.cli.checks import validate_ages
 from migrate_bayes.core.errors import DataAbsentError, ProductError, RecipeError
 from migrate_bayes.run.recipe import DATA_ENV
 
@@ -29,7 +29,7 @@ def absent(tmp_path_factory):
     (folder / "r.toml").write_text(RECIPE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(DATA_ENV, str(folder / "nowhere"))
-        found = run_validate_ages(
+        found = validate_ages(
             folder / "r.toml", products=folder / "runs", reports=folder / "reports", as_json=True
         )
     return folder, found
@@ -87,7 +87,7 @@ def test_page_is_whole_and_names_what_is_missing(absent):
 def test_nothing_is_overwritten_unasked(absent):
     folder, _ = absent
     with pytest.raises(ProductError, match="exists already"):
-        run_validate_ages(folder / "r.toml", products=folder / "runs", reports=folder / "reports")
+        validate_ages(folder / "r.toml", products=folder / "runs", reports=folder / "reports")
 
 
 def test_recipe_is_strict_and_its_file_is_the_default(tmp_path, request):

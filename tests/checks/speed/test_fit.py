@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from migrate_bayes.cli import app
-from migrate_bayes.cli.benchmark import FitMethod
+from migrate_bayes.cli.checks import FitMethod
 from migrate_bayes.population import SamplerOptions
 
 

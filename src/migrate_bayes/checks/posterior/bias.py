@@ -17,6 +17,8 @@ Monte-Carlo error is that of sd(x), 1/√(2(n − 1)).
 
 from __future__ import annotations
 
+import functools
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -59,7 +61,9 @@ class Bias(NamedTuple):
     Parameters
     ----------
     truth : float
+        The same in every survey.
     surveys : int
+        Number of estimates.
     bias : Estimate
         Mean estimate minus truth, with its Monte-Carlo error.
     claimed, actual : float
@@ -94,12 +98,9 @@ class BiasTable(dict[tuple[str, str, str], Bias]):
 
     def summary(self) -> dict[str, Any]:
         """Return plain numbers for JSON."""
-        return {
-            "bias": [
-                {"scenario": scenario, "method": method, "quantity": quantity, **found.as_dict()}
-                for (scenario, method, quantity), found in self.items()
-            ]
-        }
+        names = ("scenario", "method", "quantity")
+        rows = [dict(zip(names, k, strict=True)) | b.as_dict() for k, b in self.items()]
+        return {"bias": rows}
 
 
 def bias_statistics(estimates: ArrayLike, errors: ArrayLike, truth: float) -> Bias | None:
@@ -143,8 +144,7 @@ def simulate_scenario(recipe: BiasRecipe, scenario: ScenarioSection, *, seed: in
     """
     truth, errors = recipe.truth.model_dump(), recipe.errors.model_dump()
     if not scenario.scatter:
-        truth["scatter_thin"] *= _OFF
-        truth["scatter_thick"] *= _OFF
+        truth |= {n: _OFF * truth[n] for n in ("scatter_thin", "scatter_thick")}
     if not scenario.thick:
         truth["thick_fraction"] = 0.0
     if not scenario.age_errors:
@@ -162,17 +162,19 @@ def selections(recipe: BiasRecipe, scenario: ScenarioSection) -> tuple[dict, dic
     """Return which stars the regressions take and which the hierarchical fit."""
     cut = {"zmax": {"max": recipe.zmax_limit}}
     regression = {"selection": "thin-chemical" if scenario.thick else "all"}
-    fit = {"selection": "all"}
     return (
         regression | (cut if scenario.zmax_cut else {}),
-        fit | (cut if scenario.cut_for_all else {}),
+        {"selection": "all"} | (cut if scenario.cut_for_all else {}),
     )
 
 
 def task_function(recipe: BiasRecipe) -> Callable[[Task], dict[str, Any]]:
     """Return the function from a task to its result; the model is compiled at the first fit."""
     by_label = {s.label: s for s in recipe.scenarios}
-    refit: list[Refit] = []
+
+    @functools.cache
+    def compiled() -> Refit:
+        return Refit(load_model_spec(recipe.spec), recipe.stars)
 
     def regress(stars: xr.Dataset, selection: dict) -> tuple[int, Estimates]:
         line = fit_baseline(stars, selection=selection)
@@ -186,13 +188,10 @@ def task_function(recipe: BiasRecipe) -> Callable[[Task], dict[str, Any]]:
         return int(line.attrs["stars_used"]), estimates
 
     def fit(stars: xr.Dataset, selection: dict, seed: int) -> tuple[int, Estimates]:
-        if not refit:
-            refit.append(Refit(load_model_spec(recipe.spec), recipe.stars))
-        mask = select(stars, selection).values
-        taken = stars.isel(star=np.flatnonzero(mask))
-        draws = refit[0].fit(taken, recipe.sampler, seed=seed)["posterior"]
+        taken = stars.isel(star=np.flatnonzero(select(stars, selection).values))
+        draws = compiled().fit(taken, recipe.sampler, seed=seed)["posterior"]
         found = {name: (float(draws[name].mean()), float(draws[name].std())) for name in QUANTITIES}
-        return int(mask.sum()), {"hierarchical": found}
+        return taken.sizes["star"], {"hierarchical": found}
 
     def one(task: Task) -> dict[str, Any]:
         label, survey, kind = task
@@ -206,13 +205,9 @@ def task_function(recipe: BiasRecipe) -> Callable[[Task], dict[str, Any]]:
             fit(stars, for_fit, seeds[1]) if kind == "fit" else regress(stars, for_regression)
         )
         return {
-            "scenario": label,
-            "survey": survey,
-            "kind": kind,
-            "stars": used,
-            "estimates": estimates,
-            "seconds": time.process_time() - began,
-        }
+            "scenario": label, "survey": survey, "kind": kind, "stars": used,
+            "estimates": estimates, "seconds": time.process_time() - began,
+        }  # fmt: skip
 
     return one
 
@@ -220,15 +215,14 @@ def task_function(recipe: BiasRecipe) -> Callable[[Task], dict[str, Any]]:
 def bias_table(results: Sequence[Mapping[str, Any]], recipe: BiasRecipe) -> BiasTable:
     """Reduce the surveys' results, scenario by scenario, method by method."""
     table = BiasTable()
-    for label in (s.label for s in recipe.scenarios):
+    labels = [s.label for s in recipe.scenarios]
+    for label, method, quantity in itertools.product(labels, METHODS, QUANTITIES):
         mine = [r["estimates"] for r in results if r["scenario"] == label]
-        for method in METHODS:
-            for quantity in QUANTITIES:
-                pairs = [e[method][quantity] for e in mine if method in e]
-                x, errors = zip(*pairs, strict=True) if pairs else ((), ())
-                found = bias_statistics(x, errors, getattr(recipe.truth, quantity))
-                if found is not None:
-                    table[label, method, quantity] = found
+        pairs = [e[method][quantity] for e in mine if method in e]
+        x, errors = zip(*pairs, strict=True) if pairs else ((), ())
+        found = bias_statistics(x, errors, getattr(recipe.truth, quantity))
+        if found is not None:
+            table[label, method, quantity] = found
     return table
 
 
@@ -239,25 +233,13 @@ def measure_bias(
 
     Parameters
     ----------
-    recipe : BiasRecipe
-    ledger_path : path-like
-        Keeps each survey's result.
-    workers : int
-        Processes. No number depends on it.
-    overwrite : bool
-        Begin anew.
+    recipe, ledger_path, workers, overwrite
+        As in `calibrate`, which words the errors too.
 
     Returns
     -------
     BiasTable
         From (scenario, method, quantity) to `Bias`.
-
-    Raises
-    ------
-    FitError
-        If a process was killed: what was done before is in the ledger.
-    ProductError
-        If the ledger is another recipe's.
     """
     # All scenarios of one survey before the next: a run that was stopped has whole surveys.
     wanted: list[Task] = [

@@ -52,8 +52,7 @@ Numbers = NDArray[np.float64]
 class Refit:
     """A population model that is compiled once and fitted to one survey after another.
 
-    `n_stars`, the typical size of a survey, sets a coordinate of the sampler's, not the posterior;
-    `mode` is PyTensor's compilation mode, as in `PosteriorDensity`.
+    `n_stars`, a survey's typical size, sets a coordinate of the sampler, not the posterior.
     """
 
     def __init__(self, spec: ModelSpec, n_stars: int, *, mode: str | None = None) -> None:
@@ -67,23 +66,21 @@ class Refit:
         self.model = PopulationModel(empty, spec, workers=1)
         self.density = PosteriorDensity(self.model, mode=mode)
         named = self.model.pymc.unobserved_RVs
+        self._names = [str(v.name) for v in named]
         variables = [*named, self.model.theta]
         self._rngs = find_rng_nodes(variables)
         self._forward = compile_graph([], variables, mode="FAST_COMPILE")
-        self._names = [str(v.name) for v in named]
 
     def draw_prior(self, seed: int | list[int]) -> tuple[dict[str, Numbers], Numbers]:
         """Draw all parameters from the prior: by name, and θ, shape (component, age, 11)."""
         reseed_rngs(self._rngs, np.random.SeedSequence(seed).generate_state(4))
-        *values, theta = self._forward()
-        named = {n: np.asarray(v) for n, v in zip(self._names, values, strict=True)}
-        return named, np.asarray(theta)
+        *values, theta = map(np.asarray, self._forward())
+        return dict(zip(self._names, values, strict=True)), theta
 
     def fit(self, stars: xr.Dataset, sampler: SurveySampler, *, seed: int) -> xr.DataTree:
         """Sample the posterior of one survey, on one thread.
 
-        If a surrogate's weights cannot be trusted the draws are of NUTS, and `method` among the
-        attributes says so. `FitError` if the stars are on other age nodes than `AGES`.
+        NUTS replaces a surrogate whose weights cannot be trusted; the attribute `method` says so.
         """
         data = population_data(stars, trim=1e-7)
         if not np.array_equal(data.ages, AGES):
@@ -100,16 +97,12 @@ class Refit:
 
 def _scalars(named: Mapping[Any, Any], lead: int) -> dict[str, Numbers]:
     """Return one entry per scalar, ``name`` or ``name[i]``; the first `lead` axes are of draws."""
-    out = {}
-    for name, array in named.items():
-        if name in _NOT_RANKED:
-            continue
-        value = np.asarray(array)
-        if value.ndim == lead:
-            out[name] = value
-            continue
+    out: dict[str, Numbers] = {}
+    for name in (n for n in named if n not in _NOT_RANKED):
+        value = np.asarray(named[name])
         flat = value.reshape(*value.shape[:lead], -1)
-        out |= {f"{name}[{i}]": flat[..., i] for i in range(flat.shape[-1])}
+        of_one = {f"{name}[{i}]": flat[..., i] for i in range(flat.shape[-1])}
+        out |= {name: value} if value.ndim == lead else of_one
     return out
 
 
@@ -173,8 +166,7 @@ class Calibration:
     coverage : dict of list of Coverage
         By parameter, for each of `LEVELS`.
     chi_square_p, ecdf_p : dict of float
-        p-values by parameter, of `rank_test` and of `uniform`.
-    uniform : UniformRanks
+        p-values by parameter, of `rank_test` and of `uniform`, a `UniformRanks`.
     ess, r_hat, divergences, seconds : ndarray, shape (survey,)
         Smallest effective sample size and largest R̂ of the main parameters; processor time, s.
     methods : dict of int
@@ -193,8 +185,7 @@ class Calibration:
 
         self.surveys, self.n_ranks = len(results), n_ranks
         self.main = tuple(name for name in main if name in names)
-        self.truth, self.mean, self.sd = by_name("truth"), by_name("mean"), by_name("sd")
-        self.rank = by_name("rank")
+        self.truth, self.mean, self.sd, self.rank = map(by_name, ("truth", "mean", "sd", "rank"))
         self.ess, self.r_hat, self.divergences, self.seconds = (
             np.array([r[entry] for r in results])
             for entry in ("ess", "r_hat", "divergences", "seconds")
@@ -229,15 +220,13 @@ class Calibration:
     def summary(self) -> dict[str, Any]:
         """Return plain numbers for JSON."""
         others = [c for n, row in self.coverage.items() if n not in self.main for c in row]
+        together = {f"{level:.0%}": [round(x, 4) for x in self.pooled(level)] for level in LEVELS}
         return {
             "surveys": self.surveys,
             "pass": self.passed,
-            "coverage_all_parameters": {
-                f"{level:.0%}": [round(x, 4) for x in self.pooled(level)] for level in LEVELS
-            },
+            "coverage_all_parameters": together,
             "coverage": {
-                name: {f"{c.level:.0%}": c.as_dict() for c in self.coverage[name]}
-                for name in self.main
+                n: {f"{c.level:.0%}": c.as_dict() for c in self.coverage[n]} for n in self.main
             },
             "rank_chi_square_p": {name: round(self.chi_square_p[name], 5) for name in self.main},
             "rank_ecdf_p": {name: round(self.ecdf_p[name], 5) for name in self.main},

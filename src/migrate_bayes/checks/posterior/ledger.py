@@ -34,6 +34,9 @@ _ONE_THREAD = (
     "VECLIB_MAXIMUM_THREADS",
 )  # fmt: skip
 
+#: Makes the function of a task.
+Make = Callable[..., Callable[[Any], Any]]
+
 _worker: dict[str, Callable[[Any], Any]] = {}
 
 
@@ -76,7 +79,7 @@ class Ledger:
         self.results.append(result)
 
 
-def _prepare(make: Callable[..., Callable[[Any], Any]], arguments: tuple) -> None:
+def _prepare(make: Make, arguments: tuple) -> None:
     silence()
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     _worker["do"] = make(*arguments)
@@ -107,13 +110,7 @@ def _one_thread_each() -> Iterator[None]:
         os.environ.update(before)
 
 
-def run_tasks(
-    make: Callable[..., Callable[[Any], Any]],
-    arguments: tuple,
-    tasks: Sequence[Any],
-    *,
-    workers: int,
-) -> Iterator[Any]:
+def run_tasks(make: Make, arguments: tuple, tasks: Sequence[Any], *, workers: int) -> Iterator[Any]:
     """Yield ``make(*arguments)(task)`` for every task, in the order in which they are done.
 
     `make`, importable by name, is called once in each of the `workers` processes. `FitError` if a
@@ -121,10 +118,9 @@ def run_tasks(
     """
     if not tasks:
         return
-    context = multiprocessing.get_context("spawn")
     with _one_thread_each(), ProcessPoolExecutor(
-        max(1, min(workers, len(tasks))), mp_context=context, initializer=_prepare,
-        initargs=(make, arguments),
+        max(1, min(workers, len(tasks))), multiprocessing.get_context("spawn"), _prepare,
+        (make, arguments),
     ) as pool:  # fmt: skip
         futures = [pool.submit(_call, task) for task in tasks]
         try:
@@ -144,7 +140,7 @@ def complete(
     recipe: SurveyRecipe,
     path: str | Path,
     tasks: Sequence[Any],
-    make: Callable[..., Callable[[Any], Any]],
+    make: Make,
     key: Callable[[dict[str, Any]], Hashable],
     *,
     kind: str,

@@ -38,27 +38,19 @@ def _verdict(passed: bool) -> str:
 def coverage_table(found: Calibration, *, everything: bool = False) -> Table:
     """Tabulate coverage and tests of the ranks, of the main parameters or of all."""
     names = found.rank if everything else found.main
-    bands = [
-        "{:.0%} [{:.1%}–{:.1%}]".format(c.level, *c.band)
-        for c in next(iter(found.coverage.values()))
-    ]
-    rows = [
-        [
-            name,
-            _unit(name),
-            *(f"{c.fraction:.1%}" for c in found.coverage[name]),
-            _verdict(all(c.passed for c in found.coverage[name])),
-            f"{found.chi_square_p[name]:.3f}",
-            f"{found.ecdf_p[name]:.3f}",
-        ]
-        for name in names
-    ]
-    return Table(
+    first = next(iter(found.coverage.values()))
+    bands = ["{:.0%} [{:.1%}–{:.1%}]".format(c.level, *c.band) for c in first]
+    rows = []
+    for name in names:
+        shares = [f"{c.fraction:.1%}" for c in found.coverage[name]]
+        verdict = _verdict(all(c.passed for c in found.coverage[name]))
+        tests = [f"{p[name]:.3f}" for p in (found.chi_square_p, found.ecdf_p)]
+        rows.append([name, _unit(name), *shares, verdict, *tests])
+    title = (
         f"Coverage of central intervals over {found.surveys} surveys, "
-        f"{'all' if everything else 'main'} parameters (binomial 99% bands)",
-        ["parameter", "unit", *bands, "verdict", "p (χ²)", "p (ECDF)"],
-        rows,
+        f"{'all' if everything else 'main'} parameters (binomial 99% bands)"
     )
+    return Table(title, ["parameter", "unit", *bands, "verdict", "p (χ²)", "p (ECDF)"], rows)
 
 
 def calibration_table(found: Calibration) -> Table:
@@ -99,13 +91,9 @@ def bias_rows(table: BiasTable, quantity: str) -> Table:
             bias = Estimate.symmetric(1e3 * found.bias.value, 1e3 * found.bias.plus)
             row += [bias.text(digits=2, sign=True), found.ratio.text(digits=2)]
         rows.append(row)
-    truths = [found.truth for (_, _, name), found in table.items() if name == quantity]
-    truth = truths[0] if truths else float("nan")
-    return Table(
-        f"{quantity}, truth {truth:g} {unit}; bias in 10⁻³ {unit}",
-        ["turned on", *(h for m in METHODS for h in (f"{m}: bias", "claimed/actual"))],
-        rows,
-    )
+    truth = next((b.truth for (_, _, name), b in table.items() if name == quantity), float("nan"))
+    header = ["turned on", *(h for m in METHODS for h in (f"{m}: bias", "claimed/actual"))]
+    return Table(f"{quantity}, truth {truth:g} {unit}; bias in 10⁻³ {unit}", header, rows)
 
 
 def _panels(n: int, *, height: float) -> tuple[Any, list[Any]]:
@@ -126,7 +114,7 @@ def rank_figure(found: Calibration) -> Any:
 
     def on_all(curve: Any) -> Any:
         """Subtract the expectation, and add the ends 0 and 1, where every curve is exact."""
-        return np.concatenate([[0.0], curve - z, [0.0]])
+        return np.pad(curve - z, 1)
 
     full = np.concatenate([[0.0], z, [1.0]])
     low, high = map(on_all, found.uniform.band())
@@ -200,20 +188,16 @@ def bias_figure(table: BiasTable) -> Any:
             color, marker, label = _LOOKS[method]
             mine = {s: b for (s, *rest), b in table.items() if rest == [method, quantity]}
             y = [place[s] + 0.22 * (1 - m) for s in mine]
-            x = [1e3 * b.bias.value for b in mine.values()]
+            x, actual, error, share, of_share = np.reshape(
+                [(1e3 * b.bias.value, 1e3 * b.actual, 1e3 * b.bias.plus, b.ratio.value,
+                  b.ratio.plus) for b in mine.values()], (-1, 5),
+            ).T  # fmt: skip
             # Thin bars: the actual error; thick ones: the Monte-Carlo error of the bias.
+            bias.errorbar(x, y, xerr=actual, fmt="none", ecolor=color, elinewidth=0.8, alpha=0.6)
             bias.errorbar(
-                x, y, xerr=[1e3 * b.actual for b in mine.values()], fmt="none", ecolor=color,
-                elinewidth=0.8, alpha=0.6,
-            )  # fmt: skip
-            bias.errorbar(
-                x, y, xerr=[1e3 * b.bias.plus for b in mine.values()], fmt=marker, ms=5,
-                color=color, elinewidth=2.6, label=label,
-            )  # fmt: skip
-            ratio.errorbar(
-                [b.ratio.value for b in mine.values()], y,
-                xerr=[b.ratio.plus for b in mine.values()], fmt=marker, ms=5, color=color,
-            )  # fmt: skip
+                x, y, xerr=error, fmt=marker, ms=5, color=color, elinewidth=2.6, label=label
+            )
+            ratio.errorbar(share, y, xerr=of_share, fmt=marker, ms=5, color=color)
         bias.axvline(0.0, color="black", lw=0.8)
         ratio.axvline(1.0, color="black", lw=0.8)
         ratio.set_xlim(left=0.0)
@@ -222,12 +206,11 @@ def bias_figure(table: BiasTable) -> Any:
             xlabel=f"estimate − truth  [$10^{{-3}}$ {unit}]",
         )
         ratio.set(title="Error bars", xlabel="claimed / actual")
+    names = [s.replace("R_g", "$R_g$").replace("Z_max", "$Z_{max}$") for s in scenarios]
     for ax in axes:
         for y in height[1:] + 0.5:
             ax.axhline(y, color=GREY, lw=0.4, alpha=0.4)
-        ax.set_yticks(
-            height, [s.replace("R_g", "$R_g$").replace("Z_max", "$Z_{max}$") for s in scenarios]
-        )
+        ax.set_yticks(height, names)
         ax.set_ylim(-0.5, len(scenarios) - 0.5)
         ax.tick_params(axis="y", which="both", left=False, right=False)
     made.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -301,29 +284,22 @@ def write_page(
     found: Calibration | BiasTable, recipe: SurveyRecipe, directory: Path, recipe_text: str = ""
 ) -> Path:
     """Write ``index.html``; it replaces one that is there, for it is a view of the ledger."""
+    stars = ("stars each", f"{recipe.stars:,}")
     if isinstance(found, Calibration):
         title, sections = "Calibration of the population model", _calibration_sections(found)
-        facts = [
-            ("surveys", f"{found.surveys}"),
-            ("stars each", f"{recipe.stars:,}"),
-            ("verdict", _verdict(found.passed)),
-        ]
+        facts = [("surveys", f"{found.surveys}"), stars, ("verdict", _verdict(found.passed))]
     else:
         assert isinstance(recipe, BiasRecipe)
         title, sections = "What regression in bins of age gets wrong", _bias_sections(found, recipe)
-        facts = [
-            ("surveys of each scenario", f"{recipe.surveys}"),
-            ("fitted hierarchically", f"{recipe.fits}"),
-            ("stars each", f"{recipe.stars:,}"),
-        ]
+        counts = (
+            ("surveys of each scenario", recipe.surveys),
+            ("fitted hierarchically", recipe.fits),
+        )
+        facts = [*((name, f"{n}") for name, n in counts), stars]
     record = provenance(seed=recipe.seed, recipe_hash=recipe.hash)
     return write_html(
-        directory,
-        title=title,
-        facts=[*facts, ("made", record["created"])],
-        notes=[recipe.description] if recipe.description else [],
-        sections=sections,
+        directory, title=title, facts=[*facts, ("made", record["created"])],
+        notes=[recipe.description] if recipe.description else [], sections=sections,
         record=[("recipe hash", record["recipe_hash"]), ("seed", record["seed"])],
-        recipe_text=recipe_text,
-        overwrite=True,
-    )
+        recipe_text=recipe_text, overwrite=True,
+    )  # fmt: skip

@@ -170,7 +170,7 @@ def coverage_of_ranks(ranks: ArrayLike, n_ranks: int, level: float) -> Coverage:
         raise ValueError(f"{level:.0%} of {n_ranks} ranks leaves a tail that is not whole")
     r = np.asarray(ranks)
     inside = int(np.sum((r >= tail) & (r < n_ranks - tail)))
-    low, high = binom.ppf([(1 - BAND) / 2, (1 + BAND) / 2], len(r), level)
+    low, high = binom.interval(BAND, len(r), level)
     return Coverage(level, inside, len(r), int(low), int(high))
 
 

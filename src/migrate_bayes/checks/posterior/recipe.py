@@ -66,19 +66,12 @@ class SurveyRecipe(Options):
     @property
     def hash(self) -> str:
         """Hash of the entries that decide one survey's numbers, not how many surveys there are."""
-        return content_hash(
-            self.model_dump(mode="json", exclude={"surveys", "fits", "description"})
-        )
+        counts = {"surveys", "fits", "description"}
+        return content_hash(self.model_dump(mode="json", exclude=counts))
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """Read a recipe (TOML).
-
-        Raises
-        ------
-        RecipeError
-            If the file is missing, is no TOML, or has an unknown or invalid entry.
-        """
+        """Read a recipe (TOML); `RecipeError` names a missing file or an invalid entry."""
         return read_as(Path(path), cls)
 
 
@@ -102,17 +95,10 @@ class CalibrateRecipe(SurveyRecipe):
 
     name: Name = "calibrate"
     surveys: int = Field(default=200, gt=0)
-    ranks: int = Field(default=80, ge=40)
+    ranks: int = Field(default=80, ge=40, multiple_of=40)
     main: tuple[str, ...] = MAIN
     errors: ErrorSection = ErrorSection()
     sampler: SurveySampler = SurveySampler()
-
-    @field_validator("ranks")
-    @classmethod
-    def _whole_intervals(cls, ranks: int) -> int:
-        if ranks % 40:
-            raise ValueError("ranks must be a multiple of 40")
-        return ranks
 
 
 class ScenarioSection(Options):

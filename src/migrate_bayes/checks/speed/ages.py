@@ -42,20 +42,20 @@ _FLOOR = 0.02  # mag, what `estimate_ages` adds to the error of M_G
 _TIMED = 6  # stars that the reference is timed on
 _TILES = 400  # copies of these stars that production does in a timed pair
 _CHUNK = 50_000  # stars of a part, when streaming
-FULL_SURVEY = 4_000_000
 
 #: Value and error of each observable.
 Star = Mapping[str, tuple[float, float]]
+Ages = Callable[..., xr.Dataset]
 
 
 def benchmark_ages(
     *,
-    source: str | None = None,
-    stars: int = 20_000,
-    reference_stars: int = 40,
-    lachesis_stars: int = 1,
-    memory_stars: int = 200_000,
-    seed: int = 1,
+    source: str | None,
+    stars: int,
+    reference_stars: int,
+    lachesis_stars: int,
+    memory_stars: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Measure the age estimate on stars like those of LAMOST.
 
@@ -80,12 +80,13 @@ def benchmark_ages(
     compared = sample.isel(star=slice(reference_stars))
     tracks = Tracks(grid)
     errors = _compare(compared, ages(compared), tracks)
+    few = compared.isel(star=slice(_TIMED))
+
+    def reference() -> object:
+        return [reference_log_likelihood(star, tracks) for star in _stars(few)]
+
     with status("timing the reference"):
-        few = compared.isel(star=slice(_TIMED))
-        brute = _against(
-            lambda: [reference_log_likelihood(star, tracks) for star in _stars(few)],
-            few, ages, repeats=2,
-        )  # fmt: skip
+        brute = _against(reference, few, ages, repeats=2)
     result: dict[str, Any] = {
         "source": source,
         "stars": stars,
@@ -99,14 +100,14 @@ def benchmark_ages(
         result |= _against_lachesis(compared.isel(star=slice(lachesis_stars)), ages)
     with status(f"streaming {memory_stars:,} stars"):
         alone = harness.in_fresh_process(stream, source=source, stars=memory_stars, seed=seed)
+    streamed = alone["result"]
     return {
         **result,
         **errors,
         "peak_rss_gb": alone["peak_rss_gb"],
         "peak_rss_stars": memory_stars,
-        "peak_rss_before_gb": alone["result"]["before_gb"],
-        "peak_rss_growth_gb": alone["result"]["growth_gb"],
-        "streamed_stars_per_second": alone["result"]["stars_per_second"],
+        **{f"peak_rss_{name}": streamed[name] for name in ("before_gb", "growth_gb")},
+        "streamed_stars_per_second": streamed["stars_per_second"],
         "scaling": growth,
         "seed": seed,
         "machine": harness.machine(),
@@ -114,7 +115,7 @@ def benchmark_ages(
 
 
 def _against(
-    slow: Callable[[], object], stars: xr.Dataset, ages: Callable[..., xr.Dataset], *, repeats: int
+    slow: Callable[[], object], stars: xr.Dataset, ages: Ages, *, repeats: int
 ) -> harness.Ratio:
     """Time a code on some stars, in pairs with production on many copies of them."""
     n = stars.sizes["star"]
@@ -145,24 +146,20 @@ def _compare(catalog: xr.Dataset, product: xr.Dataset, tracks: Tracks) -> dict[s
     with progress(len(stars), "reference") as advance:
         reference = map_blocks(lambda i, _: one(i), len(stars), 1, on_done=advance)
     converged = [errors_from_peak(one(i, 0.5 * PANEL), reference[i]) for i in usable[:3]]
-    each, unnormalised = zip(
-        *(errors_from_peak(reference[i], mine[i]) for i in usable), strict=True
-    )
-    every = np.concatenate(each)
-    classes = catalog["star_class"].values[usable]
-    worst = np.array([e.max() for e in each])
+    found = [errors_from_peak(reference[i], mine[i]) for i in usable]
+    every = np.concatenate([e for e, _ in found])
+    by_class: dict[str, float] = {}
+    names = list(CLASSES)
+    for k, (e, _) in zip(catalog["star_class"].values[usable], found, strict=True):
+        by_class[names[k]] = max(e.max(), by_class.get(names[k], 0.0))
     return {
         "max_log_likelihood_error": every.max(),
         "p99_log_likelihood_error": np.percentile(every, 99),
         "median_log_likelihood_error": np.median(every),
-        "max_unnormalised_error": max(unnormalised),
-        "reference_stars": len(each),
+        "max_unnormalised_error": max(whole for _, whole in found),
+        "reference_stars": len(found),
         "reference_nodes": len(every),
-        "max_error_by_class": {
-            name: worst[classes == k].max()
-            for k, name in enumerate(CLASSES)
-            if (classes == k).any()
-        },
+        "max_error_by_class": {name: by_class[name] for name in names if name in by_class},
         "reference_convergence": max(e.max() for e, _ in converged),
     }
 
@@ -176,7 +173,7 @@ def errors_from_peak(reference: NDArray, mine: NDArray) -> tuple[NDArray[np.floa
     return np.abs(difference - at_peak), float(np.abs(difference).max())
 
 
-def _against_lachesis(catalog: xr.Dataset, ages: Callable[..., xr.Dataset]) -> dict[str, Any]:
+def _against_lachesis(catalog: xr.Dataset, ages: Ages) -> dict[str, Any]:
     """Time `astrolachesis` on some of the stars, in pairs with production on the same ones."""
     n = catalog.sizes["star"]
     with status("astrolachesis"):
@@ -232,12 +229,11 @@ def _lachesis(star: Star) -> Callable[[], list[float]]:
     return run
 
 
-def stream(source: str, stars: int, seed: int = 1) -> dict[str, float]:
+def stream(source: str, stars: int, seed: int) -> dict[str, float]:
     """Send stars through the age estimate to disk in parts, as a survey would be.
 
-    The parts are the same true stars, observed anew each time. Returns ``before_gb``, the peak of
-    memory (10⁹ bytes) when the first part is on disk, ``growth_gb``, its growth until the end, and
-    ``stars_per_second``, writing included.
+    The parts are the same true stars, observed anew. ``before_gb`` is the peak of memory when the
+    first part is on disk, ``growth_gb`` its growth until the end; the speed includes writing.
     """
     base = lamost_like(source, min(stars, _CHUNK), seed=seed)
     rng = np.random.default_rng(seed + 1)
@@ -257,9 +253,6 @@ def stream(source: str, stars: int, seed: int = 1) -> dict[str, float]:
             out.append(assemble_stars(part, found))
             before = before or peak_memory_gb()
             advance(part.sizes["star"])
-    seconds = time.perf_counter() - began
-    return {
-        "before_gb": before,
-        "growth_gb": peak_memory_gb() - before,
-        "stars_per_second": stars / seconds,
-    }
+    speed = stars / (time.perf_counter() - began)
+    growth = peak_memory_gb() - before
+    return {"before_gb": before, "growth_gb": growth, "stars_per_second": speed}

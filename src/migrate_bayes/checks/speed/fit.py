@@ -68,15 +68,15 @@ def pytensor_graph(stars: xr.Dataset, theta: NDArray[np.float64]) -> Any:
     return pytensor.function([t], [value, pytensor.grad(value, t)])
 
 
-def fit_run(stars: int, seed: int, draws: int, method: Any, sizes: list[int]) -> dict[str, Any]:
+def fit_run(stars: int, seed: int, draws: int, method: Any) -> dict[str, Any]:
     """Fit simulated stars; return times, diagnostics and the truth against the posterior."""
     truth = PopulationTruth()
     data = population_data(_stars(stars, seed))
     model = PopulationModel(data)
     likelihood = model.likelihood
     theta = truth.theta(AGES)
-    parts = {n: likelihood.subset(n) for n in sizes}
-    growth = harness.scaling(lambda n: parts[n].value_and_gradient(theta), sizes, repeats=3)
+    parts = {n: likelihood.subset(n) for n in (stars // 4, stars // 2, stars)}
+    growth = harness.scaling(lambda n: parts[n].value_and_gradient(theta), [*parts], repeats=3)
     seconds = harness.best_time(lambda: likelihood.value_and_gradient(theta), repeats=5)
     cpu = time.process_time()
     tree = model.sample(method=method, draws=draws, seed=seed, prior_draws=0, progressbar=False)
@@ -136,15 +136,10 @@ def _against_graph(stars: int, seed: int) -> dict[str, Any]:
     }
 
 
-def benchmark_fit(
-    *, stars: int, draws: int = 1000, method: str = "auto", seed: int = 1
-) -> dict[str, Any]:
+def benchmark_fit(*, stars: int, draws: int, method: str, seed: int) -> dict[str, Any]:
     """Time a gradient and a whole posterior, of `draws` draws in each of four chains."""
     machine = harness.machine()
-    sizes = [max(n, 64) for n in (stars // 4, stars // 2, stars)]
-    alone = harness.in_fresh_process(
-        fit_run, stars=stars, seed=seed, draws=draws, method=method, sizes=sizes
-    )
+    alone = harness.in_fresh_process(fit_run, stars=stars, seed=seed, draws=draws, method=method)
     return {
         **alone["result"],
         "peak_rss_gb": alone["peak_rss_gb"],

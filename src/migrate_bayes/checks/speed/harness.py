@@ -14,6 +14,7 @@ import io
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -136,12 +137,10 @@ def quiet() -> Iterator[None]:
 
 def machine() -> dict[str, Any]:
     """Describe what the figures are measured on."""
-    model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    named = re.search(r"^model name\s*:\s*(.*\S)", info.read_text() if info.exists() else "", re.M)
     return {
-        "processor": named[0] if named else model,
+        "processor": named[1] if named else platform.processor() or platform.machine(),
         "cores": os.cpu_count() or 1,
         "threads": default_workers(),
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
@@ -156,18 +155,16 @@ def emit(title: str, result: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(whole, indent=2, allow_nan=False))
     else:
-        Table(title, ["quantity", "value"], _rows(whole)).print()
+        Table(title, ["quantity", "value"], [*_rows(whole)]).print()
 
 
-def _rows(result: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
+def _rows(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in result.items():
         if isinstance(value, Mapping):
-            rows += _rows(value, f"{prefix}{key}.")
+            yield from _rows(value, f"{prefix}{key}.")
         else:
-            texts = [_text(v) for v in (value if isinstance(value, list) else [value])]
-            rows.append((f"{prefix}{key}", ", ".join(texts)))
-    return rows
+            texts = map(_text, value if isinstance(value, list) else [value])
+            yield f"{prefix}{key}", ", ".join(texts)
 
 
 def _text(value: Any) -> str:
