@@ -5,7 +5,7 @@ import re
 import pytest
 
 from migrate_bayes import Recipe, Run
-from migrate_bayes.run.folder import RunFolder
+from migrate_bayes.run.stages import RunFolder
 
 
 def recipe(**changes):

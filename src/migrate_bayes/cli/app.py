@@ -27,7 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
 app.add_typer(checks.benchmark, name="benchmark")
 app.add_typer(checks.validate, name="validate")
 app.command()(checks.calibrate)

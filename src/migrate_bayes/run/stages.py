@@ -8,7 +8,9 @@ chunks. Each stage refuses to replace a product before it starts to work.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +20,11 @@ import xarray as xr
 from migrate_bayes.core.errors import FitError, ProductError
 from migrate_bayes.core.flags import FLAG_MEANING, count_flags
 from migrate_bayes.core.io import read_netcdf, refuse_existing, write_netcdf
+from migrate_bayes.core.parallel import peak_memory_gb
 from migrate_bayes.core.progress import progress
+from migrate_bayes.core.provenance import file_sha256, provenance
 from migrate_bayes.core.table import Estimate, Table
-from migrate_bayes.run.folder import RunFolder
-from migrate_bayes.run.recipe import Recipe
+from migrate_bayes.run.recipe import Recipe, resolve_data_path
 from migrate_bayes.stars import StarWriter, assemble_stars, open_run_stars, validate
 
 if TYPE_CHECKING:
@@ -31,6 +34,60 @@ if TYPE_CHECKING:
     from migrate_bayes.population.data import PopulationData
     from migrate_bayes.report.headline_table import Headline
     from migrate_bayes.report.published import Published
+
+
+class RunFolder:
+    """Where the products of a recipe are; ``folder / name`` is the path of one of them.
+
+    `path` holds the products and `report` the page; `catalog` is the input, or the mock's.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        products: str | Path = "runs",
+        reports: str | Path = "reports",
+        *,
+        catalog: str | Path | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.recipe, self.say = recipe, say
+        self.path = Path(products) / recipe.name
+        self.report = Path(reports) / recipe.name
+        if catalog is not None:
+            self.catalog = Path(catalog)
+        elif recipe.data.source == "mock":
+            self.catalog = self / "catalogue.parquet"
+        else:
+            self.catalog = resolve_data_path(recipe.data.path)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def __repr__(self) -> str:
+        there = sorted(p.name for p in self.path.iterdir()) if self.path.is_dir() else []
+        return f"RunFolder({self.path}: {', '.join(there) or 'empty'})"
+
+    @property
+    def baselines(self) -> tuple[Path, Path]:
+        """Products of the baseline: of the thin-disc selection, and of the thick."""
+        return self / "baseline.nc", self / "baseline-thick.nc"
+
+    @cached_property
+    def provenance(self) -> dict[str, str]:
+        """Attributes that every product of the run carries."""
+        path = self.catalog
+        inputs = {path.name: file_sha256(path)} if path.is_file() else {}
+        return provenance(seed=self.recipe.seed, recipe_hash=self.recipe.hash, inputs=inputs)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Time a stage; what it says of itself is printed with its seconds and peak memory."""
+        texts: list[str] = []
+        began = time.perf_counter()
+        yield texts.append
+        seconds = time.perf_counter() - began
+        self.say(f"{name:<10} {'; '.join(texts):<58} {seconds:7.1f} s  {peak_memory_gb():5.2f} GB")
 
 
 class Run:
@@ -297,11 +354,10 @@ class Run:
         """The stars held against published values; empty without ``[reference]``."""
         from migrate_bayes.report.published import against_published
 
-        m, o = self.recipe.model, self.recipe.orbits
+        r, o, label = self.recipe, self.recipe.orbits, self.recipe.model.potential
         return against_published(
-            self.stars, self.recipe.reference, potential=m.potential, scaling=o.scaling,
-            frame=o.frame,
-        )  # fmt: skip
+            self.stars, r.reference, potential=label, scaling=o.scaling, frame=o.frame
+        )
 
     def report(self) -> Path:
         """Write the HTML page of the products that exist; return its path."""
@@ -359,14 +415,13 @@ class Run:
         if self.recipe.data.source == "mock":
             self.simulate()
         self.make_stars()
-        counts = count_flags(self.stars["flag"])
-        usable = int(self.mask(selection).sum())
-        Table(
-            f"Stars: {self.stars.sizes['star']:,} in the catalogue, {usable:,} in selection "
-            f"'{selection}'; flagged:",
-            ["stars", "reason"],
-            [[f"{n:,}", FLAG_MEANING[reason]] for reason, n in counts.items()],
-        ).print(self.say)
+        flags = count_flags(self.stars["flag"])
+        title = (
+            f"Stars: {self.stars.sizes['star']:,} in the catalogue, "
+            f"{int(self.mask(selection).sum()):,} in selection '{selection}'; flagged:"
+        )
+        rows = [[f"{n:,}", FLAG_MEANING[reason]] for reason, n in flags.items()]
+        Table(title, ["stars", "reason"], rows).print(self.say)
         for note in self.published.notes:
             self.say(note)
         for table in self.published.tables:

@@ -46,10 +46,12 @@ def thinned(draws: ArrayLike, n: int) -> NDArray[Any]:
     draws : array, shape (..., draw)
         Chains laid end to end.
     n : int
+        Number of draws that are kept.
 
     Returns
     -------
     ndarray, shape (..., n)
+        From the middles of `n` equal stretches.
 
     Examples
     --------
