@@ -11,7 +11,9 @@ import pytest
 import xarray as xr
 from scipy.stats import norm
 
-from migrate_bayes.baseline import expanded_interval, fit_baseline, fit_line, weighted_line
+from migrate_bayes.baseline import fit_baseline, fit_line
+from migrate_bayes.baseline.bins import expanded_interval
+from migrate_bayes.baseline.line import weighted_line
 from migrate_bayes.core.errors import FitError, RecipeError
 
 YOUNG, RATE = -0.075, 0.003

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from migrate_bayes.mock.distances import PROBABILITIES, distance_quantiles, prior_length
+from migrate_bayes.mock.instruments import PROBABILITIES, distance_quantiles, prior_length
 
 
 @pytest.mark.parametrize(

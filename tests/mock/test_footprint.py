@@ -5,11 +5,13 @@ import pytest
 from scipy import integrate, stats
 
 from migrate_bayes.isochrones import build_grid, draw_stars
-from migrate_bayes.mock import azimuth
-from migrate_bayes.mock.azimuth import brightness_bound, choose_azimuth
 from migrate_bayes.mock.footprint import (
     BLUEST,
     ELSEWHERE,
+    NORM,
+    REACH,
+    brightness_bound,
+    choose_azimuth,
     completeness,
     dust,
     faintest_g,
@@ -105,7 +107,7 @@ def test_azimuths_follow_the_selection(bound, R, z, limit):
     from migrate_bayes.orbits import get_frame
 
     age = 4.0
-    reach = azimuth.REACH / R
+    reach = REACH / R
     phi = np.linspace(-reach, reach, 40_001)
     still = dict.fromkeys(("v_r", "v_phi", "v_z"), np.zeros_like(phi))
     sky = see_from_sun(
@@ -127,7 +129,7 @@ def test_azimuths_follow_the_selection(bound, R, z, limit):
         np.full(n, age), np.full(n, R), np.full(n, z), np.full(n, limit), *u, bound, 8.27, 0.0
     )
     kept = np.isfinite(found)
-    expected = azimuth._NORM * total[-1]
+    expected = NORM * total[-1]
     assert chance.max() < 1.0
     assert chance.mean() == pytest.approx(expected, rel=0.01)
     assert kept.mean() == pytest.approx(expected, abs=4 * np.sqrt(expected / n))

@@ -6,7 +6,7 @@ import xarray as xr
 from scipy import stats
 
 from migrate_bayes.isochrones.age_options import AgeOptions
-from migrate_bayes.mock import iter_simulated, simulate, simulate_to_parquet
+from migrate_bayes.mock import simulate, simulate_to_parquet
 from migrate_bayes.mock.footprint import DEC_RANGE, G_RANGE, sdss_g
 from migrate_bayes.mock.instruments import (
     N_GAIA,
@@ -17,6 +17,7 @@ from migrate_bayes.mock.instruments import (
 from migrate_bayes.mock.migration import expected_gradient, expected_scatter, gas_metallicity
 from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.mock.stars import LamostSurvey, get_survey
+from migrate_bayes.mock.survey import iter_simulated
 from migrate_bayes.orbits.orbit_options import OrbitOptions
 
 N = 3000
@@ -72,16 +73,14 @@ def test_stars_are_within_the_survey(stars):
 
 
 def test_candidates_hardly_ever_pass_probability_one():
-    from migrate_bayes.mock.azimuth import choose_azimuth
-    from migrate_bayes.mock.footprint import BLUEST, faintest_g
+    from migrate_bayes.mock.footprint import BLUEST, choose_azimuth, faintest_g
 
     made = get_survey(TRUTH, 3, AgeOptions(), OrbitOptions())
     assert isinstance(made, LamostSurvey)
-    u = made.uniforms(np.arange(100_000), 7, 16)
-    star = made._draw(u[:12])
-    limit = faintest_g(u[15]) + BLUEST
+    star, u = made.draw(np.arange(100_000), range(5, 6), 4)
+    limit = faintest_g(u[3]) + BLUEST
     chance = choose_azimuth(
-        star["age"], star["R"], star["z"], limit, u[13], u[14], made._bound, 8.27, 0.0
+        star["age"], star["R"], star["z"], limit, u[1], u[2], made._bound, 8.27, 0.0
     )[2]
     assert np.mean(chance > 1.0) < 1e-4
     assert chance.max() < 1.2

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from migrate_bayes.core.errors import MigrateBayesError, ProductError
-from migrate_bayes.mock import iter_simulated, simulate, simulate_to_parquet
+from migrate_bayes.mock import simulate, simulate_to_parquet
 from migrate_bayes.mock.mock_options import MockOptions
+from migrate_bayes.mock.survey import iter_simulated
 from migrate_bayes.orbits.orbit_options import OrbitOptions
 
 

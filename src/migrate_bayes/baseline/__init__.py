@@ -1,7 +1,7 @@
 r"""The classical way: orthogonal distance regression of [Fe/H] on radius in bins of age.
 
-Vickers, Shen & Li (2021): stars are binned by maximum-likelihood age, each bin is fitted with
-[Fe/H] = a + b (R − 8 kpc), errors on both axes, and a line is drawn through b(age). For a straight
+Vickers, Shen & Li (2021) bin the stars by maximum-likelihood age, fit each bin with
+[Fe/H] = a + b (R − 8 kpc), errors on both axes, and draw a line through b(age). For a straight
 line ODR minimises over (a, b), with the stars' true radii profiled out,
 
 .. math:: χ² = \sum_i (y_i - a - b x_i)² / (σ_{y,i}² + s² + b² σ_{x,i}²)
@@ -19,8 +19,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "baseline_options": ["BaselineOptions"],
-        "bins": ["METHODS", "expanded_interval", "fit_baseline"],
-        "line": ["LineFit", "fit_line", "weighted_line"],
-        "samples": ["ALPHA_SLICES", "HIGH_QUALITY", "ZMAX_SLICES", "fit_samples", "why_absent"],
+        "bins": [
+            "ALPHA_SLICES", "HIGH_QUALITY", "METHODS", "ZMAX_SLICES", "fit_baseline", "fit_samples",
+            "why_absent",
+        ],
+        "line": ["LineFit", "fit_line"],
     },
-)
+)  # fmt: skip

@@ -10,7 +10,7 @@ from migrate_bayes.core.options import Options
 class BaselineOptions(Options):
     """ODR in bins of age, as in the paper.
 
-    Attributes
+    Parameters
     ----------
     selection : str
         The sample; see `migrate_bayes.select`.
@@ -22,6 +22,12 @@ class BaselineOptions(Options):
         Gyr. Bins are closed below and open above, the last one closed.
     min_stars : int
         A bin with fewer gives NaN.
+
+    Examples
+    --------
+    >>> from migrate_bayes.baseline import BaselineOptions
+    >>> BaselineOptions(bin_width=2.5).age_range
+    (1.0, 12.25)
     """
 
     selection: str = "thin"

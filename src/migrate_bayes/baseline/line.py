@@ -18,8 +18,6 @@ Array = NDArray[np.float64]
 # Errors of a sample in which no star has any: far below what a survey can measure, so that the
 # radius (kpc) counts as exact and [Fe/H] carries the residual.
 _EXACT_RADIUS, _EXACT_FEH = 1e-6, 1e-3
-
-
 _NONE = Estimate.symmetric(np.nan, np.nan)
 
 
@@ -27,15 +25,22 @@ _NONE = Estimate.symmetric(np.nan, np.nan)
 class LineFit:
     """A straight line through points with errors on both axes.
 
-    Attributes
+    Parameters
     ----------
     slope, intercept : Estimate
+        In the units of the axes, with 1σ errors.
     scatter : float
         Intrinsic, in y.
     residual_variance : float
         χ²/(n - 2).
     reason : str
         Why there is no line; empty if there is one.
+
+    Examples
+    --------
+    >>> from migrate_bayes.baseline import LineFit
+    >>> LineFit(reason="2 stars: a line needs 3").slope.text()
+    'n/a'
     """
 
     slope: Estimate = _NONE
@@ -49,19 +54,13 @@ def _odr(x: Array, y: Array, sx: Array, sy: Array, start: Array) -> Any:
     from odrpack import odr_fit
 
     return odr_fit(
-        lambda x, beta: beta[0] + beta[1] * x,
-        x,
-        y,
-        start,
-        weight_x=1.0 / sx**2,
-        weight_y=1.0 / sy**2,
+        lambda x, beta: beta[0] + beta[1] * x, x, y, start,
+        weight_x=1.0 / sx**2, weight_y=1.0 / sy**2,
         jac_beta=lambda x, beta: np.vstack([np.ones_like(x), x]),
         jac_x=lambda x, beta: np.full_like(x, beta[1]),
-        maxit=200,
         # The defaults stop at a relative 1e-6 in the slope; this costs an iteration or two.
-        sstol=1e-13,
-        partol=1e-11,
-    )
+        maxit=200, sstol=1e-13, partol=1e-11,
+    )  # fmt: skip
 
 
 def _scatter(residual: Array, variance: Array) -> float:
@@ -115,52 +114,29 @@ def fit_line(x: Array, y: Array, sx: Array, sy: Array, *, scatter: bool = False)
         return LineFit(reason=f"radii spread over {np.sqrt(spread):.1e} kpc, within their errors")
     sx, sy = _usable_error(sx, _EXACT_RADIUS), _usable_error(sy, _EXACT_FEH)
     slope = float(np.cov(x, y, bias=True)[0, 1] / spread)
-    start = np.array([np.mean(y) - slope * np.mean(x), slope])
-    result = _odr(x, y, sx, sy, start)
+    result = _odr(x, y, sx, sy, np.array([np.mean(y) - slope * np.mean(x), slope]))
     s = 0.0
     if scatter and result.res_var > 1.0:
         # s depends on the slope through its errors, and the slope on s: a few rounds settle both.
         for _ in range(50):
             a, b = result.beta
-            new = _scatter(y - a - b * x, sy**2 + (b * sx) ** 2)
-            settled = abs(new - s) <= 1e-6 * max(new, 1e-3)
-            s = new
+            last, s = s, _scatter(y - a - b * x, sy**2 + (b * sx) ** 2)
             result = _odr(x, y, sx, np.hypot(sy, s), result.beta)
-            if settled:
+            if abs(s - last) <= 1e-6 * max(s, 1e-3):
                 break
         else:
             return LineFit(reason=f"the intrinsic scatter did not settle, at {s:.3g} dex")
     if not result.success or not np.all(np.isfinite(result.beta)):
         return LineFit(reason=f"ODR did not converge: {result.stopreason}")
-    return LineFit(
-        slope=Estimate.symmetric(result.beta[1], result.sd_beta[1]),
-        intercept=Estimate.symmetric(result.beta[0], result.sd_beta[0]),
-        scatter=s,
-        residual_variance=float(result.res_var),
-    )
+    a, b = map(Estimate.symmetric, result.beta, result.sd_beta)
+    return LineFit(slope=b, intercept=a, scatter=s, residual_variance=float(result.res_var))
 
 
 def weighted_line(x: Array, y: Array, sd: Array) -> tuple[Array, Array]:
-    """Fit y = c₀ + c₁ x by weighted least squares.
+    """Fit y = c₀ + c₁ x by weighted least squares to the points (n) that are finite.
 
-    Parameters
-    ----------
-    x, y, sd : ndarray, shape (n,)
-        Points and the 1σ errors of y; a point that is not finite is left out.
-
-    Returns
-    -------
-    line : ndarray, shape (2,)
-        (c₀, c₁); NaN for fewer than two points.
-    covariance : ndarray, shape (2, 2)
-        That of the errors as given, not scaled by the residuals.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from migrate_bayes.baseline import weighted_line
-    >>> weighted_line(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0]), np.ones(3))[0].round(6)
-    array([1., 2.])
+    Returns (c₀, c₁), NaN for fewer than two points, and the covariance of the errors as given, not
+    scaled by the residuals.
     """
     good = np.isfinite(y) & np.isfinite(sd) & (sd > 0)
     if good.sum() < 2:

@@ -2,7 +2,7 @@
 
 `simulate` forward-simulates a LAMOST × Gaia survey: stars of a population (`discs`, `migration`)
 are put on an orbit and into the sky, given a mass on an isochrone of their age and composition
-(`stars`), and observed (`instruments`, `distances`). The truth stands beside the measurements in
+(`stars`), and observed (`footprint`, `instruments`). The truth stands beside the measurements in
 columns ``ref_true_…``. `simulated_stars` and `migrated_stars` are StarPosteriors at once, for tests
 of the fit; `lamost_like` are spectra and magnitudes alone, for tests of ages.
 """
@@ -15,7 +15,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "lamost_like": ["lamost_like"],
         "mock_options": ["MigrationOptions", "MockOptions"],
         "model_stars": ["PopulationTruth", "SurveyErrors", "migrated_stars", "simulated_stars"],
-        "survey": ["iter_simulated", "simulate", "simulate_to_parquet"],
-        "truth": ["Truth", "as_truth"],
+        "survey": ["simulate", "simulate_to_parquet"],
     },
 )

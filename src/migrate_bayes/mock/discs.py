@@ -44,21 +44,15 @@ def truncated_normal(
     return np.clip(mean + sd * ndtri(below + u * (above - below)), low, high)
 
 
-def _gamma(u: NDArray, shape: float, scale: float, low: float, high: float) -> NDArray[np.float64]:
-    """Turn uniform numbers into a gamma law truncated to [low, high]."""
-    below, above = gammainc(shape, low / scale), gammainc(shape, high / scale)
-    return np.clip(scale * gammaincinv(shape, below + u * (above - below)), low, high)
-
-
 def draw_population(truth: MockOptions, ages: tuple[float, float], u: NDArray) -> Columns:
     """Draw age, R_g, abundances and Z_max from six uniform numbers a star."""
     low, high = ages
     thick = u[0] < truth.thick_fraction
-    age = np.where(
-        thick,
-        truncated_normal(u[1], 10.0, 1.5, max(low, 5.0), high),
-        _gamma(u[1], 2.2, 2.2, low, high),
-    )
+    old = truncated_normal(u[1], 10.0, 1.5, max(low, 5.0), high)
+    # Thin: a gamma law of shape 2.2 and scale 2.2 Gyr, truncated.
+    below, above = gammainc(2.2, low / 2.2), gammainc(2.2, high / 2.2)
+    young = np.clip(2.2 * gammaincinv(2.2, below + u[1] * (above - below)), low, high)
+    age = np.where(thick, old, young)
     # Kept within reach of the survey; 3σ on either side, so hardly a truncation.
     radius = np.where(
         thick,
@@ -76,14 +70,10 @@ def draw_population(truth: MockOptions, ages: tuple[float, float], u: NDArray) -
     feh = np.clip(feh, -1.9, 0.48)  # the isochrones' range
     alpha = np.where(thick, 0.20, 0.03) - 0.10 * feh + np.where(thick, 0.035, 0.025) * noise[1]
     ln_zmax = np.where(thick, 0.3 + 0.5 * noise[2], -1.5 + 0.08 * age + 0.6 * noise[2])
+    zmax = np.exp(np.minimum(ln_zmax, np.log(6.0)))
     return {
-        "thick": thick,
-        "age": age,
-        "rg": radius,
-        "feh": feh,
-        "alpha_fe": alpha,
-        "zmax": np.exp(np.minimum(ln_zmax, np.log(6.0))),
-    }
+        "thick": thick, "age": age, "rg": radius, "feh": feh, "alpha_fe": alpha, "zmax": zmax,
+    }  # fmt: skip
 
 
 def near_azimuth(u: NDArray) -> NDArray[np.float64]:
@@ -107,14 +97,13 @@ def draw_orbit(star: Columns, potential: Potential, u: NDArray) -> Columns:
     R = rg - amplitude * np.cos(phase)
     chi = 2 * np.pi * u[2]
     z = zmax * np.sin(chi)
-    v_z = np.sign(np.cos(chi)) * vertical_speed(R, z, zmax, potential)
     return {
         "R": R,
         "phi": near_azimuth(u[3]),
         "z": z,
         "v_r": amplitude * kappa * np.sin(phase),
         "v_phi": rg * v_circ / R,
-        "v_z": v_z,
+        "v_z": np.sign(np.cos(chi)) * vertical_speed(R, z, zmax, potential),
     }
 
 

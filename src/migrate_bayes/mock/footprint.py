@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def"
-r"""Directions, depth and dust of a LAMOST-like survey.
+r"""What a LAMOST-like survey sees: directions, depth, dust, and the azimuths drawn from these.
 
 * **Footprint**: declination -10° to 60° (Vickers, Shen & Li 2021, section 2.1). Of the stars there,
   a share is targeted that depends on the direction: all in the Galactic anticentre
@@ -17,16 +17,30 @@ r"""Directions, depth and dust of a LAMOST-like survey.
   which takes R along a line of sight as R₀ - d cos l cos b: a₀ = 0.7 mag/kpc at the Sun,
   h_z = 0.125 kpc and h_R = 3.5 kpc (in the range of Drimmel & Spergel 2001 and Marshall et al.
   2006); at most 6 mag. Smooth: there are no clouds.
+* **Azimuths**: the disc is axisymmetric, so of a candidate (age, R, z) the azimuth φ is free. The
+  survey would see it with the weight
+
+  .. math:: w(\varphi) = \mathrm{targeted}(l, b)\; B(\mathrm{age}, m),\qquad
+     m = G_\mathrm{lim} - 5 \log_{10} d - 10 - 0.6 A_V
+
+  G_lim is the candidate's own limit and B bounds from above the share of an isochrone's stars
+  that are brighter than M_G = m (`brightness_bound`): the isochrone itself then decides by a ratio
+  between 0 and 1. With R φ = s sinh t, one φ in each of K equal cells of t, all at the same place
+  v ~ U(0, 1) in their cells, the candidate is kept with probability C Σ_k w_k dφ/dt, and its cell
+  is drawn in proportion to the terms: for any K the joint density of what is kept is exactly that
+  of the disc times w. Stars beyond `REACH` along the arc are not in the survey.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from migrate_bayes.isochrones import WorkingGrid
 from migrate_bayes.orbits.coordinates import ICRS_TO_GALACTIC
 
 Floats = NDArray[np.float64]
@@ -47,6 +61,12 @@ _HALF, _WIDTH = 16.2, 0.6
 BLUEST = 0.22
 """G - g (mag) is below this at any colour."""
 _LOCAL, _H_Z, _H_R, _MOST = 0.7, 0.125, 3.5, 6.0
+
+_CELLS = 20
+_SCALE, REACH, _FARTHEST = 0.7, 10.0, 15.0  # kpc
+NORM = 30.0
+"""C: as large as can be. The probability passes 1 (by some per cent) for a few in a million."""
+_MARGIN = 1.05  # of the bound, for what interpolation between isochrones may add
 
 
 def galactic(ra: ArrayLike, dec: ArrayLike) -> tuple[Floats, Floats]:
@@ -126,3 +146,120 @@ def faintest_g(u: ArrayLike) -> Floats:
     """Return random limits g_lim (SDSS g) such that P(g < g_lim) is the `completeness`."""
     u = np.asarray(u, dtype=np.float64)
     return np.minimum(_HALF + _WIDTH * np.log((1.0 - u) / u), G_RANGE[1])
+
+
+class Bound(NamedTuple):
+    """Upper bound of the share of a generation brighter than M_G: (age node, step of M_G)."""
+
+    ages: Floats
+    first: float
+    step: float
+    share: Floats
+
+
+def brightness_bound(
+    grid: WorkingGrid, teff_range: tuple[float, float], logg_range: tuple[float, float]
+) -> Bound:
+    """Tabulate the bound from the points of a grid's isochrones of all compositions.
+
+    Outside of `teff_range` (K) and `logg_range` (dex), no star is observed.
+    """
+    first, last, step = -4.0, 12.0, 0.25
+    n = round((last - first) / step)
+    share = np.zeros((len(grid.ages), n + 1))
+    for i, points in enumerate(grid.points):
+        p = points.reshape(-1, *points.shape[-2:]).astype(np.float64)
+        # A segment counts if either end is inside, from its brighter end on.
+        inside = np.ones(p.shape[:2], dtype=bool)
+        for column, (low, high) in ((0, teff_range), (1, logg_range)):
+            inside &= (p[..., column] >= low) & (p[..., column] <= high)
+        segment = inside[:, :-1] | inside[:, 1:]
+        bright = np.minimum(p[:, :-1, 2], p[:, 1:, 2])
+        index = np.clip(np.floor((bright - first) / step), 0, n - 1).astype(np.int64)
+        born = np.where(segment, np.maximum(p[:, :-1, 4], 0.0), 0.0)
+        for one, weight in zip(index, born, strict=True):
+            total = np.concatenate([[0.0], np.cumsum(np.bincount(one, weight, n))])
+            np.maximum(share[i], total, out=share[i])
+    # A star between two nodes of age, and a limit between two steps, have the larger of the two.
+    share[:-1] = np.maximum(share[:-1], share[1:])
+    share[:, :-1] = share[:, 1:]
+    return Bound(np.asarray(grid.ages, dtype=np.float64), first, step, _MARGIN * share)
+
+
+@numba.njit(cache=True, nogil=True)
+def _share_above(age, m, bound):
+    ages, first, step, share = bound
+    i = min(max(np.searchsorted(ages, age, side="right") - 1, 0), len(ages) - 1)
+    k = math.floor((m - first) / step)
+    return 0.0 if k < 0 else share[i, min(k, share.shape[1] - 1)]
+
+
+@numba.njit(cache=True, nogil=True)
+def _choose(candidates, sun, bound, phi, limits, total):
+    age, R, z, faintest, u, place = candidates
+    r0, z_sun, sin_dec = sun
+    weight = np.empty(_CELLS)
+    limit = np.empty(_CELLS)
+    arcs = np.empty(_CELLS)
+    for i in range(R.size):
+        phi[i] = np.nan
+        total[i] = 0.0
+        if not R[i] > 0.0:
+            continue
+        reach = min(REACH, math.pi * R[i])
+        end = math.asinh(reach / _SCALE)
+        grown = math.exp(end * (2.0 * place[i] / _CELLS - 1.0))  # exp(t) of the first cell
+        growth = math.exp(2.0 * end / _CELLS)
+        for k in range(_CELLS):
+            weight[k] = limit[k] = 0.0
+            arc, stretch = (
+                0.5 * _SCALE * (grown - 1.0 / grown),
+                0.5 * _SCALE * (grown + 1.0 / grown),
+            )
+            grown *= growth
+            angle = arc / R[i]
+            arcs[k] = arc
+            # Heliocentric, the first axis towards the centre, the second along rotation.
+            x, y, h = r0 - R[i] * math.cos(angle), R[i] * math.sin(angle), z[i] - z_sun
+            d = math.sqrt(x * x + y * y + h * h)
+            if not 0.01 < d < _FARTHEST:
+                continue
+            x, y, h = x / d, y / d, h / d
+            seen = share_targeted(sin_dec[0] * x + sin_dec[1] * y + sin_dec[2] * h, x, y, h)
+            if seen == 0.0:
+                continue
+            m = faintest[i] - 5.0 * math.log10(d) - 10.0 - 0.6 * dust_to(d, x, h)
+            limit[k] = _share_above(age[i], m, bound)
+            cell = 2.0 * end / _CELLS * stretch  # of the arc, kpc
+            weight[k] = seen * limit[k] * cell / R[i]
+            total[i] += weight[k]
+        target = u[i] / NORM  # below the total: kept, and where it falls says in which cell
+        if target >= total[i]:
+            continue
+        for k in range(_CELLS):
+            target -= weight[k]
+            if target < 0.0:
+                phi[i] = arcs[k] / R[i]
+                limits[i] = limit[k]
+                break
+
+
+def choose_azimuth(
+    age: Floats, R: Floats, z: Floats, faintest: Floats, u: Floats, place: Floats,
+    bound: Bound, r0: float, z_sun: float,
+) -> tuple[Floats, Floats, Floats]:  # fmt: skip
+    """Draw azimuths of candidates: age (Gyr), R, z (kpc) and the faintest G seen (mag), (n) each.
+
+    Uniform numbers `u` decide whether and in which cell, `place` where in the cells; r0, z_sun
+    (kpc) are the Sun's. Returns φ (rad; NaN if the candidate is not kept), B there, and the
+    probability that the candidate was kept, which must not pass 1.
+    """
+    n = len(R)
+    phi, limits, total = np.empty(n), np.zeros(n), np.empty(n)
+    age, R, z, faintest, u, place = (
+        np.ascontiguousarray(v, dtype=np.float64) for v in (age, R, z, faintest, u, place)
+    )
+    # sin(dec) is the third ICRS component of a Galactic direction.
+    sun = (r0, z_sun, np.ascontiguousarray(ICRS_TO_GALACTIC[:, 2]))
+    _choose((age, R, z, faintest, u, place), sun, bound, phi, limits, total)
+    return phi, limits, NORM * total

@@ -61,17 +61,16 @@ def lamost_like(source: str | IsochroneSource, n: int, *, seed: int) -> xr.Datas
     found: list[dict[str, NDArray]] = []
     have = 0
     while have < n:
-        batch = _batch(grid, int(1.3 * (n - have)) + 64, rng)
-        found.append(batch)
-        have += len(batch["teff"])
-    columns: dict[str, Any] = {
-        name: ("star", np.concatenate([part[name] for part in found])[:n]) for name in found[0]
-    }
-    for name, error in ERRORS.items():
-        columns[f"{name}_error"] = ("star", np.full(n, error))
-    columns["flag"] = ("star", np.zeros(n, dtype=np.int32))
-    columns["star_key"] = ("star", np.arange(n, dtype=np.uint64))
-    return xr.Dataset(columns, coords={"source_id": ("star", np.arange(n, dtype=np.int64))})
+        found.append(_batch(grid, int(1.3 * (n - have)) + 64, rng))
+        have += len(found[-1]["teff"])
+    columns = {name: np.concatenate([part[name] for part in found])[:n] for name in found[0]}
+    columns |= {f"{name}_error": np.full(n, error) for name, error in ERRORS.items()}
+    columns["flag"] = np.zeros(n, dtype=np.int32)
+    columns["star_key"] = np.arange(n, dtype=np.uint64)
+    return xr.Dataset(
+        {name: ("star", values) for name, values in columns.items()},
+        coords={"source_id": ("star", np.arange(n, dtype=np.int64))},
+    )
 
 
 def _batch(grid: Any, n: int, rng: np.random.Generator) -> dict[str, NDArray]:
@@ -98,5 +97,5 @@ def _batch(grid: Any, n: int, rng: np.random.Generator) -> dict[str, NDArray]:
     with np.errstate(invalid="ignore"):
         kept = (seen["teff"] > _TEFF[0]) & (seen["teff"] < _TEFF[1])
         kept &= (seen["logg"] > 1.0) & (seen["logg"] < 4.7)
-    whole: dict[str, NDArray] = {**seen, "true_age": age, "star_class": which.astype(np.int8)}
-    return {name: value[kept] for name, value in whole.items()}
+    seen |= {"true_age": age, "star_class": which.astype(np.int8)}
+    return {name: value[kept] for name, value in seen.items()}

@@ -53,8 +53,6 @@ from migrate_bayes.orbits.extrema import potential_difference
 
 Columns = dict[str, NDArray[Any]]
 
-COMPONENTS = ("thin disc", "thick disc", "young alpha-rich", "outlier (halo)")
-"""By the number in the truth column ``component``."""
 N_MIGRATION = 12
 """Uniform numbers that a star needs."""
 
@@ -100,73 +98,43 @@ def gas_metallicity(law: MigrationOptions, radius: ArrayLike, age: ArrayLike) ->
 def true_line(truth: MockOptions, knots: Sequence[float]) -> Truth:
     """Return what the headline holds a fit against.
 
-    ``gradient_young`` (at 1 Gyr, dex/kpc), ``flattening_rate`` (dex/kpc/Gyr: the least-squares
-    slope of the true curve over `knots`, ages in Gyr, as the fit defines it for a form that has
-    none as a parameter), ``gradient_thick`` and ``sigma_rm8`` (kpc), and the curve itself.
+    The flattening rate is the least-squares slope of the true curve over `knots` (Gyr), as the fit
+    defines it for a form that does not have it as a parameter.
     """
-    at = np.asarray(knots, dtype=np.float64)
+    law, at = truth.migration, np.asarray(knots, dtype=np.float64)
     centred = at - at.mean()
     numbers = {
-        "gradient_young": float(expected_gradient(truth.migration, 1.0)),
-        "flattening_rate": float(
-            centred @ expected_gradient(truth.migration, at) / (centred @ centred)
-        ),
+        "gradient_young": float(expected_gradient(law, 1.0)),
+        "flattening_rate": float(centred @ expected_gradient(law, at) / (centred @ centred)),
         "gradient_thick": truth.gradient_thick,
-        "sigma_rm8": truth.migration.sigma_rm8,
+        "sigma_rm8": law.sigma_rm8,
     }
-    return Truth(numbers, lambda ages: expected_gradient(truth.migration, ages), knots)
-
-
-def _component(truth: MockOptions, u: NDArray) -> NDArray[np.int64]:
-    law = truth.migration
-    halo = u < law.outliers
-    v = (u - law.outliers) / (1.0 - law.outliers)
-    old = v < truth.thick_fraction
-    young = v < truth.thick_fraction * law.young_alpha_rich
-    return np.where(halo, 3, np.where(young, 2, np.where(old, 1, 0)))
-
-
-def _age(component: NDArray, ages: tuple[float, float], u: NDArray) -> NDArray[np.float64]:
-    low, high = max(ages[0], _THIN_AGES[0]), min(ages[1], _THIN_AGES[1])
-    grow = np.exp((high - low) / _SFR_TIME) - 1.0
-    old = truncated_normal(u, 10.0, 1.3, max(low, 6.0), min(ages[1], 13.0))
-    return np.select(
-        [component == 0, component == 2],
-        [low + _SFR_TIME * np.log1p(u * grow), low + u * (5.0 - low)],
-        old,
-    )
+    return Truth(numbers, lambda ages: expected_gradient(law, ages), knots)
 
 
 def draw_migration(
-    truth: MockOptions,
-    ages: tuple[float, float],
-    potential: Potential,
-    u: NDArray[np.float64],
+    truth: MockOptions, ages: tuple[float, float], potential: Potential, u: NDArray[np.float64]
 ) -> Columns:
-    """Draw stars and put them on their orbits.
+    """Draw stars by uniform numbers (N_MIGRATION, n) and put them on their orbits.
 
-    Parameters
-    ----------
-    truth : MockOptions
-    ages : tuple of float
-        Those of the isochrones, Gyr.
-    potential : Potential
-        In which the stars move.
-    u : ndarray, shape (N_MIGRATION, n)
-        Uniform numbers.
-
-    Returns
-    -------
-    dict
-        Arrays (n,): ``component`` (index of `COMPONENTS`), ``thick`` (bool: of the thick disc's
-        chemistry), ``age`` Gyr, ``r_birth`` (kpc; NaN outside the thin disc) and ``rg`` kpc,
-        ``feh``, ``alpha_fe`` dex, ``zmax`` kpc (at fixed R), and the place ``R phi z v_r v_phi
-        v_z``, kpc, rad and km/s; ``possible``, False if a radius came out negative.
+    `ages` are those of the isochrones, Gyr. Returns arrays (n,): ``component``, ``thick`` (bool: of
+    the thick disc's chemistry), ``age`` Gyr, ``r_birth`` (kpc; NaN outside the thin disc) and
+    ``rg`` kpc, ``feh``, ``alpha_fe`` dex, ``zmax`` kpc (at fixed R), and the place ``R phi z v_r
+    v_phi v_z``, kpc, rad and km/s; ``possible``, False if a radius came out negative.
     """
     law = truth.migration
-    component = _component(truth, u[0])
-    thin, halo = component == 0, component == 3
-    age = _age(component, ages, u[1])
+    halo = u[0] < law.outliers
+    v = (u[0] - law.outliers) / (1.0 - law.outliers)
+    old, young = v < truth.thick_fraction, v < truth.thick_fraction * law.young_alpha_rich
+    component = np.select([halo, young, old], [3, 2, 1], 0)
+    thin = component == 0
+    low, high = max(ages[0], _THIN_AGES[0]), min(ages[1], _THIN_AGES[1])
+    grow = np.exp((high - low) / _SFR_TIME) - 1.0
+    age = np.select(
+        [thin, component == 2],
+        [low + _SFR_TIME * np.log1p(u[1] * grow), low + u[1] * (5.0 - low)],
+        truncated_normal(u[1], 10.0, 1.3, max(low, 6.0), min(ages[1], 13.0)),
+    )
     e = ndtri(u[2:6])
     born = law.birth_radius_now - law.growth * age + law.birth_radius_spread * e[0]
     rg = np.where(thin, born + np.sqrt(_diffusion(law, age)) * e[1], 6.5 + 2.2 * e[0])
@@ -184,15 +152,10 @@ def draw_migration(
         0.20 - 0.10 * feh + 0.035 * e[3],
     )
     star = {
-        "component": component,
-        "thick": (component == 1) | (component == 2),
-        "age": age,
-        "r_birth": np.where(thin, born, np.nan),
-        "rg": rg,
-        "feh": feh,
-        "alpha_fe": alpha,
+        "component": component, "thick": (component == 1) | (component == 2), "age": age,
+        "r_birth": np.where(thin, born, np.nan), "rg": rg, "feh": feh, "alpha_fe": alpha,
         "possible": possible,
-    }
+    }  # fmt: skip
     return star | _place(star, potential, u[6:])
 
 

@@ -13,7 +13,7 @@ from migrate_bayes.orbits.orbit_options import OrbitOptions
 class MigrationOptions(Options):
     """The ``migration`` population; `migrate_bayes.mock.migration` has the laws.
 
-    Attributes
+    Parameters
     ----------
     sigma_rm8 : float
         Diffusion of R_g in 8 Gyr, kpc.
@@ -32,6 +32,12 @@ class MigrationOptions(Options):
         Share of the thick disc.
     outliers : float
         Share of all stars: the stellar halo.
+
+    Examples
+    --------
+    >>> from migrate_bayes.mock import MigrationOptions
+    >>> MigrationOptions(sigma_rm8=0.0).birth_gradient
+    -0.085
     """
 
     sigma_rm8: float = Field(default=3.6, ge=0)
@@ -53,9 +59,10 @@ class MigrationOptions(Options):
 class MockOptions(Options):
     """The mock survey's truth and size.
 
-    Attributes
+    Parameters
     ----------
     stars : int
+        How many, before repeat observations.
     population : {"model", "migration"}
         Laws of `mock.discs` or of `mock.migration`.
     survey : {"simple", "lamost"}
@@ -65,9 +72,17 @@ class MockOptions(Options):
     gradient_young, flattening_rate : float
         Of the "model" population: dex/kpc at 1 Gyr, and dex/kpc/Gyr.
     gradient_thick : float
-        dex/kpc.
+        Of either population, dex/kpc.
     thick_fraction : float
+        Share of thick-disc stars.
     migration : MigrationOptions
+        Laws of the "migration" population.
+
+    Examples
+    --------
+    >>> from migrate_bayes.mock import MockOptions
+    >>> MockOptions(population="migration").migration.sigma_rm8
+    3.6
     """
 
     stars: int = Field(default=20_000, gt=0)

@@ -38,19 +38,14 @@ from migrate_bayes.population.model.splines import node_widths, spline_basis
 AGES: NDArray[np.float64] = np.concatenate([np.arange(0.5, 5.1, 0.25), np.arange(5.5, 14.6, 0.5)])
 """The paper's age grid: 1 to 5 Gyr by 0.25 and 5.5 to 14.5 by 0.5, begun at 0.5 Gyr."""
 
-# Age in Gyr below which an age's error is no longer proportional to it.
-_TURN_AGE = 3.0
-# Stars drawn at once. Fixed: it is part of what a seed means.
-_AT_ONCE = 65_536
-# Step of the ages that truth functions are drawn from, Gyr: far finer than any grid of a fit.
-_FINE_STEP = 0.01
-
-
 MIGRATED_AGES: NDArray[np.float64] = np.concatenate(
     [np.arange(0.5, 5.0, 0.5), np.arange(5.0, 14.1, 1.0)]
 )
 """Nodes of the age likelihoods of `migrated_stars`, Gyr."""
 
+_TURN_AGE = 3.0  # Gyr, below which an age's error is no longer proportional to it
+_AT_ONCE = 65_536  # stars drawn at once; fixed: it is part of what a seed means
+_FINE_STEP = 0.01  # Gyr, of the ages that a truth is drawn from: far finer than any grid of a fit
 _AGE_ERROR, _FEH_ERROR, _ALPHA_ERROR, _RADIUS_ERROR = 0.08, 0.03, 0.02, 0.1
 _SURVEY_RADIUS, _SURVEY_WIDTH = 8.3, 1.5  # kpc: what a survey around the Sun sees
 
@@ -59,7 +54,7 @@ _SURVEY_RADIUS, _SURVEY_WIDTH = 8.3, 1.5  # kpc: what a survey around the Sun se
 class PopulationTruth:
     """A thin and a thick disc within the default model, so that a fit of it can be exact.
 
-    Attributes
+    Parameters
     ----------
     gradient_young, flattening_rate, gradient_thick : float
         dex/kpc at 1 Gyr, dex/kpc/Gyr, dex/kpc.
@@ -91,27 +86,26 @@ class PopulationTruth:
         """Return θ at age nodes, shape (2, n_ages, 11): thin, thick."""
         one, since = np.ones_like(ages), ages - 1.0
         knots = ModelSpec().age_weight
+        thin_scatter = self.scatter_thin * np.exp(0.04 * (ages - 6.5))
         columns = {
             "mu": (8.7 - 0.02 * since, 7.2 * one),
             "sigma2": (np.exp(2 * (0.26 + 0.02 * since)), 1.6**2 * one),
             "Z": (-0.03 - 0.012 * since, -0.5 * one),
             "G": (self.gradient_young + self.flattening_rate * since, self.gradient_thick * one),
-            "s2": (
-                (self.scatter_thin * np.exp(0.04 * (ages - 6.5))) ** 2,
-                self.scatter_thick**2 * one,
-            ),
+            "s2": (thin_scatter**2, self.scatter_thick**2 * one),
             "a": (0.03 * one, 0.20 * one),
             "b": (-0.10 * one, -0.10 * one),
             "t2": (0.025**2 * one, 0.035**2 * one),
             "m": (-1.5 + 0.08 * since, 0.3 * one),
             "q2": (0.6**2 * one, 0.5**2 * one),
         }
+        heights, shares = (
+            (self.age_weight_thin, self.age_weight_thick),
+            (1.0 - self.thick_fraction, self.thick_fraction),
+        )
         theta = np.empty((2, len(ages), len(THETA)))
         for c, (at, height, share) in enumerate(
-            [
-                (knots.thin, self.age_weight_thin, 1.0 - self.thick_fraction),
-                (knots.thick, self.age_weight_thick, self.thick_fraction),
-            ]
+            zip((knots.thin, knots.thick), heights, shares, strict=True)
         ):
             log_age = spline_basis(ages, at) @ np.asarray(height) + np.log(node_widths(ages))
             # A share of zero is a component that holds no star.
@@ -131,7 +125,7 @@ class PopulationTruth:
 class SurveyErrors:
     """Errors of observation: each the median over the stars; they vary by `spread` in ln.
 
-    Attributes
+    Parameters
     ----------
     age : float
         ε: the relative error of old ages.
@@ -173,6 +167,7 @@ def simulated_stars(
     Parameters
     ----------
     n : int
+        Number of stars.
     seed : int
         Of NumPy's generator; the first stars of a longer sample are those of a shorter.
     truth : PopulationTruth or ndarray, shape (n_components, n_ages, 11), optional
@@ -180,6 +175,7 @@ def simulated_stars(
         axis as `population.likelihood.kernel.THETA`), and every true age is one of the nodes:
         the model's own world, with no error of discretisation, as calibration needs it.
     errors : SurveyErrors, optional
+        Sizes of the errors.
     ages : ndarray, shape (n_ages,)
         Nodes of the age likelihood, Gyr.
     potential : str
@@ -234,22 +230,16 @@ def _draw(
     radius = t["mu"] + np.sqrt(t["sigma2"]) * noise[0]
     feh = t["Z"] + t["G"] * (radius - PIVOT_RADIUS) + np.sqrt(t["s2"]) * noise[1]
     return {
-        "component": component,
-        "age": ages[node],
-        "rg": radius,
-        "feh": feh,
+        "component": component, "age": ages[node], "rg": radius, "feh": feh,
         "alpha": t["a"] + t["b"] * feh + np.sqrt(t["t2"]) * noise[2],
         "ln_zmax": t["m"] + np.sqrt(t["q2"]) * noise[3],
-    }
+    }  # fmt: skip
 
 
 def _observe(
-    true: dict[str, NDArray],
-    rng: np.random.Generator,
-    errors: SurveyErrors,
-    ages: NDArray[np.float64],
+    true: dict[str, NDArray], rng: np.random.Generator, errors: SurveyErrors, ages: NDArray,
     keep: int,
-) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+) -> tuple[dict[str, NDArray], dict[str, NDArray]]:  # fmt: skip
     """Add errors; return columns per star and per (star, age)."""
     size = rng.normal(scale=errors.spread, size=(5, _AT_ONCE))
     noise = rng.normal(size=(5, _AT_ONCE))
@@ -259,32 +249,21 @@ def _observe(
     u = np.arcsinh(true["age"] / _TURN_AGE) + sd["age"] * noise[0]
     feh = true["feh"] + sd["feh"] * (rho * noise[0] + np.sqrt(1.0 - rho**2) * noise[1])
     radius = true["rg"] + sd["radius"] * noise[2]
-    alpha = true["alpha"] + sd["alpha"] * noise[3]
     ln_zmax = true["ln_zmax"] + sd["ln_zmax"] * noise[4]
-
-    def age_of(u: NDArray) -> NDArray:
-        return np.clip(_TURN_AGE * np.sinh(u), ages[0], ages[-1])
-
-    best, low, high = age_of(u), age_of(u - sd["age"]), age_of(u + sd["age"])
+    best, low, high = (
+        np.clip(_TURN_AGE * np.sinh(at), ages[0], ages[-1])
+        for at in (u, u - sd["age"], u + sd["age"])
+    )
     star = {
-        "age_ml": best,
-        "age_median": best,
-        "age_lo": low,
-        "age_hi": high,
+        "age_ml": best, "age_median": best, "age_lo": low, "age_hi": high,
         "age_error": 0.5 * (high - low) / best,
-        "feh": feh,
-        "feh_error": sd["feh"],
-        "alpha_fe": alpha,
-        "alpha_fe_error": sd["alpha"],
-        "rg_mean": radius[:, None],
-        "rg_sd": sd["radius"][:, None],
-        "ln_zmax_mean": ln_zmax[:, None],
-        "ln_zmax_sd": sd["ln_zmax"][:, None],
-        "true_age": true["age"],
-        "true_component": true["component"].astype(np.int8),
-        "true_rg": true["rg"],
-        "true_feh": true["feh"],
-    }
+        "feh": feh, "feh_error": sd["feh"],
+        "alpha_fe": true["alpha"] + sd["alpha"] * noise[3], "alpha_fe_error": sd["alpha"],
+        "rg_mean": radius[:, None], "rg_sd": sd["radius"][:, None],
+        "ln_zmax_mean": ln_zmax[:, None], "ln_zmax_sd": sd["ln_zmax"][:, None],
+        "true_age": true["age"], "true_component": true["component"].astype(np.int8),
+        "true_rg": true["rg"], "true_feh": true["feh"],
+    }  # fmt: skip
     star = {name: value[:keep] for name, value in star.items()}
     e_age, e_feh = sd["age"][:keep, None], sd["feh"][:keep, None]
     pull = (u[:keep, None] - np.arcsinh(ages / _TURN_AGE)) / e_age
@@ -312,7 +291,9 @@ def migrated_stars(
     Parameters
     ----------
     n : int
+        Number of stars.
     seed : int
+        Of NumPy's generator.
     sigma_rm8 : float
         Diffusion of guiding radii in 8 Gyr, kpc.
     birth_radius_spread : float
@@ -369,26 +350,18 @@ def migrated_stars(
     return _dataset(columns, MIGRATED_AGES, "MWPotential2014", n)
 
 
-def _dims(name: str, value: NDArray) -> tuple[str, ...]:
-    if name == "log_interim_prior":
-        return ("age",)
-    if value.ndim == 1:
-        return ("star",)
-    return ("star", "age" if name in ("log_age_likelihood", "feh_mean", "feh_sd") else "potential")
-
-
-def _unit(name: str) -> str:
-    if name in ("age_error", "true_component"):
-        return ""
-    units = {"age": "Gyr", "rg": "kpc", "feh": "dex", "alpha": "dex"}
-    return units.get(name.removeprefix("true_").split("_")[0], "")
-
-
 def _dataset(
     columns: dict[str, NDArray], ages: NDArray[np.float64], potential: str, n: int
 ) -> xr.Dataset:
+    units = {"age": "Gyr", "rg": "kpc", "feh": "dex", "alpha": "dex"}
+    variables = {}
+    for name, value in columns.items():
+        second = "age" if name in ("log_age_likelihood", "feh_mean", "feh_sd") else "potential"
+        dims = ("age",) if name == "log_interim_prior" else ("star", second)[: value.ndim]
+        kind = "" if name == "age_error" else name.removeprefix("true_").split("_")[0]
+        variables[name] = (dims, value, {"units": units.get(kind, "")})
     return xr.Dataset(
-        {name: (_dims(name, v), v, {"units": _unit(name)}) for name, v in columns.items()},
+        variables,
         coords={
             "age": ("age", ages, {"units": "Gyr"}),
             "potential": [potential],

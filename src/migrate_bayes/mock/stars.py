@@ -25,27 +25,9 @@ from migrate_bayes.core.errors import MigrateBayesError
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.isochrones import build_grid, draw_stars, load_source
 from migrate_bayes.isochrones.age_options import AgeOptions
-from migrate_bayes.mock.azimuth import Bound, brightness_bound, choose_azimuth
-from migrate_bayes.mock.discs import (
-    N_ORBIT,
-    N_POPULATION,
-    draw_orbit,
-    draw_population,
-    see_from_sun,
-)
-from migrate_bayes.mock.distances import distance_quantiles, prior_length
-from migrate_bayes.mock.footprint import BLUEST, G_RANGE, dust, faintest_g, galactic, sdss_g
-from migrate_bayes.mock.instruments import (
-    N_GAIA,
-    N_LAMOST,
-    N_SPECTRUM,
-    N_VISIT,
-    REPEATS,
-    observe,
-    observe_again,
-    see_with_gaia,
-    take_spectrum,
-)
+from migrate_bayes.mock import discs, footprint, instruments
+from migrate_bayes.mock.footprint import BLUEST, G_RANGE
+from migrate_bayes.mock.instruments import N_GAIA, N_LAMOST, N_SPECTRUM, N_VISIT
 from migrate_bayes.mock.migration import N_MIGRATION, draw_migration
 from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.orbits import OrbitOptions, Potential, orbit_extrema
@@ -97,12 +79,8 @@ class SimpleSurvey:
         """Return `n` uniform numbers for each star, shape (n, star)."""
         return keyed_uniforms(self.seed, _PURPOSE, number.astype(np.uint64), draw, n)
 
-    def _attempts(self, number: NDArray[np.int64], attempts: range, n: int) -> NDArray[np.float64]:
-        """Return `n` uniform numbers for each candidate: all stars' first, then their second."""
-        return np.concatenate([self.uniforms(number, _ATTEMPT + a, n) for a in attempts], axis=1)
-
     def is_repeated(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether a star is observed a second time."""
+        """Return whether a star is observed a second time."""
         return self.uniforms(number, _VISIT + 1, self.n_spectrum + 1)[-1] < self.repeats
 
     def observe(self, number: NDArray[np.int64], *, again: bool = False) -> tuple[Columns, Columns]:
@@ -111,8 +89,11 @@ class SimpleSurvey:
         parts = map_blocks(
             lambda start, stop: self._observe(number[start:stop], again), len(number), _BLOCK
         )
-        seen, true = zip(*parts, strict=True)
-        return _joined(seen), _joined(true)
+        seen, true = (
+            {name: np.concatenate([one[name] for one in side]) for name in side[0]}
+            for side in zip(*parts, strict=True)
+        )
+        return seen, true
 
     def _prepare(self) -> None:
         """Build before the threads start what all of them need."""
@@ -120,9 +101,10 @@ class SimpleSurvey:
 
     def _observe(self, number: NDArray[np.int64], again: bool) -> tuple[Columns, Columns]:
         true = self.stars(number)
-        seen = observe(true, self.uniforms(number, _VISIT, N_VISIT))
+        seen = instruments.observe(true, self.uniforms(number, _VISIT, N_VISIT))
         if again:
-            seen = observe_again(true, seen, self.uniforms(number, _VISIT + 1, N_SPECTRUM))
+            u = self.uniforms(number, _VISIT + 1, N_SPECTRUM)
+            seen = instruments.observe_again(true, seen, u)
         return seen, true
 
     def stars(self, number: NDArray[np.int64]) -> Columns:
@@ -152,18 +134,21 @@ class SimpleSurvey:
         ).zmax
         return true
 
-    # --- candidates --------------------------------------------------------------------------
+    def draw(
+        self, number: NDArray, attempts: range, more: int
+    ) -> tuple[Columns, NDArray[np.float64]]:
+        """Draw candidates from the population: all stars' first, then their second, and so on.
 
-    @property
-    def _n_population(self) -> int:
-        return N_MIGRATION if self.truth.population == "migration" else N_POPULATION + N_ORBIT
-
-    def _draw(self, u: NDArray[np.float64]) -> Columns:
-        """Draw kinds and places of stars from the population."""
-        if self.truth.population == "migration":
-            return draw_migration(self.truth, self._ages, self.potential, u)
-        star = draw_population(self.truth, self._ages, u)
-        return star | draw_orbit(star, self.potential, u[N_POPULATION:])
+        Returns them and `more` uniform numbers for each, shape (more, n).
+        """
+        migrates = self.truth.population == "migration"
+        n = N_MIGRATION if migrates else discs.N_POPULATION + discs.N_ORBIT
+        draws = [self.uniforms(number, _ATTEMPT + a, n + more) for a in attempts]
+        u = np.concatenate(draws, axis=1)
+        if migrates:
+            return draw_migration(self.truth, self._ages, self.potential, u[:n]), u[n:]
+        star = discs.draw_population(self.truth, self._ages, u[:n])
+        return star | discs.draw_orbit(star, self.potential, u[discs.N_POPULATION : n]), u[n:]
 
     def _on_isochrone(self, star: Columns, u: NDArray, faintest: NDArray) -> Columns:
         """Give the stars a mass that makes them no fainter than M_G = `faintest`."""
@@ -174,16 +159,14 @@ class SimpleSurvey:
 
     def _candidates(self, number: NDArray, attempts: range) -> tuple[NDArray, Columns]:
         """Draw candidates for each star; return which of them are kept, and these."""
-        n = self._n_population
-        u = self._attempts(number, attempts, n + 1)
-        star = self._draw(u[:n])
-        star |= see_from_sun(star, self.potential.frame)
+        star, u = self.draw(number, attempts, 1)
+        star |= discs.see_from_sun(star, self.potential.frame)
         # A smooth dust disc: 0.7 mag/kpc in the plane, scale height 150 pc, as seen from the Sun.
         z = np.abs(star["z"]) + 1e-6
         column = 0.15 * (1.0 - np.exp(-z / 0.15)) / z
         star["a_v"] = np.minimum(0.7 * star["distance"] * column, 4.0)
         faintest = self.faint_limit - _modulus(star["distance"]) - 0.85 * star["a_v"]
-        drawn = self._on_isochrone(star, u[n], faintest)
+        drawn = self._on_isochrone(star, u[0], faintest)
         kept = np.flatnonzero(drawn.pop("ok") & star.pop("possible", True))
         star = {name: values[kept] for name, values in (star | drawn).items()}
         return kept, star | _magnitudes(star)
@@ -193,7 +176,7 @@ class SimpleSurvey:
 class LamostSurvey(SimpleSurvey):
     """Footprint, depth, dust and errors of `footprint`, `instruments` and `distances`."""
 
-    repeats = REPEATS
+    repeats = instruments.REPEATS
     n_spectrum = N_LAMOST
     most_at_once = 64
     # Hotter than any turn-off of 1 Gyr: a limit of 7500 K would leave out the metal-poor among the
@@ -202,15 +185,14 @@ class LamostSurvey(SimpleSurvey):
 
     def _observe(self, number: NDArray[np.int64], again: bool) -> tuple[Columns, Columns]:
         true = self.stars(number)
-        seen = take_spectrum(true, self.uniforms(number, _VISIT + int(again), N_LAMOST))
+        seen = instruments.take_spectrum(true, self.uniforms(number, _VISIT + int(again), N_LAMOST))
         true["blunder"] = seen.pop("blunder")
         offset = [seen.pop("fibre_ra"), seen.pop("fibre_dec")]
         u = self.uniforms(number, _GAIA, N_GAIA + 1)
-        seen |= see_with_gaia(true, ndtri(u[:N_GAIA]))
-        length = prior_length(galactic(true["ra"], true["dec"])[1])
-        seen["distance_lo"], seen["distance"], seen["distance_hi"] = distance_quantiles(
-            seen["parallax"], seen["parallax_error"], length
-        ).T
+        seen |= instruments.see_with_gaia(true, ndtri(u[:N_GAIA]))
+        length = instruments.prior_length(footprint.galactic(true["ra"], true["dec"])[1])
+        quantiles = instruments.distance_quantiles(seen["parallax"], seen["parallax_error"], length)
+        seen |= zip(("distance_lo", "distance", "distance_hi"), quantiles.T, strict=True)
         # From a dust map good to 10%.
         seen["a_v"] = true["a_v"] * np.clip(1.0 + 0.10 * ndtri(u[N_GAIA]), 0.5, 1.5)
         seen["a_v_error"] = 0.10 * true["a_v"] + 0.01
@@ -224,31 +206,29 @@ class LamostSurvey(SimpleSurvey):
         _ = self._bound
 
     @cached_property
-    def _bound(self) -> Bound:
-        return brightness_bound(self.grid, self.teff_range, _LOGG_RANGE)
+    def _bound(self) -> footprint.Bound:
+        return footprint.brightness_bound(self.grid, self.teff_range, _LOGG_RANGE)
 
     def _candidates(self, number: NDArray, attempts: range) -> tuple[NDArray, Columns]:
-        n = self._n_population
-        u = self._attempts(number, attempts, n + 5)
-        star = self._draw(u[:n])
+        star, u = self.draw(number, attempts, 5)
         # A limit for each: completeness falls with magnitude as the share of deeper limits does.
-        star["limit"] = faintest_g(u[n + 3])
+        star["limit"] = footprint.faintest_g(u[3])
         sun = self.potential.frame
-        star["phi"], bound, _ = choose_azimuth(
-            star["age"], star["R"], star["z"], star["limit"] + BLUEST, u[n + 1], u[n + 2],
+        star["phi"], bound, _ = footprint.choose_azimuth(
+            star["age"], star["R"], star["z"], star["limit"] + BLUEST, u[1], u[2],
             self._bound, sun.r0, sun.z_sun,
         )  # fmt: skip
         kept = np.flatnonzero(np.isfinite(star["phi"]) & star.pop("possible", True))
         star = {name: values[kept] for name, values in star.items()}
-        star |= see_from_sun(star, self.potential.frame)
-        star["a_v"] = dust(star["distance"], star["ra"], star["dec"])
+        star |= discs.see_from_sun(star, self.potential.frame)
+        star["a_v"] = footprint.dust(star["distance"], star["ra"], star["dec"])
         faintest = star["limit"] + BLUEST - _modulus(star["distance"]) - 0.6 * star["a_v"]
-        star |= self._on_isochrone(star, u[n][kept], faintest)
+        star |= self._on_isochrone(star, u[0][kept], faintest)
         with np.errstate(invalid="ignore"):
             star |= _magnitudes(star)
-            star["sdss_g"] = sdss_g(star["g"], star["bp"] - star["rp"])
+            star["sdss_g"] = footprint.sdss_g(star["g"], star["bp"] - star["rp"])
             observed = (star["sdss_g"] >= G_RANGE[0]) & (star["sdss_g"] < star.pop("limit"))
-            observed &= u[n + 4][kept] < star["probability"] / bound[kept]
+            observed &= u[4][kept] < star["probability"] / bound[kept]
         observed &= star.pop("ok")
         return kept[observed], {name: values[observed] for name, values in star.items()}
 
@@ -281,7 +261,3 @@ def _magnitudes(star: Columns) -> Columns:
         "bp": star["abs_g"] - g_rp + colour + modulus + a_bp,
         "rp": star["abs_g"] - g_rp + modulus + a_rp,
     }
-
-
-def _joined(parts: tuple[Columns, ...]) -> Columns:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

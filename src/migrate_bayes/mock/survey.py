@@ -1,7 +1,7 @@
-"""A mock survey, whole or in chunks: every number depends on the seed and the star alone.
+"""A mock survey, whole or in chunks.
 
-A star is made from its number alone (`stars`). So a survey can be made in chunks of any size, or a
-part of it, and a longer survey begins with the shorter one.
+Every number of a star depends on the seed and the star's number (its ``source_id``) alone. So a
+survey can be made in chunks of any size, or in part, and a longer survey begins with a shorter one.
 """
 
 from __future__ import annotations
@@ -51,40 +51,24 @@ def iter_simulated(
     chunk_size: int = 65_536,
     **settings: Any,
 ) -> Iterator[xr.Dataset]:
-    """Simulate a survey in chunks.
+    """Yield the survey of `simulate` in chunks of at most `chunk_size` rows.
 
-    A star's numbers are a function of the seed and its number (its ``source_id``) alone: they
-    depend neither on the chunks nor on how many stars there are.
-
-    Parameters
-    ----------
-    options, seed, isochrones, orbits, **settings
-        As for `simulate`, whose result is the chunks' concatenation.
-    chunk_size : int
-        Most rows of a chunk.
-
-    Yields
-    ------
-    xarray.Dataset
-        First every star's first observation, in order, then the repeat observations.
+    First comes every star's first observation, in order, then the repeat observations.
     """
     truth = MockOptions.of(options, settings)
     survey = get_survey(truth, seed, isochrones or AgeOptions(), orbits or OrbitOptions())
-    step = chunk_size
-    for number in _ranges(1, truth.stars + 1, step):
+
+    def numbers(step: int) -> Iterator[NDArray[np.int64]]:
+        for first in range(1, truth.stars + 1, step):
+            yield np.arange(first, min(first + step, truth.stars + 1), dtype=np.int64)
+
+    for number in numbers(chunk_size):
         yield _catalog(number, *survey.observe(number), seed)
     # Which stars are seen again is known without making them, so nothing need be remembered.
-    again = np.concatenate(
-        [number[survey.is_repeated(number)] for number in _ranges(1, truth.stars + 1, 1_000_000)]
-    )
-    for part in range(0, len(again), step):
-        number = again[part : part + step]
+    again = np.concatenate([number[survey.is_repeated(number)] for number in numbers(1_000_000)])
+    for first in range(0, len(again), chunk_size):
+        number = again[first : first + chunk_size]
         yield _catalog(number, *survey.observe(number, again=True), seed)
-
-
-def _ranges(start: int, stop: int, step: int) -> Iterator[NDArray[np.int64]]:
-    for first in range(start, stop, step):
-        yield np.arange(first, min(first + step, stop), dtype=np.int64)
 
 
 def simulate(
@@ -102,6 +86,7 @@ def simulate(
     options : MockOptions, optional
         Number of stars, population, survey and true gradients.
     seed : int
+        With a star's number, it decides every number of the star.
     isochrones : AgeOptions, optional
         Whose `source` the stars are drawn from.
     orbits : OrbitOptions, optional
@@ -130,12 +115,9 @@ def simulate(
     >>> survey["ref_true_age"].attrs["units"], bool((survey["distance"] > 0).all())
     ('Gyr', True)
     """
-    parts = list(
-        iter_simulated(options, seed=seed, isochrones=isochrones, orbits=orbits, **settings)
-    )
-    catalog = xr.concat(parts, dim="star", combine_attrs="override")
-    catalog.attrs.update(provenance(seed=seed))
-    return catalog
+    parts = iter_simulated(options, seed=seed, isochrones=isochrones, orbits=orbits, **settings)
+    catalog = xr.concat(list(parts), dim="star", combine_attrs="override")
+    return catalog.assign_attrs(provenance(seed=seed))
 
 
 def simulate_to_parquet(
@@ -155,12 +137,20 @@ def simulate_to_parquet(
     ----------
     path : path-like
         The file; it is the same, byte for byte, whatever the `chunk_size`.
-    options, seed, isochrones, orbits, **settings
+    options : MockOptions, optional
+        Number of stars, population, survey and true gradients.
+    seed : int
+        As for `simulate`.
+    isochrones : AgeOptions, optional
+        Whose `source` the stars are drawn from.
+    orbits : OrbitOptions, optional
         As for `simulate`.
     chunk_size : int
         Stars at a time.
     overwrite : bool
         Replace a file that exists.
+    **settings
+        Entries of `MockOptions` by name; they override `options`.
 
     Returns
     -------
@@ -173,6 +163,14 @@ def simulate_to_parquet(
         As `simulate`.
     ProductError
         If the file exists already or cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from migrate_bayes.mock import simulate_to_parquet
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     simulate_to_parquet(f"{folder}/mock.parquet", stars=20, seed=1)
+    21
     """
     from migrate_bayes.catalog import write_catalog
 
@@ -195,7 +193,6 @@ def simulate_to_parquet(
 
 
 def _catalog(source_id: NDArray[np.int64], seen: Columns, true: Columns, seed: int) -> xr.Dataset:
-    """Name and describe."""
     from migrate_bayes.catalog.columns import attributes
 
     variables: dict[str, Any] = {
@@ -203,12 +200,8 @@ def _catalog(source_id: NDArray[np.int64], seen: Columns, true: Columns, seed: i
     }
     answers = _ANSWERS | (_MORE_ANSWERS if "blunder" in true else {})
     for name, (unit, long_name) in answers.items():
-        if name not in true:
-            continue
-        values = true[name].astype(np.float64)
-        variables[f"ref_true_{name}"] = ("star", values, {"units": unit, "long_name": long_name})
-    return xr.Dataset(
-        variables,
-        coords={"source_id": ("star", source_id)},
-        attrs={"source": "migrate-bayes mock survey", "seed": str(seed)},
-    )
+        if name in true:
+            attrs = {"units": unit, "long_name": long_name}
+            variables[f"ref_true_{name}"] = ("star", true[name].astype(np.float64), attrs)
+    attrs = {"source": "migrate-bayes mock survey", "seed": str(seed)}
+    return xr.Dataset(variables, {"source_id": ("star", source_id)}, attrs)

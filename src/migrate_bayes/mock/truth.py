@@ -11,17 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 class Truth(dict[str, float]):
     """True values by the names of the posterior, with gradient(age) itself.
 
-    Parameters
-    ----------
-    numbers : mapping
-        ``gradient_young`` (dex/kpc, at 1 Gyr), ``flattening_rate`` (dex/kpc/Gyr),
-        ``gradient_thick`` (dex/kpc), ``sigma_rm8`` (kpc), or some of them.
-    curve : callable, optional
-        The thin disc's gradient, dex/kpc, at ages in Gyr. Without it, it is the straight line of
-        ``gradient_young`` and ``flattening_rate``.
-    knots : sequence of float
-        Gyr; of a curve, the ages over which ``flattening_rate`` is its least-squares
-        slope.
+    The numbers are ``gradient_young`` (dex/kpc, at 1 Gyr), ``flattening_rate`` (dex/kpc/Gyr),
+    ``gradient_thick`` (dex/kpc) and ``sigma_rm8`` (kpc), or some of them. `curve` is the thin
+    disc's gradient (dex/kpc) at ages (Gyr), and `knots` the ages over which ``flattening_rate`` is
+    its least-squares slope; without a curve, the gradient is the straight line of the numbers.
     """
 
     def __init__(
@@ -59,21 +52,5 @@ class Truth(dict[str, float]):
 
 
 def as_truth(truth: Mapping[str, float] | None) -> Truth:
-    """Return a truth of any mapping: numbers alone are those of straight lines.
-
-    Parameters
-    ----------
-    truth : mapping, optional
-        See `Truth`.
-
-    Returns
-    -------
-    Truth
-
-    Examples
-    --------
-    >>> from migrate_bayes.mock import as_truth
-    >>> as_truth({"gradient_young": -0.07, "flattening_rate": 0.01}).gradient("thin", [1.0, 3.0])
-    array([-0.07, -0.05])
-    """
+    """Return a truth of any mapping: numbers alone are those of straight lines."""
     return truth if isinstance(truth, Truth) else Truth(truth or {})

@@ -57,11 +57,8 @@ class Selection:
         return Selection(judge, f"{_bracket(self, ' or ')} and {_bracket(other, ' or ')}")
 
     def __or__(self, other: Selection) -> Selection:
-        def judge(columns: Columns) -> Verdict:
-            (t1, f1), (t2, f2) = self.judge(columns), other.judge(columns)
-            return t1 | t2, f1 & f2
-
-        return Selection(judge, f"{_bracket(self, ' and ')} or {_bracket(other, ' and ')}")
+        text = f"{_bracket(self, ' and ')} or {_bracket(other, ' and ')}"
+        return (~(~self & ~other)).described(text)
 
     def __invert__(self) -> Selection:
         return Selection(lambda columns: self.judge(columns)[::-1], f"not ({self.description})")
@@ -78,36 +75,33 @@ def _bracket(selection: Selection, other_operator: str) -> str:
 
 
 _SYMBOL = {
-    "zmax": ("Z_max", "kpc"),
-    "alpha_fe": ("[α/Fe]", ""),
-    "feh": ("[Fe/H]", ""),
-    "teff": ("T_eff", "K"),
-    "logg": ("log g", ""),
-    "age_error": ("relative age error", ""),
-    "rg_mean": ("R_g", "kpc"),
-    "r_present": ("R", "kpc"),
-    "age_ml": ("age", "Gyr"),
-    "snr_g": ("S/N(g)", ""),
-    "snr_r": ("S/N(r)", ""),
-    "snr_i": ("S/N(i)", ""),
-    "parallax_over_error": ("parallax/error", ""),
-    "toomre_speed": ("|V − V_LSR|", "km/s"),
-    "toomre_speed_local": ("|V − V_circ(R)|", "km/s"),
-    "abs_z": ("|Z|", "kpc"),
-}
+    "zmax": ("Z_max", " kpc"), "alpha_fe": ("[α/Fe]", ""), "feh": ("[Fe/H]", ""),
+    "teff": ("T_eff", " K"), "logg": ("log g", ""), "age_error": ("relative age error", ""),
+    "rg_mean": ("R_g", " kpc"), "r_present": ("R", " kpc"), "age_ml": ("age", " Gyr"),
+    "snr_g": ("S/N(g)", ""), "snr_r": ("S/N(r)", ""), "snr_i": ("S/N(i)", ""),
+    "parallax_over_error": ("parallax/error", ""), "toomre_speed": ("|V − V_LSR|", " km/s"),
+    "toomre_speed_local": ("|V − V_circ(R)|", " km/s"), "abs_z": ("|Z|", " kpc"),
+}  # fmt: skip
 
-#: Comparisons by the sign that recipes write, and the sign that captions show.
-OPERATORS: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
-    "<": (operator.lt, "<"),
-    "<=": (operator.le, "≤"),
-    ">": (operator.gt, ">"),
-    ">=": (operator.ge, "≥"),
-}
+# Comparisons by the sign that recipes write, and the sign that captions show.
+_OPERATORS: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
+    "<": (operator.lt, "<"), "<=": (operator.le, "≤"),
+    ">": (operator.gt, ">"), ">=": (operator.ge, "≥"),
+}  # fmt: skip
 
 
-def _symbol_and_unit(column: str) -> tuple[str, str]:
-    symbol, unit = _SYMBOL.get(column, (column, ""))
-    return symbol, unit and f" {unit}"
+def _condition(
+    quantity: Callable[[Columns], Floats], holds: Callable[[Floats], Any], description: str
+) -> Selection:
+    """Ask `holds` of a quantity; a star whose quantity is not finite is unknown."""
+
+    def judge(columns: Columns) -> Verdict:
+        value = quantity(columns)
+        known = np.isfinite(value)
+        inside = known & holds(value)
+        return inside, known & ~inside
+
+    return Selection(judge, description)
 
 
 def compare(column: str, sign: str, value: float) -> Selection:
@@ -125,6 +119,7 @@ def compare(column: str, sign: str, value: float) -> Selection:
     Returns
     -------
     Selection
+        A star without the value is in neither it nor its inverse.
 
     Examples
     --------
@@ -132,16 +127,10 @@ def compare(column: str, sign: str, value: float) -> Selection:
     >>> compare("teff", ">", 5750).description
     'T_eff > 5750 K'
     """
-    relation, shown = OPERATORS[sign]
-
-    def judge(columns: Columns) -> Verdict:
-        x = columns(column)
-        known = np.isfinite(x)
-        inside = known & relation(x, value)
-        return inside, known & ~inside
-
-    symbol, unit = _symbol_and_unit(column)
-    return Selection(judge, f"{symbol} {shown} {value:g}{unit}")
+    relation, shown = _OPERATORS[sign]
+    symbol, unit = _SYMBOL.get(column, (column, ""))
+    text = f"{symbol} {shown} {value:g}{unit}"
+    return _condition(lambda columns: columns(column), lambda x: relation(x, value), text)
 
 
 def limits(column: str, lower: float = -np.inf, upper: float = np.inf) -> Selection:
@@ -150,14 +139,15 @@ def limits(column: str, lower: float = -np.inf, upper: float = np.inf) -> Select
     Parameters
     ----------
     column : str
-        A per-star variable of StarPosteriors, one on (star, potential), or one of `DERIVED`;
-        ``zmax`` in kpc.
+        A per-star variable of StarPosteriors, one on (star, potential), or a derived one:
+        ``zmax``, ``parallax_over_error``, ``abs_z``, ``toomre_speed``, ``toomre_speed_local``.
     lower, upper : float
         In the column's own unit.
 
     Returns
     -------
     Selection
+        A star without the value is in neither it nor its inverse.
 
     Examples
     --------
@@ -165,25 +155,14 @@ def limits(column: str, lower: float = -np.inf, upper: float = np.inf) -> Select
     >>> limits("zmax", upper=0.25).description
     'Z_max < 0.25 kpc'
     """
-    symbol, unit = _symbol_and_unit(column)
+    symbol, unit = _SYMBOL.get(column, (column, ""))
     if np.isneginf(lower):
         text = f"{symbol} < {upper:g}{unit}"
     elif np.isposinf(upper):
         text = f"{symbol} ≥ {lower:g}{unit}"
     else:
         text = f"{lower:g} ≤ {symbol} < {upper:g}{unit}"
-    return _between(lambda columns: columns(column), lower, upper, text)
-
-
-def _between(
-    quantity: Callable[[Columns], Floats], lower: float, upper: float, description: str
-) -> Selection:
-    def judge(columns: Columns) -> Verdict:
-        value = quantity(columns)
-        inside = (value >= lower) & (value < upper)
-        return inside, ~inside & np.isfinite(value)
-
-    return Selection(judge, description)
+    return _condition(lambda columns: columns(column), lambda x: (x >= lower) & (x < upper), text)
 
 
 def dividing_line(feh: Any) -> Any:
@@ -214,10 +193,11 @@ def dividing_line(feh: Any) -> Any:
 
 def line_excess(lower: float, upper: float, description: str) -> Selection:
     """Require [α/Fe] within limits counted from the dividing line."""
-    return _between(
+    return _condition(
         lambda columns: columns("alpha_fe") - dividing_line(columns("feh")),
-        lower, upper, description,
-    )  # fmt: skip
+        lambda excess: (excess >= lower) & (excess < upper),
+        description,
+    )
 
 
 def usable() -> Selection:
@@ -232,13 +212,7 @@ def usable() -> Selection:
 
 
 def look_up_columns(stars: xr.Dataset, potential: str) -> Columns:
-    """Return a function from a name to a column, in `potential` if it depends on that.
-
-    Raises
-    ------
-    OrbitError
-        For a potential that the stars' orbits were not computed in.
-    """
+    """Return a function from a name to a column, in `potential` if it depends on that."""
     if "potential" in stars.dims:
         known = [str(p) for p in stars["potential"].values]
         if potential not in known:
@@ -246,13 +220,13 @@ def look_up_columns(stars: xr.Dataset, potential: str) -> Columns:
         stars = stars.sel(potential=potential)
 
     def look_up(name: str) -> Floats:
-        if name in DERIVED and name not in stars:
-            return DERIVED[name](look_up, stars)
+        if name in _DERIVED and name not in stars:
+            return _DERIVED[name](look_up, stars)
         if name not in stars or "star" not in stars[name].dims:
             per_star = [str(n) for n, v in stars.data_vars.items() if "star" in v.dims]
             raise RecipeError(
                 f"a selection needs the column '{name}', which the stars lack; "
-                f"{suggest(name, [*per_star, *DERIVED])}"
+                f"{suggest(name, [*per_star, *_DERIVED])}"
             )
         array = stars[name]
         if array.dims != ("star",) or array.dtype.kind not in "iufb":
@@ -290,14 +264,13 @@ def _toomre_local(column: Columns, stars: xr.Dataset) -> Floats:
     potential = Potential(
         str(_orbit_setting(stars, "potential_model")), frame, str(_orbit_setting(stars, "scaling"))
     )
-    rotation = circular_velocity(column("r_present"), potential)
-    return _speed(column, rotation)
+    return _speed(column, circular_velocity(column("r_present"), potential))
 
 
-#: Columns that are computed if the stars do not have them: ``zmax`` (kpc, from its logarithm),
-#: ``parallax_over_error``, ``abs_z`` (kpc), ``toomre_speed`` and ``toomre_speed_local`` (km/s):
-#: √((v_φ - V)² + v_R² + v_Z²) with V the frame's V₀, or the circular speed at the star's R.
-DERIVED: dict[str, Callable[[Columns, xr.Dataset], Floats]] = {
+# Columns that are computed if the stars do not have them: ``zmax`` (kpc, from its logarithm),
+# ``parallax_over_error``, ``abs_z`` (kpc), ``toomre_speed`` and ``toomre_speed_local`` (km/s):
+# √((v_φ - V)² + v_R² + v_Z²) with V the frame's V₀, or the circular speed at the star's R.
+_DERIVED: dict[str, Callable[[Columns, xr.Dataset], Floats]] = {
     "zmax": _zmax,
     "parallax_over_error": _parallax_over_error,
     "toomre_speed": lambda column, stars: _speed(column, float(_orbit_setting(stars, "v0"))),

@@ -68,8 +68,8 @@ def parse_selection(expression: str) -> Selection:
     """Read names and comparisons joined by ``&``, ``|``, ``~`` and brackets, as Python would."""
     tokens = _tokens(expression)
     _check_order(expression, tokens)
-    # Names such as `high-quality` are none of Python's: each atom gets one. What is left is the
-    # marks, whose precedence is Python's own.
+    # Python cannot read names such as `high-quality`, so each atom gets one that it can; the
+    # precedence of the marks is Python's own.
     atoms: dict[str, Selection] = {}
     words = []
     for token in tokens:
@@ -232,15 +232,9 @@ def select(
     >>> select(stars, "feh > -0.5").values.tolist()
     [False, True]
     """
-    if isinstance(selection, Selection):
-        chosen = selection
-    else:
-        chosen = parse_selection(as_expression(selection))
+    if not isinstance(selection, Selection):
+        selection = parse_selection(as_expression(selection))
     columns = look_up_columns(stars, potential)
-    mask = SELECTIONS["all"].judge(columns)[0] & chosen.judge(columns)[0]
-    return xr.DataArray(
-        mask,
-        dims="star",
-        name="selected",
-        attrs={"description": chosen.description, "potential": potential},
-    )
+    mask = SELECTIONS["all"].judge(columns)[0] & selection.judge(columns)[0]
+    attrs = {"description": selection.description, "potential": potential}
+    return xr.DataArray(mask, dims="star", name="selected", attrs=attrs)
