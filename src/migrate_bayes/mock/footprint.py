@@ -49,12 +49,8 @@ DEC_RANGE = (-10.0, 60.0)
 G_RANGE = (10.0, 18.0)
 ELSEWHERE = 0.3
 _SIN_DEC = (math.sin(math.radians(DEC_RANGE[0])), math.sin(math.radians(DEC_RANGE[1])))
-_L_KEPLER, _B_KEPLER = math.radians(76.3), math.radians(13.5)
-_KEPLER = (
-    math.cos(_B_KEPLER) * math.cos(_L_KEPLER),
-    math.cos(_B_KEPLER) * math.sin(_L_KEPLER),
-    math.sin(_B_KEPLER),
-)
+_L, _B = math.radians(76.3), math.radians(13.5)
+_KEPLER = (math.cos(_B) * math.cos(_L), math.cos(_B) * math.sin(_L), math.sin(_B))
 _COS_KEPLER = math.cos(math.radians(8.0))
 _TAN_30 = math.tan(math.radians(30.0))
 _HALF, _WIDTH = 16.2, 0.6
@@ -75,12 +71,11 @@ def galactic(ra: ArrayLike, dec: ArrayLike) -> tuple[Floats, Floats]:
     return np.degrees(np.arctan2(gy, gx)) % 360.0, np.degrees(np.arcsin(np.clip(gz, -1.0, 1.0)))
 
 
-def _direction(ra: ArrayLike, dec: ArrayLike) -> tuple[Floats, Floats, Floats]:
+def _direction(ra: ArrayLike, dec: ArrayLike) -> list[Floats]:
     a, d = np.radians(ra), np.radians(dec)
     x, y, z = np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)
     # Not a matrix product: BLAS rounds a star by the number of stars beside it.
-    gx, gy, gz = (r[0] * x + r[1] * y + r[2] * z for r in ICRS_TO_GALACTIC)
-    return gx, gy, gz
+    return [r[0] * x + r[1] * y + r[2] * z for r in ICRS_TO_GALACTIC]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -103,30 +98,19 @@ def dust_to(d, x, z):
     return min(_LOCAL * column, _MOST)
 
 
-@numba.njit(cache=True, nogil=True)
-def _block(distance, sin_dec, x, y, z, share, a_v):
-    for i in range(x.size):
-        share[i] = share_targeted(sin_dec[i], x[i], y[i], z[i])
-        a_v[i] = dust_to(distance[i], x[i], z[i])
-
-
-def _look(distance: ArrayLike, ra: ArrayLike, dec: ArrayLike) -> tuple[Floats, Floats]:
-    columns = np.broadcast_arrays(distance, np.sin(np.radians(dec)), *_direction(ra, dec))
-    shape = columns[0].shape
-    flat = [np.ascontiguousarray(c, dtype=np.float64).ravel() for c in columns]
-    share, a_v = np.empty(flat[0].size), np.empty(flat[0].size)
-    _block(*flat, share, a_v)
-    return share.reshape(shape), a_v.reshape(shape)
+_share_targeted = numba.vectorize(share_targeted.py_func, cache=True)
+_dust_to = numba.vectorize(dust_to.py_func, cache=True)
 
 
 def targeted(ra: ArrayLike, dec: ArrayLike) -> Floats:
     """Return the share of the stars in a direction (ICRS, deg) that the survey targets."""
-    return _look(1.0, ra, dec)[0]
+    return _share_targeted(np.sin(np.radians(dec)), *_direction(ra, dec))
 
 
 def dust(distance: ArrayLike, ra: ArrayLike, dec: ArrayLike) -> Floats:
     """Return A_V (mag) at a distance (kpc) in a direction (ICRS, deg)."""
-    return _look(distance, ra, dec)[1]
+    x, _, z = _direction(ra, dec)
+    return _dust_to(distance, x, z)
 
 
 def sdss_g(gaia_g: ArrayLike, bp_rp: ArrayLike) -> Floats:
@@ -198,9 +182,7 @@ def _share_above(age, m, bound):
 def _choose(candidates, sun, bound, phi, limits, total):
     age, R, z, faintest, u, place = candidates
     r0, z_sun, sin_dec = sun
-    weight = np.empty(_CELLS)
-    limit = np.empty(_CELLS)
-    arcs = np.empty(_CELLS)
+    weight, limit, arcs = np.empty(_CELLS), np.empty(_CELLS), np.empty(_CELLS)
     for i in range(R.size):
         phi[i] = np.nan
         total[i] = 0.0

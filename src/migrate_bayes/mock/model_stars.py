@@ -35,12 +35,10 @@ from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.model.splines import node_widths, spline_basis
 
-AGES: NDArray[np.float64] = np.concatenate([np.arange(0.5, 5.1, 0.25), np.arange(5.5, 14.6, 0.5)])
+AGES: NDArray[np.float64] = np.r_[0.5:5.1:0.25, 5.5:14.6:0.5]
 """The paper's age grid: 1 to 5 Gyr by 0.25 and 5.5 to 14.5 by 0.5, begun at 0.5 Gyr."""
 
-MIGRATED_AGES: NDArray[np.float64] = np.concatenate(
-    [np.arange(0.5, 5.0, 0.5), np.arange(5.0, 14.1, 1.0)]
-)
+MIGRATED_AGES: NDArray[np.float64] = np.r_[0.5:5.0:0.5, 5.0:14.1:1.0]
 """Nodes of the age likelihoods of `migrated_stars`, Gyr."""
 
 _TURN_AGE = 3.0  # Gyr, below which an age's error is no longer proportional to it
@@ -99,14 +97,12 @@ class PopulationTruth:
             "m": (-1.5 + 0.08 * since, 0.3 * one),
             "q2": (0.6**2 * one, 0.5**2 * one),
         }
-        heights, shares = (
-            (self.age_weight_thin, self.age_weight_thick),
-            (1.0 - self.thick_fraction, self.thick_fraction),
+        discs = (
+            (knots.thin, self.age_weight_thin, 1.0 - self.thick_fraction),
+            (knots.thick, self.age_weight_thick, self.thick_fraction),
         )
         theta = np.empty((2, len(ages), len(THETA)))
-        for c, (at, height, share) in enumerate(
-            zip((knots.thin, knots.thick), heights, shares, strict=True)
-        ):
+        for c, (at, height, share) in enumerate(discs):
             log_age = spline_basis(ages, at) @ np.asarray(height) + np.log(node_widths(ages))
             # A share of zero is a component that holds no star.
             log_share = np.log(share) if share > 0 else -1e5
@@ -217,9 +213,7 @@ def simulated_stars(
     return _dataset(columns, ages, potential, n)
 
 
-def _draw(
-    rng: np.random.Generator, theta: NDArray[np.float64], ages: NDArray[np.float64]
-) -> dict[str, NDArray]:
+def _draw(rng: np.random.Generator, theta: NDArray, ages: NDArray) -> dict[str, NDArray]:
     """True component, age, R_g, [Fe/H], [α/Fe], ln Z_max of one block."""
     weight = np.exp(theta[..., 0]).ravel()
     edge = np.cumsum(weight / weight.sum())
@@ -333,19 +327,15 @@ def migrated_stars(
     alpha = 0.03 - 0.1 * feh + 0.025 * rng.normal(size=n)
     ln_age = np.log(age) + _AGE_ERROR * rng.normal(size=n)
     pull = (ln_age[:, None] - np.log(MIGRATED_AGES)) / _AGE_ERROR
-    one = np.ones(n)
-
-    def observed(true: NDArray[np.float64], error: float) -> NDArray[np.float64]:
-        return true + error * rng.normal(size=n)
-
+    # In this order: a seed's draws follow it.
     columns = {
         "log_age_likelihood": -0.5 * pull**2,
-        "feh": observed(feh, _FEH_ERROR),
-        "feh_error": _FEH_ERROR * one,
-        "alpha_fe": observed(alpha, _ALPHA_ERROR),
-        "alpha_fe_error": _ALPHA_ERROR * one,
-        "rg_mean": observed(radius, _RADIUS_ERROR)[:, None],
-        "rg_sd": _RADIUS_ERROR * one[:, None],
+        "feh": feh + _FEH_ERROR * rng.normal(size=n),
+        "feh_error": np.full(n, _FEH_ERROR),
+        "alpha_fe": alpha + _ALPHA_ERROR * rng.normal(size=n),
+        "alpha_fe_error": np.full(n, _ALPHA_ERROR),
+        "rg_mean": (radius + _RADIUS_ERROR * rng.normal(size=n))[:, None],
+        "rg_sd": np.full((n, 1), _RADIUS_ERROR),
     }
     return _dataset(columns, MIGRATED_AGES, "MWPotential2014", n)
 

@@ -6,7 +6,7 @@ isochrones and in the survey. What "in the survey" means is `SimpleSurvey`'s or 
 With the ``lamost`` survey this is rejection sampling, so the stars are those of a disc of the
 population's laws: a candidate is kept with a probability proportional to the share of
 its isochrone's stars that are bright enough (by the initial mass function), to the share of its
-direction that is targeted, and to the completeness at its magnitude (`azimuth` says how).
+direction that is targeted, and to the completeness at its magnitude (`footprint` says how).
 """
 
 from __future__ import annotations
@@ -71,10 +71,6 @@ class SimpleSurvey:
         """Working grid of the isochrones."""
         return build_grid(self.source)
 
-    @cached_property
-    def _ages(self) -> tuple[float, float]:
-        return max(float(self.source.ages[0]), 1.0), min(float(self.source.ages[-1]), 13.5)
-
     def uniforms(self, number: NDArray[np.int64], draw: int, n: int) -> NDArray[np.float64]:
         """Return `n` uniform numbers for each star, shape (n, star)."""
         return keyed_uniforms(self.seed, _PURPOSE, number.astype(np.uint64), draw, n)
@@ -97,7 +93,7 @@ class SimpleSurvey:
 
     def _prepare(self) -> None:
         """Build before the threads start what all of them need."""
-        _ = self.grid, self._ages
+        _ = self.grid
 
     def _observe(self, number: NDArray[np.int64], again: bool) -> tuple[Columns, Columns]:
         true = self.stars(number)
@@ -145,9 +141,10 @@ class SimpleSurvey:
         n = N_MIGRATION if migrates else discs.N_POPULATION + discs.N_ORBIT
         draws = [self.uniforms(number, _ATTEMPT + a, n + more) for a in attempts]
         u = np.concatenate(draws, axis=1)
+        ages = max(float(self.source.ages[0]), 1.0), min(float(self.source.ages[-1]), 13.5)
         if migrates:
-            return draw_migration(self.truth, self._ages, self.potential, u[:n]), u[n:]
-        star = discs.draw_population(self.truth, self._ages, u[:n])
+            return draw_migration(self.truth, ages, self.potential, u[:n]), u[n:]
+        star = discs.draw_population(self.truth, ages, u[:n])
         return star | discs.draw_orbit(star, self.potential, u[discs.N_POPULATION : n]), u[n:]
 
     def _on_isochrone(self, star: Columns, u: NDArray, faintest: NDArray) -> Columns:
@@ -174,7 +171,7 @@ class SimpleSurvey:
 
 @dataclass(frozen=True)
 class LamostSurvey(SimpleSurvey):
-    """Footprint, depth, dust and errors of `footprint`, `instruments` and `distances`."""
+    """Footprint, depth and dust of `footprint`, errors of `instruments`."""
 
     repeats = instruments.REPEATS
     n_spectrum = N_LAMOST
