@@ -57,8 +57,11 @@ class Selection:
         return Selection(judge, f"{_bracket(self, ' or ')} and {_bracket(other, ' or ')}")
 
     def __or__(self, other: Selection) -> Selection:
-        text = f"{_bracket(self, ' and ')} or {_bracket(other, ' and ')}"
-        return (~(~self & ~other)).described(text)
+        def judge(columns: Columns) -> Verdict:
+            (t1, f1), (t2, f2) = self.judge(columns), other.judge(columns)
+            return t1 | t2, f1 & f2
+
+        return Selection(judge, f"{_bracket(self, ' and ')} or {_bracket(other, ' and ')}")
 
     def __invert__(self) -> Selection:
         return Selection(lambda columns: self.judge(columns)[::-1], f"not ({self.description})")
