@@ -98,19 +98,29 @@ def dust_to(d, x, z):
     return min(_LOCAL * column, _MOST)
 
 
-_share_targeted = numba.vectorize(share_targeted.py_func, cache=True)
-_dust_to = numba.vectorize(dust_to.py_func, cache=True)
+@numba.njit(cache=True, nogil=True)
+def _block(distance, sin_dec, x, y, z, share, a_v):
+    for i in range(x.size):
+        share[i] = share_targeted(sin_dec[i], x[i], y[i], z[i])
+        a_v[i] = dust_to(distance[i], x[i], z[i])
+
+
+def _look(distance: ArrayLike, ra: ArrayLike, dec: ArrayLike) -> tuple[Floats, Floats]:
+    columns = np.broadcast_arrays(distance, np.sin(np.radians(dec)), *_direction(ra, dec))
+    flat = [np.ascontiguousarray(c, dtype=np.float64).ravel() for c in columns]
+    share, a_v = np.empty(columns[0].shape), np.empty(columns[0].shape)
+    _block(*flat, share.reshape(-1), a_v.reshape(-1))
+    return share, a_v
 
 
 def targeted(ra: ArrayLike, dec: ArrayLike) -> Floats:
     """Return the share of the stars in a direction (ICRS, deg) that the survey targets."""
-    return _share_targeted(np.sin(np.radians(dec)), *_direction(ra, dec))
+    return _look(1.0, ra, dec)[0]
 
 
 def dust(distance: ArrayLike, ra: ArrayLike, dec: ArrayLike) -> Floats:
     """Return A_V (mag) at a distance (kpc) in a direction (ICRS, deg)."""
-    x, _, z = _direction(ra, dec)
-    return _dust_to(distance, x, z)
+    return _look(distance, ra, dec)[1]
 
 
 def sdss_g(gaia_g: ArrayLike, bp_rp: ArrayLike) -> Floats:
