@@ -170,7 +170,7 @@ def simulate_to_parquet(
     >>> from migrate_bayes.mock import simulate_to_parquet
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     simulate_to_parquet(f"{folder}/mock.parquet", stars=20, seed=1)
-    21
+    20
     """
     from migrate_bayes.catalog import write_catalog
 
