@@ -6,8 +6,16 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from migrate_bayes.checks.ages.clusters import find_members, load_clusters, sky_axes, with_abs_g
-from migrate_bayes.checks.ages.samples import load_kepler, load_m67, observed_catalog, turnoff
+from migrate_bayes.checks.ages.samples import (
+    find_members,
+    load_clusters,
+    load_kepler,
+    load_m67,
+    observed_catalog,
+    sky_axes,
+    turnoff,
+    with_abs_g,
+)
 from migrate_bayes.checks.ages.statistics import Spread, spread
 from migrate_bayes.core.errors import CatalogError
 

@@ -10,9 +10,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "calibration": ["draw_prior_stars"],
         "recipe": ["ValidateAges"],
-        "statistics": ["Spread", "coverage", "pit", "spread"],
-        "validation": ["AgeValidation", "validate_ages"],
+        "statistics": ["coverage", "pit", "spread"],
+        "validation": ["validate_ages"],
     },
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,8 +54,10 @@ def _sections(found: AgeValidation) -> list[Section]:
     out: list[Section] = []
     shown = tables(found)
 
-    def add(title: str, key: str, text: list[str], *drawn: tuple, names: tuple = ()) -> None:
-        images = [encode(*d, wide=key not in ("sun", "clusters")) for d in drawn]
+    def add(title: str, key: str, text: list[str], *drawn: Any, names: tuple = ()) -> None:
+        """Add a section; `drawn` are figure, title, caption, once or more."""
+        wide = key not in ("sun", "clusters")
+        images = [encode(*d, wide=wide) for d in itertools.batched(drawn, 3)]
         kept = [shown[name] for name in names or (key,)]
         out.append(Section(title, key, text, images, kept, shown=1))
 
@@ -61,82 +65,72 @@ def _sections(found: AgeValidation) -> list[Section]:
     add("In short", "aims", [])
     add(
         "The Sun", "sun", _sun_text(found),
-        (
-            figures.sun_figure(found.sun), "The Sun's age on every family",
-            "Posterior median and central 68% interval of the Sun's age by family, method and "
-            "scale of [Fe/H].",
-        ),
+        figures.sun_figure(found.sun), "The Sun's age on every family",
+        "Posterior median and central 68% interval of the Sun's age by family, method and "
+        "scale of [Fe/H].",
     )  # fmt: skip
     if m67 := samples.get("m67"):
         ages, paper = found.ages("m67"), found.book.ages(found.book.paper, "m67_ddpayne")
         tip, other = single_turnoff(m67, ages), samples["m67_ddpayne"]
         add(
             "M67", "m67", m67_text(found),
-            (
-                figures.m67_figure(m67, ages, tip, found.options, other, paper),
-                "M67: Kiel and colour diagrams with isochrones, ages, abundances",
-                f"M67 ({m67.note}). Top: stars by age (squares: binaries or disturbed astrometry) "
-                "with isochrones; ages of turn-off stars and subgiants. Bottom: [Fe/H] and [α/Fe] "
-                "with running medians, dashed the literature's [Fe/H]; ages against gravity, error "
-                "bars the 0.61 intervals. Counterpart of the paper's figure 2.",
-            ),
+            figures.m67_figure(m67, ages, tip, found.options, other, paper),
+            "M67: Kiel and colour diagrams with isochrones, ages, abundances",
+            f"M67 ({m67.note}). Top: stars by age (squares: binaries or disturbed astrometry) "
+            "with isochrones; ages of turn-off stars and subgiants. Bottom: [Fe/H] and [α/Fe] "
+            "with running medians, dashed the literature's [Fe/H]; ages against gravity, error "
+            "bars the 0.61 intervals. Counterpart of the paper's figure 2.",
         )  # fmt: skip
     if found.clusters:
         add(
             "Open clusters", "clusters", _cluster_text(found),
-            (
-                figures.cluster_figure(found.clusters),
-                "Age offset of cluster members against [Fe/H]",
-                "Median age minus literature age; bars are the robust scatter, numbers the stars. "
-                "Counterpart of the paper's figure 1.",
-            ),
+            figures.cluster_figure(found.clusters),
+            "Age offset of cluster members against [Fe/H]",
+            "Median age minus literature age; bars are the robust scatter, numbers the stars. "
+            "Counterpart of the paper's figure 1.",
         )  # fmt: skip
     if kepler := samples.get("kepler"):
         add(
             "Asteroseismic dwarfs", "kepler", _kepler_text(found),
-            (
-                figures.age_age_figure(kepler, found.ages("kepler"), kepler.usable),
-                "Isochrone against asteroseismic ages of Kepler dwarfs",
-                "Kepler LEGACY and Kages stars; bars are the 68% intervals of both ages. In place "
-                "of the paper's figure 4, which has giants.",
-            ),
+            figures.age_age_figure(kepler, found.ages("kepler"), kepler.usable),
+            "Isochrone against asteroseismic ages of Kepler dwarfs",
+            "Kepler LEGACY and Kages stars; bars are the 68% intervals of both ages. In place "
+            "of the paper's figure 4, which has giants.",
         )  # fmt: skip
     if harps := samples.get("harps"):
         add(
             "HARPS against StarHorse", "harps", [],
-            (
-                figures.age_age_figure(harps, found.ages("harps"), harps.compared),
-                "Isochrone against StarHorse ages of HARPS dwarfs",
-                f"{harps.note}. StarHorse ages are of PARSEC isochrones under a Galactic prior. In "
-                "place of the paper's figure 3.",
-            ),
+            figures.age_age_figure(harps, found.ages("harps"), harps.compared),
+            "Isochrone against StarHorse ages of HARPS dwarfs",
+            f"{harps.note}. StarHorse ages are of PARSEC isochrones under a Galactic prior. In "
+            "place of the paper's figure 3.",
         )  # fmt: skip
     if found.pairs:
-        drawn: list[tuple] = [(
-            figures.family_figure(found.pairs), "Difference of ages between families, against age",
-            "Median difference to Dartmouth in bins of age, by region of the mock stars and by "
-            "real sample; stars with age errors below 25% in both, bins of five or more.",
-        )]  # fmt: skip
         names: tuple = ("pairs", "families")
+        explained: tuple = ()
         if found.explained:
             names = ("parsec", *names)
-            drawn.append((
+            explained = (
                 figures.explain_figure(found.explained),
                 "Dartmouth minus PARSEC by set of choices",
                 "What could set Dartmouth and PARSEC apart.",
-            ))  # fmt: skip
-        add("Family against family", "families", family_text(found), *drawn, names=names)
+            )
+        add(
+            "Family against family", "families", family_text(found),
+            figures.family_figure(found.pairs), "Difference of ages between families, against age",
+            "Median difference to Dartmouth in bins of age, by region of the mock stars and by "
+            "real sample; stars with age errors below 25% in both, bins of five or more.",
+            *explained, names=names,
+        )  # fmt: skip
     add("Choices", "choices", [
         "What each choice changes on the stars of known age (Gyr; number of stars in brackets)."
     ])  # fmt: skip
     add(
         "Calibration", "calibration", _calibration_text(found),
-        (
-            figures.calibration_figure(found.calibration, found.coverage),
-            "PIT histograms by region, coverage by age",
-            "Top: posterior probability below the true age, by region; the band is two binomial σ. "
-            "Bottom: coverage by true and by estimated age.",
-        ),
+        figures.calibration_figure(found.calibration, found.coverage),
+        "PIT histograms by region, coverage by age",
+        "Top: posterior probability below the true age, by region; the band is two binomial σ. "
+        "Bottom: coverage by true and by estimated age.",
         names=("coverage",),
     )  # fmt: skip
     if found.systematic:
@@ -147,12 +141,10 @@ def _sections(found: AgeValidation) -> list[Section]:
                 "intervals know of the errors of the data only: where the data tell most, the "
                 "families differ by more than that.",
             ],
-            (
-                figures.systematic_figure(found.systematic),
-                "Coverage and bias for stars of another family",
-                "Coverage of the central 68% interval, and relative error of the median age, by "
-                "region.",
-            ),
+            figures.systematic_figure(found.systematic),
+            "Coverage and bias for stars of another family",
+            "Coverage of the central 68% interval, and relative error of the median age, by "
+            "region.",
         )  # fmt: skip
     return out
 

@@ -7,12 +7,9 @@ by the rule that `grid` states,
    \sum_\mathrm{segments} \xi_j(f, a) \int_0^1 du\; N(d; m_j(u; f, a), \Sigma)
 
 by Gauss-Legendre quadrature in all three, over the whole of every isochrone and six errors of the
-composition. No window, no tree, no linearisation. Panels end where the interpolant has a kink (at
-the grid's nodes) and at the limits of the grid, so that the quadrature converges fast; `panel` says
-how wide they are, in errors, and halving it how well it has converged.
-
-This is a second code, not a second use of the first: of the package it shares only the grid's
-points and the Salaris relation. What it interpolates with is SciPy's.
+composition. Panels end where the interpolant has a kink (at the grid's nodes) and at the limits of
+the grid, so that the quadrature converges fast; halving `panel`, their width in errors, shows how
+well it has. This second code shares with the package only the grid's points and `salaris`.
 """
 
 from __future__ import annotations
@@ -85,9 +82,9 @@ def _cardinal(axis: NDArray) -> Callable[[float], NDArray[np.float64]]:
 
 def _panels(low: float, high: float, kinks: NDArray, width: float) -> tuple[NDArray, NDArray]:
     """Return nodes and weights of a composite six-point Gauss-Legendre rule."""
-    edges = np.concatenate([[low], kinks[(kinks > low) & (kinks < high)], [high]])
     if high <= low:
         return np.empty(0), np.empty(0)
+    edges = np.concatenate([[low], kinks[(kinks > low) & (kinks < high)], [high]])
     cut = [np.linspace(a, b, int(np.ceil((b - a) / width)) + 1)[:-1] for a, b in pairwise(edges)]
     starts = np.append(np.concatenate(cut), high)
     half = 0.5 * np.diff(starts)

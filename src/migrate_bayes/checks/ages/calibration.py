@@ -7,10 +7,9 @@ and masses born in the numbers of Kroupa (2001):
 
 `draw_prior_stars` draws from exactly this: age and composition uniformly, then a star on the
 isochrone, kept with a probability proportional to the number of stars born in the box that is
-drawn from (an isochrone with a longer part inside the box has more stars there). Gaussian errors
-are added, and only then are stars selected, *by observed values*: a selection on data leaves a
-posterior what it is, one on true values does not. The box reaches seven errors beyond the
-selection, so that it has no effect.
+drawn from. Gaussian errors are added, and only then are stars selected, *by observed values*: a
+selection on data leaves a posterior what it is, one on true values does not. The box reaches seven
+errors beyond the selection, so that it has no effect.
 
 For such stars the posterior probability below the true age (PIT) is uniform, and a credible
 interval of 68% holds the truth 68% of the time, in every region of the observed diagram and at
@@ -98,40 +97,11 @@ def draw_prior_stars(
     like: str | None = None,
     composition: Composition | None = None,
 ) -> xr.Dataset:
-    """Draw stars from the prior, observe them, and select as many in each region.
+    """Draw stars from the prior, observe them with `errors`, and select as many in each region.
 
-    Parameters
-    ----------
-    options : AgeOptions
-        The stars are on the family `source`, with [Fe/H] observed on `feh_scale`; the
-        `photometric_floor` is added in quadrature to the error of M_G, as the inference does.
-    errors : CalibrationOptions
-        Number of stars, and their errors.
-    seed : int
-        Of the random numbers.
-    like : str, optional
-        Another family: ages and [Fe/H] are drawn from the range that both have.
-    composition : callable, optional
-        ``(rng, n)`` to [Fe/H] and [α/Fe] of n stars, in place of the uniform ones: stars of a
-        likely disc rather than of the prior.
-
-    Returns
-    -------
-    xarray.Dataset
-        A catalogue (observed values and errors) with the truth beside it: ``true_age`` Gyr,
-        ``true_feh``, ``true_alpha_fe``, ``region``.
-
-    Raises
-    ------
-    IsochroneError
-        If no isochrone passes through a region.
-
-    Examples
-    --------
-    >>> from migrate_bayes.checks.ages import ValidateAges, draw_prior_stars
-    >>> recipe = ValidateAges(calibration={"stars": 100})
-    >>> draw_prior_stars(recipe.ages, recipe.calibration, seed=1).sizes["star"]
-    100
+    They are on the family `options.source` with [Fe/H] on its `feh_scale`, ages and [Fe/H] within
+    the range of the family `like` too; `composition` draws a likely disc in place of the prior.
+    The catalogue has ``true_age`` Gyr, ``true_feh``, ``true_alpha_fe`` and ``region`` beside it.
     """
     source, scale = options.source, options.feh_scale
     grid = build_grid(source, feh_scale=scale)
@@ -142,12 +112,10 @@ def draw_prior_stars(
         ages, feh = (max(ages[0], young), min(ages[1], old)), (max(feh[0], poor), min(feh[1], rich))
         limits = ages, feh, alpha
     sd = {
-        "teff": errors.teff_error,
-        "logg": errors.logg_error,
-        "feh": errors.feh_error,
+        "teff": errors.teff_error, "logg": errors.logg_error, "feh": errors.feh_error,
         "alpha_fe": errors.alpha_error,
         "abs_g": float(np.hypot(errors.abs_g_error, options.photometric_floor)),
-    }
+    }  # fmt: skip
     streams = np.random.SeedSequence(seed).spawn(len(REGIONS))
     each = -(-errors.stars // len(REGIONS))
     parts = [
@@ -155,7 +123,7 @@ def draw_prior_stars(
         for k, stream in enumerate(streams)
     ]
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    # The floor is the inference's to add.
+    # The inference adds the floor itself.
     stated = {f"{name}_error": e for name, e in {**sd, "abs_g": errors.abs_g_error}.items()}
     catalog = observed_catalog({**{name: whole[name] for name in sd}, **stated})
     units = {"true_age": "Gyr", "true_feh": "dex", "true_alpha_fe": "dex", "region": ""}
@@ -224,13 +192,9 @@ def _region_stars(
 
 
 def calibrate(catalog: xr.Dataset, options: AgeOptions) -> xr.Dataset:
-    """Infer the ages of drawn stars and place the truth in each posterior.
+    """Infer the ages of drawn stars and place the truth in each posterior, as ``pit``.
 
-    Returns
-    -------
-    xarray.Dataset
-        On ``star``: ``true_age``, ``age_median``, ``pit``, the ends of the central 68 and 95%
-        intervals and of the 0.61 interval, ``age_error``, ``region``; NaN for a star without age.
+    With the ends of the central 68 and 95% and of the 0.61 interval; NaN for a star without age.
     """
     ages = estimate(catalog, options)
     low95, low68, high68, high95 = age_quantiles(ages, [0.025, 0.16, 0.84, 0.975]).values.T
@@ -244,8 +208,7 @@ def calibrate(catalog: xr.Dataset, options: AgeOptions) -> xr.Dataset:
         age_error=ages["age_error"],
     )
     for name, v in ends.items():
-        attrs = {"units": "Gyr", "long_name": f"end {name} of an interval of age"}
-        out[name] = ("star", v, attrs)
+        out[name] = ("star", v, {"units": "Gyr", "long_name": f"end {name} of an interval of age"})
     return out
 
 
@@ -253,9 +216,8 @@ def calibrate(catalog: xr.Dataset, options: AgeOptions) -> xr.Dataset:
 class Coverage:
     """How often intervals hold the truth, for the stars of the bin `label` of a `group`.
 
-    Fractions are of the central 68 and 95% credible intervals, with binomial standard errors, and
-    of the 0.61 interval; offset and scatter are the median and robust scatter of (posterior median
-    − truth) / truth.
+    Errors are binomial; offset and scatter are the median and robust scatter of (posterior median −
+    truth) / truth.
     """
 
     label: str
@@ -284,16 +246,12 @@ def coverage_table(result: xr.Dataset) -> list[Coverage]:
         for low, high in pairwise(AGE_EDGES):
             groups.append((f"{low:g}-{high:g} Gyr", group, (x >= low) & (x < high)))
     known = np.isfinite(result["pit"].values)
-    return [_cover(result.isel(star=mask & known), label, group) for label, group, mask in groups]
-
-
-def _cover(part: xr.Dataset, label: str, group: str) -> Coverage:
-    v = {str(name): x.values for name, x in part.data_vars.items()}
-    true = v["true_age"]
-    c68, error68 = coverage(true, v["lo68"], v["hi68"])
-    c95, error95 = coverage(true, v["lo95"], v["hi95"])
-    c61, _ = coverage(true, v["lo61"], v["hi61"])
-    off = spread((v["age_median"] - true) / true)
-    return Coverage(
-        label, group, len(true), c68, c95, c61, error68, error95, off.median, off.scatter
-    )
+    rows = []
+    for label, group, mask in groups:
+        v = {str(name): x.values[mask & known] for name, x in result.data_vars.items()}
+        true = v["true_age"]
+        c68, c95, c61 = (coverage(true, v[f"lo{p}"], v[f"hi{p}"]) for p in (68, 95, 61))
+        off = spread((v["age_median"] - true) / true)
+        each = (c68[0], c95[0], c61[0], c68[1], c95[1], off.median, off.scatter)
+        rows.append(Coverage(label, group, len(true), *each))
+    return rows

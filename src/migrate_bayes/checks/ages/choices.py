@@ -1,9 +1,8 @@
 """Sets of choices: the ages of known stars under each, and the differences between families.
 
 Differences are family − Dartmouth of the posterior medians, star by star, for stars whose age
-error is below 25% in both. The mock stars are of a likely disc, on Dartmouth isochrones, as many in
-each region of the Kiel diagram as in the others; what they are made with hardly matters to a
-*difference* of two estimates from the same data.
+error is below 25% in both. The mock stars are of a likely disc on Dartmouth isochrones; what they
+are made with hardly matters to a *difference* of two estimates from the same data.
 
 Vickers, Shen & Li (2021) find their Dartmouth ages 1.8 Gyr older than the PARSEC ages of Sanders &
 Das (2018) for stars in common, with different codes, data and priors. `explain` takes Dartmouth
@@ -38,10 +37,10 @@ _ALPHA_ZERO = ", [α/Fe] = 0"
 
 
 class AgeBook:
-    """Ages of some samples by choice, each estimated once.
+    """Ages of some samples and of the Sun by choice, each estimated once.
 
-    The other choices are changes of `options`, the recipe's; `catalogs` has the samples' stars and
-    the Sun. The paper's choices take the first of the `sources` with an [α/Fe] axis of its own.
+    The other choices are changes of `options`, the recipe's. The paper's choices take the first of
+    the `sources` with an [α/Fe] axis of its own.
     """
 
     def __init__(
@@ -86,11 +85,7 @@ class AgeBook:
         changes: dict[str, dict] = {
             "as the recipe says": {},
             "method paper": {"method": "paper"},
-            **{
-                f"[Fe/H] scale {scale}": {"feh_scale": scale}
-                for scale in FEH_SCALES
-                if scale != base.feh_scale
-            },
+            **{f"[Fe/H] scale {s}": {"feh_scale": s} for s in FEH_SCALES if s != base.feh_scale},
             "method paper, scale initial": {"method": "paper", "feh_scale": "initial"},
             "photometric floor 0": {"photometric_floor": 0.0},
             "photometric floor 0.05": {"photometric_floor": 0.05},
@@ -134,8 +129,7 @@ def sample_label(name: str) -> str:
 def pairs(ages: Ages, masks: Masks, families: Mapping[str, AgeOptions]) -> list[dict[str, Any]]:
     """Compare every family with the first, on every sample.
 
-    A row has ``family``, ``base``, ``sample``; the `Spread` of the ``difference`` in age, Gyr;
-    ``median_relative``, of the difference over the base's age; ``by_age``, the `Spread` in each of
+    Differences are in Gyr, ``median_relative`` over the base's age, and ``by_age`` in each of
     `AGE_BINS` of the mean of the two ages.
     """
     (base, base_options), *others = families.items()
@@ -143,13 +137,11 @@ def pairs(ages: Ages, masks: Masks, families: Mapping[str, AgeOptions]) -> list[
     for family, options in others:
         for sample, mask in masks.items():
             one, two = _good_in_both(ages(options, sample), ages(base_options, sample), mask)
+            off = one - two
             out.append({
-                "family": family,
-                "base": base,
-                "sample": sample,
-                "difference": spread(one - two),
-                "median_relative": spread((one - two) / two).median,
-                "by_age": spread_by_bin(0.5 * (one + two), one - two, AGE_BINS),
+                "family": family, "base": base, "sample": sample, "difference": spread(off),
+                "median_relative": spread(off / two).median,
+                "by_age": spread_by_bin(0.5 * (one + two), off, AGE_BINS),
             })  # fmt: skip
     return out
 
@@ -172,14 +164,11 @@ class Setup(NamedTuple):
 def setups(base: AgeOptions) -> dict[str, Setup]:
     """Return the choices that could set Dartmouth and PARSEC apart, by label."""
 
+    def on(source: str, **changes: Any) -> AgeOptions:
+        return AgeOptions.of(base, {"source": source, **changes})
+
     def both(**changes: Any) -> Setup:
-        return Setup(parsec(**changes), dartmouth(**changes))
-
-    def parsec(**changes: Any) -> AgeOptions:
-        return AgeOptions.of(base, {"source": "parsec", **changes})
-
-    def dartmouth(**changes: Any) -> AgeOptions:
-        return AgeOptions.of(base, {"source": "dartmouth", **changes})
+        return Setup(on("parsec", **changes), on("dartmouth", **changes))
 
     spectrum = tuple(o for o in base.observables if o not in ("abs_g", "bp_rp"))
     paper = {"method": "paper", "feh_scale": "initial"}
@@ -190,18 +179,19 @@ def setups(base: AgeOptions) -> dict[str, Setup]:
         "both by the paper's method and scale": both(**paper),
         "both without M_G": both(observables=spectrum),
         "both with a prior flat in log age": both(age_prior="log-flat"),
-        "Dartmouth initial, PARSEC surface [Fe/H]": Setup(parsec(), dartmouth(feh_scale="initial")),
+        "Dartmouth initial, PARSEC surface [Fe/H]": Setup(
+            on("parsec"), on("dartmouth", feh_scale="initial")
+        ),
         "Dartmouth as the paper, PARSEC with a log-flat prior": Setup(
-            parsec(age_prior="log-flat"), dartmouth(**paper)
+            on("parsec", age_prior="log-flat"), on("dartmouth", **paper)
         ),
     }
 
 
 def explain(ages: Ages, masks: Masks, choices: Mapping[str, Setup]) -> dict[str, dict[str, Spread]]:
     """Return the `Spread` of Dartmouth − PARSEC, Gyr, by set-up and sample."""
-    out: dict[str, dict[str, Spread]] = {}
+    out: dict[str, dict[str, Spread]] = {label: {} for label in choices}
     for label, (parsec, dartmouth, summary) in choices.items():
-        out[label] = {}
         for name, mask in masks.items():
             p, d = _good_in_both(ages(parsec, name), ages(dartmouth, name), mask, summary)
             out[label][name] = spread(-(p - d))

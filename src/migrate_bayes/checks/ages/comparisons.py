@@ -20,7 +20,13 @@ from migrate_bayes.checks.ages import aims
 from migrate_bayes.checks.ages.choices import AGE_BINS, sample_label
 from migrate_bayes.checks.ages.samples import Sample
 from migrate_bayes.checks.ages.statistics import Spread, spread, spread_by_bin
-from migrate_bayes.checks.ages.validation import AgeValidation, Row, pulls, single_turnoff
+from migrate_bayes.checks.ages.validation import (
+    OFFSETS,
+    AgeValidation,
+    Row,
+    pulls,
+    single_turnoff,
+)  # fmt: skip
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.core.table import Table, plain
 
@@ -96,10 +102,8 @@ _CHOICES = Comparison(
         "Kepler scatter": "{kepler_relative_offset.scatter:.1%}",
         "HARPS − StarHorse": "{harps_offset:+.2f}",
     },
-    (
-        *_SUN.numbers[:3], "m67_turnoff", "kepler_offset", "kepler_relative_offset", "harps_offset",
-    ),
-)  # fmt: skip
+    (*_SUN.numbers[:3], *OFFSETS),
+)
 _M67 = Comparison(
     "M67 (Gyr)",
     {
@@ -229,12 +233,8 @@ def _aims(found: AgeValidation) -> Table:
 
 
 def _systematic(found: AgeValidation) -> list[Row]:
-    return [
-        {**vars(c), "family": family}
-        for family, coverage in found.systematic.items()
-        for c in coverage
-        if c.by_region
-    ]
+    every = ((family, c) for family, rows in found.systematic.items() for c in rows)
+    return [{**vars(c), "family": family} for family, c in every if c.by_region]
 
 
 def _pair_cells(pair: Row) -> Row:
@@ -270,7 +270,7 @@ def summary(found: AgeValidation) -> dict[str, Any]:
     first, every, nothing = found.choices[0], found.coverage[0], spread([])
     m67, kepler = first["m67_turnoff"] or nothing, first["kepler_offset"] or nothing
     relative, harps = first["kepler_relative_offset"] or nothing, first["harps_offset"] or nothing
-    kepler_sample = found.book.samples.get("kepler")
+    sample = found.book.samples.get("kepler")
     families: dict[str, dict[str, Row]] = {}
     for p in found.pairs:
         by_age = {label: s.as_dict() for label, s in p["by_age"].items() if s.count}
@@ -284,8 +284,7 @@ def summary(found: AgeValidation) -> dict[str, Any]:
         "kepler_median_offset_gyr": kepler.median,
         "kepler_robust_scatter": relative.scatter,
         "kepler_stars": kepler.count,
-        "kepler_pull": kepler_sample
-        and spread(pulls(kepler_sample, found.ages("kepler"))).as_dict(),
+        "kepler_pull": sample and spread(pulls(sample, found.ages("kepler"))).as_dict(),
         "harps_median_offset_gyr": harps.median,
         "clusters": _CLUSTERS.json(found.clusters),
         **_numbers(vars(every), _COVERAGE.numbers[1:]),

@@ -20,9 +20,7 @@ from migrate_bayes.isochrones import AgeOptions, age_quantiles, isochrone
 from migrate_bayes.plots import style
 from migrate_bayes.plots.style import in_style, new_figure
 
-_TINTS = (
-    style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.PURPLE, style.SKY, "black",
-)  # fmt: skip
+_TINTS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.PURPLE, style.SKY, "black")
 _ISOCHRONES = (
     (3.0, style.BLUE, "-."), (4.0, "black", "-"), (5.5, style.VERMILION, "--"),
     (7.0, style.PURPLE, ":"),
@@ -172,17 +170,15 @@ def m67_figure(
         colour.plot(line["bp_rp"][:tip], line["abs_g"][:tip], **look)
     kiel.set(xlim=(6900, 4300), ylim=(4.8, 2.2), xlabel=r"$T_\mathrm{eff}$  [K]", ylabel=_LOGG)
     kiel.legend(loc="upper left", title="[Fe/H] = [α/Fe] = 0")
-    colour.set(
-        xlim=(0.45, 1.35), ylim=(7.2, 0.2), xlabel=r"$(BP-RP)_0$  [mag]", ylabel=r"$M_G$  [mag]"
-    )
+    labels = {"xlabel": r"$(BP-RP)_0$  [mag]", "ylabel": r"$M_G$  [mag]"}
+    colour.set(xlim=(0.45, 1.35), ylim=(7.2, 0.2), **labels)
     made.colorbar(drawn, ax=colour, label="age [Gyr]", pad=0.02, extend="max")
 
     bins = np.arange(0.0, 14.6, 0.5)
     literature = {"color": style.ORANGE, "alpha": 0.35, "lw": 0, "label": "literature"}
     histogram.axvspan(*aims.M67_LITERATURE, **literature)
-    best = spread(age[chosen])
-    label = f"turn-off, subgiants ({best.count}):\n"
-    label += f"{best.median:.2f} Gyr, scatter {best.scatter:.2f}"
+    s = spread(age[chosen])
+    label = f"turn-off, subgiants ({s.count}):\n{s.median:.2f} Gyr, scatter {s.scatter:.2f}"
     histogram.hist(age[chosen], bins, color=style.BLUE, alpha=0.85, label=label)
     good = np.isfinite(age) & good_age(ages)
     label = f"all, error < 25% ({good.sum()})"
@@ -211,9 +207,8 @@ def m67_figure(
 
     trend.axhspan(*aims.M67_LITERATURE, **literature | {"label": None})
     _ages_by_gravity(trend, sample, ages, fmt="o", color=style.BLUE, label="APOGEE, ours")
-    _ages_by_gravity(
-        trend, other, other_ages, fmt="^", color=style.VERMILION, label="DD-Payne, the paper's way"
-    )
+    look = {"fmt": "^", "color": style.VERMILION, "label": "DD-Payne, the paper's way"}
+    _ages_by_gravity(trend, other, other_ages, **look)
     trend.set(xlim=(4.8, 2.2), ylim=(0, 14.5), xlabel=_LOGG, ylabel="age [Gyr]")
     trend.legend(loc="upper center", frameon=True, framealpha=0.85, edgecolor="none")
     return made
@@ -268,9 +263,8 @@ def calibration_figure(result: xr.Dataset, rows: Sequence[Coverage]) -> Any:
             error = [np.sqrt(v * (1 - v) / r.stars) for v, r in zip(y, part, strict=True)]
             ax.axhline(level, color="black", lw=0.7)
             ax.errorbar(x, y, error, fmt=fmt, color=tint, label=label)
-        ax.set(
-            ylim=(0.4, 1.0), xlabel=f"{group}  [Gyr]", ylabel="fraction of intervals with the truth"
-        )
+        ax.set(ylim=(0.4, 1.0), xlabel=f"{group}  [Gyr]")
+        ax.set_ylabel("fraction of intervals with the truth")
         ax.legend(loc="lower center", ncols=3)
     return made
 
@@ -306,23 +300,19 @@ def family_figure(found: Sequence[Mapping[str, Any]]) -> Any:
     """Draw the median difference to the base family against age: rows of `pairs`."""
     samples = list(dict.fromkeys(p["sample"] for p in found))
     columns = min(len(samples), 4)
-    rows = -(-len(samples) // columns)
-    made = new_figure(3.4 * columns, 3.1 * rows + 0.5)
-    axes = np.atleast_1d(made.subplots(rows, columns, sharex=True, sharey=True)).ravel()
+    lines = -(-len(samples) // columns)
+    made = new_figure(3.4 * columns, 3.1 * lines + 0.5)
+    axes = np.atleast_1d(made.subplots(lines, columns, sharex=True, sharey=True)).ravel()
     centres = 0.5 * (np.array(AGE_BINS[:-1]) + np.array(AGE_BINS[1:]))
     families = list(dict.fromkeys(p["family"] for p in found))
     for ax, sample in zip(axes, samples, strict=False):
         ax.axhline(0.0, color="black", lw=0.8)
         for p in (p for p in found if p["sample"] == sample):
             k = families.index(p["family"])
-            by_age = list(p["by_age"].values())
-            has = np.array([s.count >= 5 for s in by_age])
-            y = np.array([s.median for s in by_age])
-            error = np.array([s.median_error for s in by_age])
-            ax.errorbar(
-                centres[has] + 0.12 * (k - 2), y[has], error[has], fmt="osD^v"[k % 5] + "-", ms=4,
-                color=_TINTS[k % 6], label=p["family"],
-            )  # fmt: skip
+            bins = zip(centres + 0.12 * (k - 2), p["by_age"].values(), strict=True)
+            rows = [(x, s.median, s.median_error) for x, s in bins if s.count >= 5]
+            look = {"fmt": "osD^v"[k % 5] + "-", "ms": 4, "color": _TINTS[k % 6]}
+            ax.errorbar(*np.reshape(rows, (-1, 3)).T, label=p["family"], **look)
         ax.set_title(sample_label(sample))
     for ax in axes[len(samples) :]:
         ax.set_visible(False)

@@ -1,4 +1,7 @@
-"""Stars whose ages are known otherwise: one loader per sample, each from a table to a `Sample`."""
+"""Stars whose ages are known otherwise: one loader per sample, each from a table to a `Sample`.
+
+Open clusters have none: `find_members` looks for their stars in any catalogue.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,24 @@ _M67_NEEDED = (
 )  # fmt: skip
 _KEPLER_G_ERROR = 0.02  # mag: photometry and neglected extinction
 
+_KMS = 4.740470  # km/s per au/yr
+_DISPERSION = 1.5  # km/s
+_DEPTH = 0.015  # kpc
+_RADII, _ANNULUS = 3.0, 6.0
+_SIGMA = 3.0
+_LEAST = 2  # candidates of a cluster
+_LARGEST = 30.0  # pc, r50
+_NEEDED = (
+    "Cluster", "RA_ICRS", "DE_ICRS", "r50", "pmRA", "pmDE", "Plx", "ePlx", "RV", "eRV", "Dist",
+    "logage", "elage", "[Fe/H]", "eFEH", "Av",
+)  # fmt: skip
+_OTHER = {
+    "Name": "Cluster", "RA": "RA_ICRS", "DEC": "DE_ICRS", "r50": "r50", "pmRA": "pmRA",
+    "pmDE": "pmDE", "plx": "Plx", "e_plx": "e_plx", "DistPc": "Dist", "AgeNN": "logage",
+    "AVNN": "Av",
+}  # fmt: skip
+_SKY = ("ra", "dec", "parallax", "parallax_error", "pmra", "pmdec", "radial_velocity")
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -50,6 +71,7 @@ class Sample:
     reference_name: str
     usable: NDArray[np.bool_]  # stars that comparisons count: single, or with a good parallax
     note: str  # what a referee should know of the numbers that went in
+    field: float = 0.0  # field stars that are expected among a cluster's candidates
 
     @property
     def compared(self) -> NDArray[np.bool_]:
@@ -62,14 +84,8 @@ def observed_catalog(
 ) -> xr.Dataset:
     """Return a catalogue of columns by their canonical names, with units."""
     n = max(np.size(v) for v in columns.values())
-    catalog = xr.Dataset({
-        name: (
-            "star",
-            np.broadcast_to(np.asarray(value, dtype=np.float64), (n,)).copy(),
-            attributes(name),
-        )
-        for name, value in columns.items()
-    })  # fmt: skip
+    whole = {name: np.broadcast_to(np.asarray(v, np.float64), (n,)) for name, v in columns.items()}
+    catalog = xr.Dataset({name: ("star", v.copy(), attributes(name)) for name, v in whole.items()})
     if identifier is not None:
         catalog = catalog.assign_coords(source_id=("star", np.asarray(identifier)))
     return catalog
@@ -91,8 +107,7 @@ def sun_catalog() -> xr.Dataset:
     """Return a catalogue of one star: the Sun, as LAMOST would see it.
 
     T_eff and log g are the IAU 2015 nominal values, M_G and BP−RP those of Casagrande & VandenBerg
-    (2018). The errors are LAMOST's at S/N > 50 with M_G ± 0.1 mag, so that the interval is that of
-    a survey star.
+    (2018). The errors are LAMOST's at S/N > 50.
     """
     return observed_catalog({
         "teff": 5772.0, "teff_error": 22.6,
@@ -108,13 +123,9 @@ def load_m67(path: str, *, ddpayne: bool = False) -> Sample:
     """Read the members of M67, an old open cluster of solar composition.
 
     They have APOGEE DR17 parameters without [α/Fe]; 90 of them have LAMOST DD-Payne parameters too:
-    with `ddpayne`, the stars of Vickers, Shen & Li (2021), who found 7.0 Gyr. [α/Fe] is then the
-    median of Mg, Si, Ca and Ti over Fe: the median, since Ti alone scatters by 0.26 dex in these
-    stars. `usable` are single stars: no photometric or spectroscopic binary, and no astrometry that
-    two stars disturb.
-
-    All stars have the cluster's distance modulus and reddening, M_G = G − 9.65 − A_G, with A_G from
-    the Gaia law at A0 = 3.1 · 0.04 mag and the star's colour.
+    with `ddpayne`, the stars of Vickers, Shen & Li (2021). [α/Fe] is then the median of Mg, Si, Ca
+    and Ti over Fe, since Ti alone scatters by 0.26 dex in these stars. `usable` are stars without
+    sign of a companion. All have the cluster's distance modulus and reddening.
     """
     table = read_table(path, _M67_NEEDED)
     table["alpha_payne"] = table[_M67_ALPHA].median(axis=1) - table.feh_payne
@@ -161,19 +172,18 @@ def turnoff(catalog: xr.Dataset, ages: xr.Dataset) -> NDArray[np.bool_]:
     return (teff > 5250.0) & (logg > 3.4) & (logg < 4.2) & good_age(ages)
 
 
-def load_kepler(path: str, *, min_parallax_over_error: float = 10.0) -> Sample:
+def load_kepler(path: str) -> Sample:
     """Read the Kepler dwarfs and subgiants with asteroseismic ages (LEGACY and Kages).
 
     The ages of Silva Aguirre et al. (2015, MNRAS 452, 2127; 2017, ApJ 835, 173) are of individual
-    oscillation frequencies fitted by stellar models, good to 10-15%. Of the seismic results the
-    star is given log g, with a spectroscopist's error of 0.05 dex in place of its own 0.006 dex:
-    what a survey would have. It is right by construction, so that what is tested is T_eff, [Fe/H],
-    M_G and the isochrones; the table of choices has the ages without it too.
+    oscillation frequencies fitted by stellar models, good to 10-15%. The star has the seismic log
+    g, with a survey's error of 0.05 dex in place of its own 0.006 dex: right by construction, so
+    that what is tested is T_eff, [Fe/H], M_G and the isochrones.
 
-    The parallax is the best there is: Gaia DR2 if the table has it, else TGAS; stars without a good
-    one keep their row, without M_G. A zero point of −0.05 mas (Zinn et al. 2019) would move M_G by
-    0.02 mag for the typical star: it is not applied. Extinction is neglected; these stars are
-    within 500 pc, mostly within 150 pc.
+    The parallax is Gaia DR2's if the table has it, else TGAS's; stars without a good one keep their
+    row, without M_G. A zero point of −0.05 mas (Zinn et al. 2019) would move M_G by 0.02 mag for
+    the typical star: it is not applied. Extinction is neglected: these stars are mostly within 150
+    pc.
     """
     parallaxes = {
         "parallax_sd": "parallax_error_sd", "plx_dr2": "e_plx_dr2", "plx_tgas": "e_plx_tgas",
@@ -185,7 +195,7 @@ def load_kepler(path: str, *, min_parallax_over_error: float = 10.0) -> Sample:
     table = read_table(path, needed)
     parallax, error = np.full(len(table), np.nan), np.full(len(table), np.nan)
     for name, name_error in parallaxes.items():
-        take = np.isnan(parallax) & (table[name] / table[name_error] > min_parallax_over_error)
+        take = np.isnan(parallax) & (table[name] / table[name_error] > 10.0)
         parallax = np.where(take, table[name], parallax)
         error = np.where(take, table[name_error], error)
     abs_g = table.G.to_numpy() - 10.0 + 5.0 * np.log10(parallax)
@@ -205,7 +215,7 @@ def load_kepler(path: str, *, min_parallax_over_error: float = 10.0) -> Sample:
         reference_name="asteroseismic",
         usable=np.isfinite(abs_g),
         note="seismic log g ± 0.05 dex, spectroscopic T_eff and [Fe/H], Gaia DR2 or TGAS parallax "
-        f"over error > {min_parallax_over_error:g}, no extinction",
+        "over error > 10, no extinction",
     )
 
 
@@ -213,19 +223,17 @@ def load_harps(path: str) -> Sample:
     """Read the HARPS-GTO dwarfs with StarHorse ages: another code on PARSEC isochrones.
 
     The table is that of Delgado Mena et al. (2017) as compiled by Anders et al. (2018), with
-    StarHorse (Queiroz et al. 2018) posteriors from much the same data. StarHorse ages have a
-    Galactic prior and are no truth: the difference shows what family, scale of [Fe/H] and prior do
-    together. All stars are near: no extinction.
+    StarHorse (Queiroz et al. 2018) posteriors from much the same data and a Galactic prior: they
+    are no truth. All stars are near: no extinction.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the file's units and column names are not standard FITS
+    # The file's units and column names are not standard FITS.
+    with warnings.catch_warnings(action="ignore"):
         catalog = correct_extinction(read_catalog(path, columns="harps-gto"), source="none")
-    width = 0.5 * (catalog["ref_age84"] - catalog["ref_age16"])
     return Sample(
         name="HARPS dwarfs",
         catalog=catalog,
         reference=catalog["ref_age50"].values,
-        reference_error=width.values,
+        reference_error=0.5 * (catalog["ref_age84"] - catalog["ref_age16"]).values,
         reference_name="StarHorse",
         usable=np.isfinite(catalog["abs_g"].values),
         note="HARPS T_eff ± 40 K, log g ± 0.08, [Fe/H] ± 0.03, [α/Fe] from Mg, Si, Ti ± 0.03, M_G "
@@ -256,3 +264,114 @@ def load_lamost(path: str) -> xr.Dataset:
         "feh": table.feh, "feh_error": 0.05,
     }  # fmt: skip
     return observed_catalog(columns, identifier=table.source_id.to_numpy(dtype=np.int64))
+
+
+def load_clusters(path: str, more: str | None = None) -> pd.DataFrame:
+    """Read the clusters that have a position, a motion and an age, in Dias et al. (2021).
+
+    `more` is the table of Cantat-Gaudin et al. (2020), for clusters that the other lacks; these
+    have no [Fe/H] and no radial velocity, and their log ages are good to 0.2 dex.
+    """
+    table = read_table(path, _NEEDED, comment="#", na_values=["nan"])
+    if more is not None:
+        other = read_table(more, tuple(_OTHER), skipinitialspace=True).rename(columns=_OTHER)
+        other = other[~other.Cluster.isin(set(table.Cluster))]
+        other = other.assign(elage=0.2, ePlx=other.e_plx)
+        table = pd.concat([table, other], ignore_index=True)
+    good = np.isfinite(table[["RA_ICRS", "DE_ICRS", "r50", "pmRA", "pmDE", "Plx", "logage"]])
+    # Half-light radii of tens of parsecs are accidents of a table (means across 0h), not clusters.
+    sane = np.radians(table.r50) * table.Dist < _LARGEST
+    return table[good.all(axis=1) & sane].reset_index(drop=True)
+
+
+def sky_axes(ra: NDArray, dec: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Return unit vectors towards increasing ra, dec (deg) and distance, shape (..., 3)."""
+    a, d = np.radians(ra), np.radians(dec)
+    east = np.stack([-np.sin(a), np.cos(a), np.zeros_like(a)], axis=-1)
+    north = np.stack([-np.sin(d) * np.cos(a), -np.sin(d) * np.sin(a), np.cos(d)], axis=-1)
+    outward = np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)
+    return east, north, outward
+
+
+def find_members(catalog: xr.Dataset, clusters: pd.DataFrame) -> list[Sample]:
+    """Find the clusters with candidate members in any catalogue, the richest first.
+
+    A star is a candidate if, against the cluster's mean in Dias et al. (2021),
+
+    * it lies within three half-light radii (r50) of the centre on the sky,
+    * its parallax agrees within 3σ, the cluster being 15 pc deep,
+    * its proper motion is the cluster's space velocity seen at the star's own place (a convergent
+      point: for the Hyades the proper motions of members differ by tens of mas/yr) within 3σ, with
+      an internal dispersion of 1.5 km/s,
+    * its radial velocity agrees within 3σ, if both are known.
+
+    The number of field stars that pass by chance is estimated from the annulus of 3-6 r50, by area.
+    The catalogue has canonical columns: ``abs_g``, or ``teff`` and ``phot_g_mean_mag``. Reference
+    ages are of the literature, with the error of log age.
+    """
+    nothing = np.full(catalog.sizes["star"], np.nan)
+    sky = {name: catalog[name].values if name in catalog else nothing for name in _SKY}
+    axes = sky_axes(sky["ra"], sky["dec"])
+    area = _RADII**2 / (_ANNULUS**2 - _RADII**2)
+    found = []
+    for row in clusters.to_dict("records"):
+        _, _, centre = sky_axes(np.array(row["RA_ICRS"]), np.array(row["DE_ICRS"]))
+        with np.errstate(invalid="ignore"):
+            separation = np.degrees(np.arccos(np.clip(axes[2] @ centre, -1.0, 1.0)))
+        near = np.flatnonzero(separation < _ANNULUS * row["r50"])
+        if len(near) < _LEAST or not row["Plx"] > 0:
+            continue
+        own = {name: values[near] for name, values in sky.items()}
+        agrees = _agrees(own, row, tuple(a[near] for a in axes))
+        inside = separation[near] < _RADII * row["r50"]
+        members, n = near[agrees & inside], int(np.sum(agrees & inside))
+        if n >= _LEAST:
+            stars = with_abs_g(catalog.isel(star=members), row["Dist"] / 1000.0, row["Av"])
+            age = np.full(n, 10.0 ** (row["logage"] - 9.0))
+            error, single = age * np.log(10.0) * row["elage"], np.ones(n, dtype=bool)
+            field = float(np.sum(agrees & ~inside) * area)
+            note = f"{n} candidates, {field:.1f} field stars expected"
+            source = "Dias et al. (2021)"
+            found.append(Sample(row["Cluster"], stars, age, error, source, single, note, field))
+    return sorted(found, key=lambda m: -len(m.reference))
+
+
+def _agrees(stars: dict[str, NDArray], row: dict, axes: tuple[NDArray, ...]) -> NDArray[np.bool_]:
+    """Return the stars whose parallax and motion are those of the cluster `row`."""
+    east, north, outward = axes
+    e0, n0, r0 = sky_axes(np.array(row["RA_ICRS"]), np.array(row["DE_ICRS"]))
+    plx, velocity = row["Plx"], row["RV"] if np.isfinite(row["RV"]) else 0.0
+    motion = _KMS / plx * (row["pmRA"] * e0 + row["pmDE"] * n0) + velocity * r0
+    own_plx, own_error = stars["parallax"], stars["parallax_error"]
+    plx_error = np.hypot(np.nan_to_num(own_error), plx**2 * _DEPTH)
+    agrees = np.abs(own_plx - plx) < _SIGMA * np.hypot(plx_error, 0.05)
+    # Seen at the parallax of the star if that is well known (the depth of near clusters).
+    scale = np.where(own_plx > 10.0 * own_error, own_plx, plx) / _KMS
+    sd = np.hypot(_DISPERSION * scale, 0.1)
+    pmra, pmdec = stars["pmra"], stars["pmdec"]
+    off = np.hypot(pmra - (east @ motion) * scale, pmdec - (north @ motion) * scale)
+    agrees &= off < _SIGMA * sd
+    if np.isfinite(row["RV"]):
+        sd_rv = np.hypot(np.nan_to_num(row["eRV"]), 3.0)
+        agrees &= ~(np.abs(stars["radial_velocity"] - outward @ motion) > _SIGMA * sd_rv)
+    return np.asarray(agrees)
+
+
+def with_abs_g(catalog: xr.Dataset, distance: float, a_v: float) -> xr.Dataset:
+    """Return stars with M_G at a cluster's distance (kpc) and extinction (mag).
+
+    ``abs_g`` of the catalogue's own is kept (near clusters), else ``phot_g_mean_mag`` gives it.
+    """
+    if "abs_g" in catalog:
+        return catalog
+    if "phot_g_mean_mag" not in catalog:
+        raise CatalogError("cluster members need 'abs_g' or 'phot_g_mean_mag'")
+    n = catalog.sizes["star"]
+    modulus = catalog["phot_g_mean_mag"].values - 5.0 * np.log10(distance) - 10.0
+    a_g, _ = deredden(
+        np.full(n, max(a_v, 0.0)),
+        bp_rp_observed=np.full(n, np.nan),
+        teff=catalog["teff"].values,
+        abs_g_reddened=modulus,
+    )
+    return catalog.assign(observed_catalog({"abs_g": modulus - a_g, "abs_g_error": 0.1}))

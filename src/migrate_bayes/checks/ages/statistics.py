@@ -14,10 +14,7 @@ from migrate_bayes.core.table import plain
 
 @dataclass(frozen=True)
 class Spread:
-    """Median of `count` finite values, and their scatter.
-
-    The scatter is 1.4826 times the median absolute deviation from the median: σ of a Gaussian.
-    """
+    """Median of `count` finite values, and their robust scatter."""
 
     median: float
     scatter: float
@@ -42,7 +39,17 @@ class Spread:
 
 
 def spread(values: ArrayLike) -> Spread:
-    """Return median, robust scatter and number of the finite `values`, an array of any shape.
+    """Return median, robust scatter and number of values.
+
+    Parameters
+    ----------
+    values : array-like
+        Of any shape; values that are not finite do not count.
+
+    Returns
+    -------
+    Spread
+        Its scatter is 1.4826 times the median absolute deviation from the median: σ of a Gaussian.
 
     Examples
     --------
@@ -101,7 +108,9 @@ def pit(draws: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
     Parameters
     ----------
     draws : array-like, shape (star, draw)
+        Of the posterior.
     truth : array-like, shape (star,)
+        True values.
 
     Returns
     -------

@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.checks.ages import calibration, choices, clusters, samples
+from migrate_bayes.checks.ages import calibration, choices, samples
 from migrate_bayes.checks.ages.aims import SOLAR_AGE
 from migrate_bayes.checks.ages.calibration import REGIONS, Coverage
 from migrate_bayes.checks.ages.choices import AgeBook, Setup, estimate
@@ -42,28 +42,21 @@ _PARTS = {
     "another family's stars": ("systematic",),
 }
 
+#: Entries of a `headline` that a sample gives.
+OFFSETS = ("m67_turnoff", "kepler_offset", "kepler_relative_offset", "harps_offset")
+
 Row = dict[str, Any]
 
 
 @dataclass
 class AgeValidation:
-    """What was found; each entry is computed when it is first asked for.
-
-    Parameters
-    ----------
-    recipe : ValidateAges
-    book : AgeBook
-        Samples, and their ages by choice.
-    absent, seconds : dict
-        Part to the reason why it was left out; part to its time.
-    searched : dict
-        Catalogue to its number of stars, searched for members of clusters.
-    """
+    """What was found; each entry is computed when it is first asked for."""
 
     recipe: ValidateAges
-    book: AgeBook
-    absent: dict[str, str]
-    seconds: dict[str, float]
+    book: AgeBook  # samples, and their ages by choice
+    absent: dict[str, str]  # part to the reason why it was left out
+    seconds: dict[str, float]  # part to its time
+    # Catalogue to its number of stars, searched for members of clusters.
     searched: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -117,10 +110,10 @@ class AgeValidation:
     def m67(self) -> list[Row]:
         """M67's ages by our choices and by the paper's, on APOGEE's and the paper's own stars."""
         rows = []
-        for name, kind in (("m67", "APOGEE"), ("m67_ddpayne", "DD-Payne")):
-            if name not in self.book.samples:
+        for name, sample in self.book.samples.items():
+            kind = {"m67": "APOGEE", "m67_ddpayne": "DD-Payne"}.get(name)
+            if kind is None:
                 continue
-            sample = self.book.samples[name]
             for way, options in (("recipe", self.options), ("paper's way", self.book.paper)):
                 ages = self.book.ages(options, name)
                 tip, good = turnoff(sample.catalog, ages), good_age(ages)
@@ -146,12 +139,12 @@ class AgeValidation:
             rows.append(_cluster_row(self.book.samples["m67"], self.ages("m67"), "apogee"))
         catalogs = {n: s.catalog for n, s in self.book.samples.items() if n == "harps"}
         with left_out(self.absent, "clusters"):
-            table = clusters.load_clusters(locate(data.clusters), locate(data.more_clusters))
+            table = samples.load_clusters(locate(data.clusters), locate(data.more_clusters))
             with left_out(self.absent, "lamost"):
                 catalogs["lamost"] = samples.load_lamost(locate(data.lamost))
             for name, catalog in catalogs.items():
                 self.searched[name] = catalog.sizes["star"]
-                for sample in clusters.find_members(catalog, table):
+                for sample in samples.find_members(catalog, table):
                     ages = estimate(sample.catalog, self.options)
                     rows.append(_cluster_row(sample, ages, name))
         return rows
@@ -186,8 +179,8 @@ class AgeValidation:
     @cached_property
     def calibration(self) -> xr.Dataset:
         """Stars drawn from the prior, aged: the Dataset of `calibrate`."""
-        settings, seed = self.recipe.calibration, self.recipe.seed
-        stars = calibration.draw_prior_stars(self.options, settings, seed=seed)
+        recipe = self.recipe
+        stars = calibration.draw_prior_stars(self.options, recipe.calibration, seed=recipe.seed)
         return calibration.calibrate(stars, self.options)
 
     @cached_property
@@ -207,8 +200,7 @@ class AgeValidation:
             stars = calibration.draw_prior_stars(
                 options, settings, seed=self.recipe.seed + 2, like=self.options.source
             )
-            aged = calibration.calibrate(stars, self.options)
-            found[family] = calibration.coverage_table(aged)
+            found[family] = calibration.coverage_table(calibration.calibrate(stars, self.options))
         return found
 
 
@@ -227,14 +219,15 @@ def validate_ages(
     Returns
     -------
     AgeValidation
+        What was found: ``sun``, ``choices``, ``families``, ``m67``, ``clusters``, ``pairs``,
+        ``explained``, ``calibration``, ``coverage`` and ``systematic``.
 
     Raises
     ------
     CatalogError, IsochroneError
         If data that are there cannot be used.
     """
-    recipe, absent = recipe or ValidateAges(), dict[str, str]()
-    seconds: dict[str, float] = {}
+    recipe, absent, seconds = recipe or ValidateAges(), dict[str, str](), dict[str, float]()
 
     @contextmanager
     def timed(label: str) -> Iterator[None]:
@@ -310,11 +303,11 @@ def single_turnoff(sample: Sample, ages: xr.Dataset) -> NDArray[np.bool_]:
 def headline(book: AgeBook, options: AgeOptions, label: str) -> Row:
     """Return the few numbers that a set of choices is judged by; a sample's are None without it.
 
-    The Sun's age; the `Spread` of the ages of M67's single turn-off stars and subgiants, of age −
-    asteroseismic age (and of the same over the asteroseismic age) and of age − StarHorse age, Gyr.
+    They are the Sun's age, and the `Spread` in Gyr of the ages of M67's single turn-off stars and
+    subgiants, of age − asteroseismic age (also over the latter), and of age − StarHorse age.
     """
     row: Row = {"label": label, **sun_age(book.ages(options, "Sun"))}
-    row |= dict.fromkeys(("m67_turnoff", "kepler_offset", "kepler_relative_offset", "harps_offset"))
+    row |= dict.fromkeys(OFFSETS)
     for name, sample in book.samples.items():
         ages = book.ages(options, name)
         median, used = ages["age_median"].values, sample.compared
@@ -330,8 +323,8 @@ def headline(book: AgeBook, options: AgeOptions, label: str) -> Row:
 
 def pulls(sample: Sample, ages: xr.Dataset) -> NDArray[np.float64]:
     """Return (age − reference) over both errors, ours half the 68% interval, in quadrature."""
-    q = age_quantiles(ages, [0.16, 0.84]).values
-    error = np.hypot(0.5 * (q[:, 1] - q[:, 0]), sample.reference_error)
+    low, high = age_quantiles(ages, [0.16, 0.84]).values.T
+    error = np.hypot(0.5 * (high - low), sample.reference_error)
     pull = (ages["age_median"].values - sample.reference) / error
     return np.asarray(np.where(sample.compared, pull, np.nan))
 
@@ -345,7 +338,7 @@ def _cluster_row(sample: Sample, ages: xr.Dataset, catalogue: str) -> Row:
         "literature_age": age,
         "literature_age_error": float(sample.reference_error[0]),
         "feh": float(np.nanmedian(sample.catalog["feh"].values)),
-        "field_stars_expected": getattr(sample, "field", 0.0),
+        "field_stars_expected": sample.field,
         "offset": spread(off),
         "offset_good_ages": spread(off[good_age(ages)]),
         "offset_turnoff": spread(off[turnoff(sample.catalog, ages)]),
