@@ -95,7 +95,7 @@ def gradient(
     Parameters
     ----------
     fit : xarray.DataTree, optional
-        From `migrate_bayes.sample`.
+        From `PopulationModel.sample`.
     baseline, thick_baseline : xarray.Dataset, optional
         From `migrate_bayes.fit_baseline`, of the thin and the thick disc.
     truth : mapping, optional
