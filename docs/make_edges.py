@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from migrate_bayes.core.table import Table
 from migrate_bayes.isochrones import build_grid
-from migrate_bayes.mock.migration import expected_gradient, expected_scatter, gas_metallicity
+from migrate_bayes.mock.discs import expected_gradient, expected_scatter, gas_metallicity
 from migrate_bayes.mock.mock_options import MigrationOptions
 
 AGES = (1.0, 2.5, 4.5, 6.5, 9.0, 12.0)  # Gyr

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.mock import simulate_to_parquet
+from migrate_bayes.mock.discs import birth_gradient, expected_gradient
 from migrate_bayes.mock.footprint import galactic
-from migrate_bayes.mock.migration import birth_gradient, expected_gradient
 from migrate_bayes.plots.style import (
     BLUE,
     GREEN,

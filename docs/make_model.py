@@ -21,8 +21,7 @@ from migrate_bayes.population import (
     load_model_spec,
     population_data,
 )
-from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.mode import find_mode
+from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
 
 ROOT = Path(__file__).resolve().parents[1]
 STARS, SEED = 6000, 2

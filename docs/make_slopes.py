@@ -12,7 +12,7 @@ import xarray as xr
 from asked import asked_run
 
 from migrate_bayes.core.table import Table
-from migrate_bayes.mock.migration import expected_gradient
+from migrate_bayes.mock.discs import expected_gradient
 
 BINS = ((1.0, 2.25), (2.25, 3.5), (3.5, 5.5), (5.5, 7.5), (7.5, 10.0), (10.0, 12.0))  # Gyr
 HEAD = ["age, Gyr", "stars", "law", "usable stars", "fit, at the middle"]

@@ -209,7 +209,6 @@ _PATTERNS = {
     "cov_": "stat.covariance", ".*_corr$": "stat.correlation", "snr": "stat.snr", "ref_": "",
 }  # fmt: skip
 _BOUNDS = {"lo": "stat.min", "hi": "stat.max"}
-_PRIMARY = {"pos.eq.ra;meta.main": "pos.eq.ra", "pos.eq.dec;meta.main": "pos.eq.dec"}
 
 
 def ucd_of(name: str) -> str:
@@ -228,5 +227,5 @@ def ucd_of(name: str) -> str:
         return ""
     base = ucd_of(quantity)
     if statistic in ("error", "sd"):
-        return f"stat.error;{_PRIMARY.get(base, base)}" if base else "stat.error"
+        return f"stat.error;{base.removesuffix(';meta.main')}" if base else "stat.error"
     return f"{base};{_BOUNDS[statistic]}" if base and statistic in _BOUNDS else ""

@@ -13,7 +13,7 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.optimize import brentq
 
 from migrate_bayes.catalog import correct_extinction
-from migrate_bayes.catalog.gaia_extinction import BANDS, deredden, extinction_ratio
+from migrate_bayes.catalog.extinction import BANDS, deredden, extinction_ratio
 from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import StarFlag
 

@@ -14,8 +14,8 @@ from migrate_bayes.isochrones import (
     estimate_ages,
     load_source,
 )
+from migrate_bayes.isochrones.ages import _cut
 from migrate_bayes.isochrones.intervals import THRESHOLD, summarise
-from migrate_bayes.isochrones.observables import _cut
 
 SUN = {
     "teff": (5772.0, 22.6),

@@ -7,9 +7,9 @@ import pytest
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.isochrones import build_grid, load_source
 from migrate_bayes.isochrones.grid import kroupa_cumulative
+from migrate_bayes.isochrones.sources.base import mend, rising
 from migrate_bayes.isochrones.sources.dartmouth import read_native
 from migrate_bayes.isochrones.sources.lachesis import FAMILIES, read_grid
-from migrate_bayes.isochrones.sources.repair import mend, rising
 
 COLUMNS = ["eep", "initial_mass", "log_g", "phase", "Teff", "Mbol"]
 FEH, LOG_AGE, N_EEP = np.array([-0.5, 0.0, 0.5]), np.array([9.0, 9.3]), 12

@@ -7,10 +7,9 @@ import pytest
 import lachesis_grids  # isort: skip
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.isochrones import load_source, source_names
-from migrate_bayes.isochrones.sources.base import COLUMNS
+from migrate_bayes.isochrones.sources.base import COLUMNS, fill_between, mend, refine
 from migrate_bayes.isochrones.sources.dartmouth import read_native, read_native_file
 from migrate_bayes.isochrones.sources.lachesis import BANDS, load_bolometric_corrections
-from migrate_bayes.isochrones.sources.repair import fill_between, mend, refine
 
 FAMILIES = ["dartmouth", "mist", "parsec", "basti", "yapsi"]
 

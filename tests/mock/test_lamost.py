@@ -7,6 +7,7 @@ from scipy import stats
 
 from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock import simulate, simulate_to_parquet
+from migrate_bayes.mock.discs import expected_gradient, expected_scatter, gas_metallicity
 from migrate_bayes.mock.footprint import DEC_RANGE, G_RANGE, sdss_g
 from migrate_bayes.mock.instruments import (
     N_GAIA,
@@ -14,7 +15,6 @@ from migrate_bayes.mock.instruments import (
     see_with_gaia,
     spectrum_error_factor,
 )
-from migrate_bayes.mock.migration import expected_gradient, expected_scatter, gas_metallicity
 from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.mock.stars import LamostSurvey, get_survey
 from migrate_bayes.mock.survey import iter_simulated

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from migrate_bayes.isochrones import build_grid
-from migrate_bayes.mock.migration import (
+from migrate_bayes.mock.discs import (
     N_MIGRATION,
     birth_gradient,
     draw_migration,

@@ -17,11 +17,10 @@ from migrate_bayes.orbits.extrema import (
     vertical_speed,
 )
 from migrate_bayes.orbits.frame import SolarFrame
-from migrate_bayes.orbits.guiding import circular_velocity
 from migrate_bayes.orbits.kernel.batch_step import WIDTH
 from migrate_bayes.orbits.kernel.integrate import acceleration, step
 from migrate_bayes.orbits.kernel.spline import potential
-from migrate_bayes.orbits.potential import Potential
+from migrate_bayes.orbits.potential import Potential, circular_velocity
 from migrate_bayes.orbits.potential_tables import load_potential, potential_table
 
 NAME = "MWPotential2014"

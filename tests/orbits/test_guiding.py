@@ -13,8 +13,7 @@ from scipy.optimize import brentq
 
 from migrate_bayes.core.errors import OrbitError
 from migrate_bayes.orbits.frame import SolarFrame, get_frame
-from migrate_bayes.orbits.guiding import circular_velocity, guiding_radius
-from migrate_bayes.orbits.potential import Potential
+from migrate_bayes.orbits.potential import Potential, circular_velocity, guiding_radius
 from migrate_bayes.orbits.potential_tables import POTENTIALS, load_potential
 
 

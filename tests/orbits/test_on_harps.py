@@ -20,9 +20,8 @@ import pytest
 from migrate_bayes.orbits.coordinates import observed_to_phase_space, to_cylindrical
 from migrate_bayes.orbits.extrema import orbit_extrema
 from migrate_bayes.orbits.frame import SolarFrame
-from migrate_bayes.orbits.guiding import circular_velocity, guiding_radius
 from migrate_bayes.orbits.kernel.spline import potential_block
-from migrate_bayes.orbits.potential import Potential
+from migrate_bayes.orbits.potential import Potential, circular_velocity, guiding_radius
 
 FRAME = SolarFrame(r0=8.3, v0=220.0, u=11.1, v=12.24, w=7.25)
 HERE = Potential("MWPotential2014", FRAME)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from migrate_bayes import plots
 from migrate_bayes.core.flags import StarFlag
-from migrate_bayes.mock.migration import expected_gradient
+from migrate_bayes.mock.discs import expected_gradient
 from migrate_bayes.plots import Curve, star_columns
 from migrate_bayes.plots.columns import thin_probability
 from migrate_bayes.plots.compared import comparison_curves

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from migrate_bayes import plots
 from migrate_bayes.plots.style import VERMILION
 from migrate_bayes.report import RunProducts
-from migrate_bayes.report.registry import FIGURES
+from migrate_bayes.report.page import FIGURES
 from migrate_bayes.report.section import Image
 from migrate_bayes.report.sections.stars import posterior_predictive, prior_predictive
 

@@ -7,8 +7,7 @@ import xarray as xr
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.population import ModelSpec, PopulationModel, compare_elpd, population_data
 from migrate_bayes.population.results.membership import age_intervals
-from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.mode import find_mode
+from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
 from migrate_bayes.stars import open_stars
 
 N = 5000

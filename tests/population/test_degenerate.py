@@ -7,8 +7,7 @@ from migrate_bayes.core.errors import FitError, RecipeError
 from migrate_bayes.mock.model_stars import AGES, PopulationTruth, simulated_stars
 from migrate_bayes.population import ModelSpec, PopulationModel, population_data
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.mode import find_mode
+from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
 
 
 def _few():

@@ -7,9 +7,8 @@ import pytest
 
 from migrate_bayes.mock.model_stars import MIGRATED_AGES, migrated_stars
 from migrate_bayes.population import ModelSpec, PopulationModel, population_data
-from migrate_bayes.population.model.gradients import RadialDiffusion
-from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.mode import find_mode
+from migrate_bayes.population.model.hierarchy import RadialDiffusion
+from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
 
 SIGMA, SPREAD, NOW = 3.5, 3.0, -0.075  # kpc, kpc, dex/kpc
 

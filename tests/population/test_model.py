@@ -17,8 +17,7 @@ from migrate_bayes.population import (
 )
 from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.model.specification import FORMS
-from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.mode import find_mode
+from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
 
 MODELS = Path(__file__).parents[2] / "models"
 TRUTH = {"gradient_young": -0.075, "flattening_rate": 0.003, "gradient_thick": 0.02}
@@ -193,7 +192,7 @@ def test_reprs_are_one_line(make_stars):
 
 def test_everything_is_named_and_has_its_unit(make_stars):
     # Each function of age by the ages of its knots, in Gyr; each variable with a unit.
-    from migrate_bayes.population.results.units import UNITS, label
+    from migrate_bayes.population.sampling.posterior import UNITS, label
 
     model = PopulationModel(population_data(make_stars(20)), ModelSpec())
     spec = ModelSpec()
@@ -318,13 +317,13 @@ def test_specification_files(tmp_path):
 
 def test_deviations_do_not_depend_on_their_coordinates(make_stars, monkeypatch):
     # The density of (σ_G, d) is one whatever length l stretches the sampled coordinate v.
-    from migrate_bayes.population.model import gradients
+    from migrate_bayes.population.model import hierarchy
 
     data, sigma = population_data(make_stars(40)), 0.004
     deviation = np.array([0.001, -0.002, 0.0015, 0.003])
     values = []
     for length in (0.1, 3.0):
-        monkeypatch.setattr(gradients, "_DEVIATION_ERROR", length)
+        monkeypatch.setattr(hierarchy, "_DEVIATION_ERROR", length)
         density = quick(PopulationModel(data, ModelSpec()))
         stretch = np.sqrt(1 + (sigma / (length / np.sqrt(40))) ** 2)
         point = density.model.pymc.initial_point()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from migrate_bayes.population.model.splines import (
+from migrate_bayes.population.model.hierarchy import (
     deviation_basis,
     hat_basis,
     node_widths,

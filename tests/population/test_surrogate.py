@@ -9,8 +9,7 @@ from migrate_bayes.mock.model_stars import AGES, PopulationTruth, simulated_star
 from migrate_bayes.population import ModelSpec, PopulationModel, SamplerOptions, population_data
 from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.mode import find_mode
+from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
 from migrate_bayes.population.sampling.surrogate import (
     Coordinates,
     Surrogate,

@@ -10,7 +10,7 @@ import xarray as xr
 
 from migrate_bayes.baseline import fit_baseline
 from migrate_bayes.core.table import Estimate
-from migrate_bayes.mock.migration import expected_gradient
+from migrate_bayes.mock.discs import expected_gradient
 from migrate_bayes.mock.truth import as_truth
 from migrate_bayes.report.headline_table import Headline, headline, print_baseline
 from migrate_bayes.run.recipe import Recipe

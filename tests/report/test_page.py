@@ -13,7 +13,7 @@ import xarray as xr
 
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.report import RunProducts, headline, write_report
-from migrate_bayes.report.registry import FIGURES
+from migrate_bayes.report.page import FIGURES
 
 # What the made-up run has nothing for: no place either.
 NO_PLACE = ("published", "replicated", "expected")

@@ -1,8 +1,4 @@
-"""Stars into bins of age, a line through each bin, and a line through the slopes.
-
-`fit_samples` gives what figures 9 to 13 of Vickers, Shen & Li (2021) are made of, as one tree with
-a baseline per group. A sample that cannot be fitted is an empty group that says why.
-"""
+"""Stars into bins of age, a line through each bin, and a line through the slopes."""
 
 from __future__ import annotations
 
@@ -236,7 +232,7 @@ def fit_samples(
     radius: str = "rg",
     **settings: Any,
 ) -> xr.DataTree:
-    """Fit the baseline of slices and variants of a sample.
+    """Fit the baseline of slices and variants of a sample: figures 9 to 13 of the paper.
 
     The stars of every group are chosen in `potential`, so that variants of the potential differ in
     R_g and not in who is in the sample.
@@ -311,11 +307,8 @@ def _in_memory(stars: xr.Dataset, potential: str) -> xr.Dataset:
     radii = [name for pair in _RADII.values() for name in pair]
     names = ["age_ml", "age_lo", "age_hi", *radii, "feh", "feh_error", "flag"]
     wanted = [name for name in names if name in stars]
-    pieces: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
-    for rows, values in iter_parts(stars, wanted):
-        for name in wanted:
-            pieces[name].append(values[name][usable[rows]])
-    data = {name: (stars[name].dims, np.concatenate(pieces[name])) for name in wanted}
+    parts = [{n: v[n][usable[rows]] for n in wanted} for rows, v in iter_parts(stars, wanted)]
+    data = {n: (stars[n].dims, np.concatenate([part[n] for part in parts])) for n in wanted}
     data["row"] = (("star",), np.flatnonzero(usable))
     coords = {"potential": stars["potential"].values} if "potential" in stars.dims else {}
     return xr.Dataset(data, coords=coords)

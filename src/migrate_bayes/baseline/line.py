@@ -1,7 +1,4 @@
-"""A straight line by orthogonal distance regression, with or without intrinsic scatter.
-
-`migrate_bayes.baseline` has the equation and says why the scatter is found by moments.
-"""
+"""A straight line by orthogonal distance regression; `migrate_bayes.baseline` has the equation."""
 
 from __future__ import annotations
 

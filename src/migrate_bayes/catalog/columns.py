@@ -11,9 +11,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,8 +24,7 @@ EXTRA_PREFIX = "ref_"
 """Prefix of the columns that are carried along and never used: published values to compare with."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One canonical column; values outside ``low`` and ``high`` are made missing."""
 
     name: str
@@ -102,12 +100,9 @@ def attributes(name: str) -> dict[str, Any]:
     """Return the attributes of a canonical column, ``flag``, ``star_key`` or ``source_id``."""
     if name == "flag":
         bits = [flag for flag in StarFlag if flag in FLAG_MEANING]
-        return {
-            "units": "",
-            "long_name": "reasons, as bits",
-            "flag_masks": [int(bit) for bit in bits],
-            "flag_meanings": " ".join(str(bit.name) for bit in bits),
-        }
+        meanings = " ".join(str(bit.name) for bit in bits)
+        said = {"units": "", "long_name": "reasons, as bits"}
+        return said | {"flag_masks": [int(bit) for bit in bits], "flag_meanings": meanings}
     column = COLUMNS.get(name) or _IDENTITY[name]
     return {"units": column.unit, "long_name": column.long_name}
 
@@ -156,7 +151,6 @@ _ALIASES = dict.fromkeys(_DEX, "dex") | {
     "degrees": "deg", "degree": "deg", "kms-1": "km/s", "masyr-1": "mas/yr", "gigayears": "Gyr",
     "solmass": "solMass",
 }  # fmt: skip
-_LOGARITHMIC = {"dex", ""}
 
 
 @lru_cache(maxsize=512)
@@ -164,7 +158,7 @@ def _factor(found: str, wanted: str) -> float | None:
     from astropy import units as u
 
     found = _ALIASES.get(found.strip().lower(), found.strip())
-    if found == wanted or (found in _LOGARITHMIC and wanted in _LOGARITHMIC):
+    if found == wanted or {found, wanted} <= {"dex", ""}:
         return 1.0
     unit = u.Unit(found, parse_strict="silent")
     if isinstance(unit, u.UnrecognizedUnit):

@@ -11,10 +11,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +32,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
 """Format to the endings of its files; FITS and CSV may be gzipped."""
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """An opened file.
 
     ``pieces(columns, identifier, chunk_size)`` iterates over dicts of arrays as the file has them,
@@ -117,8 +115,7 @@ def _readable(path: Path, format: str) -> Iterator[None]:
 
 def _as_float(values: Any, path: Path, column: str, first_row: int) -> NDArray[np.float64]:
     """Return numbers, NaN for what is masked or blank, refusing any other text."""
-    mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
-    plain = np.asarray(np.ma.getdata(values))
+    mask, plain = np.ma.getmaskarray(values), np.asarray(np.ma.getdata(values))
     if plain.ndim != 1:
         raise CatalogError(f"{path}: column '{column}' holds arrays; map a column of numbers")
     if plain.dtype.kind in "fiub":
@@ -133,8 +130,7 @@ def _as_float(values: Any, path: Path, column: str, first_row: int) -> NDArray[n
         text = text.replace({"True": True, "False": False})
         numbers = pd.to_numeric(text.where(~blank), errors="coerce")
         wrong = np.flatnonzero(numbers.isna() & ~blank & (text.astype(str).str.lower() != "nan"))
-        if mask is not None:
-            wrong = wrong[~mask[wrong]]
+        wrong = wrong[~mask[wrong]]
         if wrong.size:
             row = int(wrong[0])
             raise CatalogError(
@@ -142,9 +138,7 @@ def _as_float(values: Any, path: Path, column: str, first_row: int) -> NDArray[n
                 f"{first_row + row + 1} (counting from 1); map a column of numbers"
             )
         out = numbers.to_numpy(dtype=np.float64)
-    if mask is not None:
-        out[mask] = np.nan
-    return out
+    return np.where(mask, np.nan, out)
 
 
 def _open_fits(path: Path) -> Source:

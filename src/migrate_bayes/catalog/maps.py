@@ -13,19 +13,17 @@ and any of: ``unit`` (of the file's values, in place of what the file says), ``s
 ``floor`` (the least value), ``missing`` (a list of sentinels), ``optional = true`` (absent from the
 file is no error), ``add_error`` (a number added in quadrature).
 
-`plan` finds a map's columns in a file and `evaluate` applies it to a block of rows, element by
-element, so that a catalogue read in chunks is the same as one read whole.
+All goes element by element, so that a catalogue read in chunks is the same as one read whole.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,11 +36,9 @@ OPERATIONS = (
     "column", "mean", "sum", "quadrature", "difference", "ratio", "constant", "row_number",
 )  # fmt: skip
 _SETTINGS = ("unit", "scale", "floor", "add_error", "missing", "optional")
-_BAILER_JONES = (("distance", "med"), ("distance_lo", "lo"), ("distance_hi", "hi"))
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """How one canonical column is made. See the module's docstring for the fields."""
 
     operation: str
@@ -55,8 +51,7 @@ class Entry:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnMap:
+class ColumnMap(NamedTuple):
     """A survey's translation: canonical name or ``ref_<name>`` to `Entry`.
 
     ``distance_source`` says what the distances are, for ``attrs["source"]``.
@@ -189,8 +184,7 @@ def load_column_map(name: str) -> ColumnMap:
     return as_column_map(tomllib.loads(text), name=name)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One canonical column with its operands found in the file and their factors."""
 
     canonical: str
@@ -213,8 +207,8 @@ def guess_map(names: Sequence[str]) -> ColumnMap:
     source = ""
     kind = next((k for k in ("geo", "photogeo") if f"r_med_{k}" in lowered), None)
     if kind is not None and "distance" not in lowered:
-        for canonical, part in _BAILER_JONES:
-            entries[canonical] = Entry("column", (f"r_{part}_{kind}",), unit="pc")
+        for end, part in {"": "med", "_lo": "lo", "_hi": "hi"}.items():
+            entries[f"distance{end}"] = Entry("column", (f"r_{part}_{kind}",), unit="pc")
         source = f"Bailer-Jones et al. 2021, r_med_{kind}"
     if "bp_rp" in lowered:
         target = "bp_rp" if "abs_g" in lowered else "bp_rp_observed"

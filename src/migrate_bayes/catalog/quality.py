@@ -17,7 +17,6 @@ from migrate_bayes.core.errors import CatalogError, suggest
 from migrate_bayes.core.flags import StarFlag, add_flag
 
 SNR_BANDS = ("snr_g", "snr_r", "snr_i")
-_MIN_PARALLAX_OVER_ERROR = 10.0
 # arcsec: above any proper motion between two surveys, below the distance of two stars.
 _SAME_PLACE = 5.0
 
@@ -176,20 +175,15 @@ def add_distances(catalog: xr.Dataset) -> xr.Dataset:
     if "distance" in catalog:
         given = {name: catalog[name] for name in names if name in catalog}
         d = given["distance"].values
-        good = d > 0
-        if "distance_lo" in given:
-            lo = given["distance_lo"].values
-            good &= (lo > 0) & (lo <= d)
-        if "distance_hi" in given:
-            hi = given["distance_hi"].values
-            good &= np.isfinite(hi) & (hi >= d)
+        lo, hi = (given[name].values if name in given else d for name in names[1:])
+        good = (d > 0) & (lo > 0) & (lo <= d) & np.isfinite(hi) & (hi >= d)
         return catalog.assign(
             {n: ("star", np.where(good, x.values, np.nan), x.attrs) for n, x in given.items()}
         )
     if "parallax" not in catalog or "parallax_error" not in catalog:
         return catalog
     plx, error = catalog["parallax"].values, catalog["parallax_error"].values
-    least = _MIN_PARALLAX_OVER_ERROR
+    least = 10.0
     source = f"1/parallax where parallax/error > {least:g}, no zero-point shift"
     with np.errstate(divide="ignore", invalid="ignore"):
         good = (error > 0) & (plx > least * error)
@@ -310,10 +304,7 @@ def check_identifiers(
     file: str,
     names: Callable[[NDArray[np.uint64]], list[str]],
 ) -> None:
-    """Check that the rows of one identifier lie together, or name (by `names`) those that do not.
-
-    `ra` and `dec` are in degrees.
-    """
+    """Refuse an identifier whose rows (ra, dec in degrees) lie apart; `names` makes it of a key."""
     order = np.argsort(star_key, kind="stable")
     keys = star_key[order]
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])

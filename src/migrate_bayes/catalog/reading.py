@@ -1,9 +1,7 @@
 """Read a catalogue of stars, whole or in chunks, into canonical columns.
 
-`read_catalog` gives one Dataset, `iter_catalog` the same in pieces for files that do not fit in
-memory, and `open_catalog` is what a run reads its stars through: it goes through the file once and
-raises every error before hours of work, not after. It keeps the position, the identifier's hash and
-the S/N of each star, to find repeat observations.
+A run reads through `open_catalog`, which goes through the file once and raises every error before
+hours of work, not after; to find repeat observations, it keeps each star's position, key and S/N.
 """
 
 from __future__ import annotations
@@ -17,20 +15,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.catalog import quality
 from migrate_bayes.catalog.catalog_options import CatalogOptions
 from migrate_bayes.catalog.columns import COLUMNS, EXTRA_PREFIX, attributes, star_keys
 from migrate_bayes.catalog.extinction import correct_extinction
 from migrate_bayes.catalog.formats import open_source
 from migrate_bayes.catalog.maps import as_column_map, evaluate, guess_map, load_column_map, plan
-from migrate_bayes.catalog.quality import (
-    add_distances,
-    check_identifiers,
-    find_repeats,
-    flag_measurements,
-    quality_cuts,
-    total_snr,
-    with_flag,
-)  # fmt: skip
 from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.core.progress import progress
@@ -39,7 +29,6 @@ Columns = str | Mapping[str, Any] | None  # a packaged map's name, or a map's co
 
 CHUNK = 65_536
 """Stars at a time if nothing else is asked."""
-_EXACT_FLOAT = 2.0**53
 
 
 def read_catalog(
@@ -157,8 +146,8 @@ class CatalogStream:
             if stop > self.n_stars:
                 break
             if self._repeat is not None:
-                chunk = with_flag(chunk, self._repeat[start:stop], StarFlag.DUPLICATE)
-            chunk = quality_cuts(chunk, min_snr=self._options.min_snr)
+                chunk = quality.with_flag(chunk, self._repeat[start:stop], StarFlag.DUPLICATE)
+            chunk = quality.quality_cuts(chunk, min_snr=self._options.min_snr)
             if self._options.extinction is not None:
                 chunk = correct_extinction(chunk, source=self._options.extinction)
             yield chunk
@@ -223,7 +212,7 @@ def open_catalog(
         for i, chunk in enumerate(_checked(reader, CHUNK, places)):
             n_stars += chunk.sizes["star"]
             if radius is not None:
-                snr.append(total_snr(chunk))
+                snr.append(quality.total_snr(chunk))
             if i == 0 and extinction is not None:
                 # A wrong setting shows in the first star; none of its values is used.
                 correct_extinction(chunk.isel(star=slice(0, 1)), source=extinction)
@@ -231,7 +220,7 @@ def open_catalog(
     repeat = None
     if radius is not None:
         _, ra, dec = (np.concatenate(parts) for parts in zip(*places, strict=True))
-        repeat = find_repeats(ra, dec, np.concatenate(snr), radius_arcsec=radius)
+        repeat = quality.find_repeats(ra, dec, np.concatenate(snr), radius_arcsec=radius)
     return CatalogStream(reader.path, n_stars, reader.whole, reader, repeat, chosen)
 
 
@@ -255,7 +244,7 @@ def _identifiers(values: Any, text: bool, path: Path, name: str, first_row: int)
             "source_id = { row_number = true }"
         )
     if plain.dtype.kind == "f":
-        if np.any(np.abs(plain) >= _EXACT_FLOAT) or np.any(plain != np.rint(plain)):
+        if np.any(np.abs(plain) >= 2.0**53) or np.any(plain != np.rint(plain)):
             raise CatalogError(
                 f"{path}: the identifiers in column '{name}' are stored as floating point and have "
                 "lost digits: write them as 64-bit integers or as text"
@@ -360,9 +349,9 @@ class CatalogReader:
             given = ", ".join(str(o) for o in self.by_name["distance"].operands)
             variables["distance"][2]["source"] = self._map.distance_source or f"column {given}"
         coords = {"source_id": ("star", ids, attributes("source_id"))}
-        catalog = add_distances(xr.Dataset(variables, coords=coords))
+        catalog = quality.add_distances(xr.Dataset(variables, coords=coords))
         catalog = catalog.assign(
-            flag=("star", flag_measurements(catalog), attributes("flag")),
+            flag=("star", quality.flag_measurements(catalog), attributes("flag")),
             star_key=("star", star_keys(ids), attributes("star_key")),
         )
         ordered = [name for name in COLUMNS if name in catalog]
@@ -408,4 +397,4 @@ def _checked(
             )
     if places:
         keys, ra, dec = (np.concatenate(parts) for parts in zip(*places, strict=True))
-        check_identifiers(keys, ra, dec, file=str(path), names=reader.names_of)
+        quality.check_identifiers(keys, ra, dec, file=str(path), names=reader.names_of)

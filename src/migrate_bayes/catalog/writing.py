@@ -11,9 +11,8 @@ import itertools
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,11 +29,8 @@ ROW_GROUP = 65_536
 
 Part = Mapping[str, NDArray[Any]]
 
-_TEXT = np.dtype(str)
 
-
-@dataclass(frozen=True)
-class OutputColumn:
+class OutputColumn(NamedTuple):
     """A column of a file; a unit, UCD or description of None is left out of the file."""
 
     name: str
@@ -128,7 +124,7 @@ def _columns_of(catalog: xr.Dataset) -> list[OutputColumn]:
     names += [str(n) for n, v in catalog.data_vars.items() if v.dims == ("star",)]
     columns = []
     for x in (catalog[name] for name in names if name != "star_key"):
-        dtype = _TEXT if x.dtype.kind in "OUS" else x.dtype
+        dtype = np.dtype(str) if x.dtype.kind in "OUS" else x.dtype
         columns.append(OutputColumn(str(x.name), dtype, str(x.attrs.get("units", "")) or None))
     return columns
 

@@ -1,8 +1,4 @@
-"""The command line. Only typer is imported here; each command imports what it needs when it runs.
-
-An error that a user can mend ends with one message and exit code 2; ``--debug`` shows where it came
-from.
-"""
+"""The command line. Only typer is imported here; a command imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -243,7 +239,7 @@ def isochrones(
 
 
 def main() -> None:
-    """Entry point: word the user's errors, and end with exit code 2."""
+    """Entry point: a user's error ends with its message and exit code 2, unless ``--debug``."""
     from migrate_bayes.core.errors import MigrateBayesError
 
     try:

@@ -1,8 +1,7 @@
 """Commands on the evidence about the package: ``benchmark``, ``calibrate``, ``bias``, ``validate``.
 
-Each loads what it needs when it runs. What can be wrong with a recipe or with a product's place is
-said before the numerical libraries load. A new benchmark takes ``--json`` and what sets its size,
-gets a dictionary from a module of `checks.speed`, and gives it to `harness.emit`.
+What can be wrong with a recipe or with a product's place is said before the numerical libraries
+load. A new benchmark gets a dictionary from a module of `checks.speed` for `harness.emit`.
 """
 
 from __future__ import annotations
@@ -187,11 +186,12 @@ def validate_ages(
     reports: Reports = REPORTS,
 ) -> Any:
     """Ages of the Sun, M67, Kepler and HARPS dwarfs; families; calibration of the posteriors."""
-    from migrate_bayes.checks.ages.recipe import ValidateAges, load_validate_ages
+    from migrate_bayes.checks.ages.recipe import ValidateAges
     from migrate_bayes.core.io import refuse_existing, write_netcdf
+    from migrate_bayes.run.recipe import read_as
 
     given = recipe != _VALIDATE_AGES or recipe.exists()
-    plan = load_validate_ages(recipe) if given else ValidateAges()
+    plan = read_as(recipe, ValidateAges) if given else ValidateAges()
     if stars is not None:
         calibration = plan.calibration.model_copy(update={"stars": stars})
         plan = plan.model_copy(update={"calibration": calibration})

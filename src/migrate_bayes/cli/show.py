@@ -68,10 +68,7 @@ def show_product(path: Path) -> None:
 
 
 def show_isochrones(names: Sequence[str]) -> None:
-    """Print what isochrone sources cover: by default every family and the native Dartmouth files.
-
-    `names` are arguments of `load_source`; the native files are in the folder of third-party data.
-    """
+    """Print what isochrone sources cover: all families and native Dartmouth files by default."""
     from migrate_bayes.isochrones import load_source, source_names
     from migrate_bayes.run.recipe import data_root
 

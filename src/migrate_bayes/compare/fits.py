@@ -22,8 +22,7 @@ from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.population_model import PopulationModel
-from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.mode import Mode, find_mode
+from migrate_bayes.population.sampling.density import Mode, PosteriorDensity, find_mode
 
 #: The numbers of every variant, with their units.
 HEADLINE = {
@@ -122,22 +121,18 @@ class Fitter:
         density, mode = self._at_mode(data, spec)
         _, slope = quantity_gradient(density, mode, quantities)
         columns = influence(density, mode, slope)
-        named = self._draws(data, spec, density, mode)
-        draws = {name: take(named) for name, take in quantities.items()}
-        return draws, _curve(named["gradient"], data.ages, spec), columns
-
-    def _draws(
-        self, data: PopulationData, spec: ModelSpec, density: PosteriorDensity, mode: Mode
-    ) -> dict[str, Array]:
         if self.compare.method == "laplace":
             rng = np.random.default_rng(self.seed)
             z = rng.normal(size=(self.compare.draws, density.n))
-            return density.named(mode.vector + z @ np.linalg.cholesky(mode.covariance).T)
-        tree = PopulationModel(data, spec).sample(
-            self.sampler, seed=self.seed, prior_draws=0, method="auto", scheduler="threads"
-        )
-        flat = tree["posterior"].to_dataset().stack(sample=("chain", "draw"))
-        return {str(k): v.transpose("sample", ...).values for k, v in flat.data_vars.items()}
+            named = density.named(mode.vector + z @ np.linalg.cholesky(mode.covariance).T)
+        else:
+            tree = PopulationModel(data, spec).sample(
+                self.sampler, seed=self.seed, prior_draws=0, method="auto", scheduler="threads"
+            )
+            flat = tree["posterior"].to_dataset().stack(sample=("chain", "draw"))
+            named = {str(k): v.transpose("sample", ...).values for k, v in flat.data_vars.items()}
+        draws = {name: take(named) for name, take in quantities.items()}
+        return draws, _curve(named["gradient"], data.ages, spec), columns
 
 
 def _approach(density: PosteriorDensity, near: Mode) -> Array:

@@ -37,8 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.mode import Mode
+from migrate_bayes.population.sampling.density import Mode, PosteriorDensity
 
 Array = NDArray[np.float64]
 
@@ -70,12 +69,11 @@ def influence(density: PosteriorDensity, mode: Mode, gradient: Array) -> Array:
     `gradient`, shape (q, n), is that of the quantities in x, from `quantity_gradient`.
     """
     sd = np.sqrt(np.diag(mode.covariance))
-    out = np.empty((density.likelihood.n_stars, len(gradient)))
+    out = np.zeros((density.likelihood.n_stars, len(gradient)))
     for k, slope in enumerate(gradient):
         direction = mode.covariance @ slope
         largest = np.max(np.abs(direction) / sd)
         if not largest > 0:  # a quantity that does not depend on the parameters
-            out[:, k] = 0.0
             continue
         h = _STEP / largest
         above, _ = density.likelihood.per_star(density.theta(mode.vector + h * direction))

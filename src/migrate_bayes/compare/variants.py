@@ -18,14 +18,10 @@ _RADIUS_LABELS = {"rg": "R_g", "r_present": "R today"}
 
 
 class ComparedVariant(NamedTuple):
-    """One way of making the same stars' gradients.
+    """One way of making the same stars' gradients."""
 
-    `label` says what differs from the reference; `orbits` is a label along the stars' dimension
-    `potential`.
-    """
-
-    label: str
-    orbits: str
+    label: str  # what differs from the reference
+    orbits: str  # a label along the stars' dimension `potential`
     family: str
     selection: str
     radius: str
@@ -62,11 +58,7 @@ class FittedVariant(NamedTuple):
 def list_variants(
     compare: CompareOptions, reference: ComparedVariant, potentials: Iterable[str] = ()
 ) -> list[ComparedVariant]:
-    """List what is compared, the reference first; of variants that are alike, the first.
-
-    `potentials` are the stars' labels, which ``potentials = "all"`` takes. `RecipeError` if nothing
-    varies, or a name is unknown or used twice.
-    """
+    """List unlike variants, the reference first; `potentials` are the stars' labels."""
     known = list(potentials)
     taken = known if compare.potentials == "all" else compare.potentials
     departures: list[dict[str, str]] = [

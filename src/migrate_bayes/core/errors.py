@@ -60,10 +60,7 @@ class FitError(MigrateBayesError, ValueError):
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
-    """Word the end of a message about an unknown name, with the nearest valid one if it is near.
-
-    ``"did you mean 'x'? Valid: a, b, c"``
-    """
+    """Word the end of a message about an unknown name: ``did you mean 'x'? Valid: a, b, c``."""
     options = sorted(str(v) for v in valid)
     return f"{_question(name, options)} Valid: {', '.join(options)}".lstrip()
 

@@ -8,6 +8,7 @@ switchable cut.
 from __future__ import annotations
 
 from enum import IntFlag
+from typing import Self
 
 import numpy as np
 import xarray as xr
@@ -15,52 +16,39 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class StarFlag(IntFlag):
-    """Reasons, as bits of the `flag` variable (int32)."""
+    """Reasons, as bits of the `flag` variable (int32), each with its `meaning`."""
 
-    MISSING_PARAMETERS = 1 << 0
-    MISSING_ASTROMETRY = 1 << 1
-    MISSING_RADIAL_VELOCITY = 1 << 2
-    BAD_DISTANCE = 1 << 3
-    BAD_ERROR = 1 << 4
-    BAD_COVARIANCE = 1 << 5
-    MISSING_PHOTOMETRY = 1 << 6
-    DUPLICATE = 1 << 7
-    LOW_SNR = 1 << 8
-    OFF_GRID = 1 << 9
-    POOR_FIT = 1 << 10
-    EDGE_YOUNG = 1 << 11
-    EDGE_OLD = 1 << 12
-    POOR_AGE = 1 << 13
-    UNBOUND = 1 << 14
-    RETROGRADE = 1 << 15
-    NEAR_CENTRE = 1 << 16
-    ZMAX_FAILED = 1 << 17
-    MISSING_AGE = 1 << 18
-    UNKNOWN_KINEMATIC_ERROR = 1 << 19
+    meaning: str
+
+    def __new__(cls, bit: int, meaning: str = "") -> Self:
+        """Keep what a bit means beside it."""
+        flag = int.__new__(cls, bit)
+        flag._value_, flag.meaning = bit, meaning
+        return flag
+
+    MISSING_PARAMETERS = 1 << 0, "T_eff, log g or [Fe/H] missing: no isochrone age"
+    MISSING_ASTROMETRY = 1 << 1, "position or proper motion missing: no orbit"
+    MISSING_RADIAL_VELOCITY = 1 << 2, "radial velocity missing: no orbit"
+    BAD_DISTANCE = 1 << 3, "no positive distance (or parallax/error below 10): no orbit"
+    BAD_ERROR = 1 << 4, "an error is missing, zero, negative or infinite"
+    BAD_COVARIANCE = 1 << 5, "astrometric covariance not positive definite: correlations ignored"
+    MISSING_PHOTOMETRY = 1 << 6, "no absolute magnitude: age from the spectrum alone"
+    DUPLICATE = 1 << 7, "repeat observation; the one of highest S/N is kept"
+    LOW_SNR = 1 << 8, "S/N below the cut in some band"
+    OFF_GRID = 1 << 9, "no isochrone within the window: no age"
+    POOR_FIT = 1 << 10, "best isochrone point has an improbable chi-square"
+    EDGE_YOUNG = 1 << 11, "age likelihood piles up at the youngest isochrone"
+    EDGE_OLD = 1 << 12, "age likelihood piles up at the oldest isochrone"
+    POOR_AGE = 1 << 13, "relative age error above the cut"
+    UNBOUND = 1 << 14, "energy above the escape energy in some potential"
+    RETROGRADE = 1 << 15, "angular momentum zero or negative: guiding radius of |L_z|"
+    NEAR_CENTRE = 1 << 16, "orbit or star within 0.1 kpc of the Galactic centre"
+    ZMAX_FAILED = 1 << 17, "Z_max could not be computed to tolerance"
+    MISSING_AGE = 1 << 18, "no external age in the catalogue"
+    UNKNOWN_KINEMATIC_ERROR = 1 << 19, "an astrometric or velocity error is missing: taken as 0"
 
 
-FLAG_MEANING: dict[StarFlag, str] = {
-    StarFlag.MISSING_PARAMETERS: "T_eff, log g or [Fe/H] missing: no isochrone age",
-    StarFlag.MISSING_ASTROMETRY: "position or proper motion missing: no orbit",
-    StarFlag.MISSING_RADIAL_VELOCITY: "radial velocity missing: no orbit",
-    StarFlag.BAD_DISTANCE: "no positive distance (or parallax/error below 10): no orbit",
-    StarFlag.BAD_ERROR: "an error is missing, zero, negative or infinite",
-    StarFlag.BAD_COVARIANCE: "astrometric covariance not positive definite: correlations ignored",
-    StarFlag.MISSING_PHOTOMETRY: "no absolute magnitude: age from the spectrum alone",
-    StarFlag.DUPLICATE: "repeat observation; the one of highest S/N is kept",
-    StarFlag.LOW_SNR: "S/N below the cut in some band",
-    StarFlag.OFF_GRID: "no isochrone within the window: no age",
-    StarFlag.POOR_FIT: "best isochrone point has an improbable chi-square",
-    StarFlag.EDGE_YOUNG: "age likelihood piles up at the youngest isochrone",
-    StarFlag.EDGE_OLD: "age likelihood piles up at the oldest isochrone",
-    StarFlag.POOR_AGE: "relative age error above the cut",
-    StarFlag.UNBOUND: "energy above the escape energy in some potential",
-    StarFlag.RETROGRADE: "angular momentum zero or negative: guiding radius of |L_z|",
-    StarFlag.NEAR_CENTRE: "orbit or star within 0.1 kpc of the Galactic centre",
-    StarFlag.ZMAX_FAILED: "Z_max could not be computed to tolerance",
-    StarFlag.MISSING_AGE: "no external age in the catalogue",
-    StarFlag.UNKNOWN_KINEMATIC_ERROR: "an astrometric or velocity error is missing: taken as 0",
-}
+FLAG_MEANING: dict[StarFlag, str] = {flag: flag.meaning for flag in StarFlag}
 
 FATAL_AGE = (
     StarFlag.MISSING_PARAMETERS | StarFlag.OFF_GRID | StarFlag.MISSING_AGE | StarFlag.BAD_ERROR

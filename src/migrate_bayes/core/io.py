@@ -1,8 +1,4 @@
-"""Products on disk: one way to open them, one way to write them whole.
-
-`atomic_output` is the only way this package writes: to a temporary neighbour, renamed when
-complete, never over a file unless asked. `read_netcdf` is the only way a NetCDF product is opened.
-"""
+"""Products on disk: `read_netcdf` alone opens them, `atomic_output` alone writes them."""
 
 from __future__ import annotations
 
@@ -32,9 +28,8 @@ def atomic_output(
 ) -> Iterator[Path]:
     """Write a file or a folder (`directory`) whole or not at all.
 
-    Yields a temporary neighbour with the same suffix to write to; it is renamed on success and
-    removed on error. A `ProductError` says that the product exists and may not be overwritten, or
-    that its folder cannot be written.
+    Yields a temporary neighbour with the same suffix, renamed on success and removed on error.
+    Raises `ProductError` if the product may not be overwritten, or its folder not written.
     """
     path = Path(path)
     if path.exists() and not overwrite:

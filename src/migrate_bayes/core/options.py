@@ -1,7 +1,4 @@
-"""Options of a stage: one frozen model beside the function that takes them.
-
-A recipe composes the models of all stages; a function takes one, or its entries by name, or both.
-"""
+"""Options of a stage: a frozen model; a function takes one, or its entries by name, or both."""
 
 from __future__ import annotations
 
@@ -20,10 +17,7 @@ class Options(BaseModel):
 
     @classmethod
     def of(cls, options: Self | None = None, settings: Mapping[str, Any] | None = None) -> Self:
-        """Return `options` (else the defaults) with the entries of `settings` set anew.
-
-        Settings are checked as those of a recipe are: a `RecipeError` names what is wrong.
-        """
+        """Return `options` (else the defaults) with `settings` set anew; `RecipeError` if wrong."""
         if options is not None and not settings:
             return options
         given = (

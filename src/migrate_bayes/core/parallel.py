@@ -1,9 +1,4 @@
-"""Threads over stars; the results do not depend on how many threads there are.
-
-The kernels are compiled with ``nogil=True`` and work on a slice of stars. The slices have fixed
-bounds whatever the number of workers, and reductions add them in order, so one worker and two give
-the same bits.
-"""
+"""Threads over stars: slices have fixed bounds and are added in order, whatever the threads."""
 
 from __future__ import annotations
 
@@ -63,11 +58,8 @@ def map_blocks[T](
 
 
 def peak_memory_gb() -> float:
-    """Return the most memory that this process has held at once, in 10⁹ bytes.
-
-    ``VmHWM`` if the system has it: on Linux, `getrusage` may give the maximum of the process that
-    started this one.
-    """
+    """Return the most memory that this process has held at once, in 10⁹ bytes."""
+    # On Linux, `getrusage` may give the maximum of the process that started this one.
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

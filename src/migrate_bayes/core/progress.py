@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 _showing: list[Any] = []  # the display in use: a bar within a bar is a line beneath it
@@ -33,21 +33,16 @@ def progress(
     if _unseen():
         yield lambda n: None
         return
-    if _showing:
-        bar = _showing[0]
-        task = bar.add_task(f"  {label}", total=total, unit=unit)
-        try:
-            yield lambda n: bar.advance(task, n)
-        finally:
-            bar.remove_task(task)
-        return
-    with _display() as bar:
-        task = bar.add_task(label, total=total, unit=unit)
+    within = bool(_showing)
+    with nullcontext(_showing[0]) if within else _display() as bar:
         _showing.append(bar)
+        task = bar.add_task(f"  {label}" if within else label, total=total, unit=unit)
         try:
             yield lambda n: bar.advance(task, n)
         finally:
-            _showing.clear()
+            _showing.pop()
+            if within:
+                bar.remove_task(task)
 
 
 def _display() -> Any:

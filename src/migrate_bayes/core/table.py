@@ -1,8 +1,4 @@
-"""Tables and numbers with an error, worded in one way for terminal, page and JSON.
-
-`Table` prints itself, shows itself in a notebook and turns into records; `Estimate` is a value
-with its 68% errors and rounds itself by them.
-"""
+"""Tables and numbers with an error, worded in one way for terminal, page and JSON."""
 
 from __future__ import annotations
 

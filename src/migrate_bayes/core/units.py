@@ -10,10 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def in_unit(value: ArrayLike | Any, unit: str) -> NDArray[np.float64]:
-    """Return a number, array or `astropy.units.Quantity` as float64 in a unit that astropy knows.
-
-    Plain numbers are in `unit` already; a quantity of another dimension is an error of astropy.
-    """
+    """Return a number, array or astropy quantity as float64 in a unit that astropy knows."""
     if hasattr(value, "to_value"):
         value = value.to_value(unit)
     return np.asarray(value, dtype=np.float64)

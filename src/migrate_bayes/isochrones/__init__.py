@@ -11,8 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "age_options": ["AgeOptions"],
-        "ages": ["estimate_ages"],
-        "external": ["external_ages"],
+        "ages": ["estimate_ages", "external_ages"],
         "grid": ["WorkingGrid", "build_grid", "isochrone", "salaris"],
         "intervals": ["age_cdf", "age_quantiles"],
         "sampling": ["draw_stars"],

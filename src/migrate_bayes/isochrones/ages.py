@@ -1,35 +1,64 @@
-"""Isochrone ages of a catalogue: the likelihood of every age node, and its summaries.
+r"""Ages of a catalogue: the likelihood of every age node, and its summaries.
 
-The likelihood of one star is computed in `kernel.likelihood` (method ``fine``) or `kernel.paper`
-(``paper``); `grid` says what the isochrones are between their nodes.
+The likelihood of one star is computed in `kernel.likelihood`; `grid` says what the isochrones are
+between their nodes.
+
+Ages from elsewhere (asteroseismology, other catalogues) come as a median and a 68% interval; their
+likelihood on the age grid is a two-piece Gaussian in ln age, continuous at the median, whose sides
+have the widths of the interval,
+
+.. math:: \ln L(\tau) = -\tfrac12 [(\ln\tau - \ln\tau_{50}) / \sigma_\pm]^2 + \ln(2 /
+   (\sigma_- + \sigma_+)),
+
+so that a fit sees the same product whichever stage made it. [Fe/H] does not depend on age there.
+
+Missing observables are left out star by star (their inverse error is 0). A star needs T_eff or
+BP−RP, log g or M_G, and [Fe/H]. An observable without a positive, finite error condemns the star
+(BAD_ERROR): leaving it out in silence would change what its age means.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
-from scipy import stats
+from numpy.typing import ArrayLike, NDArray
+from scipy import special, stats
 
+from migrate_bayes.core.errors import CatalogError, suggest
 from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.progress import progress
 from migrate_bayes.isochrones.age_options import AgeOptions
-from migrate_bayes.isochrones.grid import build_grid
+from migrate_bayes.isochrones.grid import WorkingGrid, build_grid
 from migrate_bayes.isochrones.intervals import summarise
 from migrate_bayes.isochrones.kernel.blocks import CUT, FAR
 from migrate_bayes.isochrones.kernel.grid_layout import lay_out
-from migrate_bayes.isochrones.kernel.likelihood import AgeLikelihood, age_likelihood
-from migrate_bayes.isochrones.kernel.paper import age_likelihood_by_nodes
-from migrate_bayes.isochrones.observables import observe
+from migrate_bayes.isochrones.kernel.likelihood import (
+    AgeLikelihood,
+    Stars,
+    age_likelihood,
+    age_likelihood_by_nodes,
+)
 from migrate_bayes.isochrones.sources.base import IsochroneSource
 
+#: What an age can be estimated from.
+OBSERVABLES = ("teff", "logg", "feh", "alpha_fe", "abs_g", "bp_rp")
+_KERNEL = ("teff", "logg", "abs_g", "bp_rp")  # the order of the grid's columns
+_PHOTOMETRIC = ("abs_g", "bp_rp")
+_WINDOW = 10.0  # errors: a star further than this from the grid's [Fe/H] or [α/Fe] is off it
 #: ln of the least likelihood, relative to the star's peak, that an age node is given (1.5e-8): the
 #: kernel looks no deeper, so everything below is set to this floor.
 LOG_FLOOR = -0.5 * CUT
+#: Gyr; spacing grows with age, as errors do.
+DEFAULT_AGES = np.round(np.concatenate([np.arange(0.25, 5.0, 0.25), np.arange(5.0, 14.01, 0.5)]), 2)
+
+#: A 68% interval narrower than this fraction of the age is not believed: it falls between nodes.
+_MIN_LOG_SD = 0.05
 _STARS_PER_BLOCK = 256
 _IMPROBABLE = 1e-4  # chance of a worse χ² below which a fit is called poor
 _NO_AGE = np.int32(StarFlag.MISSING_PARAMETERS | StarFlag.BAD_ERROR | StarFlag.OFF_GRID)
@@ -117,10 +146,13 @@ def estimate_ages(
 
     def block(start: int, stop: int) -> None:
         rows = able[start:stop]
-        out, part = AgeLikelihood.empty(len(rows), n_age), stars.arrays(rows, fine=fine)
+        out, values = AgeLikelihood.empty(len(rows), n_age), stars.values[rows]
+        inverse, feh = stars.inverse_error[rows], stars.feh[rows]
         if fine:
-            age_likelihood(layout, part, out)
+            values, inverse = values.astype(np.float32), inverse.astype(np.float32)
+            age_likelihood(layout, Stars(values, inverse, feh, stars.alpha[rows]), out)
         else:
+            part = Stars(values, inverse, feh, stars.raw_alpha[rows])
             age_likelihood_by_nodes(grid.points, grid.metallicity, grid.alpha, part, out)
         log_like, f_mean, f_sd, least = out
         peak = log_like.max(axis=1)
@@ -150,29 +182,221 @@ def estimate_ages(
         add_flag(flag, chi2 > stats.chi2.isf(_IMPROBABLE, freedom), StarFlag.POOR_FIT)
     flag[flag & _NO_AGE != 0] &= ~np.int32(StarFlag.POOR_FIT)
 
-    def column(dims: Any, values: NDArray, units: str, long_name: str) -> tuple:
-        return dims, values, {"units": units, "long_name": long_name}
-
     both, prior_text = ("star", "age"), f"ln age prior, {chosen.age_prior}"
     ml, median, low, high = summary.T
     error = (high - low) / (2.0 * ml)
     product = xr.Dataset(
         {
-            "log_age_likelihood": column(both, like, "", "ln likelihood times interim prior"),
-            "feh_mean": column(both, mean, "dex", "mean [Fe/H] at this age, flat [Fe/H] prior"),
-            "feh_sd": column(both, sd, "dex", "standard deviation of [Fe/H] at this age"),
-            "log_interim_prior": column("age", log_prior, "", prior_text),
-            "age_ml": column("star", ml, "Gyr", "age of greatest likelihood"),
-            "age_median": column("star", median, "Gyr", "posterior median age"),
-            "age_lo": column("star", low, "Gyr", "lower end of the 0.61 interval"),
-            "age_hi": column("star", high, "Gyr", "upper end of the 0.61 interval"),
-            "age_error": column("star", error, "", "half-width of the 0.61 interval over age_ml"),
-            "chi2_min": column("star", chi2, "", "least chi-square"),
-            "flag": column("star", flag, "", "reasons, see StarFlag"),
+            "log_age_likelihood": _column(both, like, "", "ln likelihood times interim prior"),
+            "feh_mean": _column(both, mean, "dex", "mean [Fe/H] at this age, flat [Fe/H] prior"),
+            "feh_sd": _column(both, sd, "dex", "standard deviation of [Fe/H] at this age"),
+            "log_interim_prior": _column("age", log_prior, "", prior_text),
+            "age_ml": _column("star", ml, "Gyr", "age of greatest likelihood"),
+            "age_median": _column("star", median, "Gyr", "posterior median age"),
+            "age_lo": _column("star", low, "Gyr", "lower end of the 0.61 interval"),
+            "age_hi": _column("star", high, "Gyr", "upper end of the 0.61 interval"),
+            "age_error": _column("star", error, "", "half-width of the 0.61 interval over age_ml"),
+            "chi2_min": _column("star", chi2, "", "least chi-square"),
+            "flag": _column("star", flag, "", "reasons, see StarFlag"),
         },
-        coords={"age": column("age", grid.ages, "Gyr", "age")},
+        coords={"age": _column("age", grid.ages, "Gyr", "age")},
         attrs={**grid.attrs, "age_prior": chosen.age_prior},
     )
     if "source_id" in catalog.coords:
         product = product.assign_coords(source_id=catalog["source_id"])
     return product
+
+
+def _column(dims: Any, values: NDArray, units: str, long_name: str) -> tuple:
+    return dims, values, {"units": units, "long_name": long_name}
+
+
+def external_ages(catalog: xr.Dataset, *, ages: ArrayLike | None = None) -> xr.Dataset:
+    """Turn a catalogue's own ages into the ages product.
+
+    Parameters
+    ----------
+    catalog : xarray.Dataset
+        With `age`, `age_lo`, `age_hi` (Gyr; median and 68% interval), `feh`, `feh_error`.
+    ages : array-like, optional
+        Nodes of the age grid, Gyr; `DEFAULT_AGES` if not given.
+
+    Returns
+    -------
+    xarray.Dataset
+        As `migrate_bayes.estimate_ages` gives; stars without an age are flagged MISSING_AGE.
+
+    Raises
+    ------
+    CatalogError
+        If the catalogue has no age columns.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> from migrate_bayes import external_ages
+    >>> columns = {"age": 4.0, "age_lo": 3.0, "age_hi": 5.5, "feh": -0.1, "feh_error": 0.05}
+    >>> catalog = xr.Dataset({name: ("star", [value]) for name, value in columns.items()},
+    ...                      coords={"source_id": ("star", [1])})
+    >>> ages = external_ages(catalog)
+    >>> float(ages.age[ages.log_age_likelihood[0].argmax("age")])
+    4.0
+    """
+    missing = [name for name in ("age", "age_lo", "age_hi", "feh") if name not in catalog]
+    if missing:
+        raise CatalogError(
+            f"external ages need the columns age, age_lo, age_hi and feh; missing: {missing}. "
+            "Map them in the recipe's [data.columns]"
+        )
+    grid = np.asarray(DEFAULT_AGES if ages is None else ages, dtype=np.float64)
+    middle, low, high = (catalog[name].values for name in ("age", "age_lo", "age_hi"))
+    good = (
+        (middle > 0) & (low > 0) & (high >= middle) & (low <= middle) & np.isfinite(high)
+        & np.isfinite(catalog["feh"].values)
+    )  # fmt: skip
+    flag = np.zeros(len(middle), dtype=np.int32)
+    add_flag(flag, ~good, StarFlag.MISSING_AGE)
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        below = np.maximum(np.log(middle / low), _MIN_LOG_SD)
+        above = np.maximum(np.log(high / middle), _MIN_LOG_SD)
+        u = np.log(grid)[None, :] - np.log(middle)[:, None]
+        log_like = -0.5 * (u / np.where(u < 0, below[:, None], above[:, None])) ** 2
+        log_like += np.log(2.0 / (below + above))[:, None]
+    log_like[~good] = np.nan
+    add_flag(flag, good & (middle <= grid[0]), StarFlag.EDGE_YOUNG)
+    add_flag(flag, good & (middle >= grid[-1]), StarFlag.EDGE_OLD)
+
+    def node_constant(name: str) -> np.ndarray:
+        column = catalog[name].values if name in catalog else np.full(len(middle), np.nan)
+        return np.repeat(column[:, None], len(grid), axis=1).astype(np.float32)
+
+    def per_star(values: np.ndarray, unit: str, long_name: str) -> tuple:
+        return _column("star", np.where(good, values, np.nan), unit, long_name)
+
+    return xr.Dataset(
+        {
+            "log_age_likelihood": (("star", "age"), log_like.astype(np.float32), {"units": ""}),
+            "log_interim_prior": ("age", np.zeros(len(grid)), {"units": ""}),
+            "feh_mean": (("star", "age"), node_constant("feh"), {"units": "dex"}),
+            "feh_sd": (("star", "age"), node_constant("feh_error"), {"units": "dex"}),
+            "age_ml": per_star(middle, "Gyr", "age of highest likelihood"),
+            "age_median": per_star(middle, "Gyr", "median age"),
+            "age_lo": per_star(low, "Gyr", "lower end of the 68% interval"),
+            "age_hi": per_star(high, "Gyr", "upper end of the 68% interval"),
+            "age_error": per_star((high - low) / (2 * middle), "", "relative age error"),
+            "flag": ("star", flag),
+        },
+        coords={"age": ("age", grid, {"units": "Gyr"}), "source_id": catalog["source_id"]},
+        attrs={"isochrone_source": "external", "age_method": "catalogue ages, two-piece in ln age"},
+    )
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Stars as arrays."""
+
+    values: NDArray[np.float64]  # (star, 4): T_eff, log g, M_G, BP−RP
+    inverse_error: NDArray[np.float64]  # of them; 0 for one that is missing
+    feh: NDArray[np.float64]  # (star, 2): observed value and error
+    alpha: NDArray[np.float64]  # (star, 2): [α/Fe], cut at the edges of the grid by `_cut`
+    #: (star,): normalisation of the observables' Gaussians, and of what is left of that of [α/Fe]
+    log_constant: NDArray[np.float64]
+    raw_alpha: NDArray[np.float64]  # (star, 2): [α/Fe] as observed; (0, 0) if missing
+    n_observed: NDArray[np.int64]  # (star,): how many observables each star has
+    flag: NDArray[np.int32]  # reasons found so far
+
+
+def observe(
+    catalog: xr.Dataset, grid: WorkingGrid, observables: Sequence[str], *, photometric_floor: float
+) -> Observed:
+    """Collect the observables of every star; a `CatalogError` if one is unknown or feh is absent.
+
+    Those that the catalogue lacks are left out. `photometric_floor` (mag) is added in quadrature to
+    the errors of M_G and BP−RP.
+    """
+    for name in observables:
+        if name not in OBSERVABLES:
+            raise CatalogError(f"unknown observable '{name}': {suggest(name, OBSERVABLES)}")
+    if "feh" not in observables or "feh" not in catalog:
+        raise CatalogError("isochrone ages need [Fe/H]: column 'feh' is absent or not asked for")
+    n = catalog.sizes["star"]
+    flag, bad = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=bool)
+    pairs: dict[str, tuple[NDArray, NDArray]] = {}
+    for name in OBSERVABLES:
+        value, error = np.full(n, np.nan), np.full(n, np.nan)
+        if name in observables and name in catalog:
+            value = catalog[name].values.astype(np.float64)
+            if f"{name}_error" not in catalog:
+                raise CatalogError(
+                    f"column '{name}' has no '{name}_error': map one, or leave '{name}' out of "
+                    "the observables"
+                )
+            error = catalog[f"{name}_error"].values.astype(np.float64)
+        value = np.where(np.isfinite(value), value, np.nan)
+        bad |= np.isfinite(value) & ~((error > 0) & np.isfinite(error))
+        pairs[name] = (value, error)
+
+    values, inverse, constant = np.zeros((n, 4)), np.zeros((n, 4)), np.zeros(n)
+    for k, name in enumerate(_KERNEL):
+        value, error = pairs[name]
+        if name in _PHOTOMETRIC:
+            error = np.hypot(error, photometric_floor)
+        used = np.isfinite(value) & (error > 0) & np.isfinite(error)
+        values[used, k] = value[used]
+        inverse[used, k] = 1.0 / error[used]
+        constant[used] -= np.log(error[used]) + 0.5 * np.log(2 * np.pi)
+    has = np.stack([np.isfinite(pairs[name][0]) for name in _KERNEL], axis=1)
+    feh, feh_error = pairs["feh"]
+    missing = ~((has[:, 0] | has[:, 3]) & (has[:, 1] | has[:, 2]) & np.isfinite(feh))
+    add_flag(flag, missing, StarFlag.MISSING_PARAMETERS)
+    add_flag(flag, bad & ~missing, StarFlag.BAD_ERROR)
+    if "abs_g" in observables:
+        add_flag(flag, ~has[:, 2], StarFlag.MISSING_PHOTOMETRY)
+
+    with_alpha = np.isfinite(pairs["alpha_fe"][0])
+    raw_alpha = np.stack([np.where(with_alpha, p, 0.0) for p in pairs["alpha_fe"]], axis=1)
+    good = flag & np.int32(StarFlag.MISSING_PARAMETERS | StarFlag.BAD_ERROR) == 0
+    low, high = (grid.alpha[0], grid.alpha[-1]) if len(grid.alpha) > 1 else (-0.2, 0.8)
+    alpha, log_alpha = _cut(np.where(good[:, None], raw_alpha, 0.0), low, high)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        least, most = grid.feh_limits(alpha[:, 0])
+        beyond = np.maximum(least - feh, feh - most) / feh_error
+        off = good & ~(np.isfinite(log_alpha) & (beyond <= _WINDOW))
+    add_flag(flag, off, StarFlag.OFF_GRID)
+    return Observed(
+        values, inverse, np.stack([feh, feh_error], axis=1), alpha, constant + log_alpha, raw_alpha,
+        has.sum(axis=1) + 1 + with_alpha, flag,
+    )  # fmt: skip
+
+
+def _cut(gaussian: NDArray, low: float, high: float) -> tuple[NDArray, NDArray]:
+    """Cut Gaussians at limits: mean and sd of what remains, and ln of how much that is.
+
+    The log is NaN if the limits are further than the window. A Gaussian well inside is returned
+    to the bit; one without width is moved to the limit if it is no further than 1e-9.
+    """
+    mean, sd = gaussian.T
+    safe = np.maximum(sd, 1e-12)
+    x, y = (low - mean) / safe, (high - mean) / safe
+    # By symmetry work on the side where the cut is, with scaled error functions for the tails.
+    flip = x < -y
+    a, b = np.where(flip, -y, x), np.where(flip, -x, y)
+    untouched = a < -8.5
+    a, b = np.maximum(a, -40.0), np.clip(b, -40.0, 40.0)
+    # ln(Φ(b) − Φ(a)), without cancellation in the tails
+    upper = a > 0
+    log_b = special.log_ndtr(np.where(upper, -a, b))
+    log_a = special.log_ndtr(np.where(upper, -b, a))
+    log_mass = log_b + np.log1p(-np.exp(np.minimum(log_a - log_b, -1e-14)))
+    # Beyond the window the numbers overflow, and are not used.
+    with np.errstate(over="ignore", invalid="ignore"):
+        pdf_a, pdf_b = (np.exp(-0.5 * (z * z + np.log(2 * np.pi)) - log_mass) for z in (a, b))
+        first = pdf_a - pdf_b
+        second = 1.0 + a * pdf_a - b * pdf_b - first**2
+    moved = np.where(flip, -first, first)
+    new_mean = np.where(untouched, mean, mean + sd * moved)
+    new_sd = np.where(untouched, sd, sd * np.sqrt(np.clip(second, 1e-6, 1.0)))
+    log_mass = np.where(untouched, 0.0, log_mass)
+    log_mass = np.where((b < -_WINDOW) | (a > _WINDOW), np.nan, log_mass)
+    return np.stack([np.clip(new_mean, low, high), new_sd], axis=1), log_mass

@@ -179,7 +179,7 @@ def build_grid(
         raise IsochroneError(f"feh_step is {feh_step}: give a step of at most 0.5 dex")
     if isinstance(source, str):
         source = load_source(source)
-    wanted = None if ages is None else tuple(float(a) for a in np.atleast_1d(np.asarray(ages)))
+    wanted = None if ages is None else tuple(np.atleast_1d(ages).astype(float).tolist())
     return _build(source, method, wanted, feh_step, feh_scale)
 
 
@@ -199,7 +199,7 @@ def _build(
     high = round(float(source.feh[-1] - shift.max()), 6)
     fine = method == "fine"
     if fine:
-        alpha = source.alpha
+        alpha = np.ascontiguousarray(source.alpha, dtype=np.float64)
         enhancement = salaris(alpha)
         step = FEH_STEP if feh_step is None else feh_step
         first, last = low + enhancement.min(), high + enhancement.max()
@@ -217,26 +217,18 @@ def _build(
         column = values[:, :, int(np.argmin(np.abs(source.alpha - a)))]
         whole[:, :, k] = _along_feh(source.feh, column, metallicity - enhancement[k], shift)
     points, mass = _with_births(whole)
-    return WorkingGrid(
-        ages=nodes,
-        metallicity=np.ascontiguousarray(metallicity, dtype=np.float64),
-        alpha=np.ascontiguousarray(alpha, dtype=np.float64),
-        points=points,
-        mass=mass,
-        feh_range=(low, high),
-        total_metallicity=fine,
-        attrs={
-            "isochrone_source": source.name,
-            "isochrone_checksum": source.checksum,
-            "isochrone_bands": ", ".join(source.bands),
-            "isochrone_note": source.note,
-            "age_method": method,
-            "feh_scale": feh_scale,
-            "feh_initial_minus_observed": f"{shift.max():.3f} (dwarfs), {shift.min():.3f} (giants)",
-            "feh_step": f"{metallicity[1] - metallicity[0]:.3f}",
-            "alpha_treatment": "own axis" if source.has_alpha else "Salaris et al. (1993)",
-        },
-    )
+    attrs = {
+        "isochrone_source": source.name,
+        "isochrone_checksum": source.checksum,
+        "isochrone_bands": ", ".join(source.bands),
+        "isochrone_note": source.note,
+        "age_method": method,
+        "feh_scale": feh_scale,
+        "feh_initial_minus_observed": f"{shift.max():.3f} (dwarfs), {shift.min():.3f} (giants)",
+        "feh_step": f"{metallicity[1] - metallicity[0]:.3f}",
+        "alpha_treatment": "own axis" if source.has_alpha else "Salaris et al. (1993)",
+    }
+    return WorkingGrid(nodes, metallicity, alpha, points, mass, (low, high), fine, attrs)
 
 
 def _age_nodes(source: IsochroneSource, method: str, ages: tuple[float, ...] | None) -> NDArray:
@@ -403,8 +395,7 @@ def isochrone(
     dwarf, giant = both
     w = _depletion(dwarf[:, COLUMNS.index("logg")])[:, None]
     mixed = np.where(w == 1.0, dwarf, w * dwarf + (1.0 - w) * giant)
-    good = np.isfinite(mixed).all(axis=-1)
-    return {name: mixed[good, k] for k, name in enumerate(COLUMNS)}
+    return dict(zip(COLUMNS, mixed[np.isfinite(mixed).all(axis=-1)].T, strict=True))
 
 
 def _between(

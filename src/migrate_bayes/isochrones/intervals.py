@@ -2,10 +2,10 @@ r"""One age, an interval, quantiles and a distribution function from a likelihoo
 
 Between nodes method ``fine`` interpolates ln L by a monotone cubic (Fritsch & Butland 1984), so
 that a peak between nodes is not squared off; ``paper`` interpolates L linearly, as Vickers, Shen &
-Li (2021) do. The age of greatest likelihood is that of the best node (``paper``) or of the parabola
-through the three best nodes (``fine``). The interval is that of Jørgensen & Lindegren (2005): the
-outermost ages at which the likelihood is at least 0.61 (:math:`\simeq e^{-1/2}`) of its maximum,
-which holds 68% of the time. Median and quantiles are those of the posterior
+Li (2021) do. The age of greatest likelihood is that of the best node (``paper``) or of a parabola
+through the best three (``fine``). The interval of Jørgensen & Lindegren (2005) has its ends at the
+outermost ages whose likelihood is at least 0.61 (:math:`\simeq e^{-1/2}`) of the greatest: it holds
+68% of the time. Median and quantiles are those of the posterior
 
 .. math:: F(t) = \int_{\tau_0}^{t} L(\tau)\,p(\tau)\,d\tau \Big/ \int L(\tau)\,p(\tau)\,d\tau ,
 

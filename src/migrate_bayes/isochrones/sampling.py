@@ -7,8 +7,6 @@ mass from the Kroupa (2001) function restricted to the part of the isochrone tha
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
@@ -21,17 +19,6 @@ from migrate_bayes.isochrones.sources.base import IsochroneSource
 
 _BLOCK = 4096
 _SLACK = 1e-6
-
-
-class _Wanted(NamedTuple):
-    """Stars to draw, arrays of shape (star,): ln Gyr, dex, dex, if in the grid, [0, 1), mag."""
-
-    log_age: NDArray[np.float64]
-    metallicity: NDArray[np.float64]
-    alpha: NDArray[np.float64]
-    inside: NDArray[np.bool_]
-    uniform: NDArray[np.float64]
-    faintest: NDArray[np.float64]
 
 
 def draw_stars(
@@ -106,7 +93,7 @@ def draw_stars(
 
     def run(start: int, stop: int) -> None:
         s = slice(start, stop)
-        part = _Wanted(log_age[s], metal[s], alpha[s], inside[s], u[s], faintest[s])
+        part = log_age[s], metal[s], alpha[s], inside[s], u[s], faintest[s]
         _draw(axes, grid.points, grid.mass, part, limits, out[s])
 
     map_blocks(run, len(u), _BLOCK, workers=workers)
@@ -118,21 +105,26 @@ def draw_stars(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _draw(axes, points, masses, wanted, limits, out):  # type: ignore[no-untyped-def]
-    """Fill `out` (star, [teff, logg, abs_g, bp_rp, mass, probability]); NaN rows stay."""
+    """Fill `out` (star, [teff, logg, abs_g, bp_rp, mass, probability]); NaN rows stay.
+
+    `wanted` has arrays (star,): ln age (Gyr), metallicity, [α/Fe], whether these are in the grid,
+    the uniform number and the faintest M_G.
+    """
+    ages, metallicity, alpha, inside, uniform, faintest = wanted
     log_ages, metals, alphas = axes
     n_eep = points.shape[3]
     track, mass = np.empty((n_eep, 5)), np.empty(n_eep)
     low, total = np.empty(n_eep), np.empty(n_eep)
     by_metal, by_alpha = np.empty((3, 4)), np.empty((3, 4))
     for s in range(len(out)):
-        if not wanted.inside[s]:
+        if not inside[s]:
             continue
-        log_age = wanted.log_age[s]
+        log_age = ages[s]
         i = min(max(np.searchsorted(log_ages, log_age) - 1, 0), len(log_ages) - 2)
         t = (log_age - log_ages[i]) / (log_ages[i + 1] - log_ages[i])
         t = min(max(t, 0.0), 1.0)
-        j = cubic_stencil(metals, wanted.metallicity[s], by_metal)
-        k = cubic_stencil(alphas, wanted.alpha[s], by_alpha)
+        j = cubic_stencil(metals, metallicity[s], by_metal)
+        k = cubic_stencil(alphas, alpha[s], by_alpha)
         track[:] = mass[:] = 0.0
         for a in range(2):
             for f in range(4):
@@ -153,7 +145,7 @@ def _draw(axes, points, masses, wanted, limits, out):  # type: ignore[no-untyped
             for c in range(3):
                 start, step = track[e, c], track[e + 1, c] - track[e, c]
                 least = limits[2 * c] if c < 2 else -np.inf
-                most = limits[2 * c + 1] if c < 2 else wanted.faintest[s]
+                most = limits[2 * c + 1] if c < 2 else faintest[s]
                 if step == 0.0:
                     if start < least or start > most:
                         hi = -1.0
@@ -166,7 +158,7 @@ def _draw(axes, points, masses, wanted, limits, out):  # type: ignore[no-untyped
             total[e] = cumulative
         if cumulative <= 0.0:
             continue
-        target = wanted.uniform[s] * cumulative
+        target = uniform[s] * cumulative
         for e in range(n_eep - 1):
             if total[e] > target:
                 before = total[e - 1] if e > 0 else 0.0

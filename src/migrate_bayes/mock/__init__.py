@@ -1,8 +1,8 @@
 """Surveys with known truth.
 
-`simulate` forward-simulates a LAMOST × Gaia survey: stars of a population (`discs`, `migration`)
-are put on an orbit and into the sky, given a mass on an isochrone of their age and composition
-(`stars`), and observed (`footprint`, `instruments`). The truth stands beside the measurements in
+`simulate` forward-simulates a LAMOST × Gaia survey: stars of a population (`discs`) are put
+on an orbit and into the sky, given a mass on an isochrone of their age and composition (`stars`),
+and observed (`footprint`, `instruments`). The truth stands beside the measurements in
 columns ``ref_true_…``. `simulated_stars` and `migrated_stars` are StarPosteriors at once, for tests
 of the fit; `lamost_like` are spectra and magnitudes alone, for tests of ages.
 """

@@ -204,10 +204,8 @@ def _choose(candidates, sun, bound, phi, limits, total):
         growth = math.exp(2.0 * end / _CELLS)
         for k in range(_CELLS):
             weight[k] = limit[k] = 0.0
-            arc, stretch = (
-                0.5 * _SCALE * (grown - 1.0 / grown),
-                0.5 * _SCALE * (grown + 1.0 / grown),
-            )
+            arc = 0.5 * _SCALE * (grown - 1.0 / grown)
+            stretch = 0.5 * _SCALE * (grown + 1.0 / grown)
             grown *= growth
             angle = arc / R[i]
             arcs[k] = arc

@@ -11,7 +11,7 @@ from migrate_bayes.orbits.orbit_options import OrbitOptions
 
 
 class MigrationOptions(Options):
-    """The ``migration`` population; `migrate_bayes.mock.migration` has the laws.
+    """The ``migration`` population; `migrate_bayes.mock.discs` has the laws.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class MockOptions(Options):
     stars : int
         How many, before repeat observations.
     population : {"model", "migration"}
-        Laws of `mock.discs` or of `mock.migration`.
+        Whose laws: `mock.discs` has both.
     survey : {"simple", "lamost"}
         Every bright star near the Sun's azimuth, or LAMOST's footprint, depth and errors.
     potential : str, optional

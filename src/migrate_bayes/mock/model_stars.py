@@ -1,7 +1,7 @@
 r"""Stars as StarPosteriors, without isochrones and orbits: of the model, and migrated ones.
 
 For benchmarks, calibration and recovery tests. `migrated_stars` are born in a known gradient and
-have diffused since (equations in `population.model.gradients`), for tests of the ``diffusion`` form
+have diffused since (equations in `population.model.hierarchy`), for tests of the ``diffusion`` form
 and of a fit that does not know the history; all their errors are constant, that of age in ln τ.
 
 `simulated_stars` are of the population model itself. A star's component and age node are drawn from
@@ -32,8 +32,8 @@ from scipy.special import logsumexp
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.population.likelihood.kernel import THETA
+from migrate_bayes.population.model.hierarchy import node_widths, spline_basis
 from migrate_bayes.population.model.specification import ModelSpec
-from migrate_bayes.population.model.splines import node_widths, spline_basis
 
 AGES: NDArray[np.float64] = np.r_[0.5:5.1:0.25, 5.5:14.6:0.5]
 """The paper's age grid: 1 to 5 Gyr by 0.25 and 5.5 to 14.5 by 0.5, begun at 0.5 Gyr."""

@@ -3,23 +3,21 @@
 A star is made from its number alone: candidates are drawn from the population until one is on the
 isochrones and in the survey. What "in the survey" means is `SimpleSurvey`'s or `LamostSurvey`'s.
 
-With the ``lamost`` survey this is rejection sampling, so the stars are those of a disc of the
-population's laws: a candidate is kept with a probability proportional to the share of
-its isochrone's stars that are bright enough (by the initial mass function), to the share of its
-direction that is targeted, and to the completeness at its magnitude (`footprint` says how).
+With the ``lamost`` survey this is rejection sampling (`footprint` says how), so the stars are those
+of a disc of the population's laws.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from migrate_bayes.catalog.gaia_extinction import extinction_ratio
+from migrate_bayes.catalog.extinction import extinction_ratio
 from migrate_bayes.core.counter_rng import keyed_uniforms
 from migrate_bayes.core.errors import MigrateBayesError
 from migrate_bayes.core.parallel import map_blocks
@@ -28,7 +26,6 @@ from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock import discs, footprint, instruments
 from migrate_bayes.mock.footprint import BLUEST, G_RANGE
 from migrate_bayes.mock.instruments import N_GAIA, N_LAMOST, N_SPECTRUM, N_VISIT
-from migrate_bayes.mock.migration import N_MIGRATION, draw_migration
 from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.orbits import OrbitOptions, Potential, orbit_extrema
 
@@ -59,6 +56,7 @@ class SimpleSurvey:
     n_spectrum = N_SPECTRUM
     most_at_once = 4  # candidates of a star
     teff_range = (4200.0, 7500.0)
+    shared: ClassVar[tuple[str, ...]] = ("grid",)
 
     @cached_property
     def source(self) -> Any:
@@ -81,7 +79,8 @@ class SimpleSurvey:
 
     def observe(self, number: NDArray[np.int64], *, again: bool = False) -> tuple[Columns, Columns]:
         """Return what is seen of the stars, at the first visit or the second, and the truth."""
-        self._prepare()
+        for name in self.shared:  # all threads need it: build it before they start
+            getattr(self, name)
         parts = map_blocks(
             lambda start, stop: self._observe(number[start:stop], again), len(number), _BLOCK
         )
@@ -90,10 +89,6 @@ class SimpleSurvey:
             for side in zip(*parts, strict=True)
         )
         return seen, true
-
-    def _prepare(self) -> None:
-        """Build before the threads start what all of them need."""
-        _ = self.grid
 
     def _observe(self, number: NDArray[np.int64], again: bool) -> tuple[Columns, Columns]:
         true = self.stars(number)
@@ -138,12 +133,12 @@ class SimpleSurvey:
         Returns them and `more` uniform numbers for each, shape (more, n).
         """
         migrates = self.truth.population == "migration"
-        n = N_MIGRATION if migrates else discs.N_POPULATION + discs.N_ORBIT
+        n = discs.N_MIGRATION if migrates else discs.N_POPULATION + discs.N_ORBIT
         draws = [self.uniforms(number, _ATTEMPT + a, n + more) for a in attempts]
         u = np.concatenate(draws, axis=1)
         ages = max(float(self.source.ages[0]), 1.0), min(float(self.source.ages[-1]), 13.5)
         if migrates:
-            return draw_migration(self.truth, ages, self.potential, u[:n]), u[n:]
+            return discs.draw_migration(self.truth, ages, self.potential, u[:n]), u[n:]
         star = discs.draw_population(self.truth, ages, u[:n])
         return star | discs.draw_orbit(star, self.potential, u[discs.N_POPULATION : n]), u[n:]
 
@@ -179,6 +174,7 @@ class LamostSurvey(SimpleSurvey):
     # Hotter than any turn-off of 1 Gyr: a limit of 7500 K would leave out the metal-poor among the
     # youngest, and make the sample's gradient at 1 to 1.5 Gyr flatter by 0.007 dex/kpc.
     teff_range = (4200.0, 8500.0)
+    shared = ("grid", "_bound")
 
     def _observe(self, number: NDArray[np.int64], again: bool) -> tuple[Columns, Columns]:
         true = self.stars(number)
@@ -197,10 +193,6 @@ class LamostSurvey(SimpleSurvey):
             seen["ra"] = (seen["ra"] + offset[0] / np.cos(np.radians(true["dec"]))) % 360.0
             seen["dec"] = seen["dec"] + offset[1]
         return seen, true
-
-    def _prepare(self) -> None:
-        super()._prepare()
-        _ = self._bound
 
     @cached_property
     def _bound(self) -> footprint.Bound:

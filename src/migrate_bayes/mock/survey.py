@@ -14,6 +14,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.catalog import write_catalog
+from migrate_bayes.catalog.columns import attributes
 from migrate_bayes.core.progress import progress
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.isochrones.age_options import AgeOptions
@@ -51,10 +53,7 @@ def iter_simulated(
     chunk_size: int = 65_536,
     **settings: Any,
 ) -> Iterator[xr.Dataset]:
-    """Yield the survey of `simulate` in chunks of at most `chunk_size` rows.
-
-    First comes every star's first observation, in order, then the repeat observations.
-    """
+    """Yield `simulate`'s rows in chunks: each star's first observation in order, then repeats."""
     truth = MockOptions.of(options, settings)
     survey = get_survey(truth, seed, isochrones or AgeOptions(), orbits or OrbitOptions())
 
@@ -172,8 +171,6 @@ def simulate_to_parquet(
     ...     simulate_to_parquet(f"{folder}/mock.parquet", stars=20, seed=1)
     20
     """
-    from migrate_bayes.catalog import write_catalog
-
     truth = MockOptions.of(options, settings)
     rows = 0
 
@@ -193,8 +190,6 @@ def simulate_to_parquet(
 
 
 def _catalog(source_id: NDArray[np.int64], seen: Columns, true: Columns, seed: int) -> xr.Dataset:
-    from migrate_bayes.catalog.columns import attributes
-
     variables: dict[str, Any] = {
         name: ("star", values.astype(np.float64), attributes(name)) for name, values in seen.items()
     }

@@ -13,10 +13,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "extrema": ["orbit_extrema"],
         "frame": ["FRAMES", "SolarFrame", "get_frame"],
-        "guiding": ["circular_velocity", "guiding_radius"],
         "orbit_options": ["OrbitOptions"],
         "orbits": ["compute_orbits"],
-        "potential": ["Potential"],
+        "potential": ["Potential", "circular_velocity", "guiding_radius"],
         "potential_tables": ["POTENTIALS"],
     },
 )

@@ -160,10 +160,7 @@ def observed_to_phase_space(
 
 
 def _turned_back(rotation: Floats, vectors: Floats) -> Floats:
-    """Return ``rotation.T @ vectors`` by sums in an order that does not depend on their number.
-
-    BLAS rounds a star differently by the number of stars beside it.
-    """
+    """Return ``rotation.T @ vectors``; BLAS would round a star by the number of stars beside it."""
     x, y, z = vectors
     return np.stack([r[0] * x + r[1] * y + r[2] * z for r in rotation.T])
 

@@ -37,10 +37,9 @@ from migrate_bayes.orbits.coordinates import (
     transform_arrays,
 )
 from migrate_bayes.orbits.frame import SolarFrame
-from migrate_bayes.orbits.guiding import on_curve
 from migrate_bayes.orbits.kernel.spline import PotentialTable
 from migrate_bayes.orbits.kernel.staeckel import staeckel_ln_zmax
-from migrate_bayes.orbits.potential import Potential
+from migrate_bayes.orbits.potential import Potential, on_curve
 from migrate_bayes.orbits.potential_tables import Curve
 
 Floats = NDArray[np.float64]

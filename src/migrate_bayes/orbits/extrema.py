@@ -131,24 +131,14 @@ def orbit_extrema(
 
     map_blocks(run, n, BLOCK, workers=workers, on_done=on_done)
     zmax, peri, apo, zmax_error, peri_error, apo_error, half = out.T.reshape(N_OUT, *shape)
-    ended = status.reshape(shape)
     with np.errstate(invalid="ignore", divide="ignore"):
         eccentricity = (apo - peri) / (apo + peri)
-    return Extrema(
-        zmax=ro * zmax,
-        r_peri=ro * peri,
-        r_apo=ro * apo,
-        eccentricity=eccentricity,
-        zmax_error=zmax_error,
-        r_peri_error=peri_error,
-        r_apo_error=apo_error,
-        # de = (1 - e²)/2 d ln(r_apo/r_peri)
-        eccentricity_error=0.5 * (1.0 - eccentricity**2) * (peri_error + apo_error),
-        zmax_half=ro * half,
-        unbound=ended == integrate.UNBOUND,
-        inexact=ended == integrate.INEXACT,
-        failed=ended == integrate.FAILED,
-    )
+    # de = (1 - e²)/2 d ln(r_apo/r_peri)
+    eccentricity_error = 0.5 * (1.0 - eccentricity**2) * (peri_error + apo_error)
+    errors = (zmax_error, peri_error, apo_error, eccentricity_error)
+    reasons = (integrate.UNBOUND, integrate.INEXACT, integrate.FAILED)
+    ended = (status.reshape(shape) == reason for reason in reasons)
+    return Extrema(ro * zmax, ro * peri, ro * apo, eccentricity, *errors, ro * half, *ended)
 
 
 def potential_difference(

@@ -1,9 +1,7 @@
 """From a catalogue to orbits: phase space, guiding radii and extrema of every star.
 
-`compute_orbits` draws each star's mock observations, reduces them to means and (co)variances, and
-integrates the orbit of the mean point in each potential asked for. ln Z_max of a draw is that of
-the integrated orbit plus a Stäckel difference (`kernel.staeckel`), unless its own integration is
-asked for. A star that cannot have an orbit keeps its row: NaN, and a flag that says why.
+Each star's draws are reduced to means and (co)variances, and the orbit of the mean point is
+integrated. A star that cannot have an orbit keeps its row: NaN, and a flag that says why.
 """
 
 from __future__ import annotations
@@ -69,17 +67,6 @@ COLUMNS = {
     "zmax_sd": ("kpc", "largest height: sd, of the log-normal that ln Z_max's moments imply"),
     **EXTREMA,
 }
-
-
-def _with_heights(
-    wanted: tuple[str, ...] | None, potentials: Mapping[str, Potential]
-) -> list[bool]:
-    """Whether the orbits in each potential are integrated."""
-    known = {p.name for p in potentials.values()} | set(potentials)
-    chosen = known if wanted is None else set(wanted)
-    for name in chosen - known:
-        raise OrbitError(f"Z_max asked in '{name}', not computed: {suggest(name, known)}")
-    return [p.name in chosen or label in chosen for label, p in potentials.items()]
 
 
 def compute_orbits(
@@ -154,7 +141,11 @@ def compute_orbits(
     if not 0 <= seed < 2**64:
         raise OrbitError(f"seed must be from 0 to 2**64 - 1, not {seed}")
     solar, potentials = get_frame(o.frame), list_potentials(o)
-    heights = _with_heights(o.zmax_potentials, potentials)
+    known = {p.name for p in potentials.values()} | set(potentials)
+    chosen = known if o.zmax_potentials is None else set(o.zmax_potentials)
+    for name in chosen - known:
+        raise OrbitError(f"Z_max asked in '{name}', not computed: {suggest(name, known)}")
+    heights = [p.name in chosen or label in chosen for label, p in potentials.items()]
     stars, flag, absent = read_kinematics(catalog)
     n, usable = stars.usable.size, np.flatnonzero(stars.usable)
     kept = o.zmax_draws if any(heights) else 0
@@ -223,11 +214,7 @@ def compute_orbits(
 
 
 def _fill(
-    columns: Mapping[str, Floats],
-    extrema: Extrema,
-    kept: Floats,
-    usable: NDArray[np.intp],
-    flag: NDArray[np.int32],
+    columns: Mapping[str, Floats], extrema: Extrema, kept: Floats, usable: NDArray, flag: NDArray
 ) -> None:
     """Fill one potential's columns (star) from its orbits (usable, 1 + kept), and set flags.
 

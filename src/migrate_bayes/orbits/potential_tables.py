@@ -233,14 +233,8 @@ def _build_rotation(name: str) -> dict[str, Floats]:
     ln_r = np.interp(ln_l_grid, ln_l, x)
     for _ in range(8):
         ln_r = np.clip(ln_r - (forward(ln_r) - ln_l_grid) / forward(ln_r, 1), x[0], x[-1])
-    return {
-        "ln_l": ln_l_grid,
-        "ln_r": ln_r,
-        "slope": 1.0 / forward(ln_r, 1),
-        "x": x,
-        "ln_v": ln_v,
-        "v_slope": forward(x, 1) - 1.0,
-    }
+    radius = {"ln_l": ln_l_grid, "ln_r": ln_r, "slope": 1.0 / forward(ln_r, 1)}
+    return radius | {"x": x, "ln_v": ln_v, "v_slope": forward(x, 1) - 1.0}
 
 
 def bspline_coefficients(values: Floats, *, even: bool) -> Floats:

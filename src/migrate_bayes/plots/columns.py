@@ -1,8 +1,4 @@
-"""The few columns of stars that figures show.
-
-`star_columns` goes through the stars part by part and keeps single precision, of one potential and
-of the usable stars: some 50 bytes a star, so that figures of a million stars need little memory.
-"""
+"""The few columns of stars that figures show: read part by part, some 50 bytes a star."""
 
 from __future__ import annotations
 
@@ -24,10 +20,10 @@ _SOURCES: dict[str, tuple[str, tuple[str, ...]]] = {
     "teff": ("K", ("teff",)),
     "logg": ("dex", ("logg",)),
     "age": ("Gyr", ("age_ml", "age_median")),
-    "radius": ("kpc", ()),
+    "radius": ("kpc", ("rg_mean",)),
     "zmax": ("kpc", ("zmax", "ln_zmax_mean")),
 }
-_RADII = {"rg": ("rg_mean",), "r_present": ("r_present",)}
+_RADII = {"rg": "rg_mean", "r_present": "r_present"}
 
 
 def star_columns(
@@ -87,10 +83,7 @@ def star_columns(
         raise ProductError(f"the selection has {fitted.size:,} stars, the product {n:,}")
     keep = usable | fitted
     one = stars.sel(potential=chosen) if known else stars
-    sources = {
-        name: (unit, _RADII[radius] if name == "radius" else variables)
-        for name, (unit, variables) in _SOURCES.items()
-    }
+    sources = _SOURCES | {"radius": ("kpc", (_RADII[radius],))}
     names = [v for _, variables in sources.values() for v in variables if _per_star(one, v)]
     pieces: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     for rows, values in iter_parts(one, names) if names else ():

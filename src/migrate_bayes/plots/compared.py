@@ -43,10 +43,6 @@ def _words(quantity: str) -> tuple[str, str]:
     return _WORDS.get(quantity, (quantity, quantity))
 
 
-def _names(values: Any) -> list[str]:
-    return [str(v) for v in values.values]
-
-
 @in_style
 def comparison(tree: xr.DataTree, *, figure: Figure | None = None) -> Figure:
     """Draw each variant's posterior interval (forest plot), a panel for each quantity.
@@ -75,7 +71,7 @@ def comparison(tree: xr.DataTree, *, figure: Figure | None = None) -> Figure:
     1
     """
     e = tree["estimates"].to_dataset()
-    quantities, labels = _names(e["quantity"]), _names(e["variant"])
+    quantities, labels = e["quantity"].values.tolist(), e["variant"].values.tolist()
     rows = np.arange(len(labels))[::-1]
     reference = labels.index(str(tree.attrs["reference"]))
     baseline = None
@@ -139,7 +135,7 @@ def comparison_gradient(
     2
     """
     curve = tree["curve"].to_dataset().sel(component=component)
-    labels = _names(curve["variant"])
+    labels = curve["variant"].values.tolist()
     reference = labels.index(str(tree.attrs["reference"]))
     age, mean, sd = curve["age"].values, curve["mean"].values, curve["sd"].values
     made = figure or new_figure(8.4, 6.2)
@@ -188,7 +184,7 @@ def variance(tree: xr.DataTree, *, ax: Axes | None = None) -> Axes:
     [np.float64(1.0), np.float64(0.5)]
     """
     v = tree["variance"].to_dataset()
-    quantities, sources = _names(v["quantity"]), _names(v["source"])
+    quantities, sources = v["quantity"].values.tolist(), v["source"].values.tolist()
     relative = (v["sd"] / v["sd"].sel(source="stars")).sel(quantity=quantities)
     own, ax = ax is None, axes_of(ax, 7.6, 1.4 + 0.36 * len(sources))
     height = 0.8 / len(quantities)
@@ -298,7 +294,7 @@ def comparison_curves(
         return []
     curve = tree["curve"].to_dataset().sel(component=component)
     factors = [c for c in curve.coords if c != "variant" and curve[c].dims == ("variant",)]
-    level = {str(f): _names(curve[f]) for f in factors}
+    level = {str(f): [*map(str, curve[f].values)] for f in factors}
     varied, along = _VARIED[kind]
     # Solar parameters are two factors: colours are speeds, dashes are distances.
     order = {f: list(dict.fromkeys(v)) for f, v in level.items() if f in _SOLAR}

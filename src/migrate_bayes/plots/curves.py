@@ -1,8 +1,4 @@
-"""Metallicity gradient against age: hierarchical curve over the baseline's points, and variants.
-
-`draw_gradient` is what every figure with a gradient(age) uses: the baseline's points and the
-hierarchical band always stand on the same axes.
-"""
+"""Metallicity gradient against age: hierarchical curve over the baseline's points, and variants."""
 
 from __future__ import annotations
 

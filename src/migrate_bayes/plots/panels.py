@@ -1,7 +1,4 @@
-"""[Fe/H] against radius by age, a disc whole, and slices of a survey side by side.
-
-Counterparts of figures 6, 7, 9 and 10 of Vickers, Shen & Li (2021).
-"""
+"""[Fe/H] against radius by age, a disc whole, and slices: the paper's figures 6, 7, 9 and 10."""
 
 from __future__ import annotations
 

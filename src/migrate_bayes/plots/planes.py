@@ -1,7 +1,4 @@
-"""Stars in a plane: [α/Fe]–[Fe/H] by density, age or membership, and the Kiel diagram.
-
-Few stars are points, many a raster: nothing drawn here grows with the survey.
-"""
+"""Stars in a plane, few as points and many as a raster that does not grow with the survey."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.core.table import Estimate
 from migrate_bayes.plots.columns import finite, star_columns
 from migrate_bayes.plots.style import BLUE, Limits, axes_of, in_style, span
 from migrate_bayes.selection import dividing_line
@@ -266,11 +262,3 @@ def kiel(stars: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         xlim=xlim[::-1], ylim=ylim[::-1], xlabel=r"$T_\mathrm{eff}$  [K]", ylabel=r"$\log g$  [dex]"
     )
     return ax
-
-
-def young_share(stars: xr.Dataset, youth: float = 4.0) -> Estimate:
-    """Share of stars younger than an age, Gyr, with its binomial error."""
-    total = stars.sizes["star"]
-    share = int((stars["age"].values < youth).sum()) / total
-    variance = max(share * (1 - share), 1 / total) / total
-    return Estimate.symmetric(share, np.sqrt(variance))

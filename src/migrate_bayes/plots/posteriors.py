@@ -1,7 +1,4 @@
-"""Posteriors: a star's age, the sampler's behaviour, and what the model expects of stars.
-
-Ranks, energy and prior against posterior are ArviZ's own plots in our style.
-"""
+"""Posteriors: a star's age, the sampler (ArviZ's plots in our style), and the model's stars."""
 
 from __future__ import annotations
 
@@ -27,8 +24,8 @@ SHOWN: dict[Any, str] = {
     "sigma_rm8": r"$\sigma_\mathrm{RM8}$ [kpc]",
     "thick_fraction": "thick fraction",
 }
-_LABELS = {"feh": "[Fe/H]  [dex]", "alpha_fe": r"[$\alpha$/Fe]  [dex]"}
 _DISCS = {"thin": BLUE, "thick": VERMILION}
+_LABELS = {"feh": "[Fe/H]  [dex]", "alpha_fe": r"[$\alpha$/Fe]  [dex]"}
 
 
 @in_style

@@ -1,8 +1,4 @@
-"""How figures look, and how they reach a page or a notebook.
-
-Every figure is drawn inside `paper_style`. Colours are Okabe & Ito's, distinct to colour-blind
-readers, and viridis.
-"""
+"""How figures look, and how they reach a page or a notebook."""
 
 from __future__ import annotations
 
@@ -19,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+# Okabe & Ito's colours, distinct to colour-blind readers.
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 ORANGE, SKY, PURPLE, GREY = "#E69F00", "#56B4E9", "#CC79A7", "#555555"
-# Distinct in hue and lightness to colour-blind readers.
 CYCLE = (BLUE, GREEN, VERMILION, PURPLE, ORANGE, SKY, "black", "#8a6d3b")
 DISCS = {"thin": BLUE, "thick": VERMILION}
 Limits = tuple[float, float]
@@ -116,10 +112,9 @@ def legend_above(made: Any, panels: Any, columns: int) -> None:
 
 
 def image_base64(drawn: Any, *, dpi: int = 150) -> str:
-    """Return a figure, or that of some axes, as lossless WebP in base64.
+    """Return a figure, or that of some axes, as lossless WebP (a third of PNG's bytes) in base64.
 
-    The same figure gives the same bytes. Lossless WebP holds a figure in a third of PNG's bytes;
-    every browser of today shows it. If pyplot holds the figure, it lets go of it.
+    The same figure gives the same bytes. If pyplot holds the figure, it lets go of it.
     """
     buffer = io.BytesIO()
     with paper_style():

@@ -28,26 +28,14 @@ _FEH = (-8.0, 2.0)
 
 @dataclass(frozen=True)
 class PopulationData:
-    """Stars ready for the likelihood.
-
-    Attributes
-    ----------
-    stars : PackedStars
-    ages : ndarray, shape (n_ages,)
-        Nodes of the age grid, Gyr.
-    source_id : ndarray, shape (n_stars,)
-        Identifiers, in the order of the selection.
-    potential, radius : str
-        Which potential the guiding radii are of; ``"rg"`` or ``"r_present"``.
-    left_out : dict
-        How many selected stars could not be used, by reason.
-    """
+    """Stars ready for the likelihood."""
 
     stars: PackedStars
-    ages: NDArray[np.float64]
-    source_id: NDArray
-    potential: str
-    radius: str
+    ages: NDArray[np.float64]  # nodes of the age grid, Gyr
+    source_id: NDArray  # (n_stars,), in the order of the selection
+    potential: str  # of the guiding radii
+    radius: str  # "rg" or "r_present"
+    #: How many selected stars could not be used, by reason.
     left_out: dict[str, int] = field(default_factory=dict)
 
     @property

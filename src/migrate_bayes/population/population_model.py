@@ -24,8 +24,7 @@ from migrate_bayes.population.likelihood.op import (
     PopulationLogLikelihood,
     StarLikelihood,
 )
-from migrate_bayes.population.model.gradients import GradientForm
-from migrate_bayes.population.model.hierarchy import hierarchy
+from migrate_bayes.population.model.hierarchy import GradientForm, hierarchy
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.results import loo, membership, predictive
 from migrate_bayes.population.sampling.density import PosteriorDensity
@@ -301,12 +300,7 @@ class PopulationModel:
         return predictive.posterior_predictive(self.data, thetas, stars=stars, seed=seed)
 
     def prior_predictive(
-        self,
-        fit: Fit | None = None,
-        *,
-        draws: int = 300,
-        stars: int = 20_000,
-        seed: int = 0,
+        self, fit: Fit | None = None, *, draws: int = 300, stars: int = 20_000, seed: int = 0
     ) -> xr.Dataset:
         """Compute what the prior expects of gradient(age) and of the stars' chemistry.
 

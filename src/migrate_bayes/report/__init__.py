@@ -1,8 +1,4 @@
-"""The HTML page of a run, with its figures and tables, and its headline.
-
-`write_report` writes the page of `RunProducts`; `headline` gives the numbers at its top, which
-print themselves.
-"""
+"""The HTML page of a run, with its figures and tables, and the `headline` at its top."""
 
 import lazy_loader
 

@@ -11,8 +11,7 @@ import xarray as xr
 
 from migrate_bayes import plots
 from migrate_bayes.core.table import Estimate, Table, decimals
-from migrate_bayes.report.html import write_html
-from migrate_bayes.report.section import Section, encode
+from migrate_bayes.report.section import Section, encode, write_html
 
 QUANTITY_LABELS = {
     "flattening_rate": "Flattening rate",
@@ -24,9 +23,7 @@ _UNIT_LABELS = {"dex / (kpc Gyr)": "dex/kpc/Gyr", "dex / kpc": "dex/kpc"}
 
 def quantity_label(name: str) -> str:
     """Name a quantity for people."""
-    if name.startswith("sigma_rm8"):
-        return "σ_RM8" + name.removeprefix("sigma_rm8")
-    return QUANTITY_LABELS.get(name, name)
+    return QUANTITY_LABELS.get(name, name.replace("sigma_rm8", "σ_RM8", 1))
 
 
 def _estimate(value: Any, error: Any) -> str:
@@ -36,14 +33,10 @@ def _estimate(value: Any, error: Any) -> str:
     return estimate.text() if error > 0 else estimate.text(digits=4)
 
 
-def _names(values: Any) -> list[str]:
-    return [str(v) for v in values.values]
-
-
 def _quantities(estimates: xr.Dataset) -> dict[str, str]:
     """Quantities and their units."""
-    units = [_UNIT_LABELS.get(u, u) for u in _names(estimates["unit"])]
-    return dict(zip(_names(estimates["quantity"]), units, strict=True))
+    units = [_UNIT_LABELS.get(u, u) for u in estimates["unit"].values.tolist()]
+    return dict(zip(estimates["quantity"].values.tolist(), units, strict=True))
 
 
 def estimate_table(tree: xr.DataTree) -> Table:
@@ -52,7 +45,7 @@ def estimate_table(tree: xr.DataTree) -> Table:
     units = _quantities(e)
     header = ["variant", "stars"] + [f"{quantity_label(q)} ({u})" for q, u in units.items()]
     rows = []
-    for v in _names(e["variant"]):
+    for v in e["variant"].values.tolist():
         row = e.sel(variant=v)
         cells = [v, f"{int(row['n_stars']):,}"]
         for q in units:
@@ -78,7 +71,7 @@ def difference_tables(tree: xr.DataTree) -> list[Table]:
     tables = []
     for q, unit in _quantities(tree["estimates"].to_dataset()).items():
         rows = []
-        for v in _names(d["variant"]):
+        for v in d["variant"].values.tolist():
             if v == reference:
                 continue
             cell = d.sel(quantity=q, variant=v, other=reference)
@@ -96,10 +89,10 @@ def difference_tables(tree: xr.DataTree) -> list[Table]:
 def variance_table(tree: xr.DataTree) -> Table:
     """Standard deviation and share of the variance by source of uncertainty."""
     v = tree["variance"].to_dataset()
-    names = _names(v["quantity"])
+    names = v["quantity"].values.tolist()
     header = ["source"] + [f"{quantity_label(q)}: sd (share)" for q in names]
     rows = []
-    for s in _names(v["source"]):
+    for s in v["source"].values.tolist():
         cells = [v.sel(quantity=q, source=s) for q in names]
         rows.append([s, *(f"{float(c['sd']):.2g} ({float(c['fraction']):.1%})" for c in cells)])
     title = "Sources of uncertainty, variants weighed equally, noise taken off"
@@ -114,7 +107,7 @@ def baseline_tables(tree: xr.DataTree) -> list[Table]:
     methods = {"odr": "ODR", "odr+scatter": "ODR + scatter"}
     header = ["variant"] + [f"{q}, {m}" for q in QUANTITY_LABELS.values() for m in methods.values()]
     rows = []
-    for v in _names(b["variant"]):
+    for v in b["variant"].values.tolist():
         row = b.sel(variant=v)
         of = [(row.sel({"method": m}), name) for name in QUANTITY_LABELS for m in methods]
         rows.append([v, *(_estimate(one[name], one[f"{name}_error"]) for one, name in of)])
@@ -193,19 +186,13 @@ def write_comparison_page(
     """Write ``directory/index.html``, a comparison's own page."""
     e = tree["estimates"].to_dataset()
     a = {str(key): str(value) for key, value in tree.attrs.items()}
-    stars = f"{int(e['n_stars'].max()):,}"
-    facts = [("variants", str(e.sizes["variant"])), ("stars", stars)]
+    facts = [("variants", str(e.sizes["variant"])), ("stars", f"{int(e['n_stars'].max()):,}")]
     return write_html(
         directory, title=f"Comparison: {name}", sections=comparison_sections(tree),
         facts=[*facts, ("method", a["method"]), ("made", a.get("created", ""))],
         record=[(k.replace("_", " "), a.get(k, "")) for k in ("recipes", "recipe_hash", "seed")],
         recipe_text=recipe_text, overwrite=overwrite,
     )  # fmt: skip
-
-
-def holds_estimates(tree: xr.DataTree) -> bool:
-    """Say whether a product is a comparison of this package's, rather than curves alone."""
-    return {"estimates", "differences", "variance"} <= set(tree.children)
 
 
 def comparison_section(tree: xr.DataTree, number: int = 1) -> Section:

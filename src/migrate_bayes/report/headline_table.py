@@ -1,7 +1,4 @@
-"""The few numbers a run is made for: hierarchical fit, baseline and truth, side by side.
-
-The hierarchical ones are posterior medians with their central 68%, as wide as the baseline's 1σ.
-"""
+"""The few numbers a run is made for: hierarchical fit (median, 68%), baseline (1σ) and truth."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ import xarray as xr
 
 from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.mock.truth import as_truth
-from migrate_bayes.population.results.estimates import (
+from migrate_bayes.population.results.diagnostics import (
     baseline_estimate,
     gradient_estimate,
     posterior_estimate,
@@ -22,13 +19,9 @@ from migrate_bayes.population.results.estimates import (
 
 
 class HeadlineRow(NamedTuple):
-    """One quantity as each way of fitting has it; None if a way does not give it.
+    """One quantity as each way of fitting has it; None if a way does not give it."""
 
-    `name` is the posterior's variable, or a name of our own; `odr_scatter` is with intrinsic
-    scatter, `odr` without.
-    """
-
-    name: str
+    name: str  # of the posterior's variable, or our own
     label: str
     unit: str
     truth: float | None = None

@@ -103,10 +103,7 @@ class Methods:
 def methods(
     recipe: Mapping[str, Any], stars: Mapping[str, Any], fit: Mapping[str, Any], n_stars: int
 ) -> Methods:
-    """Write how a run was made, from ``Recipe.model_dump()`` and attributes of the products.
-
-    Nothing is said that the recipe or the products do not say; `fit` is empty without a fit.
-    """
+    """Write how a run was made, from ``Recipe.model_dump()`` and the products' attributes."""
     m = Methods()
     _data(m, recipe, stars, n_stars)
     _ages(m, recipe, stars)

@@ -3,28 +3,76 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from migrate_bayes.baseline import HIGH_QUALITY
 from migrate_bayes.core.flags import FLAG_MEANING, count_flags
+from migrate_bayes.core.progress import progress
 from migrate_bayes.core.table import Estimate, Table, decimals
-from migrate_bayes.population.results.diagnostics import check_fit, summary_table
-from migrate_bayes.population.results.estimates import baseline_estimate, gradient_estimate
-from migrate_bayes.report.comparison import comparison_section, holds_estimates
+from migrate_bayes.population.results.diagnostics import (
+    baseline_estimate,
+    check_fit,
+    gradient_estimate,
+    summary_table,
+)
+from migrate_bayes.report.comparison import comparison_section
 from migrate_bayes.report.headline_table import baseline_table, estimate_text
-from migrate_bayes.report.html import write_html
 from migrate_bayes.report.methods import methods
 from migrate_bayes.report.products import RunProducts
-from migrate_bayes.report.registry import draw_figures
-from migrate_bayes.report.section import Absent, Image, Section
+from migrate_bayes.report.section import Absent, Image, NotDrawnError, Section, write_html
+from migrate_bayes.report.sections import gradients, stars
 from migrate_bayes.selection import SELECTIONS
 
 _METHODS = ("odr+scatter", "odr")
+
+
+class Place(NamedTuple):
+    """A figure's place: the section it stands in, its anchor, its heading, and what draws it.
+
+    `draw` gives None to leave the place out; a `NotDrawnError` stands in it with its reason.
+    """
+
+    section: str
+    key: str
+    title: str
+    draw: Callable[[RunProducts], Image | None]
+
+
+# In their order: to add a figure, add its line.
+FIGURES: tuple[Place, ...] = (
+    Place("gradient", "result", "Gradient against age", gradients.result),
+    Place("gradient", "radial", "Metallicity against radius, age by age", gradients.radial),
+    Place("paper", "figure-1", "1 · Cluster ages against [Fe/H]", lambda d: stars.checks(d, "1")),
+    Place("paper", "figure-2", "2 · M67", lambda d: stars.checks(d, "2")),
+    Place("paper", "figure-3", "3 · Another age catalogue", lambda d: stars.checks(d, "3")),
+    Place("paper", "figure-4", "4 · Asteroseismic ages", lambda d: stars.checks(d, "4")),
+    Place("paper", "figure-5", "5 · Chemistry and its division", stars.density),
+    Place("paper", "figure-6", "6 · The thin disc", lambda d: gradients.disc(d, "thin")),
+    Place("paper", "figure-7", "7 · The thick disc", lambda d: gradients.disc(d, "thick")),
+    Place("paper", "figure-8", "8 · Chemistry by median age", stars.ages),
+    Place("paper", "figure-9", "9 · Slices in Z_max", lambda d: gradients.slices(d, "zmax")),
+    Place("paper", "figure-10", "10 · Slices in chemistry", lambda d: gradients.slices(d, "alpha")),
+    Place("paper", "figure-11", "11 · Potentials", lambda d: gradients.variants(d, "potential")),
+    Place("paper", "figure-12", "12 · R0 and V0", lambda d: gradients.variants(d, "solar")),
+    Place("paper", "figure-13", "13 · High-quality sample", gradients.high_quality),
+    Place("paper", "r-present", "The present radius: the “U shape”", gradients.present_radius),
+    Place("stars", "membership", "Membership", stars.membership),
+    Place("stars", "kiel", "Kiel diagram", stars.kiel),
+    Place("reference", "published", "Published values, star by star", stars.published),
+    Place("diagnostics", "replicated", "Posterior predictive check", stars.posterior_predictive),
+    Place("diagnostics", "expected", "Prior predictive check", stars.prior_predictive),
+    Place("diagnostics", "ranks", "Agreement of the chains", lambda d: stars.sampler(d, "ranks")),
+    Place(
+        "diagnostics", "prior", "Prior and posterior", lambda d: stars.sampler(d, "prior_posterior")
+    ),
+    Place("diagnostics", "energy", "Energy of the sampler", lambda d: stars.sampler(d, "energy")),
+)
 
 
 def write_report(products: RunProducts, directory: str | Path, *, overwrite: bool = False) -> Path:
@@ -69,7 +117,7 @@ def write_report(products: RunProducts, directory: str | Path, *, overwrite: boo
     names = {"seed": "seed", "recipe_hash": "recipe hash", "created": "made"}
     return write_html(
         directory, "report.html", title=d.name, facts=_facts(d, record),
-        sections=_sections(d, draw_figures(d), summary, bool(checks), bool(flags)),
+        sections=_sections(d, _draw_figures(d), summary, bool(checks), bool(flags)),
         record=[(label, str(record[key])) for key, label in names.items() if record.get(key)],
         notes=[str(n) for n in (*d.notes, *d.published.notes)],
         recipe_text=d.recipe_text, overwrite=overwrite,
@@ -77,6 +125,23 @@ def write_report(products: RunProducts, directory: str | Path, *, overwrite: boo
         headline=d.headline.table(), mock=bool(d.truth), truth_note=d.headline.note,
         checks=checks, flags=flags,
     )  # fmt: skip
+
+
+def _draw_figures(products: RunProducts) -> dict[str, list[Image | Absent]]:
+    """Draw all figures; what stands in each section, in order."""
+    drawn: dict[str, list[Image | Absent]] = {}
+    with progress(len(FIGURES), "figures", unit="figures") as advance:
+        for place in FIGURES:
+            try:
+                placed: Image | Absent | None = place.draw(products)
+            except NotDrawnError as reason:
+                why = str(reason).strip().removesuffix(".")
+                placed = Absent(place.title, place.key, f"{why[:1].upper()}{why[1:]}.")
+            advance(1)
+            if placed is not None:
+                placed = replace(placed, title=place.title, key=place.key)
+                drawn.setdefault(place.section, []).append(placed)
+    return drawn
 
 
 def _sections(
@@ -116,7 +181,9 @@ def _sections(
     for key in drawn:
         if key not in known:
             add(key.replace("-", " ").capitalize(), key)
-    for k, tree in enumerate(t for t in d.comparisons if holds_estimates(t)):
+    # Comparisons of this package's, rather than curves alone.
+    groups = {"estimates", "differences", "variance"}
+    for k, tree in enumerate(t for t in d.comparisons if groups <= set(t.children)):
         sections.append(comparison_section(tree, k + 1))
     if d.recipe is not None:
         fitted = d.attrs if d.fit is not None else {}
@@ -167,10 +234,7 @@ def _flag_table(stars: xr.Dataset) -> Table:
 
 
 def statement_table(d: RunProducts) -> Table:
-    """Set what Vickers, Shen & Li (2021) state beside what the run finds.
-
-    Rows that neither fit nor baseline gives are left out.
-    """
+    """Set what Vickers, Shen & Li (2021) state beside what the run finds, if it finds it."""
     found = {r.name: r for r in d.headline}
     rows = []
 
@@ -244,9 +308,8 @@ def _sample(name: str) -> str:
     if name in SELECTIONS:
         words = SELECTIONS[name].description
         return f"of the thin-disc sample, {words}" if name == HIGH_QUALITY else words
-    return {"r_present": "thin-disc sample, in R_present", "rg": "thin-disc sample, in R_g"}.get(
-        name, f"thin-disc sample, {name}"
-    )
+    radius = {"r_present": "in R_present", "rg": "in R_g"}
+    return f"thin-disc sample, {radius.get(name, name)}"
 
 
 def curve_table(fit: xr.DataTree | None) -> Table:

@@ -122,19 +122,13 @@ class RunProducts:
         """Images of the validation of ages by number of the paper's figure."""
         return {} if self.validation is None else load_validation(self.validation)
 
-    @cached_property
-    def _masks(self) -> dict[str, Mask]:
-        return {}
-
     def chosen(self, selection: str) -> Mask:
         """Return which of the columns' stars a selection takes, or raise `NotDrawnError`."""
-        if selection not in self._masks:
-            try:
-                mask = select(self.stars, selection, potential=self.potential)
-            except (RecipeError, OrbitError) as error:
-                raise NotDrawnError(str(error)) from None
-            self._masks[selection] = np.asarray(mask.values)[self.columns["row"].values]
-        return self._masks[selection]
+        try:
+            mask = select(self.stars, selection, potential=self.potential)
+        except (RecipeError, OrbitError) as error:
+            raise NotDrawnError(str(error)) from None
+        return np.asarray(mask.values)[self.columns["row"].values]
 
     def require(self, *names: str, mask: Mask | None = None, within: str = "") -> None:
         """Raise `NotDrawnError` if no star (of a mask, worded as `within`) has these columns."""

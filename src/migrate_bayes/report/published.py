@@ -1,7 +1,6 @@
 """A run held against numbers that others published for the same stars: columns, gradients.
 
-The frames on both sides are shown, because most differences in R_g and Z_max are differences of
-frame.
+Most differences in R_g and Z_max are of the frame, so both frames are shown.
 """
 
 from __future__ import annotations
@@ -24,10 +23,7 @@ _EXTREMA = ("zmax", "r_peri", "r_apo", "eccentricity")
 
 
 class Published(NamedTuple):
-    """Tables, notes on the frames of both sides, panels for `migrate_bayes.plots.published`.
-
-    `start` words the phase space of the panels' lower row.
-    """
+    """Tables, notes on both frames, panels, and the words for their lower row's phase space."""
 
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
@@ -45,8 +41,7 @@ def against_published(
 ) -> Published:
     """Hold stars against what a recipe's ``[reference]`` names; empty without such a section.
 
-    Our orbits are those in `potential`, with the run's `scaling` and `frame`. A named column that
-    is not there raises `RecipeError`.
+    Our orbits are those in `potential`, with the run's `scaling` and `frame`.
     """
     if options is None:
         return Published()
@@ -108,8 +103,7 @@ def _difference(stars: xr.Dataset, column: opt.ReferenceColumn) -> list[str]:
     median = np.median(difference)
     scatter = 1.4826 * np.median(np.abs(difference - median))
     low, high = np.percentile(difference, [5, 95])
-    numbers = [f"{v:+.3f}" for v in (median, scatter, low, high)]
-    numbers[1] = numbers[1].lstrip("+")
+    numbers = f"{median:+.3f}", f"{scatter:.3f}", f"{low:+.3f}", f"{high:+.3f}"
     return [column.label, f"{len(difference):,}", *numbers, column.unit]
 
 

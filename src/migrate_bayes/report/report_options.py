@@ -6,15 +6,7 @@ from migrate_bayes.core.options import Options
 
 
 class ReferenceColumn(Options):
-    """A column of ours to hold against one that the catalogue brought along.
-
-    Attributes
-    ----------
-    ours, reference : str
-        Names of our column and of theirs (`ref_…`).
-    label, unit : str
-        For people.
-    """
+    """A column of ours against one that the catalogue brought along (`ref_…`)."""
 
     ours: str
     reference: str
@@ -23,16 +15,7 @@ class ReferenceColumn(Options):
 
 
 class PublishedGradient(Options):
-    """A published gradient in an age range, to measure again on the same stars.
-
-    Attributes
-    ----------
-    label : str
-    age_range : (float, float)
-        Gyr.
-    slope, slope_error : float
-        dex/kpc; the error may be unknown.
-    """
+    """A published gradient (dex/kpc) in an age range (Gyr), to measure again on the same stars."""
 
     label: str
     age_range: tuple[float, float]
@@ -41,17 +24,9 @@ class PublishedGradient(Options):
 
 
 class PublishedOptions(Options):
-    """How published gradients were measured.
+    """How published gradients were measured: [Fe/H] against which radius, |height| below what.
 
-    Attributes
-    ----------
-    radius, radius_error : str
-        Columns of the radius against which [Fe/H] is fitted, kpc.
-    height : str
-        Column of the height, kpc.
-    max_height : float
-        Limit of its absolute value, kpc.
-    gradients : tuple of PublishedGradient
+    Columns of the radius, its error and the height, and `max_height` are in kpc.
     """
 
     radius: str = "r_present"
@@ -69,14 +44,9 @@ class StartColumn(Options):
 
 
 class ReferenceStart(Options):
-    """Published phase space to integrate as well, beside the stars' own.
+    """Published phase space, cylindrical (kpc, km/s), to integrate beside the stars' own.
 
-    Attributes
-    ----------
-    label : str
-        How the results are called.
-    R, v_r, v_phi, z, v_z : StartColumn
-        Cylindrical position (kpc) and velocity (km/s).
+    `label` is how the results are called.
     """
 
     label: str = "from the published phase space"
@@ -90,15 +60,7 @@ class ReferenceStart(Options):
 class ReferenceOptions(Options):
     """Checks against the catalogue's own columns and published numbers.
 
-    Attributes
-    ----------
-    frame : str
-        The frame the reference columns were made in, in words.
-    note : str
-        What to know of them.
-    columns : tuple of ReferenceColumn
-    start : ReferenceStart, optional
-    published : PublishedOptions, optional
+    `frame` words the frame that the reference columns were made in, `note` what to know of them.
     """
 
     frame: str = ""

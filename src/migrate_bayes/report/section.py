@@ -1,37 +1,38 @@
-"""What stands on a page: sections of text, images and tables, and figures that are absent.
+"""A page: what stands on it, and one self-contained file of it, written whole or not at all.
 
-The validation of ages leaves its images in a file, for the reports of runs to embed.
+All kinds of pages share ``templates/base.html``: title, facts, contents, notes, sections, and what
+was run. Their own templates say how a section looks. All text is escaped by the template engine.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from migrate_bayes.core.errors import ProductError
+from migrate_bayes.core.io import atomic_output
+from migrate_bayes.core.provenance import versions
 from migrate_bayes.core.table import Table
 from migrate_bayes.plots.style import image_base64
 
-#: Name of the file of images, beside the validation's page.
+#: Images that the validation of ages leaves beside its page, for the reports of runs to embed.
 FILE = "figures.json"
 _FORMAT = "migrate-bayes figures 1"
+Pairs = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image in base64 (WebP), what it shows in words, and a caption.
-
-    A `wide` one takes the page's whole width; `title` and `key` are its heading and anchor, if it
-    has them.
-    """
+    """An image in base64 (WebP), what it shows in words, a caption; heading and anchor if any."""
 
     image: str
     alt: str
     caption: str
-    wide: bool = False
+    wide: bool = False  # the page's whole width
     title: str = ""
     key: str = ""
 
@@ -99,3 +100,61 @@ def load_validation(folder: str | Path) -> dict[str, list[Image]]:
             "`migrate-bayes validate ages --overwrite` again"
         ) from None
     return found
+
+
+def write_html(
+    directory: str | Path,
+    template: str = "sections.html",
+    *,
+    title: str,
+    facts: Pairs,
+    sections: Sequence[Section],
+    record: Pairs,
+    notes: Sequence[str] = (),
+    recipe_text: str = "",
+    beside: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    **own: Any,
+) -> Path:
+    """Write ``directory/index.html``; raise `ProductError` if the folder may not be replaced.
+
+    `facts` stand under the title, `notes` above the first section; `record` is the provenance;
+    `beside` are further files of the folder, from name to text. `own` is what the template wants
+    beside these: `inputs` (checksums of input files) and `versions` (of packages, by default those
+    of today) are `Pairs`.
+    """
+    contents: list[dict[str, Any]] = [
+        {"key": s.key, "title": s.title, "figures": [(i.key, i.title) for i in s.images if i.key]}
+        for s in sections
+    ]
+    contents.append({"key": "run", "title": "What was run", "figures": []})
+    context = {"inputs": (), **own}
+    context["versions"] = own.get("versions") or sorted(versions().items())
+    page = _environment().get_template(template).render(
+        title=title, facts=facts, contents=contents, notes=notes, sections=sections,
+        record=record, recipe_text=recipe_text, **context,
+    )  # fmt: skip
+    directory = Path(directory)
+    with atomic_output(directory, overwrite=overwrite, directory=True) as out:
+        for name, text in {"index.html": page, **(beside or {})}.items():
+            (out / name).write_text(text, encoding="utf-8")
+    return directory / "index.html"
+
+
+def _environment() -> Any:
+    """The room's templates; every name must be given."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("migrate_bayes.report"), undefined=StrictUndefined, autoescape=True,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["code"] = _code
+    return environment
+
+
+def _code(text: str) -> Any:
+    """Escape a text, and set what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))

@@ -1,8 +1,7 @@
 """A run: the stages of a recipe in order, each reading and writing products in ``runs/<name>/``.
 
-`Run` has one method per stage, and `Run.all` calls them in turn. Stars pass through ages and orbits
-in chunks. A stage prints one line when it ends: what it did, how long it took, and the most memory
-that the process has held by then. `compare_recipes` fits the same stars under several choices.
+`Run` has one method per stage, and `Run.all` calls them in turn. A stage prints one line when it
+ends. `compare_recipes` fits the same stars under several choices.
 """
 
 import lazy_loader

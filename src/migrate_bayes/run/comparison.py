@@ -1,16 +1,15 @@
 """Comparisons of recipes: the same stars under every choice, one file for each fitted variant.
 
 The stages that variants share are run once: one catalogue, one set of random draws for all
-potentials and frames, one set of ages for each isochrone family. With a source they are another
-run's, so that many comparisons read the stars of one survey. A variant's file bears a fingerprint
-of what it was made from: work that was interrupted goes on where it stopped.
+potentials and frames, one set of ages for each isochrone family. A variant's file bears a
+fingerprint of what it was made from: work that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -124,11 +123,7 @@ def _on_stars_of(recipe: Recipe, source: Recipe) -> Recipe:
 
 
 class ComparedRun:
-    """The stars and the fitted variants of one recipe.
-
-    `source` is the folder of a run whose catalogue and ages are used, and its orbits if they are
-    the ones asked for. Without it the recipe's own are used, and made if they do not exist.
-    """
+    """The stars and fitted variants of one recipe; `source` is the folder of another's stars."""
 
     def __init__(
         self,
@@ -162,14 +157,10 @@ class ComparedRun:
             return open_run_stars(folder.path)
         shared = open_run_stars(self.source)
         wanted = list_potentials(self.recipe.orbits)
-
-        def has_all(stars: xr.Dataset) -> bool:
-            return all(_has(stars, label, potential) for label, potential in wanted.items())
-
-        if has_all(shared):
+        if _has(shared, wanted):
             return shared.sel(potential=list(wanted))
         orbits = self._made(
-            "orbits", self.run.orbits, lambda found: same_stars(shared, found) and has_all(found)
+            "orbits", self.run.orbits, lambda made: same_stars(shared, made) and _has(made, wanted)
         )
         return replace_orbits(shared, orbits)
 
@@ -203,9 +194,13 @@ class ComparedRun:
         folders = [*(folder / name for name in halves), *folder.path.glob("ages-*")]
         if self.source is not None:
             folders += [self.source / name for name in halves]
-        files = [f / "manifest.json" for f in folders if (f / "manifest.json").exists()]
-        # A recipe's own stars, and its source's, by the same name.
-        return {f"{f.parts[-3]}/{f.parent.name}": _parts_hash(f) for f in files}
+        made = {}
+        for file in [f / "manifest.json" for f in folders if (f / "manifest.json").exists()]:
+            # What the parts hold, not when they were made.
+            parts = json.loads(file.read_text()).get("parts", file_sha256(file))
+            # A recipe's own stars, and its source's, by the same name.
+            made[f"{file.parts[-3]}/{file.parent.name}"] = content_hash({"parts": parts})
+        return made
 
     def _fingerprint(self, variant: ComparedVariant) -> str:
         c, r = self.recipe.compare, self.recipe
@@ -301,15 +296,10 @@ def _ages_name(family: str) -> str:
     return f"ages-{_slug(family)}"
 
 
-def _parts_hash(manifest: Path) -> str:
-    """Hash what the parts hold, not when they were made."""
-    content = json.loads(manifest.read_text())
-    return content_hash({"parts": content.get("parts", file_sha256(manifest))})
-
-
-def _has(stars: xr.Dataset, label: str, potential: Potential) -> bool:
-    if label not in stars["potential"].values:
+def _has(stars: xr.Dataset, potentials: Mapping[str, Potential]) -> bool:
+    """Say whether stars have orbits in all of these potentials and their frames."""
+    if not set(potentials) <= set(stars["potential"].values):
         return False
-    here, frame = stars.sel(potential=label), potential.frame
-    found = float(here["r0"]), float(here["v0"]), str(here["scaling"].values)
-    return found == (frame.r0, frame.v0, potential.scaling)
+    found = (stars.sel(potential=label) for label in potentials)
+    levels = [(float(s["r0"]), float(s["v0"]), str(s["scaling"].values)) for s in found]
+    return levels == [(p.frame.r0, p.frame.v0, p.scaling) for p in potentials.values()]

@@ -1,9 +1,4 @@
-"""Run recipes: one TOML file says everything that decides a run's numbers.
-
-`Recipe` composes the options of all stages; `load_recipe` reads a file and words what is wrong with
-it. A recipe's hash is of what decides the numbers: layout, comments and the size of chunks may
-change freely.
-"""
+"""Run recipes: one TOML file says everything that decides a run's numbers."""
 
 from __future__ import annotations
 
@@ -30,6 +25,12 @@ if TYPE_CHECKING:
     from migrate_bayes.mock.truth import Truth
 
 DATA_ENV = "MIGRATE_BAYES_DATA"
+# Entries that name a selection, by section; `compare.selections` names several.
+_SELECTIONS = {
+    "baseline": ("selection", "thick_selection"),
+    "model": ("selection",),
+    "compare": ("selections", "variants"),
+}
 
 
 class Recipe(Options):
@@ -86,13 +87,44 @@ class Recipe(Options):
     @classmethod
     def _write_out_selections(cls, content: Any) -> Any:
         """Turn lists, tables and names of the recipe's own into expressions; check them."""
-        return _with_selections(content) if isinstance(content, dict) else content
+        if not isinstance(content, dict):
+            return content
+        from migrate_bayes.selection.expressions import expand
+
+        own = content.get("selections", {})
+        if not isinstance(own, dict):
+            raise ValueError("[selections] is a table of names")
+
+        def written(given: Any, entry: str) -> Any:
+            if entry == "selections":
+                return tuple(expand(one, own) for one in given)
+            if entry != "variants":
+                return expand(given, own)
+            if not isinstance(given, list):
+                return given
+            for i, v in enumerate(given := list(given)):
+                if isinstance(v, dict) and v.get("selection") is not None:
+                    given[i] = v | {"selection": expand(v["selection"], own)}
+            return given
+
+        content, where = dict(content), "selections"
+        try:
+            for name, selection in own.items():
+                where = f"selections.{name}"
+                expand(selection, own)
+            for section, entry in ((s, e) for s, entries in _SELECTIONS.items() for e in entries):
+                where, table = f"{section}.{entry}", content.get(section)
+                if isinstance(table, dict) and table.get(entry) is not None:
+                    content[section] = table | {entry: written(table[entry], entry)}
+        except RecipeError as error:
+            raise ValueError(f"'{where}': {error}") from None
+        return content
 
     @property
     def hash(self) -> str:
         """Hash of what decides the numbers of a run, 16 hex digits.
 
-        Where a sum is computed, and comparisons that read a run's products, are not part of it.
+        Layout, comments, chunks, where a sum is computed, and comparisons are not part of it.
         """
         without: dict[str, Any] = dict.fromkeys(("chunk_size", "compare", "report"), True)
         without |= {"sampler": {"scheduler"}, "model": {"forms"}}
@@ -101,65 +133,20 @@ class Recipe(Options):
     def truth(self) -> Truth | None:
         """Return the mock's true values by the names of the posterior, or None for real data.
 
-        For the ``migration`` population, gradient(age) and its summaries follow from the laws of
-        the mock, and the flattening rate is over the model's own knots: see
-        `migrate_bayes.mock.migration.true_line`.
+        Those of the ``migration`` population follow from its laws, with the flattening rate over
+        the model's own knots: see `migrate_bayes.mock.discs.true_line`.
         """
         from migrate_bayes.mock.truth import Truth
 
         if self.data.source != "mock":
             return None
         if self.simulate.population == "migration":
-            from migrate_bayes.mock.migration import true_line
+            from migrate_bayes.mock.discs import true_line
             from migrate_bayes.population.model.specification import load_model_spec
 
             return true_line(self.simulate, load_model_spec(self.model.spec).gradient_knots)
         names = ("gradient_young", "flattening_rate", "gradient_thick")
         return Truth({name: getattr(self.simulate, name) for name in names})
-
-
-# Entries that name a selection; `compare.selections` names several.
-_SELECTIONS = (
-    ("baseline", "selection"),
-    ("baseline", "thick_selection"),
-    ("model", "selection"),
-    ("compare", "selections"),
-    ("compare", "variants"),
-)
-
-
-def _with_selections(content: dict[str, Any]) -> dict[str, Any]:
-    from migrate_bayes.selection.expressions import expand
-
-    own = content.get("selections", {})
-    if not isinstance(own, dict):
-        raise ValueError("[selections] is a table of names")
-
-    def written(given: Any, entry: str) -> Any:
-        if entry == "selections":
-            return tuple(expand(one, own) for one in given)
-        if entry != "variants":
-            return expand(given, own)
-        if not isinstance(given, list):
-            return given
-        for i, v in enumerate(given := list(given)):
-            if isinstance(v, dict) and v.get("selection") is not None:
-                given[i] = v | {"selection": expand(v["selection"], own)}
-        return given
-
-    content, where = dict(content), "selections"
-    try:
-        for name, selection in own.items():
-            where = f"selections.{name}"
-            expand(selection, own)
-        for section, entry in _SELECTIONS:
-            where = f"{section}.{entry}"
-            table = content.get(section)
-            if isinstance(table, dict) and table.get(entry) is not None:
-                content[section] = table | {entry: written(table[entry], entry)}
-    except RecipeError as error:
-        raise ValueError(f"'{where}': {error}") from None
-    return content
 
 
 def data_root() -> Path:
@@ -182,10 +169,7 @@ def resolve_data_path(path: str) -> Path:
 
 
 def read_as[Schema: BaseModel](path: Path, schema: type[Schema]) -> Schema:
-    """Read a TOML file into a schema that has a `name`, by default the file's.
-
-    `RecipeError` if the file is missing, is no TOML, or has an unknown or invalid entry.
-    """
+    """Read a TOML file, as `load_recipe` does, into a schema that has a `name`."""
     try:
         content = tomllib.loads(path.read_text())
     except OSError as error:

@@ -1,8 +1,7 @@
 """The stages of a run, from a catalogue to the report.
 
-Stars pass through ages and orbits in chunks: no more than a chunk of the catalogue and a part of
-the product is in memory, however many stars there are, and no number depends on the size of the
-chunks. Each stage refuses to replace a product before it starts to work.
+No more than a chunk of the catalogue and a part of the product is in memory, however many stars
+there are, and no number depends on the size of the chunks.
 """
 
 from __future__ import annotations
@@ -37,10 +36,7 @@ if TYPE_CHECKING:
 
 
 class RunFolder:
-    """Where the products of a recipe are; ``folder / name`` is the path of one of them.
-
-    `path` holds the products and `report` the page; `catalog` is the input, or the mock's.
-    """
+    """Where products (``folder / name``), page (`report`) and `catalog` of a recipe are."""
 
     def __init__(
         self,
@@ -82,7 +78,7 @@ class RunFolder:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Time a stage; what it says of itself is printed with its seconds and peak memory."""
+        """Time a stage; print what it says of itself, its seconds, and the peak memory by then."""
         texts: list[str] = []
         began = time.perf_counter()
         yield texts.append
@@ -408,6 +404,8 @@ class Run:
 
     def all(self) -> Path:
         """Run every stage, print what was found, and return the path of the report."""
+        from migrate_bayes.population.results.diagnostics import check_fit
+
         folder, selection = self.folder, self.recipe.model.selection
         products = ("stars", "fit.nc", "membership", "baseline-variants.nc")
         paths = [folder / name for name in products]
@@ -432,16 +430,10 @@ class Run:
         gradient_table(fit["posterior"].to_dataset()).print(self.say)
         page, numbers = self._report()
         numbers.print()
-        self.say(f"Sampler: {sampler_line(fit)}")
+        mark = {True: "pass", False: "FAIL", None: "not known"}
+        found = [f"{c.name} {c.value} [{c.limit}] {mark[c.passed]}" for c in check_fit(fit)]
+        self.say(f"Sampler: {'; '.join(found)}")
         return page
-
-
-def sampler_line(tree: xr.DataTree) -> str:
-    """Word the sampler's checks: the worst of each, its limit, and whether it passes."""
-    from migrate_bayes.population.results.diagnostics import check_fit
-
-    mark = {True: "pass", False: "FAIL", None: "not known"}
-    return "; ".join(f"{c.name} {c.value} [{c.limit}] {mark[c.passed]}" for c in check_fit(tree))
 
 
 def gradient_table(

@@ -10,8 +10,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "conditions": ["Selection", "compare", "dividing_line", "limits"],
+        "conditions": ["SELECTIONS", "Selection", "compare", "dividing_line", "limits"],
         "expressions": ["select"],
-        "vickers2021": ["SELECTIONS"],
     },
 )

@@ -1,9 +1,6 @@
 """Selections as recipes write them, and the stars that they take.
 
-An expression joins names and comparisons with ``&``, ``|``, ``~`` and brackets:
-``"thin & high-quality"``, ``"thin-chemical & zmax < 0.5 & r_present >= 6"``. A list is the stars
-that are in all of its members. A table puts limits on columns on top of a selection:
-``{selection = "thin-chemical", zmax = {max = 0.5}}``. A recipe's ``[selections]`` gives any of
+`select` says what an expression, a list and a table mean. A recipe's ``[selections]`` gives any of
 these a name of its own, which `expand` writes out.
 """
 
@@ -18,8 +15,7 @@ from typing import Any
 import xarray as xr
 
 from migrate_bayes.core.errors import RecipeError, suggest
-from migrate_bayes.selection.conditions import Selection, compare, look_up_columns
-from migrate_bayes.selection.vickers2021 import SELECTIONS
+from migrate_bayes.selection.conditions import SELECTIONS, Selection, compare, look_up_columns
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TOKEN = re.compile(

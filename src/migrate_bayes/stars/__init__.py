@@ -9,13 +9,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "joins": [
-            "assemble_stars",
-            "concat_stars",
-            "replace_ages",
-            "replace_orbits",
-            "validate",
-        ],
+        "joins": ["assemble_stars", "concat_stars", "replace_ages", "replace_orbits", "validate"],
         "parts": [
             "PART_SIZE",
             "StarWriter",

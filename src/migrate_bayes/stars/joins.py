@@ -71,8 +71,7 @@ def assemble_stars(
     }
     coords = {str(name) for name in catalog.coords}
     merged = dict(catalog.attrs)
-    stages = {"ages": ages, "orbits": orbits}
-    for what, stage in stages.items():
+    for what, stage in {"ages": ages, "orbits": orbits}.items():
         if stage is None:
             continue
         if stage.sizes["star"] != catalog.sizes["star"]:
@@ -255,9 +254,8 @@ def concat_stars(parts: Iterable[xr.Dataset]) -> xr.Dataset:
         first, *others = (np.asarray(part.coords.get(name, [])) for part in parts)
         if not all(np.array_equal(first, other) for other in others):
             raise ProductError(f"the parts have different `{name}` coordinates")
-    with warnings.catch_warnings():
-        # Columns of one part only are filled; xarray warns that it will change how it says so.
-        warnings.simplefilter("ignore", FutureWarning)
+    # Columns of one part only are filled; xarray warns that it will change how it says so.
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):
         return xr.concat(
             parts, dim="star", data_vars="minimal", coords="minimal", compat="override",
             combine_attrs="override", join="outer",

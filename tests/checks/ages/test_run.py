@@ -7,10 +7,10 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.checks.ages.comparisons import summary
-from migrate_bayes.checks.ages.recipe import ValidateAges, load_validate_ages, locate
+from migrate_bayes.checks.ages.recipe import ValidateAges, locate
 from migrate_bayes.cli.checks import validate_ages
 from migrate_bayes.core.errors import DataAbsentError, ProductError, RecipeError
-from migrate_bayes.run.recipe import DATA_ENV
+from migrate_bayes.run.recipe import DATA_ENV, read_as
 
 RECIPE = """
 name = "small"
@@ -94,11 +94,11 @@ def test_recipe_is_strict_and_its_file_is_the_default(tmp_path, request):
     path = tmp_path / "v.toml"
     path.write_text("[calibration]\nstarz = 5\n")
     with pytest.raises(RecipeError, match="did you mean 'stars'"):
-        load_validate_ages(path)
+        read_as(path, ValidateAges)
     path.write_text("[ages]\nmethod = 'fast'\n")
     with pytest.raises(RecipeError, match=r"'ages\.method'"):
-        load_validate_ages(path)
-    shipped = load_validate_ages(request.config.rootpath / "runs" / "validate-ages.toml")
+        read_as(path, ValidateAges)
+    shipped = read_as(request.config.rootpath / "runs" / "validate-ages.toml", ValidateAges)
     assert shipped == ValidateAges()
 
 

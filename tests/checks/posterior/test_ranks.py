@@ -10,11 +10,10 @@ from migrate_bayes.checks.posterior import (
     Calibration,
     UniformRanks,
     coverage,
-    coverage_of_ranks,
     rank_statistics,
     rank_test,
 )
-from migrate_bayes.checks.posterior.ranks import LEVELS
+from migrate_bayes.checks.posterior.ranks import LEVELS, coverage_of_ranks
 
 
 def normal_ranks(n: int, n_ranks: int, *, width: float = 1.0, shift: float = 0.0, seed: int = 0):

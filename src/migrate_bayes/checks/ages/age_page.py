@@ -14,8 +14,7 @@ from migrate_bayes.checks.ages.comparisons import tables
 from migrate_bayes.checks.ages.statistics import spread
 from migrate_bayes.checks.ages.validation import AgeValidation, pulls, single_turnoff
 from migrate_bayes.core.provenance import provenance
-from migrate_bayes.report.html import write_html
-from migrate_bayes.report.section import FILE, Image, Section, encode, images_file
+from migrate_bayes.report.section import FILE, Image, Section, encode, images_file, write_html
 
 #: Sections that hold the counterpart of one of the paper's figures.
 _COUNTERPARTS = {"clusters": "1", "m67": "2", "harps": "3", "kepler": "4"}
@@ -28,7 +27,7 @@ def write_page(
     record = provenance(seed=found.recipe.seed, recipe_hash=found.recipe.hash)
     sections = _sections(found)
     made = ("made", record["created"])
-    o = found.options
+    o = found.book.options
     choices = [("source", o.short_name), ("method", o.method), ("[Fe/H] scale", o.feh_scale)]
     images = [(_COUNTERPARTS.get(s.key), p) for s in sections for p in s.images]
     shown = [(number, p) for number, p in images if number and isinstance(p, Image)]
@@ -63,18 +62,25 @@ def _sections(found: AgeValidation) -> list[Section]:
 
     samples = found.book.samples
     add("In short", "aims", [])
+    holds = [row["sun_within_1_sigma"] for row in found.sun if row["kind"] == "fine, surface"]
+    sun = (
+        "The Sun as LAMOST would see it (5772 K ± 22.6, log g 4.438 ± 0.05, [Fe/H] 0 ± 0.03, "
+        f"[α/Fe] 0 ± 0.02, M_G 4.67 ± 0.1). By default the interval holds 4.57 Gyr in {sum(holds)} "
+        f"of {len(holds)} families. Read on the initial scale the Sun is older by about what "
+        "diffusion has taken from its surface: that is what the default corrects."
+    )
     add(
-        "The Sun", "sun", _sun_text(found),
+        "The Sun", "sun", [sun],
         figures.sun_figure(found.sun), "The Sun's age on every family",
         "Posterior median and central 68% interval of the Sun's age by family, method and "
         "scale of [Fe/H].",
     )  # fmt: skip
     if m67 := samples.get("m67"):
-        ages, paper = found.ages("m67"), found.book.ages(found.book.paper, "m67_ddpayne")
-        tip, other = single_turnoff(m67, ages), samples["m67_ddpayne"]
+        ages, other = found.ages("m67"), samples["m67_ddpayne"]
+        tip, paper = single_turnoff(m67, ages), found.book.ages(found.book.paper, "m67_ddpayne")
         add(
             "M67", "m67", m67_text(found),
-            figures.m67_figure(m67, ages, tip, found.options, other, paper),
+            figures.m67_figure((m67, ages), (other, paper), tip, found.book.options),
             "M67: Kiel and colour diagrams with isochrones, ages, abundances",
             f"M67 ({m67.note}). Top: stars by age (squares: binaries or disturbed astrometry) "
             "with isochrones; ages of turn-off stars and subgiants. Bottom: [Fe/H] and [α/Fe] "
@@ -125,8 +131,20 @@ def _sections(found: AgeValidation) -> list[Section]:
     add("Choices", "choices", [
         "What each choice changes on the stars of known age (Gyr; number of stars in brackets)."
     ])  # fmt: skip
+    c = found.recipe.calibration
+    calibrated = (
+        f"{found.coverage[0].stars:,} stars drawn from the prior that the inference assumes (flat "
+        "in age, [Fe/H] and [α/Fe] over the grid, Kroupa masses), observed with errors of "
+        f"{c.teff_error:g} K, {c.logg_error:g}, {c.feh_error:g}, {c.alpha_error:g} dex and "
+        f"{c.abs_g_error:g} mag, then selected by observed values, as many in each region. "
+        "Regions, all of observed values, within 4300-7500 K and M_G < 6.5: main sequence log g ≥ "
+        "4.25; subgiants 3.4 ≤ log g < 4.0 and T_eff < 5800 K; turn-off 3.4 ≤ log g < 4.25, the "
+        "rest; giants log g < 3.4. By region and by estimated age a calibrated posterior covers "
+        "68 and 95%; by true age it need not, since an interval that is right on average over the "
+        "prior leans towards its middle at either end."
+    )
     add(
-        "Calibration", "calibration", _calibration_text(found),
+        "Calibration", "calibration", [calibrated],
         figures.calibration_figure(found.calibration, found.coverage),
         "PIT histograms by region, coverage by age",
         "Top: posterior probability below the true age, by region; the band is two binomial σ. "
@@ -137,7 +155,7 @@ def _sections(found: AgeValidation) -> list[Section]:
         add(
             "The systematic", "systematic",
             [
-                f"Stars made by another family and aged on {found.options.short_name}. The "
+                f"Stars made by another family and aged on {found.book.options.short_name}. The "
                 "intervals know of the errors of the data only: where the data tell most, the "
                 "families differ by more than that.",
             ],
@@ -147,16 +165,6 @@ def _sections(found: AgeValidation) -> list[Section]:
             "region.",
         )  # fmt: skip
     return out
-
-
-def _sun_text(found: AgeValidation) -> list[str]:
-    holds = [row["sun_within_1_sigma"] for row in found.sun if row["kind"] == "fine, surface"]
-    return [
-        "The Sun as LAMOST would see it (5772 K ± 22.6, log g 4.438 ± 0.05, [Fe/H] 0 ± 0.03, "
-        f"[α/Fe] 0 ± 0.02, M_G 4.67 ± 0.1). By default the interval holds 4.57 Gyr in {sum(holds)} "
-        f"of {len(holds)} families. Read on the initial scale the Sun is older by about what "
-        "diffusion has taken from its surface: that is what the default corrects.",
-    ]
 
 
 def _cluster_text(found: AgeValidation) -> list[str]:
@@ -257,18 +265,3 @@ def family_text(found: AgeValidation) -> list[str]:
             "be told apart without the other one."
         )
     return lines
-
-
-def _calibration_text(found: AgeValidation) -> list[str]:
-    c = found.recipe.calibration
-    return [
-        f"{found.coverage[0].stars:,} stars drawn from the prior that the inference assumes (flat "
-        "in age, [Fe/H] and [α/Fe] over the grid, Kroupa masses), observed with errors of "
-        f"{c.teff_error:g} K, {c.logg_error:g}, {c.feh_error:g}, {c.alpha_error:g} dex and "
-        f"{c.abs_g_error:g} mag, then selected by observed values, as many in each region. "
-        "Regions, all of observed values, within 4300-7500 K and M_G < 6.5: main sequence log g ≥ "
-        "4.25; subgiants 3.4 ≤ log g < 4.0 and T_eff < 5800 K; turn-off 3.4 ≤ log g < 4.25, the "
-        "rest; giants log g < 3.4. By region and by estimated age a calibrated posterior covers "
-        "68 and 95%; by true age it need not, since an interval that is right on average over the "
-        "prior leans towards its middle at either end.",
-    ]

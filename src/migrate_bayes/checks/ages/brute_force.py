@@ -41,20 +41,16 @@ class Tracks:
     """
 
     def __init__(self, grid: WorkingGrid) -> None:
-        self.ages, self.alpha = grid.ages, grid.alpha
-        self.metallicity = grid.metallicity
+        self.grid = grid
         self._points = np.ascontiguousarray(grid.points.transpose(1, 2, 0, 3, 4))
         self._by_metallicity = _cardinal(grid.metallicity)
         self._by_alpha = _cardinal(grid.alpha)
-        self.feh_limits = grid.feh_limits
         self.alpha_limits = (-0.2, 0.8) if len(grid.alpha) == 1 else (grid.alpha[0], grid.alpha[-1])
 
-    def at_alpha(
-        self, alpha: float, low: float, high: float
-    ) -> Callable[[float], NDArray[np.float64]]:
+    def at_alpha(self, alpha: float, low: float, high: float) -> Callable[[float], NDArray]:
         """Return points (age, eep, T_eff…born) as a function of [Fe/H] from `low` to `high`."""
         enhancement = float(salaris(alpha))
-        nodes = self.metallicity - enhancement
+        nodes = self.grid.metallicity - enhancement
         near = slice(max(int(np.searchsorted(nodes, low)) - 2, 0), np.searchsorted(nodes, high) + 2)
         column = np.zeros((len(nodes[near]), *self._points.shape[2:]))
         for k in np.flatnonzero(weights := self._by_alpha(alpha)):
@@ -102,10 +98,9 @@ def reference_log_likelihood(
     """Return one star's ln L at every age, ``-inf`` if L is below what a float64 can hold.
 
     The star has some of ``teff`` K, ``logg``, ``feh``, ``alpha_fe`` dex, ``abs_g``, ``bp_rp`` mag:
-    value and error. Without ``alpha_fe`` it is 0 exactly. `panel` is the width of a panel of
-    quadrature, in errors, in every direction.
+    value and error. Without ``alpha_fe`` it is 0 exactly.
     """
-    obs, inv, constant = np.zeros(4), np.zeros(4), 1.0
+    grid, obs, inv, constant = tracks.grid, np.zeros(4), np.zeros(4), 1.0
     for k, name in enumerate(_OBSERVABLES):
         if name in star:
             obs[k], inv[k] = star[name][0], 1.0 / star[name][1]
@@ -115,16 +110,16 @@ def reference_log_likelihood(
     if sa > 0.0:
         ends = tracks.alpha_limits
         low, high = max(ends[0], a0 - _REACH * sa), min(ends[1], a0 + _REACH * sa)
-        alphas, weights = _panels(low, high, tracks.alpha, panel * sa)
+        alphas, weights = _panels(low, high, grid.alpha, panel * sa)
         weights = weights * _gaussian(alphas, a0, sa)
     else:
         alphas, weights = np.array([a0]), np.ones(1)
-    total = np.zeros(len(tracks.ages))
+    total = np.zeros(len(grid.ages))
     for a, wa in zip(alphas, weights, strict=True):
-        least, most = tracks.feh_limits(a)
+        least, most = grid.feh_limits(a)
         low, high = max(float(least), f0 - _REACH * sf), min(float(most), f0 + _REACH * sf)
         isochrones = tracks.at_alpha(a, low, high)
-        fehs, wf = _panels(low, high, tracks.metallicity - float(salaris(a)), panel * sf)
+        fehs, wf = _panels(low, high, grid.metallicity - float(salaris(a)), panel * sf)
         for f, w in zip(fehs, wa * wf * _gaussian(fehs, f0, sf), strict=True):
             _add(isochrones(f), obs, inv, w, panel, total)
     with np.errstate(divide="ignore"):

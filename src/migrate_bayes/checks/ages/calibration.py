@@ -33,16 +33,8 @@ from migrate_bayes.checks.ages.recipe import CalibrationOptions
 from migrate_bayes.checks.ages.samples import observed_catalog
 from migrate_bayes.checks.ages.statistics import coverage, spread
 from migrate_bayes.core.errors import IsochroneError
-from migrate_bayes.isochrones import (
-    AgeOptions,
-    WorkingGrid,
-    age_cdf,
-    age_quantiles,
-    build_grid,
-    draw_stars,
-    load_source,
-    salaris,
-)
+from migrate_bayes.isochrones import AgeOptions, age_cdf, age_quantiles, draw_stars, load_source
+from migrate_bayes.isochrones.grid import WorkingGrid, build_grid, salaris
 
 #: Draws [Fe/H] and [α/Fe] of so many stars.
 Composition = Callable[[np.random.Generator, int], tuple[NDArray, NDArray]]
@@ -107,10 +99,9 @@ def draw_prior_stars(
     grid = build_grid(source, feh_scale=scale)
     limits = _limits(source, grid, scale)
     if like is not None:
-        (young, old), (poor, rich), _ = _limits(like, build_grid(like, feh_scale=scale), scale)
-        ages, feh, alpha = limits
-        ages, feh = (max(ages[0], young), min(ages[1], old)), (max(feh[0], poor), min(feh[1], rich))
-        limits = ages, feh, alpha
+        other = _limits(like, build_grid(like, feh_scale=scale), scale)
+        common = [(max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(limits, other, strict=True)]
+        limits = common[0], common[1], limits[2]
     sd = {
         "teff": errors.teff_error, "logg": errors.logg_error, "feh": errors.feh_error,
         "alpha_fe": errors.alpha_error,
@@ -197,16 +188,11 @@ def calibrate(catalog: xr.Dataset, options: AgeOptions) -> xr.Dataset:
     With the ends of the central 68 and 95% and of the 0.61 interval; NaN for a star without age.
     """
     ages = estimate(catalog, options)
-    low95, low68, high68, high95 = age_quantiles(ages, [0.025, 0.16, 0.84, 0.975]).values.T
-    ends = {
-        "lo95": low95, "lo68": low68, "hi68": high68, "hi95": high95,
-        "lo61": ages["age_lo"].values, "hi61": ages["age_hi"].values,
-    }  # fmt: skip
-    out = catalog[["true_age", "region"]].assign(
-        pit=age_cdf(ages, catalog["true_age"].values),
-        age_median=ages["age_median"],
-        age_error=ages["age_error"],
-    )
+    central = age_quantiles(ages, [0.025, 0.16, 0.84, 0.975]).values.T
+    ends = dict(zip(("lo95", "lo68", "hi68", "hi95"), central, strict=True))
+    ends |= {"lo61": ages["age_lo"].values, "hi61": ages["age_hi"].values}
+    out = catalog[["true_age", "region"]].assign(pit=age_cdf(ages, catalog["true_age"].values))
+    out = out.assign(ages[["age_median", "age_error"]])
     for name, v in ends.items():
         out[name] = ("star", v, {"units": "Gyr", "long_name": f"end {name} of an interval of age"})
     return out

@@ -5,8 +5,7 @@ error is below 25% in both. The mock stars are of a likely disc on Dartmouth iso
 are made with hardly matters to a *difference* of two estimates from the same data.
 
 Vickers, Shen & Li (2021) find their Dartmouth ages 1.8 Gyr older than the PARSEC ages of Sanders &
-Das (2018) for stars in common, with different codes, data and priors. `explain` takes Dartmouth
-and PARSEC through the choices that could make it.
+Das (2018), of other code, data and priors; `explain` goes through the choices that could make it.
 """
 
 from __future__ import annotations
@@ -127,11 +126,7 @@ def sample_label(name: str) -> str:
 
 
 def pairs(ages: Ages, masks: Masks, families: Mapping[str, AgeOptions]) -> list[dict[str, Any]]:
-    """Compare every family with the first, on every sample.
-
-    Differences are in Gyr, ``median_relative`` over the base's age, and ``by_age`` in each of
-    `AGE_BINS` of the mean of the two ages.
-    """
+    """Compare every family with the first on every sample, Gyr; `AGE_BINS` are of the mean age."""
     (base, base_options), *others = families.items()
     out = []
     for family, options in others:

@@ -1,8 +1,4 @@
-"""A validation as tables, as plain numbers (what ``--json`` prints) and as a product on disk.
-
-Each comparison is described once, by a `Comparison`: the templates of its table's columns and the
-names of its numbers in the JSON, both over the entries of a row.
-"""
+"""A validation as tables, as plain numbers (what ``--json`` prints) and as a product on disk."""
 
 from __future__ import annotations
 
@@ -20,13 +16,7 @@ from migrate_bayes.checks.ages import aims
 from migrate_bayes.checks.ages.choices import AGE_BINS, sample_label
 from migrate_bayes.checks.ages.samples import Sample
 from migrate_bayes.checks.ages.statistics import Spread, spread, spread_by_bin
-from migrate_bayes.checks.ages.validation import (
-    OFFSETS,
-    AgeValidation,
-    Row,
-    pulls,
-    single_turnoff,
-)  # fmt: skip
+from migrate_bayes.checks.ages.validation import OFFSETS, AgeValidation, Row, pulls, single_turnoff
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.core.table import Table, plain
 
@@ -51,7 +41,7 @@ class _Words(string.Formatter):
 
 
 class Comparison(NamedTuple):
-    """How a comparison is shown: as a table and as JSON."""
+    """How the rows of a comparison are shown, in a table and as JSON: described once."""
 
     title: str
     columns: Mapping[str, str]  # heading of a column to a template of `str.format` over a row
@@ -277,7 +267,7 @@ def summary(found: AgeValidation) -> dict[str, Any]:
         numbers = _PAIRS.json([{**p, "by_age": by_age}])
         families.setdefault(f"{p['family']} - {p['base']}", {}).update(numbers)
     out = {
-        "source": found.options.short_name,
+        "source": found.book.options.short_name,
         **_numbers(first, _SUN.numbers),
         **{f"m67_turnoff_{name}": value for name, value in m67.as_dict().items()},
         "m67_paper_way": _M67.json(found.m67),

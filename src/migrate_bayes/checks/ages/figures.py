@@ -20,6 +20,8 @@ from migrate_bayes.isochrones import AgeOptions, age_quantiles, isochrone
 from migrate_bayes.plots import style
 from migrate_bayes.plots.style import in_style, new_figure
 
+Aged = tuple[Sample, xr.Dataset]  # stars and their ages
+
 _TINTS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.PURPLE, style.SKY, "black")
 _ISOCHRONES = (
     (3.0, style.BLUE, "-."), (4.0, "black", "-"), (5.5, style.VERMILION, "--"),
@@ -139,19 +141,13 @@ def cluster_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 
 @in_style
-def m67_figure(
-    sample: Sample,
-    ages: xr.Dataset,
-    chosen: NDArray[np.bool_],
-    options: AgeOptions,
-    other: Sample,
-    other_ages: xr.Dataset,
-) -> Any:
+def m67_figure(own: Aged, other: Aged, chosen: NDArray[np.bool_], options: AgeOptions) -> Any:
     """Draw M67 in the Kiel and colour diagrams with isochrones, its ages, and its abundances.
 
-    The `sample` has APOGEE parameters, the `other` one DD-Payne's, aged the paper's way; `chosen`
-    are the turn-off stars and subgiants of the headline. Isochrones have [Fe/H] = [α/Fe] = 0.
+    Our `own` have APOGEE parameters, the `other` DD-Payne's, aged the paper's way; `chosen` are the
+    turn-off stars and subgiants of the headline. Isochrones have [Fe/H] = [α/Fe] = 0.
     """
+    sample, ages = own
     made = new_figure(13.0, 8.2)
     kiel, colour, histogram, metals, alphas, trend = made.subplots(2, 3).ravel()
     age = ages["age_median"].values
@@ -190,7 +186,7 @@ def m67_figure(
     for ax, name in ((metals, "feh"), (alphas, "alpha_fe")):
         for part, marker, tint, label in (
             (sample, "o", style.BLUE, "APOGEE DR17"),
-            (other, "^", style.ORANGE, "LAMOST DD-Payne"),
+            (other[0], "^", style.ORANGE, "LAMOST DD-Payne"),
         ):
             if name not in part.catalog:
                 continue
@@ -206,9 +202,9 @@ def m67_figure(
     alphas.set(ylabel=r"[$\alpha$/Fe]  [dex]", ylim=(-0.25, 0.3))
 
     trend.axhspan(*aims.M67_LITERATURE, **literature | {"label": None})
-    _ages_by_gravity(trend, sample, ages, fmt="o", color=style.BLUE, label="APOGEE, ours")
+    _ages_by_gravity(trend, own, fmt="o", color=style.BLUE, label="APOGEE, ours")
     look = {"fmt": "^", "color": style.VERMILION, "label": "DD-Payne, the paper's way"}
-    _ages_by_gravity(trend, other, other_ages, **look)
+    _ages_by_gravity(trend, other, **look)
     trend.set(xlim=(4.8, 2.2), ylim=(0, 14.5), xlabel=_LOGG, ylabel="age [Gyr]")
     trend.legend(loc="upper center", frameon=True, framealpha=0.85, edgecolor="none")
     return made
@@ -223,7 +219,8 @@ def _diagram(ax: Any, sample: Sample, age: NDArray, x_name: str, y_name: str) ->
     return drawn
 
 
-def _ages_by_gravity(ax: Any, sample: Sample, ages: xr.Dataset, **look: Any) -> None:
+def _ages_by_gravity(ax: Any, stars: Aged, **look: Any) -> None:
+    sample, ages = stars
     x, y = sample.catalog["logg"].values, ages["age_median"].values
     good = np.isfinite(y) & good_age(ages)
     ends = [y - ages["age_lo"].values, ages["age_hi"].values - y]

@@ -10,7 +10,7 @@ from migrate_bayes.core.errors import DataAbsentError
 from migrate_bayes.core.options import Options
 from migrate_bayes.core.provenance import content_hash
 from migrate_bayes.isochrones.age_options import AgeOptions
-from migrate_bayes.run.recipe import DATA_ENV, data_root, read_as
+from migrate_bayes.run.recipe import DATA_ENV, data_root
 
 
 class SamplePaths(Options):
@@ -75,11 +75,6 @@ class ValidateAges(Options):
         # These entries came later: recipes without them keep their hashes.
         unset = {"observables", "ages"} - self.ages.model_fields_set
         return content_hash(self.model_dump(mode="json", exclude={"ages": unset}))
-
-
-def load_validate_ages(path: str | Path) -> ValidateAges:
-    """Read a validation recipe from a TOML file, or raise `RecipeError`."""
-    return read_as(Path(path), ValidateAges)
 
 
 def locate(text: str) -> str:

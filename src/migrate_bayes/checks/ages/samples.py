@@ -1,7 +1,4 @@
-"""Stars whose ages are known otherwise: one loader per sample, each from a table to a `Sample`.
-
-Open clusters have none: `find_members` looks for their stars in any catalogue.
-"""
+"""Stars whose ages are known otherwise: one loader per sample, each from a table to a `Sample`."""
 
 from __future__ import annotations
 
@@ -16,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.catalog import correct_extinction, read_catalog
 from migrate_bayes.catalog.columns import attributes
-from migrate_bayes.catalog.extinction import R_V
-from migrate_bayes.catalog.gaia_extinction import deredden
+from migrate_bayes.catalog.extinction import R_V, deredden
 from migrate_bayes.checks.ages.aims import M67_LITERATURE
 from migrate_bayes.core.errors import CatalogError
 
@@ -122,10 +118,9 @@ def sun_catalog() -> xr.Dataset:
 def load_m67(path: str, *, ddpayne: bool = False) -> Sample:
     """Read the members of M67, an old open cluster of solar composition.
 
-    They have APOGEE DR17 parameters without [α/Fe]; 90 of them have LAMOST DD-Payne parameters too:
-    with `ddpayne`, the stars of Vickers, Shen & Li (2021). [α/Fe] is then the median of Mg, Si, Ca
-    and Ti over Fe, since Ti alone scatters by 0.26 dex in these stars. `usable` are stars without
-    sign of a companion. All have the cluster's distance modulus and reddening.
+    They have APOGEE DR17 parameters without [α/Fe]; 90 of them, those of Vickers, Shen & Li (2021),
+    have LAMOST DD-Payne's too (`ddpayne`). [α/Fe] is then the median of Mg, Si, Ca and Ti over Fe:
+    Ti alone scatters by 0.26 dex in these stars. `usable` are stars without sign of a companion.
     """
     table = read_table(path, _M67_NEEDED)
     table["alpha_payne"] = table[_M67_ALPHA].median(axis=1) - table.feh_payne
@@ -137,12 +132,8 @@ def load_m67(path: str, *, ddpayne: bool = False) -> Sample:
     colour = (table.BP_MAG - table.RP_MAG).to_numpy(dtype=np.float64)
     modulus = (table.G_MAG - _M67_MODULUS).to_numpy(dtype=np.float64)
     n = len(table)
-    a_g, reddening = deredden(
-        np.full(n, R_V * _M67_COLOUR_EXCESS),
-        bp_rp_observed=colour,
-        teff=np.asarray(columns["teff"], dtype=np.float64),
-        abs_g_reddened=modulus,
-    )
+    a_v, teff = np.full(n, R_V * _M67_COLOUR_EXCESS), np.asarray(columns["teff"], np.float64)
+    a_g, reddening = deredden(a_v, bp_rp_observed=colour, teff=teff, abs_g_reddened=modulus)
     columns |= {"abs_g": modulus - a_g, "abs_g_error": _M67_ABS_G_ERROR}
     columns |= {"bp_rp": colour - reddening, "bp_rp_error": _M67_BP_RP_ERROR}
     low, high = M67_LITERATURE
@@ -175,15 +166,12 @@ def turnoff(catalog: xr.Dataset, ages: xr.Dataset) -> NDArray[np.bool_]:
 def load_kepler(path: str) -> Sample:
     """Read the Kepler dwarfs and subgiants with asteroseismic ages (LEGACY and Kages).
 
-    The ages of Silva Aguirre et al. (2015, MNRAS 452, 2127; 2017, ApJ 835, 173) are of individual
-    oscillation frequencies fitted by stellar models, good to 10-15%. The star has the seismic log
-    g, with a survey's error of 0.05 dex in place of its own 0.006 dex: right by construction, so
-    that what is tested is T_eff, [Fe/H], M_G and the isochrones.
-
-    The parallax is Gaia DR2's if the table has it, else TGAS's; stars without a good one keep their
-    row, without M_G. A zero point of −0.05 mas (Zinn et al. 2019) would move M_G by 0.02 mag for
-    the typical star: it is not applied. Extinction is neglected: these stars are mostly within 150
-    pc.
+    The ages of Silva Aguirre et al. (2015, MNRAS 452, 2127; 2017, ApJ 835, 173) are of oscillation
+    frequencies fitted by stellar models, good to 10-15%. The seismic log g, right by construction,
+    has a survey's error of 0.05 dex in place of its own 0.006 dex. The parallax is Gaia DR2's if
+    the table has it, else TGAS's; stars without a good one keep their row, without M_G. Its zero
+    point of −0.05 mas (Zinn et al. 2019) would move M_G by 0.02 mag: it is not applied. Extinction
+    is neglected: these stars are mostly within 150 pc.
     """
     parallaxes = {
         "parallax_sd": "parallax_error_sd", "plx_dr2": "e_plx_dr2", "plx_tgas": "e_plx_tgas",
@@ -296,17 +284,11 @@ def sky_axes(ra: NDArray, dec: NDArray) -> tuple[NDArray, NDArray, NDArray]:
 def find_members(catalog: xr.Dataset, clusters: pd.DataFrame) -> list[Sample]:
     """Find the clusters with candidate members in any catalogue, the richest first.
 
-    A star is a candidate if, against the cluster's mean in Dias et al. (2021),
-
-    * it lies within three half-light radii (r50) of the centre on the sky,
-    * its parallax agrees within 3σ, the cluster being 15 pc deep,
-    * its proper motion is the cluster's space velocity seen at the star's own place (a convergent
-      point: for the Hyades the proper motions of members differ by tens of mas/yr) within 3σ, with
-      an internal dispersion of 1.5 km/s,
-    * its radial velocity agrees within 3σ, if both are known.
-
-    The number of field stars that pass by chance is estimated from the annulus of 3-6 r50, by area.
-    The catalogue has canonical columns: ``abs_g``, or ``teff`` and ``phot_g_mean_mag``. Reference
+    A candidate lies within three half-light radii (r50) of the centre on the sky. Within 3σ it has
+    the cluster's parallax (15 pc deep), its radial velocity if both are known, and its space
+    velocity (dispersion 1.5 km/s) as proper motion at the star's own place: those of the Hyades
+    differ by tens of mas/yr. Field stars that pass by chance are estimated from the annulus of 3-6
+    r50, by area. Columns are canonical: ``abs_g``, or ``teff`` and ``phot_g_mean_mag``. Reference
     ages are of the literature, with the error of log age.
     """
     nothing = np.full(catalog.sizes["star"], np.nan)
@@ -358,20 +340,13 @@ def _agrees(stars: dict[str, NDArray], row: dict, axes: tuple[NDArray, ...]) -> 
 
 
 def with_abs_g(catalog: xr.Dataset, distance: float, a_v: float) -> xr.Dataset:
-    """Return stars with M_G at a cluster's distance (kpc) and extinction (mag).
-
-    ``abs_g`` of the catalogue's own is kept (near clusters), else ``phot_g_mean_mag`` gives it.
-    """
+    """Return stars with M_G: their own, else that of G at a cluster's distance, kpc, and A_V."""
     if "abs_g" in catalog:
         return catalog
     if "phot_g_mean_mag" not in catalog:
         raise CatalogError("cluster members need 'abs_g' or 'phot_g_mean_mag'")
-    n = catalog.sizes["star"]
     modulus = catalog["phot_g_mean_mag"].values - 5.0 * np.log10(distance) - 10.0
-    a_g, _ = deredden(
-        np.full(n, max(a_v, 0.0)),
-        bp_rp_observed=np.full(n, np.nan),
-        teff=catalog["teff"].values,
-        abs_g_reddened=modulus,
-    )
+    extinction, colour = (np.full(catalog.sizes["star"], v) for v in (max(a_v, 0.0), np.nan))
+    teff = catalog["teff"].values
+    a_g, _ = deredden(extinction, bp_rp_observed=colour, teff=teff, abs_g_reddened=modulus)
     return catalog.assign(observed_catalog({"abs_g": modulus - a_g, "abs_g_error": 0.1}))

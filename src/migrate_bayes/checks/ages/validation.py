@@ -1,9 +1,4 @@
-"""Everything a validation recipe asks for, in order, and its numbers.
-
-`validate_ages` runs the parts of an `AgeValidation`, which holds what they found, row by row, under
-the names that the JSON has. A part whose third-party data are absent is left out, with the reason
-in ``absent``. `comparisons` turns the rows into tables, JSON and product.
-"""
+"""Everything a validation recipe asks for, in order; `comparisons` tabulates what it finds."""
 
 from __future__ import annotations
 
@@ -59,14 +54,9 @@ class AgeValidation:
     # Catalogue to its number of stars, searched for members of clusters.
     searched: dict[str, int] = field(default_factory=dict)
 
-    @property
-    def options(self) -> AgeOptions:
-        """The recipe's choices."""
-        return self.book.options
-
     def ages(self, name: str) -> xr.Dataset:
         """Return a sample's ages by the recipe's choices."""
-        return self.book.ages(self.options, name)
+        return self.book.ages(self.book.options, name)
 
     def tasks(self) -> list[tuple[AgeOptions, str]]:
         """Return the choices and samples whose ages the comparisons will ask for."""
@@ -110,11 +100,10 @@ class AgeValidation:
     def m67(self) -> list[Row]:
         """M67's ages by our choices and by the paper's, on APOGEE's and the paper's own stars."""
         rows = []
-        for name, sample in self.book.samples.items():
-            kind = {"m67": "APOGEE", "m67_ddpayne": "DD-Payne"}.get(name)
-            if kind is None:
+        for name, kind in (("m67", "APOGEE"), ("m67_ddpayne", "DD-Payne")):
+            if (sample := self.book.samples.get(name)) is None:
                 continue
-            for way, options in (("recipe", self.options), ("paper's way", self.book.paper)):
+            for way, options in (("recipe", self.book.options), ("paper's way", self.book.paper)):
                 ages = self.book.ages(options, name)
                 tip, good = turnoff(sample.catalog, ages), good_age(ages)
                 for who, mask in (
@@ -145,7 +134,7 @@ class AgeValidation:
             for name, catalog in catalogs.items():
                 self.searched[name] = catalog.sizes["star"]
                 for sample in samples.find_members(catalog, table):
-                    ages = estimate(sample.catalog, self.options)
+                    ages = estimate(sample.catalog, self.book.options)
                     rows.append(_cluster_row(sample, ages, name))
         return rows
 
@@ -167,7 +156,7 @@ class AgeValidation:
     @property
     def _setups(self) -> dict[str, Setup]:
         both = {"dartmouth", "parsec"} <= set(self.book.sources)
-        return choices.setups(self.options) if both else {}
+        return choices.setups(self.book.options) if both else {}
 
     @cached_property
     def explained(self) -> dict[str, dict[str, Spread]]:
@@ -179,9 +168,9 @@ class AgeValidation:
     @cached_property
     def calibration(self) -> xr.Dataset:
         """Stars drawn from the prior, aged: the Dataset of `calibrate`."""
-        recipe = self.recipe
-        stars = calibration.draw_prior_stars(self.options, recipe.calibration, seed=recipe.seed)
-        return calibration.calibrate(stars, self.options)
+        recipe, own = self.recipe, self.book.options
+        stars = calibration.draw_prior_stars(own, recipe.calibration, seed=recipe.seed)
+        return calibration.calibrate(stars, own)
 
     @cached_property
     def coverage(self) -> list[Coverage]:
@@ -191,16 +180,16 @@ class AgeValidation:
     @cached_property
     def systematic(self) -> dict[str, list[Coverage]]:
         """The `coverage_table` of stars of each other family, aged on the recipe's."""
-        settings = self.recipe.calibration
+        settings, own = self.recipe.calibration, self.book.options
         settings = settings.model_copy(update={"stars": max(settings.stars // 4, 100)})
         found = {}
         for family, options in self.book.families().items():
-            if options.source == self.options.source or load_source(options.source).has_alpha:
+            if options.source == own.source or load_source(options.source).has_alpha:
                 continue  # a family with its own [α/Fe] draws other compositions
             stars = calibration.draw_prior_stars(
-                options, settings, seed=self.recipe.seed + 2, like=self.options.source
+                options, settings, seed=self.recipe.seed + 2, like=own.source
             )
-            found[family] = calibration.coverage_table(calibration.calibrate(stars, self.options))
+            found[family] = calibration.coverage_table(calibration.calibrate(stars, own))
         return found
 
 

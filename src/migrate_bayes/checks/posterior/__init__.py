@@ -9,21 +9,11 @@ of a `Ledger`: a run that was stopped goes on.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "bias": ["Bias", "bias_statistics", "measure_bias"],
-        "calibration": ["Calibration", "calibrate"],
-        "page": ["bias_figure", "coverage_figure", "rank_figure", "recovery_figure"],
-        "ranks": [
-            "Coverage",
-            "UniformRanks",
-            "coverage",
-            "coverage_of_ranks",
-            "rank_statistics",
-            "rank_test",
-            "thinned",
-        ],
-        "recipe": ["BiasRecipe", "CalibrateRecipe"],
-    },
-)
+_PUBLIC = {
+    "bias": ["Bias", "bias_statistics", "measure_bias"],
+    "calibration": ["Calibration", "calibrate"],
+    "page": ["bias_figure", "coverage_figure", "rank_figure", "recovery_figure"],
+    "ranks": ["Coverage", "UniformRanks", "coverage", "rank_statistics", "rank_test", "thinned"],
+    "recipe": ["BiasRecipe", "CalibrateRecipe"],
+}
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_PUBLIC)

@@ -218,8 +218,7 @@ def bias_table(results: Sequence[Mapping[str, Any]], recipe: BiasRecipe) -> Bias
     labels = [s.label for s in recipe.scenarios]
     for label, method, quantity in itertools.product(labels, METHODS, QUANTITIES):
         mine = [r["estimates"] for r in results if r["scenario"] == label]
-        pairs = [e[method][quantity] for e in mine if method in e]
-        x, errors = zip(*pairs, strict=True) if pairs else ((), ())
+        x, errors = np.reshape([e[method][quantity] for e in mine if method in e], (-1, 2)).T
         found = bias_statistics(x, errors, getattr(recipe.truth, quantity))
         if found is not None:
             table[label, method, quantity] = found

@@ -21,15 +21,9 @@ from numpy.typing import NDArray
 from pymc.pytensorf import compile as compile_graph
 from pymc.pytensorf import find_rng_nodes, reseed_rngs
 
+from migrate_bayes.checks.posterior import ranks
 from migrate_bayes.checks.posterior.ledger import complete
-from migrate_bayes.checks.posterior.ranks import (
-    LEVELS,
-    UniformRanks,
-    coverage_of_ranks,
-    rank_statistics,
-    rank_test,
-    thinned,
-)
+from migrate_bayes.checks.posterior.ranks import LEVELS
 from migrate_bayes.checks.posterior.recipe import CalibrateRecipe, SurveySampler
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.mock.model_stars import AGES, SurveyErrors, simulated_stars
@@ -128,11 +122,11 @@ def survey_function(recipe: CalibrateRecipe) -> Callable[[int], dict[str, Any]]:
             size = min(float(ess(posterior[name])) for name in main)
             if size >= recipe.ranks:
                 break
-        kept = {n: thinned(posterior[n].ravel(), recipe.ranks - 1) for n in truth}
+        kept = {n: ranks.thinned(posterior[n].ravel(), recipe.ranks - 1) for n in truth}
         return {
             "survey": survey,
             "truth": {n: float(v) for n, v in truth.items()},
-            "rank": {n: int(rank_statistics(kept[n], truth[n])) for n in truth},
+            "rank": {n: int(ranks.rank_statistics(kept[n], truth[n])) for n in truth},
             "mean": {n: float(posterior[n].mean()) for n in truth},
             "sd": {n: float(posterior[n].std()) for n in truth},
             "ess": size,
@@ -194,12 +188,12 @@ class Calibration:
         k = np.array([r["pareto_k"] for r in results], dtype=float)
         k = k[np.isfinite(k)]
         self.worst_pareto_k = round(float(k.max()), 3) if len(k) else None
-        self.uniform = UniformRanks(self.surveys, n_ranks)
+        self.uniform = ranks.UniformRanks(self.surveys, n_ranks)
         self.coverage = {
-            name: [coverage_of_ranks(ranks, n_ranks, level) for level in LEVELS]
-            for name, ranks in self.rank.items()
+            name: [ranks.coverage_of_ranks(r, n_ranks, level) for level in LEVELS]
+            for name, r in self.rank.items()
         }
-        self.chi_square_p = {name: rank_test(r, n_ranks)[0] for name, r in self.rank.items()}
+        self.chi_square_p = {n: ranks.rank_test(r, n_ranks)[0] for n, r in self.rank.items()}
         self.ecdf_p = {name: self.uniform.p_value(r) for name, r in self.rank.items()}
 
     @property
@@ -208,11 +202,8 @@ class Calibration:
         return all(c.passed for name in self.main for c in self.coverage[name])
 
     def pooled(self, level: float) -> tuple[float, float]:
-        """Return the coverage over all parameters together, and its standard error.
-
-        Parameters of one survey are correlated, surveys are not: the error is that of the mean over
-        surveys of the share of a survey's parameters that are covered.
-        """
+        """Return the coverage over all parameters together, and its standard error."""
+        # Parameters of one survey are correlated, surveys are not.
         u = (np.stack(list(self.rank.values())) + 0.5) / self.n_ranks
         share = np.mean(np.abs(u - 0.5) < level / 2, axis=0)
         return float(share.mean()), float(share.std(ddof=1) / np.sqrt(self.surveys))
@@ -230,7 +221,7 @@ class Calibration:
             },
             "rank_chi_square_p": {name: round(self.chi_square_p[name], 5) for name in self.main},
             "rank_ecdf_p": {name: round(self.ecdf_p[name], 5) for name in self.main},
-            "rank_bins": rank_test(self.rank[next(iter(self.rank))], self.n_ranks)[1],
+            "rank_bins": ranks.rank_test(self.rank[next(iter(self.rank))], self.n_ranks)[1],
             "others": {
                 "parameters": len(self.rank) - len(self.main),
                 "coverage_outside_band": sum(not c.passed for c in others),

@@ -14,9 +14,8 @@ from migrate_bayes.checks.posterior.recipe import BiasRecipe, SurveyRecipe
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.plots.style import BLUE, GREY, ORANGE, VERMILION, in_style, new_figure
-from migrate_bayes.population.results.units import UNITS
-from migrate_bayes.report.html import write_html
-from migrate_bayes.report.section import Section, encode
+from migrate_bayes.population.sampling.posterior import UNITS
+from migrate_bayes.report.section import Section, encode, write_html
 
 # Colour, marker and label of each method; title of each quantity.
 _LOOKS = {

@@ -142,30 +142,9 @@ def _tail(n_ranks: int, level: float) -> int | None:
 
 
 def coverage_of_ranks(ranks: ArrayLike, n_ranks: int, level: float) -> Coverage:
-    """Count the central intervals of one probability that hold the truth, by its rank.
+    """Count the intervals of one probability that hold the truth, by its rank below `n_ranks`.
 
-    Parameters
-    ----------
-    ranks : array of int, shape (survey,)
-        From 0 to ``n_ranks - 1``.
-    n_ranks : int
-        Values that a rank can take: the draws and one.
-    level : float
-
-    Returns
-    -------
-    Coverage
-
-    Raises
-    ------
-    ValueError
-        If ``n_ranks * (1 - level) / 2`` is not whole.
-
-    Examples
-    --------
-    >>> from migrate_bayes.checks.posterior import coverage_of_ranks
-    >>> coverage_of_ranks(range(40), 40, 0.8)
-    Coverage(level=0.8, inside=32, surveys=40, low=25, high=38)
+    `ValueError` if ``n_ranks * (1 - level) / 2`` is not whole.
     """
     tail = _tail(n_ranks, level)
     if tail is None:

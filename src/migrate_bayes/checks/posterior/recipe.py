@@ -44,24 +44,12 @@ class SurveySampler(Options):
 
 
 class SurveyRecipe(Options):
-    """Entries that calibration and bias share.
-
-    Attributes
-    ----------
-    name, description : str
-        Of the product and its page.
-    seed : int
-        A survey's numbers follow from it and from the survey's own number.
-    stars : int
-        Stars of a survey.
-    spec : str or dict
-        Model specification: a file or its content.
-    """
+    """Entries that calibration and bias share, beside a name of product and page."""
 
     description: str = ""
-    seed: int = Field(default=20210301, ge=0)
-    stars: int = Field(default=2000, gt=0)
-    spec: str | dict[str, Any] = Field(default_factory=dict)
+    seed: int = Field(default=20210301, ge=0)  # gives a survey's numbers, with the survey's own
+    stars: int = Field(default=2000, gt=0)  # of a survey
+    spec: str | dict[str, Any] = Field(default_factory=dict)  # of the model: file or content
 
     @property
     def hash(self) -> str:

@@ -1,5 +1,1 @@
-"""Timings and errors of the stages beside independent codes, in one run, as plain dictionaries.
-
-`harness` measures and prints; each other module is one command of ``migrate-bayes benchmark``, and
-benchmarks/README.md describes its result key by key.
-"""
+"""Timings and errors of stages beside independent codes; benchmarks/README.md describes each."""

@@ -83,11 +83,7 @@ def paired_ratio(
 def scaling(
     function: Callable[[int], object], sizes: Sequence[int], *, repeats: int = 2
 ) -> dict[str, Any]:
-    """Time ``function(n)`` for each n of `sizes`.
-
-    Returns ``stars``, ``seconds``, and ``exponent``: the least-squares slope of ln(seconds) on
-    ln(stars), 1 if the cost is linear.
-    """
+    """Time ``function(n)`` for each n of `sizes`; ``exponent`` is the slope of ln(s) on ln(n)."""
     function(min(sizes))
     seconds = [best_time(partial(function, n), repeats=repeats, warm_up=False) for n in sizes]
     slope = np.polyfit(np.log(sizes), np.log(seconds), 1)[0]
@@ -95,10 +91,9 @@ def scaling(
 
 
 def in_fresh_process(function: Callable[..., Any] | str, **arguments: Any) -> Any:
-    """Call a function in a Python of its own, with arguments such as JSON can hold.
+    """Call an importable function, or ``module:name``, in a Python of its own; all passes as JSON.
 
-    `function` is one that the child can import, or its ``module:name``. Returns ``result`` (through
-    JSON), ``peak_rss_gb`` (10⁹ bytes) and ``seconds`` (of the call, without start-up).
+    Returns ``result``, ``peak_rss_gb`` (10⁹ bytes) and ``seconds`` (of the call, without start-up).
     `RuntimeError`, with the process's last lines, if it fails.
     """
     target = function if isinstance(function, str) else f"{function.__module__}:{function.__name__}"
@@ -113,15 +108,6 @@ def in_fresh_process(function: Callable[..., Any] | str, **arguments: Any) -> An
     if done.returncode != 0:
         raise RuntimeError(f"{target} failed in its own process:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def _child(target: str, arguments: str) -> None:
-    """Run one function and print result, time and memory: the other end of a fresh process."""
-    module, _, name = target.partition(":")
-    function = getattr(import_module(module), name)
-    start = time.perf_counter()
-    found = {"result": function(**json.loads(arguments)), "seconds": time.perf_counter() - start}
-    print(json.dumps(plain(found | {"peak_rss_gb": peak_memory_gb()})))
 
 
 @contextlib.contextmanager
@@ -173,5 +159,9 @@ def _text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-if __name__ == "__main__":
-    _child(*sys.argv[1:3])
+if __name__ == "__main__":  # the other end of `in_fresh_process`
+    module, _, name = sys.argv[1].partition(":")
+    function = getattr(import_module(module), name)
+    start = time.perf_counter()
+    found = {"result": function(**json.loads(sys.argv[2])), "seconds": time.perf_counter() - start}
+    print(json.dumps(plain(found | {"peak_rss_gb": peak_memory_gb()})))

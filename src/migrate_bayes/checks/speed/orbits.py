@@ -22,22 +22,15 @@ from numpy.typing import NDArray
 
 from migrate_bayes.checks.speed import harness
 from migrate_bayes.core.progress import progress
-from migrate_bayes.orbits import (
-    compute_orbits,
-    from_cylindrical,
-    get_frame,
-    guiding_radius,
-    orbit_extrema,
-    phase_space_to_observed,
-)
+from migrate_bayes.orbits import compute_orbits, get_frame, guiding_radius, orbit_extrema
+from migrate_bayes.orbits.coordinates import from_cylindrical, phase_space_to_observed
 from migrate_bayes.orbits.extrema import GYR_KMS_PER_KPC, SPAN_GYR
 from migrate_bayes.orbits.potential_tables import load_potential
 
 Floats = NDArray[np.float64]
 
 SAMPLES_PER_GYR = 4000
-# galpy's orbits at once: what their sampled paths need in memory.
-AT_ONCE = 20
+AT_ONCE = 20  # galpy's orbits: their sampled paths need memory
 
 
 def sample_stars(disc: int, hot: int, seed: int = 0) -> Floats:
@@ -194,10 +187,7 @@ def _guiding(name: str, few: Floats, seed: int) -> dict[str, Any]:
 
 
 def mock_kinematics(n: int, seed: int = 0) -> xr.Dataset:
-    """Observe `n` stars within about 4 kpc, 84% thin disc, 15% thick and 1% halo, Gaia-like errors.
-
-    The columns that `compute_orbits` reads, in canonical units; no ages nor abundances.
-    """
+    """Observe `n` thin-disc, thick-disc and halo stars within about 4 kpc with Gaia-like errors."""
     rng = np.random.default_rng(seed)
     kind = rng.choice(3, n, p=[0.84, 0.15, 0.01])
     x, y = rng.normal(-8.3, 1.4, n), rng.normal(0.0, 1.4, n)
@@ -224,16 +214,13 @@ def mock_kinematics(n: int, seed: int = 0) -> xr.Dataset:
 def catalogue_run(
     stars: int, potentials: Sequence[str], chunk: int = 100_000, draws: int = 100, seed: int = 0
 ) -> dict[str, Any]:
-    """Take mock stars through `compute_orbits`, chunk by chunk, and add up the seconds by stage.
-
-    Z_max of every star is kept, as a stand-in for writing the product.
-    """
+    """Take mock stars through `compute_orbits`, chunk by chunk, and add up the seconds by stage."""
     stages: defaultdict[str, float] = defaultdict(float)
 
     def add(stage: str, seconds: float) -> None:
         stages[stage] += seconds
 
-    flagged, kept = 0, np.empty((stars, len(potentials)))
+    flagged, kept = 0, np.empty((stars, len(potentials)))  # in place of writing the product
     with progress(stars, "orbits") as advance:
         for start in range(0, stars, chunk):
             n = min(chunk, stars - start)
@@ -256,10 +243,9 @@ def benchmark_orbits(
 ) -> dict[str, Any]:
     """Measure the orbit stage.
 
-    galpy integrates `disc` and `hot` stars, for the errors; `stars`, five of the disc to one hot,
-    are those of the speeds. `catalogue` stars go through the whole stage (draws, R_g, Z_max and
-    moments in every potential) in a process of its own; `scaling` has the same for 5,000, 10,000
-    and 20,000, or fewer.
+    galpy integrates `disc` and `hot` stars, for the errors; `stars` are those of the speeds, and
+    `catalogue` stars go through the whole stage in a process of its own; `scaling` has the same for
+    5,000, 10,000 and 20,000, or fewer.
     """
     result = {name: _one_potential(name, disc, hot, stars, seed) for name in potentials}
     whole = partial(catalogue_run, potentials=list(potentials), seed=seed)

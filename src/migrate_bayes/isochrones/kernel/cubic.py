@@ -20,9 +20,8 @@ MAX_NODES = 7  # that `WIDTH` lattice points may depend on
 def cubic_stencil(axis, x, weights):  # type: ignore[no-untyped-def]
     """Weigh four nodes of `axis` to interpolate at `x`; return the index of the first of them.
 
-    `weights`, shape (3, 4), is filled with those that give the value, its first and its second
-    derivative. Outside the axis `x` is moved to its end. With fewer than four nodes the last
-    weights are 0.
+    `weights`, shape (3, 4), is filled with those of the value and its first two derivatives; with
+    fewer than four nodes the last are 0. Outside the axis `x` is moved to its end.
     """
     n = len(axis)
     for order in range(3):

@@ -90,15 +90,12 @@ class Prior(NamedTuple):
 
 
 class Component(NamedTuple):
-    """One Gaussian of the mixture that stands for a Gaussian of [α/Fe].
+    """One Gaussian of the mixture that stands for a Gaussian of [α/Fe]."""
 
-    `distance` from its centre and standard deviation `sd`, dex; χ² of its share; `number` of all.
-    """
-
-    distance: float
+    distance: float  # from the centre, dex
     sd: float
-    chi2: float
-    number: int
+    chi2: float  # of its share
+    number: int  # of all
 
 
 class _Gaussian(NamedTuple):
@@ -182,21 +179,16 @@ def _pieces_per_cell(sd, inv, cell, cut):  # type: ignore[no-untyped-def]
 def add_prior(layout, inv, feh, alpha, component, least_rule, pool, used):  # type: ignore[no-untyped-def]
     r"""Put one Gaussian of a star's composition on a lattice.
 
-    Return the pool (a larger one if it was full), how much of it is used, and the `Prior`.
-
-    `inv` has the inverse errors of the observables, `feh` and `alpha` mean and standard deviation;
-    `component` is that of [α/Fe], `least_rule` the place of the least of `ALPHA_RULES` to take. The
-    Gaussian in (φ, ζ) takes S as linear over the error of [α/Fe]; what S adds to that, e in
+    Return the pool (a larger one if it was full), how much of it is used, and the `Prior`. `feh`
+    and `alpha` are mean and standard deviation, `least_rule` the least of `ALPHA_RULES` to take.
+    The Gaussian in (φ, ζ) takes S as linear over the error of [α/Fe]; what S adds to that, e in
     errors of [Fe/H], is in the weights: :math:`\exp(-e y - e^2/2)`, y being [Fe/H] less the star's
     in its errors, as the linear S has it.
     """
     axis, n_alpha = layout.metallicity, len(layout.alpha)
     a0 = alpha[0] + component.distance
-    if (
-        component.distance != 0.0
-        and n_alpha > 1
-        and (a0 < layout.alpha[0] or a0 > layout.alpha[-1])
-    ):
+    outside = a0 < layout.alpha[0] or a0 > layout.alpha[-1]
+    if component.distance != 0.0 and n_alpha > 1 and outside:
         return pool, used, nothing(0.0, 0.0)
     g = _gaussian(feh, a0, component.sd)
     column = n_alpha == 1  # [α/Fe] given φ is free, and moves [Fe/H]
@@ -350,10 +342,8 @@ def _strips(layout, g, zeta, precomputed, low, high):  # type: ignore[no-untyped
     for j in range(low, high):
         one = g.alpha + g.kappa * (axis[j] - g.phi)
         two = one + g.kappa * (axis[1] - axis[0])
-        lowest, highest = (
-            min(one, two) - furthest * g.alpha_sd,
-            max(one, two) + furthest * g.alpha_sd,
-        )
+        reach = furthest * g.alpha_sd
+        lowest, highest = min(one, two) - reach, max(one, two) + reach
         k_low = min(max(np.searchsorted(layout.strips, lowest) - 1, 0), last)
         k_high = min(max(np.searchsorted(layout.strips, highest) - 1, k_low), last)
         out[j - low, 0], out[j - low, 1] = k_low, k_high - k_low + 1
@@ -365,8 +355,7 @@ def _alpha_weights(alpha, lattice, g, zeta, passes, n_point, per_group, least): 
     """Return weights of [α/Fe] nodes, and the range that has weight: (pass, group of points, 2).
 
     `lattice` is the first node of φ, the place of the first point relative to it, and the step.
-    Points after the last whole group have no weight. A range is no shorter than `least`, if there
-    are so many nodes.
+    A range is no shorter than `least`, if there are so many nodes.
     """
     origin, first, spacing = lattice
     n_alpha, n_pass, n_group = len(alpha), len(passes), n_point // per_group
@@ -397,10 +386,7 @@ def _normal_cdf(x):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _average_over_alpha(phi, mean, g, scale):  # type: ignore[no-untyped-def]
-    """Return the weight, and the mean [Fe/H], of a point at which [α/Fe] does not matter.
-
-    As in `prior_on_lattice`, averaged over the Gaussian of [α/Fe] given φ.
-    """
+    """Return weight and mean [Fe/H] of a point, averaged over the Gaussian of [α/Fe] given φ."""
     total = first = 0.0
     for n in range(_COUNT[-1]):
         a = mean + _NODES[-1, n] * g.alpha_sd

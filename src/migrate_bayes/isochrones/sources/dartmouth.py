@@ -19,13 +19,17 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.core.provenance import content_hash, file_sha256
-from migrate_bayes.isochrones.sources.base import COLUMNS, MAX_STEP, IsochroneSource
-from migrate_bayes.isochrones.sources.repair import fill_between, mend, refine
+from migrate_bayes.isochrones.sources.base import (
+    COLUMNS,
+    IsochroneSource,
+    fill_between,
+    mend,
+    refine,
+)
 
 _NAME = re.compile(r"feh([mp])(\d\d)afe([mp])(\d)\.Gaia(_2)?")
 _AGE = re.compile(r"#\s*AGE=\s*([\d.]+)\s+EEPS=\s*(\d+)")
 _MAX_EEP = 400
-_ABS_G = COLUMNS.index("abs_g")
 
 
 def read_native_file(path: str | Path) -> tuple[float, float, dict[float, NDArray[np.float64]]]:
@@ -122,9 +126,7 @@ def read_native(folder: str | Path) -> IsochroneSource:
     _complete(axis, np.array(alphas), values, nominal_feh, initial)
     used = np.flatnonzero(np.isfinite(values[..., 0]).any(axis=(0, 1, 2)))
     kept = slice(used[0], used[-1] + 1)
-    numbers, values = refine(
-        np.arange(_MAX_EEP)[kept], values[:, :, :, kept], column=_ABS_G, step=MAX_STEP
-    )
+    numbers, values = refine(np.arange(_MAX_EEP)[kept], values[:, :, :, kept])
     return IsochroneSource(
         name=f"dartmouth-native:{folder}",
         ages=np.array(ages),
@@ -148,7 +150,15 @@ def _complete(
         own = np.array([initial.get((f, alphas[j]), np.nan) for f in nominal])
         present = np.isfinite(own)
         if j != zero:
-            _shift(axis, own, values[:, j], present)
+            # From its headers' [Fe/H] (0.01-0.02 dex away) to the common axis
+            nodes = np.flatnonzero(present)
+            x, original = own[nodes], values[nodes, j]
+            for k, node in enumerate(nodes):
+                feh = axis[node]
+                low = int(np.clip(np.searchsorted(x, feh, side="right") - 1, 0, len(x) - 2))
+                t = (feh - x[low]) / (x[low + 1] - x[low])
+                if abs(feh - x[k]) > 1e-9:
+                    values[node, j] = (1.0 - t) * original[low] + t * original[low + 1]
         fill_between(axis, values[:, j], ~present)
         top = int(np.flatnonzero(present)[-1])
         inner = j - 1 if j > zero else j + 1
@@ -156,15 +166,3 @@ def _complete(
             values[i, j] = values[i, inner] + (values[top, j] - values[top, inner])
     # Sums of isochrones of unlike length leave points that only some have; masses may step back.
     mend(values)
-
-
-def _shift(axis: NDArray, own: NDArray, column: NDArray, present: NDArray) -> None:
-    """Move a column from its headers' [Fe/H] (0.01-0.02 dex away) to the common axis."""
-    nodes = np.flatnonzero(present)
-    x = own[nodes]
-    original = column[nodes].copy()
-    for k, i in enumerate(nodes):
-        low = int(np.clip(np.searchsorted(x, axis[i], side="right") - 1, 0, len(x) - 2))
-        t = (axis[i] - x[low]) / (x[low + 1] - x[low])
-        if abs(axis[i] - x[k]) > 1e-9:
-            column[i] = (1.0 - t) * original[low] + t * original[low + 1]

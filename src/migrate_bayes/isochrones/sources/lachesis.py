@@ -25,8 +25,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.core.provenance import content_hash, file_sha256
-from migrate_bayes.isochrones.sources.base import COLUMNS, MAX_STEP, IsochroneSource, cell_of
-from migrate_bayes.isochrones.sources.repair import fill_between, mend, refine
+from migrate_bayes.isochrones.sources.base import (
+    IsochroneSource,
+    cell_of,
+    fill_between,
+    mend,
+    refine,
+)
 
 
 @dataclass(frozen=True)
@@ -93,11 +98,15 @@ def read_lachesis(name: str) -> IsochroneSource:
     for at_age in values:
         fill_between(feh, at_age, ~np.isfinite(at_age[..., 0]).any(axis=(1, 2)))
     values = mend(values)
-    numbers, values = refine(eep[kept], values, column=COLUMNS.index("abs_g"), step=MAX_STEP)
+    numbers, values = refine(eep[kept], values)
     whole = np.isfinite(values[..., 0]).any(axis=-1).all(axis=(1, 2))
+    # Log ages are rounded to four decimals: 1.49999 Gyr is 1.5 Gyr.
+    ages = ages[keep_age][whole]
+    near = np.round(ages * 4.0) / 4.0
+    rounded = np.abs(np.log10(np.maximum(near, 1e-9) / ages)) < 6e-5
     return IsochroneSource(
         name=name,
-        ages=_tidy(ages[keep_age][whole]),
+        ages=np.where(rounded, near, ages),
         feh=np.round(feh, 6),
         alpha=np.zeros(1),
         eep=numbers,
@@ -188,31 +197,19 @@ def read_grid(path: Path) -> tuple[NDArray[np.float64], NDArray, NDArray, NDArra
     return feh, log_age, eep.astype(np.int64), dense.reshape(*shape, rows.shape[1])
 
 
-def _tidy(ages: NDArray) -> NDArray[np.float64]:
-    """Undo the rounding of log ages to four decimals: 1.49999 Gyr is 1.5 Gyr."""
-    near = np.round(ages * 4.0) / 4.0
-    return np.where(np.abs(np.log10(np.maximum(near, 1e-9) / ages)) < 6e-5, near, ages)
-
-
 @dataclass(frozen=True)
 class BolometricCorrections:
-    """A regular table of bolometric corrections.
+    """A regular table of bolometric corrections."""
 
-    Axes `log_teff` (log10 K), `logg`, `feh` (dex), increasing; `table`, mag, of shape ``(feh,
-    log_teff, logg, band)``; `checksum`, the file's SHA-256.
-    """
-
-    log_teff: NDArray[np.float64]
+    log_teff: NDArray[np.float64]  # log10 K, increasing as the other axes
     logg: NDArray[np.float64]
     feh: NDArray[np.float64]
-    table: NDArray[np.float64]
-    checksum: str
+    table: NDArray[np.float64]  # (feh, log_teff, logg, band), mag
+    checksum: str  # SHA-256 of the file
 
     def __call__(self, log_teff: ArrayLike, logg: ArrayLike, feh: ArrayLike) -> NDArray[np.float64]:
         """Interpolate, to ``(..., band)`` in mag; outside the table its edge holds, NaN stays."""
-        inputs = np.broadcast_arrays(
-            *(np.asarray(v, dtype=np.float64) for v in (feh, log_teff, logg))
-        )
+        inputs = np.broadcast_arrays(feh, log_teff, logg)
         axes = self.feh, self.log_teff, self.logg
         cells = [cell_of(axis, x) for axis, x in zip(axes, inputs, strict=True)]
         out = np.zeros((*inputs[0].shape, self.table.shape[-1]))

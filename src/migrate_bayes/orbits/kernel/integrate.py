@@ -151,8 +151,7 @@ def _first_epsilon(R, vr, l2, steps, table):
     """ε to try first: `steps` steps to 2π over the fastest frequency, at its worst place."""
     peri = max(_planar_pericentre(R, vr, l2, table), 5e-3)
     fastest = max(
-        peri * peri * _fastest(peri, l2, table),
-        R * R * _fastest(max(R, peri), l2, table),
+        peri * peri * _fastest(peri, l2, table), R * R * _fastest(max(R, peri), l2, table)
     )
     return 2.0 * math.pi / (steps * math.sqrt(max(fastest, 1e-6)))
 

@@ -190,13 +190,11 @@ class ShardedLikelihood:
 
     def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
         """Return Σ ln L and its gradient; see `Likelihood.value_and_gradient`."""
-        value, gradient = self._sum("value_and_gradient", np.ascontiguousarray(theta, float))
-        return value, gradient
+        return self._sum("value_and_gradient", np.ascontiguousarray(theta, float))
 
     def score_outer(self, theta: Floats, jacobian: Floats) -> tuple[float, Floats, Floats]:
         """Return Σ ln L, gradient and Fisher information; see `Likelihood.score_outer`."""
-        value, score, outer = self._sum("score_outer", np.asarray(theta), np.asarray(jacobian))
-        return value, score, outer
+        return self._sum("score_outer", np.asarray(theta), np.asarray(jacobian))
 
     def per_star(self, theta: Floats, reduce: Floats | None = None) -> tuple[Floats, Floats]:
         """Return each star's ln L and expectations; see `Likelihood.per_star`."""
@@ -210,23 +208,16 @@ class ShardedLikelihood:
         return log_like, expectation
 
 
-def _parse(scheduler: str) -> int | str:
-    """Return the number of local processes, or an address."""
-    kind, _, rest = scheduler.partition(":")
-    if kind == "local" and rest.isdigit() and int(rest) > 0:
-        return int(rest)
-    if kind in ("tcp", "tls", "ws", "wss", "ucx") and rest:
-        return scheduler
-    raise RecipeError(
-        f'scheduler \'{scheduler}\' is none: use "threads", "local:N" for N processes on this '
-        'machine, or the address of a running scheduler such as "tcp://host:8786"'
-    )
-
-
 @contextmanager
 def open_scheduler(scheduler: str) -> Iterator[Any]:
     """Open a `distributed.Client`: of new local processes, or of a scheduler that runs already."""
-    where = _parse(scheduler)
+    kind, _, rest = scheduler.partition(":")
+    local = kind == "local" and rest.isdigit() and int(rest) > 0
+    if not local and not (kind in ("tcp", "tls", "ws", "wss", "ucx") and rest):
+        raise RecipeError(
+            f'scheduler \'{scheduler}\' is none: use "threads", "local:N" for N processes on this '
+            'machine, or the address of a running scheduler such as "tcp://host:8786"'
+        )
     try:
         import dask
         import distributed
@@ -235,11 +226,11 @@ def open_scheduler(scheduler: str) -> Iterator[Any]:
             f"scheduler '{scheduler}' needs the package distributed: "
             "pip install 'migrate-bayes[distributed]'"
         ) from None
-    if isinstance(where, str):
+    if not local:
         try:
-            client = distributed.Client(where, timeout="20s", set_as_default=False)
+            client = distributed.Client(scheduler, timeout="20s", set_as_default=False)
         except (OSError, TimeoutError) as error:
-            raise FitError(f"no dask scheduler answers at {where}: {error}") from None
+            raise FitError(f"no dask scheduler answers at {scheduler}: {error}") from None
         with client:
             yield client
         return
@@ -248,7 +239,7 @@ def open_scheduler(scheduler: str) -> Iterator[Any]:
     with (
         dask.config.set(quiet),
         distributed.LocalCluster(
-            n_workers=where, threads_per_worker=1, memory_limit=0,
+            n_workers=int(rest), threads_per_worker=1, memory_limit=0,
             dashboard_address="127.0.0.1:0",  # a free port, for this machine alone
             silence_logs=logging.ERROR,
         ) as cluster,
@@ -296,5 +287,5 @@ def likelihood_on(
         yield StarLikelihood(packed, workers=workers)
         return
     with open_scheduler(scheduler) as client:
-        threads = 1 if isinstance(_parse(scheduler), int) else None
+        threads = 1 if scheduler.startswith("local:") else None
         yield ShardedLikelihood(packed, client, threads=threads)

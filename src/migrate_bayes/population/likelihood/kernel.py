@@ -181,9 +181,7 @@ def law_of(th: np.ndarray) -> Law:
 
 
 @njit(inline="always")
-def inverse_variances(
-    eR: float, eF: float, eA: float, ez: float, law: Law
-) -> tuple[float, float, float, float, float, float]:
+def inverse_variances(eR, eF, eA, ez, law):  # type: ignore[no-untyped-def]
     """Return 1/V1, 1/V2, 1/V3, 1/V4, C/V2 and 1/(V1 V2 V3 V4), for the price of one division."""
     V1 = law.sig2 + eR
     N2 = law.s2 * V1 + law.G * law.G * law.sig2 * eR
@@ -244,17 +242,7 @@ def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
 # within its caller, with additions in another order, and which of the two runs depends on whether
 # the caller was compiled just now or long ago.
 @njit(forceinline=True, nogil=True, fastmath=FAST, error_model="numpy")
-def probabilities(
-    table: np.ndarray,
-    base: int,
-    k0: int,
-    span: int,
-    theta: np.ndarray,
-    probability: np.ndarray,
-    root: np.ndarray,
-    top: np.ndarray,
-    total: np.ndarray,
-) -> None:
+def probabilities(table, base, k0, span, theta, probability, root, top, total):  # type: ignore[no-untyped-def]
     """Fill exp(ln p(c, k, star) - top) of one block, up to (2π)², and its sum over (c, k).
 
     `table` has a row of `BLOCK` numbers for each quantity, the block's own from row `base` on;
@@ -294,20 +282,12 @@ def probabilities(
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def log_likelihood_blocks(
-    blocks: Blocks,
-    theta: np.ndarray,
-    start: int,
-    stop: int,
-    log_like: np.ndarray,
-    responsibility: np.ndarray,
-    gradient: np.ndarray,
-) -> float:
+def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, gradient):  # type: ignore[no-untyped-def]
     """Add up Σ weight · ln L over the blocks `start` to `stop`, and its gradient in θ.
 
-    Arrays of size 0 are skipped. Each star's ln L is written to `log_like` at
-    ``(block - start) * BLOCK + position``, and P(c, k | star i) likewise to `responsibility`, shape
-    (n_components, n_ages, n); the gradient is added to `gradient`, of θ's shape.
+    Arrays of size 0 are skipped; `blocks` is a `Blocks`. Each star's ln L is written to `log_like`
+    at ``(block - start) * BLOCK + position``, and P(c, k | star i) likewise to `responsibility`,
+    shape (n_components, n_ages, n); the gradient is added to `gradient`, of θ's shape.
     """
     rows, offset, first_node, n_nodes = blocks
     n_comp = theta.shape[0]

@@ -1,14 +1,26 @@
-"""The seam between PyMC and the stars: θ goes in, Σ ln L and its gradient come out.
+r"""The seam between PyMC and the stars: θ goes in, Σ ln L and its gradient come out.
 
 Above the seam everything is ordinary PyMC code on a small array θ[component, age, parameter]; below
 it stands a `Likelihood`: one pass of the compiled kernel over the packed stars, by threads of this
 process (`StarLikelihood`) or by dask workers (`likelihood.distributed`).
+
+The Fisher information of the stars is that of each star's own score, in one pass. With the gradient
+of star *i* in θ carried on to the parameters x of a model, which θ is a function of,
+
+.. math::
+
+   s_i = J^T \nabla_θ \ln L_i, \qquad J = ∂θ/∂x, \qquad I = \sum_i w_i\, s_i s_i^T
+
+whose expectation under the model is that of -∂² Σ ln L / ∂x² (the information identity). J is
+sparse, since a number of θ depends on a few knots, and comes in compressed rows; a block's scores
+stay in the cache until their products are added up.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numba
 import numpy as np
@@ -21,8 +33,19 @@ from pytensor.link.numba.dispatch import basic as numba_basic
 from pytensor.link.numba.dispatch import numba_funcify
 
 from migrate_bayes.core.parallel import BLOCKS_PER_TASK, map_blocks
-from migrate_bayes.population.likelihood.fisher import SparseJacobian, score_outer_blocks
-from migrate_bayes.population.likelihood.kernel import BLOCK, log_likelihood_blocks
+from migrate_bayes.population.likelihood.kernel import (
+    BLOCK,
+    FAST,
+    LOG_2PI,
+    N_STAR_ROWS,
+    NEGLIGIBLE,
+    law_of,
+    log_likelihood_blocks,
+    one_star,
+    probabilities,
+    slopes,
+    star_rows,
+)
 from migrate_bayes.population.likelihood.layout import PackedStars, thinned
 
 Floats = NDArray[np.float64]
@@ -47,27 +70,17 @@ class Likelihood(Protocol):
     """The sum over stars, as samplers and results see it: a function of θ.
 
     θ has shape (n_components, n_ages, 11), last axis as `likelihood.kernel.THETA`.
-
-    Attributes
-    ----------
-    n_stars : int
-    workers : int or None
-        Threads of one evaluation.
-    evaluations : int
-        Passes over the stars so far.
     """
 
     n_stars: int
-    workers: int | None
-    evaluations: int
+    workers: int | None  # threads of one evaluation
+    evaluations: int  # passes over the stars so far
 
     def value(self, theta: Floats) -> float:
         """Return Σ ln L."""
-        ...
 
     def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
         """Return Σ ln L and its gradient in θ."""
-        ...
 
     def score_outer(self, theta: Floats, jacobian: Floats) -> tuple[float, Floats, Floats]:
         """Return Σ ln L, its gradient in x, (n,), and the Fisher information Σ s sᵀ, (n, n).
@@ -75,7 +88,6 @@ class Likelihood(Protocol):
         `jacobian` is ∂θ/∂x, shape (n_components, n_ages, 11, n), for x the parameters of the model
         above θ; s is a star's score in x.
         """
-        ...
 
     def per_star(self, theta: Floats, reduce: Floats | None = None) -> tuple[Floats, Floats]:
         """Return each star's ln L, (n_stars,), and expectations, (n_quantities, n_stars).
@@ -83,11 +95,103 @@ class Likelihood(Protocol):
         The expectations are of functions f(c, k), `reduce` of shape (n_quantities, n_components,
         n_ages), over P(c, k | star). Stars are in the order in which they were packed.
         """
-        ...
 
     def subset(self, n_stars: int) -> Likelihood:
         """Return the likelihood of about `n_stars` of the stars, spread over all ages."""
-        ...
+
+
+class SparseJacobian(NamedTuple):
+    """∂θ/∂x: row r (a number of θ) has entries ``begin[r]:begin[r + 1]`` of x `column`, `slope`."""
+
+    begin: np.ndarray
+    column: np.ndarray
+    slope: np.ndarray
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer):  # type: ignore[no-untyped-def]
+    """Add up ln L, the scores s and their outer products s sᵀ over a range of blocks.
+
+    Σ weight · s, shape (n,), is added to `score_sum`, and Σ weight · s sᵀ, shape (n, n), to the
+    upper triangle of `outer`. Returns Σ weight · ln L, as `log_likelihood_blocks`. `jacobian` is a
+    `SparseJacobian`.
+    """
+    rows, offset, first_node, n_nodes = blocks
+    begin, column, slope = jacobian
+    n_comp, n_ages, n_theta = theta.shape
+    n = len(score_sum)
+    widest = 1
+    for j in range(start, stop):
+        widest = max(widest, n_nodes[j])
+    B = BLOCK
+    table = rows.reshape((-1, B))
+    probability = np.empty((n_comp * widest, B))
+    root = np.empty((n_comp * widest, B))
+    top = np.empty(B)
+    total = np.empty(B)
+    g = np.empty((n_theta, B))
+    s = np.empty((n, B))
+    ws = np.empty(B)
+    total_ll = 0.0
+    for j in range(start, stop):
+        base = offset[j] // B
+        span = n_nodes[j]
+        k0 = first_node[j]
+        probabilities(table, base, k0, span, theta, probability, root, top, total)
+        weight = table[base]
+        star = star_rows(table, base)
+        for i in range(B):
+            total_ll += weight[i] * (top[i] + math.log(total[i]) - 2.0 * LOG_2PI)
+            total[i] = 1.0 / total[i]
+        s[:] = 0.0
+        for c in range(n_comp):
+            for kk in range(span):
+                p = probability[c * span + kk]
+                share = 0.0
+                for i in range(B):
+                    share += p[i] * total[i]
+                if share < NEGLIGIBLE:
+                    continue
+                law = law_of(theta[c, k0 + kk])
+                node = base + N_STAR_ROWS + 3 * kk
+                F, eF = table[node + 1], table[node + 2]
+                for i in range(B):
+                    w = p[i] * total[i]
+                    d1, d2, d3, d4, d5, d6, d7, d8, d9, d10 = slopes(
+                        one_star(star, i), F[i], eF[i], law
+                    )
+                    g[0, i] = w
+                    g[1, i] = w * d1
+                    g[2, i] = w * d2
+                    g[3, i] = w * d3
+                    g[4, i] = w * d4
+                    g[5, i] = w * d5
+                    g[6, i] = w * d6
+                    g[7, i] = w * d7
+                    g[8, i] = w * d8
+                    g[9, i] = w * d9
+                    g[10, i] = w * d10
+                row = (c * n_ages + k0 + kk) * n_theta
+                for q in range(n_theta):
+                    slopes_of_q = g[q]
+                    for e in range(begin[row + q], begin[row + q + 1]):
+                        score, factor = s[column[e]], slope[e]
+                        for i in range(B):
+                            score[i] += factor * slopes_of_q[i]
+        for u in range(n):
+            one = s[u]
+            sum_u = 0.0
+            for i in range(B):
+                ws[i] = weight[i] * one[i]
+                sum_u += ws[i]
+            score_sum[u] += sum_u
+            for v in range(u, n):
+                other = s[v]
+                dot = 0.0
+                for i in range(B):
+                    dot += ws[i] * other[i]
+                outer[u, v] += dot
+    return total_ll
 
 
 class StarLikelihood:
@@ -122,8 +226,7 @@ class StarLikelihood:
             value = log_likelihood_blocks(blocks, theta, start, stop, _NO_ROW, _NO_CUBE, gradient)
             return value, gradient
 
-        value, gradient = in_order(self._sum(task))
-        return value, gradient
+        return in_order(self._sum(task))
 
     def score_outer(self, theta: Floats, jacobian: Floats) -> tuple[float, Floats, Floats]:
         """Return Σ ln L, gradient and Fisher information in x; see `Likelihood.score_outer`."""

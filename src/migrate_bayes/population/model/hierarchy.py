@@ -1,35 +1,264 @@
-"""The hierarchy above the stars, in ordinary PyMC: hyperparameters, their priors, θ.
+r"""The hierarchy above the stars, in ordinary PyMC: hyperparameters, their priors, θ.
 
 θ[component, age, parameter] is all that the likelihood of the stars sees of a model
 (`population.likelihood.kernel` states that likelihood): anything above θ may be changed without
 touching the kernel.
+
+Every function of age is linear in a few numbers, its values at knots. A natural cubic spline (or
+straight lines, if wiggles would do harm) carries them to the nodes of the age grid: one matrix
+product in the graph, and the knots keep their meaning and unit.
+
+What the thin disc's metallicity gradient may be as a function of age is its *form*. Each form adds
+its parameters to the PyMC model in context and returns G(age), dex/kpc, as a function of ages. The
+user's own form is any callable ``form(ages) -> tensor`` that `PopulationModel` takes.
+
+The ``diffusion`` form is what churning makes of the gradient that stars were born with.
+Stars of age τ were born at radii :math:`R_b \sim N(μ, S^2)` from gas whose [Fe/H] has the gradient
+g_birth(τ) and, about it, the scatter :math:`s_0`; their guiding radii have since diffused by
+:math:`D(τ) = σ_{RM8} \sqrt{τ / 8\,\mathrm{Gyr}}` (Sellwood & Binney 2002; Frankel et al. 2018):
+
+.. math::
+
+   R_g = R_b + D ε, \qquad [Fe/H] = Z_b(τ) + g_\mathrm{birth}(τ) (R_b - R_0) + s_0 ε'
+
+Both are Gaussian, so [Fe/H] given today's R_g is too, with
+
+.. math::
+
+   G(τ) = g_\mathrm{birth} \frac{S^2}{S^2 + D^2}, \qquad
+   s^2(τ) = s_0^2 + g_\mathrm{birth}^2 \frac{S^2 D^2}{S^2 + D^2}, \qquad
+   σ_R^2(τ) = S^2 + D^2
+
+The gradient alone fixes σ_RM8/S, and S must then come from its prior. Migrants also widen [Fe/H] at
+given radius, and that measures σ_RM8 itself if s_0 is one number for all ages; so does the growth
+of σ_R, but only in a sample that was not selected by radius. The first two equations hold under any
+selection by today's radius, the third does not.
+
+All of this depends on g_birth(τ): if the gradient of the gas was steeper in the past, the same
+flattening needs more churning. The history is therefore a stated part of the model,
+`ModelSpec.birth_gradient_rate`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from pymc.distributions.distribution import SymbolicRandomVariable
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.random.op import RandomVariable
+from scipy.interpolate import CubicSpline
 
-from migrate_bayes.population.model.gradients import (
-    GradientForm,
-    RadialDiffusion,
-    thick_gradient,
-    thin_gradient,
-)
+from migrate_bayes.core.errors import FitError
 from migrate_bayes.population.model.specification import FunctionKnots, ModelSpec
-from migrate_bayes.population.model.splines import node_widths, spline_basis
+
+Floats = NDArray[np.float64]
+
+# Error of a deviation at a knot from one star, dex/kpc: from the curvature at the mode of mock
+# surveys of 10⁴ stars. Only the sampler's efficiency depends on it.
+_DEVIATION_ERROR = 0.5
 
 # The optional outlier component: so broad that it holds any star that belongs to no disc. Fixed,
 # because a handful of such stars cannot inform it. Order as kernel.THETA, after the log weight.
 _OUTLIER = (8.0, 25.0, -0.5, 0.0, 0.64, 0.1, 0.0, 0.04, 0.0, 4.0)
 
+#: Ages in Gyr, shape (n,), in; a tensor of the same shape in dex/kpc out.
+GradientForm = Callable[[Floats], Any]
+
+
+def node_widths(ages: ArrayLike) -> Floats:
+    """Return the trapezoidal width of each node of an increasing age grid, Gyr."""
+    ages = np.asarray(ages, dtype=float)
+    if len(ages) < 2:
+        return np.ones(len(ages))
+    return np.gradient(ages) * np.where(np.isin(np.arange(len(ages)), [0, len(ages) - 1]), 0.5, 1.0)
+
+
+def hat_basis(ages: ArrayLike, knots: ArrayLike) -> Floats:
+    """Linear interpolation between knots, constant outside: shape (n_ages, n_knots)."""
+    knots = np.asarray(knots, dtype=float)
+    return np.stack([np.interp(np.asarray(ages), knots, row) for row in np.eye(len(knots))], axis=1)
+
+
+def spline_basis(ages: ArrayLike, knots: ArrayLike) -> Floats:
+    """Natural cubic spline through knots, linear outside them: shape (n_ages, n_knots).
+
+    One knot gives a constant, two a straight line.
+    """
+    ages, knots = np.asarray(ages, dtype=float), np.asarray(knots, dtype=float)
+    if len(knots) == 1:
+        return np.ones((len(ages), 1))
+    if len(knots) == 2:
+        u = ((ages - knots[0]) / (knots[1] - knots[0]))[:, None]
+        return np.concatenate([1 - u, u], axis=1)
+    spline = CubicSpline(knots, np.eye(len(knots)), bc_type="natural")
+    inside = np.clip(ages, knots[0], knots[-1])
+    return spline(inside) + (ages - inside)[:, None] * spline(inside, 1)
+
+
+def deviation_basis(ages: ArrayLike, knots: ArrayLike) -> Floats:
+    """Departures from a straight line over the knots: shape (n_ages, n_knots - 2).
+
+    The columns are hat functions combined so that their values at the knots are orthonormal and
+    orthogonal to a constant and to age: independent standard normal coefficients are independent
+    deviations at the knots, less their own straight-line fit. So the coefficient of the linear
+    trend remains the least-squares slope of the whole curve over the knots.
+    """
+    knots = np.asarray(knots, dtype=float)
+    line = np.stack([np.ones(len(knots)), knots], axis=1)
+    rest = np.linalg.svd(line, full_matrices=True)[0][:, 2:]
+    return hat_basis(ages, knots) @ rest
+
+
+def _line(spec: ModelSpec, level: str, rate: str | None = None) -> GradientForm:
+    """Straight line in age, of parameters of these names; a constant without a rate."""
+    at_reference = pm.Normal(level, *spec.prior(level))
+    if rate is None:
+        return lambda ages: at_reference * np.ones(len(ages))
+    slope = pm.Normal(rate, *spec.prior(rate))
+    return lambda ages: at_reference + slope * (ages - spec.reference_age)
+
+
+def _line_and_deviations(spec: ModelSpec, n_stars: int) -> GradientForm:
+    """Add deviations d_j ~ N(0, σ_G) at the knots, less their own straight-line fit.
+
+    The sampler sees v_j = d_j √(1/σ_G² + 1/l²), with l about the error that the stars leave on d_j.
+    The posterior of v_j has unit width whatever σ_G, so there is no funnel: d_j/σ_G alone avoids
+    the funnel of few stars only, and d_j that of many stars only. l is a coordinate and no prior:
+    any value gives the same posterior.
+    """
+    line = _line(spec, "gradient_reference", "flattening_rate")
+    sigma = pm.HalfNormal("sigma_G", spec.prior("sigma_G")[1])
+    informed = _DEVIATION_ERROR / np.sqrt(max(n_stars, 1))
+    stretch = pt.sqrt(1.0 + (sigma / informed) ** 2)
+    pm.modelcontext(None).add_coord("deviation", range(len(spec.gradient_knots) - 2))
+    v = pm.Normal("deviation_G", 0.0, stretch, dims="deviation")
+    deviation = sigma / stretch * v
+    at_knots = deviation_basis(spec.gradient_knots, spec.gradient_knots)
+    pm.Deterministic("gradient_deviation", pt.dot(at_knots, deviation), dims="gradient_knot")
+
+    def gradient(ages: Floats) -> Any:
+        return line(ages) + pt.dot(deviation_basis(ages, spec.gradient_knots), deviation)
+
+    return gradient
+
+
+def _free(spec: ModelSpec) -> GradientForm:
+    prior = spec.prior("gradient_reference")
+    values = pm.Normal("gradient_knots", *prior, dims="gradient_knot")
+    return lambda ages: pt.dot(hat_basis(ages, spec.gradient_knots), values)
+
+
+class RadialDiffusion:
+    """The ``diffusion`` form: adds its parameters to the PyMC model in context.
+
+    `scatter` and `radius` say whether the widening of [Fe/H] at given radius and of the radii are
+    part of the model, by `ModelSpec.diffusion_widens`.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.now = pm.Normal("birth_gradient", *spec.prior("birth_gradient"))
+        self.rate: Any = spec.birth_gradient_rate
+        if self.rate is None:
+            self.rate = pm.Normal("birth_gradient_rate", *spec.prior("birth_gradient_rate"))
+        # Log-normal: with S near 0 the equations say nothing, and no disc is so narrow.
+        self.spread = pm.LogNormal("birth_radius_spread", *spec.prior("birth_radius_spread"))
+        self.sigma = pm.HalfNormal("sigma_rm8", spec.prior("sigma_rm8")[1])
+        self.scatter = "scatter" in spec.diffusion_widens
+        if self.scatter:
+            # Of the gas: 0.07 dex within a factor 1.8.
+            prior = spec.prior("log_birth_scatter")
+            self.birth_scatter = pm.math.exp(pm.Normal("log_birth_scatter", *prior))
+        self.radius = "radius" in spec.diffusion_widens
+
+    def birth_gradient(self, ages: Floats) -> Any:
+        """Gradient of the gas when stars of these ages were born, dex/kpc."""
+        return self.now + self.rate * np.asarray(ages)
+
+    def diffused(self, ages: Floats) -> Any:
+        """Variance D² of R_g − R_b, kpc²."""
+        return self.sigma**2 * np.asarray(ages) / 8.0
+
+    def __call__(self, ages: Floats) -> Any:
+        """Gradient of [Fe/H] against today's radius, dex/kpc."""
+        return self.birth_gradient(ages) * self.spread**2 / self.radius_variance(ages)
+
+    def radius_variance(self, ages: Floats) -> Any:
+        """Variance of today's radii, kpc²."""
+        return self.spread**2 + self.diffused(ages)
+
+    def scatter_variance(self, ages: Floats) -> Any:
+        """Variance of [Fe/H] at given radius, dex²; if `scatter`."""
+        return self.birth_scatter**2 + self.migrant_variance(ages)
+
+    def migrant_variance(self, ages: Floats) -> Any:
+        """Variance that migrants add to [Fe/H] at given radius, dex²."""
+        share = self.spread**2 * self.diffused(ages) / self.radius_variance(ages)
+        return self.birth_gradient(ages) ** 2 * share
+
+
+_FORMS: dict[str, Callable[[ModelSpec, int], GradientForm]] = {
+    "constant": lambda spec, _: _line(spec, "gradient_reference"),
+    "linear": lambda spec, _: _line(spec, "gradient_reference", "flattening_rate"),
+    "linear+deviations": _line_and_deviations,
+    "free": lambda spec, _: _free(spec),
+    "diffusion": lambda spec, _: RadialDiffusion(spec),
+}
+
+
+def _strangers(tensor: Any, model: pm.Model) -> list[str]:
+    """Names of the random variables that a tensor depends on and that `model` does not have."""
+    random, own = RandomVariable | SymbolicRandomVariable, set(model.basic_RVs)
+    found = [v for v in ancestors([tensor], blockers=own) if v.owner and v not in own]
+    return sorted(v.name or "without a name" for v in found if isinstance(v.owner.op, random))
+
+
+def _evaluated_once(form: GradientForm, ages: Floats) -> GradientForm:
+    """Call a user's form once, on the union of the ages, and look its values up from then on."""
+    union = np.unique(ages)
+    values = pt.as_tensor(form(union))
+    if values.ndim != 1 or values.type.shape[0] not in (None, len(union)):
+        raise FitError(
+            "a gradient function must return one value in dex/kpc for each age it is given, as an "
+            f"array of one dimension; yours gave {values.ndim} dimensions of shape "
+            f"{values.type.shape} for {len(union)} ages"
+        )
+    if names := _strangers(values, pm.modelcontext(None)):
+        raise FitError(
+            "the gradient depends on random variables that are not of this model: "
+            f"{', '.join(names)}. A gradient function is called once for each model and has to "
+            "define its variables then, not keep those of an earlier model"
+        )
+    return lambda wanted: values[np.searchsorted(union, wanted)]
+
+
+def thin_gradient(
+    spec: ModelSpec, ages: Floats, n_stars: int, form: GradientForm | None = None
+) -> GradientForm:
+    """Add the thin disc's gradient, or the user's own `form` of it, to the model in context.
+
+    Registers ``gradient_young`` and, if the form has no such parameter, ``flattening_rate`` (the
+    least-squares slope over the gradient knots).
+    """
+    knots, young = np.asarray(spec.gradient_knots), np.array([spec.young_age])
+    if form is None:
+        gradient = _FORMS[spec.form](spec, n_stars)
+    else:
+        gradient = _evaluated_once(form, np.concatenate([ages, knots, young]))
+    pm.Deterministic("gradient_young", pt.as_tensor(gradient(young))[0])
+    if "flattening_rate" not in pm.modelcontext(None).named_vars:
+        centred = knots - knots.mean()
+        weights = centred / (centred**2).sum()
+        pm.Deterministic("flattening_rate", pt.dot(weights, gradient(knots)))
+    return gradient
+
 
 def _function_of_age(
-    distribution: Any, name: str, prior: tuple[float, ...], at: tuple[float, ...], ages: np.ndarray
+    distribution: Any, name: str, prior: tuple[float, ...], at: tuple[float, ...], ages: Floats
 ) -> Any:
     """One smooth function of age: values at the knots `at` (Gyr), a spline in between."""
     dim = f"{name}_knot"
@@ -37,23 +266,13 @@ def _function_of_age(
     return pt.dot(spline_basis(ages, at), distribution(name, *prior, dims=dim))
 
 
-def _log_age_weight(component: str, spec: ModelSpec, ages: np.ndarray) -> Any:
-    """Log P(age | component) at the nodes: softmax of a spline, times the node width.
-
-    The spline's knot values sum to zero: the softmax does not see a constant.
-    """
-    name, at = f"age_weight_{component}", getattr(spec.age_weight, component)
-    spline = _function_of_age(pm.ZeroSumNormal, name, spec.prior(name)[1:], at, ages)
-    height = spline + np.log(node_widths(ages))
-    return height - pt.logsumexp(height)
-
-
 def _component(
-    disc: str, gradient: GradientForm, spec: ModelSpec, ages: np.ndarray
+    disc: str, gradient: GradientForm, spec: ModelSpec, ages: Floats
 ) -> tuple[Any, list]:
     """Return ln P(age) of one disc and the ten columns of θ after the weight.
 
     If diffusion shapes the spread of radii or the scatter, it replaces a free function of age.
+    P(age) at the nodes is the softmax of a spline, times the node width.
     """
     one = np.ones(len(ages))
 
@@ -84,11 +303,15 @@ def _component(
         function("ln_zmax", spec.zmax),
         pt.exp(2.0 * scalar("log_zmax_scatter")) * one,
     ]
-    return _log_age_weight(disc, spec, ages), columns
+    # The spline's knot values sum to zero: the softmax does not see a constant.
+    name, at = f"age_weight_{disc}", getattr(spec.age_weight, disc)
+    spline = _function_of_age(pm.ZeroSumNormal, name, spec.prior(name)[1:], at, ages)
+    height = spline + np.log(node_widths(ages))
+    return height - pt.logsumexp(height), columns
 
 
 def hierarchy(
-    spec: ModelSpec, ages: NDArray[np.float64], n_stars: int, gradient: GradientForm | None = None
+    spec: ModelSpec, ages: Floats, n_stars: int, gradient: GradientForm | None = None
 ) -> tuple[pm.Model, Any]:
     """Write a population model in PyMC, without the stars.
 
@@ -98,7 +321,9 @@ def hierarchy(
     knots = list(spec.gradient_knots)
     coords = {"component": list(spec.components), "age": ages, "gradient_knot": knots}
     with pm.Model(coords=coords) as model:
-        thin, thick = thin_gradient(spec, ages, n_stars, gradient), thick_gradient(spec)
+        thick_rate = "gradient_thick_rate" if spec.thick_gradient == "linear" else None
+        thin = thin_gradient(spec, ages, n_stars, gradient)
+        thick = _line(spec, "gradient_thick", thick_rate)
         fraction = pm.Beta("thick_fraction", *spec.prior("thick_fraction"))
         log_mix = [pt.log1p(-fraction), pt.log(fraction)]
         blocks = [_component("thin", thin, spec, ages), _component("thick", thick, spec, ages)]

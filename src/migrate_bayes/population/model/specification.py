@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
@@ -17,12 +17,27 @@ from migrate_bayes.core.errors import RecipeError, describe_validation, suggest
 from migrate_bayes.core.options import Options
 
 #: Gradient forms: what G_thin(age) may be.
-FORMS = {
-    "constant": "one gradient at all ages",
-    "linear": "a straight line in age",
-    "linear+deviations": "a straight line and partially pooled deviations at knots",
-    "free": "independent values at knots",
-    "diffusion": "a birth gradient flattened by radial diffusion",
+Form = Literal[
+    "constant",  # one gradient at all ages
+    "linear",  # a straight line in age
+    "linear+deviations",  # a straight line and partially pooled deviations at knots
+    "free",  # independent values at knots
+    "diffusion",  # a birth gradient flattened by radial diffusion
+]
+FORMS: tuple[Form, ...] = get_args(Form)
+
+# Priors of what each disc has: thin, thick.
+_PRIORS_OF_DISCS = {
+    "metallicity": ((0.0, 0.3), (-0.5, 0.3)),
+    "log_scatter": ((-1.9, 0.5), (-1.4, 0.5)),
+    "radius": ((8.3, 1.5), (7.0, 1.5)),
+    "log_radius_scatter": ((0.4, 0.5), (0.7, 0.5)),
+    "ln_zmax": ((-1.2, 0.8), (0.2, 0.8)),
+    "log_zmax_scatter": ((-0.5, 0.4), (-0.5, 0.4)),
+    "alpha": ((0.03, 0.05), (0.20, 0.05)),
+    "alpha_slope": ((-0.1, 0.15), (-0.1, 0.15)),
+    "log_alpha_scatter": ((-3.5, 0.5), (-3.2, 0.5)),
+    "age_weight": ((0.0, 1.5), (0.0, 1.5)),
 }
 
 #: Normal priors (mean, sd) by parameter. Scales (`log_…`) are of natural logarithms; `sigma_G` and
@@ -40,28 +55,11 @@ DEFAULT_PRIORS: dict[str, tuple[float, float]] = {
     "birth_radius_spread": (1.1, 0.4),
     "sigma_rm8": (0.0, 5.0),
     "log_birth_scatter": (-2.6, 0.6),
-    # thin disc
-    "metallicity_thin": (0.0, 0.3),
-    "log_scatter_thin": (-1.9, 0.5),
-    "radius_thin": (8.3, 1.5),
-    "log_radius_scatter_thin": (0.4, 0.5),
-    "ln_zmax_thin": (-1.2, 0.8),
-    "log_zmax_scatter_thin": (-0.5, 0.4),
-    "alpha_thin": (0.03, 0.05),
-    "alpha_slope_thin": (-0.1, 0.15),
-    "log_alpha_scatter_thin": (-3.5, 0.5),
-    "age_weight_thin": (0.0, 1.5),
-    # thick disc
-    "metallicity_thick": (-0.5, 0.3),
-    "log_scatter_thick": (-1.4, 0.5),
-    "radius_thick": (7.0, 1.5),
-    "log_radius_scatter_thick": (0.7, 0.5),
-    "ln_zmax_thick": (0.2, 0.8),
-    "log_zmax_scatter_thick": (-0.5, 0.4),
-    "alpha_thick": (0.20, 0.05),
-    "alpha_slope_thick": (-0.1, 0.15),
-    "log_alpha_scatter_thick": (-3.2, 0.5),
-    "age_weight_thick": (0.0, 1.5),
+    **{
+        f"{name}_{disc}": priors[i]
+        for i, disc in enumerate(("thin", "thick"))
+        for name, priors in _PRIORS_OF_DISCS.items()
+    },
     # mixture
     "thick_fraction": (2.0, 6.0),
     "outlier_fraction": (1.0, 50.0),
@@ -132,9 +130,7 @@ class ModelSpec(Options):
 
     name: str = "thin-thick"
     description: str = ""
-    form: Literal["constant", "linear", "linear+deviations", "free", "diffusion"] = (
-        "linear+deviations"
-    )
+    form: Form = "linear+deviations"
     reference_age: float = Field(default=5.0, gt=0)
     young_age: float = Field(default=1.0, ge=0)
     gradient_knots: Annotated[

@@ -1,4 +1,4 @@
-r"""Whether a fit can be believed: numbers, limits and a verdict on each.
+r"""Numbers of a fit, and whether it can be believed: limits and a verdict on each.
 
 *The sampler* (`check_fit`): rank-normalised R-hat and effective sample sizes (Vehtari et al. 2021,
 Bayesian Analysis 16, 667) and the energy's Bayesian fraction of missing information (Betancourt
@@ -16,6 +16,7 @@ Bayesian Analysis 16, 667) and the energy's Bayesian fraction of missing informa
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.core.io import read_netcdf
-from migrate_bayes.core.table import Table
+from migrate_bayes.core.table import Estimate, Table
 
 Floats = NDArray[np.float64]
 
@@ -123,6 +124,48 @@ def missing_information(energy: Floats) -> Floats:
     variance = np.var(energy, axis=1)
     step = np.mean(np.diff(energy, axis=1) ** 2, axis=1)
     return np.divide(step, variance, out=np.full_like(step, np.nan), where=variance > 0)
+
+
+def posterior_estimate(fit: xr.DataTree | None, name: str) -> Estimate | None:
+    """Median and central 68% interval of a scalar of the posterior; None if there is none."""
+    if fit is None or "posterior" not in fit.children or name not in fit["posterior"]:
+        return None
+    draws = fit["posterior"].to_dataset()[name]
+    return Estimate.of_draws(draws.values.ravel()) if set(draws.dims) == {"chain", "draw"} else None
+
+
+def gradient_estimate(fit: xr.DataTree | None, component: str, age: float) -> Estimate | None:
+    """Fitted gradient (dex/kpc) of a component at an age (Gyr); None outside the curve."""
+    if fit is None or "posterior" not in fit.children or "gradient" not in fit["posterior"]:
+        return None
+    curve = fit["posterior"].to_dataset()["gradient"]
+    if component not in curve["component"].values:
+        return None
+    curve = curve.sel(component=component)
+    ages = curve["age"].values
+    if not ages.min() <= age <= ages.max():
+        return None
+    return Estimate.of_draws(curve.interp(age=age).values.ravel())
+
+
+def baseline_estimate(baseline: xr.Dataset | None, method: str, name: str) -> Estimate | None:
+    """A number of a baseline, or of one of its bins, with its 1σ error; None if it has none."""
+    if baseline is None or name not in baseline:
+        return None
+    row = baseline.sel({"method": method})
+    value = float(row[name])
+    return Estimate.symmetric(value, float(row[f"{name}_error"])) if math.isfinite(value) else None
+
+
+def youngest_bin(baseline: xr.Dataset | None) -> tuple[float, float, float] | None:
+    """Centre and edges (Gyr) of the youngest age bin that has a slope."""
+    if baseline is None:
+        return None
+    good = np.flatnonzero(np.isfinite(baseline["slope"].values).any(axis=0))
+    if not len(good):
+        return None
+    first = baseline.isel(age_bin=int(good[0]))
+    return float(first["age_bin"]), float(first["age_lo"]), float(first["age_hi"])
 
 
 def _worst(table: Any, column: str, largest: bool) -> tuple[float, str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,19 +74,6 @@ def _means(
     return index, first[:n_comp], squares / len(thetas), first[n_comp:]
 
 
-def _each_run(packed: PackedStars, thetas: Floats, workers: int | None) -> Iterator[tuple]:
-    """`_means` of every run of blocks, some runs at a time in threads."""
-    step = 16 * BLOCKS_PER_TASK
-    with progress(packed.n_stars, "membership") as advance:
-        for begin in range(0, packed.n_blocks, step):
-            for made in map_blocks(
-                lambda a, b, at=begin: _means(packed, thetas, at + a, at + b),  # type: ignore[misc]
-                min(step, packed.n_blocks - begin), BLOCKS_PER_TASK, workers=workers,
-            ):  # fmt: skip
-                advance(len(made[0]))
-                yield made
-
-
 def _summaries(
     ages: Floats, components: Sequence[str], first: Floats, variance: Floats, age: Floats
 ) -> dict[str, Floats]:
@@ -132,11 +119,20 @@ def membership(
     Age posteriors go to `by_star`, shape (n_stars, n_ages), if given.
     """
     columns: dict[str, NDArray[np.float32]] = {}
-    for index, first, variance, age in _each_run(data.stars, thetas, workers):
-        if by_star is not None:
-            by_star[index] = age.T
-        for name, values in _summaries(data.ages, components, first, variance, age).items():
-            columns.setdefault(name, np.empty(data.n_stars, dtype=np.float32))[index] = values
+    packed, step = data.stars, 16 * BLOCKS_PER_TASK  # blocks done at a time, in threads
+    with progress(packed.n_stars, "membership") as advance:
+        for begin in range(0, packed.n_blocks, step):
+            for index, first, variance, age in map_blocks(
+                lambda a, b, at=begin: _means(packed, thetas, at + a, at + b),  # type: ignore[misc]
+                min(step, packed.n_blocks - begin), BLOCKS_PER_TASK, workers=workers,
+            ):  # fmt: skip
+                advance(len(index))
+                if by_star is not None:
+                    by_star[index] = age.T
+                found = _summaries(data.ages, components, first, variance, age)
+                for name, values in found.items():
+                    column = columns.setdefault(name, np.empty(data.n_stars, dtype=np.float32))
+                    column[index] = values
     return xr.Dataset(
         {name: ("star", values, _attrs(name)) for name, values in columns.items()},
         coords={"source_id": ("star", data.source_id)},

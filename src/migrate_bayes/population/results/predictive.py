@@ -39,7 +39,7 @@ from migrate_bayes.population.likelihood.layout import (
     unpack,
 )
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.model.splines import node_widths
+from migrate_bayes.population.model.hierarchy import node_widths
 
 Floats = NDArray[np.float64]
 
@@ -110,16 +110,6 @@ def prior_predictive(
     return out
 
 
-def _without_chemistry(stars: StarArrays) -> StarLikelihood:
-    """The likelihood of age, radius and height alone."""
-    absent = np.full(len(stars.radius), np.nan)
-    left = stars._replace(
-        feh=np.zeros_like(stars.feh), feh_variance=np.full_like(stars.feh, ABSENT_VARIANCE),
-        alpha=absent, alpha_variance=absent,
-    )  # fmt: skip
-    return StarLikelihood(pack(left, trim=1e-300))
-
-
 def _replicate(
     rng: np.random.Generator, stars: StarArrays, feh: Floats, probability: Floats, theta: Floats
 ) -> tuple[Floats, Floats]:
@@ -168,7 +158,12 @@ def posterior_predictive(
     in_age = [(age >= lo) & (age < hi) for lo, hi in pairwise(AGE_EDGES)]
     bins = [[np.flatnonzero(row & third) for third in thirds] for row in in_age]
     observed = np.stack([_quantiles(feh, bins), _quantiles(alpha, bins)])
-    likelihood = _without_chemistry(plain)
+    absent = np.full(len(index), np.nan)
+    without_chemistry = plain._replace(
+        feh=np.zeros_like(plain.feh), feh_variance=np.full_like(plain.feh, ABSENT_VARIANCE),
+        alpha=absent, alpha_variance=absent,
+    )  # fmt: skip
+    likelihood = StarLikelihood(pack(without_chemistry, trim=1e-300))
     cells = thetas.shape[1] * thetas.shape[2]
     each = np.eye(cells).reshape(cells, *thetas.shape[1:3])
     rng = np.random.default_rng([seed, 1])

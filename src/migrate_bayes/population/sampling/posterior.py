@@ -16,21 +16,69 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import xarray as xr
-from numpy.typing import NDArray
 
 from migrate_bayes.core.parallel import default_workers
 from migrate_bayes.core.progress import status
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.results.diagnostics import MAX_PARETO_K
-from migrate_bayes.population.results.units import label
-from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.mode import find_mode, run_nuts
+from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode, run_nuts
 from migrate_bayes.population.sampling.surrogate import sample_surrogate
 
 # `auto` takes the surrogate from this many stars on: NUTS takes minutes by then, and the surrogate,
 # which gets better with the number of stars, is good long before.
 _MANY_STARS = 20_000
+
+_DEX_KPC, _DEX_KPC_GYR = "dex / kpc", "dex / (kpc Gyr)"
+
+# Unit and words of each variable and coordinate, both "" if there is none: natural logarithms (of
+# dex, kpc or kpc, as the words say) are pure numbers.
+_VARIABLES = {
+    "gradient_young": (_DEX_KPC, "thin-disc metallicity gradient at the young age"),
+    "gradient_reference": (_DEX_KPC, "thin-disc metallicity gradient at the reference age"),
+    "gradient_thick": (_DEX_KPC, "thick-disc metallicity gradient"),
+    "gradient_thick_rate": (_DEX_KPC_GYR, "change of the thick-disc gradient with age"),
+    "gradient_knots": (_DEX_KPC, "thin-disc metallicity gradient at the knots"),
+    "gradient": (_DEX_KPC, "metallicity gradient"),
+    "flattening_rate": (_DEX_KPC_GYR, "change of the thin-disc gradient with age"),
+    "sigma_G": (_DEX_KPC, "spread of the gradient's deviations from a line"),
+    "gradient_deviation": (_DEX_KPC, "deviation of the thin-disc gradient from its line"),
+    "deviation_G": ("", "deviations of the gradient as they are sampled"),
+    "birth_gradient": (_DEX_KPC, "gradient of the gas today"),
+    "birth_gradient_rate": (_DEX_KPC_GYR, "change of the gradient of the gas with lookback time"),
+    "birth_radius_spread": ("kpc", "spread of birth radii"),
+    "log_birth_scatter": ("", "ln of the scatter of [Fe/H] of the gas at given radius (dex)"),
+    "sigma_rm8": ("kpc", "diffusion of guiding radii in 8 Gyr"),
+    "metallicity": ("dex", "mean [Fe/H] at 8 kpc"),
+    "scatter": ("dex", "intrinsic scatter of [Fe/H] at given radius"),
+    "thick_fraction": ("", "share of thick-disc stars among disc stars"),
+    "outlier_fraction": ("", "share of outliers"),
+    "age": ("Gyr", "age"),
+    "gradient_knot": ("Gyr", "age of a knot of the gradient"),
+}
+
+# Those of which each disc has one.
+_OF_DISC = {
+    "metallicity": ("dex", "mean [Fe/H] at 8 kpc"),
+    "log_scatter": ("", "ln of the intrinsic scatter of [Fe/H] at given radius (dex)"),
+    "radius": ("kpc", "mean radius"),
+    "log_radius_scatter": ("", "ln of the spread of radii (kpc)"),
+    "ln_zmax": ("", "mean of ln(Z_max / kpc)"),
+    "log_zmax_scatter": ("", "ln of the spread of ln Z_max"),
+    "alpha": ("dex", "[alpha/Fe] at [Fe/H] = 0"),
+    "alpha_slope": ("", "slope of [alpha/Fe] against [Fe/H]"),
+    "log_alpha_scatter": ("", "ln of the intrinsic scatter of [alpha/Fe] (dex)"),
+    "age_weight": ("", "ln of the age density, up to a constant"),
+}
+
+_ALL = _VARIABLES | {
+    f"{quantity}_{disc}": (unit, f"{words}, {disc} disc")
+    for quantity, (unit, words) in _OF_DISC.items()
+    for disc in ("thin", "thick")
+}
+
+#: Units of the posterior's variables and coordinates; a name that is not here is a pure number.
+UNITS = {name: unit for name, (unit, _) in _ALL.items() if unit}
 
 
 def sample(
@@ -44,6 +92,8 @@ def sample(
     progressbar: bool | None = None,
 ) -> xr.DataTree:
     """Sample the posterior of a compiled model; see `PopulationModel.sample`."""
+    from arviz import from_dict
+
     began = time.perf_counter()
     passes = density.likelihood.evaluations
     with status("compiling the model (once, up to a minute) and finding the posterior's mode"):
@@ -53,7 +103,6 @@ def sample(
     if method == "auto":
         method = "surrogate" if n_stars >= _MANY_STARS else "nuts"
     about: dict[str, Any] = {}
-    unconstrained: NDArray[np.float64] | None = None
     if method == "surrogate":
         unconstrained, stats, about = sample_surrogate(density, mode, options, seed=seed)
         if not (k := about["pareto_k"]) <= MAX_PARETO_K:
@@ -62,9 +111,8 @@ def sample(
                 f"{MAX_PARETO_K}): sampling with NUTS instead"
             )
             warnings.warn(said, RuntimeWarning, stacklevel=3)
-            unconstrained = None
             method, about = "nuts", {"surrogate_pareto_k": k}
-    if unconstrained is None:
+    if method == "nuts":
         shown = sys.stderr.isatty() if progressbar is None else progressbar
         cores = min(options.chains, default_workers()) if cores is None else cores
         workers = density.likelihood.workers
@@ -76,7 +124,16 @@ def sample(
             )
         finally:
             density.likelihood.workers = workers
-    tree = _tree(model, density.named(unconstrained))
+    values = density.named(unconstrained)
+    # The dimensions of the draws are named as the model does.
+    dims = {
+        name: [d or f"{name}_dim_{i}" for i, d in enumerate(model.named_vars_to_dims[name])]
+        for name in values
+        if model.named_vars_to_dims.get(name)
+    }
+    coords = {k: np.asarray(v) for k, v in model.coords.items() if v is not None}
+    tree = from_dict({"posterior": values}, coords=coords, dims=dims)
+    tree["posterior"] = label(tree["posterior"].to_dataset())
     tree["sample_stats"] = stats
     if prior_draws:
         tree["prior"] = label(draw_prior(model, prior_draws, seed))
@@ -122,16 +179,18 @@ def draw_prior(model: pm.Model, draws: int, seed: int) -> xr.Dataset:
     return prior.drop_vars(order).assign_coords({name: prior[name] for name in order})
 
 
-def _tree(model: pm.Model, values: dict[str, NDArray[np.float64]]) -> xr.DataTree:
-    """Name the dimensions of the draws as the model does."""
-    from arviz import from_dict
+def label(draws: xr.Dataset) -> xr.Dataset:
+    """Put `units` and, if known, `long_name` on every variable and coordinate, in place.
 
-    dims = {
-        name: [d or f"{name}_dim_{i}" for i, d in enumerate(model.named_vars_to_dims[name])]
-        for name in values
-        if model.named_vars_to_dims.get(name)
-    }
-    coords = {k: np.asarray(v) for k, v in model.coords.items() if v is not None}
-    tree = from_dict({"posterior": values}, coords=coords, dims=dims)
-    tree["posterior"] = label(tree["posterior"].to_dataset())
-    return tree
+    A coordinate ``…_knot`` holds the ages (Gyr) of the knots of the function it is named after.
+    """
+    for name, variable in draws.variables.items():
+        text = str(name)
+        if variable.dtype.kind in "OUS" or text in ("chain", "draw", "sample"):
+            continue
+        default = ("Gyr", f"age of a knot of {text[:-5]}") if text.endswith("_knot") else ("", "")
+        unit, words = _ALL.get(text, default)
+        draws[name].attrs.setdefault("units", unit)
+        if words:
+            draws[name].attrs.setdefault("long_name", words)
+    return draws

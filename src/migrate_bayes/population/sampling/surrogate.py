@@ -38,10 +38,8 @@ with D the posterior's spread of each number and U orthonormal. Most models are 
    \ln \tilde L(φ) = c \cdot d - \tfrac{1}{2} d^T A d, \qquad d = φ - \bar φ, \qquad
    \nabla \ln \tilde L = c - A d
 
-first with the gradient and the Fisher information at the posterior's maximum, then fitted to the
-gradients of ln L at draws: a pass over the stars gives one value and as many slopes as there are
-coordinates, so a hundred passes fix A many times over, and they fix the curvature over the
-posterior's whole width, not at a point.
+A pass over the stars gives as many slopes as there are coordinates: a hundred passes fix A many
+times over, and over the posterior's whole width, not at a point.
 """
 
 from __future__ import annotations
@@ -57,8 +55,7 @@ from migrate_bayes.core.progress import progress
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.results.diagnostics import MAX_PARETO_K
-from migrate_bayes.population.sampling.density import PosteriorDensity
-from migrate_bayes.population.sampling.mode import Mode, run_nuts
+from migrate_bayes.population.sampling.density import Mode, PosteriorDensity, run_nuts
 
 Floats = NDArray[np.float64]
 
@@ -96,15 +93,15 @@ def natural_gradient(theta: Floats, gradient: Floats) -> Floats:
     return out
 
 
-class Coordinates(NamedTuple):
-    """The subspace of η that a posterior moves in.
+def _over(values: Floats, spread: Floats) -> Floats:
+    """Divide; 0 if there is no spread."""
+    return np.divide(values, spread, out=np.zeros_like(values), where=spread > 0)
 
-    Parameters
-    ----------
-    origin, spread : ndarray, shape (n_components, n_ages, 11)
-        η_0, and D, which is zero if θ is fixed.
-    directions : ndarray, shape (n_components * n_ages * 11, n)
-        U.
+
+class Coordinates(NamedTuple):
+    """The subspace of η that a posterior moves in: η_0, D (0 if θ is fixed), U.
+
+    Shapes (n_components, n_ages, 11), the same, and (n_components * n_ages * 11, n).
     """
 
     origin: Floats
@@ -115,16 +112,15 @@ class Coordinates(NamedTuple):
     def spanning(cls, centre: Floats, thetas: Floats, *, tolerance: float = 1e-4) -> Coordinates:
         """Find the subspace about θ = `centre` that θ at many points of the posterior lies in.
 
-        `thetas` has shape (m, n_components, n_ages, 11), with m many more than the parameters.
-        Directions in which the points spread by less than `tolerance` times the widest are not
-        resolved.
+        Directions in which the points spread by less than `tolerance` times the widest are left
+        out.
         """
         origin = natural(centre)
         moved = np.stack([natural(theta) for theta in thetas]) - origin
         spread = np.sqrt(np.mean(moved**2, axis=0))
         spread[spread < 1e-12] = 0.0
-        scaled = np.divide(moved, spread, out=np.zeros_like(moved), where=spread > 0)
-        _, size, rows = np.linalg.svd(scaled.reshape(len(thetas), -1), full_matrices=False)
+        scaled = _over(moved, spread).reshape(len(thetas), -1)
+        _, size, rows = np.linalg.svd(scaled, full_matrices=False)
         return cls(origin, spread, np.ascontiguousarray(rows[size > tolerance * size[0]].T))
 
     @property
@@ -134,9 +130,7 @@ class Coordinates(NamedTuple):
 
     def of(self, theta: Floats) -> Floats:
         """Return φ at θ."""
-        moved = natural(theta) - self.origin
-        scaled = np.divide(moved, self.spread, out=np.zeros_like(moved), where=self.spread > 0)
-        return self.directions.T @ scaled.ravel()
+        return self.directions.T @ _over(natural(theta) - self.origin, self.spread).ravel()
 
     def gradient(self, theta: Floats, slope: Floats) -> Floats:
         """Turn ∂f/∂θ into ∂f/∂φ."""
@@ -144,8 +138,7 @@ class Coordinates(NamedTuple):
 
     def pullback(self, theta: Floats, slope: Floats) -> Floats:
         """Turn ∂f/∂φ into ∂f/∂θ, f being a function of φ(θ)."""
-        flat = (self.directions @ slope).reshape(theta.shape)
-        out = np.divide(flat, self.spread, out=np.zeros_like(flat), where=self.spread > 0)
+        out = _over((self.directions @ slope).reshape(theta.shape), self.spread)
         out[..., _LOG] /= theta[..., _LOG]
         out[..., 0] -= out[..., 0].mean()
         return out
@@ -176,19 +169,12 @@ def surrogate_density(
     density: PosteriorDensity, coordinates: Coordinates, surrogate: Surrogate
 ) -> Callable[[Floats], tuple[float, Floats]]:
     """Return ln(prior × surrogate likelihood) of x, with its gradient: no pass over the stars."""
-    nothing = -np.inf, np.zeros(density.n)
 
-    def log_density(x: Floats) -> tuple[float, Floats]:
-        theta, prior = density.theta_and_prior(x)
-        if not np.isfinite(theta).all():
-            return nothing
+    def of_stars(theta: Floats) -> tuple[float, Floats]:
         value, slope = surrogate(coordinates.of(theta))
-        gradient = density.back(x, coordinates.pullback(theta, slope), prior=True)
-        if not (np.isfinite(prior + value) and np.isfinite(gradient).all()):
-            return nothing
-        return prior + value, gradient
+        return value, coordinates.pullback(theta, slope)
 
-    return log_density
+    return lambda x: density.with_likelihood(of_stars, x)
 
 
 def fit_surrogate(phi: Floats, gradient: Floats, earlier: Surrogate) -> Surrogate:
@@ -235,30 +221,19 @@ def pareto_weights(log_ratio: Floats) -> tuple[Floats, float]:
     return np.asarray(log_weight), float(k)
 
 
-def _spanned(density: PosteriorDensity, mode: Mode, seed: int) -> Coordinates:
-    """Coordinates that hold what the model can do within its posterior."""
-    rng = np.random.default_rng([seed, 1])
-    scale = np.linalg.cholesky(mode.covariance)
-    points = mode.vector + rng.normal(size=(4 * density.n + 20, density.n)) @ scale.T
-    thetas = np.stack([density.theta(x) for x in points])
-    usable = np.isfinite(thetas).all(axis=(1, 2, 3))
-    return Coordinates.spanning(density.theta(mode.vector), thetas[usable])
-
-
 def _pilot(
     density: PosteriorDensity, coordinates: Coordinates, draws: Floats
 ) -> tuple[Floats, Floats]:
     """Return φ and the slopes of ln L at some of the draws (m, n), a pass each."""
     some = draws[:: max(1, len(draws) // _PILOT)]
-    phi, slopes = [], []
+    phi, slopes = np.empty((2, len(some), coordinates.n))
     with progress(len(some), "pilot passes", unit="draws") as advance:
-        for x in some:
+        for i, x in enumerate(some):
             theta = density.theta(x)
             _, slope = density.likelihood.value_and_gradient(theta)
-            phi.append(coordinates.of(theta))
-            slopes.append(coordinates.gradient(theta, slope))
+            phi[i], slopes[i] = coordinates.of(theta), coordinates.gradient(theta, slope)
             advance(1)
-    return np.array(phi), np.array(slopes)
+    return phi, slopes
 
 
 def _log_ratio(
@@ -269,8 +244,7 @@ def _log_ratio(
     with progress(len(draws), "weighting draws", unit="draws") as advance:
         for i, x in enumerate(draws):
             theta = density.theta(x)
-            out[i] = density.likelihood.value(theta)
-            out[i] -= surrogate(coordinates.of(theta))[0]
+            out[i] = density.likelihood.value(theta) - surrogate(coordinates.of(theta))[0]
             advance(1)
     return out
 
@@ -278,24 +252,21 @@ def _log_ratio(
 def sample_surrogate(
     density: PosteriorDensity, mode: Mode, options: SamplerOptions, *, seed: int
 ) -> tuple[Floats, xr.Dataset, dict[str, float]]:
-    """Sample a posterior by surrogate and importance weights.
+    """Sample a posterior, of which `mode` is the maximum, by surrogate and importance weights.
 
-    `mode` is its maximum, and the options are of NUTS on the surrogate; fewer draws than these are
-    kept if there are very many stars.
-
-    Returns
-    -------
-    draws : ndarray, shape (chains, draws, n)
-        Equal draws of the unconstrained x.
-    stats : xarray.Dataset
-        On (chain, draw): NUTS's of the draws before resampling, with `log_weight`.
-    about : dict of float
-        `pareto_k` (k̂), `importance_ess` ((Σ w)² / Σ w²), `log_ratio_sd` (standard deviation of
-        ln(L / surrogate) over the draws), `surrogate_rounds` (repeats of the last step).
+    Returns equal draws of the unconstrained x, shape (chains, draws, n), fewer than `options` asks
+    for if there are very many stars; NUTS's statistics of the draws before resampling, with
+    `log_weight`; and k̂, (Σ w)² / Σ w², the spread of ln(L / surrogate) over the draws and the
+    repeats of the last step.
     """
     chains = options.chains
     theta = density.theta(mode.vector)
-    coordinates = _spanned(density, mode, seed)
+    # The coordinates hold what the model can do within its posterior.
+    z = np.random.default_rng([seed, 1]).normal(size=(4 * density.n + 20, density.n))
+    points = mode.vector + z @ np.linalg.cholesky(mode.covariance).T
+    thetas = np.stack([density.theta(x) for x in points])
+    usable = np.isfinite(thetas).all(axis=(1, 2, 3))
+    coordinates = Coordinates.spanning(theta, thetas[usable])
     _, slope, information = density.likelihood.score_outer(theta, coordinates.jacobian(theta))
     surrogate = Surrogate(np.zeros(coordinates.n), slope, information)
     phi = slopes = np.empty((0, coordinates.n))

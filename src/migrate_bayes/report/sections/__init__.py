@@ -1,1 +1,1 @@
-"""The report's figures with their captions; `migrate_bayes.report.registry` lists them."""
+"""The report's figures with their captions; `migrate_bayes.report.page` lists them."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import numpy as np
+
 from migrate_bayes import plots
-from migrate_bayes.plots.planes import young_share
 from migrate_bayes.report.products import RunProducts
 from migrate_bayes.report.section import Image, NotDrawnError, encode
 
@@ -48,10 +49,10 @@ def ages(d: RunProducts) -> Image:
     with suppress(NotDrawnError):
         rich = d.chosen("thick-chemical")
         if rich.any():
-            share = young_share(d.columns.isel(star=rich))
+            n, share = rich.sum(), (d.columns["age"].values[rich] < 4.0).mean()
+            error = np.sqrt(max(share * (1 - share), 1 / n) / n)  # binomial
             young = (
-                f"Of {int(rich.sum()):,} stars above the dashed line, {share.value:.1%} ± "
-                f"{share.plus:.1%} are below 4 Gyr."
+                f"Of {n:,} stars above the dashed line, {share:.1%} ± {error:.1%} are below 4 Gyr."
             )
     return encode(
         plots.chemistry(d.columns, "age"),
@@ -99,34 +100,30 @@ def published(d: RunProducts) -> Image | None:
     return encode(made, "Our values against published ones", caption)
 
 
-def ranks(d: RunProducts) -> Image | None:
-    """Ranks by chain."""
-    made = None if d.fit is None else plots.ranks(d.fit)
-    return None if made is None else encode(
-        made, "Ranks of the draws by chain",
+# ArviZ's plots: what they show, caption, and whether they take the page's width.
+_SAMPLER = {
+    "ranks": (
+        "Ranks of the draws by chain",
         "Distribution of each chain's ranks among all draws, minus the uniform one: near zero if "
         "the chains agree. p is of a test that they do, on draws thinned to independence; below α "
         "the draws that speak most against it are marked.",
-    )  # fmt: skip
-
-
-def prior(d: RunProducts) -> Image | None:
-    """Prior against posterior."""
-    made = None if d.fit is None else plots.prior_posterior(d.fit)
-    return None if made is None else encode(
-        made, "Prior and posterior", "What the data added to the prior."
-    )  # fmt: skip
-
-
-def energy(d: RunProducts) -> Image | None:
-    """Energy of the sampler."""
-    made = None if d.fit is None else plots.energy(d.fit)
-    return None if made is None else encode(
-        made, "Energy of the sampler",
+        True,
+    ),
+    "prior_posterior": ("Prior and posterior", "What the data added to the prior.", True),
+    "energy": (
+        "Energy of the sampler",
         "Left: fraction of missing information by chain, and its limit. Right: energy (marginal) "
         "and its change from draw to draw (transition): alike if the sampler moves freely.",
-        wide=False,
-    )  # fmt: skip
+        False,
+    ),
+}
+
+
+def sampler(d: RunProducts, plot: str) -> Image | None:
+    """Ranks by chain, prior against posterior, and the sampler's energy."""
+    made = None if d.fit is None else getattr(plots, plot)(d.fit)
+    alt, caption, wide = _SAMPLER[plot]
+    return None if made is None else encode(made, alt, caption, wide=wide)
 
 
 def posterior_predictive(d: RunProducts) -> Image | None:
