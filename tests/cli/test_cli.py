@@ -95,3 +95,12 @@ def test_isochrone_sources_are_listed(tmp_path):
     unknown = call("isochrones", "dartmuth", cwd=tmp_path)
     assert unknown.returncode == 2
     assert "did you mean 'dartmouth'" in unknown.stderr
+
+
+@pytest.mark.parametrize("module", ["migrate_bayes", "migrate_bayes.cli"])
+def test_the_package_and_its_command_line_run_as_modules(module):
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "compare-models" in done.stdout
