@@ -18,6 +18,7 @@ FILES = {
     "harps-gto": "harps_gto/DelgadoMena2017.fits",
     "corogee": "corogee/corot_apogee_anders2017.fit",
     "lamost-gaia": "lamost_gaia/gaia_lamost_chemo_kinematic_features.csv",
+    "hypatia": "hypatia/hypatia_6d_even_hip.csv",
 }
 
 
@@ -125,3 +126,28 @@ def test_lamost_gaia(shared_data):
     larger = read_catalog(wide, columns="lamost-gaia")
     assert "teff_error" not in larger
     assert larger.sizes["star"] == 1838
+
+
+def test_hypatia(shared_data):
+    catalog = read_catalog(shared_data(FILES["hypatia"]), columns="hypatia")
+    assert catalog.sizes["star"] == 5259
+    disk = catalog["ref_disk"].values  # 'thin ' and 'thick ' in the file
+    assert [int(np.sum(disk == d)) for d in (0, 1)] == [2789, 282]
+    # Units, signs and the frame of the radial velocity: (U, V, W) as published, but for
+    # stars whose distance or proper motion was another one.
+    from astropy import units as u
+    from astropy.coordinates import SkyCoord
+
+    known = np.isfinite((catalog["distance"] * catalog["pmra"] * catalog["radial_velocity"]).values)
+    catalog = catalog.isel(star=np.flatnonzero(known & np.isfinite(catalog["ra"].values)))
+    sky = SkyCoord(
+        catalog["ra"].values * u.deg,
+        catalog["dec"].values * u.deg,
+        distance=catalog["distance"].values * u.kpc,
+        pm_ra_cosdec=catalog["pmra"].values * u.mas / u.yr,
+        pm_dec=catalog["pmdec"].values * u.mas / u.yr,
+        radial_velocity=catalog["radial_velocity"].values * u.km / u.s,
+    )
+    velocity = sky.galactic.velocity.d_xyz.to_value(u.km / u.s)
+    for got, name in zip(velocity, "UVW", strict=True):
+        assert np.median(np.abs(got - catalog[f"ref_{name}"].values)) < 1.0, name

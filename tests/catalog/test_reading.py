@@ -162,6 +162,21 @@ def test_operations(tmp_path):
     np.testing.assert_allclose(nested["ref_b"], frame["b"])
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("chunk_size", [1, 100])
+def test_words_become_numbers(tmp_path, ending, chunk_size):
+    """Of any format, whatever a block holds: text and sentinels may come first."""
+    disc = np.array(["-9999.0", "thick ", "thin", "", "bulge", " thick"])
+    path = tmp_path / f"stars.{ending}"
+    Table.from_pandas(minimal(len(disc)).assign(disc=disc)).write(
+        path, **({"format": "votable"} if ending == "vot" else {})
+    )
+    words = {"column": "disc", "words": {"thin": 0, "thick": 1}}
+    columns = {"columns": {"source_id": "source_id", "teff": "teff"}, "extra": {"disc": words}}
+    got = concat(iter_catalog(path, columns=columns, chunk_size=chunk_size))["ref_disc"]
+    np.testing.assert_array_equal(got, [np.nan, 1, 0, np.nan, np.nan, 1])
+
+
 def test_single_precision_sentinel_is_missing(tmp_path):
     table = Table.from_pandas(minimal())
     table["mg"] = np.array([0.1, 9.99, 0.3, 0.2], dtype=np.float32)
@@ -266,6 +281,8 @@ def test_unknown_canonical_name_and_key_and_map():
         as_column_map({"teff": {"unit": "K"}})
     with pytest.raises(CatalogError, match="takes two columns"):
         as_column_map({"teff": {"difference": ["a"]}})
+    with pytest.raises(CatalogError, match="'words' is a table of numbers"):
+        as_column_map({"teff": {"column": "t", "words": {"hot": "6000"}}})
     with pytest.raises(CatalogError, match="no column map 'harps-gtp': did you mean 'harps-gto'"):
         load_column_map("harps-gtp")
 
@@ -389,6 +406,7 @@ def test_every_packaged_map_is_valid():
         "corogee",
         "gaia",
         "harps-gto",
+        "hypatia",
         "lamost-ddpayne-gaia-bj",
         "lamost-gaia",
     )

@@ -9,7 +9,7 @@ sliced afterwards. Missing values come out as NaN, and no value depends on the s
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -48,9 +48,16 @@ class Source(NamedTuple):
     whole: bool = False  # the format can only be read whole: memory grows with the file
 
     def blocks(
-        self, columns: Sequence[str], identifier: str | None, chunk_size: int | None
+        self,
+        columns: Sequence[str],
+        identifier: str | None,
+        chunk_size: int | None,
+        words: Mapping[str, Mapping[str, float]] | None = None,
     ) -> Iterator[Block]:
-        """Iterate over dicts of float64 arrays; the identifier is whatever it is in the file."""
+        """Iterate over dicts of float64 arrays; the identifier is whatever it is in the file.
+
+        `words` has, for a column of text, the numbers that stand for its words.
+        """
         pieces = self.pieces(list(dict.fromkeys(columns)), identifier, chunk_size)
         first_row = 0
         while True:
@@ -59,7 +66,9 @@ class Source(NamedTuple):
                 if piece is None:
                     return
                 for name in piece:
-                    if name != identifier:
+                    if words and name in words:
+                        piece[name] = _words_as_float(piece[name], words[name])
+                    elif name != identifier:
                         piece[name] = _as_float(piece[name], self.path, name, first_row)
             rows = len(next(iter(piece.values())))
             first_row += rows
@@ -111,6 +120,13 @@ def _readable(path: Path, format: str) -> Iterator[None]:
         raise CatalogError(
             f"{path}: cannot be read as {format}; the file is damaged or of another kind ({first})"
         ) from error
+
+
+def _words_as_float(values: Any, words: Mapping[str, float]) -> NDArray[np.float64]:
+    """Return the number of each word, NaN for what is masked or no word of the list."""
+    texts = np.ma.filled(np.ma.MaskedArray(values).astype(object), "").tolist()
+    texts = [t.decode() if isinstance(t, bytes) else str(t) for t in texts]
+    return np.array([words.get(t.strip(), np.nan) for t in texts], dtype=np.float64)
 
 
 def _as_float(values: Any, path: Path, column: str, first_row: int) -> NDArray[np.float64]:

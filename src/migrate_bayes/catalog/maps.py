@@ -11,7 +11,8 @@ along as ``ref_<name>``. An entry is a column's name, or a table with one *opera
 
 and any of: ``unit`` (of the file's values, in place of what the file says), ``scale`` (a factor),
 ``floor`` (the least value), ``missing`` (a list of sentinels), ``optional = true`` (absent from the
-file is no error), ``add_error`` (a number added in quadrature).
+file is no error), ``add_error`` (a number added in quadrature), ``words = { thin = 0, thick = 1 }``
+(a column of text as numbers: blanks about a word are trimmed, any other text is missing).
 
 All goes element by element, so that a catalogue read in chunks is the same as one read whole.
 """
@@ -35,7 +36,7 @@ from migrate_bayes.core.errors import CatalogError, suggest
 OPERATIONS = (
     "column", "mean", "sum", "quadrature", "difference", "ratio", "constant", "row_number",
 )  # fmt: skip
-_SETTINGS = ("unit", "scale", "floor", "add_error", "missing", "optional")
+_SETTINGS = ("unit", "scale", "floor", "add_error", "missing", "optional", "words")
 
 
 class Entry(NamedTuple):
@@ -49,6 +50,7 @@ class Entry(NamedTuple):
     add_error: float = 0.0
     missing: tuple[float, ...] = ()
     optional: bool = False
+    words: Mapping[str, float] | None = None
 
 
 class ColumnMap(NamedTuple):
@@ -112,7 +114,14 @@ def _entry(canonical: str, value: object, map_name: str) -> Entry:
     numbers = {key: _numbers(value[key], where)[0] for key in single}
     missing = _numbers(value.get("missing", ()), where)
     optional = bool(value.get("optional", False))
-    return Entry(operation, operands, unit, missing=missing, optional=optional, **numbers)
+    words = value.get("words")
+    if words is not None and not (
+        isinstance(words, Mapping) and words and all(map(_is_number, words.values()))
+    ):
+        raise CatalogError(f"{where}: 'words' is a table of numbers, as {{ thin = 0, thick = 1 }}")
+    return Entry(
+        operation, operands, unit, missing=missing, optional=optional, words=words, **numbers
+    )
 
 
 def as_column_map(content: Mapping[str, Any], *, name: str = "given") -> ColumnMap:

@@ -307,6 +307,10 @@ class CatalogReader:
         self._wanted = list(dict.fromkeys(wanted))
         if not wanted:
             raise CatalogError(f"{named} names no column of the file")
+        self._words = {
+            str(o): step.entry.words for step in self._steps if step.entry.words
+            for o in step.operands
+        }  # fmt: skip
 
     def chunks(self, chunk_size: int | None) -> Iterator[xr.Dataset]:
         """Read the rows, as often as asked, `chunk_size` at a time or all at once.
@@ -316,7 +320,7 @@ class CatalogReader:
         if chunk_size is not None and chunk_size < 1:
             raise CatalogError(f"chunk_size must be at least 1, not {chunk_size}")
         rows, text = 0, None
-        for block in self._source.blocks(self._wanted, self._id, chunk_size):
+        for block in self._source.blocks(self._wanted, self._id, chunk_size, self._words):
             n = len(next(iter(block.values())))
             if self._id is None:
                 ids: NDArray[Any] = np.arange(rows, rows + n, dtype=np.int64)
