@@ -1,8 +1,8 @@
-"""The catalogue that a run makes: one row per star, for other people's tools.
+"""Export of a run's catalogue: one row per star, in Parquet or FITS.
 
-`export_catalogue` writes ages, phase space, orbits in each potential, membership and flags to
-Parquet or FITS, with a unit, a UCD (IVOA UCD1+, words of version 1.5) and a description for every
-column and the provenance of the run, a part of the stars at a time.
+`export_catalogue` writes ages, phase space, orbits in each potential, membership and flags, with a
+unit, a UCD (IVOA UCD1+, words of version 1.5) and a description for every column, and with the
+provenance of the run. Memory holds one part of the stars at a time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["export_catalogue", "export_run"]
 
 _ENDINGS = (".parquet", ".fits", ".fit")
 _RECORD = ("created", "seed", "recipe_hash", "inputs", "versions", "solar_frame")
-# Text is of fixed width in FITS. Identifiers fit Gaia's 19 digits, or a survey's names.
+# Width of text in FITS, which is fixed: Gaia's 19 digits and the names of surveys fit.
 _TEXT_WIDTH = 32
 _MEANING = {
     "age": "age of the catalogue",
@@ -47,21 +47,33 @@ def export_run(run: str | Path, to: str | Path, *, overwrite: bool = False) -> t
     Parameters
     ----------
     run : path-like
-        The run's folder, as ``runs/demo``; or a StarPosteriors folder in it.
+        The run's folder, such as ``runs/demo``, or a StarPosteriors folder in it.
     to : path-like
         ``.parquet`` or ``.fits``.
     overwrite : bool
-        Replace a file that stands there.
+        Replace a file that exists.
 
     Returns
     -------
     Path, int
-        Where it was written, and how many rows.
+        Path and number of rows of the file.
 
     Raises
     ------
     ProductError
-        If the run has no stars, the ending is unknown, or the file exists.
+        If the run has no stars, the ending is unknown, or the file exists and may not be replaced.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import migrate_bayes as mb
+    >>> from migrate_bayes.export import export_run
+    >>> from migrate_bayes.mock import simulated_stars
+    >>> with tempfile.TemporaryDirectory() as run:
+    ...     _ = mb.write_stars(simulated_stars(5, seed=1), f"{run}/stars")
+    ...     path, rows = export_run(run, f"{run}/stars.parquet")
+    >>> path.name, rows
+    ('stars.parquet', 5)
     """
     folder = Path(run)
     if (folder / "manifest.json").exists():
@@ -69,7 +81,7 @@ def export_run(run: str | Path, to: str | Path, *, overwrite: bool = False) -> t
     else:
         stars = open_run_stars(folder)
     membership = None
-    # No fit, or one without membership, is no reason to keep the stars back.
+    # A run without a fit, or without membership, is exported without these columns.
     with suppress(ProductError, KeyError), read_netcdf(folder / "fit.nc", lazy=True) as fit:
         membership = fit["membership"].to_dataset().load()
     return export_catalogue(stars, to, membership=membership, overwrite=overwrite)
@@ -91,14 +103,15 @@ def export_catalogue(
     to : path-like
         ``.parquet`` or ``.fits``.
     membership : xarray.Dataset, optional
-        A fit's group, on `source_id`. Repeat observations, which are not fitted, get none.
+        A fit's group `membership`, on `source_id`. Repeat observations are not fitted: theirs is
+        missing.
     overwrite : bool
-        Replace a file that stands there.
+        Replace a file that exists.
 
     Returns
     -------
     Path, int
-        Where it was written, and how many rows.
+        Path and number of rows of the file.
 
     Raises
     ------
@@ -137,7 +150,7 @@ def _parts(
     membership: xr.Dataset | None,
     advance: Callable[[int], None],
 ) -> Iterator[dict[str, NDArray]]:
-    """Go through the columns' values, a part of the stars at a time."""
+    """Yield the columns' values, a part of the stars at a time."""
     fitted = pd.DataFrame()
     if membership is not None:
         values = {str(name): variable.values for name, variable in membership.data_vars.items()}
@@ -176,15 +189,17 @@ def catalogue_columns(
 ) -> list[OutputColumn]:
     """List the columns of a run's catalogue, the identifier first.
 
-    Every number per star of StarPosteriors is a column; a number per star and potential is one for
-    each potential, named ``rg_mean_McMillan17``. What is on the age grid stays in the run. Of a
-    fit's `membership` come `p_thin`, `age_population` and their sds, NaN for stars not fitted.
+    Every variable on (star) is a column. A variable on (star, potential) gives one column per
+    potential, named like ``rg_mean_McMillan17``. Variables on the age grid are left out. A fit's
+    `membership` adds `p_thin`, `age_population` and their sds, NaN for stars not fitted.
     """
     found = [_column("source_id", "source_id", stars["source_id"])]
     labels = [str(p) for p in stars["potential"].values] if "potential" in stars.dims else []
     endings = [re.sub(r"[^A-Za-z0-9]+", "_", label).strip("_") for label in labels]
     if len(set(endings)) != len(endings):
-        raise ProductError(f"potentials have names too alike for columns: {', '.join(labels)}")
+        raise ProductError(
+            f"potentials have names too alike for columns: {', '.join(labels)}; rename one of them"
+        )
     for key, variable in stars.data_vars.items():
         name = str(key)
         # `star_key`, a hash of the identifier, is of use to this package alone.

@@ -6,7 +6,25 @@ from migrate_bayes.core.options import Options
 
 
 class ReferenceColumn(Options):
-    """A column of ours against one that the catalogue brought along (`ref_…`)."""
+    """A computed column to compare with a column of the catalogue (``ref_…``).
+
+    Parameters
+    ----------
+    ours : str
+        Variable of StarPosteriors.
+    reference : str
+        The catalogue's column, ``ref_…``, in the same unit.
+    label : str
+        Name of the difference in tables.
+    unit : str
+        Unit of both columns; empty for a pure number.
+
+    Examples
+    --------
+    >>> from migrate_bayes.report.report_options import ReferenceColumn
+    >>> ReferenceColumn(ours="rg_mean", reference="ref_Rc", label="R_g - Rc", unit="kpc").unit
+    'kpc'
+    """
 
     ours: str
     reference: str
@@ -15,7 +33,23 @@ class ReferenceColumn(Options):
 
 
 class PublishedGradient(Options):
-    """A published gradient (dex/kpc) in an age range (Gyr), to measure again on the same stars."""
+    """A published gradient, to be measured again on the same stars.
+
+    Parameters
+    ----------
+    label : str
+        Name of the age range in tables.
+    age_range : tuple of float
+        Least and greatest median age, Gyr; the upper end is open.
+    slope, slope_error : float
+        Published d[Fe/H]/dR and its standard error, dex/kpc; the error is optional.
+
+    Examples
+    --------
+    >>> from migrate_bayes.report.report_options import PublishedGradient
+    >>> PublishedGradient(label="1-4 Gyr", age_range=(1.0, 4.0), slope=-0.066).slope_error is None
+    True
+    """
 
     label: str
     age_range: tuple[float, float]
@@ -24,9 +58,25 @@ class PublishedGradient(Options):
 
 
 class PublishedOptions(Options):
-    """How published gradients were measured: [Fe/H] against which radius, |height| below what.
+    """Sample and radius of published gradients of [Fe/H].
 
-    Columns of the radius, its error and the height, and `max_height` are in kpc.
+    Parameters
+    ----------
+    radius, radius_error : str
+        Columns of the Galactocentric radius and its standard error, kpc.
+    height : str
+        Column of the height above the plane, kpc.
+    max_height : float
+        Greatest absolute height of the sample, kpc.
+    gradients : tuple of PublishedGradient
+        The published values.
+
+    Examples
+    --------
+    >>> from migrate_bayes.report.report_options import PublishedOptions
+    >>> one = {"label": "1-4 Gyr", "age_range": (1.0, 4.0), "slope": -0.066}
+    >>> PublishedOptions(max_height=0.5, gradients=[one]).gradients[0].slope
+    -0.066
     """
 
     radius: str = "r_present"
@@ -37,16 +87,48 @@ class PublishedOptions(Options):
 
 
 class StartColumn(Options):
-    """A reference column, times `scale`, in kpc or km/s."""
+    """A column of a published start, converted to kpc or km/s.
+
+    Parameters
+    ----------
+    column : str
+        The catalogue's column, ``ref_…``.
+    scale : float
+        Factor from the column's unit to kpc or km/s.
+
+    Examples
+    --------
+    >>> from migrate_bayes.report.report_options import StartColumn
+    >>> StartColumn(column="ref_Zg", scale=0.001).scale
+    0.001
+    """
 
     column: str
     scale: float = 1.0
 
 
 class ReferenceStart(Options):
-    """Published phase space, cylindrical (kpc, km/s), to integrate beside the stars' own.
+    """Published phase space, to be integrated beside the stars' own.
 
-    `label` is how the results are called.
+    Parameters
+    ----------
+    label : str
+        Name of the results in tables.
+    R : StartColumn
+        Cylindrical radius, kpc.
+    v_r, v_phi : StartColumn
+        Radial and azimuthal velocity, km/s; `v_phi` is positive for the disc.
+    z : StartColumn
+        Height above the plane, kpc.
+    v_z : StartColumn
+        Vertical velocity, km/s.
+
+    Examples
+    --------
+    >>> from migrate_bayes.report.report_options import ReferenceStart
+    >>> names = ("R", "v_r", "v_phi", "z", "v_z")
+    >>> ReferenceStart(**{name: {"column": f"ref_{name}"} for name in names}).R.column
+    'ref_R'
     """
 
     label: str = "from the published phase space"
@@ -58,9 +140,27 @@ class ReferenceStart(Options):
 
 
 class ReferenceOptions(Options):
-    """Checks against the catalogue's own columns and published numbers.
+    """Comparisons with the catalogue's own columns and with published numbers.
 
-    `frame` words the frame that the reference columns were made in, `note` what to know of them.
+    Parameters
+    ----------
+    frame : str
+        Solar frame and potential of the reference columns, as text for the report.
+    note : str
+        Remark on the reference columns, as text for the report.
+    columns : tuple of ReferenceColumn
+        Columns that are compared.
+    start : ReferenceStart, optional
+        Published phase space from which orbits are integrated too.
+    published : PublishedOptions, optional
+        Published gradients.
+
+    Examples
+    --------
+    >>> from migrate_bayes.report.report_options import ReferenceOptions
+    >>> column = {"ours": "zmax", "reference": "ref_zmax", "label": "Z_max", "unit": "kpc"}
+    >>> ReferenceOptions(columns=[column]).columns[0].ours
+    'zmax'
     """
 
     frame: str = ""
@@ -73,12 +173,18 @@ class ReferenceOptions(Options):
 class ReportOptions(Options):
     """What the report shows beside the run's own products.
 
-    Attributes
+    Parameters
     ----------
     validation : str
         Name of the report whose figures of ages are embedded; empty for none.
     comparisons : tuple of str
-        NetCDF products of comparisons to draw.
+        Paths of comparisons (``comparison.nc``) that are drawn.
+
+    Examples
+    --------
+    >>> from migrate_bayes.report.report_options import ReportOptions
+    >>> ReportOptions(validation="").comparisons
+    ()
     """
 
     validation: str = "validate-ages"

@@ -46,19 +46,29 @@ class CalibrationOptions(Options):
 
 
 class ValidateAges(Options):
-    """A validation of the age stage.
+    """Options of a validation of the age stage.
 
-    Attributes
+    Parameters
     ----------
     name, description : str
-        The name is that of the folders of product and page.
+        Name of the folders of product and page, and text at the top of the page.
     seed : int
         All random numbers follow from it.
     data : SamplePaths
+        Tables of stars with known ages.
     ages : AgeOptions
         As a run's ``[isochrones]``.
     families : FamilyOptions
+        Isochrone families that are compared.
     calibration : CalibrationOptions
+        Stars drawn from the prior, and their errors.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.ages import ValidateAges
+    >>> recipe = ValidateAges(ages={"method": "paper"}, calibration={"stars": 1000})
+    >>> recipe.ages.source, recipe.calibration.stars
+    ('dartmouth', 1000)
     """
 
     name: str = Field(default="validate-ages", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

@@ -215,6 +215,15 @@ def validate_ages(
     ------
     CatalogError, IsochroneError
         If data that are there cannot be used.
+
+    Examples
+    --------
+    A validation takes minutes. ``validate_ages(recipe)`` runs this recipe:
+
+    >>> from migrate_bayes.checks.ages import ValidateAges
+    >>> recipe = ValidateAges(families={"sources": ["dartmouth"]}, calibration={"stars": 400})
+    >>> recipe.families.stars, recipe.name
+    (4000, 'validate-ages')
     """
     recipe, absent, seconds = recipe or ValidateAges(), dict[str, str](), dict[str, float]()
 

@@ -1,10 +1,10 @@
 """Simulated surveys that test whether a posterior is right, and the bias of simpler methods.
 
-On posterior draws of one's own, as plain arrays: `rank_statistics`, `rank_test`, `UniformRanks`,
-`coverage`, and `bias_statistics` of estimates with error bars. On surveys simulated by a recipe:
-`calibrate` (simulation-based calibration of the population model) and `measure_bias` (orthogonal
-distance regression in bins of age, beside the fit). Both runs keep each survey's result as a line
-of a `Ledger`: a run that was stopped goes on.
+`rank_statistics`, `rank_test`, `UniformRanks` and `coverage` take posterior draws as plain arrays,
+and `bias_statistics` takes estimates with their errors. `calibrate` (simulation-based calibration
+of the population model) and `measure_bias` (orthogonal distance regression in bins of age, beside
+the fit) simulate the surveys of a recipe. Both write each survey's result to a `Ledger`, so that a
+run that was stopped can be continued.
 """
 
 import lazy_loader

@@ -50,13 +50,13 @@ Task = tuple[str, int, str]
 #: Method, quantity: estimate and claimed error.
 Estimates = dict[str, dict[str, tuple[float, float]]]
 
-# Share that remains of an error, or of scatter, that is off: a regression needs weights, and a
-# model with log(scatter) cannot have none.
+# Share that remains of an error, or of scatter, that is off: a regression needs weights, and the
+# model's log(scatter) must be finite.
 _OFF = 0.05
 
 
 class Bias(NamedTuple):
-    """Bias of one quantity and length of its error bars; equations at the top of the module.
+    """Bias of one quantity and length of its error bars; the module states the equations.
 
     Parameters
     ----------
@@ -70,6 +70,13 @@ class Bias(NamedTuple):
         Root mean square of the claimed errors; standard deviation of the estimates.
     ratio : Estimate
         Claimed over actual error, with its Monte-Carlo error.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import bias_statistics
+    >>> found = bias_statistics([0.9, 1.1, 1.3, 1.5], [0.1, 0.1, 0.1, 0.1], truth=1.0)
+    >>> found.surveys, found.as_dict()["claimed_over_actual"]
+    (4, 0.387)
     """
 
     truth: float
@@ -94,7 +101,7 @@ class Bias(NamedTuple):
 
 
 class BiasTable(dict[tuple[str, str, str], Bias]):
-    """Bias by (scenario, method, quantity)."""
+    """Mapping from (scenario, method, quantity) to `Bias`."""
 
     def summary(self) -> dict[str, Any]:
         """Return plain numbers for JSON."""
@@ -139,8 +146,8 @@ def bias_statistics(estimates: ArrayLike, errors: ArrayLike, truth: float) -> Bi
 def simulate_scenario(recipe: BiasRecipe, scenario: ScenarioSection, *, seed: int) -> xr.Dataset:
     """Simulate one survey.
 
-    The same seed gives the same stars in every scenario without a thick disc, and much the same
-    noise: differences between scenarios are then better known than either.
+    The same seed gives the same stars in every scenario without a thick disc, and nearly the same
+    noise: the error of a difference between scenarios is then smaller than that of either bias.
     """
     truth, errors = recipe.truth.model_dump(), recipe.errors.model_dump()
     if not scenario.scatter:
@@ -148,7 +155,7 @@ def simulate_scenario(recipe: BiasRecipe, scenario: ScenarioSection, *, seed: in
     if not scenario.thick:
         truth["thick_fraction"] = 0.0
     if not scenario.age_errors:
-        # Without an error of the age there is none for [Fe/H] to be correlated with.
+        # The error of [Fe/H] has no error of the age to be correlated with.
         errors["age"] *= _OFF
         errors["age_feh_correlation"] = 0.0
     if not scenario.radius_errors:
@@ -228,19 +235,44 @@ def bias_table(results: Sequence[Mapping[str, Any]], recipe: BiasRecipe) -> Bias
 def measure_bias(
     recipe: BiasRecipe, ledger_path: str | Path, *, workers: int = 1, overwrite: bool = False
 ) -> BiasTable:
-    """Run the surveys of a recipe that its ledger lacks, and reduce all to a table.
+    """Measure the bias of regression in bins of age on simulated surveys.
+
+    Surveys whose result stands in the ledger are not run again.
 
     Parameters
     ----------
-    recipe, ledger_path, workers, overwrite
-        As in `calibrate`, which words the errors too.
+    recipe : BiasRecipe
+        Scenarios, truth, and number of surveys and fits.
+    ledger_path : path-like
+        File of JSON lines, one per finished regression or fit.
+    workers : int
+        Processes. No number depends on it.
+    overwrite : bool
+        Replace the ledger.
 
     Returns
     -------
     BiasTable
         From (scenario, method, quantity) to `Bias`.
+
+    Raises
+    ------
+    FitError
+        If a process was killed. The ledger keeps the surveys that were finished.
+    ProductError
+        If the ledger belongs to another recipe.
+
+    Examples
+    --------
+    A fit takes seconds, and regressions start a process for each worker.
+    ``measure_bias(recipe, "runs/quick/surveys.jsonl")`` runs this recipe:
+
+    >>> from migrate_bayes.checks.posterior import BiasRecipe
+    >>> recipe = BiasRecipe(name="quick", surveys=20, fits=2, stars=500)
+    >>> [scenario.label for scenario in recipe.scenarios][:3]
+    ['none', 'age errors', 'R_g errors']
     """
-    # All scenarios of one survey before the next: a run that was stopped has whole surveys.
+    # All scenarios of a survey precede the next survey: a run that was stopped has whole surveys.
     wanted: list[Task] = [
         (scenario.label, i, kind)
         for i in range(max(recipe.surveys, recipe.fits))

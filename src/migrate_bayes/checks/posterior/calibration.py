@@ -34,10 +34,10 @@ from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.sampling.density import PosteriorDensity
 
-# Named variables that are no parameters: curves on the age grid, and the sampler's own coordinate
-# of the deviations, which are ranked themselves.
+# Named variables that are not ranked: curves on the age grid, and the sampler's own coordinate of
+# the deviations (the deviations themselves are ranked).
 _NOT_RANKED = {"gradient", "metallicity", "scatter", "deviation_G"}
-# Doublings of the number of draws before the ranks are taken as they are.
+# Largest number of times that the number of draws is doubled.
 _DOUBLINGS = 4
 
 Numbers = NDArray[np.float64]
@@ -50,7 +50,7 @@ class Refit:
     """
 
     def __init__(self, spec: ModelSpec, n_stars: int, *, mode: str | None = None) -> None:
-        # Stars of no information, exchanged at once: the model needs some to be built.
+        # The model needs stars to be built. These carry no information; `fit` replaces them.
         cube, one = np.zeros((n_stars, len(AGES))), np.ones(n_stars)
         stars = StarArrays(
             log_weight=cube, feh=cube, feh_variance=cube + 1.0, radius=8 * one,
@@ -66,7 +66,7 @@ class Refit:
         self._forward = compile_graph([], variables, mode="FAST_COMPILE")
 
     def draw_prior(self, seed: int | list[int]) -> tuple[dict[str, Numbers], Numbers]:
-        """Draw all parameters from the prior: by name, and θ, shape (component, age, 11)."""
+        """Draw all parameters from the prior; return them by name, and θ (component, age, 11)."""
         reseed_rngs(self._rngs, np.random.SeedSequence(seed).generate_state(4))
         *values, theta = map(np.asarray, self._forward())
         return dict(zip(self._names, values, strict=True)), theta
@@ -74,14 +74,14 @@ class Refit:
     def fit(self, stars: xr.Dataset, sampler: SurveySampler, *, seed: int) -> xr.DataTree:
         """Sample the posterior of one survey, on one thread.
 
-        NUTS replaces a surrogate whose weights cannot be trusted; the attribute `method` says so.
+        NUTS replaces a surrogate whose k̂ is too large; the attribute `method` says so.
         """
         data = population_data(stars, trim=1e-7)
         if not np.array_equal(data.ages, AGES):
             raise FitError("the stars are on other age nodes than the model")
         density = self.density.over(StarLikelihood(data.stars, workers=1))
         with warnings.catch_warnings():
-            # Whoever fits hundreds of surveys counts these.
+            # `Calibration.methods` counts these surveys.
             warnings.filterwarnings("ignore", message="the surrogate's importance weights")
             return self.model.sample(
                 density=density, cores=1, seed=seed, prior_draws=0, progressbar=False,
@@ -142,7 +142,7 @@ def survey_function(recipe: CalibrateRecipe) -> Callable[[int], dict[str, Any]]:
 
 
 class Calibration:
-    """Every survey's ranks, and what they say.
+    """Ranks, coverage and diagnostics of a calibration's surveys.
 
     Parameters
     ----------
@@ -167,6 +167,16 @@ class Calibration:
         Surveys by how they were sampled.
     worst_pareto_k : float or None
         Largest k̂, of surveys whose surrogate was given up too; None without a surrogate.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import Calibration
+    >>> one = {"truth": {"slope": 0.0}, "mean": {"slope": 0.1}, "sd": {"slope": 1.0}, "ess": 90.0}
+    >>> one |= {"r_hat": 1.0, "divergences": 0, "seconds": 3.0, "method": "nuts", "pareto_k": None}
+    >>> results = [one | {"rank": {"slope": survey % 40}} for survey in range(80)]
+    >>> found = Calibration(results, main=["slope"], n_ranks=40)
+    >>> found.passed, [c.inside for c in found.coverage["slope"]]
+    (True, [40, 64, 76])
     """
 
     def __init__(
@@ -241,29 +251,47 @@ class Calibration:
 def calibrate(
     recipe: CalibrateRecipe, ledger_path: str | Path, *, workers: int = 1, overwrite: bool = False
 ) -> Calibration:
-    """Run the surveys of a recipe that its ledger lacks, and gather all.
+    """Calibrate the population model on simulated surveys.
+
+    Surveys whose result stands in the ledger are not run again.
 
     Parameters
     ----------
     recipe : CalibrateRecipe
+        Number of surveys, model and sampler.
     ledger_path : path-like
-        Keeps each survey's result.
+        File of JSON lines, one per finished survey.
     workers : int
         Processes. No number depends on it.
     overwrite : bool
-        Begin anew.
+        Replace the ledger.
 
     Returns
     -------
     Calibration
+        Of all surveys of the recipe.
 
     Raises
     ------
     FitError
-        If no main parameter is one of the model's, or a process was killed: what was done before
-        is in the ledger.
+        If no main parameter is one of the model's, or a process was killed. The ledger keeps the
+        surveys that were finished.
     ProductError
-        If the ledger is another recipe's.
+        If the ledger belongs to another recipe.
+
+    References
+    ----------
+    Talts et al. (2018), arXiv:1804.06788.
+
+    Examples
+    --------
+    A survey takes seconds. ``calibrate(recipe, "runs/quick/surveys.jsonl", workers=2)`` runs this
+    recipe:
+
+    >>> from migrate_bayes.checks.posterior import CalibrateRecipe
+    >>> recipe = CalibrateRecipe(name="quick", surveys=50, stars=400, spec={"form": "linear"})
+    >>> recipe.surveys, recipe.ranks, recipe.main[0]
+    (50, 80, 'gradient_young')
     """
     results = complete(
         recipe, ledger_path, range(recipe.surveys), survey_function, lambda r: r["survey"],

@@ -1,13 +1,13 @@
-"""Simulated surveys over processes, their results in a file that only grows.
+"""Simulated surveys over processes, with their results in an append-only file.
 
 The first line of a ledger holds kind and hash of the recipe; every other line is one survey's
 result as JSON with all digits, flushed to disk before the next. The next run removes a line that a
-killed run cut short, and does that survey again.
+killed run cut short, and repeats that survey.
 
 A survey's numbers depend on the recipe and on its own number alone: any number of processes gives
-the same results. Processes, not threads: between passes over the stars NUTS runs in Python. Even
-one worker is a process of its own, with one thread: the number of threads of the linear algebra may
-change the last bit of a product, and NUTS amplifies a last bit.
+the same results. Processes are used instead of threads, since NUTS runs in Python between passes
+over the stars. Even one worker is a process of its own, with one thread: the number of threads of
+the linear algebra may change the last bit of a product, and NUTS amplifies such a change.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _worker: dict[str, Callable[[Any], Any]] = {}
 
 
 class Ledger:
-    """Results of surveys in a file of JSON lines; `ProductError` if it is another recipe's."""
+    """File of survey results, a JSON line each; `ProductError` if it is another recipe's."""
 
     def __init__(
         self, path: str | Path, *, kind: str, recipe_hash: str, seed: int, overwrite: bool = False
@@ -71,7 +71,7 @@ class Ledger:
             os.truncate(self.path, len(whole))
 
     def append(self, result: dict[str, Any]) -> None:
-        """Add one result: on disk when this returns."""
+        """Add one result and flush it to disk."""
         with self.path.open("ab") as out:
             out.write(json.dumps(result, allow_nan=True).encode() + b"\n")
             out.flush()
@@ -86,7 +86,7 @@ def _prepare(make: Make, arguments: tuple) -> None:
 
 
 def _end_with_the_parent() -> None:
-    """Stop if the process that gives the tasks was killed: nobody will take a result."""
+    """Exit if the parent process was killed: no process would take the result."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -107,12 +107,33 @@ def _panels(n: int, *, height: float) -> tuple[Any, list[Any]]:
 
 @in_style
 def rank_figure(found: Calibration) -> Any:
-    """Draw the ECDF of the ranks minus its expectation, with the simultaneous band."""
+    """Draw the ECDF of the ranks minus its expectation, with the simultaneous band.
+
+    Parameters
+    ----------
+    found : Calibration
+        From `calibrate`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel per main parameter.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import Calibration, rank_figure
+    >>> one = {"truth": {"slope": 0.0}, "mean": {"slope": 0.1}, "sd": {"slope": 1.0}, "ess": 90.0}
+    >>> one |= {"r_hat": 1.0, "divergences": 0, "seconds": 3.0, "method": "nuts", "pareto_k": None}
+    >>> results = [one | {"rank": {"slope": survey % 40}} for survey in range(80)]
+    >>> made = rank_figure(Calibration(results, main=["slope"], n_ranks=40))
+    >>> made.get_supylabel()
+    'ECDF − uniform'
+    """
     made, axes = _panels(len(found.main), height=2.7)
     z = found.uniform.z
 
     def on_all(curve: Any) -> Any:
-        """Subtract the expectation, and add the ends 0 and 1, where every curve is exact."""
+        """Subtract the expectation, and add the ends 0 and 1, where the difference is 0."""
         return np.pad(curve - z, 1)
 
     full = np.concatenate([[0.0], z, [1.0]])
@@ -136,7 +157,28 @@ def rank_figure(found: Calibration) -> Any:
 
 @in_style
 def coverage_figure(found: Calibration) -> Any:
-    """Draw the coverage of every main parameter's intervals beside their binomial bands."""
+    """Draw the coverage of every main parameter's intervals beside their binomial bands.
+
+    Parameters
+    ----------
+    found : Calibration
+        From `calibrate`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel per level, one row per main parameter.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import Calibration, coverage_figure
+    >>> one = {"truth": {"slope": 0.0}, "mean": {"slope": 0.1}, "sd": {"slope": 1.0}, "ess": 90.0}
+    >>> one |= {"r_hat": 1.0, "divergences": 0, "seconds": 3.0, "method": "nuts", "pareto_k": None}
+    >>> results = [one | {"rank": {"slope": survey % 40}} for survey in range(80)]
+    >>> made = coverage_figure(Calibration(results, main=["slope"], n_ranks=40))
+    >>> [ax.get_title() for ax in made.axes]
+    ['central 50%', 'central 80%', 'central 95%']
+    """
     made = new_figure(9.5, 0.42 * len(found.main) + 1.5)
     axes = made.subplots(1, len(LEVELS), sharey=True)
     place = np.arange(len(found.main))[::-1]
@@ -156,7 +198,28 @@ def coverage_figure(found: Calibration) -> Any:
 
 @in_style
 def recovery_figure(found: Calibration) -> Any:
-    """Draw every survey's posterior mean and standard deviation against its truth."""
+    """Draw every survey's posterior mean and standard deviation against its truth.
+
+    Parameters
+    ----------
+    found : Calibration
+        From `calibrate`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel per main parameter.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import Calibration, recovery_figure
+    >>> one = {"truth": {"slope": 0.0}, "mean": {"slope": 0.1}, "sd": {"slope": 1.0}, "ess": 90.0}
+    >>> one |= {"r_hat": 1.0, "divergences": 0, "seconds": 3.0, "method": "nuts", "pareto_k": None}
+    >>> results = [one | {"rank": {"slope": survey % 40}} for survey in range(80)]
+    >>> made = recovery_figure(Calibration(results, main=["slope"], n_ranks=40))
+    >>> made.get_supxlabel()
+    'truth'
+    """
     made, axes = _panels(len(found.main), height=3.0)
     for ax, name in zip(axes, found.main, strict=True):
         truth = found.truth[name]
@@ -174,7 +237,27 @@ def recovery_figure(found: Calibration) -> Any:
 
 @in_style
 def bias_figure(table: BiasTable) -> Any:
-    """Draw bias with its Monte-Carlo error, and claimed over actual error, by scenario."""
+    """Draw bias with its Monte-Carlo error, and claimed over actual error, by scenario.
+
+    Parameters
+    ----------
+    table : BiasTable
+        From `measure_bias`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Two panels per quantity, one row per scenario.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import bias_figure, bias_statistics
+    >>> found = bias_statistics([-0.08, -0.07], [0.01, 0.01], truth=-0.075)
+    >>> quantities = ("gradient_young", "flattening_rate")
+    >>> made = bias_figure({("none", "odr", name): found for name in quantities})
+    >>> len(made.axes)
+    4
+    """
     scenarios = list(dict.fromkeys(scenario for scenario, _, _ in table))
     height = np.arange(len(scenarios))[::-1]
     place = dict(zip(scenarios, height, strict=True))
@@ -282,7 +365,7 @@ def _bias_sections(found: BiasTable, recipe: BiasRecipe) -> list[Section]:
 def write_page(
     found: Calibration | BiasTable, recipe: SurveyRecipe, directory: Path, recipe_text: str = ""
 ) -> Path:
-    """Write ``index.html``; it replaces one that is there, for it is a view of the ledger."""
+    """Write ``index.html``, or replace it: the ledger can always make it again."""
     stars = ("stars each", f"{recipe.stars:,}")
     if isinstance(found, Calibration):
         title, sections = "Calibration of the population model", _calibration_sections(found)

@@ -32,7 +32,7 @@ from scipy.stats import binom, chi2
 #: Probabilities of the central intervals that are counted.
 LEVELS = (0.5, 0.8, 0.95)
 
-#: Probability of the bands: an outlier among dozens of numbers should be rare.
+#: Probability of the bands: high, since a table compares dozens of numbers with them.
 BAND = 0.99
 
 _SIMULATIONS = 4000
@@ -69,9 +69,10 @@ def rank_statistics(draws: ArrayLike, truth: ArrayLike) -> NDArray[np.int64]:
     Parameters
     ----------
     draws : array, shape (..., draw)
-        Nearly independent draws of one parameter, a survey a row: thin a chain to its effective
-        sample size first (`thinned`).
+        Nearly independent draws of one parameter, one row per survey: thin a chain to its
+        effective sample size first (`thinned`).
     truth : array, shape (...)
+        True value of the parameter in each survey.
 
     Returns
     -------
@@ -80,8 +81,8 @@ def rank_statistics(draws: ArrayLike, truth: ArrayLike) -> NDArray[np.int64]:
 
     See Also
     --------
-    rank_test, UniformRanks : Is it uniform?
-    coverage : Do intervals hold the truth as often as they say?
+    rank_test, UniformRanks : Tests of uniformity.
+    coverage : Share of central intervals that hold the truth.
 
     Examples
     --------
@@ -103,6 +104,13 @@ class Coverage(NamedTuple):
         Intervals that hold the truth, of how many.
     low, high : int
         Binomial 99% band of `inside`.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import Coverage
+    >>> found = Coverage(level=0.95, inside=188, surveys=200, low=181, high=197)
+    >>> found.fraction, found.band, found.passed
+    (0.94, (0.905, 0.985), True)
     """
 
     level: float
@@ -163,9 +171,10 @@ def coverage(
     Parameters
     ----------
     draws : array, shape (survey, draw)
-        Posterior draws of one parameter. A few are left out evenly, so that all intervals are
-        whole numbers of ranks.
+        Posterior draws of one parameter. They are thinned evenly to a number for which all
+        intervals are whole numbers of ranks.
     truth : array, shape (survey,)
+        True value of the parameter in each survey.
     levels : sequence of float
         Probabilities of the intervals.
 
@@ -215,6 +224,7 @@ def rank_test(ranks: ArrayLike, n_ranks: int) -> tuple[float, int]:
     Returns
     -------
     p_value : float
+        Probability of a χ² as large if the ranks are uniform.
     bins : int
         The most of 20, 16, 10, 8, 5, 4 or 2 that divide `n_ranks` and leave ten surveys a bin.
 
@@ -235,7 +245,7 @@ def rank_test(ranks: ArrayLike, n_ranks: int) -> tuple[float, int]:
 class UniformRanks:
     """The empirical distribution of n uniform ranks: its simultaneous band and its test.
 
-    A curve is judged by its worst point: the least of 2 min(P(≤ count), P(≥ count)) along it.
+    The test statistic of a curve is the least of 2 min(P(≤ count), P(≥ count)) along it.
 
     Parameters
     ----------
@@ -289,7 +299,7 @@ class UniformRanks:
         return self._count(ranks) / self.n
 
     def p_value(self, ranks: ArrayLike) -> float:
-        """Return the share of simulated uniform curves that stray as far from expectation."""
+        """Return the share of simulated uniform curves whose test statistic is as small."""
         worst = self._tail[self._count(ranks), np.arange(self.n_ranks - 1)].min()
         at_most = np.searchsorted(self._null, worst * (1 + 1e-12), side="right")
         return float((at_most + 1) / (_SIMULATIONS + 1))

@@ -22,7 +22,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class ErrorSection(Options):
-    """Errors of observation, each the median over the stars."""
+    """Errors of observation, each the median over the stars; units stand beside the entries."""
 
     age: Positive = 0.12  # relative, of old stars
     radius: Positive = 0.25  # kpc
@@ -34,7 +34,7 @@ class ErrorSection(Options):
 
 
 class SurveySampler(Options):
-    """Sampling of one survey's posterior, as by `SamplerOptions`: short, there are hundreds."""
+    """Sampling of one survey's posterior: entries as in `SamplerOptions`, with shorter chains."""
 
     method: Literal["nuts", "surrogate"] = "nuts"
     draws: int = Field(default=150, gt=0)
@@ -44,16 +44,16 @@ class SurveySampler(Options):
 
 
 class SurveyRecipe(Options):
-    """Entries that calibration and bias share, beside a name of product and page."""
+    """Entries that calibration and bias share."""
 
     description: str = ""
-    seed: int = Field(default=20210301, ge=0)  # gives a survey's numbers, with the survey's own
-    stars: int = Field(default=2000, gt=0)  # of a survey
-    spec: str | dict[str, Any] = Field(default_factory=dict)  # of the model: file or content
+    seed: int = Field(default=20210301, ge=0)  # decides a survey's numbers, with its own number
+    stars: int = Field(default=2000, gt=0)  # per survey
+    spec: str | dict[str, Any] = Field(default_factory=dict)  # model specification: file or content
 
     @property
     def hash(self) -> str:
-        """Hash of the entries that decide one survey's numbers, not how many surveys there are."""
+        """Hash of the entries that decide one survey's numbers; their number is not part of it."""
         counts = {"surveys", "fits", "description"}
         return content_hash(self.model_dump(mode="json", exclude=counts))
 
@@ -64,21 +64,41 @@ class SurveyRecipe(Options):
 
 
 class CalibrateRecipe(SurveyRecipe):
-    """Simulation-based calibration.
+    """Options of a simulation-based calibration.
 
-    Attributes
+    Parameters
     ----------
+    description : str
+        Text at the top of the page.
+    seed : int
+        Decides a survey's numbers, with the survey's own number.
+    stars : int
+        Stars per survey.
+    spec : str or dict
+        Model specification, a file or its content. Its priors hold for the true values and for the
+        fits, as uniform ranks need.
+    name : str
+        Name of the folders of ledger and page.
     surveys : int
         Number of surveys.
     ranks : int
-        Number of values a rank can take: the posterior is thinned to one draw fewer. A multiple of
-        40, so that central intervals of 50, 80 and 95% are whole numbers of ranks. The number of
-        draws is doubled until the smallest effective sample size of a main parameter reaches it.
-    spec : str or dict
-        Its priors hold for the draws of the truth and for the fits: otherwise ranks are not
-        uniform.
+        Number of values a rank can take: the posterior is thinned to one draw fewer. It is a
+        multiple of 40, so that central intervals of 50, 80 and 95% are whole numbers of ranks. The
+        number of draws is doubled until the smallest effective sample size of a main parameter
+        reaches `ranks`.
     main : tuple of str
         Parameters whose coverage decides.
+    errors : ErrorSection
+        Errors of observation.
+    sampler : SurveySampler
+        Sampling of each survey's posterior.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import CalibrateRecipe
+    >>> recipe = CalibrateRecipe(surveys=100, ranks=40, sampler={"method": "surrogate"})
+    >>> recipe.stars, recipe.sampler.method
+    (2000, 'surrogate')
     """
 
     name: Name = "calibrate"
@@ -98,7 +118,7 @@ class ScenarioSection(Options):
     scatter: bool = False
     thick: bool = False
     zmax_cut: bool = False  # the regressions take only stars of small Z_max, as the paper did
-    cut_for_all: bool = False  # the hierarchical fit is given these stars only, too
+    cut_for_all: bool = False  # the hierarchical fit takes these stars only, too
 
 
 _EVERYTHING = dict.fromkeys(("age_errors", "radius_errors", "scatter", "thick", "zmax_cut"), True)
@@ -127,19 +147,42 @@ class TruthSection(Options):
 
 
 class BiasRecipe(SurveyRecipe):
-    """Bias of regression in bins of age.
+    """Options of a measurement of the bias of regression in bins of age.
 
-    Attributes
+    Parameters
     ----------
+    description : str
+        Text at the top of the page.
+    seed : int
+        Decides a survey's numbers, with the survey's own number.
+    stars : int
+        Stars per survey.
+    spec : str or dict
+        Model specification of the hierarchical fits, a file or its content.
+    name : str
+        Name of the folders of ledger and page.
     surveys : int
         Surveys per scenario.
     fits : int
         Hierarchical fits per scenario, of the first surveys: each costs a hundred regressions.
     zmax_limit : float
         kpc; applies if the Z_max cut is on.
+    truth : TruthSection
+        Gradients, share of the thick disc and intrinsic scatter of every survey.
     errors : ErrorSection
         Errors that are on. A twentieth remains of errors and of scatter that are off: a regression
         needs errors for its weights.
+    sampler : SurveySampler
+        Sampling of each hierarchical fit.
+    scenarios : tuple of ScenarioSection
+        Rows of the table; each label must be unique.
+
+    Examples
+    --------
+    >>> from migrate_bayes.checks.posterior import BiasRecipe
+    >>> recipe = BiasRecipe(surveys=10, fits=0, scenarios=[{"label": "scatter", "scatter": True}])
+    >>> recipe.scenarios[0].scatter, recipe.scenarios[0].age_errors
+    (True, False)
     """
 
     name: Name = "odr-bias"
