@@ -1,4 +1,4 @@
-r"""The classical way: orthogonal distance regression of [Fe/H] on radius in bins of age.
+r"""Orthogonal distance regression (ODR) of [Fe/H] on radius in bins of age.
 
 Vickers, Shen & Li (2021) bin the stars by maximum-likelihood age, fit each bin with
 [Fe/H] = a + b (R − 8 kpc), errors on both axes, and draw a line through b(age). For a straight
@@ -6,8 +6,8 @@ line ODR minimises over (a, b), with the stars' true radii profiled out,
 
 .. math:: χ² = \sum_i (y_i - a - b x_i)² / (σ_{y,i}² + s² + b² σ_{x,i}²)
 
-with s = 0 in the paper (method ``odr``). Discs have intrinsic scatter, and leaving it out makes the
-radius errors look large beside the [Fe/H] errors: the slope comes out too steep. ``odr+scatter``
+with s = 0 in the paper (method ``odr``). Discs have intrinsic scatter; without it the radius errors
+are too large relative to the [Fe/H] errors, and the slope is too steep. ``odr+scatter``
 finds s such that χ²/(n − 2) = 1 (Tremaine et al. 2002, ApJ 574, 740). Maximising the likelihood of
 (a, b, s) instead would shrink the slope, through the logarithm of the b-dependent variance; the
 moment condition is free of that and needs no Gaussian scatter.

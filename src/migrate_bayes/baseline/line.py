@@ -75,7 +75,7 @@ def _scatter(residual: Array, variance: Array) -> float:
 
 
 def _usable_error(error: Array, exact: float) -> Array:
-    """Give a star without error the bin's typical one: no star is exact, and one would rule."""
+    """Replace an error of 0 by the bin's median: an exact star would dominate the fit."""
     positive = error[error > 0]
     return np.where(error > 0, error, np.median(positive) if len(positive) else exact)
 

@@ -8,7 +8,7 @@ from migrate_bayes.core.options import Options
 
 
 class CatalogOptions(Options):
-    """The source of the stars and which of them count.
+    """Source of the stars, and cuts.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """The canonical columns: what a catalogue may hold, in which unit, within which bounds.
 
-Names are the Gaia archive's if it has one. `COLUMNS` is the single table of them; everything
-that reads, checks or writes a catalogue goes by it. Units exist at this one boundary: behind the
-readers there are plain numbers in canonical units. Values outside a column's bounds (a sentinel of
--9999 nobody declared, a declination of 400 degrees) cannot be measurements and become missing.
+Names follow the Gaia archive where it has one. `COLUMNS` is the single table of columns, which
+readers, checks and writers use. The readers convert units: all later code takes plain numbers in
+canonical units. Values outside a column's bounds (an undeclared sentinel of -9999, a declination of
+400 degrees) become missing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import FLAG_MEANING, StarFlag
 
 EXTRA_PREFIX = "ref_"
-"""Prefix of the columns that are carried along and never used: published values to compare with."""
+"""Prefix of published values, which are kept for comparison and never used in a computation."""
 
 
 class Column(NamedTuple):

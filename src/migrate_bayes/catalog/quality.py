@@ -1,4 +1,4 @@
-"""Which stars are usable: flags for what a star lacks, cuts, repeat observations and distances.
+"""Quality of a catalogue: flags of missing values, cuts, repeat observations and distances.
 
 A star that lacks something keeps its row and gets a flag, so that a looser cut needs no second run;
 a catalogue that lacks a column altogether is an error of the stage that needs it.
@@ -23,14 +23,14 @@ _SAME_PLACE = 5.0
 Floats = NDArray[np.float64]
 
 _SPECTRUM = ("teff", "logg", "feh")
-# The columns whose missing value costs a star something; a column that the file lacks counts too.
+# Columns whose missing value sets a flag; a column that the file lacks counts too.
 _NEEDED = {
     StarFlag.MISSING_PARAMETERS: _SPECTRUM,
     StarFlag.MISSING_ASTROMETRY: ("ra", "dec", "pmra", "pmdec"),
     StarFlag.MISSING_RADIAL_VELOCITY: ("radial_velocity",),
     StarFlag.BAD_DISTANCE: ("distance",),
 }
-# Errors without a finite value of which a star cannot be drawn from, if the file has the column.
+# Errors that Monte-Carlo draws need to be finite, if the file has the column.
 _NEEDED_ERRORS = {
     StarFlag.MISSING_ASTROMETRY: ("pmra_error", "pmdec_error"),
     StarFlag.MISSING_RADIAL_VELOCITY: ("radial_velocity_error",),
@@ -163,13 +163,13 @@ def flag_age_error(stars: xr.Dataset, *, max_age_error: float = 0.25) -> xr.Data
 
 
 def add_distances(catalog: xr.Dataset) -> xr.Dataset:
-    """Make sure that a catalogue's distances are usable, or derive them from the parallax.
+    """Check a catalogue's distances, or derive them from the parallax.
 
-    A given distance (kpc) must be positive, with percentiles (if given) on its two sides; a star of
-    which this is not true loses all three. Without distances d = 1/parallax, for stars with
+    A given distance (kpc) must be positive, and its percentiles (if given) must lie on its two
+    sides; otherwise all three become NaN. Without distances, d = 1/parallax for stars with
     parallax/error above 10, for which the inverse is nearly unbiased; the percentiles are
     1/(parallax ± error), exactly those of the inverse of a Gaussian. The parallax zero point is not
-    corrected, and flags are not touched.
+    corrected, and flags are not changed.
     """
     names = ("distance", "distance_lo", "distance_hi")
     if "distance" in catalog:
@@ -195,8 +195,8 @@ def add_distances(catalog: xr.Dataset) -> xr.Dataset:
 def friends_of_friends(ra: Floats, dec: Floats, *, radius_arcsec: float) -> NDArray[np.int64]:
     """Label rows, at `ra` and `dec` in degrees, by the index of the first row of their group.
 
-    A chain of links is one group: at 5 arcsec and survey densities it is repeats of one star. A row
-    without a position is a group of its own.
+    A chain of links is one group: at 5 arcsec and survey densities, its rows are repeats of one
+    star. A row without a position is a group by itself.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -282,7 +282,9 @@ def mark_duplicates(catalog: xr.Dataset, *, radius_arcsec: float = 5.0) -> xr.Da
     [128, 0, 0]
     """
     if "ra" not in catalog or "dec" not in catalog:
-        raise CatalogError("cannot look for duplicates: the catalogue has no ra and dec")
+        raise CatalogError(
+            "cannot look for duplicates: the catalogue has no ra and dec; map these columns"
+        )
     repeat = find_repeats(
         catalog["ra"].values, catalog["dec"].values, total_snr(catalog), radius_arcsec=radius_arcsec
     )

@@ -205,7 +205,10 @@ def open_catalog(
     radius, extinction = chosen.duplicate_radius, chosen.extinction
     reader = CatalogReader(path, chosen.columns, format)
     if radius is not None and not {"ra", "dec"} <= set(reader.by_name):
-        raise CatalogError("cannot look for duplicates: the catalogue has no ra and dec")
+        raise CatalogError(
+            f"{path}: cannot look for duplicates: the catalogue has no ra and dec; map these "
+            "columns, or keep duplicates with duplicate_radius None"
+        )
     n_stars, places = 0, Places()
     snr: list[NDArray[np.float64]] = []
     with progress(reader.rows, "catalogue") as advance:

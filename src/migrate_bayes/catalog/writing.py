@@ -1,8 +1,8 @@
 """Write tables of stars: Parquet and FITS in a stream, ECSV, VOTable and CSV whole.
 
 `write_catalog` writes a catalogue with its units, which `read_catalog` reads back as it was;
-``star_key`` is left out, for it is a function of the identifier. `write_parquet` and `write_fits`
-are what it and `migrate_bayes.export` write through: no more than a part is ever in memory.
+``star_key`` is left out, since it is a function of the identifier. Both this function and
+`migrate_bayes.export` use `write_parquet` and `write_fits`, which hold at most one part in memory.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ def write_catalog(
         Variables on dim ``star`` alone are written. Chunks go to Parquet as they come; the file is
         the same, byte for byte, whatever the chunks.
     path : path-like
-        The ending says the format: see `migrate_bayes.catalog.formats.FORMATS`.
+        The ending gives the format: see `migrate_bayes.catalog.formats.FORMATS`.
     overwrite : bool
-        Replace a file that stands there.
+        Replace a file that exists.
     format : str, optional
-        If the ending does not say it.
+        The format, if the ending does not give it.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Across potentials, solar parameters, isochrone families, selections: what a choice is worth.
+"""Paired comparison of potentials, solar parameters, isochrone families and selections.
 
 The same stars, with the same random draws, are fitted under several choices.
 `migrate_bayes.run.compare_recipes` fits and compares them; `migrate_bayes.compare.influence` says

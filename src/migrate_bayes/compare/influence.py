@@ -1,4 +1,4 @@
-r"""How much each star pulls a fitted number, and so how two fits to the same stars vary together.
+r"""Influence of each star on a fitted quantity, and covariance of two fits to the same stars.
 
 At the maximum :math:`\hat x` of a variant's posterior, with :math:`H` the negative Hessian there
 and :math:`s_i = \partial \ln L_i / \partial x` the score of star *i*, giving the star a little more

@@ -1,4 +1,4 @@
-"""The comparison itself: one DataTree with a labelled dimension `variant`.
+"""Product of a comparison: one DataTree with a labelled dimension `variant`.
 
 Its groups are `estimates` (variant, quantity), `differences` (quantity, variant, other), `variance`
 (quantity, source), `draws` (quantity, variant, draw; paired across variants), `curve` (variant,
@@ -39,7 +39,7 @@ def build_comparison(
     attrs: Mapping[str, Any],
     seed: int,
 ) -> xr.DataTree:
-    """Put fits of the same stars side by side; the first is the reference.
+    """Build the product from fits of the same stars; the first is the reference.
 
     All have the same quantities. `truth` is a mock's, by quantity; `attrs` are of the root.
     """

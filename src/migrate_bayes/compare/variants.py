@@ -1,4 +1,4 @@
-"""What is compared: a reference and its departures, each with its factors and a label."""
+"""Variants of a comparison: the reference and its departures, with factors and labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RADIUS_LABELS = {"rg": "R_g", "r_present": "R today"}
 
 
 class ComparedVariant(NamedTuple):
-    """One way of making the same stars' gradients."""
+    """One set of choices for the gradients of the same stars."""
 
     label: str  # what differs from the reference
     orbits: str  # a label along the stars' dimension `potential`
@@ -29,7 +29,7 @@ class ComparedVariant(NamedTuple):
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What makes two variants the same, whatever their labels."""
+        """Choices by which two variants are compared; labels do not count."""
         return tuple(self[1:])
 
     def factors(self, stars: xr.Dataset) -> dict[str, str | float]:

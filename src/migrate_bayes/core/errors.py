@@ -1,4 +1,4 @@
-"""The errors that a user can cause, and put right.
+"""Errors that a user can cause and correct.
 
 Every one is a `MigrateBayesError`: the command line prints its message and exits with code 2,
 without a traceback. Errors about an argument are `ValueError` too. Any other exception is a defect
@@ -44,7 +44,7 @@ class IsochroneError(MigrateBayesError, ValueError):
 
 
 class DataAbsentError(MigrateBayesError):
-    """Third-party data are not there; what needs them is skipped, with a message."""
+    """Third-party data are absent; the parts that need them are skipped, with a message."""
 
 
 class OrbitError(MigrateBayesError, ValueError):

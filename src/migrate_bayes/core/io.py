@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def refuse_existing(*paths: str | Path, overwrite: bool = False) -> None:
-    """Raise `ProductError` if a product exists already: before the work, not after it."""
+    """Raise `ProductError` if a product exists already; call it before the work begins."""
     for path in map(Path, paths):
         if path.exists() and not overwrite:
             raise ProductError(f"{path} exists already: use --overwrite to replace it")

@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 
 BLOCKS_PER_TASK = 64
-"""Blocks of stars whose sums are added up as one. Fixed: it decides the order of additions, and so
-makes a sum over stars the same bits whatever the number of threads, processes or machines."""
+"""Blocks of stars per task. It is fixed, since it decides the order of additions: a sum over stars
+has the same bits whatever the number of threads, processes or machines."""
 
 
 def default_workers() -> int:
@@ -42,8 +42,8 @@ def map_blocks[T](
 ) -> list[T]:
     """Call ``function(start, stop)`` on every block of stars, in threads; return a list by block.
 
-    To gain anything `function` must release the GIL, and it must not itself call `map_blocks`. Keep
-    the `size` of blocks fixed: it is what makes sums reproducible. `workers` is `default_workers`
+    `function` should release the GIL, and must not itself call `map_blocks`. Keep the `size` of
+    blocks fixed, so that sums are reproducible. `workers` is `default_workers`
     if not given; `on_done` is called in order with the number of stars of each block.
     """
     workers = default_workers() if workers is None else workers

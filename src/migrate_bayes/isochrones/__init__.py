@@ -1,7 +1,7 @@
 """Isochrone grids, photometry, the segment likelihood and age posteriors.
 
-`estimate_ages` is what most users want; `load_source` and `build_grid` give the isochrones
-themselves, `isochrone` one of them, and `draw_stars` samples them for a mock survey. Names load
+`estimate_ages` computes age posteriors. `load_source` and `build_grid` return isochrones,
+`isochrone` interpolates one, and `draw_stars` samples them for a mock survey. Names load
 when first used, so that importing the package does not load numba.
 """
 

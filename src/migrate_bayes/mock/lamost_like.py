@@ -1,4 +1,4 @@
-"""Stars like those of LAMOST, with errors like theirs: what `benchmark ages` is measured on.
+"""Stars and errors like those of LAMOST, the sample of `benchmark ages`.
 
 A survey's stars are not a fair draw of the mass function, which would be dwarfs alone: the four
 classes below are drawn in the shares of a magnitude-limited spectroscopic survey, each from its own

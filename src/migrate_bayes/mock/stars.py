@@ -1,7 +1,7 @@
 """The stars of a mock survey, each a function of the seed and its number.
 
 A star is made from its number alone: candidates are drawn from the population until one is on the
-isochrones and in the survey. What "in the survey" means is `SimpleSurvey`'s or `LamostSurvey`'s.
+isochrones and in the survey. `SimpleSurvey` and `LamostSurvey` define what is in the survey.
 
 With the ``lamost`` survey this is rejection sampling (`footprint` says how), so the stars are those
 of a disc of the population's laws.

@@ -1,4 +1,4 @@
-"""A mock's truth as fits and figures are held against: numbers, and the gradient's curve."""
+"""True values of a mock, with which fits and figures are compared, and its gradient(age)."""
 
 from __future__ import annotations
 

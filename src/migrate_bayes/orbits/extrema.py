@@ -33,7 +33,7 @@ BLOCK = 2048
 
 
 class Extrema(NamedTuple):
-    """What `orbit_extrema` returns: arrays of the inputs' shape, NaN if there is no orbit.
+    """Extrema of orbits: arrays of the inputs' shape, NaN if there is no orbit.
 
     `zmax`, `r_peri`, `r_apo` in kpc (spherical radii); `eccentricity` =
     (r_apo - r_peri)/(r_apo + r_peri); `zmax_error`, `r_peri_error`, `r_apo_error`, their numerical

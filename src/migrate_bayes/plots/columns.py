@@ -1,4 +1,4 @@
-"""The few columns of stars that figures show: read part by part, some 50 bytes a star."""
+"""Columns of stars for figures, read part by part, some 50 bytes per star."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""[Fe/H] against radius by age, a disc whole, and slices: the paper's figures 6, 7, 9 and 10."""
+"""[Fe/H] against radius by age, single discs, and slices: the paper's figures 6, 7, 9 and 10."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How figures look, and how they reach a page or a notebook."""
+"""Style of figures, and their output to a page or a notebook."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _SHARED = {
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Set matplotlib up as for a journal's figure, for the body only."""
+    """Set matplotlib's style of a journal figure within the body."""
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
@@ -102,7 +102,7 @@ def axes_of(ax: Any, width: float, height: float) -> Any:
 
 
 def legend_above(made: Any, panels: Any, columns: int) -> None:
-    """Put what the panels name, each name once, above them all."""
+    """Place one legend above all panels, with each label once."""
     entries: dict[str, Any] = {}
     for ax in panels:
         handles, labels = ax.get_legend_handles_labels()

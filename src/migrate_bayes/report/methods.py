@@ -1,4 +1,4 @@
-"""How a run was made: a paper's methods section, with the works it cites, from the recipe."""
+"""Methods section of a run, with references, written from the recipe."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A run held against numbers that others published for the same stars: columns, gradients.
+"""Comparison of a run with published columns and gradients of the same stars.
 
-Most differences in R_g and Z_max are of the frame, so both frames are shown.
+The frame causes most differences in R_g and Z_max, so both frames are shown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EXTREMA = ("zmax", "r_peri", "r_apo", "eccentricity")
 
 
 class Published(NamedTuple):
-    """Tables, notes on both frames, panels, and the words for their lower row's phase space."""
+    """Tables, notes on both frames, panels, and the label of the published phase space."""
 
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ def against_published(
     scaling: str,
     frame: str | dict[str, float | str],
 ) -> Published:
-    """Hold stars against what a recipe's ``[reference]`` names; empty without such a section.
+    """Compare stars with the columns of a recipe's ``[reference]``; empty without the section.
 
     Our orbits are those in `potential`, with the run's `scaling` and `frame`.
     """
@@ -75,7 +75,7 @@ def against_published(
 
 
 def _orbits_from_start(stars: xr.Dataset, start: opt.ReferenceStart, frame: Any) -> xr.Dataset:
-    """Integrate the published phase space; what comes out takes our names in `stars`."""
+    """Integrate the published phase space; return `stars` with the extrema replaced."""
     from migrate_bayes.orbits import Potential, get_frame, orbit_extrema
 
     columns = (start.R, start.v_r, start.v_phi, start.z, start.v_z)

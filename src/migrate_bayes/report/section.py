@@ -1,7 +1,7 @@
-"""A page: what stands on it, and one self-contained file of it, written whole or not at all.
+"""Sections of a page, and the self-contained file that holds them, written whole or not at all.
 
-All kinds of pages share ``templates/base.html``: title, facts, contents, notes, sections, and what
-was run. Their own templates say how a section looks. All text is escaped by the template engine.
+All kinds of pages share ``templates/base.html``: title, facts, contents, notes, sections and
+provenance. Their own templates lay out a section. The template engine escapes all text.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Absent:
-    """A figure that the data do not allow, in its place, and why."""
+    """Placeholder of a figure that the data do not allow, with the reason."""
 
     title: str
     key: str

@@ -1,8 +1,8 @@
-"""Which stars: named selections of StarPosteriors, after Vickers, Shen & Li (2021, "the paper").
+"""Selections of stars: by name, after Vickers, Shen & Li (2021, "the paper"), and by expression.
 
-`select` is what a user wants: it takes a name, an expression (``"thin & high-quality"``), a list or
-a table of limits, and gives a boolean mask. A `Selection` composes with ``&``, ``|`` and ``~`` and
-describes itself. `SELECTIONS` has the names, `expressions` what recipes may write.
+`select` takes a name, an expression (``"thin & high-quality"``), a list or a table of limits, and
+returns a boolean mask. A `Selection` composes with ``&``, ``|`` and ``~`` and has a description.
+`SELECTIONS` lists the names; `expressions` parses the expressions of recipes.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""StarPosteriors: the one product that the stages above write and everything below reads.
+"""StarPosteriors: the product of the age and orbit stages, which all later stages read.
 
 In memory it is an `xarray.Dataset` (dims `star`, `age`, `potential`; see docs/architecture.md). On
 disk it is a folder of NetCDF-4 parts of one size and a manifest with their checksums.

@@ -1,4 +1,4 @@
-"""Make StarPosteriors from the stages, exchange one of them, and check what a dataset holds."""
+"""Join the stages to StarPosteriors, replace one of them, and validate a dataset."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def assemble_stars(
     Parameters
     ----------
     catalog, ages, orbits : xarray.Dataset
-        Row by row the same stars. Beside `ages`, a catalogue's own ages become `external_age`,
-        `external_age_lo` and `external_age_hi`.
+        The same stars in the same rows. If `ages` is given, the catalogue's own ages become
+        `external_age`, `external_age_lo` and `external_age_hi`.
     attrs : mapping, optional
         Provenance, added to the attributes of the stages.
 
@@ -62,7 +62,7 @@ def assemble_stars(
     (['feh', 'flag', 'r_present'], array([3], dtype=int32))
     """
     flag = catalog["flag"].values.astype(np.int32)
-    # `age` is the axis of the age likelihood here; a catalogue's own ages step aside.
+    # `age` is the axis of the age likelihood here; a catalogue's own ages are renamed.
     own = {name: f"external_{name}" for name in ("age", "age_lo", "age_hi") if name in catalog}
     variables = {
         (own.get(str(name), name) if ages is not None else name): variable
@@ -101,7 +101,7 @@ def assemble_stars(
 
 
 def replace_ages(stars: xr.Dataset, ages: xr.Dataset) -> xr.Dataset:
-    """Exchange everything that depends on the isochrones.
+    """Replace all variables that depend on the isochrones.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def replace_ages(stars: xr.Dataset, ages: xr.Dataset) -> xr.Dataset:
 
 
 def replace_orbits(stars: xr.Dataset, orbits: xr.Dataset) -> xr.Dataset:
-    """Exchange everything that depends on the potential or on the solar frame.
+    """Replace all variables that depend on the potential or on the solar frame.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def validate(stars: xr.Dataset, *, ages: bool = True, orbits: bool = True) -> xr
     Parameters
     ----------
     stars : xarray.Dataset
-        What may be StarPosteriors.
+        Dataset to check.
     ages, orbits : bool
         Whether it must hold the age stage and the orbit stage.
 

@@ -21,9 +21,9 @@ MANIFEST = "manifest.json"
 PART_SIZE = 131_072
 """Stars in a part. Fixed, so that a product's files do not depend on the chunks of the run."""
 _FORMAT = "migrate-bayes stars 1"
-# Not netCDF through h5py: for a hundred variables its bookkeeping costs as much as their data.
+# h5netcdf is slower: for a hundred variables its bookkeeping costs as much as their data.
 _ENGINE: Literal["netcdf4"] = "netcdf4"
-# What tells two equal runs apart stands in the manifest alone: their parts are the same bytes.
+# Attributes that differ between equal runs are in the manifest alone: their parts are equal.
 _CLOCK = "created"
 
 
@@ -56,7 +56,7 @@ def _write_part(stars: xr.Dataset, path: Path) -> None:
 
 
 def _join(pieces: list[xr.Dataset]) -> xr.Dataset:
-    """Put the next stars after one another, which must agree in everything but the stars."""
+    """Concatenate chunks of stars; their variables, age nodes and potentials must agree."""
     first = pieces[0]
     if len(pieces) == 1:
         return first
@@ -76,17 +76,17 @@ def _join(pieces: list[xr.Dataset]) -> xr.Dataset:
 
 
 class StarWriter:
-    """Write StarPosteriors chunk by chunk; nothing stands at `path` until the last is in.
+    """Write StarPosteriors chunk by chunk; `path` appears after the last chunk only.
 
-    The chunks are regrouped into parts of one size, so that the files are the same, byte for byte,
-    whatever the chunks; no more than a part and a chunk are held. A context manager.
+    This context manager regroups the chunks into parts of one size, so that the files are the same,
+    byte for byte, whatever the chunks. Memory holds at most a part and a chunk.
 
     Parameters
     ----------
     path : path-like
         The folder.
     overwrite : bool
-        Replace a product that stands there.
+        Replace a product that exists.
     part_size : int
         Stars per part.
 
@@ -217,7 +217,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
     except ValueError as error:
-        raise ProductError(f"{path / MANIFEST} is damaged: {error}") from None
+        raise ProductError(f"{path / MANIFEST} is damaged: {error}; make it again") from None
     if manifest.get("format") != _FORMAT:
         raise ProductError(f"{path} has format {manifest.get('format')!r}, expected {_FORMAT!r}")
     return manifest
@@ -253,7 +253,9 @@ def open_stars(path: str | Path) -> xr.Dataset:
         try:
             opened = xr.open_dataset(file, engine=_ENGINE, chunks={})
         except (OSError, ValueError) as error:
-            raise ProductError(f"{file} is missing or damaged: {error}") from None
+            raise ProductError(
+                f"{file} is missing or damaged: {error}; make the stars again"
+            ) from None
         if opened.sizes.get("star") != part["stars"]:
             raise ProductError(
                 f"{file} holds {opened.sizes.get('star')} stars, its manifest says {part['stars']}"
@@ -268,12 +270,12 @@ def open_stars(path: str | Path) -> xr.Dataset:
 
 
 def open_run_stars(folder: str | Path) -> xr.Dataset:
-    """Open the stars of a run, made in one or as separate stages.
+    """Open the stars of a run, whose stages were run together or separately.
 
     Parameters
     ----------
     folder : path-like
-        Of the run: holds ``stars/``, or ``ages/`` and ``orbits/``.
+        The run's folder: it holds ``stars/``, or ``ages/`` and ``orbits/``.
 
     Returns
     -------
@@ -304,7 +306,7 @@ def open_run_stars(folder: str | Path) -> xr.Dataset:
 def iter_parts(
     stars: xr.Dataset, names: Iterable[str]
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
-    """Go through some variables part by part, if they are too large to be held whole.
+    """Iterate over some variables part by part, for variables that do not fit in memory.
 
     Parameters
     ----------
@@ -316,7 +318,7 @@ def iter_parts(
     Yields
     ------
     rows : slice
-        Which stars.
+        Rows of the part.
     values : dict of ndarray
         Their values by name.
 
@@ -359,4 +361,7 @@ def verify_stars(path: str | Path) -> None:
     path = Path(path)
     for part in _manifest(path)["parts"]:
         if file_sha256(path / part["file"]) != part["sha256"]:
-            raise ProductError(f"{path / part['file']} differs from its manifest: it was altered")
+            raise ProductError(
+                f"{path / part['file']} differs from its manifest: it was altered; "
+                "make the stars again"
+            )

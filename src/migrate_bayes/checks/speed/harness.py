@@ -1,10 +1,10 @@
-r"""How a benchmark measures: best of several, in pairs, memory in a process of its own.
+r"""Measurement of a benchmark: least of several times, pairs of codes, memory of a fresh process.
 
 Other users of a machine add to a time and never take away from it, so the least of several times is
-the closest to what the code needs. A ratio of two codes is taken in alternation, so that what slows
-one slows the other; it is the ratio of the two least times, and the ratios of neighbouring pairs
-give its range. Everything is called once before it is timed: compilation and the building of tables
-are not counted. A process never gives its peak memory back, so that is measured in a fresh one.
+the closest to what the code needs. Two codes are timed in alternation, so that other load slows
+both; their ratio is that of the two least times, and the ratios of neighbouring pairs give its
+range. Every code is called once before it is timed: compilation and the building of tables are not
+counted. The peak memory of a process never falls, so it is measured in a fresh process.
 """
 
 from __future__ import annotations

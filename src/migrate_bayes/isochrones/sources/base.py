@@ -1,4 +1,4 @@
-"""The one shape that isochrones of every family are read into.
+"""Common data structure of the isochrones of every family.
 
 An `IsochroneSource` holds every isochrone of a family on its own nodes of age, [Fe/H] and [α/Fe],
 aligned at equal evolutionary points (EEP), with Gaia magnitudes. The age estimate works on the
