@@ -19,6 +19,7 @@ FILES = {
     "corogee": "corogee/corot_apogee_anders2017.fit",
     "lamost-gaia": "lamost_gaia/gaia_lamost_chemo_kinematic_features.csv",
     "hypatia": "hypatia/hypatia_6d_even_hip.csv",
+    "gcs": "gcs/gcs_casagrande2011_even_hip.csv",
 }
 
 
@@ -151,3 +152,16 @@ def test_hypatia(shared_data):
     velocity = sky.galactic.velocity.d_xyz.to_value(u.km / u.s)
     for got, name in zip(velocity, "UVW", strict=True):
         assert np.median(np.abs(got - catalog[f"ref_{name}"].values)) < 1.0, name
+
+
+def test_gcs(shared_data):
+    catalog = read_catalog(shared_data(FILES["gcs"]), columns="gcs")
+    assert catalog.sizes["star"] == 7447
+    assert "alpha_fe" not in catalog
+    counts = count_flags(catalog["flag"])
+    assert counts[StarFlag.MISSING_RADIAL_VELOCITY] == 7447 - 1633
+    assert counts[StarFlag.BAD_ERROR] == 474  # T_eff without an error
+    good = (catalog["flag"].values == 0) & np.isfinite(catalog["distance"].values)
+    # M_G and log g of one star tell the same of it: the log g of the survey is of the parallax.
+    m_g = catalog["phot_g_mean_mag"] - 5 * np.log10(100 * catalog["distance"])
+    assert spearmanr(m_g[good], catalog["logg"][good])[0] > 0.9

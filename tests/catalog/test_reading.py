@@ -405,6 +405,7 @@ def test_every_packaged_map_is_valid():
     assert column_map_names() == (
         "corogee",
         "gaia",
+        "gcs",
         "harps-gto",
         "hypatia",
         "lamost-ddpayne-gaia-bj",

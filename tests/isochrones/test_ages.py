@@ -131,6 +131,9 @@ def test_stars_without_an_age_are_kept_and_flagged(method):
 def test_a_poor_fit_is_said():
     odd = SUN | {"abs_g": (4.9, 0.05), "logg": (4.2, 0.04)}
     assert StarFlag.POOR_FIT in StarFlag(int(ages(odd).flag[0]))
+    assert StarFlag.POOR_FIT not in StarFlag(int(ages(odd, poor_fit=0.0).flag[0]))
+    # The nearest node of the paper's grid is a bad fit to a good star.
+    assert StarFlag.POOR_FIT not in StarFlag(int(ages(odd, method="paper").flag[0]))
 
 
 def test_edges_are_said():

@@ -48,6 +48,11 @@ def test_points_outside_are_filled(checks):
     assert made.axes[0].get_title() == "$R$ = 4.0–7.5 kpc"
 
 
+def test_an_abundance_of_no_star_has_no_panels(checks):
+    of_none = checks["data"].where(checks["observable"] == "feh")
+    assert len(plots.posterior_predictive(checks.assign(data=of_none)).axes) == 3
+
+
 def test_prior_bands_hold_what_they_say(checks):
     ages, bands = np.arange(0.5, 14, 0.5), np.array([0.025, 0.16, 0.5, 0.84, 0.975])
     feh, alpha = np.linspace(-2, 1, 61), np.linspace(-0.2, 0.6, 41)

@@ -40,6 +40,21 @@ def test_methods_say_what_the_recipe_says() -> None:
     assert not any(r.startswith("Dotter") for r in references)
 
 
+def test_what_the_catalogue_lacks_is_not_said_to_be_used() -> None:
+    recipe = Recipe.model_validate({"name": "r", "data": {"path": "x.fits"}})
+
+    def words(*lacks: str) -> str:
+        return " ".join(methods(recipe.model_dump(mode="json"), {}, {"a": 1}, 9, lacks).paragraphs)
+
+    assert "likelihood of T_eff, log g, [Fe/H], [α/Fe], M_G is" in words()
+    assert "above 50 in each of g, r and i" in words()
+    assert "least χ² has a chance below 0.0001 is not used" in words()
+    assert "[Fe/H], [α/Fe], Z_max, radius and age decide" in words()
+    assert "[Fe/H], Z_max, radius and age decide" in words("alpha_fe")
+    assert "above 50 in r" in words("snr_g", "snr_i")
+    assert "signal-to-noise ratio above" not in words("snr_g", "snr_r", "snr_i")
+
+
 def test_methods_of_a_mock_with_isochrone_ages() -> None:
     text, references = written(data={"source": "mock"}, isochrones={"source": "parsec"})
     assert "simulated" in text

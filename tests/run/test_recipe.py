@@ -8,7 +8,9 @@ from migrate_bayes.run.recipe import Recipe, load_recipe, resolve_data_path
 RUNS = __import__("pathlib").Path(__file__).parents[2] / "runs"
 
 
-@pytest.mark.parametrize("name", ["demo", "harps", "corogee", "hypatia", "migration", "paper"])
+@pytest.mark.parametrize(
+    "name", ["demo", "harps", "corogee", "gcs", "hypatia", "migration", "paper"]
+)
 def test_recipes_of_the_project(name):
     recipe = load_recipe(RUNS / f"{name}.toml")
     assert recipe.name == name

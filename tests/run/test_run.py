@@ -92,6 +92,27 @@ def test_report_alone_has_all_that_a_run_s_report_has(finished, tmp_path):
         assert f'id="{anchor}"' in page.read_text()
 
 
+def test_a_catalogue_without_alpha_goes_all_the_way(finished, tmp_path):
+    """Selections of the paper's ask for [α/Fe]: what cannot be had without it is said, no more."""
+    import pyarrow.parquet as pq
+
+    whole = pq.read_table(finished[0].folder.catalog)
+    path = tmp_path / "plain.parquet"
+    pq.write_table(whole.drop_columns(["alpha_fe", "alpha_fe_error"]), path)
+    told = recipe(name="plain", data={"path": str(path)}, sampler={"draws": 60, "chains": 2})
+    lines = []
+    page = Run(told, products=tmp_path, reports=tmp_path / "reports", say=lines.append).all()
+    lacks = "No ODR baseline of 'thin': the catalogue has no alpha_fe, which the selection needs"
+    assert lacks in lines
+    text = page.read_text()
+    assert lacks.replace("'", "&#39;") in text
+    assert "No star of the fit has [α/Fe]" in text
+    assert "Z_max, radius and age decide" in text
+    assert "the likelihood of T_eff, log g, [Fe/H], M_G is" in text
+    for anchor in ("replicated", "expected", "figure-9"):
+        assert f'id="{anchor}"' in text
+
+
 def test_nothing_is_overwritten_unasked(finished):
     run, _, _ = finished
     again = Run(run.recipe, products=run.folder.path.parent, reports=run.folder.report.parent)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.core.errors import OrbitError, RecipeError
+from migrate_bayes.core.errors import CatalogError, OrbitError, RecipeError
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.selection import SELECTIONS, dividing_line, limits, select
 from migrate_bayes.selection.expressions import as_expression, expand, parse_selection
@@ -87,6 +87,7 @@ def test_high_quality_takes_hot_stars_and_subgiants() -> None:
     [
         StarFlag.MISSING_PARAMETERS, StarFlag.OFF_GRID, StarFlag.BAD_ERROR, StarFlag.BAD_DISTANCE,
         StarFlag.UNBOUND, StarFlag.DUPLICATE, StarFlag.LOW_SNR, StarFlag.POOR_AGE,
+        StarFlag.POOR_FIT,
     ],
 )  # fmt: skip
 def test_unusable_stars_are_in_no_selection(flag: StarFlag) -> None:
@@ -238,7 +239,7 @@ def test_deep_and_huge_selections_are_refused_in_words() -> None:
 
 
 def test_a_missing_column_is_named() -> None:
-    with pytest.raises(RecipeError, match="needs the column 'alpha_fe', which the stars lack"):
+    with pytest.raises(CatalogError, match="the catalogue has no alpha_fe, which the selection"):
         select(stars_at(feh=[0.0]).drop_vars("alpha_fe"), "thin")
 
 

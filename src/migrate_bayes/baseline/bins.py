@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from migrate_bayes.baseline.baseline_options import BaselineOptions
 from migrate_bayes.baseline.line import LineFit, fit_line, weighted_line
 from migrate_bayes.core.constants import PIVOT_RADIUS
-from migrate_bayes.core.errors import FitError, OrbitError, RecipeError, suggest
+from migrate_bayes.core.errors import CatalogError, FitError, OrbitError, RecipeError, suggest
 from migrate_bayes.selection import SELECTIONS, Selection, select
 from migrate_bayes.stars import iter_parts
 
@@ -292,7 +292,7 @@ def fit_samples(
             if not np.isfinite(fitted["slope"].values).any():
                 n = int(masks[chosen].sum())
                 attrs["absent"] = f"{n:,} stars, and no age bin of {o.min_stars} with radii apart"
-        except (FitError, RecipeError, OrbitError) as error:
+        except (FitError, CatalogError, RecipeError, OrbitError) as error:
             fitted = xr.Dataset(attrs={"absent": str(error)})
         for solar in ("r0", "v0"):
             if solar in stars.coords and name in known:

@@ -36,7 +36,7 @@ class StarFlag(IntFlag):
     DUPLICATE = 1 << 7, "repeat observation; the one of highest S/N is kept"
     LOW_SNR = 1 << 8, "S/N below the cut in some band"
     OFF_GRID = 1 << 9, "no isochrone within the window: no age"
-    POOR_FIT = 1 << 10, "best isochrone point has an improbable chi-square"
+    POOR_FIT = 1 << 10, "best isochrone point has an improbable chi-square: parameters in conflict"
     EDGE_YOUNG = 1 << 11, "age likelihood piles up at the youngest isochrone"
     EDGE_OLD = 1 << 12, "age likelihood piles up at the oldest isochrone"
     POOR_AGE = 1 << 13, "relative age error above the cut"

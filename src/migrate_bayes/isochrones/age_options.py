@@ -33,6 +33,10 @@ class AgeOptions(Options):
     photometric_floor : float
         Added in quadrature to the errors of M_G and BP−RP, mag: models and zero points are no
         better than this.
+    poor_fit : float
+        A star is flagged ``POOR_FIT``, and not usable, if a χ² as bad as that of its best isochrone
+        point has a smaller chance than this: its T_eff, log g and M_G are of no one star. 0 flags
+        none, and ``paper`` none ever: its χ² is of the nearest node, a test of the grid.
     feh_scale : {"surface", "dwarf", "initial"}
         Which [Fe/H] of the models the observed one is compared with; see `build_grid`.
     ages : tuple of float, optional
@@ -51,6 +55,7 @@ class AgeOptions(Options):
     observables: tuple[str, ...] = ("teff", "logg", "feh", "alpha_fe", "abs_g")
     age_prior: AgePrior = "flat"
     photometric_floor: float = Field(default=0.02, ge=0, allow_inf_nan=False)
+    poor_fit: float = Field(default=1e-4, ge=0, lt=1)
     feh_scale: FehScale = "surface"
     ages: tuple[float, ...] | None = None
 

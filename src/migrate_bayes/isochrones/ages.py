@@ -60,7 +60,6 @@ DEFAULT_AGES = np.round(np.concatenate([np.arange(0.25, 5.0, 0.25), np.arange(5.
 #: A 68% interval narrower than this fraction of the age is not believed: it falls between nodes.
 _MIN_LOG_SD = 0.05
 _STARS_PER_BLOCK = 256
-_IMPROBABLE = 1e-4  # chance of a worse χ² below which a fit is called poor
 _NO_AGE = np.int32(StarFlag.MISSING_PARAMETERS | StarFlag.BAD_ERROR | StarFlag.OFF_GRID)
 
 
@@ -179,8 +178,8 @@ def estimate_ages(
     # Age and mass are fitted, [Fe/H] and [α/Fe] are observables with free parameters of their own.
     freedom = np.maximum(stars.n_observed - 2 - 1 - (stars.raw_alpha[:, 1] > 0), 1)
     with np.errstate(invalid="ignore"):
-        add_flag(flag, chi2 > stats.chi2.isf(_IMPROBABLE, freedom), StarFlag.POOR_FIT)
-    flag[flag & _NO_AGE != 0] &= ~np.int32(StarFlag.POOR_FIT)
+        worse = fine & (flag & _NO_AGE == 0) & (chi2 > stats.chi2.isf(chosen.poor_fit, freedom))
+    add_flag(flag, worse, StarFlag.POOR_FIT)
 
     both, prior_text = ("star", "age"), f"ln age prior, {chosen.age_prior}"
     ml, median, low, high = summary.T

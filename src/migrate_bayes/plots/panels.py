@@ -264,8 +264,12 @@ def _draw_planes(
 ) -> None:
     """Draw [α/Fe] against [Fe/H], and Z_max, on a logarithmic axis, against the radius."""
     feh, alpha_fe = finite(stars, "feh", "alpha_fe")
-    draw_cloud(chemistry, feh, alpha_fe, limits.feh, limits.alpha_fe, few=few)
-    draw_division(chemistry, limits.feh)
+    if len(feh) or not stars.sizes["star"]:
+        draw_cloud(chemistry, feh, alpha_fe, limits.feh, limits.alpha_fe, few=few)
+        draw_division(chemistry, limits.feh)
+    else:
+        place = {"transform": chemistry.transAxes, "ha": "center", "va": "center"}
+        chemistry.text(0.5, 0.5, r"no [$\alpha$/Fe]", **place)
     radius, zmax = stars["radius"].values, stars["zmax"].values
     good = np.isfinite(radius) & (zmax > 0)
     low, high = np.log10(limits.zmax).tolist()

@@ -209,6 +209,8 @@ def prior_posterior(fit: xr.DataTree) -> Figure | None:
 def prior_predictive(prior: xr.Dataset, *, figure: Figure | None = None) -> Figure:
     """Draw what the prior expects of gradient(age), [Fe/H] and [α/Fe], beside the stars.
 
+    An abundance that no star has is left out.
+
     Parameters
     ----------
     prior : xarray.Dataset
@@ -229,8 +231,9 @@ def prior_predictive(prior: xr.Dataset, *, figure: Figure | None = None) -> Figu
     >>> len(mb.plots.prior_predictive(xr.Dataset(curve | bands | seen, axes)).axes)
     3
     """
-    made = figure or new_figure(10.5, 3.5)
-    axes = made.subplots(1, 3)
+    known = [name for name in _LABELS if np.nansum(prior[f"{name}_data"].values) > 0]
+    made = figure or new_figure(3.5 + 3.5 * len(known), 3.5)
+    axes = made.subplots(1, 1 + len(known), squeeze=False)[0]
     ages = prior["age"].values
     for name, colour in _DISCS.items():
         low2, low, mid, high, high2 = prior["gradient"].sel(component=name).values
@@ -241,7 +244,7 @@ def prior_predictive(prior: xr.Dataset, *, figure: Figure | None = None) -> Figu
     axes[0].set(xlabel="age  [Gyr]", xlim=(0, 14))
     axes[0].set_ylabel(r"$\mathrm{d[Fe/H]}/\mathrm{d}R_\mathrm{g}$  [dex kpc$^{-1}$]")
     axes[0].legend(loc="lower left")
-    for ax, name in zip(axes[1:], _LABELS, strict=True):
+    for ax, name in zip(axes[1:], known, strict=True):
         x = prior[name].values
         low2, low, mid, high, high2 = prior[f"{name}_density"].values
         ax.fill_between(x, low2, high2, color=GREY, alpha=0.15, lw=0, label="prior, 95%")
@@ -253,7 +256,8 @@ def prior_predictive(prior: xr.Dataset, *, figure: Figure | None = None) -> Figu
         wide = np.flatnonzero((high > 0.02 * high.max()) | (seen > 0))
         ax.set(xlabel=_LABELS[name], ylabel=r"density  [dex$^{-1}$]")
         ax.set(xlim=x[wide[[0, -1]]], ylim=(0, 1.08 * max(high2.max(), seen.max())))
-    axes[1].legend(loc="upper left")
+    if known:
+        axes[1].legend(loc="upper left")
     return made
 
 
@@ -261,7 +265,8 @@ def prior_predictive(prior: xr.Dataset, *, figure: Figure | None = None) -> Figu
 def posterior_predictive(checks: xr.Dataset, *, figure: Figure | None = None) -> Figure:
     """Draw quantiles of the stars' chemistry by age and radius, over those of replicated stars.
 
-    Points that lie outside the 95% range of the replicates are filled.
+    Points that lie outside the 95% range of the replicates are filled. An abundance that no star
+    has is left out.
 
     Parameters
     ----------
@@ -286,6 +291,7 @@ def posterior_predictive(checks: xr.Dataset, *, figure: Figure | None = None) ->
     '$R$ = 6.0–10.0 kpc'
     """
     observables = [str(o) for o in checks["observable"].values]
+    observables = [o for o in observables if checks["data"].sel(observable=o).notnull().any()]
     quantiles = [q for q in (0.05, 0.5, 0.95) if q in checks["quantile"].values]
     n = checks.sizes["radius_bin"]
     made = figure or new_figure(3.1 * n + 0.9, 2.7 * len(observables) + 0.6)

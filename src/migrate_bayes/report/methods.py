@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -15,6 +15,8 @@ _CATALOGUES = {
     "lamost-ddpayne-gaia-bj": "cui2012 xiang2019 gaia2021 bailerjones2021",
     "lamost-gaia": "cui2012 gaia2021",
     "gaia": "gaia2021 bailerjones2021",
+    "gcs": "casagrande2011 vanleeuwen2007 gaia2021 hinkel2014",
+    "hypatia": "hinkel2014 vanleeuwen2007 gaia2021",
 }
 _GRIDS = {
     "dartmouth": "dotter2008", "dartmouth-native": "dotter2008", "mist": "dotter2016 choi2016",
@@ -101,16 +103,23 @@ class Methods:
 
 
 def methods(
-    recipe: Mapping[str, Any], stars: Mapping[str, Any], fit: Mapping[str, Any], n_stars: int
+    recipe: Mapping[str, Any],
+    stars: Mapping[str, Any],
+    fit: Mapping[str, Any],
+    n_stars: int,
+    lacks: Collection[str] = (),
 ) -> Methods:
-    """Write how a run was made, from ``Recipe.model_dump()`` and the products' attributes."""
+    """Write how a run was made, from ``Recipe.model_dump()`` and the products' attributes.
+
+    What the catalogue `lacks`, of ``alpha_fe`` and ``snr_*``, is not said to have been used.
+    """
     m = Methods()
-    _data(m, recipe, stars, n_stars)
-    _ages(m, recipe, stars)
+    _data(m, recipe, stars, n_stars, lacks)
+    _ages(m, recipe, stars, lacks)
     _orbits(m, recipe, stars)
     _baseline(m, recipe)
     if fit:
-        _fit(m, recipe, fit)
+        _fit(m, recipe, fit, lacks)
     m.add(
         f"The analysis follows and extends that of Vickers, Shen & Li {m.cite('vickers2021')}.",
         "Unless another is named, an interval is the central 68% of a posterior, or 1σ.",
@@ -120,7 +129,9 @@ def methods(
     return m
 
 
-def _data(m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any], n: int) -> None:
+def _data(
+    m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any], n: int, lacks: Collection[str]
+) -> None:
     data = recipe["data"]
     if data["source"] == "mock":
         s = recipe["simulate"]
@@ -134,8 +145,10 @@ def _data(m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any], n: in
         first = f"The catalogue has {n:,} stars{' ' + m.cite(keys) if keys else ''}."
     repeats = data["duplicate_radius"]
     cuts = []
-    if data["min_snr"]:
-        cuts.append(f"a signal-to-noise ratio above {data['min_snr']:g} in each of g, r and i")
+    bands = [band for band in "gri" if f"snr_{band}" not in lacks]
+    if data["min_snr"] and bands:
+        each = f"each of {', '.join(bands[:-1])} and {bands[-1]}" if bands[1:] else bands[0]
+        cuts.append(f"a signal-to-noise ratio above {data['min_snr']:g} in {each}")
     if data["max_age_error"] is not None:
         cuts.append(f"an age error below {data['max_age_error']:.0%}")
     extinction = str(stars.get("extinction", "") or data["extinction"])
@@ -153,7 +166,9 @@ def _data(m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any], n: in
     )
 
 
-def _ages(m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any]) -> None:
+def _ages(
+    m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any], lacks: Collection[str]
+) -> None:
     i = recipe["isochrones"]
     if i["source"] == "external":
         m.add("Ages and their errors are the catalogue's own.")
@@ -163,7 +178,7 @@ def _ages(m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any]) -> No
         "teff": "T_eff", "logg": "log g", "feh": "[Fe/H]", "alpha_fe": "[α/Fe]", "abs_g": "M_G",
         "bp_rp": "BP−RP",
     }  # fmt: skip
-    observables = ", ".join(names.get(o, o) for o in i["observables"])
+    observables = ", ".join(names.get(o, o) for o in i["observables"] if o not in lacks)
     grid = _GRIDS.get(source, "")
     way = (
         "isochrone by isochrone on the grid of the paper"
@@ -181,6 +196,9 @@ def _ages(m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any]) -> No
         f"[Fe/H] is read on the '{stars['feh_scale']}' scale." if "feh_scale" in stars else "",
         f"The prior is {i['age_prior']} in age; {i['photometric_floor']:g} mag are added in "
         "quadrature to photometric errors.",
+        f"A star whose least χ² has a chance below {i['poor_fit']:g} is not used."
+        if i.get("poor_fit") and i["method"] == "fine"
+        else "",
     )
 
 
@@ -229,7 +247,9 @@ def _baseline(m: Methods, recipe: Mapping[str, Any]) -> None:
     )
 
 
-def _fit(m: Methods, recipe: Mapping[str, Any], fit: Mapping[str, Any]) -> None:
+def _fit(
+    m: Methods, recipe: Mapping[str, Any], fit: Mapping[str, Any], lacks: Collection[str]
+) -> None:
     try:
         spec = json.loads(str(fit.get("model", "{}")))
     except ValueError:
@@ -242,9 +262,9 @@ def _fit(m: Methods, recipe: Mapping[str, Any], fit: Mapping[str, Any]) -> None:
     m.add(
         f"The hierarchical model is of the stars of selection '{model['selection']}' and of their "
         f"{radius} radii in {model['potential']}. Each star belongs to the thin or the thick disc "
-        "with a probability that [Fe/H], [α/Fe], Z_max, radius and age decide; its age is summed "
-        "over the nodes of its likelihood, with the [Fe/H] that goes with each, and everything "
-        "else is integrated with the star's own errors.",
+        f"with a probability that [Fe/H], {'' if 'alpha_fe' in lacks else '[α/Fe], '}Z_max, radius "
+        "and age decide; its age is summed over the nodes of its likelihood, with the [Fe/H] that "
+        "goes with each, and everything else is integrated with the star's own errors.",
         f"The thin disc's gradient is {_FORMS[form]}{at}." if form in _FORMS else "",
         f"The form is that of radial diffusion {m.cite('frankel2018')}."
         if form == "diffusion"

@@ -119,12 +119,23 @@ def write_report(products: RunProducts, directory: str | Path, *, overwrite: boo
         directory, "report.html", title=d.name, facts=_facts(d, record),
         sections=_sections(d, _draw_figures(d), summary, bool(checks), bool(flags)),
         record=[(label, str(record[key])) for key, label in names.items() if record.get(key)],
-        notes=[str(n) for n in (*d.notes, *d.published.notes)],
+        notes=[str(n) for n in (*_without_alpha(d), *d.notes, *d.published.notes)],
         recipe_text=d.recipe_text, overwrite=overwrite,
         inputs=_unpack(record.get("inputs")), versions=_unpack(record.get("versions")),
         headline=d.headline.table(), mock=bool(d.truth), truth_note=d.headline.note,
         checks=checks, flags=flags,
     )  # fmt: skip
+
+
+def _without_alpha(d: RunProducts) -> list[str]:
+    """Say what tells the discs apart if nothing is known of their chemistry."""
+    fitted = d.columns["fitted"].values
+    if d.fit is None or np.isfinite(d.columns["alpha_fe"].values[fitted]).any():
+        return []
+    return [
+        "No star of the fit has [α/Fe]. The discs are told apart by Z_max, radius, [Fe/H] and age "
+        "alone: “thick” is what rises high and is old, not what is rich in α."
+    ]
 
 
 def _draw_figures(products: RunProducts) -> dict[str, list[Image | Absent]]:
@@ -187,7 +198,8 @@ def _sections(
         sections.append(comparison_section(tree, k + 1))
     if d.recipe is not None:
         fitted = d.attrs if d.fit is not None else {}
-        written = methods(d.recipe, d.stars.attrs, fitted, d.stars.sizes["star"])
+        lacks = {"alpha_fe", "snr_g", "snr_r", "snr_i"} - {str(n) for n in d.stars.data_vars}
+        written = methods(d.recipe, d.stars.attrs, fitted, d.stars.sizes["star"], lacks)
         add("Methods", "methods", *written.paragraphs, references=written.references)
     if d.fit is not None and checked:
         parameters = _parameter_table(summary, d.fit)
@@ -266,9 +278,9 @@ def statement_table(d: RunProducts) -> Table:
 
 
 def _three_ages(data: xr.Dataset) -> list[tuple[str, str, xr.Dataset]]:
-    """The youngest bin that has a slope, the steepest of those between, and the oldest."""
+    """The youngest bin whose slope is known, the steepest of those between, and the oldest."""
     slope = data["slope"].sel({"method": "odr+scatter"}).values
-    good = np.flatnonzero(np.isfinite(slope))
+    good = np.flatnonzero(gradients.well_known(data))
     if len(good) < 3:
         return []
     steepest = int(good[1:-1][np.argmin(slope[good[1:-1]])])

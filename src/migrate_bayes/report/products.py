@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.core.errors import OrbitError, RecipeError
+from migrate_bayes.core.errors import CatalogError, OrbitError, RecipeError
 from migrate_bayes.plots.columns import star_columns
 from migrate_bayes.report.headline_table import Headline, headline
 from migrate_bayes.report.published import Published
@@ -126,7 +126,7 @@ class RunProducts:
         """Return which of the columns' stars a selection takes, or raise `NotDrawnError`."""
         try:
             mask = select(self.stars, selection, potential=self.potential)
-        except (RecipeError, OrbitError) as error:
+        except (CatalogError, RecipeError, OrbitError) as error:
             raise NotDrawnError(str(error)) from None
         return np.asarray(mask.values)[self.columns["row"].values]
 

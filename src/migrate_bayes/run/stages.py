@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from migrate_bayes.core.errors import FitError, ProductError
+from migrate_bayes.core.errors import CatalogError, FitError, ProductError
 from migrate_bayes.core.flags import FLAG_MEANING, count_flags
 from migrate_bayes.core.io import read_netcdf, refuse_existing, write_netcdf
 from migrate_bayes.core.parallel import peak_memory_gb
@@ -264,9 +264,9 @@ class Run:
                 self._write(fit, path)
                 n = int(fit["n_stars"].sum())
                 done(f"ODR in age bins, {n:,} stars of '{selection}' → {path}")
-        except FitError as error:
-            # A sample too small for age bins is worth a note, not the end of the run. An older
-            # fit, of other stars, must not get into the report.
+        except (FitError, CatalogError) as error:
+            # A sample too small for age bins, or without the [α/Fe] that the selection asks for, is
+            # worth a note, not the end of the run. An older fit must not get into the report.
             path.unlink(missing_ok=True)
             self.notes.append(f"No ODR baseline of '{selection}': {error}")
             self.say(self.notes[-1])

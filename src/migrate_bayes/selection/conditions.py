@@ -15,7 +15,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.core.errors import OrbitError, RecipeError, suggest
+from migrate_bayes.catalog.columns import COLUMNS as CATALOGUED
+from migrate_bayes.core.errors import CatalogError, OrbitError, RecipeError, suggest
 from migrate_bayes.core.flags import FATAL_AGE, FATAL_ORBIT, StarFlag
 
 Floats = NDArray[np.float64]
@@ -24,7 +25,10 @@ Verdict = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 #: Columns by name, for one potential.
 Columns = Callable[[str], Floats]
 
-_UNUSABLE = FATAL_AGE | FATAL_ORBIT | StarFlag.DUPLICATE | StarFlag.LOW_SNR | StarFlag.POOR_AGE
+_UNUSABLE = (
+    FATAL_AGE | FATAL_ORBIT | StarFlag.DUPLICATE | StarFlag.LOW_SNR | StarFlag.POOR_AGE
+    | StarFlag.POOR_FIT
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,8 @@ def look_up_columns(stars: xr.Dataset, potential: str) -> Columns:
         if name in _DERIVED and name not in stars:
             return _DERIVED[name](look_up, stars)
         if name not in stars or "star" not in stars[name].dims:
+            if name in CATALOGUED:
+                raise CatalogError(f"the catalogue has no {name}, which the selection needs")
             per_star = [str(n) for n, v in stars.data_vars.items() if "star" in v.dims]
             raise RecipeError(
                 f"a selection needs the column '{name}', which the stars lack; "
@@ -286,7 +292,7 @@ _AGE = compare("age_error", "<", 0.25)
 #: Selections of the paper by name. All but `all` itself are taken of the usable stars (`all`).
 #:
 #: * ``all``: age and orbit known, no repeat observation, within the S/N and age-error cuts of the
-#:   run's own ``[data]``.
+#:   run's own ``[data]``, parameters not in conflict by ``poor_fit`` of its ``[isochrones]``.
 #: * ``thin``, ``thick``: the paper's pure discs (its figures 6 and 7); ``…-chemical``: by chemistry
 #:   alone. A star on the dividing line is thick.
 #: * ``zmax-…``: four slices. The limits of the paper's stand only in its figure 9; ours keep its
@@ -299,7 +305,10 @@ _AGE = compare("age_error", "<", 0.25)
 #:   already where the recipe's ``[data]`` asks for them; ``high-quality``: of its section 4.1.4;
 #:   ``parallax-10``: a parallax known to 10%.
 SELECTIONS: dict[str, Selection] = {
-    "all": Selection(_usable, "age and orbit known, no repeat, S/N and age error within the cuts"),
+    "all": Selection(
+        _usable,
+        "age and orbit known, no repeat, S/N, age error and χ² of the isochrones within the cuts",
+    ),
     "thin-chemical": _THIN,
     "thin": _THIN & limits("zmax", upper=0.25),
     "thick-chemical": _THICK,

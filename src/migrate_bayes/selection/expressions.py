@@ -216,7 +216,9 @@ def select(
     Raises
     ------
     RecipeError
-        For an unknown name or limits that make no sense, or a column that the stars lack.
+        For an unknown name or limits that make no sense, or an unknown column.
+    CatalogError
+        For a column of catalogues that this one lacks.
     OrbitError
         For a potential that the stars' orbits were not computed in.
 

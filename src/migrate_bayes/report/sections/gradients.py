@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from migrate_bayes import plots
 from migrate_bayes.baseline import ALPHA_SLICES, ZMAX_SLICES, why_absent
@@ -21,6 +22,16 @@ POINTS = (
     "ages, vertical bars 1σ; bins with very large errors do not set the axis. "
 )
 PAPER = "Dash-dotted: as Vickers, Shen & Li (2021) state it. "
+
+
+WELL_KNOWN = 0.1
+"""A slope of a larger error, dex/kpc, says nothing of a published one."""
+
+
+def well_known(baseline: xr.Dataset) -> NDArray[np.bool_]:
+    """Return which age bins have a slope worth holding against the paper's."""
+    of = baseline.sel({"method": "odr+scatter"})
+    return np.isfinite(of["slope"].values) & (of["slope_error"].values < WELL_KNOWN)
 
 
 def result(d: RunProducts) -> Image | None:
@@ -105,6 +116,11 @@ def present_radius(d: RunProducts) -> Image:
     """The U shape of the paper's section 3.1: gradient against the present radius."""
     names = {"rg": r"$R_\mathrm{g}$", "r_present": r"$R_\mathrm{present}$"}
     other = "rg" if d.radius == "r_present" else "r_present"
+    if (found := d.variant(other)) is not None and not well_known(found).any():
+        raise NotDrawnError(
+            f"the stars are too near each other: in no age bin is the slope in {other} known to "
+            f"{WELL_KNOWN:g} dex/kpc"
+        )
     return _two(
         d, other, names.get(d.radius, d.radius), names[other],
         "The same stars against the guiding radius and the present one. In R_present the paper "
