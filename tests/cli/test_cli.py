@@ -4,6 +4,12 @@ import subprocess
 import sys
 
 import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+from migrate_bayes.cli import app
+from migrate_bayes.population.results.diagnostics import Check, Verdict
+from migrate_bayes.run import Run
 
 
 def call(*arguments, cwd=None):
@@ -85,6 +91,32 @@ def test_gradient_form_and_show(tmp_path):
     assert fit.returncode == 2
     assert "unknown gradient form 'cubic'" in fit.stderr
     assert "linear+deviations" in fit.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "fit", "report"])
+def test_a_fit_that_may_not_be_believed_ends_with_status_3_and_says_so(
+    tmp_path, monkeypatch, command
+):
+    """The stage itself is not run here: tests/run has a real one."""
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[data]\nsource = "mock"\n')
+    bad = Verdict([Check("R-hat", "1.080 (sigma_G)", "< 1.05", False, grave=True)])
+
+    stage = {"run": "all"}.get(command, command)
+
+    def end(verdict):
+        def stand_in(run):
+            run.verdict = verdict
+            return xr.DataTree() if stage == "fit" else "page"
+
+        monkeypatch.setattr(Run, stage, stand_in)
+        return CliRunner().invoke(app, [command, str(recipe)], catch_exceptions=False)
+
+    assert end(Verdict()).exit_code == 0
+    done = end(bad)
+    assert done.exit_code == 3
+    assert done.output.splitlines()[-1] == bad.sentence
+    assert "Exit status 3" in CliRunner().invoke(app, [command, "--help"]).output
 
 
 def test_isochrone_sources_are_listed(tmp_path):

@@ -1,5 +1,7 @@
 """The verdict on a fit: each check fails where it should, and only there."""
 
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -7,12 +9,19 @@ from typer.testing import CliRunner
 
 from migrate_bayes.cli import app
 from migrate_bayes.core.errors import ProductError
-from migrate_bayes.population.results.diagnostics import diagnose, print_diagnosis, read_fit
+from migrate_bayes.population.results.diagnostics import (
+    Check,
+    Verdict,
+    diagnose,
+    judge,
+    print_diagnosis,
+    read_fit,
+)
 
 SAMPLE = ("chain", "draw")
 
 
-def fit(shift=0.0, wide=1.0, p_outside=0.05, left_out=10):
+def fit(shift=0.0, wide=1.0, p_outside=0.05, left_out=10, misfit=0.0):
     """A fit whose draws are independent: one parameter, one of three knots."""
     rng = np.random.default_rng(0)
     posterior = xr.Dataset(
@@ -37,7 +46,7 @@ def fit(shift=0.0, wide=1.0, p_outside=0.05, left_out=10):
     p = rng.uniform(0.05, 0.95, shape)
     p.ravel()[: int(p_outside * p.size)] = 0.001
     dims = ("observable", "age_bin", "radius_bin", "quantile")
-    far = np.zeros(shape)
+    far = np.where(p < 0.01, misfit, 0.0)
     far[1, 4, 0, 2] = 0.03
     checks = xr.Dataset(
         {
@@ -81,6 +90,89 @@ def test_what_is_wrong_fails(options, failing):
     assert {name for name, passed in verdicts(fit(**options)).items() if passed is False} == failing
 
 
+def spoil(name):
+    """The good fit with one defect that makes its numbers meaningless."""
+    if name == "posterior predictive":
+        return fit(p_outside=0.3, misfit=0.06)
+    tree = fit(left_out=1100) if name == "selected stars left out" else fit()
+    posterior, stats = (tree[group].to_dataset() for group in ("posterior", "sample_stats"))
+    rng = np.random.default_rng(1)
+    if name == "R-hat":  # of a parameter that is not in the headline
+        posterior["metallicity_thin"] = posterior["metallicity_thin"].copy()
+        posterior["metallicity_thin"][0, :, 1] += 0.02
+    elif name == "bulk ESS":  # a walk that all chains take alike
+        walk = 0.001 * np.repeat(rng.normal(size=(4, 20)), 25, axis=1)
+        posterior["flattening_rate"] = (SAMPLE, walk + 1e-5 * rng.normal(size=(4, 500)))
+    elif name == "divergences":
+        stats["diverging"] = (SAMPLE, rng.random((4, 500)) < 0.03)
+    elif name == "Pareto k̂":
+        tree.attrs["pareto_k"] = 0.75
+    tree["posterior"], tree["sample_stats"] = posterior, stats
+    return tree
+
+
+GRAVE = [
+    "R-hat", "bulk ESS", "divergences", "Pareto k̂", "posterior predictive",
+    "selected stars left out",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GRAVE)
+def test_a_grave_failure_withholds_the_headline(name):
+    verdict = judge(spoil(name))
+    assert not verdict.believed
+    assert name in [c.name for c in verdict.causes]
+    assert name in verdict.sentence
+    assert all(c.advice and c.advice in verdict.sentence for c in verdict.causes)
+    cause = next(c for c in verdict.causes if c.name == name)
+    assert any(cause.text in line and cause.advice in line for line in verdict.lines)
+
+
+def test_too_few_draws_to_compute_anything_are_no_result():
+    few = fit().isel(draw=slice(0, 2))
+    assert [c.name for c in judge(few).causes] == ["bulk ESS"]
+
+
+def test_failures_within_the_grave_limits_leave_the_headline_standing():
+    assert judge(None) == Verdict()
+    good = judge(fit())
+    assert good.believed
+    assert good.lines == []
+    assert good.sentence == ""
+    for options in ({"shift": 4.0}, {"p_outside": 0.3}, {"left_out": 500}):
+        verdict = judge(fit(**options))
+        assert verdict.believed
+        (line,) = verdict.lines
+        assert all(c.text in line for c in verdict.caveats)
+    # One divergence, and one quantile in ten far off.
+    tree = fit(p_outside=0.1, misfit=0.06)
+    tree["sample_stats"]["diverging"][0, 0] = True
+    assert [c.name for c in judge(tree).caveats] == ["divergences"]
+
+
+def test_a_check_of_any_name_governs_the_verdict():
+    """Whoever adds a grave check to `diagnose` needs to say nothing anywhere else."""
+    fails = Check("identity of the discs", "0.12", "> 0.5", False, grave=True)
+    assert not Verdict([*diagnose(fit()), fails]).believed
+    assert Verdict([fails._replace(passed=True)]).believed
+    assert Verdict([fails._replace(passed=None)]).believed
+
+
+def test_a_record_is_trusted_only_where_the_fit_cannot_be_judged():
+    tree, good = spoil("R-hat"), fit()
+    tree.attrs |= good.attrs | judge(good).attrs
+    assert tree.attrs["believed"] == "yes"
+    assert not judge(tree).believed  # the chains say otherwise
+    good.attrs |= judge(spoil("R-hat")).attrs
+    assert json.loads(good.attrs["causes"])[0][0] == "R-hat"
+    assert judge(good).believed
+    # A variant of a comparison keeps no chains.
+    draws = good["posterior"].to_dataset().isel(chain=0, drop=True)
+    variant = xr.DataTree.from_dict({"posterior": draws})
+    variant.attrs = good.attrs
+    assert [c.name for c in judge(variant).causes] == ["R-hat"]
+
+
 def test_the_table_names_the_worst():
     lines = []
     assert not print_diagnosis(fit(shift=4.0), say=lines.append)
@@ -102,6 +194,11 @@ def test_the_command_and_its_exit_code(tmp_path):
     failed = run(app, ["diagnose", str(bad), "--strict"])
     assert failed.exit_code == 1
     assert "FAIL" in failed.output
+    assert "may not be believed" not in failed.output
+    spoil("R-hat").to_netcdf(tmp_path / "grave.nc", engine="h5netcdf")
+    grave = run(app, ["diagnose", str(tmp_path / "grave.nc")])
+    assert grave.exit_code == 0
+    assert "may not be believed: R-hat" in grave.output.splitlines()[-1]
 
 
 def test_no_fit_there(tmp_path):

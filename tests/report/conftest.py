@@ -151,6 +151,16 @@ def fit(stars: xr.Dataset) -> xr.DataTree:
 
 
 @pytest.fixture(scope="session")
+def bad_fit(stars: xr.Dataset) -> xr.DataTree:
+    """The same fit with a chain that is somewhere else in a parameter that no table shows."""
+    tree = build_fit(stars)
+    posterior = tree["posterior"].to_dataset()
+    posterior["sigma_G"][0] += 0.05
+    tree["posterior"] = posterior
+    return tree
+
+
+@pytest.fixture(scope="session")
 def baseline(stars: xr.Dataset) -> xr.Dataset:
     return fit_baseline(stars, selection="thin")
 

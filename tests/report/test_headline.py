@@ -93,6 +93,36 @@ def test_thick_baseline_stands_in_the_thick_row(
     assert row.odr_scatter.value == float(thick["mean_slope"][1])
 
 
+def test_a_fit_that_may_not_be_believed_is_withheld_and_the_baseline_is_not(
+    bad_fit: xr.DataTree,
+    fit: xr.DataTree,
+    baseline: xr.Dataset,
+    truth: dict[str, float],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    good, found = (headline(tree, baseline, truth) for tree in (fit, bad_fit))
+    assert [r.name for r in found] == [r.name for r in good]
+    for row, shown in zip(found, good, strict=True):
+        assert row.hierarchical is None
+        assert row.pull is None
+        assert row[-3:-1] == shown[-3:-1]  # ODR's
+        assert row.truth == shown.truth
+    title, header, rows = found.table()
+    assert title == "Metallicity gradients: not to be believed"
+    assert header == good.table().header
+    for row in rows:
+        assert dict(zip(header, row, strict=True))["hierarchical"] == "withheld"
+    for terminal in (False, True):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda at=terminal: at)
+        found.print()
+        out = capsys.readouterr().out
+        assert not any(str(r.hierarchical) in out for r in good)
+        *_, last = out.splitlines()
+        assert "R-hat" in last
+        assert "(sigma_G), limit < 1.05. Next: chains disagree" in last
+
+
 def test_columns_and_rows_without_content_are_left_out(
     fit: xr.DataTree, baseline: xr.Dataset
 ) -> None:

@@ -13,7 +13,7 @@ import xarray as xr
 
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.report import RunProducts, headline, write_report
-from migrate_bayes.report.page import FIGURES
+from migrate_bayes.report.page import FIGURES, curve_table
 
 # What the made-up run has nothing for: no place either.
 NO_PLACE = ("published", "replicated", "expected")
@@ -150,8 +150,38 @@ def test_verdict_of_a_failing_fit_stands_at_the_top(
     tree["sample_stats"] = stats
     path = write_report(RunProducts("r", stars, tree), tmp_path / "r")
     text = path.read_text()
-    assert "✗ The sampler fails 1 of 6 checks (divergences)" in text
-    assert text.index("✗ The sampler fails") < text.index("<h2>Gradient and age")
+    assert "✗ The fit fails 1 of 8 checks (divergences): read" in text
+    assert text.index("✗ The fit fails") < text.index("<h2>Gradient and age")
+
+
+def test_a_page_of_a_fit_that_may_not_be_believed_states_no_number_of_it(
+    tmp_path: Path, stars: xr.Dataset, bad_fit: xr.DataTree, baseline: xr.Dataset, fit: xr.DataTree
+) -> None:
+    path = write_report(RunProducts("r", stars, bad_fit, baseline), tmp_path / "r")
+    text = path.read_text()
+    page = Page(text)
+    assert page.open == []
+    top = text.index("This fit may not be believed")
+    assert text.index("<main>") < top < text.index("<section")
+    assert '<span role="img" aria-label="Warning">' in text
+    cause = text[top : text.index("</ul>", top)]
+    assert "R-hat" in cause
+    assert "limit &lt; 1.05. Next: chains disagree" in cause
+    good = headline(fit, baseline)
+    numbers = {str(r.hierarchical) for r in good} | {
+        row[1] for row in curve_table(fit).rows
+    }  # fmt: skip
+    assert not [number for number in numbers if number in text]
+    assert "Hierarchical gradient(age)" not in text
+    at = page.cells.index("parameter")
+    assert page.cells[at : at + 5] == ["parameter", "unit", "R-hat", "bulk ESS", "tail ESS"]
+    # Figures of the fit stay, and say what they are.
+    captions = dict(
+        re.findall(r'<figure id="(.*?)".*?<figcaption>(.*?)</figcaption>', text, re.DOTALL)
+    )
+    marked = {key for key, caption in captions.items() if caption.startswith("✗ No result")}
+    assert {"result", "radial", "figure-6", "membership", "prior"} <= marked
+    assert not {"figure-5", "kiel", "ranks", "energy"} & marked
 
 
 def test_either_fit_or_baseline_may_be_missing(

@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from typer.testing import CliRunner
 
+from migrate_bayes.cli import app
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.run import Recipe, Run
 from migrate_bayes.run.stages import gradient_table
@@ -111,6 +113,36 @@ def test_a_catalogue_without_alpha_goes_all_the_way(finished, tmp_path):
     assert "the likelihood of T_eff, log g, [Fe/H], M_G is" in text
     for anchor in ("replicated", "expected", "figure-9"):
         assert f'id="{anchor}"' in text
+
+
+def test_a_fit_whose_chains_disagree_is_reported_without_its_numbers(finished, tmp_path):
+    """What the file records is that the fit may be believed: its chains govern."""
+    run, page, lines = finished
+    assert run.verdict.believed
+    tree = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")
+    assert tree.attrs["believed"] == "yes"
+    text = "\n".join(lines)
+    assert "Hierarchical gradient(age)" in text
+    assert "This fit may not be believed" not in page.read_text()
+    folder = tmp_path / "runs/small"
+    folder.mkdir(parents=True)
+    for name in ("stars", "catalogue.parquet", "baseline.nc"):
+        (folder / name).symlink_to(run.folder / name)
+    posterior = tree["posterior"].to_dataset()
+    posterior["thick_fraction"][0] += 1.0
+    tree["posterior"] = posterior
+    tree.to_netcdf(folder / "fit.nc", engine="h5netcdf")
+    path = tmp_path / "small.toml"
+    path.write_text('data = { source = "mock" }\norbits = { potentials = ["MWPotential2014"] }\n')
+    places = ["--products", str(tmp_path / "runs"), "--reports", str(tmp_path / "reports")]
+    done = CliRunner().invoke(app, ["report", str(path), *places], catch_exceptions=False)
+    assert done.exit_code == 3, done.output
+    last = done.output.splitlines()[-1]
+    assert last.startswith("The fit may not be believed: R-hat")
+    assert "(thick_fraction)" in last
+    made = (tmp_path / "reports/small/index.html").read_text()
+    assert "This fit may not be believed" in made
+    assert "Hierarchical gradient(age)" not in made
 
 
 def test_nothing_is_overwritten_unasked(finished):

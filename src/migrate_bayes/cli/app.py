@@ -56,6 +56,13 @@ def _run(
     return Run(loaded, recipe_text=text, products=products, reports=reports, overwrite=overwrite)
 
 
+def _conclude(stages: Run) -> None:
+    """End with status 3, and say why in the last line, if the fit may not be believed."""
+    if stages.verdict is not None and not stages.verdict.believed:
+        print(stages.verdict.sentence)
+        raise typer.Exit(3)
+
+
 @app.command()
 def run(
     recipe: RecipeArgument,
@@ -64,8 +71,14 @@ def run(
     products: Products = RUNS,
     reports: Reports = REPORTS,
 ) -> None:
-    """Run a recipe from data to report; the last line is the report's path."""
-    print(_run(recipe, overwrite, products, reports, stars).all())
+    """Run a recipe from data to report; the last line is the report's path.
+
+    Exit status 3: products were written, but a check says that the fit may not be believed. Its
+    numbers are withheld; the last line names the cause and the next step.
+    """
+    stages = _run(recipe, overwrite, products, reports, stars)
+    print(stages.all())
+    _conclude(stages)
 
 
 @app.command()
@@ -109,12 +122,18 @@ def baseline(
 
 @app.command()
 def fit(recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = RUNS) -> None:
-    """Fit the hierarchical model."""
+    """Fit the hierarchical model.
+
+    Exit status 3: the fit was written, but a check says that it may not be believed. Its numbers
+    are withheld; the last line names the cause and the next step.
+    """
     stages = _run(recipe, overwrite, products)
     tree = stages.fit()
     from migrate_bayes import report as of_report
 
-    of_report.headline(tree, None, stages.recipe.truth()).print()
+    truth = stages.recipe.truth()
+    of_report.headline(tree, None, truth, verdict=stages.verdict).print()
+    _conclude(stages)
 
 
 @app.command("compare-models")
@@ -154,8 +173,14 @@ def report(
     products: Products = RUNS,
     reports: Reports = REPORTS,
 ) -> None:
-    """Render the report of fits that exist; the last line is its path."""
-    print(_run(recipe, overwrite, products, reports).report())
+    """Render the report of fits that exist; the last line is its path.
+
+    Exit status 3: the report was written, but a check says that the fit may not be believed. Its
+    numbers are withheld; the last line names the cause and the next step.
+    """
+    stages = _run(recipe, overwrite, products, reports)
+    print(stages.report())
+    _conclude(stages)
 
 
 @app.command()

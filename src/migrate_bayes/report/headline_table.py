@@ -11,15 +11,22 @@ import xarray as xr
 from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.mock.truth import as_truth
 from migrate_bayes.population.results.diagnostics import (
+    Verdict,
     baseline_estimate,
     gradient_estimate,
+    judge,
     posterior_estimate,
     youngest_bin,
 )
 
+WITHHELD = "withheld"
+
 
 class HeadlineRow(NamedTuple):
-    """One quantity as each way of fitting has it; None if a way does not give it."""
+    """One quantity as each way of fitting has it; None if a way does not give it.
+
+    `withheld` says that the hierarchical fit has it, but may not be believed.
+    """
 
     name: str  # of the posterior's variable, or our own
     label: str
@@ -28,6 +35,12 @@ class HeadlineRow(NamedTuple):
     hierarchical: Estimate | None = None
     odr_scatter: Estimate | None = None
     odr: Estimate | None = None
+    withheld: bool = False
+
+    @property
+    def fitted(self) -> str:
+        """The hierarchical estimate, worded."""
+        return WITHHELD if self.withheld else estimate_text(self.hierarchical)
 
     @property
     def pull(self) -> float | None:
@@ -40,29 +53,40 @@ class HeadlineRow(NamedTuple):
 
 
 class Headline(list[HeadlineRow]):
-    """Rows; `note` says what a mock's true flattening rate is, if that needs saying."""
+    """Rows; `note` says what a mock's true flattening rate is, if that needs saying.
+
+    `verdict` is that on the fit: if it may not be believed, no row has its numbers.
+    """
 
     note: str = ""
+    verdict: Verdict = Verdict()
 
     def table(self) -> Table:
         """Word the rows, without the columns that are empty throughout."""
+
+        def pull(row: HeadlineRow) -> str:
+            if row.withheld and row.truth is not None:
+                return WITHHELD
+            return "" if row.pull is None else f"{row.pull:+.1f}"
+
         columns = {
             "quantity": [r.label for r in self],
             "unit": [r.unit for r in self],
             "truth": ["" if r.truth is None else f"{r.truth:.3g}" for r in self],
-            "hierarchical": [estimate_text(r.hierarchical) for r in self],
-            "(fit − truth)/σ": ["" if r.pull is None else f"{r.pull:+.1f}" for r in self],
+            "hierarchical": [r.fitted for r in self],
+            "(fit − truth)/σ": [pull(r) for r in self],
             "ODR + scatter": [estimate_text(r.odr_scatter) for r in self],
             "ODR": [estimate_text(r.odr) for r in self],
         }
         kept = {name: cells for name, cells in columns.items() if any(cells)}
-        return Table("Metallicity gradients", list(kept), list(zip(*kept.values(), strict=True)))
+        title = "Metallicity gradients" + ("" if self.verdict.believed else ": not to be believed")
+        return Table(title, list(kept), list(zip(*kept.values(), strict=True)))
 
     def print(self) -> None:
-        """Print the table and the note to stdout."""
+        """Print the table, the note and what the verdict says to stdout."""
         _print(self.table())
-        if self.note:
-            print(self.note)
+        for line in filter(None, [self.note, *self.verdict.lines]):
+            print(line)
 
 
 def headline(
@@ -71,6 +95,7 @@ def headline(
     truth: Mapping[str, float] | None = None,
     *,
     thick_baseline: xr.Dataset | None = None,
+    verdict: Verdict | None = None,
 ) -> Headline:
     """Collect the headline numbers of a run.
 
@@ -86,17 +111,20 @@ def headline(
         `migrate_bayes.mock.truth.Truth`.
     thick_baseline : xarray.Dataset, optional
         Of the thick disc.
+    verdict : Verdict, optional
+        `migrate_bayes.population.judge` of the fit, if it is at hand.
 
     Returns
     -------
     Headline
-        A list of rows, without the quantities that neither fit nor baseline gives.
+        A list of rows, without the quantities that neither fit nor baseline gives. The numbers of a
+        fit that may not be believed are withheld; its `verdict` says why.
 
     Examples
     --------
     >>> import numpy as np, xarray as xr
     >>> from migrate_bayes.report import headline
-    >>> draws = np.linspace(-0.08, -0.06, 2001).reshape(1, -1)
+    >>> draws = np.random.default_rng(0).normal(-0.07, 0.007, (4, 500))
     >>> posterior = xr.Dataset({"gradient_young": (("chain", "draw"), draws)})
     >>> fit = xr.DataTree.from_dict({"posterior": posterior})
     >>> headline(fit, truth={"gradient_young": -0.075}).print()
@@ -106,6 +134,7 @@ def headline(
       Thin-disc gradient at 1 Gyr  dex/kpc  -0.075  -0.0700 ± 0.0068             +0.7
     """
     truth = as_truth(truth)
+    verdict = judge(fit) if verdict is None else verdict
     slope, rate = "dex/kpc", "dex/kpc/Gyr"
     # Name, label, unit, baseline, its variable; fitted and true values by name if not given.
     wanted = [
@@ -124,13 +153,15 @@ def headline(
         true[name] = None if there is None else float(there)
     rows = [
         HeadlineRow(
-            name, label, unit, true[name], fitted[name],
-            *(baseline_estimate(source, m, variable) for m in ("odr+scatter", "odr")),
+            name, label, unit, true[name], fitted[name] if verdict.believed else None,
+            baseline_estimate(source, "odr+scatter", variable),
+            baseline_estimate(source, "odr", variable),
+            withheld=fitted[name] is not None and not verdict.believed,
         )
         for name, label, unit, source, variable in wanted
     ]  # fmt: skip
-    found = Headline(r for r in rows if r.hierarchical or r.odr_scatter or r.odr)
-    found.note = truth.note
+    found = Headline(r for r in rows if r.hierarchical or r.withheld or r.odr_scatter or r.odr)
+    found.note, found.verdict = truth.note, verdict
     return found
 
 

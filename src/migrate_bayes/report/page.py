@@ -14,12 +14,10 @@ import xarray as xr
 from migrate_bayes.baseline import HIGH_QUALITY
 from migrate_bayes.core.flags import FLAG_MEANING, count_flags
 from migrate_bayes.core.progress import progress
-from migrate_bayes.core.table import Estimate, Table, decimals
+from migrate_bayes.core.table import Table, decimals
 from migrate_bayes.population.results.diagnostics import (
     baseline_estimate,
-    check_fit,
     gradient_estimate,
-    summary_table,
 )
 from migrate_bayes.report.comparison import comparison_section
 from migrate_bayes.report.headline_table import baseline_table, estimate_text
@@ -30,6 +28,7 @@ from migrate_bayes.report.sections import gradients, stars
 from migrate_bayes.selection import SELECTIONS
 
 _METHODS = ("odr+scatter", "odr")
+_NO_RESULT = "✗ No result: the fit drawn here may not be believed (see the top of the page)."
 
 
 class Place(NamedTuple):
@@ -73,6 +72,11 @@ FIGURES: tuple[Place, ...] = (
     ),
     Place("diagnostics", "energy", "Energy of the sampler", lambda d: stars.sampler(d, "energy")),
 )
+# Those that show no result of the fit: stars alone, or how the fit was sampled.
+_NO_RESULT_IN = {
+    "figure-1", "figure-2", "figure-3", "figure-4", "figure-5", "figure-8", "kiel", "published",
+    "replicated", "expected", "ranks", "energy",
+}  # fmt: skip
 
 
 def write_report(products: RunProducts, directory: str | Path, *, overwrite: bool = False) -> Path:
@@ -110,20 +114,18 @@ def write_report(products: RunProducts, directory: str | Path, *, overwrite: boo
     'index.html'
     """
     d = products
-    summary = summary_table(d.fit) if d.fit is not None else ()
-    checks = check_fit(d.fit, summary) if d.fit is not None else []
     flags = _flag_table(d.stars)
     record = dict(d.provenance) if d.provenance else d.attrs
     names = {"seed": "seed", "recipe_hash": "recipe hash", "created": "made"}
     return write_html(
         directory, "report.html", title=d.name, facts=_facts(d, record),
-        sections=_sections(d, _draw_figures(d), summary, bool(checks), bool(flags)),
+        sections=_sections(d, _draw_figures(d), bool(flags)),
         record=[(label, str(record[key])) for key, label in names.items() if record.get(key)],
         notes=[str(n) for n in (*_without_alpha(d), *d.notes, *d.published.notes)],
         recipe_text=d.recipe_text, overwrite=overwrite,
         inputs=_unpack(record.get("inputs")), versions=_unpack(record.get("versions")),
         headline=d.headline.table(), mock=bool(d.truth), truth_note=d.headline.note,
-        checks=checks, flags=flags,
+        verdict=d.verdict, flags=flags,
     )  # fmt: skip
 
 
@@ -151,14 +153,16 @@ def _draw_figures(products: RunProducts) -> dict[str, list[Image | Absent]]:
             advance(1)
             if placed is not None:
                 placed = replace(placed, title=place.title, key=place.key)
+                withheld = not products.verdict.believed and place.key not in _NO_RESULT_IN
+                if withheld and isinstance(placed, Image):
+                    placed = replace(placed, caption=f"{_NO_RESULT} {placed.caption}")
                 drawn.setdefault(place.section, []).append(placed)
     return drawn
 
 
 def _sections(
-    d: RunProducts, drawn: Mapping[str, Sequence[Image | Absent]], summary: Any, checked: bool,
-    flagged: bool,
-) -> list[Section]:  # fmt: skip
+    d: RunProducts, drawn: Mapping[str, Sequence[Image | Absent]], flagged: bool
+) -> list[Section]:
     """All sections, in order, without those that the run has nothing for."""
     sections: list[Section] = []
 
@@ -168,7 +172,7 @@ def _sections(
     if d.headline:
         add("Metallicity gradients", "headline")
     if d.fit is not None or d.baseline is not None:
-        folded = [curve_table(d.fit)]
+        folded = [curve_table(d.fit)] if d.verdict.believed else []
         for disc, b in {"thin": d.baseline, "thick": d.thick_baseline}.items():
             if b is not None:
                 folded.append(baseline_table(b, f"Baseline of the {disc} disc, bin by bin (1σ)"))
@@ -201,8 +205,8 @@ def _sections(
         lacks = {"alpha_fe", "snr_g", "snr_r", "snr_i"} - {str(n) for n in d.stars.data_vars}
         written = methods(d.recipe, d.stars.attrs, fitted, d.stars.sizes["star"], lacks)
         add("Methods", "methods", *written.paragraphs, references=written.references)
-    if d.fit is not None and checked:
-        parameters = _parameter_table(summary, d.fit)
+    if d.fit is not None:
+        parameters = _parameter_table(d, d.fit)
         add("Diagnostics", "diagnostics", tables=[parameters] if parameters else [], shown=0)
     return sections
 
@@ -222,15 +226,17 @@ def _facts(d: RunProducts, record: Mapping[str, Any]) -> list[tuple[str, str]]:
     return facts
 
 
-def _parameter_table(summary: Any, fit: xr.DataTree) -> Table:
-    """Tabulate ArviZ's summary of a fit, with units."""
-    header = ["parameter", "unit", "mean", "sd", "16%", "84%", "R-hat", "bulk ESS", "tail ESS"]
+def _parameter_table(d: RunProducts, fit: xr.DataTree) -> Table:
+    """Tabulate ArviZ's summary of a fit, with units; how it was sampled alone if not believed."""
+    values = {"mean": "mean", "sd": "sd", "eti68_lb": "16%", "eti68_ub": "84%"}
+    values = values if d.verdict.believed else {}
+    header = ["parameter", "unit", *values.values(), "R-hat", "bulk ESS", "tail ESS"]
     rows = []
-    for parameter, row in summary.iterrows():
+    for parameter, row in d.summary.iterrows():
         digits = decimals(float(row["sd"]))
         variable = fit["posterior"].get(str(parameter).partition("[")[0])
         unit = "" if variable is None else variable.attrs.get("units", "")
-        numbers = [f"{row[c]:.{digits}f}" for c in ("mean", "sd", "eti68_lb", "eti68_ub")]
+        numbers = [f"{row[c]:.{digits}f}" for c in values]
         sampled = [f"{row['r_hat']:.3f}", f"{row['ess_bulk']:,.0f}", f"{row['ess_tail']:,.0f}"]
         rows.append([str(parameter), str(unit), *numbers, *sampled])
     return Table(f"All {len(rows)} parameters", header, rows)
@@ -250,9 +256,9 @@ def statement_table(d: RunProducts) -> Table:
     found = {r.name: r for r in d.headline}
     rows = []
 
-    def add(what: str, unit: str, paper: str, *estimates: Estimate | None) -> None:
-        if any(estimates):
-            rows.append([what, unit, paper, *map(estimate_text, estimates)])
+    def add(what: str, unit: str, paper: str, *cells: str) -> None:
+        if any(cells):
+            rows.append([what, unit, paper, *cells])
 
     for name, what, paper in (
         ("gradient_young", "Thin disc, gradient at 1 Gyr (fig. 6)", "about −0.075"),
@@ -260,10 +266,11 @@ def statement_table(d: RunProducts) -> Table:
         ("gradient_thick", "Thick disc, gradient (fig. 7)", "near +0.02"),
     ):
         if (r := found.get(name)) is not None:
-            add(what, r.unit, paper, r.hierarchical, r.odr_scatter, r.odr)
+            add(what, r.unit, paper, r.fitted, *map(estimate_text, (r.odr_scatter, r.odr)))
 
     def of_baseline(what: str, unit: str, paper: str, data: Any, variable: str) -> None:
-        add(what, unit, paper, None, *(baseline_estimate(data, m, variable) for m in _METHODS))
+        found = (baseline_estimate(data, m, variable) for m in _METHODS)
+        add(what, unit, paper, "", *map(estimate_text, found))
 
     what, rate = "Thick disc, flattening rate (fig. 7)", "dex/kpc/Gyr"
     of_baseline(what, rate, "similar at all ages", d.thick_baseline, "trend")

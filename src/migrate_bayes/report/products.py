@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import CatalogError, OrbitError, RecipeError
 from migrate_bayes.plots.columns import star_columns
+from migrate_bayes.population.results.diagnostics import Verdict, judge, summary_table
 from migrate_bayes.report.headline_table import Headline, headline
 from migrate_bayes.report.published import Published
 from migrate_bayes.report.section import Image, NotDrawnError, load_validation
@@ -106,7 +107,20 @@ class RunProducts:
     @cached_property
     def headline(self) -> Headline:
         """The numbers at the top."""
-        return headline(self.fit, self.baseline, self.truth, thick_baseline=self.thick_baseline)
+        return headline(
+            self.fit, self.baseline, self.truth, thick_baseline=self.thick_baseline,
+            verdict=self.verdict,
+        )  # fmt: skip
+
+    @cached_property
+    def summary(self) -> Any:
+        """ArviZ's summary of the fit's parameters, empty without a fit."""
+        return summary_table(xr.DataTree() if self.fit is None else self.fit)
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Whether the fit's numbers may be shown."""
+        return judge(self.fit, self.summary)
 
     @cached_property
     def columns(self) -> xr.Dataset:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from migrate_bayes.catalog.reading import CatalogStream
     from migrate_bayes.population.data import PopulationData
+    from migrate_bayes.population.results.diagnostics import Verdict
     from migrate_bayes.report.headline_table import Headline
     from migrate_bayes.report.published import Published
 
@@ -110,6 +111,8 @@ class Run:
         Paths of the products, provenance and the stage clock.
     notes : list of str
         What the report says of this run.
+    verdict : Verdict or None
+        Of `migrate_bayes.population.judge` on the fit, once it is made or reported.
 
     Examples
     --------
@@ -133,6 +136,7 @@ class Run:
         self.folder = RunFolder(recipe, products, reports, catalog=catalog, say=say)
         self.overwrite, self.say = overwrite, say
         self.notes: list[str] = []
+        self.verdict: Verdict | None = None
 
     def __repr__(self) -> str:
         stars = "mock stars" if self.recipe.data.source == "mock" else str(self.folder.catalog)
@@ -299,7 +303,7 @@ class Run:
 
     def fit(self) -> xr.DataTree:
         """Fit the hierarchical model."""
-        from migrate_bayes.population import PopulationModel, load_model_spec
+        from migrate_bayes.population import PopulationModel, judge, load_model_spec
 
         m, seed = self.recipe.model, self.recipe.seed
         path, of_stars = self.folder / "fit.nc", self.folder / "membership"
@@ -321,6 +325,8 @@ class Run:
             tree["posterior_predictive"] = model.predictive(tree, seed=seed)
             if "prior" in tree.children:
                 tree["prior_predictive"] = model.prior_predictive(tree, seed=seed)
+            self.verdict = judge(tree)
+            tree.attrs.update(self.verdict.attrs)
             self._write(tree, path)
             done(f"{data.n_stars:,} stars × {data.stars.mean_nodes:.1f} age nodes → {path}")
         return tree
@@ -398,14 +404,13 @@ class Run:
                 recipe_text=self.recipe_text, provenance=folder.provenance, notes=self.notes,
                 validation=folder.report.parent / shown.validation if shown.validation else None,
             )  # fmt: skip
+            self.verdict = products.verdict
             page = write_report(products, folder.report, overwrite=self.overwrite)
             done(f"{page.stat().st_size / 1024**2:.1f} MB")
         return page, products.headline
 
     def all(self) -> Path:
         """Run every stage, print what was found, and return the path of the report."""
-        from migrate_bayes.population.results.diagnostics import check_fit
-
         folder, selection = self.folder, self.recipe.model.selection
         products = ("stars", "fit.nc", "membership", "baseline-variants.nc")
         paths = [folder / name for name in products]
@@ -427,12 +432,14 @@ class Run:
         self.baseline()
         self.samples()
         fit = self.fit()
-        gradient_table(fit["posterior"].to_dataset()).print(self.say)
+        if self.verdict is not None and self.verdict.believed:
+            gradient_table(fit["posterior"].to_dataset()).print(self.say)
         page, numbers = self._report()
         numbers.print()
         mark = {True: "pass", False: "FAIL", None: "not known"}
-        found = [f"{c.name} {c.value} [{c.limit}] {mark[c.passed]}" for c in check_fit(fit)]
-        self.say(f"Sampler: {'; '.join(found)}")
+        checks = numbers.verdict.checks
+        found = [f"{c.name} {c.value} [{c.limit}] {mark[c.passed]}" for c in checks]
+        self.say(f"Checks: {'; '.join(found)}")
         return page
 
 

@@ -11,6 +11,21 @@ Bayesian Analysis 16, 667) and the energy's Bayesian fraction of missing informa
 - *posterior predictive tails*: the share of tested quantiles of [Fe/H] and [α/Fe] that lie outside
   95% of their replicates, which is 5% if the model is right;
 - *stars left out* and the share of stars that fit no component (outliers).
+
+A check that fails has a caveat beside the headline. Beyond a second, *grave* limit the numbers mean
+nothing, and the headline is withheld (`judge`):
+
+- R-hat of 1.05 or more of any parameter: the chains' means scatter by 0.32 posterior standard
+  deviations or more, so that they have not sampled one distribution;
+- a bulk ESS below 100, over all chains, of a headline quantity: the Monte-Carlo error of its median
+  is then an eighth of a standard deviation or more, and R-hat too noisy to warn;
+- more than 1% of the transitions divergent: the sampler cannot enter a part of the posterior;
+- Pareto k̂ of 0.7 or more of weights that were used: no mean over the draws has a finite error;
+- a quarter or more of the tested quantiles of [Fe/H], or of [α/Fe], outside 95% of their replicates
+  *and* by more than 0.05 dex. A gradient of 0.075 dex/kpc makes 0.1 dex between the bins of radius:
+  such a model has lost half of the signal. Sparse bins stray as far, and bins of many stars fall
+  outside by less, in fits that are right; both at once at most in 5% of the quantiles;
+- more than half of the selected stars left out: the fit is of another sample than was asked for.
 """
 
 from __future__ import annotations
@@ -18,7 +33,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +58,17 @@ MAX_PPC_OUTSIDE = 0.15
 MAX_LEFT_OUT = 0.10
 MAX_OUTLIERS = 0.05
 
+# Limits beyond which the headline is withheld; the reasons stand at the top of the file.
+GRAVE_R_HAT = 1.05
+GRAVE_ESS = 100
+GRAVE_DIVERGENT = 0.01
+GRAVE_MISFIT = 0.05  # dex
+GRAVE_PPC_FAR = 0.25
+GRAVE_LEFT_OUT = 0.50
+
+#: Quantities of the headline that every fit has.
+HEADLINE = ("gradient_young", "flattening_rate", "gradient_thick")
+
 # What to do about a check that fails.
 _ADVICE = {
     "R-hat": "chains disagree: tune longer, or look for two modes in the rank plots",
@@ -58,23 +84,93 @@ _ADVICE = {
     "posterior at prior's edge": "the prior cuts the posterior: widen it",
     "posterior predictive": "the model does not make stars like these: see the figure; more knots, "
     "or outliers",
-    "selected stars left out": "stars without an age or a radius are missing, and hardly at random",
+    "selected stars left out": "stars without an age or a radius are missing, and hardly at "
+    "random: mend these columns, or select stars that have them",
     "outliers": "many stars belong to neither disc: another component, or bad data",
 }
 
 
 class Check(NamedTuple):
-    """One diagnostic: `passed` is None if the fit does not hold what it needs."""
+    """One diagnostic: `passed` is None if the fit does not hold what it needs.
+
+    `grave` says that a failure makes the headline meaningless, rather than less sure. A diagnostic
+    with two limits has the one that it breaks.
+    """
 
     name: str
     value: str
     limit: str
     passed: bool | None
+    grave: bool = False
 
     @property
     def advice(self) -> str:
         """What to do if the check fails; "" if it has no verdict."""
         return _ADVICE.get(self.name, "")
+
+    @property
+    def text(self) -> str:
+        """Name, value and limit in a line."""
+        return f"{self.name} {self.value}, limit {self.limit}"
+
+
+class Verdict(NamedTuple):
+    """What the checks of a fit say of its headline.
+
+    Parameters
+    ----------
+    checks : sequence of Check
+        Of one fit, or none without a fit.
+
+    Examples
+    --------
+    >>> from migrate_bayes.population.results.diagnostics import Check, Verdict
+    >>> bad = Check("R-hat", "1.080 (alpha_thin[2])", "< 1.05", False, grave=True)
+    >>> print(Verdict([bad]).sentence)
+    The fit may not be believed: R-hat 1.080 (alpha_thin[2]), limit < 1.05. Next: chains disagree: \
+tune longer, or look for two modes in the rank plots.
+    """
+
+    checks: Sequence[Check] = ()
+
+    @property
+    def causes(self) -> list[Check]:
+        """Failures that make the headline meaningless."""
+        return [c for c in self.checks if c.passed is False and c.grave]
+
+    @property
+    def caveats(self) -> list[Check]:
+        """Failures that leave the headline standing."""
+        return [c for c in self.checks if c.passed is False and not c.grave]
+
+    @property
+    def believed(self) -> bool:
+        """Whether the headline may be shown."""
+        return not self.causes
+
+    @property
+    def sentence(self) -> str:
+        """Causes and next steps in a line; "" if the fit may be believed."""
+        if self.believed:
+            return ""
+        steps = dict.fromkeys(c.advice for c in self.causes if c.advice)
+        after = f" Next: {'; '.join(steps)}." if steps else ""
+        return f"The fit may not be believed: {'; '.join(c.text for c in self.causes)}.{after}"
+
+    @property
+    def lines(self) -> list[str]:
+        """Lines under the headline: causes with next steps, or else the caveats."""
+        if self.believed:
+            failed = "; ".join(c.text for c in self.caveats)
+            return [f"Read with care, for a check failed: {failed}."] if failed else []
+        causes = [f"  {c.text}. Next: {c.advice}." for c in self.causes]
+        return ["The fit may not be believed; its numbers are withheld:", *causes]
+
+    @property
+    def attrs(self) -> dict[str, str]:
+        """Attributes that record the verdict in a fit: ``believed`` and, as JSON, ``causes``."""
+        causes = json.dumps([c[:3] for c in self.causes], ensure_ascii=False)
+        return {"believed": "yes" if self.believed else "no", "causes": causes}
 
 
 def read_fit(path: str | Path) -> xr.DataTree:
@@ -184,16 +280,35 @@ def check_fit(fit: xr.DataTree, table: Any = None) -> list[Check]:
     if len(table):
         worst, of = _worst(table, "r_hat", largest=True)
         value, passed = (f"{worst:.3f} ({of})", worst < MAX_R_HAT) if of else ("n/a", None)
-        checks.append(Check("R-hat", value, f"< {MAX_R_HAT}", passed))
-        enough = MIN_ESS_PER_CHAIN * fit["posterior"].sizes["chain"]
+        grave = worst >= GRAVE_R_HAT
+        limit = f"< {GRAVE_R_HAT if grave else MAX_R_HAT}"
+        checks.append(Check("R-hat", value, limit, passed, grave))
+        sizes = fit["posterior"].sizes
+        enough = MIN_ESS_PER_CHAIN * sizes["chain"]
+        shown = table.loc[[name for name in HEADLINE if name in table.index]]
         for column, name in (("ess_bulk", "bulk ESS"), ("ess_tail", "tail ESS")):
             worst, of = _worst(table, column, largest=False)
             value, passed = (f"{worst:,.0f} ({of})", worst >= enough) if of else ("n/a", None)
-            checks.append(Check(name, value, f"≥ {enough:,}", passed))
+            check = Check(name, value, f"≥ {enough:,}", passed)
+            if column == "ess_bulk" and len(shown):
+                # It cannot be computed of a handful of draws.
+                worst, of = _worst(shown, column, largest=False)
+                if not of:
+                    worst, of = sizes["chain"] * sizes["draw"], "all draws"
+                if worst < GRAVE_ESS:
+                    value = f"{worst:,.0f} ({of})"
+                    check = Check(name, value, f"≥ {GRAVE_ESS}", False, grave=True)
+            checks.append(check)
     stats = fit["sample_stats"].to_dataset() if "sample_stats" in fit.children else xr.Dataset()
-    count = int(stats["diverging"].sum()) if "diverging" in stats else None
-    value, passed = ("not recorded", None) if count is None else (f"{count:,}", count == 0)
-    checks.append(Check("divergences", value, "0", passed))
+    if "diverging" in stats:
+        count, share = int(stats["diverging"].sum()), float(stats["diverging"].mean())
+        if share > GRAVE_DIVERGENT:
+            value, limit = f"{count:,} ({share:.1%})", f"≤ {GRAVE_DIVERGENT:.0%}"
+            checks.append(Check("divergences", value, limit, False, grave=True))
+        else:
+            checks.append(Check("divergences", f"{count:,}", "0", count == 0))
+    else:
+        checks.append(Check("divergences", "not recorded", "0", None))
     names = ("reached_max_treedepth", "maxdepth_reached")  # PyMC's, nutpie's
     if depth := next((name for name in names if name in stats), None):
         share = float(stats[depth].mean())
@@ -208,7 +323,7 @@ def check_fit(fit: xr.DataTree, table: Any = None) -> list[Check]:
     if "pareto_k" in fit.attrs:
         k, ess = float(fit.attrs["pareto_k"]), fit.attrs.get("importance_ess")
         of = "" if ess is None else f" (ESS of the weights {float(ess):,.0f})"
-        checks.append(Check("Pareto k̂", f"{k:.2f}{of}", limit, k < MAX_PARETO_K))
+        checks.append(Check("Pareto k̂", f"{k:.2f}{of}", limit, k < MAX_PARETO_K, grave=True))
     if "surrogate_pareto_k" in fit.attrs:
         k = float(fit.attrs["surrogate_pareto_k"])
         checks.append(Check("Pareto k̂ of the surrogate", f"{k:.2f}", limit, None))
@@ -251,8 +366,17 @@ def _predictive_check(fit: xr.DataTree) -> list[Check]:
     known = np.isfinite(p)
     if not known.any():
         return []
-    share = float(((p < 0.025) | (p > 0.975))[known].mean())
+    outside = known & ((p < 0.025) | (p > 0.975))
+    share = float(outside[known].mean())
     far = np.abs(group["data"].values - group["replicated"].values)
+    # Of each observable, the share of its quantiles.
+    tested = known.sum(axis=(1, 2, 3))
+    wrong = (outside & (far > GRAVE_MISFIT)).sum(axis=(1, 2, 3)) / np.maximum(tested, 1)
+    if wrong.max() >= GRAVE_PPC_FAR:
+        of = group["observable"].values[wrong.argmax()]
+        value = f"{wrong.max():.0%} of {of} outside by over {GRAVE_MISFIT} dex"
+        limit = f"< {GRAVE_PPC_FAR:.0%}"
+        return [Check("posterior predictive", value, limit, False, grave=True)]
     observable, age_bin = np.unravel_index(np.nanargmax(far), far.shape)[:2]
     low, high = (float(group[name][age_bin]) for name in ("age_lo", "age_hi"))
     at = f"{group['observable'].values[observable]}, {low:g}–{high:g} Gyr"
@@ -268,8 +392,9 @@ def _star_checks(fit: xr.DataTree) -> list[Check]:
         lost = sum(left_out.values())
         share = lost / max(lost + int(attrs["n_stars"]), 1)
         why = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
-        value, limit = f"{share:.1%}" + (f" ({why})" if why else ""), f"< {MAX_LEFT_OUT:.0%}"
-        checks.append(Check("selected stars left out", value, limit, share < MAX_LEFT_OUT))
+        value, grave = f"{share:.1%}" + (f" ({why})" if why else ""), share > GRAVE_LEFT_OUT
+        limit = f"≤ {GRAVE_LEFT_OUT:.0%}" if grave else f"< {MAX_LEFT_OUT:.0%}"
+        checks.append(Check("selected stars left out", value, limit, share < MAX_LEFT_OUT, grave))
     if "selected" in attrs and "catalogued" in attrs:
         share = 1 - int(attrs["selected"]) / max(int(attrs["catalogued"]), 1)
         checks.append(Check("stars flagged or not selected", f"{share:.1%}", "–", None))
@@ -280,7 +405,7 @@ def _star_checks(fit: xr.DataTree) -> list[Check]:
     return checks
 
 
-def diagnose(fit: xr.DataTree) -> list[Check]:
+def diagnose(fit: xr.DataTree, table: Any = None) -> list[Check]:
     """Judge a fit: sampler, prior, model and stars.
 
     Parameters
@@ -288,11 +413,13 @@ def diagnose(fit: xr.DataTree) -> list[Check]:
     fit : xarray.DataTree
         From `PopulationModel.sample`, or the ``fit.nc`` of a run; docs/architecture.md has its
         groups. A check whose group is missing is left out.
+    table : pandas.DataFrame, optional
+        `summary_table` of the fit, if it is at hand.
 
     Returns
     -------
     list of Check
-        `name`, `value`, `limit`, `passed` (None if there is no verdict) and `advice`.
+        `name`, `value`, `limit`, `passed` (None if there is no verdict), `grave` and `advice`.
 
     Examples
     --------
@@ -303,13 +430,54 @@ def diagnose(fit: xr.DataTree) -> list[Check]:
     >>> [check.passed for check in diagnose(xr.DataTree.from_dict({"sample_stats": stats}))]
     [True]
     """
-    return [*check_fit(fit), *_prior_checks(fit), *_predictive_check(fit), *_star_checks(fit)]
+    return [
+        *check_fit(fit, table), *_prior_checks(fit), *_predictive_check(fit), *_star_checks(fit),
+    ]  # fmt: skip
+
+
+def judge(fit: xr.DataTree | None, table: Any = None) -> Verdict:
+    """Say whether the headline of a fit may be believed, and if not, why.
+
+    Parameters
+    ----------
+    fit : xarray.DataTree, optional
+        A fit, as `diagnose` takes it. A cause that its attributes record (`Verdict.attrs`) stands
+        if the fit does not hold what that check needs, as a variant of a comparison, which keeps no
+        chains; otherwise the check is made anew.
+    table : pandas.DataFrame, optional
+        `summary_table` of the fit, if it is at hand.
+
+    Returns
+    -------
+    Verdict
+        `believed`, `causes` (grave failures) and `caveats` (other failures). Without a fit there
+        is nothing to doubt.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> from migrate_bayes.population.results.diagnostics import judge
+    >>> fit = xr.DataTree()
+    >>> fit.attrs["pareto_k"] = 1.2
+    >>> [cause.text for cause in judge(fit).causes]
+    ['Pareto k̂ 1.20, limit < 0.7']
+    """
+    if fit is None:
+        return Verdict()
+    checks = diagnose(fit, table)
+    known = {c.name for c in checks if c.passed is not None}
+    recorded = [
+        Check(str(name), str(value), str(limit), passed=False, grave=True)
+        for name, value, limit in json.loads(str(fit.attrs.get("causes", "[]")))
+    ]
+    return Verdict([*checks, *(c for c in recorded if c.name not in known)])
 
 
 def print_diagnosis(fit: xr.DataTree, *, say: Callable[[str], None] = print) -> bool:
-    """Print the checks of `diagnose` and what to do about each failure; return if all passed."""
+    """Print the checks of `judge` and what to do about each failure; return if all passed."""
     mark = {True: "pass", False: "FAIL", None: "–"}
-    checks = diagnose(fit)
+    verdict = judge(fit)
+    checks = verdict.checks
     rows = [[mark[c.passed], c.name, c.value, c.limit] for c in checks]
     Table("Diagnosis", ["", "check", "found", "limit"], rows).print(say)
     failures = [c for c in checks if c.passed is False]
@@ -317,4 +485,6 @@ def print_diagnosis(fit: xr.DataTree, *, say: Callable[[str], None] = print) -> 
         say(f"  {c.name}: {c.advice}")
     say("")
     say(f"{len(failures)} of {len(checks)} checks failed." if failures else "Every check passed.")
+    if not verdict.believed:
+        say(verdict.sentence)
     return not failures
