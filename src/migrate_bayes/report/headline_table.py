@@ -131,7 +131,7 @@ def headline(
     <BLANKLINE>
     Metallicity gradients
       quantity                     unit      truth      hierarchical  (fit − truth)/σ
-      Thin-disc gradient at 1 Gyr  dex/kpc  -0.075  -0.0700 ± 0.0068             +0.7
+      Thin-disc gradient at 1 Gyr  dex/kpc  -0.075  -0.0702 ± 0.0071             +0.7
     """
     truth = as_truth(truth)
     verdict = judge(fit) if verdict is None else verdict
