@@ -19,6 +19,7 @@ FILES = {
     "corogee": "corogee/corot_apogee_anders2017.fit",
     "lamost-gaia": "lamost_gaia/gaia_lamost_chemo_kinematic_features.csv",
     "hypatia": "hypatia/hypatia_6d_even_hip.csv",
+    "apokasc2": "apokasc2/apokasc2_apogee_even_kic.csv",
     "gcs": "gcs/gcs_casagrande2011_even_hip.csv",
 }
 
@@ -30,7 +31,8 @@ def test_chunks_of_real_files(shared_data, name):
     parts = list(iter_catalog(path, columns=name, chunk_size=97))
     xr.testing.assert_identical(xr.concat(parts, dim="star", combine_attrs="override"), whole)
     validate_required(whole, needs="ages")
-    validate_required(whole, needs="orbits")
+    if name != "apokasc2":  # no velocities
+        validate_required(whole, needs="orbits")
 
 
 def test_harps(shared_data):
@@ -165,3 +167,14 @@ def test_gcs(shared_data):
     # M_G and log g of one star tell the same of it: the log g of the survey is of the parallax.
     m_g = catalog["phot_g_mean_mag"] - 5 * np.log10(100 * catalog["distance"])
     assert spearmanr(m_g[good], catalog["logg"][good])[0] > 0.9
+
+
+def test_apokasc2(shared_data):
+    catalog = read_catalog(shared_data(FILES["apokasc2"]), columns="apokasc2")
+    assert catalog.sizes["star"] == 3183
+    clump = catalog["ref_clump"].values  # 'RGB', 'RC' and -9999.0 in the file
+    assert [int(np.sum(clump == state)) for state in (0, 1)] == [1680, 1279]
+    for name in ("parallax", "ref_age", "feh"):
+        assert float(catalog[name].min()) > -100.0  # no sentinel is a value
+    # Asteroseismic ages follow masses.
+    assert spearmanr(catalog["ref_mass"], catalog["ref_age"])[0] < -0.9

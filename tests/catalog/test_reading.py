@@ -403,6 +403,7 @@ def test_unwritable_output_and_existing_output(tmp_path, make_catalog):
 
 def test_every_packaged_map_is_valid():
     assert column_map_names() == (
+        "apokasc2",
         "corogee",
         "gaia",
         "gcs",

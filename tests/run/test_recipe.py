@@ -9,7 +9,7 @@ RUNS = __import__("pathlib").Path(__file__).parents[2] / "runs"
 
 
 @pytest.mark.parametrize(
-    "name", ["demo", "harps", "corogee", "gcs", "hypatia", "migration", "paper"]
+    "name", ["demo", "apokasc2", "harps", "corogee", "gcs", "hypatia", "migration", "paper"]
 )
 def test_recipes_of_the_project(name):
     recipe = load_recipe(RUNS / f"{name}.toml")

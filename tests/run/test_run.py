@@ -145,6 +145,31 @@ def test_a_fit_whose_chains_disagree_is_reported_without_its_numbers(finished, t
     assert "Hierarchical gradient(age)" not in made
 
 
+def test_a_catalogue_without_velocities_ends_with_ages(finished, tmp_path):
+    import pyarrow.parquet as pq
+
+    whole = pq.read_table(finished[0].folder.catalog).slice(0, 300)
+    moving = [n for n in whole.column_names if n.startswith(("pm", "radial_velocity"))]
+    path = tmp_path / "still.parquet"
+    pq.write_table(whole.drop_columns(moving), path)
+    column = {"ours": "age_median", "reference": "ref_true_age", "label": "age - true, rich"}
+    reference = {"columns": [{**column, "selection": "rich"}, column]}
+    told = recipe(
+        name="still", until="ages", data={"path": str(path)}, reference=reference,
+        selections={"rich": "feh > -0.2"}, description="Stars at rest",
+    )  # fmt: skip
+    lines = []
+    run = Run(told, products=tmp_path, reports=tmp_path / "reports", say=lines.append)
+    text = run.all().read_text()
+    assert not (run.folder / "fit.nc").exists()
+    assert 100 < int(run.mask("all").sum()) < 300  # no orbit is no reason here
+    assert "Stars at rest" in text
+    assert 'id="published"' in text
+    assert "Guiding radii" not in text
+    rows = [line.split() for line in lines if line.strip().startswith("age - true")]
+    assert 0 < int(rows[0][4]) < int(rows[1][4])
+
+
 def test_nothing_is_overwritten_unasked(finished):
     run, _, _ = finished
     again = Run(run.recipe, products=run.folder.path.parent, reports=run.folder.report.parent)

@@ -96,6 +96,13 @@ def test_unusable_stars_are_in_no_selection(flag: StarFlag) -> None:
         assert chosen(stars, name) == [True, False, False, True]
 
 
+def test_a_product_of_ages_alone_does_not_lack_orbits() -> None:
+    lost = [0, int(StarFlag.MISSING_RADIAL_VELOCITY), int(StarFlag.POOR_AGE)]
+    stars = stars_at(flag=lost)
+    assert chosen(stars, "all") == [True, False, False]
+    assert chosen(stars.drop_dims("potential"), "all") == [True, True, False]
+
+
 def test_unknown_values_pass_neither_a_condition_nor_its_opposite() -> None:
     stars = stars_at(alpha_fe=[0.0, np.nan, 0.3], zmax=[0.1, 0.1, np.nan])
     assert chosen(stars, "thin-chemical") == [True, False, False]

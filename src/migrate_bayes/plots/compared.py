@@ -215,6 +215,8 @@ class PublishedPanel(NamedTuple):
         Values star by star.
     again : ndarray, shape (n,), optional
         Ours from their own phase space, if that was integrated.
+    title : str
+        Above the panel.
 
     Examples
     --------
@@ -230,6 +232,7 @@ class PublishedPanel(NamedTuple):
     theirs: NDArray[np.float64]
     ours: NDArray[np.float64]
     again: NDArray[np.float64] | None = None
+    title: str = ""
 
 
 @in_style
@@ -263,6 +266,7 @@ def published(panels: Sequence[PublishedPanel], *, figure: Figure | None = None)
         low, high = np.percentile(shown, [0.3, 99.0]) if shown.size else (0.0, 1.0)
         pad = 0.05 * (high - low)
         limits = (low - pad, high + pad)
+        column[0].set_title(panel.title, fontsize=10)
         looks = ((panel.ours, BLUE, ""), (panel.again, VERMILION, ", their start"))
         for ax, (values, colour, start) in zip(column, looks, strict=False):
             if values is None:

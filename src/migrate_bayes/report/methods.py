@@ -15,6 +15,7 @@ _CATALOGUES = {
     "lamost-ddpayne-gaia-bj": "cui2012 xiang2019 gaia2021 bailerjones2021",
     "lamost-gaia": "cui2012 gaia2021",
     "gaia": "gaia2021 bailerjones2021",
+    "apokasc2": "pinsonneault2018",
     "gcs": "casagrande2011 vanleeuwen2007 gaia2021 hinkel2014",
     "hypatia": "hinkel2014 vanleeuwen2007 gaia2021",
 }
@@ -116,8 +117,9 @@ def methods(
     m = Methods()
     _data(m, recipe, stars, n_stars, lacks)
     _ages(m, recipe, stars, lacks)
-    _orbits(m, recipe, stars)
-    _baseline(m, recipe)
+    if recipe["until"] == "fit":
+        _orbits(m, recipe, stars)
+        _baseline(m, recipe)
     if fit:
         _fit(m, recipe, fit, lacks)
     m.add(

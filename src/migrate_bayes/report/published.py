@@ -6,6 +6,7 @@ The frame causes most differences in R_g and Z_max, so both frames are shown.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from migrate_bayes.core.errors import RecipeError, suggest
 from migrate_bayes.core.table import Table
 from migrate_bayes.plots import PublishedPanel
 from migrate_bayes.report import report_options as opt
+from migrate_bayes.selection import select
 
 _EXTREMA = ("zmax", "r_peri", "r_apo", "eccentricity")
 
@@ -54,20 +56,26 @@ def against_published(
         )
     if options.note:
         notes.append(options.note)
+    chosen = {
+        c.selection: select(stars, c.selection, potential=potential).values
+        for c in options.columns
+        if c.selection is not None
+    }
     stars = stars.sel(potential=potential) if "potential" in stars.dims else stars
     again = None
     if options.columns:
         header = ["difference", "stars", "median", "robust scatter", "5%", "95%", "unit"]
-        rows = [_difference(stars, column) for column in options.columns]
+        rows = [_difference(stars, column, chosen) for column in options.columns]
         tables.append(Table("Against the catalogue's own columns", header, rows))
         if options.start is not None:
             again = _orbits_from_start(stars, options.start, frame)
-            rows = [_difference(again, c) for c in options.columns if c.ours in _EXTREMA]
+            rows = [_difference(again, c, chosen) for c in options.columns if c.ours in _EXTREMA]
             tables.append(Table(f"The same, {options.start.label}", header, rows))
     for c in options.columns:
-        ours, theirs = _column(stars, c.ours), _column(stars, c.reference)
-        second = None if again is None or c.ours not in _EXTREMA else _column(again, c.ours)
-        panels.append(PublishedPanel(c.ours, c.reference, c.unit, theirs, ours, second))
+        ours, theirs = _pair(stars, c, chosen)
+        second = None if again is None or c.ours not in _EXTREMA else _pair(again, c, chosen)[0]
+        title = c.label if c.selection else ""
+        panels.append(PublishedPanel(c.ours, c.reference, c.unit, theirs, ours, second, title))
     if options.published is not None:
         tables.append(_gradients(stars, options.published))
     start = options.start.label if options.start else ""
@@ -95,8 +103,19 @@ def _column(stars: xr.Dataset, name: str) -> np.ndarray:
     return np.asarray(stars[name].values, dtype=np.float64)
 
 
-def _difference(stars: xr.Dataset, column: opt.ReferenceColumn) -> list[str]:
-    difference = _column(stars, column.ours) - _column(stars, column.reference)
+def _pair(
+    stars: xr.Dataset, column: opt.ReferenceColumn, chosen: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take our value and theirs, NaN for stars that the column's selection leaves out."""
+    inside = chosen[column.selection] if column.selection is not None else True
+    ours, theirs = (_column(stars, name) for name in (column.ours, column.reference))
+    return np.where(inside, ours, np.nan), np.where(inside, theirs, np.nan)
+
+
+def _difference(
+    stars: xr.Dataset, column: opt.ReferenceColumn, chosen: Mapping[str, np.ndarray]
+) -> list[str]:
+    difference = np.subtract(*_pair(stars, column, chosen))
     difference = difference[np.isfinite(difference)]
     if not len(difference):
         return [column.label, "0", "", "", "", "", column.unit]

@@ -18,6 +18,8 @@ class ReferenceColumn(Options):
         Name of the difference in tables.
     unit : str
         Unit of both columns; empty for a pure number.
+    selection : str, optional
+        The stars that are compared, see `migrate_bayes.select`; all that have both, by default.
 
     Examples
     --------
@@ -30,6 +32,7 @@ class ReferenceColumn(Options):
     reference: str
     label: str
     unit: str = ""
+    selection: str | None = None
 
 
 class PublishedGradient(Options):

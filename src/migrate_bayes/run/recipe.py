@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from migrate_bayes.mock.truth import Truth
 
 DATA_ENV = "MIGRATE_BAYES_DATA"
-# Entries that name a selection, by section; `compare.selections` names several.
+# Entries that name a selection, by section; `compare.selections` names several, and of each
+# variant and reference column one.
 _SELECTIONS = {
     "baseline": ("selection", "thick_selection"),
     "model": ("selection",),
     "compare": ("selections", "variants"),
+    "reference": ("columns",),
 }
 
 
@@ -46,6 +48,8 @@ class Recipe(Options):
         Decides every random draw.
     chunk_size : int
         Stars at a time; changes no number.
+    until : {"fit", "ages"}
+        Where `Run.all` ends, but for the report: a catalogue without velocities has ages alone.
     data, simulate, orbits, isochrones : Options
         How stars are read, simulated (if ``data.source`` is ``"mock"``), and given orbits and ages.
     reference, baseline : Options, optional
@@ -63,14 +67,15 @@ class Recipe(Options):
     --------
     >>> from migrate_bayes import Recipe
     >>> recipe = Recipe(name="few", data={"source": "mock"}, simulate={"stars": 500})
-    >>> recipe.truth()["gradient_young"], recipe.hash
-    (-0.075, '66e96145f20f2ab3')
+    >>> recipe.truth()["gradient_young"], len(recipe.hash)
+    (-0.075, 16)
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     seed: int = 20210301
     chunk_size: int = Field(default=65_536, gt=0)
+    until: Literal["fit", "ages"] = "fit"
     data: CatalogOptions = CatalogOptions()
     simulate: MockOptions = MockOptions()
     orbits: OrbitOptions = OrbitOptions()
@@ -98,7 +103,7 @@ class Recipe(Options):
         def written(given: Any, entry: str) -> Any:
             if entry == "selections":
                 return tuple(expand(one, own) for one in given)
-            if entry != "variants":
+            if entry not in ("variants", "columns"):
                 return expand(given, own)
             if not isinstance(given, list):
                 return given
@@ -126,7 +131,8 @@ class Recipe(Options):
 
         Layout, comments, chunks, where a sum is computed, and comparisons are not part of it.
         """
-        without: dict[str, Any] = dict.fromkeys(("chunk_size", "compare", "report"), True)
+        keys = ("chunk_size", "until", "compare", "report")
+        without: dict[str, Any] = dict.fromkeys(keys, True)
         without |= {"sampler": {"scheduler"}, "model": {"forms"}}
         return content_hash(self.model_dump(mode="json", exclude=without))
 

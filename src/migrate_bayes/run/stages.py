@@ -230,13 +230,14 @@ class Run:
         return self._stream("orbits", {"orbits": self._orbits_of}, overwrite)
 
     def make_stars(self) -> Path:
-        """Compute ages and orbits together, as one product."""
-        return self._stream("stars", {"ages": self._ages_of, "orbits": self._orbits_of})
+        """Compute ages and orbits together, as one product; ages alone if the run ends there."""
+        orbits = {"orbits": self._orbits_of} if self.recipe.until == "fit" else {}
+        return self._stream("stars", {"ages": self._ages_of, **orbits})
 
     @cached_property
     def stars(self) -> xr.Dataset:
         """StarPosteriors of this run, on disk: a variable is read when it is used."""
-        return validate(open_run_stars(self.folder.path))
+        return validate(open_run_stars(self.folder.path), orbits=self.recipe.until == "fit")
 
     def mask(self, selection: str) -> xr.DataArray:
         """Select stars of this run, in the potential of its model."""
@@ -371,12 +372,13 @@ class Run:
 
         r, shown, folder = self.recipe, self.recipe.report, self.folder
         self._refuse_existing(folder.report)
-        if not (folder / "fit.nc").exists():
+        whole = r.until == "fit"
+        if whole and not (folder / "fit.nc").exists():
             raise ProductError(f"no fit.nc in {folder.path}: run that stage first")
-        fit = read_netcdf(folder / "fit.nc")
+        fit = read_netcdf(folder / "fit.nc") if whole else None
         baselines: list[xr.Dataset | None] = [None, None]
         variants = None
-        if (b := r.baseline) is not None:
+        if whole and (b := r.baseline) is not None:
             for k, selection in enumerate((b.selection, b.thick_selection)):
                 lacks = f"No ODR baseline of '{selection}'"
                 if (path := folder.baselines[k]).exists():
@@ -401,7 +403,8 @@ class Run:
                 variants=variants, comparisons=comparisons,
                 selection_mask=self.mask(r.model.selection), truth=r.truth(),
                 published=published, recipe=r.model_dump(mode="json"),
-                recipe_text=self.recipe_text, provenance=folder.provenance, notes=self.notes,
+                recipe_text=self.recipe_text, provenance=folder.provenance,
+                notes=[r.description, *self.notes] if r.description else self.notes,
                 validation=folder.report.parent / shown.validation if shown.validation else None,
             )  # fmt: skip
             self.verdict = products.verdict
@@ -429,6 +432,8 @@ class Run:
             self.say(note)
         for table in self.published.tables:
             table.print(self.say)
+        if self.recipe.until == "ages":
+            return self.report()
         self.baseline()
         self.samples()
         fit = self.fit()

@@ -208,8 +208,14 @@ def line_excess(lower: float, upper: float, description: str) -> Selection:
 
 
 def _usable(columns: Columns) -> Verdict:
-    good = (columns("flag").astype(np.int64) & int(_UNUSABLE)) == 0
+    good = columns("unusable") == 0
     return good, ~good
+
+
+def _unusable(column: Columns, stars: xr.Dataset) -> Floats:
+    # Ages alone, as of a catalogue without velocities, do not lack orbits.
+    reasons = _UNUSABLE if "potential" in stars.coords else _UNUSABLE & ~FATAL_ORBIT
+    return (column("flag").astype(np.int64) & int(reasons)).astype(np.float64)
 
 
 def look_up_columns(stars: xr.Dataset, potential: str) -> Columns:
@@ -270,10 +276,12 @@ def _toomre_local(column: Columns, stars: xr.Dataset) -> Floats:
     return _speed(column, circular_velocity(column("r_present"), potential))
 
 
-# Columns that are computed if the stars do not have them: ``zmax`` (kpc, from its logarithm),
+# Columns that are computed if the stars do not have them: ``unusable`` (the flags that make a star
+# so), ``zmax`` (kpc, from its logarithm),
 # ``parallax_over_error``, ``abs_z`` (kpc), ``toomre_speed`` and ``toomre_speed_local`` (km/s):
 # √((v_φ - V)² + v_R² + v_Z²) with V the frame's V₀, or the circular speed at the star's R.
 _DERIVED: dict[str, Callable[[Columns, xr.Dataset], Floats]] = {
+    "unusable": _unusable,
     "zmax": _zmax,
     "parallax_over_error": _parallax_over_error,
     "toomre_speed": lambda column, stars: _speed(column, float(_orbit_setting(stars, "v0"))),
