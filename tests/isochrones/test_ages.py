@@ -185,7 +185,7 @@ def test_options_are_checked():
         estimate_ages(cat.drop_vars("teff_error"))
     with pytest.raises(RecipeError, match="photometric_floor"):
         estimate_ages(cat, photometric_floor=-1.0)
-    with pytest.raises(RecipeError, match="'flat' or 'log-flat'"):
+    with pytest.raises(RecipeError, match="'flat', 'log-flat' or 'disc'"):
         estimate_ages(cat, age_prior="flatt")
 
 

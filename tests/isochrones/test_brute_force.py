@@ -80,7 +80,9 @@ def test_fine_method_is_the_integral(source, left_out, shared_data):
     if source == "native":
         source = f"dartmouth-native:{shared_data('dartmouth_gaia')}"
     stars = lamost_like(source, 6, seed=2)
-    product = estimate_ages(stars, source=source, photometric_floor=0.0, show_progress=False)
+    product = estimate_ages(
+        stars, source=source, photometric_floor=0.0, giant_systematics={}, show_progress=False
+    )
     tracks = Tracks(build_grid(source))
     errors = []
     for i in range(stars.sizes["star"]):

@@ -46,6 +46,9 @@ class StarFlag(IntFlag):
     ZMAX_FAILED = 1 << 17, "Z_max could not be computed to tolerance"
     MISSING_AGE = 1 << 18, "no external age in the catalogue"
     UNKNOWN_KINEMATIC_ERROR = 1 << 19, "an astrometric or velocity error is missing: taken as 0"
+    CLUMP_REGION = 1 << 20, "giant where the red clump lies, on isochrones without one"
+    GIANT_FAMILY = 1 << 21, "giant: age from the isochrones that the recipe names for giants"
+    GIANT_EXCLUDED = 1 << 22, "giant, which the recipe leaves out"
 
 
 FLAG_MEANING: dict[StarFlag, str] = {flag: flag.meaning for flag in StarFlag}

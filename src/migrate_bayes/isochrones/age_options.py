@@ -9,10 +9,36 @@ from pydantic import Field
 from migrate_bayes.core.options import Options
 
 AgeMethod = Literal["fine", "paper"]
-AgePrior = Literal["flat", "log-flat"]
+AgePrior = Literal["flat", "log-flat", "disc"]
 FehScale = Literal["surface", "dwarf", "initial"]
 METHODS: tuple[AgeMethod, ...] = get_args(AgeMethod)
+#: In place of a giants' family: giants are left out.
+EXCLUDE = "exclude"
 FEH_SCALES: tuple[FehScale, ...] = get_args(FehScale)
+
+
+class Systematics(Options):
+    """What a survey's scale and a family's differ by: added in quadrature to each star's errors.
+
+    Parameters
+    ----------
+    teff, logg, feh : float
+        K, dex, dex.
+
+    Examples
+    --------
+    >>> from migrate_bayes.isochrones import Systematics
+    >>> Systematics(teff=30.0).logg
+    0.0
+    """
+
+    teff: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    logg: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    feh: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
+#: Of giants, measured on APOKASC-2: see docs/ages.md.
+GIANT_SYSTEMATICS = Systematics(teff=25.0, logg=0.05)
 
 
 class AgeOptions(Options):
@@ -27,9 +53,10 @@ class AgeOptions(Options):
         Vickers, Shen & Li (2021) node by node.
     observables : tuple of str
         Which columns of the catalogue to use: of teff, logg, feh, alpha_fe, abs_g, bp_rp.
-    age_prior : {"flat", "log-flat"}
-        Prior on age, flat in age or in log age. It is folded into ``log_age_likelihood`` and
-        recorded in ``log_interim_prior``.
+    age_prior : {"flat", "log-flat", "disc"}
+        Prior on age: flat in age or in log age, or that of giants of the disc, normal with a mean
+        of 4 and a standard deviation of 3.5 Gyr. It is folded into ``log_age_likelihood`` and
+        recorded in ``log_interim_prior``, so that a hierarchical fit takes it out again.
     photometric_floor : float
         Added in quadrature to the errors of M_G and BP−RP, mag: models and zero points are no
         better than this.
@@ -41,6 +68,14 @@ class AgeOptions(Options):
         Which [Fe/H] of the models the observed one is compared with; see `build_grid`.
     ages : tuple of float, optional
         Age nodes, Gyr, increasing; those of the method if None.
+    giants : str, optional
+        Source of the giants' ages (log g < 3.5, T_eff < 5600 K), on the age nodes of `source`;
+        ``exclude``: giants are flagged and not usable.
+    systematics : Systematics
+        Floor of the errors of all stars but giants.
+    giant_systematics : Systematics, optional
+        Floor of the errors of giants; if None, `GIANT_SYSTEMATICS` for ``fine``, none for
+        ``paper``.
 
     Examples
     --------
@@ -58,8 +93,23 @@ class AgeOptions(Options):
     poor_fit: float = Field(default=1e-4, ge=0, lt=1)
     feh_scale: FehScale = "surface"
     ages: tuple[float, ...] | None = None
+    giants: str | None = None
+    systematics: Systematics = Systematics()
+    giant_systematics: Systematics | None = None
 
     @property
     def short_name(self) -> str:
         """The source's name without its folder."""
         return self.source.partition(":")[0]
+
+    @property
+    def giants_source(self) -> str:
+        """Where giants' ages are from."""
+        return self.source if self.giants in (None, EXCLUDE) else self.giants
+
+    @property
+    def giant_floor(self) -> Systematics:
+        """Floor of the errors of giants, the method's own if none was given."""
+        if self.giant_systematics is not None:
+            return self.giant_systematics
+        return GIANT_SYSTEMATICS if self.method == "fine" else Systematics()

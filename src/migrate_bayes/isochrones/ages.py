@@ -15,13 +15,19 @@ so that a fit sees the same product whichever stage made it. [Fe/H] does not dep
 Missing observables are left out star by star (their inverse error is 0). A star needs T_eff or
 BP−RP, log g or M_G, and [Fe/H]. An observable without a positive, finite error condemns the star
 (BAD_ERROR): leaving it out in silence would change what its age means.
+
+Giants (`giants`) may have their ages from another family, on the same nodes. By method ``fine``
+their interval is the central 68% of the posterior: at some ages isochrones hold many giants for a
+short time (Girardi et al. 2013, MNRAS 431, 3501), so that the likelihood has a narrow peak with
+little below it, and the interval of 0.61 holds that peak and not the age.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,9 +39,10 @@ from migrate_bayes.core.errors import CatalogError, suggest
 from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.progress import progress
-from migrate_bayes.isochrones.age_options import AgeOptions
+from migrate_bayes.isochrones.age_options import EXCLUDE, AgeOptions, AgePrior
+from migrate_bayes.isochrones.giants import Seen, in_clump_region, is_giant
 from migrate_bayes.isochrones.grid import WorkingGrid, build_grid
-from migrate_bayes.isochrones.intervals import summarise
+from migrate_bayes.isochrones.intervals import Curves, quantiles, summarise
 from migrate_bayes.isochrones.kernel.blocks import CUT, FAR
 from migrate_bayes.isochrones.kernel.grid_layout import lay_out
 from migrate_bayes.isochrones.kernel.likelihood import (
@@ -45,6 +52,7 @@ from migrate_bayes.isochrones.kernel.likelihood import (
     age_likelihood_by_nodes,
 )
 from migrate_bayes.isochrones.sources.base import IsochroneSource
+from migrate_bayes.isochrones.sources.registry import load_source
 
 #: What an age can be estimated from.
 OBSERVABLES = ("teff", "logg", "feh", "alpha_fe", "abs_g", "bp_rp")
@@ -59,6 +67,9 @@ DEFAULT_AGES = np.round(np.concatenate([np.arange(0.25, 5.0, 0.25), np.arange(5.
 
 #: A 68% interval narrower than this fraction of the age is not believed: it falls between nodes.
 _MIN_LOG_SD = 0.05
+_CENTRAL = np.array([0.16, 0.84])  # the interval of a giant
+_INTERVAL = "0.61 interval, or of the central 68% of a giant"
+_DISC_AGE, _DISC_SD = 4.0, 3.5  # Gyr: with the cut at 0, the ages of APOKASC-2 (4.9 ± 3.1 Gyr)
 _STARS_PER_BLOCK = 256
 _NO_AGE = np.int32(StarFlag.MISSING_PARAMETERS | StarFlag.BAD_ERROR | StarFlag.OFF_GRID)
 
@@ -96,7 +107,8 @@ def estimate_ages(
         ``log_interim_prior``, ``age_ml``, ``age_median``, ``age_lo``, ``age_hi``, ``age_error``,
         ``chi2_min``, ``flag``. A star without an age (MISSING_PARAMETERS, BAD_ERROR, OFF_GRID) has
         a likelihood of 1 at every age, its own [Fe/H] and NaN summaries. No node is more than
-        `LOG_FLOOR` below the star's peak.
+        `LOG_FLOOR` below the star's peak, and those that the star's family does not reach are as
+        far. Giants in the region of the red clump are CLUMP_REGION if their family has none.
 
     Raises
     ------
@@ -125,56 +137,74 @@ def estimate_ages(
     if settings.get("ages") is not None:
         settings["ages"] = tuple(np.atleast_1d(settings["ages"]).tolist())
     chosen = AgeOptions.of(options, settings)
-    grid = build_grid(
-        source if isinstance(source, IsochroneSource) else chosen.source,
-        method=chosen.method, feh_scale=chosen.feh_scale, ages=chosen.ages,
-    )  # fmt: skip
-    stars = observe(catalog, grid, chosen.observables, photometric_floor=chosen.photometric_floor)
-    able = np.flatnonzero(stars.flag & _NO_AGE == 0)
+    given = source if isinstance(source, IsochroneSource) else load_source(chosen.source)
+    families = [_Family(given, _grid(given, chosen.ages, chosen))]
+    stars = observe(catalog, families[0].grid, chosen)
+    if chosen.giants_source != chosen.source:
+        theirs = load_source(chosen.giants_source)
+        families.append(_Family(theirs, _grid(theirs, _reached(theirs, chosen.ages), chosen)))
+        stars = stars.with_rows_of(observe(catalog, families[1].grid, chosen), stars.giant)
+    whose = [~stars.giant, stars.giant] if len(families) == 2 else [np.ones_like(stars.giant)]
+    nodes = np.unique(np.concatenate([family.grid.ages for family in families]))
+    n, n_age = len(stars.flag), len(nodes)
+    log_prior = _log_prior(chosen.age_prior, nodes)
+    able = stars.flag & _NO_AGE == 0
     # Like stars one after the other use the same part of the grid: it stays in the cache.
-    composition = np.round(stars.alpha[able, 0], 1), np.round(stars.feh[able, 0], 1)
-    able = able[np.lexsort((stars.values[able, 2], *composition))]
-    n, n_age = len(stars.flag), len(grid.ages)
+    composition = np.round(stars.alpha[:, 0], 1), np.round(stars.feh[:, 0], 1)
+    order = np.lexsort((stars.values[:, 2], *composition))
     like = np.zeros((n, n_age), dtype=np.float32)
     mean = np.repeat(stars.feh[:, :1], n_age, axis=1).astype(np.float32)
     sd = np.repeat(stars.feh[:, 1:], n_age, axis=1).astype(np.float32)
     summary, chi2 = np.full((n, 4), np.nan), np.full(n, np.nan)
-    log_prior = np.zeros(n_age) if chosen.age_prior == "flat" else -np.log(grid.ages)
     fine = chosen.method == "fine"
-    layout = lay_out(grid) if fine else None
 
-    def block(start: int, stop: int) -> None:
-        rows = able[start:stop]
-        out, values = AgeLikelihood.empty(len(rows), n_age), stars.values[rows]
+    def run(family: _Family, layout: Any, rows: NDArray, start: int, stop: int) -> None:
+        own, rows, at = family.grid, rows[start:stop], family.among(nodes)
+        out, values = AgeLikelihood.empty(len(rows), len(own.ages)), stars.values[rows]
         inverse, feh = stars.inverse_error[rows], stars.feh[rows]
         if fine:
             values, inverse = values.astype(np.float32), inverse.astype(np.float32)
             age_likelihood(layout, Stars(values, inverse, feh, stars.alpha[rows]), out)
         else:
             part = Stars(values, inverse, feh, stars.raw_alpha[rows])
-            age_likelihood_by_nodes(grid.points, grid.metallicity, grid.alpha, part, out)
+            age_likelihood_by_nodes(own.points, own.metallicity, own.alpha, part, out)
         log_like, f_mean, f_sd, least = out
         peak = log_like.max(axis=1)
         found = (least <= FAR) & np.isfinite(peak)
         chi2[rows] = np.where(np.isfinite(least), least, np.nan)
-        rows, log_like = rows[found], log_like[found]
-        log_like = np.maximum(log_like, peak[found, None] + LOG_FLOOR)
+        rows, floor = rows[found], peak[found, None] + LOG_FLOOR
+        log_like = np.maximum(log_like[found], floor)
         four = np.empty((len(rows), 4))
-        summarise(grid.ages, log_like, log_prior, fine, four)
+        summarise(own.ages, log_like, log_prior[at], fine, four)
+        if fine and (central := stars.giant[rows]).any():
+            curves = Curves(own.ages, log_like[central], log_prior[at], fine)
+            four[central, 2:] = quantiles(curves, _CENTRAL)
         summary[rows] = four
-        like[rows] = log_like + stars.log_constant[rows, None] + log_prior
-        mean[rows], sd[rows] = f_mean[found], f_sd[found]
+        like[rows] = floor + stars.log_constant[rows, None] + log_prior
+        like[rows, at] = log_like + stars.log_constant[rows, None] + log_prior[at]
+        mean[rows, at], sd[rows, at] = f_mean[found], f_sd[found]
 
-    with progress(len(able), "ages") if show_progress else nullcontext() as advance:
-        map_blocks(block, len(able), _STARS_PER_BLOCK, workers=workers, on_done=advance)
+    with progress(int(able.sum()), "ages") if show_progress else nullcontext() as advance:
+        for family, their in zip(families, whose, strict=True):
+            rows = order[(able & their)[order]]
+            layout = lay_out(family.grid) if fine else None
+            block = partial(run, family, layout, rows)
+            map_blocks(block, len(rows), _STARS_PER_BLOCK, workers=workers, on_done=advance)
 
     flag = stars.flag.copy()
-    lost = np.isnan(summary[able, 0])
-    flag[able[lost]] |= np.int32(StarFlag.OFF_GRID)
-    rows = able[~lost]
-    top = np.argmax(like[rows] - log_prior, axis=1) if len(rows) else np.empty(0, dtype=int)
-    flag[rows[top == 0]] |= np.int32(StarFlag.EDGE_YOUNG)
-    flag[rows[top == n_age - 1]] |= np.int32(StarFlag.EDGE_OLD)
+    add_flag(flag, able & np.isnan(summary[:, 0]), StarFlag.OFF_GRID)
+    for family, their in zip(families, whose, strict=True):
+        rows = np.flatnonzero(their & ~np.isnan(summary[:, 0]))
+        top = np.argmax(like[rows] - log_prior, axis=1) if len(rows) else np.empty(0, dtype=int)
+        at = family.among(nodes)
+        flag[rows[top == at.start]] |= np.int32(StarFlag.EDGE_YOUNG)
+        flag[rows[top == at.stop - 1]] |= np.int32(StarFlag.EDGE_OLD)
+        if (doubtful := stars.clump & their).any() and not family.source.has_clump:
+            add_flag(flag, doubtful, StarFlag.CLUMP_REGION)
+    if len(families) > 1:
+        add_flag(flag, stars.giant, StarFlag.GIANT_FAMILY)
+    if chosen.giants == EXCLUDE:
+        add_flag(flag, stars.giant, StarFlag.GIANT_EXCLUDED)
     # Age and mass are fitted, [Fe/H] and [α/Fe] are observables with free parameters of their own.
     freedom = np.maximum(stars.n_observed - 2 - 1 - (stars.raw_alpha[:, 1] > 0), 1)
     with np.errstate(invalid="ignore"):
@@ -183,7 +213,7 @@ def estimate_ages(
 
     both, prior_text = ("star", "age"), f"ln age prior, {chosen.age_prior}"
     ml, median, low, high = summary.T
-    error = (high - low) / (2.0 * ml)
+    error = (high - low) / (2.0 * np.where(stars.giant & fine, median, ml))
     product = xr.Dataset(
         {
             "log_age_likelihood": _column(both, like, "", "ln likelihood times interim prior"),
@@ -192,18 +222,59 @@ def estimate_ages(
             "log_interim_prior": _column("age", log_prior, "", prior_text),
             "age_ml": _column("star", ml, "Gyr", "age of greatest likelihood"),
             "age_median": _column("star", median, "Gyr", "posterior median age"),
-            "age_lo": _column("star", low, "Gyr", "lower end of the 0.61 interval"),
-            "age_hi": _column("star", high, "Gyr", "upper end of the 0.61 interval"),
-            "age_error": _column("star", error, "", "half-width of the 0.61 interval over age_ml"),
+            "age_lo": _column("star", low, "Gyr", f"lower end of the {_INTERVAL}"),
+            "age_hi": _column("star", high, "Gyr", f"upper end of the {_INTERVAL}"),
+            "age_error": _column("star", error, "", "half-width of the interval over the age"),
             "chi2_min": _column("star", chi2, "", "least chi-square"),
             "flag": _column("star", flag, "", "reasons, see StarFlag"),
         },
-        coords={"age": _column("age", grid.ages, "Gyr", "age")},
-        attrs={**grid.attrs, "age_prior": chosen.age_prior},
+        coords={"age": _column("age", nodes, "Gyr", "age")},
+        attrs=_attrs(chosen, families),
     )
     if "source_id" in catalog.coords:
         product = product.assign_coords(source_id=catalog["source_id"])
     return product
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Isochrones, and the grid made of them."""
+
+    source: IsochroneSource
+    grid: WorkingGrid
+
+    def among(self, nodes: NDArray) -> slice:
+        """Return which of a product's age nodes are this family's."""
+        first = int(np.searchsorted(nodes, self.grid.ages[0]))
+        return slice(first, first + len(self.grid.ages))
+
+
+def _grid(
+    source: IsochroneSource, ages: tuple[float, ...] | None, options: AgeOptions
+) -> WorkingGrid:
+    return build_grid(source, method=options.method, feh_scale=options.feh_scale, ages=ages)
+
+
+def _reached(source: IsochroneSource, ages: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """Return which of given age nodes a family reaches."""
+    low, high = source.ages[0] * 0.999, source.ages[-1] * 1.001
+    return None if ages is None else tuple(age for age in ages if low <= age <= high)
+
+
+def _log_prior(name: AgePrior, ages: NDArray) -> NDArray[np.float64]:
+    if name == "disc":
+        return -0.5 * ((ages - _DISC_AGE) / _DISC_SD) ** 2
+    return np.zeros(len(ages)) if name == "flat" else -np.log(ages)
+
+
+def _attrs(options: AgeOptions, families: Sequence[_Family]) -> dict[str, str]:
+    """Return provenance, and what is done to giants that is not done to other stars."""
+    out = {**families[0].grid.attrs, "age_prior": options.age_prior}
+    if (floor := options.giant_floor) != options.systematics:
+        out["giant_systematics"] = f"{floor.teff:g} K, {floor.logg:g}, {floor.feh:g} dex"
+    if options.giants is not None:
+        out |= {"giants": options.giants, "giants_checksum": families[-1].source.checksum}
+    return out
 
 
 def _column(dims: Any, values: NDArray, units: str, long_name: str) -> tuple:
@@ -304,16 +375,25 @@ class Observed:
     raw_alpha: NDArray[np.float64]  # (star, 2): [α/Fe] as observed; (0, 0) if missing
     n_observed: NDArray[np.int64]  # (star,): how many observables each star has
     flag: NDArray[np.int32]  # reasons found so far
+    giant: NDArray[np.bool_]  # (star,)
+    clump: NDArray[np.bool_]  # (star,): giant in the region of the red clump
+
+    def with_rows_of(self, other: Observed, rows: NDArray[np.bool_]) -> Observed:
+        """Return these stars with the given rows of another's arrays."""
+        arrays = {}
+        for field in fields(self):
+            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+            arrays[field.name] = np.where(rows[(...,) + (None,) * (mine.ndim - 1)], theirs, mine)
+        return Observed(**arrays)
 
 
-def observe(
-    catalog: xr.Dataset, grid: WorkingGrid, observables: Sequence[str], *, photometric_floor: float
-) -> Observed:
+def observe(catalog: xr.Dataset, grid: WorkingGrid, options: AgeOptions) -> Observed:
     """Collect the observables of every star; a `CatalogError` if one is unknown or feh is absent.
 
-    Those that the catalogue lacks are left out. `photometric_floor` (mag) is added in quadrature to
-    the errors of M_G and BP−RP.
+    Those that the catalogue lacks are left out. `photometric_floor` is added in quadrature to the
+    errors of M_G and BP−RP, the `Systematics` of giants and of other stars to the others.
     """
+    observables = options.observables
     for name in observables:
         if name not in OBSERVABLES:
             raise CatalogError(f"unknown observable '{name}': {suggest(name, OBSERVABLES)}")
@@ -335,12 +415,19 @@ def observe(
         value = np.where(np.isfinite(value), value, np.nan)
         bad |= np.isfinite(value) & ~((error > 0) & np.isfinite(error))
         pairs[name] = (value, error)
+    seen = Seen(**{name: np.stack(pair, axis=1) for name, pair in pairs.items()})
+    giant = is_giant(seen)
+    for name in ("teff", "logg", "feh"):
+        floors = (getattr(of, name) for of in (options.giant_floor, options.systematics))
+        value, error = pairs[name]
+        # An error that is not one stays so.
+        pairs[name] = value, np.where(error > 0, np.hypot(error, np.where(giant, *floors)), error)
 
     values, inverse, constant = np.zeros((n, 4)), np.zeros((n, 4)), np.zeros(n)
     for k, name in enumerate(_KERNEL):
         value, error = pairs[name]
         if name in _PHOTOMETRIC:
-            error = np.hypot(error, photometric_floor)
+            error = np.hypot(error, options.photometric_floor)
         used = np.isfinite(value) & (error > 0) & np.isfinite(error)
         values[used, k] = value[used]
         inverse[used, k] = 1.0 / error[used]
@@ -365,7 +452,7 @@ def observe(
     add_flag(flag, off, StarFlag.OFF_GRID)
     return Observed(
         values, inverse, np.stack([feh, feh_error], axis=1), alpha, constant + log_alpha, raw_alpha,
-        has.sum(axis=1) + 1 + with_alpha, flag,
+        has.sum(axis=1) + 1 + with_alpha, flag, giant, in_clump_region(seen),
     )  # fmt: skip
 
 

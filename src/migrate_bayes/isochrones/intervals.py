@@ -67,9 +67,7 @@ def age_quantiles(ages: xr.Dataset, probabilities: ArrayLike) -> xr.DataArray:
         raise ProductError("probabilities must lie in [0, 1]")
     out = np.full((ages.sizes["star"], len(p)), np.nan)
     able, curves = _curves(ages)
-    found = np.empty((len(able), len(p)))
-    _quantiles(curves, p, found)
-    out[able] = found
+    out[able] = quantiles(curves, p)
     attrs = {"units": "Gyr", "long_name": "posterior quantile of age"}
     return xr.DataArray(out, {"probability": p}, ("star", "probability"), attrs=attrs)
 
@@ -115,7 +113,7 @@ def age_cdf(ages: xr.Dataset, at: ArrayLike) -> xr.DataArray:
     return xr.DataArray(out, dims="star", attrs=attrs)
 
 
-class _Curves(NamedTuple):
+class Curves(NamedTuple):
     """Likelihoods on age nodes."""
 
     ages: NDArray[np.float64]  # Gyr
@@ -124,7 +122,14 @@ class _Curves(NamedTuple):
     smooth: bool  # interpolated as method ``fine`` does
 
 
-def _curves(ages: xr.Dataset) -> tuple[NDArray[np.int64], _Curves]:
+def quantiles(curves: Curves, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return posterior quantiles of shape (star, probability), Gyr."""
+    found = np.empty((len(curves.log_like), len(probabilities)))
+    _quantiles(curves, probabilities, found)
+    return found
+
+
+def _curves(ages: xr.Dataset) -> tuple[NDArray[np.int64], Curves]:
     """Return which stars have an age, and their likelihoods."""
     try:
         like = ages["log_age_likelihood"].values.astype(np.float64)
@@ -137,7 +142,7 @@ def _curves(ages: xr.Dataset) -> tuple[NDArray[np.int64], _Curves]:
     able = np.flatnonzero((flag & np.int32(FATAL_AGE)) == 0)
     # The stored likelihood holds the interim prior; interpolation is of the likelihood alone.
     nodes = ages["age"].values.astype(np.float64)
-    return able, _Curves(nodes, (like - prior)[able], prior, smooth)
+    return able, Curves(nodes, (like - prior)[able], prior, smooth)
 
 
 @njit(cache=True, nogil=True)

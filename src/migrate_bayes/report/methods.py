@@ -198,6 +198,12 @@ def _ages(
         f"[Fe/H] is read on the '{stars['feh_scale']}' scale." if "feh_scale" in stars else "",
         f"The prior is {i['age_prior']} in age; {i['photometric_floor']:g} mag are added in "
         "quadrature to photometric errors.",
+        f"Giants have ages of {stars['giants']} isochrones."
+        if stars.get("giants", "exclude") != "exclude"
+        else "",
+        f"The errors of giants have a floor of {stars['giant_systematics']} (T_eff, log g, [Fe/H])."
+        if "giant_systematics" in stars
+        else "",
         f"A star whose least χ² has a chance below {i['poor_fit']:g} is not used."
         if i.get("poor_fit") and i["method"] == "fine"
         else "",

@@ -22,7 +22,7 @@ from migrate_bayes.checks.ages.samples import Sample, good_age, turnoff
 from migrate_bayes.checks.ages.statistics import Spread, spread
 from migrate_bayes.core.errors import DataAbsentError
 from migrate_bayes.core.flags import StarFlag
-from migrate_bayes.isochrones import AgeOptions, age_quantiles, load_source
+from migrate_bayes.isochrones import AgeOptions, Systematics, age_quantiles, load_source
 
 _COMPARED = ("m67", "kepler", "harps")  # real samples on which families are compared
 
@@ -168,7 +168,10 @@ class AgeValidation:
     @cached_property
     def calibration(self) -> xr.Dataset:
         """Stars drawn from the prior, aged: the Dataset of `calibrate`."""
-        recipe, own = self.recipe, self.book.options
+        recipe, nothing = self.recipe, Systematics()
+        # These stars are of the isochrones themselves: there is no other scale to allow for.
+        exact = {"systematics": nothing, "giant_systematics": nothing}
+        own = AgeOptions.of(self.book.options, exact)
         stars = calibration.draw_prior_stars(own, recipe.calibration, seed=recipe.seed)
         return calibration.calibrate(stars, own)
 

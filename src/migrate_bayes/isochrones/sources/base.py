@@ -9,6 +9,7 @@ whole, with masses that grow (`mend`), dense enough (`refine`), and at every nod
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +23,8 @@ MAX_STEP = 0.15
 DAMAGE = 0.05
 #: Points of equal mass at the beginning of an isochrone from which on they are taken for padding.
 PADDING = 5
+# Log g that the tip lies below, and dex from there to the clump: loops of young stars are smaller.
+_TIP, _CLUMP_RISE = 1.5, 1.5
 
 
 def cell_of(axis: NDArray, x: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -82,6 +85,13 @@ class IsochroneSource:
     def has_alpha(self) -> bool:
         """Whether the family was computed at more than one [α/Fe]."""
         return len(self.alpha) > 1
+
+    @cached_property
+    def has_clump(self) -> bool:
+        """Whether it has core-helium burning: gravity rises again after the tip of the branch."""
+        logg = self.values[..., COLUMNS.index("logg")]
+        lowest = np.fmin.accumulate(logg, axis=-1)
+        return bool(np.any((logg - lowest > _CLUMP_RISE) & (lowest < _TIP)))
 
     def describe(self) -> dict[str, str]:
         """State what the family covers, as text: what a table of sources shows."""
