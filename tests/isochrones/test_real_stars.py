@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from migrate_bayes.catalog import correct_extinction, read_catalog
 from migrate_bayes.checks.ages import aims, spread
 from migrate_bayes.isochrones import estimate_ages
 
@@ -69,3 +70,27 @@ def test_kepler_dwarfs_agree_with_asteroseismology(kepler, source, aim):
     assert aim.met(np.nanmedian(offset))
     assert aims.KEPLER_SCATTER.met(spread(offset / seismic).scatter)
     assert np.nanmedian(np.abs(offset) / seismic) < aims.KEPLER_SCATTER.high
+
+
+def test_cool_dwarfs_are_not_as_old_as_their_isochrones(shared_data):
+    """Why `evolved` leaves them out: they move, and are enriched, as stars of half the age are."""
+    stars = read_catalog(shared_data("harps_gto/DelgadoMena2017.fits"), columns="harps-gto")
+    stars = stars.merge(estimate_ages(correct_extinction(stars, source="none"), show_progress=False)
+                        [["age_ml", "age_error"]])  # fmt: skip
+    good = (stars["age_error"] < 0.25) & (stars["logg"] > 3.8) & np.isfinite(stars["ref_vZg"])
+    old, cool = stars["age_ml"] > 12, stars["teff"] < 5400
+
+    def look(which):
+        few = stars.isel(star=np.flatnonzero((good & which).values))
+        v_z = few["ref_vZg"].values
+        spread = 1.4826 * np.median(np.abs(v_z - np.median(v_z)))
+        return few.sizes["star"], spread, float(few["alpha_fe"].median())
+
+    n, cold, poor = look(old & cool)
+    m, hot, rich = look(old & ~cool)
+    middle = look((stars["age_ml"] > 5) & (stars["age_ml"] < 8) & ~cool)
+    for name, found in {"cool": (n, cold, poor), "hot": (m, hot, rich), "5-8": middle}.items():
+        print("{}: {} stars, {:.1f} km/s, {:.3f} dex".format(name, *found))
+    assert n > 2 * m
+    assert cold < 0.7 * hot
+    assert poor < rich - 0.1

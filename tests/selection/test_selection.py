@@ -302,6 +302,9 @@ BOUNDARIES = {
         {"parallax": [1.0, 1.01, -1.0, 1.0], "parallax_error": [0.1, 0.1, 0.1, 0.0]},
         [False, True, False, False],
     ),
+    "evolved": (
+        {"teff": [5400.0, 5399.0, 5399.0], "logg": [4.5, 4.0, 4.0 + JUST]}, [True, True, False],
+    ),
     "toomre-thin": (
         {"v_phi": [230.0, 206.0, 206.1], "v_r": [50.0, 40.0, 40.0], "v_z": [0.0, 0.0, 0.0]},
         [False, False, True],

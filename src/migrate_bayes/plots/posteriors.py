@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from migrate_bayes.plots.curves import radius_symbol
 from migrate_bayes.plots.style import BLUE, CYCLE, GREY, VERMILION, axes_of, in_style, new_figure
 from migrate_bayes.population.results.diagnostics import energy_of
 
@@ -271,7 +272,8 @@ def posterior_predictive(checks: xr.Dataset, *, figure: Figure | None = None) ->
     Parameters
     ----------
     checks : xarray.Dataset
-        From `PopulationModel.predictive`: a fit's group `posterior_predictive`.
+        From `PopulationModel.predictive`: a fit's group `posterior_predictive`. An attribute
+        `radius` (``"rg"``, ``"r_present"``) says which the bins are of.
 
     Examples
     --------
@@ -311,9 +313,10 @@ def posterior_predictive(checks: xr.Dataset, *, figure: Figure | None = None) ->
                 inside = (seen >= low) & (seen <= high)
                 for which, face in ((inside, "white"), (~inside, VERMILION)):
                     ax.plot(centre[which], seen[which], "o", mfc=face, **point)
+    symbol = radius_symbol(checks.attrs) if "radius" in checks.attrs else "R"
     for j, ax in enumerate(panels[0]):
         inner, outer = float(checks["radius_lo"][j]), float(checks["radius_hi"][j])
-        ax.set_title(rf"$R$ = {inner:.1f}–{outer:.1f} kpc")
+        ax.set_title(rf"${symbol}$ = {inner:.1f}–{outer:.1f} kpc")
     made.supxlabel("age  [Gyr]")
     handles = [
         panels[0, 0].containers[0],

@@ -312,6 +312,9 @@ _AGE = compare("age_error", "<", 0.25)
 #: * ``quality``: the cuts of its section 2.2 (``snr-50``, ``age-error-25``), which `all` has
 #:   already where the recipe's ``[data]`` asks for them; ``high-quality``: of its section 4.1.4;
 #:   ``parallax-10``: a parallax known to 10%.
+#: * ``evolved``: without dwarfs below 5400 K. Isochrones of all ages lie together there, and some
+#:   tens of kelvin between a survey and the models make a star of any age the oldest there is, with
+#:   an error that passes the cut (docs/ages.md).
 SELECTIONS: dict[str, Selection] = {
     "all": Selection(
         _usable,
@@ -337,6 +340,9 @@ SELECTIONS: dict[str, Selection] = {
     "age-error-25": _AGE,
     "quality": _SNR & _AGE,
     "parallax-10": compare("parallax_over_error", ">", 10.0),
+    "evolved": (~(compare("teff", "<", 5400.0) & compare("logg", ">", 4.0))).described(
+        "no dwarf (log g > 4) below 5400 K"
+    ),
     "high-quality": compare("age_error", "<=", 0.10)
     & (compare("teff", ">", 5750.0) | (compare("logg", "<", 4.0) & compare("teff", ">", 5250.0))),
 }
