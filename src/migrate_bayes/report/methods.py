@@ -9,6 +9,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from migrate_bayes.selection.expressions import parse_selection
+
 _CATALOGUES = {
     "corogee": "anders2017a anders2017b",
     "harps-gto": "delgadomena2017 anders2018",
@@ -268,8 +270,9 @@ def _fit(
     at = f" ({', '.join(f'{k:g}' for k in knots)} Gyr)" if knots else ""
     radius = "present" if model["radius"] == "r_present" else "guiding"
     m.add(
-        f"The hierarchical model is of the stars of selection '{model['selection']}' and of their "
-        f"{radius} radii in {model['potential']}. Each star belongs to the thin or the thick disc "
+        f"The hierarchical model is of the stars of selection '{model['selection']}' "
+        f"({parse_selection(model['selection']).description}) and of their {radius} radii in "
+        f"{model['potential']}. Each star belongs to the thin or the thick disc "
         f"with a probability that [Fe/H], {'' if 'alpha_fe' in lacks else '[α/Fe], '}Z_max, radius "
         "and age decide; its age is summed over the nodes of its likelihood, with the [Fe/H] that "
         "goes with each, and everything else is integrated with the star's own errors.",

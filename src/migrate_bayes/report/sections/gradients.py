@@ -118,7 +118,7 @@ def present_radius(d: RunProducts) -> Image:
     other = "rg" if d.radius == "r_present" else "r_present"
     if (found := d.variant(other)) is not None and not well_known(found).any():
         raise NotDrawnError(
-            f"the stars are too near each other: in no age bin is the slope in {other} known to "
+            "the stars are too near each other: in no age bin is the slope in that radius known to "
             f"{WELL_KNOWN:g} dex/kpc"
         )
     return _two(
