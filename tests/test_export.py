@@ -151,6 +151,19 @@ def test_parts_of_a_run_make_the_same_table(stars, membership, tmp_path, ending)
     export_run(run, path, overwrite=True)
 
 
+def test_memberships_of_a_fit_that_may_not_be_believed_are_said_to_be_none(
+    stars, membership, tmp_path
+):
+    run = tmp_path / "run"
+    write_stars(stars, run / "stars")
+    tree = xr.DataTree.from_dict({"membership": membership})
+    tree.attrs["pareto_k"] = 1.2
+    tree.to_netcdf(run / "fit.nc", engine="h5netcdf")
+    with pytest.warns(RuntimeWarning, match="no results: The fit may not be believed: Pareto"):
+        path, _ = export_run(run, tmp_path / "s.parquet")
+    assert b"limit < 0.7" in pq.read_schema(path).metadata[b"migrate_bayes.doubt"]
+
+
 def test_what_cannot_be_exported(stars, tmp_path):
     with pytest.raises(ProductError, match="unknown kind of catalogue"):
         export_catalogue(stars, tmp_path / "s.csv")

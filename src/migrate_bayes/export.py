@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.resources import files
@@ -24,12 +25,13 @@ from migrate_bayes.core.errors import ProductError, suggest
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.core.io import atomic_output, read_netcdf
 from migrate_bayes.core.progress import progress
+from migrate_bayes.population.results.diagnostics import judge
 from migrate_bayes.stars import iter_parts, open_run_stars, open_stars
 
 __all__ = ["export_catalogue", "export_run"]
 
 _ENDINGS = (".parquet", ".fits", ".fit")
-_RECORD = ("created", "seed", "recipe_hash", "inputs", "versions", "solar_frame")
+_RECORD = ("created", "seed", "recipe_hash", "inputs", "versions", "solar_frame", "doubt")
 # Width of text in FITS, which is fixed: Gaia's 19 digits and the names of surveys fit.
 _TEXT_WIDTH = 32
 _MEANING = {
@@ -43,6 +45,9 @@ _MEANING = {
 
 def export_run(run: str | Path, to: str | Path, *, overwrite: bool = False) -> tuple[Path, int]:
     """Write the catalogue of a run.
+
+    If the run's fit may not be believed, a warning says so, and so does the file's record
+    (``doubt``): membership and ages under the population are then no results.
 
     Parameters
     ----------
@@ -84,6 +89,10 @@ def export_run(run: str | Path, to: str | Path, *, overwrite: bool = False) -> t
     # A run without a fit, or without membership, is exported without these columns.
     with suppress(ProductError, KeyError), read_netcdf(folder / "fit.nc", lazy=True) as fit:
         membership = fit["membership"].to_dataset().load()
+        if doubt := judge(fit).sentence:
+            said = f"p_thin and age_population are no results: {doubt}"
+            warnings.warn(said, RuntimeWarning, stacklevel=2)
+            stars = stars.assign_attrs(doubt=doubt)
     return export_catalogue(stars, to, membership=membership, overwrite=overwrite)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -17,14 +18,19 @@ from migrate_bayes.compare.influence import (
     paired_covariance,
     quantity_gradient,
 )
+from migrate_bayes.compare.product import _variance, comparison_summary
 from migrate_bayes.core.errors import ProductError, RecipeError
+from migrate_bayes.core.io import read_netcdf, write_netcdf
+from migrate_bayes.core.table import Estimate
 from migrate_bayes.population.data import population_data
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.kernel import BLOCK
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.population_model import PopulationModel
+from migrate_bayes.population.results.diagnostics import judge
 from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
+from migrate_bayes.report.comparison import comparison_sections
 from migrate_bayes.stars import write_stars
 
 AGES = np.concatenate([np.arange(0.5, 5.0, 0.5), np.arange(5.0, 14.1, 1.0)])
@@ -306,6 +312,93 @@ def test_products_are_labelled_and_resumed(compared, stars):
     elsewhere = [a.replace(str(folder / "reports"), str(other / "reports")) for a in elsewhere]
     with pytest.raises(ProductError, match="other stars or settings"):
         CliRunner().invoke(app, elsewhere, catch_exceptions=False)
+
+
+CAUSE = '[["R-hat", "1.080 (alpha_thin[2])", "< 1.05"]]'
+
+
+@pytest.mark.parametrize("doubted", ["wrong", "reference"])
+def test_a_variant_that_may_not_be_believed_is_withheld_and_divides_no_variance(
+    compared, tmp_path, doubted
+):
+    folder, arguments, found = compared
+    shutil.copytree(folder, tmp_path / "all", ignore=shutil.ignore_patterns("other", "reports"))
+    arguments = [a.replace(str(folder), str(tmp_path / "all")) for a in arguments]
+    path = tmp_path / f"all/runs/mocked/variants/{doubted}.nc"
+    tree = read_netcdf(path)
+    assert tree.attrs["believed"] == "yes"
+    tree.attrs |= {"believed": "no", "causes": CAUSE}
+    write_netcdf(tree, path, overwrite=True)
+    done = CliRunner().invoke(app, [*arguments, "--overwrite"], catch_exceptions=False)
+    assert done.exit_code == (3 if doubted == "reference" else 0)
+    now = json.loads(done.stdout)
+    assert now["believed"] is (doubted != "reference")
+    for variant, before in zip(now["variants"], found["variants"], strict=True):
+        if variant["variant"] == doubted:
+            assert variant["believed"] is False
+            assert "R-hat 1.080 (alpha_thin[2]), limit < 1.05. Next: " in variant["causes"]
+            assert all(v is None for name in TRUTH for v in variant[name].values())
+        else:
+            assert variant == before
+    for pair in now["differences"]:
+        withheld = doubted in (pair["variant"], pair["minus"])
+        assert (pair["difference"] is None) == withheld
+        assert (pair["probability_greater"] is None) == withheld
+    # What is left of the potentials differs by nothing if the wrong one is gone.
+    share = now["variance"]["gradient_young"]["potential"]["sd"]
+    before = found["variance"]["gradient_young"]["potential"]["sd"]
+    assert share < 1e-5 if doubted == "wrong" else share > 0.8 * before
+    plain = [a for a in arguments if a != "--json"]
+    done = CliRunner().invoke(app, [*plain, "--overwrite"], catch_exceptions=False)
+    page = (tmp_path / "all/reports/mocked/index.html").read_text()
+    for text in (done.stdout, page):
+        assert f"× {doubted}" in text
+        assert "withheld" in text
+        assert f"without {doubted}, whose fits may not be believed" in text
+    assert done.stdout.splitlines()[-1].startswith(f"{doubted}: The fit may not be believed")
+    good = next(v for v in found["variants"] if v["variant"] == doubted)["gradient_young"]
+    number = Estimate.symmetric(good["mean"], good["sd"]).text()
+    # That of the reference is the number of its like, too.
+    assert (number in done.stdout) == (doubted == "reference")
+    assert (number in page) == (doubted == "reference")
+
+
+def test_a_comparison_of_nothing_to_believe_divides_nothing(compared):
+    tree = xr.load_datatree(compared[0] / "runs/mocked/comparison.nc", engine="h5netcdf")
+    e = tree["estimates"].to_dataset()
+    v, rho = e.sizes["variant"], np.ones((3, e.sizes["variant"], e.sizes["variant"]))
+    all_doubted = e.assign(doubt=("variant", ["no"] * v))
+    tree["estimates"] = all_doubted
+    tree["variance"] = _variance(e["mean"].values, e["sd"].values, rho, all_doubted)
+    assert np.isnan(tree["variance"]["sd"]).all()
+    (section,) = [s for s in comparison_sections(tree) if s.key == "sources"]
+    assert section.images == []
+    assert {cell for row in section.tables[0].rows for cell in row[1:]} == {"withheld"}
+    assert comparison_summary(tree)["variance"]["gradient_young"]["stars"]["sd"] is None
+
+
+def test_what_the_chains_of_a_variant_say_is_kept_without_the_chains(stars, monkeypatch):
+    """The fit of the headline agrees with itself; that of the churning strength does not."""
+    sample, rng = ("chain", "draw"), np.random.default_rng(0)
+
+    def apart(model, *_, **__):
+        draws = {name: (sample, rng.normal(size=(4, 300))) for name in [*TRUTH, "sigma_rm8"]}
+        if model.spec.form == "diffusion":
+            draws["sigma_rm8"][1][0] += 5.0
+        curve = rng.normal(size=(4, 300, 2, len(AGES)))
+        posterior = xr.Dataset(draws | {"gradient": ((*sample, "component", "age"), curve)})
+        return xr.DataTree.from_dict({"posterior": posterior})
+
+    monkeypatch.setattr(PopulationModel, "sample", apart)
+    compare = CompareOptions.model_validate(
+        {"potentials": "all", "method": "sample", "histories": [{"label": "flat"}]}
+    )
+    data = population_data(stars, potential="right")
+    tree = Fitter(SPEC, compare, SamplerOptions(), seed=1).fit(data, "linear")
+    assert tree.attrs["believed"] == "no"
+    (cause, *_) = judge(tree).causes
+    assert cause.name == "R-hat"
+    assert cause.value.endswith("(sigma_rm8) of sigma_rm8 (flat)")
 
 
 def test_recipes_that_compare_nothing(tmp_path):

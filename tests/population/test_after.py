@@ -1,9 +1,12 @@
 """After the fit: membership streamed to file, predictive checks, pointwise likelihoods."""
 
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
 
+import migrate_bayes.population.compare_forms as forms
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.population import ModelSpec, PopulationModel, compare_elpd, population_data
 from migrate_bayes.population.results.membership import age_intervals
@@ -52,6 +55,44 @@ def model(data):
 @pytest.fixture(scope="module")
 def posterior(model):
     return laplace(model)
+
+
+def test_a_form_that_may_not_be_believed_is_not_ranked(data, monkeypatch):
+    """The best of all by its elpd, but its chains disagree."""
+    rng = np.random.default_rng(0)
+
+    class StandIn:
+        def __init__(self, data, spec, **_):
+            self.form = spec.form
+
+        def sample(self, *_, **__):
+            draws = rng.normal(size=(4, 300))
+            draws[0] += 5.0 * (self.form == "free")
+            posterior = xr.Dataset({"gradient_young": (("chain", "draw"), draws)})
+            posterior["flattening_rate"] = posterior["gradient_young"]
+            return xr.DataTree.from_dict({"posterior": posterior})
+
+        def loo(self, *_, **__):
+            elpd = np.full(50, {"free": 0.0, "linear": -1.0, "constant": -2.0}[self.form])
+            of_star = {"elpd_i": elpd, "approximation": elpd, "pareto_k": 0 * elpd}
+            total = {"elpd": elpd.sum(), "approximation_sum": elpd.sum(), "p_loo": 2.0}
+            made = xr.Dataset({k: ("observation", v) for k, v in of_star.items()} | total)
+            made["index"] = ("observation", np.arange(50))
+            return made.assign_attrs(n_stars=50)
+
+    monkeypatch.setattr(forms, "PopulationModel", StandIn)
+    table, tree = forms.compare_forms(data, ModelSpec(**SMALL), ["constant", "free", "linear"])
+    assert list(table.index) == ["linear", "constant", "free"]
+    assert table["difference"].tolist()[:2] == [0.0, -50.0]
+    assert table.loc["free"].drop("doubt").isna().all()
+    assert json.loads(tree.attrs["table"])["free"]["elpd"] is None
+    lines = []
+    forms.print_comparison(table, say=lines.append)
+    (row,) = [line for line in lines if "× free" in line]
+    assert row.split()[2:] == ["withheld"] * 6
+    assert "free: The fit may not be believed: R-hat" in lines[-1]
+    table, _ = forms.compare_forms(data, ModelSpec(**SMALL | {"form": "free"}), ["free", "linear"])
+    assert table.loc["linear", "difference"] == 0.0
 
 
 def test_age_intervals_of_even_and_of_certain_ages():

@@ -132,6 +132,10 @@ def test_a_fit_whose_chains_disagree_is_reported_without_its_numbers(finished, t
     posterior["thick_fraction"][0] += 1.0
     tree["posterior"] = posterior
     tree.to_netcdf(folder / "fit.nc", engine="h5netcdf")
+    shown = CliRunner().invoke(app, ["show", str(folder / "fit.nc")], catch_exceptions=False)
+    assert "The fit may not be believed; its numbers are withheld:" in shown.output
+    rows = [line for line in shown.output.splitlines() if line.split()[:1] == ["gradient_young"]]
+    assert [" … " in row for row in rows] == [False, True]  # of posterior, of prior
     path = tmp_path / "small.toml"
     path.write_text('data = { source = "mock" }\norbits = { potentials = ["MWPotential2014"] }\n')
     places = ["--products", str(tmp_path / "runs"), "--reports", str(tmp_path / "reports")]

@@ -199,7 +199,11 @@ def compare(
     products: Products = RUNS,
     reports: Reports = REPORTS,
 ) -> None:
-    """Compare gradients across potentials, frames, isochrones, selections: paired differences."""
+    """Compare gradients across potentials, frames, isochrones, selections: paired differences.
+
+    Numbers of a variant whose fit may not be believed are withheld. Exit status 3: the reference is
+    such a variant, and so are all differences.
+    """
     from migrate_bayes.core.io import refuse_existing, write_netcdf
     from migrate_bayes.run import compare_recipes, load_recipe
 
@@ -221,12 +225,18 @@ def compare(
 
     text = "\n\n".join(f"# {path}\n{path.read_text()}" for path in recipes)
     page = write_comparison_page(tree, folder, name=name, recipe_text=text, overwrite=overwrite)
+    summary = comparison_summary(tree)
+    doubted = {v["variant"]: v["causes"] for v in summary["variants"] if not v["believed"]}
     if as_json:
-        print(json.dumps(comparison_summary(tree) | {"page": str(page)}, ensure_ascii=False))
-        return
-    for table in comparison_tables(tree):
-        table.print()
-    print(page)
+        print(json.dumps(summary | {"page": str(page)}, ensure_ascii=False))
+    else:
+        for table in comparison_tables(tree):
+            table.print()
+        print(page)
+        for label, why in doubted.items():
+            print(f"{label}: {why}")
+    if not summary["believed"]:
+        raise typer.Exit(3)
 
 
 @app.command()

@@ -14,11 +14,12 @@ from migrate_bayes.core.errors import ProductError
 from migrate_bayes.core.flags import FLAG_MEANING, count_flags
 from migrate_bayes.core.io import read_netcdf
 from migrate_bayes.core.table import Table
+from migrate_bayes.population.results.diagnostics import judge
 
 _ENOUGH = 200_000  # stars from which percentiles are taken
 
 
-def _content(title: object, data: xr.Dataset) -> Table:
+def _content(title: object, data: xr.Dataset, *, withheld: bool = False) -> Table:
     rows = []
     step = -(-data.sizes.get("star", 1) // _ENOUGH)
     for name, variable in data.variables.items():
@@ -31,6 +32,7 @@ def _content(title: object, data: xr.Dataset) -> Table:
             if len(finite):
                 low, mid, high = np.percentile(finite, [5, 50, 95])
                 spread = f"{low:.4g} … {mid:.4g} … {high:.4g}"
+                spread = "withheld" if withheld else spread
         rows.append([str(name), shape, str(variable.attrs.get("units", "")), spread])
     return Table(str(title), ["variable", "shape", "unit", "5% … median … 95%"], rows)
 
@@ -39,10 +41,18 @@ def show_product(path: Path) -> None:
     """Print a product's content: StarPosteriors, a fit, a baseline or a catalogue."""
     if not path.exists():
         raise ProductError(f"no such product: {path}")
+    after: list[str] = []
     if path.suffix == ".nc" and path.is_file():
         tree = read_netcdf(path, lazy=True)
         groups = [group for group in tree.subtree if group.data_vars]
-        tables = [_content(f"{path}:{group.path}", group.to_dataset()) for group in groups]
+        verdict = judge(tree)
+        # The prior and the sampler's statistics are no results.
+        results = set() if verdict.believed else {"posterior", "membership", "curve"}
+        tables = [
+            _content(f"{path}:{group.path}", group.to_dataset(), withheld=group.name in results)
+            for group in groups
+        ]
+        after = verdict.lines
         attrs: Mapping[Any, Any] = tree.attrs
     else:
         if path.is_dir():
@@ -65,6 +75,8 @@ def show_product(path: Path) -> None:
         rows.append([str(key), text if len(text) < 100 else text[:97] + "…"])
     for table in [*tables, Table("Attributes", ["name", "value"], rows)]:
         table.print()
+    for line in after:
+        print(line)
 
 
 def show_isochrones(names: Sequence[str]) -> None:

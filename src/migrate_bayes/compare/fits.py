@@ -22,7 +22,9 @@ from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.population_model import PopulationModel
+from migrate_bayes.population.results.diagnostics import Check, Verdict, judge
 from migrate_bayes.population.sampling.density import Mode, PosteriorDensity, find_mode
+from migrate_bayes.population.sampling.posterior import posterior_tree
 
 #: The numbers of every variant, with their units.
 HEADLINE = {
@@ -91,13 +93,14 @@ class Fitter:
         the gradient, beside `influence` (star, quantity).
         """
         spec = self.spec.model_copy(update={"form": form})
-        values, curve, columns = self._one(data, spec, HEADLINE_MAP)
+        values, curve, columns, causes = self._one(data, spec, HEADLINE_MAP)
         units, psi = dict(HEADLINE), [columns]
         for history in self.compare.histories:
             name = f"sigma_rm8 ({history.label})"
             stated = {"form": "diffusion", "birth_gradient_rate": history.gradient_rate}
             churned = self.spec.model_copy(update=stated)
-            draws, _, columns = self._one(data, churned, {name: _churning(history)})
+            draws, _, columns, of_this = self._one(data, churned, {name: _churning(history)})
+            causes += [cause._replace(value=f"{cause.value} of {name}") for cause in of_this]
             values |= draws
             units[name] = "kpc"
             psi.append(columns)
@@ -113,26 +116,29 @@ class Fitter:
             n_stars=data.n_stars, method=self.compare.method, form=form,
             model=spec.model_dump_json(), left_out=json.dumps(data.left_out),
         )  # fmt: skip
+        # The chains are not kept: what they say of the fit is.
+        tree.attrs.update(Verdict([*causes, *judge(tree).checks]).attrs)
         return tree
 
     def _one(
         self, data: PopulationData, spec: ModelSpec, quantities: QuantityMap
-    ) -> tuple[dict[str, Array], xr.Dataset, Array]:
+    ) -> tuple[dict[str, Array], xr.Dataset, Array, list[Check]]:
         density, mode = self._at_mode(data, spec)
         _, slope = quantity_gradient(density, mode, quantities)
         columns = influence(density, mode, slope)
         if self.compare.method == "laplace":
             rng = np.random.default_rng(self.seed)
             z = rng.normal(size=(self.compare.draws, density.n))
-            named = density.named(mode.vector + z @ np.linalg.cholesky(mode.covariance).T)
+            x = mode.vector + z @ np.linalg.cholesky(mode.covariance).T
+            tree = posterior_tree(density, x[None])
         else:
             tree = PopulationModel(data, spec).sample(
                 self.sampler, seed=self.seed, prior_draws=0, method="auto", scheduler="threads"
             )
-            flat = tree["posterior"].to_dataset().stack(sample=("chain", "draw"))
-            named = {str(k): v.transpose("sample", ...).values for k, v in flat.data_vars.items()}
+        flat = tree["posterior"].to_dataset().stack(sample=("chain", "draw"))
+        named = {str(k): v.transpose("sample", ...).values for k, v in flat.data_vars.items()}
         draws = {name: take(named) for name, take in quantities.items()}
-        return draws, _curve(named["gradient"], data.ages, spec), columns
+        return draws, _curve(named["gradient"], data.ages, spec), columns, judge(tree).causes
 
 
 def _approach(density: PosteriorDensity, near: Mode) -> Array:

@@ -3,7 +3,8 @@
 Its groups are `estimates` (variant, quantity), `differences` (quantity, variant, other), `variance`
 (quantity, source), `draws` (quantity, variant, draw; paired across variants), `curve` (variant,
 component, age) and `baseline` (variant, method). A variant's factors are coordinates along
-`variant`.
+`variant`. Of `estimates`, `doubt` (variant) says why a variant's fit may not be believed, and is ""
+if it may; such a variant is left out of `variance`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from migrate_bayes.compare.decomposition import decompose
+from migrate_bayes.compare.decomposition import WITHIN, Share, decompose
 from migrate_bayes.compare.influence import correlation, paired_covariance, paired_draws
 from migrate_bayes.compare.variants import FACTORS, FittedVariant
 from migrate_bayes.core.table import plain
 from migrate_bayes.mock.truth import as_truth
+from migrate_bayes.plots.compared import doubts
+from migrate_bayes.population.results.diagnostics import judge
 
 _PAIRED_DRAWS = 4000
 _TIE = 1e-3
@@ -73,6 +76,7 @@ def build_comparison(
             "sandwich_sd": (both, np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)).T),
             **{n: (both, np.percentile(marginal, p, axis=-1)) for n, p in _PERCENTILES.items()},
             "n_stars": ("variant", [int(f.tree.attrs["n_stars"]) for f in fitted]),
+            "doubt": ("variant", [judge(f.tree).sentence for f in fitted]),
         },
         coords=coords,
     )
@@ -136,12 +140,19 @@ def _differences(
 def _variance(
     mean: np.ndarray, sd: np.ndarray, rho: np.ndarray, estimates: xr.Dataset
 ) -> xr.Dataset:
-    """Shares of every quantity's variance; `corrected` of the noise in `sd` and `fraction`."""
-    factors = {name: estimates[name].values.tolist() for name in FACTORS}
+    """Shares of every quantity's variance; `corrected` of the noise in `sd` and `fraction`.
+
+    Of the variants whose fits may be believed; NaN without any.
+    """
+    kept = np.flatnonzero(estimates["doubt"].values == "")
+    mean, sd, rho = mean[kept], sd[kept], rho[:, kept][:, :, kept]
+    factors = {name: estimates[name].values[kept].tolist() for name in FACTORS}
     # NaN is unlike itself: a product without solar parameters has one level of none.
     factors = {k: ["" if v != v else v for v in levels] for k, levels in factors.items()}
     rows = [
         decompose(m, s, correlated * np.outer(s, s), factors)
+        if len(kept)
+        else [Share(WITHIN, np.nan, np.nan)]
         for m, s, correlated in zip(mean.T, sd.T, rho, strict=True)
     ]
     total, noise, corrected = (
@@ -176,14 +187,19 @@ def _baselines(fitted: Sequence[FittedVariant], coords: dict[str, Any]) -> xr.Da
 
 
 def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
-    """Give the comparison as plain numbers, None for what is not finite: what ``--json`` prints."""
+    """Give the comparison as plain numbers, None for what is not finite: what ``--json`` prints.
+
+    Of a variant whose fit may not be believed, `believed` is false, `causes` says why, and its
+    numbers and differences are None.
+    """
+    doubted = doubts(tree)
     e, d, v = (tree[name].to_dataset() for name in ("estimates", "differences", "variance"))
     labels, quantities = (e[name].values.astype(str).tolist() for name in ("variant", "quantity"))
     truth = e["truth"].values if "truth" in e else np.full(len(quantities), np.nan)
     known = {q: t for q, t in zip(quantities, truth, strict=True) if np.isfinite(t)}
 
-    def numbers(cell: xr.Dataset, *names: str) -> dict[str, Any]:
-        return {name: cell[name].item() for name in names}
+    def numbers(cell: xr.Dataset, *names: str, shown: bool = True) -> dict[str, Any]:
+        return {name: cell[name].item() if shown else None for name in names}
 
     def shares(of: xr.Dataset) -> dict[str, Any]:
         names = of["source"].values
@@ -192,12 +208,14 @@ def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
     variants = []
     for label in labels:
         row = e.sel(variant=label)
-        item: dict[str, Any] = {"variant": label, "stars": int(row["n_stars"])}
+        shown = label not in doubted
+        item: dict[str, Any] = {"variant": label, "stars": int(row["n_stars"]), "believed": shown}
+        item |= {} if shown else {"causes": doubted[label]}
         item |= {k: x for k, x in numbers(row, *FACTORS).items() if x == x}
         for q in quantities:
             cell = row.sel(quantity=q)
-            item[q] = numbers(cell, "mean", "sd", "lo95", "hi95")
-            if q in known:
+            item[q] = numbers(cell, "mean", "sd", "lo95", "hi95", shown=shown)
+            if q in known and shown:
                 inside = bool(item[q]["lo95"] <= known[q] <= item[q]["hi95"])
                 item[q] |= numbers(cell, "bias") | {"truth_inside_95": inside}
         if "baseline" in tree.children:
@@ -214,9 +232,12 @@ def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
             cell = d.sel(quantity=q, variant=later, other=earlier)
             names = ("sd", "lo95", "hi95", "unpaired_sd", "correlation", "probability_greater")
             pair = {"quantity": q, "variant": later, "minus": earlier}
-            pairs.append(pair | {"difference": cell["mean"].item()} | numbers(cell, *names))
+            shown = doubted.keys().isdisjoint((earlier, later))
+            found = numbers(cell, "mean", *names, shown=shown)
+            pairs.append(pair | {"difference": found.pop("mean")} | found)
     summary: dict[str, Any] = {
         "reference": str(tree.attrs["reference"]),
+        "believed": str(tree.attrs["reference"]) not in doubted,
         "method": str(tree.attrs["method"]),
         "units": dict(zip(quantities, e["unit"].values.astype(str).tolist(), strict=True)),
         "variants": variants,

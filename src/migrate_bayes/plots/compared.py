@@ -43,12 +43,27 @@ def _words(quantity: str) -> tuple[str, str]:
     return _WORDS.get(quantity, (quantity, quantity))
 
 
+def doubts(tree: xr.DataTree) -> dict[str, str]:
+    """Return which variants of a comparison have fits that may not be believed, and why."""
+    e = tree["estimates"].to_dataset() if "estimates" in tree.children else xr.Dataset()
+    if "doubt" not in e:
+        return {}
+    both = zip(e["variant"].values.tolist(), e["doubt"].values.tolist(), strict=True)
+    return {str(label): str(why) for label, why in both if why}
+
+
+def marked(label: str, tree: xr.DataTree) -> str:
+    """Mark a variant's label if its fit may not be believed."""
+    return f"× {label}" if label in doubts(tree) else label
+
+
 @in_style
 def comparison(tree: xr.DataTree, *, figure: Figure | None = None) -> Figure:
     """Draw each variant's posterior interval (forest plot), a panel for each quantity.
 
     Thick bars hold 68%, thin ones 95%; the grey band is the reference's 68%; open squares are ODR
-    with scatter; the dashed line is a mock's truth.
+    with scatter; the dashed line is a mock's truth. Grey and marked × are variants whose fits may
+    not be believed.
 
     Parameters
     ----------
@@ -73,7 +88,9 @@ def comparison(tree: xr.DataTree, *, figure: Figure | None = None) -> Figure:
     e = tree["estimates"].to_dataset()
     quantities, labels = e["quantity"].values.tolist(), e["variant"].values.tolist()
     rows = np.arange(len(labels))[::-1]
-    reference = labels.index(str(tree.attrs["reference"]))
+    reference, doubted = labels.index(str(tree.attrs["reference"])), doubts(tree)
+    colours = [VERMILION if i == reference else BLUE for i in range(len(labels))]
+    colours = ["0.65" if v in doubted else c for v, c in zip(labels, colours, strict=True)]
     baseline = None
     if "baseline" in tree.children:
         baseline = tree["baseline"].to_dataset().sel({"method": "odr+scatter"})
@@ -89,7 +106,6 @@ def comparison(tree: xr.DataTree, *, figure: Figure | None = None) -> Figure:
         ax.axvspan(lo68[reference], hi68[reference], color="0.9", lw=0, zorder=0)
         if "truth" in e and np.isfinite(c["truth"]):
             ax.axvline(float(c["truth"]), color="black", ls=(0, (4, 2)), lw=1.1, zorder=1)
-        colours = [VERMILION if i == reference else BLUE for i in range(len(labels))]
         ax.hlines(rows, lo95, hi95, color=colours, lw=1.0)
         ax.hlines(rows, lo68, hi68, color=colours, lw=3.2)
         ax.scatter(mid, rows, s=26, color=colours, edgecolor="white", linewidth=0.6, zorder=4)
@@ -106,7 +122,7 @@ def comparison(tree: xr.DataTree, *, figure: Figure | None = None) -> Figure:
         ax.locator_params(axis="x", nbins=4)
         ax.tick_params(axis="y", which="both", left=False, right=False)
         ax.set_ylim(-0.7, len(labels) - 0.3)
-    grid[0].set_yticks(rows, labels)
+    grid[0].set_yticks(rows, [marked(v, tree) for v in labels])
     return made
 
 
@@ -115,6 +131,8 @@ def comparison_gradient(
     tree: xr.DataTree, component: str = "thin", *, figure: Figure | None = None
 ) -> Figure:
     """Draw gradient(age) of each variant, and its difference from the reference.
+
+    Marked × are variants whose fits may not be believed.
 
     Parameters
     ----------
@@ -149,7 +167,7 @@ def comparison_gradient(
             "ls": "-" if i == reference else _STYLES[(i - 1) // len(CYCLE) % len(_STYLES)],
             "lw": 2.0 if i == reference else 1.3,
         }
-        top.plot(age, mean[i], label=label, **look)
+        top.plot(age, mean[i], label=marked(label, tree), **look)
         below.plot(age, mean[i] - mean[reference], **look)
     if "truth" in curve:
         top.plot(age, curve["truth"].values, label="truth", color="black", ls=(0, (1, 2)), lw=1.6)
@@ -302,6 +320,7 @@ def comparison_curves(
     varied, along = _VARIED[kind]
     # Solar parameters are two factors: colours are speeds, dashes are distances.
     order = {f: list(dict.fromkeys(v)) for f, v in level.items() if f in _SOLAR}
+    doubted = doubts(tree)
     found = []
     for k in range(curve.sizes["variant"]):
         one = curve.isel(variant=k)
@@ -317,5 +336,6 @@ def comparison_curves(
         elif not k:
             label = reference
         values = (curve["age"].values, mean - sd, mean, mean + sd)
+        label = f"× {label}" if str(one["variant"].item()) in doubted else label
         found.append(Curve(label, None, *values, tint, dash))
     return found if len(found) > 1 else []

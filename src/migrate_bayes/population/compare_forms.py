@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from migrate_bayes.core.errors import RecipeError, suggest
@@ -16,8 +17,10 @@ from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.distributed import likelihood_on
 from migrate_bayes.population.model.specification import FORMS, ModelSpec
 from migrate_bayes.population.population_model import PopulationModel
+from migrate_bayes.population.results.diagnostics import judge
 from migrate_bayes.population.results.loo import compare_elpd
 
+_RANKED = ("elpd", "difference", "sd", "p_worse", "p_loo", "high_k")
 # Parameters of each form's posterior that are tabulated, if the form has them.
 _SHOWN = ("gradient_young", "flattening_rate", "gradient_thick", "sigma_G", "sigma_rm8")
 
@@ -35,38 +38,50 @@ def compare_forms(
 
     `stars` of a random subsample are left out in turn. Returns the table of `compare_elpd`, with
     mean and standard deviation of the main parameters; and a group for each form, with its
-    `posterior` and `leave_one_out`, and the table, as JSON, in the root's attribute `table`.
+    `posterior` and `leave_one_out`, and the table, as JSON, in the root's attribute `table`. A form
+    whose fit may not be believed is not ranked: its numbers are NaN, and `doubt` says why.
     """
     for form in forms:
         if form not in FORMS:
             raise RecipeError(f"unknown gradient form '{form}'; {suggest(form, FORMS)}")
     if len(set(forms)) < 2:
         raise RecipeError("a comparison needs two gradient forms or more")
-    results, groups = {}, {}
+    results, groups, doubt = {}, {}, {}
     sampler = sampler or SamplerOptions()
     with likelihood_on(data.stars, sampler.scheduler) as likelihood:
         for form in dict.fromkeys(forms):
             one = spec.model_copy(update={"form": form})
             model = PopulationModel(data, one, likelihood=likelihood)
-            posterior = model.sample(sampler, seed=seed, prior_draws=0)["posterior"].to_dataset()
-            results[form] = model.loo(posterior, stars=stars, seed=seed)
+            tree = model.sample(sampler, seed=seed, prior_draws=0)
+            posterior = tree["posterior"].to_dataset()
+            left_out = model.loo(posterior, stars=stars, seed=seed)
             groups[f"{form}/posterior"] = posterior
-            groups[f"{form}/leave_one_out"] = results[form]
-    table = compare_elpd(results)
+            groups[f"{form}/leave_one_out"] = left_out
+            if why := judge(tree).sentence:
+                doubt[form] = why
+            else:
+                results[form] = left_out
+    table = compare_elpd(results) if results else pd.DataFrame(columns=[*_RANKED])
     for name in _SHOWN:
         for form in table.index:
             if (draws := groups[f"{form}/posterior"].get(name)) is not None:
                 table.loc[form, name] = float(draws.mean())
                 table.loc[form, f"{name}_sd"] = float(draws.std())
+    table = table.reindex([*table.index, *doubt])
+    table["doubt"] = [doubt.get(form, "") for form in table.index]
     tree = xr.DataTree.from_dict(groups)
     tree.attrs["table"] = json.dumps(json.loads(table.to_json(orient="index")))
     return table, tree
 
 
 def print_comparison(table: Any, *, say: Callable[[str], None] = print) -> None:
-    """Print the ranking, best first."""
+    """Print the ranking, best first, then the forms whose fits may not be believed."""
+    header = ["form", "elpd difference", "P(worse)", "p_loo", "k > 0.7", "gradient_young",
+              "flattening_rate"]  # fmt: skip
     rows = [
-        [
+        [f"× {form}", *["withheld"] * (len(header) - 1)]
+        if row["doubt"]
+        else [
             str(form),
             Estimate.symmetric(row["difference"], row["sd"]).text(digits=1),
             f"{row['p_worse']:.2f}" if np.isfinite(row["p_worse"]) else "–",
@@ -79,8 +94,9 @@ def print_comparison(table: Any, *, say: Callable[[str], None] = print) -> None:
         ]
         for form, row in table.iterrows()
     ]
-    header = ["form", "elpd difference", "P(worse)", "p_loo", "k > 0.7", "gradient_young",
-              "flattening_rate"]  # fmt: skip
     Table("Gradient forms, by leave-one-out predictive density", header, rows).print(say)
     if (table["difference"].iloc[1:] > -4).any():
         say("  Forms that differ by less than 4 predict alike, and P(worse) says little of them.")
+    for form, why in table["doubt"].items():
+        if why:
+            say(f"  {form}: {why}")

@@ -11,6 +11,8 @@ import xarray as xr
 
 from migrate_bayes import plots
 from migrate_bayes.core.table import Estimate, Table, decimals
+from migrate_bayes.plots.compared import doubts, marked
+from migrate_bayes.report.headline_table import WITHHELD
 from migrate_bayes.report.section import Section, encode, write_html
 
 QUANTITY_LABELS = {
@@ -40,14 +42,17 @@ def _quantities(estimates: xr.Dataset) -> dict[str, str]:
 
 
 def estimate_table(tree: xr.DataTree) -> Table:
-    """Each variant's numbers."""
-    e = tree["estimates"].to_dataset()
+    """Each variant's numbers, withheld if its fit may not be believed."""
+    e, doubted = tree["estimates"].to_dataset(), doubts(tree)
     units = _quantities(e)
     header = ["variant", "stars"] + [f"{quantity_label(q)} ({u})" for q, u in units.items()]
     rows = []
     for v in e["variant"].values.tolist():
         row = e.sel(variant=v)
-        cells = [v, f"{int(row['n_stars']):,}"]
+        cells = [marked(v, tree), f"{int(row['n_stars']):,}"]
+        if v in doubted:
+            rows.append(cells + [WITHHELD] * len(units))
+            continue
         for q in units:
             cell = row.sel(quantity=q)
             text = _estimate(cell["mean"], cell["sd"])
@@ -59,12 +64,14 @@ def estimate_table(tree: xr.DataTree) -> Table:
         truth = [f"{t:.4g}" if np.isfinite(t) else "–" for t in e["truth"].values]
         rows.append(["truth", "", *truth])
     star = "; *: the truth is outside the 95% interval" if "truth" in e else ""
+    star += "; ×: may not be believed" if doubted else ""
     return Table(f"By variant: mean and standard deviation of the posterior{star}", header, rows)
 
 
 def difference_tables(tree: xr.DataTree) -> list[Table]:
     """Each quantity's differences from the reference."""
     d, reference = tree["differences"].to_dataset(), str(tree.attrs["reference"])
+    doubted = doubts(tree)
     header = [
         "variant", "difference", "95% interval", "sd if unpaired", "correlation", "P(greater)",
     ]  # fmt: skip
@@ -74,6 +81,9 @@ def difference_tables(tree: xr.DataTree) -> list[Table]:
         for v in d["variant"].values.tolist():
             if v == reference:
                 continue
+            if not doubted.keys().isdisjoint((v, reference)):
+                rows.append([marked(v, tree)] + [WITHHELD] * (len(header) - 1))
+                continue
             cell = d.sel(quantity=q, variant=v, other=reference)
             sd, p = float(cell["sd"]), float(cell["probability_greater"])
             f = f".{decimals(sd, 5)}f"
@@ -81,7 +91,7 @@ def difference_tables(tree: xr.DataTree) -> list[Table]:
             greater = "< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else f"{p:.3f}"
             unpaired, r = f"{float(cell['unpaired_sd']):{f}}", f"{float(cell['correlation']):.4f}"
             rows.append([v, _estimate(cell["mean"], sd), interval, unpaired, r, greater])
-        title = f"{quantity_label(q)}: variant minus {reference}, {unit}, paired"
+        title = f"{quantity_label(q)}: variant minus {marked(reference, tree)}, {unit}, paired"
         tables.append(Table(title, header, rows))
     return tables
 
@@ -96,6 +106,10 @@ def variance_table(tree: xr.DataTree) -> Table:
         cells = [v.sel(quantity=q, source=s) for q in names]
         rows.append([s, *(f"{float(c['sd']):.2g} ({float(c['fraction']):.1%})" for c in cells)])
     title = "Sources of uncertainty, variants weighed equally, noise taken off"
+    if doubted := doubts(tree):
+        title += f"; without {', '.join(doubted)}, whose fits may not be believed"
+    if not np.isfinite(v["fraction"]).any():
+        rows = [["stars"] + [WITHHELD] * len(names)]
     return Table(title, header, rows)
 
 
@@ -135,7 +149,7 @@ def _stated(histories: list[dict[str, Any]]) -> str:
 
 def comparison_sections(tree: xr.DataTree) -> list[Section]:
     """Build the sections of a comparison's own page."""
-    reference = str(tree.attrs["reference"])
+    reference, doubted = str(tree.attrs["reference"]), doubts(tree)
     stated = _stated(json.loads(str(tree.attrs.get("histories", "[]"))))
     same = "The same stars and the same random draws under each choice, one posterior each."
     forest = encode(
@@ -161,17 +175,30 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
         "between, divided among the choices by an additive model of the posterior means, "
         "less what the paired noise of the stars would give by itself."
     )
-    shares = encode(
-        plots.variance(tree),
-        "Standard deviation by source of uncertainty",
-        "Standard deviation that each source adds, relative to that of the stars alone.",
-    )
+    shares = []
+    # Without a variant that may be believed there is nothing to divide.
+    if np.isfinite(tree["variance"]["fraction"]).any():
+        shares = [
+            encode(
+                plots.variance(tree),
+                "Standard deviation by source of uncertainty",
+                "Standard deviation that each source adds, relative to that of the stars alone.",
+            )
+        ]
+    warned = [f"× {label}. {why}" for label, why in doubted.items()]
+    if warned:
+        warned.insert(
+            0, "Variants marked × have fits that may not be believed: their numbers are withheld, "
+            "and they are left out of the sources of uncertainty.",
+        )  # fmt: skip
     tables = [estimate_table(tree), *baseline_tables(tree)]
     differences, variance = difference_tables(tree), [variance_table(tree)]
     return [
-        Section("Variants", "variants", [same + stated], [forest, curves], tables, shown=1),
+        Section(
+            "Variants", "variants", [*warned, same + stated], [forest, curves], tables, shown=1
+        ),
         Section("Paired differences", "differences", [paired], [], differences, shown=1),
-        Section("Sources of uncertainty", "sources", [total], [shares], variance),
+        Section("Sources of uncertainty", "sources", [total], shares, variance),
     ]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import xarray as xr
+from numpy.typing import NDArray
 
 from migrate_bayes.core.parallel import default_workers
 from migrate_bayes.core.progress import status
@@ -92,8 +93,6 @@ def sample(
     progressbar: bool | None = None,
 ) -> xr.DataTree:
     """Sample the posterior of a compiled model; see `PopulationModel.sample`."""
-    from arviz import from_dict
-
     began = time.perf_counter()
     passes = density.likelihood.evaluations
     with status("compiling the model (once, up to a minute) and finding the posterior's mode"):
@@ -124,7 +123,23 @@ def sample(
             )
         finally:
             density.likelihood.workers = workers
-    values = density.named(unconstrained)
+    tree = posterior_tree(density, unconstrained)
+    tree["sample_stats"] = stats
+    if prior_draws:
+        tree["prior"] = label(draw_prior(model, prior_draws, seed))
+    tree.attrs.update(
+        **provenance(seed=seed), method=method, n_stars=n_stars, mode_seconds=found - began,
+        wall_seconds=time.perf_counter() - began, passes=density.likelihood.evaluations - passes,
+    )  # fmt: skip
+    tree.attrs |= about | _convergence(tree, [rv.name for rv in model.free_RVs]) | (attrs or {})
+    return tree
+
+
+def posterior_tree(density: PosteriorDensity, unconstrained: NDArray[np.float64]) -> xr.DataTree:
+    """Carry draws of the unconstrained parameters, shape (chain, draw, n), to a `posterior`."""
+    from arviz import from_dict
+
+    model, values = density.model.pymc, density.named(unconstrained)
     # The dimensions of the draws are named as the model does.
     dims = {
         name: [d or f"{name}_dim_{i}" for i, d in enumerate(model.named_vars_to_dims[name])]
@@ -134,14 +149,6 @@ def sample(
     coords = {k: np.asarray(v) for k, v in model.coords.items() if v is not None}
     tree = from_dict({"posterior": values}, coords=coords, dims=dims)
     tree["posterior"] = label(tree["posterior"].to_dataset())
-    tree["sample_stats"] = stats
-    if prior_draws:
-        tree["prior"] = label(draw_prior(model, prior_draws, seed))
-    tree.attrs.update(
-        **provenance(seed=seed), method=method, n_stars=n_stars, mode_seconds=found - began,
-        wall_seconds=time.perf_counter() - began, passes=density.likelihood.evaluations - passes,
-    )  # fmt: skip
-    tree.attrs |= about | _convergence(tree, [rv.name for rv in model.free_RVs]) | (attrs or {})
     return tree
 
 
