@@ -64,6 +64,19 @@ def test_methods_of_a_mock_with_isochrone_ages() -> None:
     assert any(r.startswith("Kroupa") for r in references)
 
 
+def test_methods_name_the_giants_family() -> None:
+    text, references = written(
+        data={"source": "mock"},
+        isochrones={"giants": "mist", "age_prior": "disc", "observables": ["teff", "logg", "feh"]},
+    )
+    assert "Giants have ages of mist isochrones (Dotter 2016; Choi et al. 2016)" in text
+    assert any(r.startswith("Choi") for r in references)
+    assert "The prior is normal in age" in text
+    assert "photometric errors" not in text
+    text, _ = written(data={"source": "mock"}, isochrones={"giants": "exclude"})
+    assert "Giants are left out" in text
+
+
 def test_every_work_cited_is_listed_once_and_no_other() -> None:
     text, references = written(data={"source": "mock"})
     cited = {s.full for s in sources().values() if s.short in text}

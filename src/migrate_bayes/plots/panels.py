@@ -270,6 +270,7 @@ def _draw_planes(
     else:
         place = {"transform": chemistry.transAxes, "ha": "center", "va": "center"}
         chemistry.text(0.5, 0.5, r"no [$\alpha$/Fe]", **place)
+        chemistry.set(xticks=[], yticks=[])
     radius, zmax = stars["radius"].values, stars["zmax"].values
     good = np.isfinite(radius) & (zmax > 0)
     low, high = np.log10(limits.zmax).tolist()

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from migrate_bayes.isochrones.age_options import EXCLUDE
 from migrate_bayes.selection.expressions import parse_selection
 
 _CATALOGUES = {
@@ -25,6 +26,11 @@ _GRIDS = {
     "dartmouth": "dotter2008", "dartmouth-native": "dotter2008", "mist": "dotter2016 choi2016",
     "parsec": "bressan2012", "basti": "hidalgo2018", "yapsi": "spada2017",
 }  # fmt: skip
+_PRIORS = {
+    "flat": "flat in age",
+    "log-flat": "flat in log age",
+    "disc": "normal in age, 4 ± 3.5 Gyr",
+}
 _POTENTIALS = {
     "MWPotential2014": "bovy2015", "Irrgang13I": "irrgang2013", "McMillan17": "mcmillan2017",
     "Cautun20": "cautun2020",
@@ -198,11 +204,11 @@ def _ages(
         if "Salaris" in str(stars.get("alpha_treatment", ""))
         else "",
         f"[Fe/H] is read on the '{stars['feh_scale']}' scale." if "feh_scale" in stars else "",
-        f"The prior is {i['age_prior']} in age; {i['photometric_floor']:g} mag are added in "
-        "quadrature to photometric errors.",
-        f"Giants have ages of {stars['giants']} isochrones."
-        if stars.get("giants", "exclude") != "exclude"
+        f"The prior is {_PRIORS[i['age_prior']]}.",
+        f"{i['photometric_floor']:g} mag are added in quadrature to photometric errors."
+        if {"abs_g", "bp_rp"} & set(i["observables"])
         else "",
+        _giants(m, i["giants"]),
         f"The errors of giants have a floor of {stars['giant_systematics']} (T_eff, log g, [Fe/H])."
         if "giant_systematics" in stars
         else "",
@@ -210,6 +216,16 @@ def _ages(
         if i.get("poor_fit") and i["method"] == "fine"
         else "",
     )
+
+
+def _giants(m: Methods, family: str | None) -> str:
+    if family is None:
+        return ""
+    if family == EXCLUDE:
+        return "Giants are left out."
+    family = family.partition(":")[0]
+    cited = f" {m.cite(_GRIDS[family])}" if family in _GRIDS else ""
+    return f"Giants have ages of {family} isochrones{cited}."
 
 
 def _orbits(m: Methods, recipe: Mapping[str, Any], stars: Mapping[str, Any]) -> None:
