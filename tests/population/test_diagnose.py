@@ -9,6 +9,9 @@ from typer.testing import CliRunner
 
 from migrate_bayes.cli import app
 from migrate_bayes.core.errors import ProductError
+from migrate_bayes.mock.model_stars import PopulationTruth, simulated_stars
+from migrate_bayes.population import population_data
+from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.results.diagnostics import (
     Check,
     Verdict,
@@ -17,6 +20,7 @@ from migrate_bayes.population.results.diagnostics import (
     print_diagnosis,
     read_fit,
 )
+from migrate_bayes.population.results.predictive import posterior_predictive
 
 SAMPLE = ("chain", "draw")
 
@@ -126,6 +130,21 @@ def test_a_grave_failure_withholds_the_headline(name):
     assert all(c.advice and c.advice in verdict.sentence for c in verdict.causes)
     cause = next(c for c in verdict.causes if c.name == name)
     assert any(cause.text in line and cause.advice in line for line in verdict.lines)
+
+
+@pytest.mark.parametrize("n", [1500, 4000])
+def test_the_predictive_check_knows_a_lost_gradient_by_its_size(n):
+    """Whatever the number of stars: shares outside the replicates alone grow with it."""
+    data = population_data(simulated_stars(n, seed=3))
+    thin = PopulationTruth().theta(data.ages)
+    for factor, believed in ((1.0, True), (0.4, False)):
+        theta = thin.copy()
+        theta[0, :, THETA.index("G")] *= factor
+        tree = xr.DataTree()
+        tree["posterior_predictive"] = posterior_predictive(
+            data, np.stack([theta] * 40), stars=n, seed=0
+        )
+        assert judge(tree).believed is believed, factor
 
 
 def test_too_few_draws_to_compute_anything_are_no_result():

@@ -162,7 +162,7 @@ def test_a_page_of_a_fit_that_may_not_be_believed_states_no_number_of_it(
     page = Page(text)
     assert page.open == []
     top = text.index("This fit may not be believed")
-    assert text.index("<main>") < top < text.index("<section")
+    assert text.index("</header>") < top < text.index("<nav")
     assert '<span role="img" aria-label="Warning">' in text
     cause = text[top : text.index("</ul>", top)]
     assert "R-hat" in cause
