@@ -145,7 +145,8 @@ def read_kinematics(catalog: xr.Dataset) -> tuple[Observed, NDArray[np.int32], l
     """Return the kinematic columns of a catalogue, the stars' flags, and error columns it lacks."""
     if absent := [name for name in REQUIRED if name not in catalog]:
         raise CatalogError(
-            f"no orbits without the columns {', '.join(absent)}: map them, or leave out the orbits"
+            f"no orbits without the columns {', '.join(absent)}: map them, or end the run with "
+            'ages, by until = "ages" in its recipe'
         )
     if "star_key" not in catalog:
         raise CatalogError(
