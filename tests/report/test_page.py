@@ -134,7 +134,9 @@ def test_page_and_terminal_say_the_same(
 def test_flags_versions_and_checksums_are_listed(text: str, stars: xr.Dataset) -> None:
     cells = Page(text).cells
     at = cells.index("LOW_SNR")
-    assert cells[at : at + 4] == ["LOW_SNR", "S/N below the cut in some band", "30", "1.0%"]
+    meaning = "S/N below the cut in some band"
+    assert cells[at : at + 5] == ["LOW_SNR", meaning, "30", "1.0%", "not usable"]
+    assert cells[cells.index("EDGE_OLD") + 4] == "informs"
     assert "f" * 64 in cells
     assert "numpy" in cells
     assert "abc123" in cells

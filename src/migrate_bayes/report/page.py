@@ -26,6 +26,7 @@ from migrate_bayes.report.products import RunProducts
 from migrate_bayes.report.section import Absent, Image, NotDrawnError, Section, write_html
 from migrate_bayes.report.sections import gradients, stars
 from migrate_bayes.selection import SELECTIONS
+from migrate_bayes.selection.conditions import excluding_flags
 
 _METHODS = ("odr+scatter", "odr")
 _NO_RESULT = "✗ No result: the fit drawn here may not be believed (see the top of the page)."
@@ -247,8 +248,9 @@ def _flag_table(stars: xr.Dataset) -> Table:
     n, rows = max(stars.sizes["star"], 1), []
     for flag, count in count_flags(stars["flag"]).items() if "flag" in stars else ():
         share = "< 0.1%" if count / n < 0.0005 else f"{count / n:.1%}"
-        rows.append([str(flag.name), FLAG_MEANING[flag], f"{count:,}", share])
-    return Table("Flags", ["flag", "meaning", "stars", "share"], rows)
+        effect = "not usable" if flag & excluding_flags(stars) else "informs"
+        rows.append([str(flag.name), FLAG_MEANING[flag], f"{count:,}", share, effect])
+    return Table("Flags", ["flag", "meaning", "stars", "share", "effect"], rows)
 
 
 def statement_table(d: RunProducts) -> Table:

@@ -212,10 +212,16 @@ def _usable(columns: Columns) -> Verdict:
     return good, ~good
 
 
+def excluding_flags(stars: xr.Dataset) -> StarFlag:
+    """Return the flags that make a star of this product unusable.
+
+    Ages alone, as of a catalogue without velocities, do not lack orbits.
+    """
+    return _UNUSABLE if "potential" in stars.coords else _UNUSABLE & ~FATAL_ORBIT
+
+
 def _unusable(column: Columns, stars: xr.Dataset) -> Floats:
-    # Ages alone, as of a catalogue without velocities, do not lack orbits.
-    reasons = _UNUSABLE if "potential" in stars.coords else _UNUSABLE & ~FATAL_ORBIT
-    return (column("flag").astype(np.int64) & int(reasons)).astype(np.float64)
+    return (column("flag").astype(np.int64) & int(excluding_flags(stars))).astype(np.float64)
 
 
 def look_up_columns(stars: xr.Dataset, potential: str) -> Columns:
