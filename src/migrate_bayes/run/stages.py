@@ -442,7 +442,7 @@ class Run:
         page, numbers = self._report()
         numbers.print()
         mark = {True: "pass", False: "FAIL", None: "not known"}
-        checks = numbers.verdict.checks
+        checks = [c for c in numbers.verdict.checks if c.limit != "–"]
         found = [f"{c.name} {c.value} [{c.limit}] {mark[c.passed]}" for c in checks]
         self.say(f"Checks: {'; '.join(found)}")
         return page
