@@ -84,12 +84,13 @@ def test_report_alone_has_all_that_a_run_s_report_has(finished, tmp_path):
     """Regression: tables against published values were only in the report of a whole run."""
     run, page, _ = finished
     column = {"ours": "rg_mean", "reference": "ref_true_rg", "label": "R_g - true", "unit": "kpc"}
-    told = recipe(reference={"columns": [column], "note": "a note on them"})
+    told = recipe(reference={"columns": [column], "note": "a note on them", "frame": "a frame"})
     again = Run(told, products=run.folder.path.parent, reports=tmp_path, say=lambda line: None)
     text = again.report().read_text()
     assert "Against the catalogue&#39;s own columns" in text
     assert "R_g - true" in text
     assert "a note on them" in text
+    assert "Frames: ours (R0, V0) = (8.27 kpc, 236 km/s)" in text
     for anchor in ("figure-6", "figure-9", "r-present", "methods", "diagnostics"):
         assert f'id="{anchor}"' in text
         assert f'id="{anchor}"' in page.read_text()

@@ -49,10 +49,9 @@ def against_published(
         return Published()
     notes, tables, panels = [], [], []
     if options.frame:
-        ours = stars.attrs.get("solar_frame", "")
-        ours = ours if isinstance(ours, str) else json.dumps(ours)
         notes.append(
-            f"Frames: ours {ours}, potential {potential} ({scaling}); theirs: {options.frame}"
+            f"Frames: ours {_words_of_frame(stars.attrs.get('solar_frame', '{}'))}, potential "
+            f"{potential} ({scaling}); theirs: {options.frame}"
         )
     if options.note:
         notes.append(options.note)
@@ -80,6 +79,17 @@ def against_published(
         tables.append(_gradients(stars, options.published))
     start = options.start.label if options.start else ""
     return Published(tuple(tables), tuple(notes), tuple(panels), start)
+
+
+def _words_of_frame(frame: Any) -> str:
+    """Word the solar frame of a product, which has it as JSON."""
+    f = json.loads(frame) if isinstance(frame, str) else frame
+    if not f:
+        return "unknown"
+    return (
+        f"(R0, V0) = ({f['r0']:g} kpc, {f['v0']:g} km/s), (U, V, W) = ({f['u']:g}, {f['v']:g}, "
+        f"{f['w']:g}) km/s, Sun {1000 * f['z_sun']:g} pc up"
+    )
 
 
 def _orbits_from_start(stars: xr.Dataset, start: opt.ReferenceStart, frame: Any) -> xr.Dataset:
