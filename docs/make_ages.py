@@ -31,8 +31,11 @@ def main() -> None:
     """Run, and rewrite what stands between the marks of each part."""
     found = validate_ages(Path("runs/validate-ages.toml"), overwrite=True)
     shown = tables(found)
-    named = ("aims", "choices", "families", "m67", "clusters", "calibration", "systematic")
+    named = (
+        "aims", "choices", "families", "m67", "clusters", "giants", "calibration", "systematic",
+    )  # fmt: skip
     parts = {name: block(shown[name]) for name in named}
+    parts["members"], parts["members-all"] = block(shown["members usable"]), block(shown["members"])
     parts["parsec"] = block(shown["parsec medians"])
     parts["parsec-answer"] = prose(family_text(found))
     parts["m67-answer"] = prose(m67_text(found))

@@ -6,7 +6,7 @@ import xarray as xr
 
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.isochrones import build_grid, draw_stars, estimate_ages
-from migrate_bayes.isochrones.giants import GIANT_LOGG
+from migrate_bayes.isochrones.states import GIANT_LOGG
 from migrate_bayes.mock.lamost_like import ERRORS, lamost_like
 from migrate_bayes.stars import StarWriter, assemble_stars, open_stars
 

@@ -46,9 +46,13 @@ class StarFlag(IntFlag):
     ZMAX_FAILED = 1 << 17, "Z_max could not be computed to tolerance"
     MISSING_AGE = 1 << 18, "no external age in the catalogue"
     UNKNOWN_KINEMATIC_ERROR = 1 << 19, "an astrometric or velocity error is missing: taken as 0"
-    CLUMP_REGION = 1 << 20, "giant where the red clump lies, on isochrones without one"
+    MISSING_PHASE = (
+        1 << 20,
+        "giant in a phase that its isochrones lack: red clump or end",
+    )
     GIANT_FAMILY = 1 << 21, "giant: age from the isochrones that the recipe names for giants"
-    GIANT_EXCLUDED = 1 << 22, "giant, which the recipe leaves out"
+    EXCLUDED = 1 << 22, "of a kind that the recipe's isochrones leave out"
+    NEAR_ZAMS = 1 << 23, "hot dwarf, unevolved within a survey's error of log g: may be younger"
 
 
 FLAG_MEANING: dict[StarFlag, str] = {flag: flag.meaning for flag in StarFlag}

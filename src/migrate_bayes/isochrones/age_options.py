@@ -12,7 +12,7 @@ AgeMethod = Literal["fine", "paper"]
 AgePrior = Literal["flat", "log-flat", "disc"]
 FehScale = Literal["surface", "dwarf", "initial"]
 METHODS: tuple[AgeMethod, ...] = get_args(AgeMethod)
-#: In place of a giants' family: giants are left out.
+#: Of what becomes of a kind of star: it is left out.
 EXCLUDE = "exclude"
 FEH_SCALES: tuple[FehScale, ...] = get_args(FehScale)
 
@@ -71,6 +71,9 @@ class AgeOptions(Options):
     giants : str, optional
         Source of the giants' ages (log g < 3.5, T_eff < 5600 K), on the age nodes of `source`;
         ``exclude``: giants are flagged and not usable.
+    near_zams : {"flag", "exclude"}
+        Whether a hot dwarf that a survey's error of log g leaves hardly evolved (``NEAR_ZAMS``) is
+        only flagged, or not usable either.
     systematics : Systematics
         Floor of the errors of all stars but giants.
     giant_systematics : Systematics, optional
@@ -94,6 +97,7 @@ class AgeOptions(Options):
     feh_scale: FehScale = "surface"
     ages: tuple[float, ...] | None = None
     giants: str | None = None
+    near_zams: Literal["flag", "exclude"] = "flag"
     systematics: Systematics = Systematics()
     giant_systematics: Systematics | None = None
 

@@ -40,7 +40,6 @@ from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.progress import progress
 from migrate_bayes.isochrones.age_options import EXCLUDE, AgeOptions, AgePrior
-from migrate_bayes.isochrones.giants import Seen, in_clump_region, is_giant
 from migrate_bayes.isochrones.grid import WorkingGrid, build_grid
 from migrate_bayes.isochrones.intervals import Curves, quantiles, summarise
 from migrate_bayes.isochrones.kernel.blocks import CUT, FAR
@@ -53,6 +52,7 @@ from migrate_bayes.isochrones.kernel.likelihood import (
 )
 from migrate_bayes.isochrones.sources.base import IsochroneSource
 from migrate_bayes.isochrones.sources.registry import load_source
+from migrate_bayes.isochrones.states import Seen, in_clump_region, is_giant, near_zams
 
 #: What an age can be estimated from.
 OBSERVABLES = ("teff", "logg", "feh", "alpha_fe", "abs_g", "bp_rp")
@@ -108,7 +108,7 @@ def estimate_ages(
         ``chi2_min``, ``flag``. A star without an age (MISSING_PARAMETERS, BAD_ERROR, OFF_GRID) has
         a likelihood of 1 at every age, its own [Fe/H] and NaN summaries. No node is more than
         `LOG_FLOOR` below the star's peak, and those that the star's family does not reach are as
-        far. Giants in the region of the red clump are CLUMP_REGION if their family has none.
+        far. Giants are MISSING_PHASE where their family has none of their kind.
 
     Raises
     ------
@@ -199,12 +199,17 @@ def estimate_ages(
         at = family.among(nodes)
         flag[rows[top == at.start]] |= np.int32(StarFlag.EDGE_YOUNG)
         flag[rows[top == at.stop - 1]] |= np.int32(StarFlag.EDGE_OLD)
-        if (doubtful := stars.clump & their).any() and not family.source.has_clump:
-            add_flag(flag, doubtful, StarFlag.CLUMP_REGION)
+        # Dwarfs need not wait for the whole of a source to be looked through.
+        if (giants := stars.giant & their).any():
+            lacks = stars.clump & (not family.source.has_clump)
+            lacks |= stars.gravity < family.source.lowest_logg
+            add_flag(flag, giants & lacks, StarFlag.MISSING_PHASE)
     if len(families) > 1:
         add_flag(flag, stars.giant, StarFlag.GIANT_FAMILY)
-    if chosen.giants == EXCLUDE:
-        add_flag(flag, stars.giant, StarFlag.GIANT_EXCLUDED)
+    add_flag(flag, stars.unevolved, StarFlag.NEAR_ZAMS)
+    for what, kind in ((chosen.giants, stars.giant), (chosen.near_zams, stars.unevolved)):
+        if what == EXCLUDE:
+            add_flag(flag, kind, StarFlag.EXCLUDED)
     # Age and mass are fitted, [Fe/H] and [α/Fe] are observables with free parameters of their own.
     freedom = np.maximum(stars.n_observed - 2 - 1 - (stars.raw_alpha[:, 1] > 0), 1)
     with np.errstate(invalid="ignore"):
@@ -376,7 +381,9 @@ class Observed:
     n_observed: NDArray[np.int64]  # (star,): how many observables each star has
     flag: NDArray[np.int32]  # reasons found so far
     giant: NDArray[np.bool_]  # (star,)
+    gravity: NDArray[np.float64]  # (star,): log g, or what M_G says of it in a giant
     clump: NDArray[np.bool_]  # (star,): giant in the region of the red clump
+    unevolved: NDArray[np.bool_]  # (star,): hot, near the zero-age main sequence
 
     def with_rows_of(self, other: Observed, rows: NDArray[np.bool_]) -> Observed:
         """Return these stars with the given rows of another's arrays."""
@@ -452,7 +459,8 @@ def observe(catalog: xr.Dataset, grid: WorkingGrid, options: AgeOptions) -> Obse
     add_flag(flag, off, StarFlag.OFF_GRID)
     return Observed(
         values, inverse, np.stack([feh, feh_error], axis=1), alpha, constant + log_alpha, raw_alpha,
-        has.sum(axis=1) + 1 + with_alpha, flag, giant, in_clump_region(seen),
+        has.sum(axis=1) + 1 + with_alpha, flag, giant, seen.gravity[:, 0], in_clump_region(seen),
+        near_zams(seen),
     )  # fmt: skip
 
 

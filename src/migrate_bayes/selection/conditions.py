@@ -27,7 +27,7 @@ Columns = Callable[[str], Floats]
 
 _UNUSABLE = (
     FATAL_AGE | FATAL_ORBIT | StarFlag.DUPLICATE | StarFlag.LOW_SNR | StarFlag.POOR_AGE
-    | StarFlag.POOR_FIT | StarFlag.CLUMP_REGION | StarFlag.GIANT_EXCLUDED
+    | StarFlag.POOR_FIT | StarFlag.MISSING_PHASE | StarFlag.EXCLUDED
 )  # fmt: skip
 
 

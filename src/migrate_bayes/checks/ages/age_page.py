@@ -19,6 +19,19 @@ from migrate_bayes.report.section import FILE, Image, Section, encode, images_fi
 #: Sections that hold the counterpart of one of the paper's figures.
 _COUNTERPARTS = {"clusters": "1", "m67": "2", "harps": "3", "kepler": "4"}
 
+MEMBERS = (
+    "LAMOST's own T_eff, log g and [Fe/H] with its own errors, by state as observed. Above 6000 K "
+    "its log g of unevolved stars is too low, by 0.15 dex at 6250 K and 0.36 at 8500 K: a star of "
+    "0.2 Gyr is taken for one half through its life on the main sequence. NEAR_ZAMS flags such "
+    "stars. The last column has 100 K and 0.2 dex as `systematics`, and leaves them out."
+)
+GIANTS = (
+    "Branch and clump apart, by the evolutionary state that asteroseismology tells. Usable: error "
+    "below 25%, and no flag against it (MISSING_PHASE where the family has no red clump); then "
+    "those with errors below 50%. The last row of each state has the choices of "
+    "runs/apokasc2.toml."
+)
+
 
 def write_page(
     found: AgeValidation, directory: str | Path, *, recipe_text: str = "", overwrite: bool = False
@@ -95,6 +108,22 @@ def _sections(found: AgeValidation) -> list[Section]:
             "Median age minus literature age; bars are the robust scatter, numbers the stars. "
             "Counterpart of the paper's figure 1.",
         )  # fmt: skip
+    if found.members:
+        add(
+            "Clusters by evolutionary state",
+            "members",
+            [MEMBERS],
+            names=("members usable", "members"),
+        )
+    if giants := found.by_family.get("apokasc"):
+        clump, label = giants.catalog["ref_clump"].values, list(found.book.giants())[-1]
+        ages = found.book.ages(found.book.giants()[label], "apokasc")
+        drawn: list = []
+        for k, state in enumerate(("giant branch", "red clump")):
+            title = f"Isochrone against asteroseismic ages: {state}"
+            said = f"{giants.note}; {label}. Bars are the 68% intervals of both ages."
+            drawn += [figures.age_age_figure(giants, ages, clump == k), title, said]
+        add("Giants", "giants", [GIANTS], *drawn)
     if kepler := samples.get("kepler"):
         add(
             "Asteroseismic dwarfs", "kepler", _kepler_text(found),

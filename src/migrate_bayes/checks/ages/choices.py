@@ -78,6 +78,20 @@ class AgeBook:
         short = [o.short_name for o in made]
         return {o.source if short.count(o.short_name) > 1 else o.short_name: o for o in made}
 
+    def giants(self) -> dict[str, AgeOptions]:
+        """Return what giants are aged with: each family, and the choices for them."""
+        made = dict(self.families())
+        if "mist" in made:
+            with_clump = {"giants": "mist", "age_prior": "disc"}
+            made["giants mist, prior disc"] = AgeOptions.of(self.options, with_clump)
+        return made
+
+    def members(self) -> dict[str, AgeOptions]:
+        """Return what cluster members are aged with: families, and LAMOST's scale allowed for."""
+        scale = {"teff": 100.0, "logg": 0.2}
+        floored = AgeOptions.of(self.options, {"systematics": scale, "near_zams": "exclude"})
+        return {**self.families(), "with LAMOST's floor": floored}
+
     def choices(self) -> dict[str, AgeOptions]:
         """Return the sets of choices that are compared, by label, the recipe's own first."""
         base, seen = self.options, self.options.observables

@@ -124,6 +124,26 @@ _CLUSTERS = Comparison(
     ),
     "{cluster} ({catalogue})",
 )  # fmt: skip
+_GIANTS = Comparison(
+    "Giants of APOKASC-2: age − asteroseismic age (Gyr), and how often the interval holds it",
+    {
+        "": "{state}: {label}",
+        "stars": "{stars:,}",
+        "offset": "{offset.median:+.2f}",
+        "scatter": "{offset.scatter:.2f}",
+        "pull": "{pull.median:+.2f} ± {pull.scatter:.2f}",
+        "68%": "{coverage_all:.0%}",
+        "usable": "{share_25:.1%}",
+        "68%, usable": "{coverage_25:.0%}",
+        "error < 50%": "{share_50:.1%}",
+        "68%, those": "{coverage_50:.0%}",
+    },
+    (
+        "stars", "offset", "pull", "coverage_all", "share_25", "coverage_25", "share_50",
+        "coverage_50",
+    ),
+    "{state}: {label}",
+)  # fmt: skip
 _COVERAGE = Comparison(
     "Coverage",
     {
@@ -193,6 +213,9 @@ def tables(found: AgeValidation) -> dict[str, Table]:
         "sun": _SUN.table(found.sun),
         "m67": _M67.table(found.m67),
         "clusters": _CLUSTERS.table(found.clusters),
+        "members": _members(found, "all", ""),
+        "members usable": _members(found, "usable", ", of usable stars with errors below 25%"),
+        "giants": _GIANTS.table(found.giants),
         "choices": _CHOICES.table(found.choices),
         "families": _CHOICES._replace(title="By family (Gyr)").table(found.families),
         "pairs": _PAIRS.table(map(_pair_cells, found.pairs)),
@@ -240,6 +263,17 @@ def _parsec(found: AgeValidation, template: str) -> Table:
     return Comparison("Dartmouth − PARSEC (Gyr)", columns).table(rows)
 
 
+def _members(found: AgeValidation, which: str, title: str) -> Table:
+    labels = list(found.members[0][which]) if found.members else []
+    columns = {
+        "cluster": "{cluster}", "literature": "{literature_age:.2f}", "state": "{state}",
+        "stars": "{stars}", **{label: f"{{{label}:+.2f}}" for label in labels},
+    }  # fmt: skip
+    rows = ({**row, **row[which]} for row in found.members)
+    whole = f"LAMOST's cluster members: age − literature age (Gyr){title}"
+    return Comparison(whole, columns).table(rows)
+
+
 def _by_age(sample: Sample, ages: xr.Dataset) -> Table:
     """Return age − reference age in bins of the mean of the two."""
     age, reference = ages["age_median"].values, sample.reference
@@ -277,6 +311,11 @@ def summary(found: AgeValidation) -> dict[str, Any]:
         "kepler_pull": sample and spread(pulls(sample, found.ages("kepler"))).as_dict(),
         "harps_median_offset_gyr": harps.median,
         "clusters": _CLUSTERS.json(found.clusters),
+        "members": [
+            row | {w: {k: s.as_dict() for k, s in row[w].items()} for w in ("all", "usable")}
+            for row in found.members
+        ],
+        "giants": _GIANTS.json(found.giants),
         **_numbers(vars(every), _COVERAGE.numbers[1:]),
         "coverage68_error": every.error68,
         "coverage95_error": every.error95,

@@ -21,6 +21,9 @@ class SamplePaths(Options):
     harps: str = f"${DATA_ENV}/harps_gto/DelgadoMena2017.fits"
     clusters: str = f"${DATA_ENV}/open_clusters/DIAS21.dat"
     more_clusters: str = f"${DATA_ENV}/open_clusters/CG20.dat"
+    apokasc: str = f"${DATA_ENV}/apokasc2/apokasc2_apogee_even_kic.csv"
+    members_low: str = f"${DATA_ENV}/open_clusters/lamost_lrs_members.csv"
+    members_medium: str = f"${DATA_ENV}/open_clusters/lamost_mrs_members.csv"
     lamost: str = f"${DATA_ENV}/lamost_gaia/gaia_lamost_larger_velocity_features.csv"
 
 
@@ -82,9 +85,7 @@ class ValidateAges(Options):
     @property
     def hash(self) -> str:
         """Hash of the content, 16 hex digits."""
-        # These entries came later: recipes without them keep their hashes.
-        unset = {"observables", "ages"} - self.ages.model_fields_set
-        return content_hash(self.model_dump(mode="json", exclude={"ages": unset}))
+        return content_hash(self.model_dump(mode="json"))
 
 
 def locate(text: str) -> str:

@@ -53,6 +53,10 @@ _OTHER = {
     "pmDE": "pmDE", "plx": "Plx", "e_plx": "e_plx", "DistPc": "Dist", "AgeNN": "logage",
     "AVNN": "Av",
 }  # fmt: skip
+_MEMBER = (
+    "Cluster", "gmag_edr3", "bpmag_edr3", "rpmag_edr3", "teff", "teff_err", "logg", "logg_err",
+    "feh", "feh_err", "AgeNN", "AVNN", "DistPc",
+)  # fmt: skip
 _SKY = ("ra", "dec", "parallax", "parallax_error", "pmra", "pmdec", "radial_velocity")
 
 
@@ -226,6 +230,55 @@ def load_harps(path: str) -> Sample:
         usable=np.isfinite(catalog["abs_g"].values),
         note="HARPS T_eff ± 40 K, log g ± 0.08, [Fe/H] ± 0.03, [α/Fe] from Mg, Si, Ti ± 0.03, M_G "
         "from Gaia DR1 or Hipparcos parallaxes",
+    )
+
+
+def load_apokasc(path: str) -> Sample:
+    """Read giants of APOKASC-2 with asteroseismic ages; `usable` are those of known state.
+
+    The catalogue's ``ref_clump`` is 1 in the red clump and 0 on the giant branch (Pinsonneault et
+    al. 2018, ApJS 239, 32). There is no G: ages are of the APOGEE spectra alone.
+    """
+    catalog = read_catalog(path, columns="apokasc2")
+    return Sample(
+        name="APOKASC-2 giants",
+        catalog=catalog,
+        reference=catalog["ref_age"].values,
+        reference_error=catalog["ref_age_error"].values,
+        reference_name="asteroseismic",
+        usable=np.isfinite(catalog["ref_clump"].values),
+        note="APOGEE T_eff, log g, [Fe/H], [Mg/Fe] with their own errors",
+    )
+
+
+def load_members(low: str, medium: str) -> Sample:
+    """Read members of open clusters that LAMOST observed, in low and in medium resolution.
+
+    T_eff, log g, [Fe/H] and errors are LAMOST's, M_G is of the cluster's distance and extinction
+    (Cantat-Gaudin et al. 2020), ± 0.1 mag. ``cluster`` is the name. Stars of an impossible [Fe/H]
+    (below −1: hot stars of h and χ Persei) are left out, as are clusters without an age.
+    """
+    tables = [read_table(path, _MEMBER) for path in (low, medium)]
+    table = pd.concat(tables, ignore_index=True)
+    table = table[np.isfinite(table[["AgeNN", "teff"]]).all(axis=1) & (table.feh > -1.0)]
+    colour = (table.bpmag_edr3 - table.rpmag_edr3).to_numpy(dtype=np.float64)
+    modulus = (table.gmag_edr3 - 5.0 * np.log10(table.DistPc / 10.0)).to_numpy(dtype=np.float64)
+    a_v, teff = (table[name].to_numpy(dtype=np.float64) for name in ("AVNN", "teff"))
+    a_g, _ = deredden(a_v, bp_rp_observed=colour, teff=teff, abs_g_reddened=modulus)
+    columns: dict[str, ArrayLike] = {"abs_g": modulus - a_g, "abs_g_error": 0.1}
+    for name in ("teff", "logg", "feh"):
+        columns |= {name: table[name], f"{name}_error": table[f"{name}_err"]}
+    age = 10.0 ** (table.AgeNN.to_numpy(dtype=np.float64) - 9.0)
+    catalog = observed_catalog(columns)
+    catalog["cluster"] = ("star", table.Cluster.to_numpy(dtype=str))
+    return Sample(
+        name="LAMOST members of open clusters",
+        catalog=catalog,
+        reference=age,
+        reference_error=age * np.log(10.0) * 0.2,
+        reference_name="literature",
+        usable=np.ones(len(age), dtype=bool),
+        note="LAMOST T_eff, log g, [Fe/H] with their own errors, M_G of the cluster's distance",
     )
 
 

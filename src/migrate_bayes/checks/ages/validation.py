@@ -19,23 +19,26 @@ from migrate_bayes.checks.ages.calibration import REGIONS, Coverage
 from migrate_bayes.checks.ages.choices import AgeBook, Setup, estimate
 from migrate_bayes.checks.ages.recipe import ValidateAges, locate
 from migrate_bayes.checks.ages.samples import Sample, good_age, turnoff
-from migrate_bayes.checks.ages.statistics import Spread, spread
+from migrate_bayes.checks.ages.statistics import Spread, coverage, spread
 from migrate_bayes.core.errors import DataAbsentError
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.isochrones import AgeOptions, Systematics, age_quantiles, load_source
+from migrate_bayes.isochrones.states import GIANT_LOGG, GIANT_TEFF
 
 _COMPARED = ("m67", "kepler", "harps")  # real samples on which families are compared
 
 #: Parts in their order: the entries of `AgeValidation` that each of them computes.
 _PARTS = {
     "the Sun": ("sun",),
-    "clusters": ("m67", "clusters"),
+    "clusters": ("m67", "clusters", "members"),
+    "giants": ("giants",),
     "choices": ("choices",),
     "families": ("families", "pairs"),
     "Dartmouth against PARSEC": ("explained",),
     "calibration": ("calibration",),
     "another family's stars": ("systematic",),
 }
+_LEAST = 3  # stars of one state in a cluster
 
 #: Entries of a `headline` that a sample gives.
 OFFSETS = ("m67_turnoff", "kepler_offset", "kepler_relative_offset", "harps_offset")
@@ -53,6 +56,8 @@ class AgeValidation:
     seconds: dict[str, float]  # part to its time
     # Catalogue to its number of stars, searched for members of clusters.
     searched: dict[str, int] = field(default_factory=dict)
+    # Samples with ages by family alone, not by every choice.
+    by_family: dict[str, Sample] = field(default_factory=dict)
 
     def ages(self, name: str) -> xr.Dataset:
         """Return a sample's ages by the recipe's choices."""
@@ -66,6 +71,8 @@ class AgeValidation:
         tasks = [(o, "Sun") for _, _, o in self._sun_ways]
         tasks += [(o, n) for o in [*book.choices().values(), *families] for n in ("Sun", *known)]
         tasks += [(book.paper, name) for name in known]
+        tasks += [(o, "apokasc") for o in book.giants().values() if "apokasc" in self.by_family]
+        tasks += [(o, "members") for o in book.members().values() if "members" in self.by_family]
         compared = [*(r.name for r in REGIONS), *(n for n in _COMPARED if n in known)]
         return tasks + [(o, name) for o in [*families, *both] for name in compared]
 
@@ -136,6 +143,56 @@ class AgeValidation:
                 for sample in samples.find_members(catalog, table):
                     ages = estimate(sample.catalog, self.book.options)
                     rows.append(_cluster_row(sample, ages, name))
+        return rows
+
+    @cached_property
+    def members(self) -> list[Row]:
+        """LAMOST's members of clusters by evolutionary state: age − literature age by family."""
+        if (sample := self.by_family.get("members")) is None:
+            return []
+        c, rows = sample.catalog, []
+        aged = {label: self.book.ages(o, "members") for label, o in self.book.members().items()}
+        names = c["cluster"].values
+        clusters = dict(zip(names, sample.reference, strict=True))
+        for cluster in sorted(clusters, key=lambda name: (clusters[name], name)):
+            for state, there in states(c["teff"].values, c["logg"].values).items():
+                mask = there & (names == cluster)
+                if mask.sum() < _LEAST:
+                    continue
+                row: Row = {
+                    "cluster": str(cluster), "literature_age": float(clusters[cluster]),
+                    "state": state, "stars": int(mask.sum()),
+                }  # fmt: skip
+                for which in ("all", "usable"):
+                    row[which] = {}
+                    for label, ages in aged.items():
+                        kept = mask & believed(ages) if which == "usable" else mask
+                        off = ages["age_median"].values - sample.reference
+                        row[which][label] = spread(off[kept])
+                rows.append(row)
+        return rows
+
+    @cached_property
+    def giants(self) -> list[Row]:
+        """Giants with asteroseismic ages, branch and clump apart, by family."""
+        if (sample := self.by_family.get("apokasc")) is None:
+            return []
+        clump, rows = sample.catalog["ref_clump"].values, []
+        for k, state in enumerate(("giant branch", "red clump")):
+            for label, options in self.book.giants().items():
+                ages = self.book.ages(options, "apokasc")
+                mask = (clump == k) & np.isfinite(ages["age_median"].values)
+                row: Row = {"state": state, "label": label, "stars": int(mask.sum())}
+                row["offset"] = spread((ages["age_median"].values - sample.reference)[mask])
+                row["pull"] = spread(pulls(sample, ages)[mask])
+                for name, kept in (
+                    ("all", mask), ("25", mask & believed(ages)), ("50", mask & believed(ages, 0.5))
+                ):  # fmt: skip
+                    low, high = ages["age_lo"].values, ages["age_hi"].values
+                    row[f"share_{name}"] = float(kept.sum() / max(mask.sum(), 1))
+                    inside = coverage(sample.reference[kept], low[kept], high[kept])
+                    row[f"coverage_{name}"] = inside[0]
+                rows.append(row)
         return rows
 
     @cached_property
@@ -211,8 +268,8 @@ def validate_ages(
     Returns
     -------
     AgeValidation
-        What was found: ``sun``, ``choices``, ``families``, ``m67``, ``clusters``, ``pairs``,
-        ``explained``, ``calibration``, ``coverage`` and ``systematic``.
+        What was found: ``sun``, ``choices``, ``families``, ``m67``, ``clusters``, ``members``,
+        ``giants``, ``pairs``, ``explained``, ``calibration``, ``coverage`` and ``systematic``.
 
     Raises
     ------
@@ -239,6 +296,8 @@ def validate_ages(
 
     with timed("samples"):
         found = AgeValidation(recipe, _read_samples(recipe, absent), absent, seconds)
+        found.by_family = _read_families_samples(recipe, absent)
+        found.book.catalogs |= {name: s.catalog for name, s in found.by_family.items()}
     with timed("ages"):
         found.book.fill(found.tasks())
     for label, names in _PARTS.items():
@@ -282,6 +341,37 @@ def _read_samples(recipe: ValidateAges, absent: dict[str, str]) -> AgeBook:
     for k, region in enumerate(REGIONS):
         book.catalogs[region.name] = mock.isel(star=np.flatnonzero(mock["region"].values == k))
     return book
+
+
+def believed(ages: xr.Dataset, limit: float = 0.25) -> NDArray[np.bool_]:
+    """Return the stars whose ages a run would use: error below the limit, no flag against it."""
+    against = StarFlag.MISSING_PHASE | StarFlag.POOR_FIT | StarFlag.EXCLUDED
+    return (ages["age_error"].values < limit) & (ages["flag"].values & np.int32(against) == 0)
+
+
+def states(teff: NDArray, logg: NDArray) -> dict[str, NDArray[np.bool_]]:
+    """Divide stars by evolutionary state as observed; T_eff in K."""
+    giant = (teff < GIANT_TEFF) & (logg < GIANT_LOGG)
+    evolved = ~giant & (teff < 7000.0) & (logg < 4.2)
+    dwarf = ~giant & ~evolved
+    return {
+        "giants": giant,
+        "turn-off, subgiants": evolved,
+        "dwarfs < 6000 K": dwarf & (teff < 6000.0),
+        "dwarfs 6000-7000 K": dwarf & (teff >= 6000.0) & (teff < 7000.0),
+        "hotter": dwarf & (teff >= 7000.0),
+    }
+
+
+def _read_families_samples(recipe: ValidateAges, absent: dict[str, str]) -> dict[str, Sample]:
+    """Read the samples whose ages are estimated by family alone."""
+    known, data = {}, recipe.data
+    with left_out(absent, "apokasc"):
+        known["apokasc"] = samples.load_apokasc(locate(data.apokasc))
+    with left_out(absent, "members"):
+        low, medium = locate(data.members_low), locate(data.members_medium)
+        known["members"] = samples.load_members(low, medium)
+    return known
 
 
 def sun_age(ages: xr.Dataset) -> Row:

@@ -93,6 +93,12 @@ class IsochroneSource:
         lowest = np.fmin.accumulate(logg, axis=-1)
         return bool(np.any((logg - lowest > _CLUMP_RISE) & (lowest < _TIP)))
 
+    @cached_property
+    def lowest_logg(self) -> float:
+        """Log g that only one in ten of its isochrones goes below."""
+        lowest = np.fmin.reduce(self.values[..., COLUMNS.index("logg")], axis=-1)
+        return float(np.nanquantile(lowest, 0.1))
+
     def describe(self) -> dict[str, str]:
         """State what the family covers, as text: what a table of sources shows."""
 

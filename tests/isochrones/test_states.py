@@ -1,14 +1,15 @@
-"""Giants: a family of their own, the region of the clump, their floor and interval; APOKASC-2."""
+"""Giants: their family, the clump, floor and interval, APOKASC-2; hot stars near the ZAMS."""
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from migrate_bayes.catalog import read_catalog
+from migrate_bayes.checks.ages.samples import load_members
 from migrate_bayes.core.errors import RecipeError
 from migrate_bayes.core.flags import StarFlag, count_flags
-from migrate_bayes.isochrones import age_quantiles, estimate_ages, load_source
-from migrate_bayes.isochrones.giants import GIANT_LOGG, GIANT_TEFF
+from migrate_bayes.isochrones import age_quantiles, estimate_ages, isochrone, load_source
+from migrate_bayes.isochrones.states import GIANT_LOGG, GIANT_TEFF
 from migrate_bayes.selection.conditions import _UNUSABLE
 
 CLUMP = {"teff": (4820.0, 40.0), "logg": (2.45, 0.05), "feh": (0.0, 0.04)}
@@ -56,11 +57,55 @@ def test_families_are_known_by_whether_gravity_rises_again_after_the_tip(shared_
 def test_the_clump_is_flagged_where_isochrones_lack_it_and_not_where_they_have_it():
     stars = catalogue(CLUMP, BRANCH, LOW_BRANCH, DWARF)
     np.testing.assert_array_equal(
-        has(ages(stars), StarFlag.CLUMP_REGION), [True, False, False, False]
+        has(ages(stars), StarFlag.MISSING_PHASE), [True, False, False, False]
     )
-    assert not has(ages(stars, source="mist"), StarFlag.CLUMP_REGION).any()
-    assert not has(ages(stars, giants="mist"), StarFlag.CLUMP_REGION).any()
-    assert StarFlag.CLUMP_REGION & _UNUSABLE
+    assert not has(ages(stars, source="mist"), StarFlag.MISSING_PHASE).any()
+    assert not has(ages(stars, giants="mist"), StarFlag.MISSING_PHASE).any()
+    assert StarFlag.MISSING_PHASE & _UNUSABLE
+
+
+def test_giants_beyond_the_end_of_their_isochrones_are_flagged():
+    beyond, before = ({**LOW_BRANCH, "logg": (g, 0.05)} for g in (2.8, 3.3))
+    stars = catalogue(BRANCH, beyond, before, DWARF)
+    assert 2.9 < load_source("yapsi").lowest_logg < 3.2
+    np.testing.assert_array_equal(
+        has(ages(stars, source="yapsi"), StarFlag.MISSING_PHASE), [True, True, False, False]
+    )
+
+
+def test_hot_stars_near_the_zero_age_main_sequence_are_flagged_or_left_out():
+    zams = isochrone("mist", 0.2)
+    dwarf = (zams["logg"] > 4.0) & (zams["teff"] > 4500.0) & (zams["teff"] < 9000.0)
+    teff, logg = zams["teff"][dwarf], zams["logg"][dwarf]
+    older = [{"teff": (6150.0, 30.0), "logg": (g, 0.04), "feh": (0.0, 0.03)} for g in (4.05, 3.7)]
+    stars = [
+        {"teff": (t, 30.0), "logg": (g - d, 0.04), "feh": (0.0, 0.03)}
+        for t, g in zip(teff, logg, strict=True)
+        for d in (0.0, 0.15)  # as LAMOST sees them
+    ]
+    expected = np.append(np.repeat(teff > 6000.0, 2), [False, False])
+    flagged = ages(catalogue(*stars, *older))
+    np.testing.assert_array_equal(has(flagged, StarFlag.NEAR_ZAMS), expected)
+    assert not has(flagged, StarFlag.EXCLUDED).any()
+    left_out = ages(catalogue(*stars, *older), near_zams="exclude")
+    np.testing.assert_array_equal(has(left_out, StarFlag.EXCLUDED), expected)
+    np.testing.assert_array_equal(left_out["age_median"], flagged["age_median"])
+
+
+@pytest.mark.parametrize("source", ["dartmouth", "mist"])
+def test_hot_members_of_young_clusters_that_seem_old_are_flagged(shared_data, source):
+    folder = shared_data("open_clusters")
+    paths = [str(folder / f"lamost_{k}rs_members.csv") for k in "lm"]
+    sample = load_members(*paths)
+    product = ages(sample.catalog, source=source)
+    cluster, hot = sample.catalog["cluster"].values, sample.catalog["teff"].values > 6000.0
+    claimed = (product["age_error"].values < 0.25) & hot
+    flagged = has(product, StarFlag.NEAR_ZAMS)
+    young = np.isin(cluster, ["NGC2168", "NGC1039", "NGC2548"])
+    too_old = product["age_median"].values - sample.reference > 0.5
+    assert np.sum(claimed & young & too_old) > 100
+    assert np.mean(flagged[claimed & young]) > 0.90
+    assert np.mean(flagged[claimed & (cluster == "NGC2682")]) < 0.25
 
 
 @pytest.mark.parametrize(
@@ -71,7 +116,7 @@ def test_the_clump_is_known_by_its_magnitude_where_gravity_or_temperature_is_mis
     observables = ("teff", "logg", "feh", "abs_g", "bp_rp")
     fainter = star | {"abs_g": (2.3, 0.1)}
     product = ages(catalogue(star, fainter), observables=observables)
-    np.testing.assert_array_equal(has(product, StarFlag.CLUMP_REGION), [True, False])
+    np.testing.assert_array_equal(has(product, StarFlag.MISSING_PHASE), [True, False])
 
 
 @pytest.mark.parametrize("ages_of", [None, (2.0, 4.0, 6.0, 9.0, 12.0)])
@@ -84,7 +129,7 @@ def test_giants_have_the_ages_of_their_family_and_the_others_those_of_theirs(age
         for name, values in alone.drop_vars(["flag", "log_interim_prior"]).items():
             same = ours[name].sel(age=alone.age) if "age" in values.dims else ours[name]
             np.testing.assert_array_equal(same, values, err_msg=f"{source} {name}")
-        rest = ~np.int32(StarFlag.GIANT_FAMILY | StarFlag.CLUMP_REGION)
+        rest = ~np.int32(StarFlag.GIANT_FAMILY | StarFlag.MISSING_PHASE)
         np.testing.assert_array_equal(ours["flag"] & rest, alone["flag"] & rest)
     np.testing.assert_array_equal(has(both, StarFlag.GIANT_FAMILY), giant)
     assert both.attrs["giants"] == "mist"
@@ -110,9 +155,9 @@ def test_ages_that_a_family_does_not_reach_have_no_likelihood():
 def test_giants_may_be_left_out():
     stars, giant = mixed()
     left_out, all_of_them = ages(stars, giants="exclude"), ages(stars)
-    np.testing.assert_array_equal(has(left_out, StarFlag.GIANT_EXCLUDED), giant)
+    np.testing.assert_array_equal(has(left_out, StarFlag.EXCLUDED), giant)
     np.testing.assert_array_equal(left_out["age_median"], all_of_them["age_median"])
-    assert StarFlag.GIANT_EXCLUDED & _UNUSABLE
+    assert StarFlag.EXCLUDED & _UNUSABLE
 
 
 def test_the_giants_interval_is_the_central_one_of_the_posterior():
@@ -169,13 +214,13 @@ def apokasc(shared_data):
     return catalog, catalog["ref_clump"].values == 1, catalog["ref_age"].values
 
 
-@pytest.mark.parametrize("source", ["dartmouth", "yapsi"])
-def test_few_clump_stars_are_usable_on_isochrones_without_a_clump(apokasc, source):
+@pytest.mark.parametrize(("source", "lost"), [("dartmouth", (0, 0.1)), ("yapsi", (0.8, 1))])
+def test_few_clump_stars_are_usable_on_isochrones_without_a_clump(apokasc, source, lost):
     catalog, clump, _ = apokasc
-    flagged = has(ages(catalog, source=source), StarFlag.CLUMP_REGION)
+    flagged = has(ages(catalog, source=source), StarFlag.MISSING_PHASE)
     assert clump.sum() > 1200
     assert np.mean(~flagged[clump]) < 0.05
-    assert np.mean(flagged[~clump]) < 0.10
+    assert lost[0] < np.mean(flagged[~clump]) < lost[1]  # YaPSI ends below the clump
 
 
 def test_intervals_of_giants_hold_the_seismic_age(apokasc):
@@ -183,7 +228,7 @@ def test_intervals_of_giants_hold_the_seismic_age(apokasc):
     product = ages(catalog, giants="mist", age_prior="disc")
     inside = (product["age_lo"].values <= age) & (age <= product["age_hi"].values)
     usable = product["age_error"].values < 0.5
-    assert count_flags(product["flag"]).get(StarFlag.CLUMP_REGION, 0) == 0
+    assert count_flags(product["flag"]).get(StarFlag.MISSING_PHASE, 0) == 0
     for group in (clump, ~clump, clump & usable, ~clump & usable):
         assert group.sum() > 400
         assert 0.60 < np.mean(inside[group]) < 0.75
