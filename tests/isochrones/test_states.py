@@ -8,7 +8,13 @@ from migrate_bayes.catalog import read_catalog
 from migrate_bayes.checks.ages.samples import load_members
 from migrate_bayes.core.errors import RecipeError
 from migrate_bayes.core.flags import StarFlag, count_flags
-from migrate_bayes.isochrones import age_quantiles, estimate_ages, isochrone, load_source
+from migrate_bayes.isochrones import (
+    AgeOptions,
+    age_quantiles,
+    estimate_ages,
+    isochrone,
+    load_source,
+)
 from migrate_bayes.isochrones.states import GIANT_LOGG, GIANT_TEFF
 from migrate_bayes.selection.conditions import _UNUSABLE
 
@@ -158,6 +164,8 @@ def test_giants_may_be_left_out():
     np.testing.assert_array_equal(has(left_out, StarFlag.EXCLUDED), giant)
     np.testing.assert_array_equal(left_out["age_median"], all_of_them["age_median"])
     assert StarFlag.EXCLUDED & _UNUSABLE
+    with pytest.raises(RecipeError, match="know no `giants`"):
+        AgeOptions.of(settings={"source": "external", "giants": "exclude"})
 
 
 def test_the_giants_interval_is_the_central_one_of_the_posterior():

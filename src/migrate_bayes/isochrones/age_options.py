@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from migrate_bayes.core.options import Options
 
@@ -100,6 +100,12 @@ class AgeOptions(Options):
     near_zams: Literal["flag", "exclude"] = "flag"
     systematics: Systematics = Systematics()
     giant_systematics: Systematics | None = None
+
+    @model_validator(mode="after")
+    def _isochrones_have_kinds(self) -> Self:
+        if self.source == "external" and (self.giants is not None or self.near_zams == EXCLUDE):
+            raise ValueError("a catalogue's own ages know no `giants` and no `near_zams`")
+        return self
 
     @property
     def short_name(self) -> str:

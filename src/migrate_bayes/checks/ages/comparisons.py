@@ -16,7 +16,14 @@ from migrate_bayes.checks.ages import aims
 from migrate_bayes.checks.ages.choices import AGE_BINS, sample_label
 from migrate_bayes.checks.ages.samples import Sample
 from migrate_bayes.checks.ages.statistics import Spread, spread, spread_by_bin
-from migrate_bayes.checks.ages.validation import OFFSETS, AgeValidation, Row, pulls, single_turnoff
+from migrate_bayes.checks.ages.validation import (
+    GRAVITY_BINS,
+    OFFSETS,
+    AgeValidation,
+    Row,
+    pulls,
+    single_turnoff,
+)
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.core.table import Table, plain
 
@@ -144,6 +151,16 @@ _GIANTS = Comparison(
     ),
     "{state}: {label}",
 )  # fmt: skip
+_GRAVITIES = Comparison(
+    "LAMOST's log g of members − that of MIST's main sequence at the literature's age (dex)",
+    {
+        "cluster": "{cluster}",
+        "literature": "{literature_age:.2f}",
+        **{f"{low}-{high} K": f"{{{low}-{high} K:+.2f}}" for low, high in pairwise(GRAVITY_BINS)},
+    },
+    tuple(f"{low}-{high} K" for low, high in pairwise(GRAVITY_BINS)),
+    "{cluster}",
+)
 _COVERAGE = Comparison(
     "Coverage",
     {
@@ -215,6 +232,7 @@ def tables(found: AgeValidation) -> dict[str, Table]:
         "clusters": _CLUSTERS.table(found.clusters),
         "members": _members(found, "all", ""),
         "members usable": _members(found, "usable", ", of usable stars with errors below 25%"),
+        "gravities": _GRAVITIES.table(found.gravities),
         "giants": _GIANTS.table(found.giants),
         "choices": _CHOICES.table(found.choices),
         "families": _CHOICES._replace(title="By family (Gyr)").table(found.families),
@@ -315,6 +333,10 @@ def summary(found: AgeValidation) -> dict[str, Any]:
             row | {w: {k: s.as_dict() for k, s in row[w].items()} for w in ("all", "usable")}
             for row in found.members
         ],
+        "gravities": _GRAVITIES.json(
+            row | {k: s.as_dict() for k, s in row.items() if isinstance(s, Spread)}
+            for row in found.gravities
+        ),
         "giants": _GIANTS.json(found.giants),
         **_numbers(vars(every), _COVERAGE.numbers[1:]),
         "coverage68_error": every.error68,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,13 @@ from migrate_bayes.checks.ages.samples import Sample, good_age, turnoff
 from migrate_bayes.checks.ages.statistics import Spread, coverage, spread
 from migrate_bayes.core.errors import DataAbsentError
 from migrate_bayes.core.flags import StarFlag
-from migrate_bayes.isochrones import AgeOptions, Systematics, age_quantiles, load_source
+from migrate_bayes.isochrones import (
+    AgeOptions,
+    Systematics,
+    age_quantiles,
+    isochrone,
+    load_source,
+)
 from migrate_bayes.isochrones.states import GIANT_LOGG, GIANT_TEFF
 
 _COMPARED = ("m67", "kepler", "harps")  # real samples on which families are compared
@@ -30,7 +37,7 @@ _COMPARED = ("m67", "kepler", "harps")  # real samples on which families are com
 #: Parts in their order: the entries of `AgeValidation` that each of them computes.
 _PARTS = {
     "the Sun": ("sun",),
-    "clusters": ("m67", "clusters", "members"),
+    "clusters": ("m67", "clusters", "members", "gravities"),
     "giants": ("giants",),
     "choices": ("choices",),
     "families": ("families", "pairs"),
@@ -38,7 +45,9 @@ _PARTS = {
     "calibration": ("calibration",),
     "another family's stars": ("systematic",),
 }
-_LEAST = 3  # stars of one state in a cluster
+_LEAST, _MANY = 3, 20  # stars of one state in a cluster; hot ones of one whose log g is shown
+_YOUNG = 0.5  # Gyr: clusters whose hot stars have hardly evolved
+GRAVITY_BINS = (5000, 5500, 6000, 6500, 7000, 8000, 9000)  # K
 
 #: Entries of a `headline` that a sample gives.
 OFFSETS = ("m67_turnoff", "kepler_offset", "kepler_relative_offset", "harps_offset")
@@ -173,6 +182,26 @@ class AgeValidation:
         return rows
 
     @cached_property
+    def gravities(self) -> list[Row]:
+        """LAMOST's log g of young members − that of the main sequence at the literature's age."""
+        if (sample := self.by_family.get("members")) is None:
+            return []
+        c, rows = sample.catalog, []
+        teff, logg, names = c["teff"].values, c["logg"].values, c["cluster"].values
+        for cluster in np.unique(names[sample.reference < _YOUNG]):
+            mask = (names == cluster) & (logg > GIANT_LOGG)
+            age, feh = float(sample.reference[mask][0]), float(np.median(c["feh"].values[mask]))
+            line = isochrone("mist", max(age, 0.1), feh)
+            born = slice(0, int(np.argmax(line["teff"])) + 1)  # the main sequence to its hot end
+            off = logg - np.interp(teff, *(line[name][born] for name in ("teff", "logg")))
+            row: Row = {"cluster": str(cluster), "literature_age": age}
+            for low, high in pairwise(GRAVITY_BINS):
+                row[f"{low}-{high} K"] = spread(off[mask & (teff >= low) & (teff < high)])
+            if sum(s.count for s in row.values() if isinstance(s, Spread)) >= _MANY:
+                rows.append(row)
+        return sorted(rows, key=lambda row: row["literature_age"])
+
+    @cached_property
     def giants(self) -> list[Row]:
         """Giants with asteroseismic ages, branch and clump apart, by family."""
         if (sample := self.by_family.get("apokasc")) is None:
@@ -269,7 +298,8 @@ def validate_ages(
     -------
     AgeValidation
         What was found: ``sun``, ``choices``, ``families``, ``m67``, ``clusters``, ``members``,
-        ``giants``, ``pairs``, ``explained``, ``calibration``, ``coverage`` and ``systematic``.
+        ``gravities``, ``giants``, ``pairs``, ``explained``, ``calibration``, ``coverage`` and
+        ``systematic``.
 
     Raises
     ------
