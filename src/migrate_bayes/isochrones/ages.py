@@ -206,7 +206,8 @@ def estimate_ages(
             add_flag(flag, giants & lacks, StarFlag.MISSING_PHASE)
     if len(families) > 1:
         add_flag(flag, stars.giant, StarFlag.GIANT_FAMILY)
-    add_flag(flag, stars.unevolved, StarFlag.NEAR_ZAMS)
+    # A star without an age has no evolutionary state to be in doubt of.
+    add_flag(flag, stars.unevolved & (flag & _NO_AGE == 0), StarFlag.NEAR_ZAMS)
     for what, kind in ((chosen.giants, stars.giant), (chosen.near_zams, stars.unevolved)):
         if what == EXCLUDE:
             add_flag(flag, kind, StarFlag.EXCLUDED)
