@@ -20,7 +20,7 @@ SMALL = {
     "scatter": {"thin": [5.0], "thick": [8.0]},
     "radius": {"thin": [5.0], "thick": [8.0]},
     "radius_scatter": {"thin": [5.0], "thick": [8.0]},
-    "zmax": {"thin": [1.0, 12.0], "thick": [8.0]},
+    "height": {"thin": [1.0, 12.0], "thick": [8.0]},
     "age_weight": {"thin": [1.0, 4.0, 8.0, 13.0], "thick": [2.0, 8.0, 13.0]},
 }
 
@@ -124,7 +124,7 @@ def test_streamed_membership_is_the_one_in_memory(tmp_path, model, data, posteri
     age = written["age_posterior"].values
     np.testing.assert_allclose(age.sum(axis=1), 1.0, atol=1e-5)
     np.testing.assert_allclose(age @ data.ages, whole["age_population"], rtol=1e-5)
-    total = whole["p_thin"] + whole["p_thick"]
+    total = whole["p_thin"] + whole["p_thick"] + whole["p_outlier"]
     np.testing.assert_allclose(total, 1.0, atol=1e-6)
 
 

@@ -46,7 +46,7 @@ SMALL = {
     "scatter": {"thin": [5.0], "thick": [8.0]},
     "radius": {"thin": [5.0], "thick": [8.0]},
     "radius_scatter": {"thin": [5.0], "thick": [8.0]},
-    "zmax": {"thin": [1.0, 12.0], "thick": [8.0]},
+    "height": {"thin": [1.0, 12.0], "thick": [8.0]},
     "age_weight": {"thin": [1.0, 4.0, 8.0, 13.0], "thick": [2.0, 8.0, 13.0]},
 }
 

@@ -229,3 +229,47 @@ def test_no_fit_there(tmp_path):
     xr.Dataset({"x": 1}).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
     with pytest.raises(ProductError, match="it has no posterior"):
         read_fit(tmp_path / "other.nc")
+
+
+def two_discs(younger=0.0, stars=2000, lower=None):
+    rng = np.random.default_rng(1)
+    age = np.stack([np.full((4, 500), 4.0), np.full((4, 500), 9.0)], axis=-1)
+    age[..., 1][rng.random((4, 500)) < younger] = 3.0
+    posterior = xr.Dataset(
+        {
+            "mean_age": ((*SAMPLE, "disc"), age + 0.1 * rng.normal(size=age.shape)),
+            "thick_fraction": (SAMPLE, 0.1 + 0.01 * rng.normal(size=(4, 500))),
+        },
+        coords={"disc": ["thin", "thick"]},
+    )
+    tree = xr.DataTree.from_dict({"posterior": posterior})
+    modes = [{"starts": 3, "log_evidence": 0.0, "flattening_rate": 0.003}]
+    if lower is not None:
+        modes.append({"starts": 1, "log_evidence": -lower, "flattening_rate": 0.02})
+    tree.attrs.update(n_stars=stars, modes=json.dumps(modes))
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("tree", "cause"),
+    [
+        (two_discs(), None),
+        (two_discs(lower=12.0), None),
+        (two_discs(younger=0.2), "thick disc older than thin"),
+        (two_discs(lower=2.0), "posterior maxima"),
+    ],
+)
+def test_discs_and_maxima(tree, cause):
+    verdict = judge(tree)
+    assert [c.name for c in verdict.causes] == ([cause] if cause else [])
+
+
+def test_both_answers_of_two_maxima_are_told():
+    (check,) = judge(two_discs(lower=2.0)).causes
+    assert "flattening_rate 0.0030 or 0.0200" in check.value
+
+
+def test_a_thick_disc_of_a_few_stars_has_no_gradient_of_its_own():
+    verdict = judge(two_discs(stars=100))
+    assert verdict.believed
+    assert "thick-disc stars" in [c.name for c in verdict.caveats]

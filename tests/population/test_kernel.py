@@ -5,16 +5,16 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 
-from migrate_bayes.population.likelihood.kernel import BLOCK, PIVOT_RADIUS, THETA
+from migrate_bayes.population.likelihood.kernel import BLOCK, OUTLIER, PIVOT_RADIUS, THETA
 from migrate_bayes.population.likelihood.layout import StarArrays, pack
 from migrate_bayes.population.likelihood.op import StarLikelihood
 
 N_AGES = 7
 
 
-def random_theta(rng, n_components=2, n_ages=N_AGES):
-    theta = np.empty((n_components, n_ages, len(THETA)))
-    shape = (n_components, n_ages)
+def random_theta(rng, n_ages=N_AGES, *, outliers=False):
+    theta = np.empty((2, n_ages, len(THETA)))
+    shape = (2, n_ages)
     for name, draw in {
         "log_weight": rng.normal(-2, 1, shape),
         "mu": rng.normal(8, 1, shape),
@@ -29,7 +29,10 @@ def random_theta(rng, n_components=2, n_ages=N_AGES):
         "q2": rng.uniform(0.1, 1.0, shape),
     }.items():
         theta[..., THETA.index(name)] = draw
-    return theta
+    if not outliers:
+        return theta
+    third = np.broadcast_to([np.log(0.3 / n_ages), *OUTLIER], (1, n_ages, len(THETA)))
+    return np.concatenate([theta, third])
 
 
 def random_stars(rng, n):
@@ -41,13 +44,13 @@ def random_stars(rng, n):
         "radius_variance": rng.uniform(0.05, 0.5, n) ** 2,
         "alpha": rng.normal(0.1, 0.1, n),
         "alpha_variance": rng.uniform(0.01, 0.05, n) ** 2,
-        "ln_zmax": rng.normal(-0.5, 1, n),
-        "ln_zmax_variance": rng.uniform(0.01, 0.3, n) ** 2,
+        "height": rng.normal(-0.5, 1, n),
+        "height_variance": rng.uniform(0.01, 0.3, n) ** 2,
     }
 
 
 def pack_stars(stars, **options):
-    return pack(StarArrays(**stars), **options)
+    return pack(StarArrays(**stars), np.full(N_AGES, 1.0 / N_AGES), **options)
 
 
 def joint_normal_log_likelihood(stars, theta):
@@ -74,27 +77,28 @@ def joint_normal_log_likelihood(stars, theta):
                     ]
                 )
                 observed = [stars["radius"][i], stars["feh"][i, k], stars["alpha"][i]]
-                sd_z = np.sqrt(q2 + stars["ln_zmax_variance"][i])
+                sd_z = np.sqrt(q2 + stars["height_variance"][i])
                 terms[i, c, k] = (
                     stars["log_weight"][i, k]
                     + lnp
                     + multivariate_normal([mu, mean_f, a + b * mean_f], cov).logpdf(observed)
-                    + norm(m, sd_z).logpdf(stars["ln_zmax"][i])
+                    + norm(m, sd_z).logpdf(stars["height"][i])
                 )
     return logsumexp(terms, axis=(1, 2)), terms
 
 
+@pytest.mark.parametrize("outliers", [False, True])
 @pytest.mark.parametrize("n", [1, BLOCK - 1, BLOCK, 3 * BLOCK + 5])
-def test_matches_joint_normal(n):
+def test_matches_joint_normal(n, outliers):
     rng = np.random.default_rng(n)
-    stars, theta = random_stars(rng, n), random_theta(rng)
+    stars, theta = random_stars(rng, n), random_theta(rng, outliers=outliers)
     likelihood = StarLikelihood(pack_stars(stars, trim=1e-300))
     expected, terms = joint_normal_log_likelihood(stars, theta)
 
     value, _ = likelihood.value_and_gradient(theta)
     assert value == pytest.approx(expected.sum(), rel=1e-12, abs=1e-10)
 
-    pick = rng.normal(size=(2, 2, N_AGES))
+    pick = rng.normal(size=(2, len(theta), N_AGES))
     log_like, mean = likelihood.per_star(theta, pick)
     np.testing.assert_allclose(log_like, expected, rtol=1e-12, atol=1e-11)
     probability = np.exp(terms - expected[:, None, None])
@@ -103,14 +107,15 @@ def test_matches_joint_normal(n):
     )
 
 
-def test_gradient_against_finite_differences():
+@pytest.mark.parametrize("outliers", [False, True])
+def test_gradient_against_finite_differences(outliers):
     rng = np.random.default_rng(5)
-    stars, theta = random_stars(rng, 100), random_theta(rng)
+    stars, theta = random_stars(rng, 100), random_theta(rng, outliers=outliers)
     likelihood = StarLikelihood(pack_stars(stars, trim=1e-300))
     _, gradient = likelihood.value_and_gradient(theta)
-    for c in range(2):
+    for c in range(len(theta)):
         for k in (0, 3, N_AGES - 1):
-            for p in range(len(THETA)):
+            for p in range(len(THETA) if c < 2 else 1):
                 step = 1e-4 * max(abs(theta[c, k, p]), 0.1)
                 values = []
                 # Fourth-order central difference: rounding and truncation both below 1e-7.
@@ -151,7 +156,7 @@ def test_workers_and_order_do_not_matter():
     np.testing.assert_allclose(gradient, one[1], rtol=1e-9, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["alpha", "ln_zmax"])
+@pytest.mark.parametrize("name", ["alpha", "height"])
 def test_missing_observable_is_the_limit_of_a_large_error(name):
     rng = np.random.default_rng(8)
     stars, theta = random_stars(rng, 50), random_theta(rng)
@@ -212,10 +217,11 @@ def _score_by_star(stars, theta, jacobian):
     )
 
 
-def test_score_outer_is_the_sum_over_single_stars():
+@pytest.mark.parametrize("outliers", [False, True])
+def test_score_outer_is_the_sum_over_single_stars(outliers):
     rng = np.random.default_rng(12)
     n, n_x = BLOCK + 9, 6
-    stars, theta = random_stars(rng, n), random_theta(rng)
+    stars, theta = random_stars(rng, n), random_theta(rng, outliers=outliers)
     jacobian = rng.normal(size=(*theta.shape, n_x)) * (rng.random((*theta.shape, n_x)) < 0.3)
     weight = rng.integers(1, 4, n).astype(float)
     scores = _score_by_star(stars, theta, jacobian)

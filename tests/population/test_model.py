@@ -16,8 +16,9 @@ from migrate_bayes.population import (
     population_data,
 )
 from migrate_bayes.population.likelihood.kernel import THETA
+from migrate_bayes.population.model.hierarchy import ALPHA_PIVOT, walk_covariance
 from migrate_bayes.population.model.specification import FORMS
-from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
+from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode, find_modes
 
 MODELS = Path(__file__).parents[2] / "models"
 TRUTH = {"gradient_young": -0.075, "flattening_rate": 0.003, "gradient_thick": 0.02}
@@ -27,7 +28,7 @@ SMALL = {
     "scatter": {"thin": [5.0], "thick": [8.0]},
     "radius": {"thin": [5.0], "thick": [8.0]},
     "radius_scatter": {"thin": [5.0], "thick": [8.0]},
-    "zmax": {"thin": [1.0, 12.0], "thick": [8.0]},
+    "height": {"thin": [1.0, 12.0], "thick": [8.0]},
     "age_weight": {"thin": [1.0, 4.0, 8.0, 13.0], "thick": [2.0, 8.0, 13.0]},
 }
 
@@ -342,8 +343,9 @@ def test_enhancement_of_the_thin_disc_is_a_function_of_age():
     truth = PopulationTruth(age_weight_thin=(-1.0, 0.3, 0.0, 0.0, 0.3, 0.0))
     theta = truth.theta(AGES)
     theta[0, :, THETA.index("a")] = 0.02 + 0.008 * (AGES - 4.0)
+    theta[1, :, THETA.index("a")] = 0.24
     stars = simulated_stars(4000, seed=9, truth=theta)
-    true = truth.named() | {"alpha_thin": 0.02 + 0.008 * (np.array([1.0, 5.0, 12.0]) - 4.0)}
+    true = truth.named()
     density = quick(PopulationModel(population_data(stars), ModelSpec(form="linear")))
     mode = find_mode(density)
     noise = np.random.default_rng(0).normal(size=(60, density.n))
@@ -351,7 +353,66 @@ def test_enhancement_of_the_thin_disc_is_a_function_of_age():
     for name, value in true.items():
         pull = (draws[name].mean(0) - value) / draws[name].std(0)
         assert np.abs(pull).max() < 3.5, name
-    assert (np.ptp(draws["alpha_thin"].mean(0)) / draws["alpha_thin"].std(0) > 20).all()
+    # [α/Fe] at [Fe/H] = −0.3, of slope −0.1.
+    pick = np.searchsorted(AGES, [1.0, 5.0, 12.0])
+    alpha = draws["alpha"][:, 0, pick]
+    expected = theta[0, pick, THETA.index("a")] + 0.03
+    np.testing.assert_allclose(alpha.mean(0), expected, atol=0.006)
+    assert (np.ptp(alpha.mean(0)) / alpha.std(0) > 15).all()
+
+
+def test_discs_keep_their_names_whatever_the_parameters(make_stars):
+    spec = ModelSpec(alpha={"thin": (1.0, 12.0), "thick": (3.0, 11.0)})
+    density = quick(PopulationModel(population_data(make_stars(50)), spec))
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        theta = density.theta(3.0 * rng.normal(size=density.n))
+        t = dict(zip(THETA, np.moveaxis(theta, -1, 0), strict=True))
+        alpha = t["a"] + t["b"] * ALPHA_PIVOT
+        assert (alpha[1] - alpha[0] >= spec.least_alpha_gap - 1e-12).all()
+        assert (t["m"][1] - t["m"][0] >= spec.least_height_gap - 1e-12).all()
+
+
+@pytest.mark.slow
+def test_a_sample_without_a_thick_disc_has_none():
+    stars = simulated_stars(800, seed=4, truth=PopulationTruth(thick_fraction=0.0))
+    density = quick(PopulationModel(population_data(stars), ModelSpec(form="linear", **SMALL)))
+    named = density.named(find_mode(density).vector[None])
+    assert named["thick_fraction"][0] < 0.02
+    assert named["gradient_young"][0] == pytest.approx(-0.075, abs=0.03)
+
+
+def test_random_walk_of_a_function_of_age():
+    # By hand: the reference age has the sd; steps away from it are independent, to either side.
+    cov = walk_covariance([2.0, 5.0, 6.0, 9.0], sd=0.3, change=0.1, reference=5.0)
+    assert cov[1, 1] == pytest.approx(0.09)
+    assert cov[0, 0] == pytest.approx(0.09 + 0.03)
+    assert cov[0, 3] == pytest.approx(0.09)
+    step = cov[3, 3] - 2 * cov[2, 3] + cov[2, 2]
+    assert step == pytest.approx(0.03)
+    np.testing.assert_array_less(0, np.linalg.eigvalsh(cov))
+
+
+@pytest.mark.slow
+def test_starts_that_agree_are_one_maximum_and_a_mirrored_one_is_found():
+    data = population_data(simulated_stars(200, seed=2))
+    one = {name: {"thin": (5.0,), "thick": (8.0,)} for name in SMALL if name != "age_weight"}
+    weight = {"thin": (1.0, 12.0), "thick": (5.0, 12.0)}
+    spec = ModelSpec(**one, age_weight=weight, form="constant", outliers=False)
+    (mode,) = find_modes(quick(PopulationModel(data, spec)), starts=2, seed=1)
+    assert mode.starts == 2
+
+    def mirrored(ages):
+        # The square has two roots: two maxima of equal height.
+        root = pm.Normal("root", 0.0, 0.3)
+        return -(root**2) * np.ones(len(ages))
+
+    density = quick(PopulationModel(data, spec, gradient=mirrored))
+    found = find_modes(density, starts=6, seed=1)
+    best = [mode for mode in found if mode.log_evidence > found[0].log_evidence - 0.01]
+    roots = density.named(np.stack([mode.vector for mode in best]))["root"]
+    assert roots.min() == pytest.approx(-roots.max(), rel=1e-2)
+    assert roots.max() > 0.1
 
 
 @pytest.mark.parametrize("form", ["linear", "diffusion"])

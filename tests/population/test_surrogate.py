@@ -38,15 +38,25 @@ def coordinates(density):
     )
 
 
-def test_a_model_linear_in_its_knots_is_spanned_exactly(density, coordinates):
-    # σ_G adds no direction to those of the deviations that it scales.
-    assert coordinates.n == density.n - 1
+def of_gaps(density):
+    """Which unconstrained parameters are of the gaps between the discs."""
+    point = density.model.pymc.initial_point()
+    return np.concatenate([np.full(np.size(v), "gap" in name) for name, v in point.items()])
+
+
+def test_a_model_linear_in_its_knots_is_spanned(density, coordinates):
+    # σ_G adds no direction to those of the deviations that it scales; a gap, an exponential of its
+    # knots, may add some.
+    assert density.n - 1 <= coordinates.n <= density.n - 1 + of_gaps(density).sum()
     theta = density.theta(density.start + 0.3 * np.random.default_rng(1).normal(size=density.n))
     phi = coordinates.of(theta)
     back = coordinates.origin + coordinates.spread * (coordinates.directions @ phi).reshape(
         theta.shape
     )
-    np.testing.assert_allclose(back, natural(theta), rtol=1e-7, atol=1e-7)
+    curved = [THETA.index(name) for name in ("a", "m")]
+    flat = np.delete(np.arange(len(THETA)), curved)
+    np.testing.assert_allclose(back[..., flat], natural(theta)[..., flat], atol=2e-4)
+    np.testing.assert_allclose(back[..., curved], natural(theta)[..., curved], atol=0.02)
 
 
 def test_gradients_through_the_coordinates(density, coordinates):
@@ -58,7 +68,10 @@ def test_gradients_through_the_coordinates(density, coordinates):
     through = density.back(x, coordinates.pullback(theta, coordinates.gradient(theta, slope)),
                            prior=False)  # fmt: skip
     direct = density.back(x, slope, prior=False)
-    np.testing.assert_allclose(through, direct, rtol=1e-6, atol=1e-6 * np.abs(direct).max())
+    gap = of_gaps(density)
+    scale = np.abs(direct).max()
+    np.testing.assert_allclose(through[~gap], direct[~gap], rtol=1e-6, atol=2e-6 * scale)
+    np.testing.assert_allclose(through[gap], direct[gap], rtol=0.1, atol=1e-3 * scale)
     # The Jacobian is the derivative of θ(φ) with normalised weights.
     jacobian = coordinates.jacobian(theta).reshape(theta.size, -1)
     np.testing.assert_allclose(

@@ -18,7 +18,7 @@ SMALL_MODEL = {
     "form": "linear",
     **{
         name: {"thin": [5.0], "thick": [8.0]}
-        for name in ("scatter", "radius", "radius_scatter", "zmax")
+        for name in ("scatter", "radius", "radius_scatter", "height")
     },
     "metallicity": {"thin": [1.0, 12.0], "thick": [8.0]},
     "age_weight": {"thin": [1.0, 5.0, 13.0], "thick": [2.0, 9.0, 13.0]},

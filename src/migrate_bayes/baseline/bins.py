@@ -264,7 +264,7 @@ def fit_samples(
     >>> from migrate_bayes.mock import simulated_stars
     >>> tree = fit_samples(simulated_stars(500, seed=1), bin_width=5.0)
     >>> len(tree.children), int(tree["zmax-0.25-to-1"]["n_stars"].sum())
-    (10, 244)
+    (10, 235)
     """
     o = BaselineOptions.of(options, settings)
     known = [str(p) for p in stars["potential"].values] if "potential" in stars.dims else []

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
+from migrate_bayes.population.data import HEIGHT_OFFSET
 from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.model.hierarchy import node_widths, spline_basis
 from migrate_bayes.population.model.specification import ModelSpec
@@ -94,8 +95,8 @@ class PopulationTruth:
             "a": (0.03 * one, 0.20 * one),
             "b": (-0.10 * one, -0.10 * one),
             "t2": (0.025**2 * one, 0.035**2 * one),
-            "m": (-1.5 + 0.08 * since, 0.3 * one),
-            "q2": (0.6**2 * one, 0.5**2 * one),
+            "m": (-0.9 + 0.04 * since, 0.4 * one),
+            "q2": (0.36**2 * one, 0.42**2 * one),
         }
         discs = (
             (knots.thin, self.age_weight_thin, 1.0 - self.thick_fraction),
@@ -125,8 +126,8 @@ class SurveyErrors:
     ----------
     age : float
         ε: the relative error of old ages.
-    radius, feh, alpha, ln_zmax : float
-        kpc, dex, dex, and of ln Z_max.
+    radius, feh, alpha, height : float
+        kpc, dex, dex, and of ln(Z_max + Z_0).
     age_feh_correlation : float
         ρ, in (-1, 1).
     spread : float
@@ -144,7 +145,7 @@ class SurveyErrors:
     radius: float = 0.15
     feh: float = 0.04
     alpha: float = 0.02
-    ln_zmax: float = 0.08
+    height: float = 0.05
     age_feh_correlation: float = -0.3
     spread: float = 0.25
 
@@ -214,7 +215,7 @@ def simulated_stars(
 
 
 def _draw(rng: np.random.Generator, theta: NDArray, ages: NDArray) -> dict[str, NDArray]:
-    """True component, age, R_g, [Fe/H], [α/Fe], ln Z_max of one block."""
+    """True component, age, R_g, [Fe/H], [α/Fe], ln(Z_max + Z_0) of one block."""
     weight = np.exp(theta[..., 0]).ravel()
     edge = np.cumsum(weight / weight.sum())
     pick = np.minimum(np.searchsorted(edge, rng.random(_AT_ONCE)), len(edge) - 1)
@@ -226,7 +227,7 @@ def _draw(rng: np.random.Generator, theta: NDArray, ages: NDArray) -> dict[str, 
     return {
         "component": component, "age": ages[node], "rg": radius, "feh": feh,
         "alpha": t["a"] + t["b"] * feh + np.sqrt(t["t2"]) * noise[2],
-        "ln_zmax": t["m"] + np.sqrt(t["q2"]) * noise[3],
+        "height": t["m"] + np.sqrt(t["q2"]) * noise[3],
     }  # fmt: skip
 
 
@@ -237,13 +238,15 @@ def _observe(
     """Add errors; return columns per star and per (star, age)."""
     size = rng.normal(scale=errors.spread, size=(5, _AT_ONCE))
     noise = rng.normal(size=(5, _AT_ONCE))
-    names = ("age", "feh", "radius", "alpha", "ln_zmax")
+    names = ("age", "feh", "radius", "alpha", "height")
     sd = {name: getattr(errors, name) * np.exp(size[j]) for j, name in enumerate(names)}
     rho = errors.age_feh_correlation
     u = np.arcsinh(true["age"] / _TURN_AGE) + sd["age"] * noise[0]
     feh = true["feh"] + sd["feh"] * (rho * noise[0] + np.sqrt(1.0 - rho**2) * noise[1])
     radius = true["rg"] + sd["radius"] * noise[2]
-    ln_zmax = true["ln_zmax"] + sd["ln_zmax"] * noise[4]
+    height = true["height"] + sd["height"] * noise[4]
+    # The model's law of heights is normal, so that a few are of no Z_max.
+    zmax = np.maximum(np.exp(height) - HEIGHT_OFFSET, 0.01)
     best, low, high = (
         np.clip(_TURN_AGE * np.sinh(at), ages[0], ages[-1])
         for at in (u, u - sd["age"], u + sd["age"])
@@ -254,7 +257,9 @@ def _observe(
         "feh": feh, "feh_error": sd["feh"],
         "alpha_fe": true["alpha"] + sd["alpha"] * noise[3], "alpha_fe_error": sd["alpha"],
         "rg_mean": radius[:, None], "rg_sd": sd["radius"][:, None],
-        "ln_zmax_mean": ln_zmax[:, None], "ln_zmax_sd": sd["ln_zmax"][:, None],
+        "height_mean": height[:, None], "height_sd": sd["height"][:, None],
+        "ln_zmax_mean": np.log(zmax)[:, None],
+        "ln_zmax_sd": (sd["height"] * (1.0 + HEIGHT_OFFSET / zmax))[:, None],
         "true_age": true["age"], "true_component": true["component"].astype(np.int8),
         "true_rg": true["rg"], "true_feh": true["feh"],
     }  # fmt: skip

@@ -15,12 +15,17 @@ from numpy.typing import NDArray
 from migrate_bayes.core.errors import FitError, suggest
 from migrate_bayes.core.flags import FATAL_AGE
 from migrate_bayes.population.likelihood.layout import PackedStars, StarArrays, pack
+from migrate_bayes.population.model.hierarchy import flat_in_age
 from migrate_bayes.stars import iter_parts
 
 # Errors are at least these, a guard against division by zero if a catalogue claims perfection.
 _MIN_RADIUS_SD = 1e-3  # kpc
 _MIN_FEH_SD = _MIN_ALPHA_SD = 1e-3  # dex
-_MIN_LN_ZMAX_SD = 1e-2
+_MIN_HEIGHT_SD = 1e-2
+#: Z_0 of the height ln(Z_max + Z_0), kpc. A star of any disc may happen to move in the plane: ln
+#: Z_max of a normal vertical velocity has a long tail there, which says nothing of the disc, and a
+#: normal law that has to hold it is too broad above the plane, where the discs differ.
+HEIGHT_OFFSET = 0.2
 # What no star of a disc can have, kpc and dex: one such would decide the fit of a normal law.
 _RADII = (0.0, 100.0)
 _FEH = (-8.0, 2.0)
@@ -53,6 +58,17 @@ def _observed(stars: xr.Dataset, name: str, keep: NDArray[np.bool_]) -> NDArray[
     if name not in stars:
         return np.full(int(keep.sum()), np.nan)
     return np.asarray(stars[name].values, dtype=np.float64)[keep]
+
+
+def _heights(
+    stars: xr.Dataset, keep: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return ln(Z_max + Z_0) and its error: the product's own, or made of those of ln Z_max."""
+    if "height_mean" in stars:
+        return _observed(stars, "height_mean", keep), _observed(stars, "height_sd", keep)
+    zmax = np.exp(_observed(stars, "ln_zmax_mean", keep))
+    sd = _observed(stars, "ln_zmax_sd", keep)
+    return np.log(zmax + HEIGHT_OFFSET), sd * zmax / (zmax + HEIGHT_OFFSET)
 
 
 def _by_age(
@@ -181,13 +197,15 @@ def population_data(
         shape = by_age["log_weight"].shape
         by_age["feh"] = np.broadcast_to(_observed(stars, "feh", keep)[:, None], shape)
         by_age["feh_variance"] = np.broadcast_to(variance("feh_error", _MIN_FEH_SD)[:, None], shape)
+    height, height_sd = _heights(stars, keep)
     plain = StarArrays(
         r[keep], variance(spread, _MIN_RADIUS_SD),
         _observed(stars, "alpha_fe", keep), variance("alpha_fe_error", _MIN_ALPHA_SD),
-        _observed(stars, "ln_zmax_mean", keep), variance("ln_zmax_sd", _MIN_LN_ZMAX_SD),
+        height, np.maximum(height_sd, _MIN_HEIGHT_SD) ** 2,
         **by_age,
     )  # fmt: skip
     ids = stars["source_id"].values if "source_id" in stars.coords else np.arange(n)
     ages = np.asarray(stars["age"].values, dtype=np.float64)
     some_left_out = {why: count for why, count in left_out.items() if count}
-    return PopulationData(pack(plain, trim=trim), ages, ids[keep], potential, radius, some_left_out)
+    packed = pack(plain, flat_in_age(ages), trim=trim)
+    return PopulationData(packed, ages, ids[keep], potential, radius, some_left_out)

@@ -57,6 +57,8 @@ class SamplerOptions(Options):
         Independent chains; R-hat needs two or more.
     target_accept : float
         Acceptance probability that NUTS tunes its step to.
+    starts : int
+        Climbs to the posterior's maximum, from different points; a second maximum is reported.
     scheduler : str
         Where to sum over the stars: ``"threads"``, ``"local:N"`` for N processes, or the address of
         a dask scheduler. The numbers are the same.
@@ -73,4 +75,5 @@ class SamplerOptions(Options):
     tune: int = Field(default=200, gt=0)
     chains: int = Field(default=4, gt=0)
     target_accept: float = Field(default=0.85, gt=0, lt=1)
+    starts: int = Field(default=4, gt=0)
     scheduler: str = "threads"

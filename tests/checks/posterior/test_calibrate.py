@@ -19,18 +19,19 @@ from migrate_bayes.population.sampling.density import PosteriorDensity
 
 SMALL = {
     "form": "linear",
+    "outliers": False,
     "metallicity": {"thin": [1.0, 12.0], "thick": [8.0]},
     "scatter": {"thin": [5.0], "thick": [8.0]},
     "radius": {"thin": [5.0], "thick": [8.0]},
     "radius_scatter": {"thin": [5.0], "thick": [8.0]},
-    "zmax": {"thin": [1.0, 12.0], "thick": [8.0]},
+    "height": {"thin": [1.0, 12.0], "thick": [8.0]},
     "age_weight": {"thin": [1.0, 4.0, 8.0, 13.0], "thick": [2.0, 8.0, 13.0]},
     "priors": {
         "gradient_reference": [-0.05, 0.03], "flattening_rate": [0.002, 0.005],
         "gradient_thick": [0.0, 0.03], "thick_fraction": [3.0, 9.0],
-        "alpha_thin": [0.03, 0.02], "alpha_thick": [0.21, 0.02],
+        "log_alpha_gap": [-2.5, 0.3], "alpha_thick": [0.22, 0.02],
         "log_alpha_scatter_thin": [-3.5, 0.25], "log_alpha_scatter_thick": [-3.2, 0.25],
-        "age_weight_thin": [0.0, 0.8], "age_weight_thick": [0.0, 0.8],
+        "age_weight_thin": [0.0, 0.8], "age_weight_thick": [0.3, 0.8],
     },
 }  # fmt: skip
 
@@ -55,7 +56,7 @@ def test_prior_draws_are_the_specifications_and_keyed_by_seed(refit):
     for name, (mean, sd) in {
         "gradient_reference": (-0.05, 0.03),
         "flattening_rate": (0.002, 0.005),
-        "metallicity_thin": (0.0, 0.3),
+        "alpha_slope_thin": (-0.1, 0.15),
         "log_alpha_scatter_thick": (-3.2, 0.25),
     }.items():
         values = np.stack([d[0][name] for d in draws])

@@ -83,9 +83,10 @@ def test_another_recipe_is_refused_and_replaced_when_asked(tmp_path):
 
 def test_a_ledger_of_the_first_version_goes_on(tmp_path):
     path = tmp_path / "surveys.jsonl"
+    recipe = BiasRecipe.read("runs/odr-bias.toml")
     header = (
         '{"kind": "bias", "created": "2025-03-01T12:00:00+00:00", "versions": "{}", "seed": "7", '
-        '"recipe_hash": "8d250b14cd4fa9a1", "inputs": "{}"}'
+        f'"recipe_hash": "{recipe.hash}", "inputs": "{{}}"}}'
     )
     line = (
         '{"scenario": "none", "survey": 0, "kind": "regression", "stars": 300, "estimates": {"odr":'
@@ -93,7 +94,6 @@ def test_a_ledger_of_the_first_version_goes_on(tmp_path):
         '"seconds": 0.1}'
     )
     path.write_text(f"{header}\n{line}\n")
-    recipe = BiasRecipe.read("runs/odr-bias.toml")
     one = recipe.model_copy(update={"surveys": 1, "fits": 0})
     task = ("none", 0, "regression")
     (result,) = _complete(one, path, [task], lambda r: (r["scenario"], r["survey"], r["kind"]))

@@ -31,12 +31,13 @@ from migrate_bayes.population import PopulationModel, load_model_spec, populatio
 from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.likelihood.layout import StarArrays, pack
 from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.model.hierarchy import flat_in_age
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.sampling.density import PosteriorDensity
 
 # Named variables that are not ranked: curves on the age grid, and the sampler's own coordinate of
 # the deviations (the deviations themselves are ranked).
-_NOT_RANKED = {"gradient", "metallicity", "scatter", "deviation_G"}
+_NOT_RANKED = {"gradient", "metallicity", "scatter", "alpha", "deviation_G"}
 # Largest number of times that the number of draws is doubled.
 _DOUBLINGS = 4
 
@@ -54,9 +55,9 @@ class Refit:
         cube, one = np.zeros((n_stars, len(AGES))), np.ones(n_stars)
         stars = StarArrays(
             log_weight=cube, feh=cube, feh_variance=cube + 1.0, radius=8 * one,
-            radius_variance=one, alpha=one, alpha_variance=one, ln_zmax=one, ln_zmax_variance=one,
+            radius_variance=one, alpha=one, alpha_variance=one, height=one, height_variance=one,
         )  # fmt: skip
-        empty = PopulationData(pack(stars), AGES, np.arange(n_stars), "", "rg")
+        empty = PopulationData(pack(stars, flat_in_age(AGES)), AGES, np.arange(n_stars), "", "rg")
         self.model = PopulationModel(empty, spec, workers=1)
         self.density = PosteriorDensity(self.model, mode=mode)
         named = self.model.pymc.unobserved_RVs

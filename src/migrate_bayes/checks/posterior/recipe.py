@@ -28,7 +28,7 @@ class ErrorSection(Options):
     radius: Positive = 0.25  # kpc
     feh: Positive = 0.05  # dex
     alpha: Positive = 0.02  # dex
-    ln_zmax: Positive = 0.08
+    height: Positive = 0.08
     age_feh_correlation: float = Field(default=-0.3, gt=-1, lt=1)
     spread: float = Field(default=0.3, ge=0)  # sd of ln(error) from star to star
 
@@ -41,6 +41,7 @@ class SurveySampler(Options):
     tune: int = Field(default=200, gt=0)
     chains: int = Field(default=2, gt=0)
     target_accept: float = Field(default=0.8, gt=0, lt=1)
+    starts: int = Field(default=1, gt=0)
 
 
 class SurveyRecipe(Options):

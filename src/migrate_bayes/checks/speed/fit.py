@@ -49,7 +49,7 @@ def pytensor_graph(stars: xr.Dataset, theta: NDArray[np.float64]) -> Any:
     F, eF = column("feh_mean"), column("feh_sd") ** 2
     R, eR = column("rg_mean"), column("rg_sd") ** 2
     A, eA = column("alpha_fe"), column("alpha_fe_error") ** 2
-    z, ez = column("ln_zmax_mean"), column("ln_zmax_sd") ** 2
+    z, ez = column("height_mean"), column("height_sd") ** 2
 
     t = pt.dtensor3("theta")
     lnp, mu, sig2, Z, G, s2, a, b, t2, m, q2 = (t[None, :, :, p] for p in range(theta.shape[-1]))

@@ -8,20 +8,21 @@ star's own error variances :math:`e^2`, the observables are jointly Gaussian:
    R_g &\sim N(\mu, \sigma^2), \qquad
    F \mid R_g \sim N(Z + G (R_g - R_0), s^2), \qquad
    A \mid F \sim N(a + b F, t^2), \qquad
-   \ln Z_{\max} \sim N(m, q^2)
+   H \sim N(m, q^2)
 
    \ln L_i = \ln \sum_{c,k} P_{ck}\, w_{ik}\,
       N(\hat R; V_1)\, N(\hat F \mid \hat R; V_2)\, N(\hat A \mid \hat R, \hat F; V_3)\,
-      N(\ln \hat Z; V_4)
+      N(\hat H; V_4)
 
-where *w* is the star's age likelihood over its interim prior, *F* is [Fe/H] and *A* is [α/Fe]. The
+where *w* is the star's age likelihood over its interim prior, *F* is [Fe/H], *A* is [α/Fe] and
+:math:`H = \ln(Z_\max + Z_0)`, :math:`Z_0` = 0.2 kpc (`population.data`). The
 latent :math:`R_g`, *F*, *A* are integrated in closed form by conditioning in turn (a Kalman chain):
 
 .. math::
 
    V_1 &= \sigma^2 + e_R^2, & h &= \sigma^2 / V_1, & R^* &= \mu + h (\hat R - \mu) \\
    C &= s^2 + G^2 h e_R^2, & V_2 &= C + e_F^2, & F^* &= Z + G (R^* - R_0) + (C/V_2)\, r_2 \\
-   V_3 &= b^2 (C/V_2) e_F^2 + t^2 + e_A^2, & V_4 &= q^2 + e_z^2
+   V_3 &= b^2 (C/V_2) e_F^2 + t^2 + e_A^2, & V_4 &= q^2 + e_H^2
 
 The variances follow without division from the determinants :math:`D_2 = V_1 V_2` and
 :math:`D_3 = V_1 V_2 V_3`,
@@ -32,8 +33,16 @@ The variances follow without division from the determinants :math:`D_2 = V_1 V_2
    D_3 = b^2 e_F^2 N_2 + (t^2 + e_A^2) D_2
 
 with residuals :math:`r_1 = \hat R - \mu`, :math:`r_2 = \hat F - Z - G (R^* - R_0)`,
-:math:`r_3 = \hat A - a - b F^*`, :math:`r_4 = \ln\hat Z - m`. The gradient follows by hand-written
+:math:`r_3 = \hat A - a - b F^*`, :math:`r_4 = \hat H - m`. The gradient follows by hand-written
 reverse differentiation of the same chain.
+
+Two components are discs. The third, if there is one, holds the *outliers*. Its law is `OUTLIER` at
+all ages and its ages are flat, so that its likelihood is the share of outliers times a number of
+the star, which is made when the stars are packed:
+
+.. math:: \ln \sum_k p_k w_{ik} N(\mathrm{star} \mid \mathrm{OUTLIER})
+
+θ[2] holds :math:`P_{2k}` = share × *p* and `OUTLIER`; of it only the share, the sum of P, is read.
 
 Layout. Stars are sorted by the age nodes they touch and cut into blocks of `BLOCK`; within a block
 all stars share one span of nodes, and every quantity is a contiguous row of `BLOCK` numbers (see
@@ -61,8 +70,16 @@ THETA = ("log_weight", "mu", "sigma2", "Z", "G", "s2", "a", "b", "t2", "m", "q2"
 #: Stars per block: rows of one block and their scratch fit in the first-level cache.
 BLOCK = 64
 
-#: Rows of a block before its node rows: star weight, R_g, e_R², [α/Fe], e_A², ln Z_max, e_z².
-N_STAR_ROWS = 7
+#: Rows of a block before its node rows: star weight, R_g, e_R², [α/Fe], e_A², H, e_H², and ln of
+#: the outliers' likelihood times (2π)².
+N_STAR_ROWS = 8
+
+#: Components with a law of their own at each age; what comes after them are the outliers.
+N_DISCS = 2
+
+#: θ of the outliers after the weight: so broad that it holds any star that belongs to no disc.
+#: Fixed, because a handful of such stars cannot inform it.
+OUTLIER = (8.0, 25.0, -0.5, 0.0, 0.64, 0.1, 0.0, 0.04, 0.0, 2.0)
 
 LOG_2PI = math.log(2.0 * math.pi)
 # The result must not depend on vector width beyond rounding: reassociation is allowed only where
@@ -87,14 +104,14 @@ class Blocks(NamedTuple):
 
 
 class StarRows(NamedTuple):
-    """A block's rows, or one star's numbers: R_g, [α/Fe] and ln Z_max with error variances."""
+    """A block's rows, or one star's numbers: R_g, [α/Fe] and H with error variances."""
 
     radius: Any
     radius_variance: Any
     alpha: Any
     alpha_variance: Any
-    ln_zmax: Any
-    ln_zmax_variance: Any
+    height: Any
+    height_variance: Any
 
 
 class Law(NamedTuple):
@@ -199,6 +216,56 @@ def inverse_variances(eR, eF, eA, ez, law):  # type: ignore[no-untyped-def]
     return of_12 * D2, V1 * iD2, D2 * iD3, i4, N2 * iD2, iD3 * i4
 
 
+@njit(forceinline=True, fastmath=FAST, error_model="numpy")
+def log_normal(R, eR, F, eF, A, eA, z, ez, law):  # type: ignore[no-untyped-def]
+    """Return -χ²/2 of one star at one component and age, and 1/(V1 V2 V3 V4)."""
+    i1, i2, i3, i4, hF, product = inverse_variances(eR, eF, eA, ez, law)
+    r1 = R - law.mu
+    mF = law.Zc + law.G * (law.mu + law.sig2 * i1 * r1)
+    r2 = F - mF
+    r3 = A - law.a - law.b * (mF + hF * r2)
+    r4 = z - law.m
+    return -0.5 * (r1 * r1 * i1 + r2 * r2 * i2 + r3 * r3 * i3 + r4 * r4 * i4), product
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fill_outliers(blocks, log_share):  # type: ignore[no-untyped-def]
+    """Write the outliers' row of every block; `log_share`, shape (n_ages,), is their ln P(age)."""
+    rows, offset, first_node, n_nodes = blocks
+    table = rows.reshape((-1, BLOCK))
+    th = np.zeros(len(OUTLIER) + 1)
+    for q in range(len(OUTLIER)):
+        th[q + 1] = OUTLIER[q]
+    law = law_of(th)
+    terms = np.empty(len(log_share))
+    for j in range(len(offset)):
+        base = offset[j] // BLOCK
+        R, eR, A, eA, z, ez = star_rows(table, base)
+        for i in range(BLOCK):
+            top = -1e300
+            for kk in range(n_nodes[j]):
+                node = base + N_STAR_ROWS + 3 * kk
+                F, eF = table[node + 1, i], table[node + 2, i]
+                chi, product = log_normal(R[i], eR[i], F, eF, A[i], eA[i], z[i], ez[i], law)
+                terms[kk] = (
+                    table[node, i] + log_share[first_node[j] + kk] + chi + 0.5 * math.log(product)
+                )
+                top = max(top, terms[kk])
+            total = 0.0
+            for kk in range(n_nodes[j]):
+                total += math.exp(terms[kk] - top)
+            table[base + N_STAR_ROWS - 1, i] = top + math.log(total)
+
+
+@njit(inline="always")
+def log_share_of_outliers(theta):  # type: ignore[no-untyped-def]
+    """Return ln of the share of outliers, the sum of P over ages."""
+    total = 0.0
+    for k in range(theta.shape[1]):
+        total += math.exp(theta[N_DISCS, k, 0])
+    return math.log(total)
+
+
 @njit(inline="always")
 def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
     """Return ∂ ln N(star | c, k) / ∂θ for θ after the weight, in order."""
@@ -246,14 +313,15 @@ def probabilities(table, base, k0, span, theta, probability, root, top, total): 
     """Fill exp(ln p(c, k, star) - top) of one block, up to (2π)², and its sum over (c, k).
 
     `table` has a row of `BLOCK` numbers for each quantity, the block's own from row `base` on;
-    `probability` and `root` have one for each (c, k).
+    `probability` and `root` have one for each (c, k) of the discs, and a last one for the outliers.
     """
     B = BLOCK
+    n_discs = min(theta.shape[0], N_DISCS)
     R, eR, A, eA, z, ez = star_rows(table, base)
     for i in range(B):
         top[i] = -1e300
         total[i] = 0.0
-    for c in range(theta.shape[0]):
+    for c in range(n_discs):
         for kk in range(span):
             th = theta[c, k0 + kk]
             lnp, law = th[0], law_of(th)
@@ -273,7 +341,17 @@ def probabilities(table, base, k0, span, theta, probability, root, top, total): 
                 root_out[i] = math.sqrt(product)
             for i in range(B):
                 top[i] = max(top[i], lnp_out[i])
-    for ck in range(theta.shape[0] * span):
+    n_rows = n_discs * span
+    if theta.shape[0] > N_DISCS:
+        lnp = log_share_of_outliers(theta)
+        of_outliers = table[base + N_STAR_ROWS - 1]
+        p_out, root_out = probability[n_rows], root[n_rows]
+        for i in range(B):
+            p_out[i] = of_outliers[i] + lnp
+            root_out[i] = 1.0
+            top[i] = max(top[i], p_out[i])
+        n_rows += 1
+    for ck in range(n_rows):
         p_out, root_out = probability[ck], root[ck]
         for i in range(B):
             p = _exp(p_out[i] - top[i]) * root_out[i]
@@ -290,13 +368,15 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
     shape (n_components, n_ages, n); the gradient is added to `gradient`, of θ's shape.
     """
     rows, offset, first_node, n_nodes = blocks
-    n_comp = theta.shape[0]
+    n_comp = min(theta.shape[0], N_DISCS)
+    outliers = theta.shape[0] > N_DISCS
     widest = 1
     for j in range(start, stop):
         widest = max(widest, n_nodes[j])
     table = rows.reshape((-1, BLOCK))
-    probability = np.empty((n_comp * widest, BLOCK))
-    root = np.empty((n_comp * widest, BLOCK))  # 1 / sqrt(V1 V2 V3 V4)
+    probability = np.empty((n_comp * widest + 1, BLOCK))
+    root = np.empty((n_comp * widest + 1, BLOCK))  # 1 / sqrt(V1 V2 V3 V4)
+    share_of_outliers = 0.0
     top = np.empty(BLOCK)
     total = np.empty(BLOCK)
     total_ll = 0.0
@@ -320,9 +400,26 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
                     for i in range(B):
                         scale = total[i] / weight[i] if weight[i] > 0.0 else 0.0
                         responsibility[c, k0 + kk, (j - start) * B + i] = p[i] * scale
+        star = star_rows(table, base)
+        if outliers:
+            p = probability[n_comp * span]
+            for i in range(B):
+                share_of_outliers += p[i] * total[i]
+            if responsibility.size > 0:
+                R, eR, A, eA, z, ez = star
+                # Over ages as the row of the outliers was made.
+                for kk in range(span):
+                    node = base + N_STAR_ROWS + 3 * kk
+                    th = theta[N_DISCS, k0 + kk]
+                    law = law_of(th)
+                    for i in range(B):
+                        F, eF = table[node + 1, i], table[node + 2, i]
+                        chi, product = log_normal(R[i], eR[i], F, eF, A[i], eA[i], z[i], ez[i], law)
+                        at = table[node, i] + th[0] + chi + 0.5 * math.log(product) - top[i]
+                        scale = total[i] / weight[i] if weight[i] > 0.0 else 0.0
+                        responsibility[N_DISCS, k0 + kk, (j - start) * B + i] = math.exp(at) * scale
         if gradient.size == 0:
             continue
-        star = star_rows(table, base)
         for c in range(n_comp):
             for kk in range(span):
                 p = probability[c * span + kk]
@@ -362,4 +459,9 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
                 g[8] += g8
                 g[9] += g9
                 g[10] += g10
+    if outliers and gradient.size > 0:
+        lnp = log_share_of_outliers(theta)
+        for k in range(theta.shape[1]):
+            share = math.exp(theta[N_DISCS, k, 0] - lnp)
+            gradient[N_DISCS, k, 0] += share * share_of_outliers
     return total_ll

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from migrate_bayes.population.likelihood.kernel import BLOCK, N_STAR_ROWS, Blocks
+from migrate_bayes.population.likelihood.kernel import BLOCK, N_STAR_ROWS, Blocks, fill_outliers
 
 #: Variance that stands for "not observed": the term then has no slope and a constant value.
 ABSENT_VARIANCE = 1e12
@@ -25,7 +25,7 @@ _ABSENT_NODE = -1e5
 class StarArrays(NamedTuple):
     """Stars laid out plainly: arrays (n_stars,), and (n_stars, n_ages) from `log_weight` on.
 
-    Guiding radius (kpc); [α/Fe] (dex) and ln(Z_max / kpc), NaN or of `ABSENT_VARIANCE` if not
+    Guiding radius (kpc); [α/Fe] (dex) and height H, NaN or of `ABSENT_VARIANCE` if not
     observed; ln(age likelihood / interim prior), -inf at trimmed nodes, but not at all of a star's;
     and [Fe/H] at each age (dex), not finite if the age is impossible. Variances are of the errors.
     """
@@ -34,8 +34,8 @@ class StarArrays(NamedTuple):
     radius_variance: NDArray[np.floating]
     alpha: NDArray[np.floating]
     alpha_variance: NDArray[np.floating]
-    ln_zmax: NDArray[np.floating]
-    ln_zmax_variance: NDArray[np.floating]
+    height: NDArray[np.floating]
+    height_variance: NDArray[np.floating]
     log_weight: NDArray[np.floating]
     feh: NDArray[np.floating]
     feh_variance: NDArray[np.floating]
@@ -74,10 +74,15 @@ def _filled(values: NDArray[np.floating], variance: NDArray[np.floating]) -> tup
 
 
 def pack(
-    stars: StarArrays, *, weight: NDArray[np.floating] | None = None, trim: float = 1e-7
+    stars: StarArrays,
+    age_share: NDArray[np.floating],
+    *,
+    weight: NDArray[np.floating] | None = None,
+    trim: float = 1e-7,
 ) -> PackedStars:
     """Pack stars for the kernel.
 
+    `age_share`, shape (n_ages,), is P(age) of the outliers.
     `weight`, shape (n_stars,), is the multiplicity of each star in the sum, 1 if not given. Age
     nodes whose weight is below the fraction `trim` of the star's highest are left out.
     """
@@ -102,9 +107,9 @@ def pack(
     rows = np.empty(int(size.sum()))
 
     alpha = _filled(stars.alpha, stars.alpha_variance)
-    ln_zmax = _filled(stars.ln_zmax, stars.ln_zmax_variance)
+    height = _filled(stars.height, stars.height_variance)
     weight = np.ones(n_stars) if weight is None else weight
-    columns = (weight, stars.radius, stars.radius_variance, *alpha, *ln_zmax)
+    columns = (weight, stars.radius, stars.radius_variance, *alpha, *height)
     for j in range(n_blocks):
         mine = source[j]
         block = rows[offset[j] : offset[j] + size[j]].reshape(-1, BLOCK)
@@ -118,7 +123,9 @@ def pack(
     if n_stars % BLOCK:
         rows[offset[-1] + np.arange(n_stars % BLOCK, BLOCK)] = 0.0
     kept = float(keep.sum() / max(n_stars, 1))
-    return PackedStars(Blocks(rows, offset, first_node, n_nodes), star, n_stars, n_ages, kept)
+    blocks = Blocks(rows, offset, first_node, n_nodes)
+    fill_outliers(blocks, np.log(np.asarray(age_share, dtype=np.float64)))
+    return PackedStars(blocks, star, n_stars, n_ages, kept)
 
 
 def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
@@ -141,7 +148,7 @@ def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
         for q in range(3):
             nodes[q, mine, first : first + span] = rows[N_STAR_ROWS + q :: 3].T
     nodes[0][nodes[0] < 0.1 * _ABSENT_NODE] = -np.inf
-    return StarArrays(*columns[1:], *nodes)
+    return StarArrays(*columns[1:-1], *nodes)
 
 
 def run_of_blocks(

@@ -37,10 +37,12 @@ from migrate_bayes.population.likelihood.kernel import (
     BLOCK,
     FAST,
     LOG_2PI,
+    N_DISCS,
     N_STAR_ROWS,
     NEGLIGIBLE,
     law_of,
     log_likelihood_blocks,
+    log_share_of_outliers,
     one_star,
     probabilities,
     slopes,
@@ -118,15 +120,25 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
     """
     rows, offset, first_node, n_nodes = blocks
     begin, column, slope = jacobian
-    n_comp, n_ages, n_theta = theta.shape
+    n_ages, n_theta = theta.shape[1:]
+    n_comp = min(theta.shape[0], N_DISCS)
+    outliers = theta.shape[0] > N_DISCS
     n = len(score_sum)
+    # ∂ ln(share of outliers) / ∂x
+    of_share = np.zeros(n)
+    if outliers:
+        lnp = log_share_of_outliers(theta)
+        for k in range(n_ages):
+            row = (N_DISCS * n_ages + k) * n_theta
+            for e in range(begin[row], begin[row + 1]):
+                of_share[column[e]] += slope[e] * math.exp(theta[N_DISCS, k, 0] - lnp)
     widest = 1
     for j in range(start, stop):
         widest = max(widest, n_nodes[j])
     B = BLOCK
     table = rows.reshape((-1, B))
-    probability = np.empty((n_comp * widest, B))
-    root = np.empty((n_comp * widest, B))
+    probability = np.empty((n_comp * widest + 1, B))
+    root = np.empty((n_comp * widest + 1, B))
     top = np.empty(B)
     total = np.empty(B)
     g = np.empty((n_theta, B))
@@ -178,6 +190,13 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
                         score, factor = s[column[e]], slope[e]
                         for i in range(B):
                             score[i] += factor * slopes_of_q[i]
+        if outliers:
+            p = probability[n_comp * span]
+            for x in range(n):
+                if of_share[x] != 0.0:
+                    score, factor = s[x], of_share[x]
+                    for i in range(B):
+                        score[i] += factor * p[i] * total[i]
         for u in range(n):
             one = s[u]
             sum_u = 0.0

@@ -4,6 +4,13 @@ r"""The hierarchy above the stars, in ordinary PyMC: hyperparameters, their prio
 (`population.likelihood.kernel` states that likelihood): anything above θ may be changed without
 touching the kernel.
 
+The discs keep their names. The thick disc's mean [α/Fe] at [Fe/H] = −0.3 and mean height are
+parameters, and the thin disc's lie below them at every age by a gap that is a function of age,
+
+.. math:: g(τ) = g_\mathrm{least} + e^{γ(τ)},
+
+so that neither can become the other, and a sample of one disc leaves the other without stars.
+
 Every function of age is linear in a few numbers, its values at knots. A natural cubic spline (or
 straight lines, if wiggles would do harm) carries them to the nodes of the age grid: one matrix
 product in the graph, and the knots keep their meaning and unit.
@@ -54,6 +61,7 @@ from pytensor.tensor.random.op import RandomVariable
 from scipy.interpolate import CubicSpline
 
 from migrate_bayes.core.errors import FitError
+from migrate_bayes.population.likelihood.kernel import OUTLIER
 from migrate_bayes.population.model.specification import FunctionKnots, ModelSpec
 
 Floats = NDArray[np.float64]
@@ -62,9 +70,8 @@ Floats = NDArray[np.float64]
 # surveys of 10⁴ stars. Only the sampler's efficiency depends on it.
 _DEVIATION_ERROR = 0.5
 
-# The optional outlier component: so broad that it holds any star that belongs to no disc. Fixed,
-# because a handful of such stars cannot inform it. Order as kernel.THETA, after the log weight.
-_OUTLIER = (8.0, 25.0, -0.5, 0.0, 0.64, 0.1, 0.0, 0.04, 0.0, 4.0)
+#: [Fe/H] at which the discs' mean [α/Fe] is a parameter: where they overlap.
+ALPHA_PIVOT = -0.3
 
 #: Ages in Gyr, shape (n,), in; a tensor of the same shape in dex/kpc out.
 GradientForm = Callable[[Floats], Any]
@@ -76,6 +83,12 @@ def node_widths(ages: ArrayLike) -> Floats:
     if len(ages) < 2:
         return np.ones(len(ages))
     return np.gradient(ages) * np.where(np.isin(np.arange(len(ages)), [0, len(ages) - 1]), 0.5, 1.0)
+
+
+def flat_in_age(ages: ArrayLike) -> Floats:
+    """Return P(node) of an age that is equally probable everywhere on the grid."""
+    width = node_widths(ages)
+    return width / width.sum()
 
 
 def hat_basis(ages: ArrayLike, knots: ArrayLike) -> Floats:
@@ -257,28 +270,54 @@ def thin_gradient(
     return gradient
 
 
+def walk_covariance(at: ArrayLike, sd: float, change: float, reference: float) -> Floats:
+    """Prior covariance of a function's values at ages, shape (n, n).
+
+    The value at the reference age has the standard deviation `sd`; from there the function walks
+    at random, to either side, by `change` in the square root of a Gyr.
+    """
+    since = np.asarray(at, dtype=float) - reference
+    same_side = np.sign(since)[:, None] == np.sign(since)
+    shared = np.minimum(np.abs(since)[:, None], np.abs(since))
+    return sd**2 + change**2 * np.where(same_side, shared, 0.0)
+
+
 def _function_of_age(
-    distribution: Any, name: str, prior: tuple[float, ...], at: tuple[float, ...], ages: Floats
+    name: str, prior: tuple[float, ...], at: tuple[float, ...], ages: Floats, reference: float
 ) -> Any:
     """One smooth function of age: values at the knots `at` (Gyr), a spline in between."""
+    mean, sd, change = prior
     dim = f"{name}_knot"
     pm.modelcontext(None).add_coord(dim, list(at))
-    return pt.dot(spline_basis(ages, at), distribution(name, *prior, dims=dim))
+    covariance = walk_covariance(at, sd, change, reference)
+    values = (
+        pm.MvNormal(name, np.full(len(at), mean), covariance, dims=dim)
+        if len(at) > 1
+        else pm.Normal(name, mean, np.sqrt(covariance[0, 0]), dims=dim)
+    )
+    return pt.dot(spline_basis(ages, at), values)
 
 
 def _component(
-    disc: str, gradient: GradientForm, spec: ModelSpec, ages: Floats
-) -> tuple[Any, list]:
-    """Return ln P(age) of one disc and the ten columns of θ after the weight.
+    disc: str,
+    gradient: GradientForm,
+    spec: ModelSpec,
+    ages: Floats,
+    above: tuple[Any, Any] | None = None,
+) -> tuple[Any, list, tuple[Any, Any]]:
+    """Return ln P(age) of one disc, the ten columns of θ after the weight, mean [α/Fe] and height.
 
-    If diffusion shapes the spread of radii or the scatter, it replaces a free function of age.
-    P(age) at the nodes is the softmax of a spline, times the node width.
+    `above` are the thick disc's mean [α/Fe] at `ALPHA_PIVOT` and mean ln Z_max, from which the thin
+    disc's are counted down. If diffusion shapes the spread of radii or the scatter, it replaces a
+    free function of age. P(age) at the nodes is the softmax of a spline, times the node width.
     """
     one = np.ones(len(ages))
 
     def function(quantity: str, knots: FunctionKnots) -> Any:
         name = f"{quantity}_{disc}"
-        return _function_of_age(pm.Normal, name, spec.prior(name), getattr(knots, disc), ages)
+        return _function_of_age(
+            name, spec.prior(name), getattr(knots, disc), ages, spec.reference_age
+        )
 
     def scalar(quantity: str) -> Any:
         return pm.Normal(f"{quantity}_{disc}", *spec.prior(f"{quantity}_{disc}"))
@@ -286,7 +325,17 @@ def _component(
     def variance(quantity: str, knots: FunctionKnots) -> Any:
         return pt.exp(2.0 * function(quantity, knots))
 
+    def gap(name: str, least: float, knots: FunctionKnots) -> Any:
+        log_excess = _function_of_age(name, spec.prior(name), knots.thin, ages, spec.reference_age)
+        return least + pt.exp(log_excess)
+
+    if above is None:
+        alpha, height = function("alpha", spec.alpha), function("height", spec.height)
+    else:
+        alpha = above[0] - gap("log_alpha_gap", spec.least_alpha_gap, spec.alpha)
+        height = above[1] - gap("log_height_gap", spec.least_height_gap, spec.height)
     churned = gradient if isinstance(gradient, RadialDiffusion) else None
+    alpha_slope = scalar("alpha_slope")
     columns = [
         function("radius", spec.radius),
         churned.radius_variance(ages)
@@ -297,17 +346,20 @@ def _component(
         churned.scatter_variance(ages)
         if churned and churned.scatter
         else variance("log_scatter", spec.scatter),
-        function("alpha", spec.alpha),
-        scalar("alpha_slope") * one,
+        alpha - alpha_slope * ALPHA_PIVOT,
+        alpha_slope * one,
         pt.exp(2.0 * scalar("log_alpha_scatter")) * one,
-        function("ln_zmax", spec.zmax),
-        pt.exp(2.0 * scalar("log_zmax_scatter")) * one,
+        height,
+        pt.exp(2.0 * scalar("log_height_scatter")) * one,
     ]
     # The spline's knot values sum to zero: the softmax does not see a constant.
     name, at = f"age_weight_{disc}", getattr(spec.age_weight, disc)
-    spline = _function_of_age(pm.ZeroSumNormal, name, spec.prior(name)[1:], at, ages)
-    height = spline + np.log(node_widths(ages))
-    return height - pt.logsumexp(height), columns
+    tilt, sd = spec.prior(name)
+    pm.modelcontext(None).add_coord(f"{name}_knot", list(at))
+    values = pm.ZeroSumNormal(name, sd, dims=f"{name}_knot")
+    spline = pt.dot(spline_basis(ages, at), values)
+    log_age = spline + tilt * ages + np.log(node_widths(ages))
+    return log_age - pt.logsumexp(log_age), columns, (alpha, height)
 
 
 def hierarchy(
@@ -319,25 +371,35 @@ def hierarchy(
     (n_components, n_ages, 11), last axis as `likelihood.kernel.THETA`.
     """
     knots = list(spec.gradient_knots)
-    coords = {"component": list(spec.components), "age": ages, "gradient_knot": knots}
+    coords = {
+        "component": list(spec.components),
+        "disc": ["thin", "thick"],
+        "age": ages,
+        "gradient_knot": knots,
+    }
     with pm.Model(coords=coords) as model:
         thick_rate = "gradient_thick_rate" if spec.thick_gradient == "linear" else None
         thin = thin_gradient(spec, ages, n_stars, gradient)
         thick = _line(spec, "gradient_thick", thick_rate)
         fraction = pm.Beta("thick_fraction", *spec.prior("thick_fraction"))
         log_mix = [pt.log1p(-fraction), pt.log(fraction)]
-        blocks = [_component("thin", thin, spec, ages), _component("thick", thick, spec, ages)]
+        thick_age, thick_columns, above = _component("thick", thick, spec, ages)
+        thin_age, thin_columns, _ = _component("thin", thin, spec, ages, above)
+        blocks = [(thin_age, thin_columns), (thick_age, thick_columns)]
         if spec.outliers:
             stray = pm.Beta("outlier_fraction", *spec.prior("outlier_fraction"))
             log_mix = [lm + pt.log1p(-stray) for lm in log_mix] + [pt.log(stray)]
-            width = node_widths(ages)
-            flat = pt.as_tensor(np.log(width / width.sum()))
-            blocks.append((flat, [pt.as_tensor(v * np.ones(len(ages))) for v in _OUTLIER]))
+            flat = pt.as_tensor(np.log(flat_in_age(ages)))
+            blocks.append((flat, [pt.as_tensor(v * np.ones(len(ages))) for v in OUTLIER]))
         cubes = [
             pt.stack([mix + log_age, *columns], axis=-1)
             for mix, (log_age, columns) in zip(log_mix, blocks, strict=True)
         ]
         theta = pt.stack(cubes)
+        mean_age = [pt.dot(pt.exp(log_age), ages) for log_age, _ in blocks[:2]]
+        pm.Deterministic("mean_age", pt.stack(mean_age), dims="disc")
+        alpha = theta[:2, :, 6] + ALPHA_PIVOT * theta[:2, :, 7]
+        pm.Deterministic("alpha", alpha, dims=("disc", "age"))
         pm.Deterministic("gradient", theta[:, :, 4], dims=("component", "age"))
         pm.Deterministic("metallicity", theta[:, :, 3], dims=("component", "age"))
         pm.Deterministic("scatter", pt.sqrt(theta[:, :, 5]), dims=("component", "age"))

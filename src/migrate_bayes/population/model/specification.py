@@ -28,22 +28,23 @@ FORMS: tuple[Form, ...] = get_args(Form)
 
 # Priors of what each disc has: thin, thick.
 _PRIORS_OF_DISCS = {
-    "metallicity": ((0.0, 0.3), (-0.5, 0.3)),
-    "log_scatter": ((-1.9, 0.5), (-1.4, 0.5)),
-    "radius": ((8.3, 1.5), (7.0, 1.5)),
-    "log_radius_scatter": ((0.4, 0.5), (0.7, 0.5)),
-    "ln_zmax": ((-1.2, 0.8), (0.2, 0.8)),
-    "log_zmax_scatter": ((-0.5, 0.4), (-0.5, 0.4)),
-    "alpha": ((0.03, 0.05), (0.20, 0.05)),
+    "metallicity": ((0.0, 0.3, 0.06), (-0.5, 0.3, 0.06)),
+    "log_scatter": ((-1.9, 0.5, 0.06), (-1.4, 0.5, 0.06)),
+    "radius": ((8.3, 1.5, 0.08), (7.0, 1.5, 0.08)),
+    "log_radius_scatter": ((0.4, 0.5, 0.03), (0.7, 0.5, 0.03)),
+    "log_height_scatter": ((-0.9, 0.4), (-0.7, 0.4)),
     "alpha_slope": ((-0.1, 0.15), (-0.1, 0.15)),
-    "log_alpha_scatter": ((-3.5, 0.5), (-3.2, 0.5)),
-    "age_weight": ((0.0, 1.5), (0.0, 1.5)),
+    "log_alpha_scatter": ((-3.7, 0.7), (-3.2, 0.6)),
+    "age_weight": ((-0.15, 2.5), (0.3, 2.5)),
 }
 
 #: Normal priors (mean, sd) by parameter. Scales (`log_…`) are of natural logarithms; `sigma_G` and
 #: `sigma_rm8` are half-normal (only the sd counts), `birth_radius_spread` is log-normal (mean and
-#: sd of ln kpc), age weights are zero-sum normal (only the sd counts), fractions are Beta(a, b).
-DEFAULT_PRIORS: dict[str, tuple[float, float]] = {
+#: sd of ln kpc), fractions are Beta(a, b). A function of age has a third number: it walks at random
+#: from its value at the reference age, by so much in the square root of a Gyr: a sample that
+#: tells little of its change finds little. Of `age_weight` the first number is the slope of
+#: ln P(age) (1/Gyr) about which the knots are zero-sum normal: the thick disc is the older one.
+DEFAULT_PRIORS: dict[str, tuple[float, ...]] = {
     # gradients, dex/kpc and dex/kpc/Gyr
     "gradient_reference": (-0.05, 0.05),
     "flattening_rate": (0.0, 0.01),
@@ -60,8 +61,15 @@ DEFAULT_PRIORS: dict[str, tuple[float, float]] = {
         for i, disc in enumerate(("thin", "thick"))
         for name, priors in _PRIORS_OF_DISCS.items()
     },
+    # What makes the discs: [α/Fe] at [Fe/H] = −0.3 and ln(Z_max + 0.2 kpc) of the thick one, and by
+    # how much the thin one's are below, over the least gap. APOGEE, HARPS and LAMOST have 0.12 to
+    # 0.18 dex between the discs' ridges there (Adibekyan et al. 2012; Hayden et al. 2015).
+    "alpha_thick": (0.22, 0.04, 0.01),
+    "height_thick": (0.0, 0.5, 0.1),
+    "log_alpha_gap": (-2.5, 0.4, 0.06),
+    "log_height_gap": (-0.6, 0.5, 0.1),
     # mixture
-    "thick_fraction": (2.0, 6.0),
+    "thick_fraction": (1.0, 5.0),
     "outlier_fraction": (1.0, 50.0),
 }
 
@@ -105,7 +113,12 @@ class ModelSpec(Options):
     thick_gradient : {"constant", "linear"}
         Gradient form of the thick disc.
     outliers : bool
-        Add a broad component of fixed shape.
+        Add a broad component of fixed shape, for stars of no disc and gross errors.
+    least_alpha_gap : float
+        dex; what the thick disc's mean [α/Fe] exceeds the thin disc's by at the least, at any age
+        and [Fe/H] = −0.3.
+    least_height_gap : float
+        The same of the mean of ln(Z_max + 0.2 kpc).
     birth_gradient_rate : float or None
         For ``diffusion``: the stated history of the gas's gradient, dex/kpc per Gyr of lookback
         time (0: it never changed; negative: it was steeper). None, in TOML ``"fitted"``, lets it be
@@ -114,12 +127,14 @@ class ModelSpec(Options):
         For ``diffusion``: what else than the gradient the migrants shape. ``"scatter"``: [Fe/H] at
         given radius, over a scatter at birth that is one for all ages. ``"radius"``: the spread of
         radii; only for a sample not selected by radius.
-    metallicity, scatter, radius, radius_scatter, zmax, alpha, age_weight : FunctionKnots
+    metallicity, scatter, radius, radius_scatter, height, alpha, age_weight : FunctionKnots
         Of each disc, the ages (Gyr) at which a function of age is free: mean [Fe/H] at 8 kpc and
-        its scatter (dex), mean radius and its spread (kpc), mean ln Z_max, mean [α/Fe] (dex) at
-        [Fe/H] = 0, and ln of the age density. One knot makes a constant, two a straight line.
+        its scatter (dex), mean radius and its spread (kpc), mean of ln(Z_max + 0.2 kpc), mean
+        [α/Fe] (dex) at [Fe/H] = −0.3, and ln of the age density. One knot makes a constant, two a
+        straight line. Of height and [α/Fe], those of the thin disc are of its gap to the thick one.
     priors : dict
-        Prior numbers by parameter, in place of those of `DEFAULT_PRIORS`.
+        Prior numbers by parameter, in place of those of `DEFAULT_PRIORS`. A function of age may be
+        given two, and then keeps the default of the third.
 
     Examples
     --------
@@ -137,21 +152,23 @@ class ModelSpec(Options):
         tuple[float, ...], _increasing(3, "gradient_knots must be three or more")
     ] = (1.0, 2.5, 4.5, 6.5, 9.0, 12.0)
     thick_gradient: Literal["constant", "linear"] = "constant"
-    outliers: bool = False
+    outliers: bool = True
+    least_alpha_gap: float = 0.08
+    least_height_gap: float = 0.3
     birth_gradient_rate: float | None = 0.0
     diffusion_widens: tuple[Literal["scatter", "radius"], ...] = ("scatter",)
     metallicity: FunctionKnots = FunctionKnots(thin=(1.0, 3.5, 7.0, 12.0), thick=(3.0, 12.0))
     scatter: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
     radius: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
     radius_scatter: FunctionKnots = FunctionKnots(thin=(1.0, 12.0), thick=(8.0,))
-    zmax: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
+    height: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
     # Old stars of a thin disc are richer in α (Haywood et al. 2013, A&A 560, A109): with one mean
     # for all ages they would be taken for thick-disc stars, and the old gradient with them.
     alpha: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
     age_weight: FunctionKnots = FunctionKnots(
         thin=(0.5, 2.0, 4.0, 6.5, 9.5, 13.0), thick=(1.0, 5.0, 9.0, 13.0)
     )
-    priors: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    priors: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
     @field_validator("birth_gradient_rate", mode="before")
     @classmethod
@@ -168,9 +185,11 @@ class ModelSpec(Options):
                 )
         return priors
 
-    def prior(self, name: str) -> tuple[float, float]:
+    def prior(self, name: str) -> tuple[float, ...]:
         """Return a parameter's two prior numbers, the file's or the default."""
-        return self.priors.get(name, DEFAULT_PRIORS[name])
+        default = DEFAULT_PRIORS[name]
+        given = self.priors.get(name, default)
+        return given + default[len(given) :]
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -201,7 +220,7 @@ def load_model_spec(source: str | Path | dict[str, Any]) -> ModelSpec:
     --------
     >>> from migrate_bayes import load_model_spec
     >>> load_model_spec({"form": "linear", "young_age": 2.0}).components
-    ('thin', 'thick')
+    ('thin', 'thick', 'outlier')
     """
     where, content = "model specification", source
     if not isinstance(content, dict):

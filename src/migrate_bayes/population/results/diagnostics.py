@@ -25,7 +25,10 @@ nothing, and the headline is withheld (`judge`):
   *and* by more than 0.05 dex. Sparse bins of a model that is right stray as far, and bins of many
   stars fall outside by less; few do both. Half the thin disc's gradient makes a fifth, whether of
   1,500 stars or of 4,000 (tests/population/test_diagnose.py);
-- more than half of the selected stars left out: the fit is of another sample than was asked for.
+- more than half of the selected stars left out: the fit is of another sample than was asked for;
+- a second maximum of the posterior whose evidence is less than e⁵ times smaller: the draws are of
+  one maximum, and the stars have not decided against the other;
+- a thick disc that is younger than the thin one in more than 5% of the draws.
 """
 
 from __future__ import annotations
@@ -65,6 +68,10 @@ GRAVE_DIVERGENT = 0.01
 GRAVE_MISFIT = 0.05  # dex
 GRAVE_PPC_FAR = 0.20
 GRAVE_LEFT_OUT = 0.50
+GRAVE_EVIDENCE = 5.0  # ln of the ratio to the second maximum's
+GRAVE_YOUNGER = 0.05
+# Fewer stars than these tell nothing of a disc.
+MIN_THICK_STARS = 20
 
 #: Quantities of the headline that every fit has.
 HEADLINE = ("gradient_young", "flattening_rate", "gradient_thick")
@@ -86,6 +93,11 @@ _ADVICE = {
     "or outliers",
     "selected stars left out": "stars without an age or a radius are missing, and hardly at "
     "random: mend these columns, or select stars that have them",
+    "posterior maxima": "the stars allow both answers, of which the draws are one: more stars, "
+    "fewer knots, or priors that decide",
+    "thick disc older than thin": "the second component is no thick disc: look at membership in "
+    "[α/Fe] and Z_max, for stars of wrong age and for errors that are too small",
+    "thick-disc stars": "the thick disc's gradient is the prior's: quote the thin disc's alone",
     "outliers": "many stars belong to neither disc: another component, or bad data",
 }
 
@@ -344,7 +356,9 @@ def _prior_checks(fit: xr.DataTree) -> list[Check]:
                 one = str(name) if len(both[0]) == 1 else f"{name}[{i}]"
                 width = np.hypot(before.std(), after.std())
                 conflict[one] = abs(after.mean() - before.mean()) / width
-                low, high = np.quantile(before, [0.005, 0.995])
+                low, middle, high = np.quantile(before, [0.005, 0.5, 0.995])
+                # A scale or share whose prior is highest at zero has no edge there.
+                low = -np.inf if before.min() >= 0 and low < 0.02 * middle else low
                 beyond[one] = float(((after < low) | (after > high)).mean())
     if not conflict:
         return []
@@ -405,6 +419,36 @@ def _star_checks(fit: xr.DataTree) -> list[Check]:
     return checks
 
 
+def _disc_checks(fit: xr.DataTree) -> list[Check]:
+    """Whether the posterior has one maximum, and its discs are what they are called."""
+    checks = []
+    modes: list[dict[str, Any]] = json.loads(str(fit.attrs.get("modes", "[]")))
+    if modes:
+        starts = sum(mode["starts"] for mode in modes)
+        value, passed = f"1 ({starts} of {starts} starts)", True
+        if len(modes) > 1:
+            one, other = modes[:2]
+            lower = -float(other["log_evidence"])
+            names = [name for name in HEADLINE if name in one]
+            apart = ", ".join(f"{name} {one[name]:.4f} or {other[name]:.4f}" for name in names)
+            value = f"{len(modes)}, ln evidence {lower:.1f} lower: {apart}"
+            passed = lower >= GRAVE_EVIDENCE
+        limit = f"one, or {GRAVE_EVIDENCE:g} lower"
+        checks.append(Check("posterior maxima", value, limit, passed, grave=True))
+    posterior = fit["posterior"].to_dataset() if "posterior" in fit.children else xr.Dataset()
+    if "thick_fraction" in posterior and "n_stars" in fit.attrs:
+        stars = float(posterior["thick_fraction"].mean()) * int(fit.attrs["n_stars"])
+        enough = stars >= MIN_THICK_STARS
+        checks.append(Check("thick-disc stars", f"{stars:,.0f}", f"≥ {MIN_THICK_STARS}", enough))
+        if "mean_age" in posterior and enough:
+            age = posterior["mean_age"]
+            share = float((age.sel(disc="thick") < age.sel(disc="thin")).mean())
+            value, limit = f"not in {share:.1%} of draws", f"< {GRAVE_YOUNGER:.0%}"
+            passed = share < GRAVE_YOUNGER
+            checks.append(Check("thick disc older than thin", value, limit, passed, grave=True))
+    return checks
+
+
 def diagnose(fit: xr.DataTree, table: Any = None) -> list[Check]:
     """Judge a fit: sampler, prior, model and stars.
 
@@ -431,7 +475,8 @@ def diagnose(fit: xr.DataTree, table: Any = None) -> list[Check]:
     [True]
     """
     return [
-        *check_fit(fit, table), *_prior_checks(fit), *_predictive_check(fit), *_star_checks(fit),
+        *check_fit(fit, table), *_disc_checks(fit), *_prior_checks(fit), *_predictive_check(fit),
+        *_star_checks(fit),
     ]  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from migrate_bayes.core.errors import FitError
 from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.likelihood.layout import pack, subsample, unpack
 from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.model.hierarchy import flat_in_age
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +46,8 @@ def pointwise(
 ) -> xr.DataTree:
     """Compute ln L of a subsample of stars; `thetas` are of the draws of `posterior`, in order."""
     index = subsample(data.n_stars, stars, seed)
-    likelihood = StarLikelihood(pack(unpack(data.stars, index), trim=1e-300), workers=workers)
+    plain = unpack(data.stars, index)
+    likelihood = StarLikelihood(pack(plain, flat_in_age(data.ages), trim=1e-300), workers=workers)
     values = np.empty((len(thetas), len(index)))
     for s, theta in enumerate(thetas):
         values[s], _ = likelihood.per_star(theta)

@@ -39,7 +39,7 @@ from migrate_bayes.population.likelihood.layout import (
     unpack,
 )
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.model.hierarchy import node_widths
+from migrate_bayes.population.model.hierarchy import flat_in_age, node_widths
 
 Floats = NDArray[np.float64]
 
@@ -163,7 +163,7 @@ def posterior_predictive(
         feh=np.zeros_like(plain.feh), feh_variance=np.full_like(plain.feh, ABSENT_VARIANCE),
         alpha=absent, alpha_variance=absent,
     )  # fmt: skip
-    likelihood = StarLikelihood(pack(without_chemistry, trim=1e-300))
+    likelihood = StarLikelihood(pack(without_chemistry, flat_in_age(data.ages), trim=1e-300))
     cells = thetas.shape[1] * thetas.shape[2]
     each = np.eye(cells).reshape(cells, *thetas.shape[1:3])
     rng = np.random.default_rng([seed, 1])

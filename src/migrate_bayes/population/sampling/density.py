@@ -13,6 +13,11 @@ I is the Fisher information of the stars from their scores (`likelihood.op`), po
 and H_prior the Hessian of the log prior. The same matrix whitens the coordinates for NUTS: a
 trajectory of a few steps is then enough whatever the units and correlations of the parameters. In a
 model with a hierarchical scale the joint mode is a place to start from, not an estimate.
+
+A mixture may have several maxima, of which chains that begin at one see no other. So `find_modes`
+climbs from several starts: the model's initial point, the same with the discs' shares exchanged,
+and draws from the prior. Maxima are compared by Laplace's approximation to their share of the
+evidence, :math:`\ln p(\hat x) + \frac12 \ln |2 π Σ|`, Σ being the covariance at the maximum.
 """
 
 from __future__ import annotations
@@ -30,6 +35,7 @@ import pytensor.tensor as pt
 import xarray as xr
 from numpy.typing import NDArray
 from pymc.blocking import DictToArrayBijection
+from pymc.initial_point import make_initial_point_fn
 from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.replace import vectorize_graph
 from scipy.optimize import minimize
@@ -52,6 +58,9 @@ class SplitModel(Protocol):
 # From this many draws on, a graph over all of them at once is worth its compilation, if that for a
 # single draw is interpreted; and so many go through it at a time.
 _MANY, _AT_ONCE = 300, 1000
+
+# Maxima whose evidence differs by more than this, in ln, on `_FIRST_STARS` differ by more on all.
+_CLOSE = 20.0
 
 # Stars that the first climb is made on: enough that the rare component's parameters come out near.
 _FIRST_STARS = 20_000
@@ -222,36 +231,109 @@ class PosteriorDensity:
 
 
 class Mode(NamedTuple):
-    """A posterior's maximum x, shape (n,), and the inverse of the negative Hessian there."""
+    """A posterior's maximum x, shape (n,), and the inverse of the negative Hessian there.
+
+    `starts` counts the climbs that ended there.
+    """
 
     vector: Floats
     covariance: Floats
+    log_density: float
+    starts: int = 1
+
+    @property
+    def log_evidence(self) -> float:
+        """Laplace's approximation to ln of this maximum's share of the evidence."""
+        n = len(self.vector)
+        volume = np.linalg.slogdet(self.covariance)[1] + n * np.log(2.0 * np.pi)
+        return self.log_density + 0.5 * float(volume)
 
 
 def find_mode(
-    density: PosteriorDensity, *, tolerance: float = 1e-4, max_iterations: int = 500
+    density: PosteriorDensity,
+    *,
+    start: Floats | None = None,
+    tolerance: float = 1e-4,
+    max_iterations: int = 500,
 ) -> Mode:
-    """Climb to the posterior's maximum.
+    """Climb to a maximum of the posterior, from the model's initial point if no `start` is given.
 
     Newton steps end at a Newton decrement (twice the log density still to gain) of `tolerance`;
     `max_iterations` are of the quasi-Newton climb before them.
     """
-    first, likelihood = density, density.likelihood
-    if likelihood.n_stars > 2 * _FIRST_STARS:
-        first = density.over(likelihood.subset(_FIRST_STARS))
-    if not np.isfinite(density(density.start)[0]):
+    x = _climb(_few_stars(density), density.start if start is None else start, max_iterations)
+    if (first := _few_stars(density)) is not density:
+        x = _newton(first, x, tolerance).vector
+    return _newton(density, x, tolerance)
+
+
+def find_modes(density: PosteriorDensity, *, starts: int, seed: int) -> list[Mode]:
+    """Climb to the posterior's maxima, best evidence first; one if all `starts` agree.
+
+    With very many stars the climbs are made on some of them, and only maxima that these cannot
+    tell apart (`_CLOSE`) are climbed to on all.
+    """
+    first = _few_stars(density)
+    found: list[Mode] = []
+    for k, start in enumerate(_starting_points(density, starts, seed)):
+        if k > 0 and not np.isfinite(first(start)[0]):
+            continue  # a draw from the prior may be where no star has a probability
+        with np.errstate(all="ignore"):
+            mode = _newton(first, _climb(first, start, 500), 1e-4)
+        for i, other in enumerate(found):
+            if _same(mode, other):
+                best = mode if mode.log_density > other.log_density else other
+                found[i] = best._replace(starts=mode.starts + other.starts)
+                break
+        else:
+            found.append(mode)
+    found.sort(key=lambda mode: -mode.log_evidence)
+    if first is density:
+        return found
+    close = [m for m in found if m.log_evidence > found[0].log_evidence - _CLOSE]
+    on_all = [_newton(density, m.vector, 1e-4)._replace(starts=m.starts) for m in close]
+    return sorted(on_all, key=lambda mode: -mode.log_evidence)
+
+
+def _same(one: Mode, other: Mode) -> bool:
+    """Whether two climbs have ended at one maximum, as far as steps of a thousandth can tell."""
+    apart = one.vector - other.vector
+    return bool(apart @ np.linalg.solve(other.covariance, apart) < 1.0)
+
+
+def _starting_points(density: PosteriorDensity, starts: int, seed: int) -> list[Floats]:
+    """Return the initial point, one with the discs' shares exchanged, and draws from the prior."""
+    model = density.model.pymc
+    point = model.initial_point()
+    points = [point]
+    if starts > 1:
+        share = next((name for name in point if name.startswith("thick_fraction")), None)
+        points += [point | {share: -point[share]}] if share else []
+        draw = make_initial_point_fn(model=model, default_strategy="prior", return_transformed=True)
+        points += [draw(int(k)) for k in np.random.SeedSequence(seed).generate_state(starts)]
+    order = list(point)
+    raveled = [DictToArrayBijection.map({name: p[name] for name in order}) for p in points[:starts]]
+    return [np.asarray(p.data, dtype=np.float64) for p in raveled]
+
+
+def _few_stars(density: PosteriorDensity) -> PosteriorDensity:
+    """The density over as many stars as a first climb needs."""
+    if density.likelihood.n_stars <= 2 * _FIRST_STARS:
+        return density
+    return density.over(density.likelihood.subset(_FIRST_STARS))
+
+
+def _climb(density: PosteriorDensity, start: Floats, max_iterations: int) -> Floats:
+    """Climb by quasi-Newton steps until a few Newton steps are enough for the rest."""
+    if not np.isfinite(density(start)[0]):
         raise FitError("the model's log density is not finite at its initial point")
 
     def negative(x: Floats) -> tuple[float, Floats]:
-        value, gradient = first(x)
+        value, gradient = density(x)
         return (-value, -gradient) if np.isfinite(value) else (1e300, np.zeros_like(x))
 
-    # Until a few Newton steps are enough for the rest.
     options = {"maxiter": max_iterations, "maxcor": 60, "ftol": 1e-8, "gtol": 1e-2}
-    x = minimize(negative, density.start, jac=True, method="L-BFGS-B", options=options).x
-    if first is not density:
-        x = _newton(first, x, tolerance).vector
-    return _newton(density, x, tolerance)
+    return minimize(negative, start, jac=True, method="L-BFGS-B", options=options).x
 
 
 def _newton(density: PosteriorDensity, x: Floats, tolerance: float, steps: int = 40) -> Mode:
@@ -271,7 +353,7 @@ def _newton(density: PosteriorDensity, x: Floats, tolerance: float, steps: int =
         if scale <= 1e-3:
             break
         x = x + scale * step
-    return Mode(x, covariance)
+    return Mode(x, covariance, value)
 
 
 def _positive_inverse(hessian: Floats) -> Floats:

@@ -7,6 +7,7 @@ the compiled pieces of `population.sampling.density`; every step is a pass over 
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -22,8 +23,8 @@ from migrate_bayes.core.parallel import default_workers
 from migrate_bayes.core.progress import status
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.population.fit_options import SamplerOptions
-from migrate_bayes.population.results.diagnostics import MAX_PARETO_K
-from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode, run_nuts
+from migrate_bayes.population.results.diagnostics import HEADLINE, MAX_PARETO_K
+from migrate_bayes.population.sampling.density import Mode, PosteriorDensity, find_modes, run_nuts
 from migrate_bayes.population.sampling.surrogate import sample_surrogate
 
 # `auto` takes the surrogate from this many stars on: NUTS takes minutes by then, and the surrogate,
@@ -51,8 +52,12 @@ _VARIABLES = {
     "log_birth_scatter": ("", "ln of the scatter of [Fe/H] of the gas at given radius (dex)"),
     "sigma_rm8": ("kpc", "diffusion of guiding radii in 8 Gyr"),
     "metallicity": ("dex", "mean [Fe/H] at 8 kpc"),
+    "alpha": ("dex", "mean [alpha/Fe] of a disc at [Fe/H] = -0.3"),
     "scatter": ("dex", "intrinsic scatter of [Fe/H] at given radius"),
+    "mean_age": ("Gyr", "mean age of a disc's stars"),
     "thick_fraction": ("", "share of thick-disc stars among disc stars"),
+    "log_alpha_gap": ("", "ln of what the discs' gap in [alpha/Fe] exceeds the least by (dex)"),
+    "log_height_gap": ("", "ln of what the discs' gap in height exceeds the least by"),
     "outlier_fraction": ("", "share of outliers"),
     "age": ("Gyr", "age"),
     "gradient_knot": ("Gyr", "age of a knot of the gradient"),
@@ -64,9 +69,9 @@ _OF_DISC = {
     "log_scatter": ("", "ln of the intrinsic scatter of [Fe/H] at given radius (dex)"),
     "radius": ("kpc", "mean radius"),
     "log_radius_scatter": ("", "ln of the spread of radii (kpc)"),
-    "ln_zmax": ("", "mean of ln(Z_max / kpc)"),
-    "log_zmax_scatter": ("", "ln of the spread of ln Z_max"),
-    "alpha": ("dex", "[alpha/Fe] at [Fe/H] = 0"),
+    "height": ("", "mean of ln((Z_max + Z_0) / kpc), Z_0 = 0.2 kpc"),
+    "log_height_scatter": ("", "ln of the spread of ln(Z_max + Z_0)"),
+    "alpha": ("dex", "[alpha/Fe] at [Fe/H] = -0.3"),
     "alpha_slope": ("", "slope of [alpha/Fe] against [Fe/H]"),
     "log_alpha_scatter": ("", "ln of the intrinsic scatter of [alpha/Fe] (dex)"),
     "age_weight": ("", "ln of the age density, up to a constant"),
@@ -96,7 +101,8 @@ def sample(
     began = time.perf_counter()
     passes = density.likelihood.evaluations
     with status("compiling the model (once, up to a minute) and finding the posterior's mode"):
-        mode = find_mode(density)
+        modes = find_modes(density, starts=options.starts, seed=seed)
+        mode = modes[0]
     found = time.perf_counter()
     model, n_stars, method = density.model.pymc, density.likelihood.n_stars, options.method
     if method == "auto":
@@ -131,6 +137,7 @@ def sample(
         **provenance(seed=seed), method=method, n_stars=n_stars, mode_seconds=found - began,
         wall_seconds=time.perf_counter() - began, passes=density.likelihood.evaluations - passes,
     )  # fmt: skip
+    tree.attrs["modes"] = json.dumps(_described(density, modes))
     tree.attrs |= about | _convergence(tree, [rv.name for rv in model.free_RVs]) | (attrs or {})
     return tree
 
@@ -150,6 +157,17 @@ def posterior_tree(density: PosteriorDensity, unconstrained: NDArray[np.float64]
     tree = from_dict({"posterior": values}, coords=coords, dims=dims)
     tree["posterior"] = label(tree["posterior"].to_dataset())
     return tree
+
+
+def _described(density: PosteriorDensity, modes: list[Mode]) -> list[dict[str, float]]:
+    """What is kept of each maximum: how many climbs ended there, evidence, and the headline."""
+    values = density.named(np.stack([mode.vector for mode in modes]))
+    names = [name for name in (*HEADLINE, "thick_fraction") if name in values]
+    return [
+        {"starts": m.starts, "log_evidence": m.log_evidence - modes[0].log_evidence}
+        | {name: float(values[name][i]) for name in names}
+        for i, m in enumerate(modes)
+    ]
 
 
 def _convergence(tree: xr.DataTree, names: list[str]) -> dict[str, float]:
