@@ -31,7 +31,7 @@ KNOTS = {
     "scatter": {"thin": [1.0, 12.0], "thick": [8.0]},
     "radius": {"thin": [5.0], "thick": [8.0]},
     "radius_scatter": {"thin": [1.0, 12.0], "thick": [8.0]},
-    "zmax": {"thin": [1.0, 12.0], "thick": [8.0]},
+    "height": {"thin": [1.0, 12.0], "thick": [8.0]},
     "age_weight": {"thin": [1.0, 4.0, 8.0, 13.0], "thick": [2.0, 8.0, 13.0]},
 }
 STATED = {"birth_radius_spread": (float(np.log(3.0)), 0.02)}
