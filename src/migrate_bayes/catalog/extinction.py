@@ -256,7 +256,7 @@ def _intrinsic_colour(table: Floats, observed: float, a0: float, limits: Floats)
 
 @njit(cache=True, nogil=True)
 def _deredden_block(tables, observed, teff, a0, modulus_g, limits, a_g, reddening):
-    """Fill in A_G and E(BP-RP), star by star: each does its own number of iterations."""
+    """Fill in A_G and E(BP-RP) star by star; the number of iterations differs between stars."""
     for i in range(a0.size):
         a_g[i] = np.nan
         reddening[i] = np.nan

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def"
-"""Counter-based random numbers: keyed by what they are for, not by the order of drawing.
+"""Counter-based random numbers: a key gives each number, whatever the order of drawing.
 
 A number is a hash of (seed, purpose, star key, draw, dimension): the SplitMix64 finaliser (Steele,
 Lea & Flood 2014, OOPSLA), applied to each in turn. So a star's numbers are the same in whatever
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 @numba.njit(cache=True, nogil=True)
 def mix(x):
-    """Scramble 64 bits: SplitMix64's finaliser, for kernels that hash as they go."""
+    """Hash 64 bits by SplitMix64's finaliser; kernels call it for each number."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def"
-r"""What a LAMOST-like survey sees: directions, depth, dust, and the azimuths drawn from these.
+r"""Selection function of a LAMOST-like survey: footprint, depth, dust, and azimuths drawn from it.
 
 * **Footprint**: declination -10° to 60° (Vickers, Shen & Li 2021, section 2.1). Of the stars there,
   a share is targeted that depends on the direction: all in the Galactic anticentre

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def"
-r"""How mock surveys measure: spectra like LAMOST DR5 and DD-Payne's, and Gaia eDR3.
+r"""Instruments of mock surveys: spectra like those of LAMOST DR5 and DD-Payne, and Gaia eDR3.
 
 **Simple survey** (`observe`): LAMOST's errors at S/N > 50 are those that Vickers, Shen & Li (2021)
 quote; below, they grow as 1/(S/N). Distances are log-normal about the truth.

@@ -10,10 +10,10 @@ numbers are a counter-based hash (SplitMix64 finaliser, Steele et al. 2014) of (
 draw, dimension): no result depends on the order, the chunks or the threads.
 
 Over the draws, guiding radius, ln Z_max and distance have means, standard deviations and
-covariances. ln Z_max here is the estimate of `staeckel`, of use only relative to the mean point's.
+covariances. ln Z_max here is the estimate of `staeckel`, used only relative to the mean point's.
 
-Every star keeps its row. A missing quantity sets a flag and bars the star from an orbit; a missing
-*error* is taken as zero and flagged, since an orbit needs none.
+Every star keeps its row. A star with a missing quantity is flagged and has no orbit; a missing
+*error* is taken as zero and flagged, since an orbit does not need it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the blocks of one age's isochrone add to a star's likelihood.
+"""Contributions of the blocks of one age's isochrone to a star's likelihood.
 
 `add_age` goes through the blocks whose lower bound of χ² allows that they count. A block is swept
 along (`segments`) for every *group* of eight lattice points that may count, once for every pass
@@ -71,7 +71,7 @@ class Tally(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Memory that every star uses anew, float32."""
+    """Scratch memory, reused by every star, float32."""
 
     work: NDArray[np.float32]  # see above
     bounds: NDArray[np.float32]  # lower bounds of χ² of a row of blocks, by (cell, block)

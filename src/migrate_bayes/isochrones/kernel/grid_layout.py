@@ -1,4 +1,4 @@
-"""How the likelihood kernel lays isochrones out: in blocks of segments, each with bounds.
+"""Memory layout of isochrones for the likelihood kernel: blocks of segments, each with bounds.
 
 A block is a few consecutive segments of an isochrone. What one star needs of a block, at
 neighbouring metallicities and [α/Fe], stands together in memory. From a block's bounds alone
@@ -44,7 +44,7 @@ _MOST_PRECOMPUTED = 1.5e9  # bytes
 
 
 class Layout(NamedTuple):
-    """A working grid as the kernel wants it: contiguous where it reads on."""
+    """A working grid in the kernel's order: contiguous along the axes that it reads."""
 
     #: (age, block, QUANTITIES, alpha, metallicity + 2 + MARGIN, POINTS). Metallicities begin and
     #: end with a node more, in line with the last two; what follows is only read. The number born

@@ -76,7 +76,7 @@ class Stars(NamedTuple):
 
 
 class AgeLikelihood(NamedTuple):
-    """What a kernel fills, by (star, age)."""
+    """Output of the likelihood kernels, shape (star, age)."""
 
     log_like: NDArray[np.float64]  # ln L without the observables' constants; -inf: nothing counts
     feh_mean: NDArray[np.float64]  # dex

@@ -58,7 +58,7 @@ _TINY, NEVER = _F(1e-10), _F(1e30)
 
 
 class Window(NamedTuple):
-    """What counts of a likelihood."""
+    """Reference and cut-off of the χ² of a likelihood."""
 
     reference: np.float32  # sums are relative to exp(−reference/2)
     limit: np.float32  # χ² above which segments are left out

@@ -40,7 +40,7 @@ A3 = 0.5 - (A1 + A2)
 
 
 def rows() -> np.ndarray:
-    """Return lanes in which nothing moves and nothing divides by zero."""
+    """Return lanes at rest, in which no division is by zero."""
     lanes = np.zeros((N_ROWS, W))
     lanes[[row // W for row in (R, R_OLD, R2, RHO)]] = 1.0
     return lanes.ravel()
@@ -111,7 +111,7 @@ def _stage(q, drift, kick, coefficients, shape, stride):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def advance(q, coefficients, shape, stride, limit):
-    """Take one step in every lane; mark the lanes that turned, ended, tired or left the table.
+    """Take one step in every lane; mark lanes that turned, ended, failed or left the table.
 
     The force at the start is that of the end before: six evaluations a step.
     """

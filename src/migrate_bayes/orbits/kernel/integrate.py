@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def"
-"""Extrema of orbits in an axisymmetric potential, by reversible integration of many abreast.
+"""Extrema of orbits in an axisymmetric potential, by reversible integration of many at a time.
 
 Motion in the meridional plane, natural units: H = (v_R² + v_z²)/2 + L_z²/2R² + Φ(R, z), with Φ the
 bicubic spline of `spline`. The integrator is the fourth-order Runge-Kutta-Nyström
@@ -13,9 +13,9 @@ A turning point is the zero of v_z (of |z|) or of s = R v_R + z v_z (of r). It i
 cubic Hermite polynomial through the two ends of a step, whose integral ranks it; the one that sets
 the record is then reached by a shorter step of the integrator itself.
 
-Each orbit checks itself. If its energy error implies an error in Z_max beyond the tolerance, it is
-integrated again with a smaller ε; so is one that may be chaotic (far from round) or whose Z_max
-still grows late in the span, and then the difference between the two runs is its error.
+Each orbit is checked. If its energy error implies an error in Z_max beyond the tolerance, it is
+integrated again with a smaller ε. An orbit that may be chaotic (eccentric), or whose Z_max still
+grows late in the span, is integrated again too, and the difference of the two runs is its error.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def load(q, m, orbits, i, epsilon, span, table, best):
 
 @numba.njit(cache=True, nogil=True)
 def _idle(q, m):
-    """Leave lane m at rest: nothing can happen to it."""
+    """Put lane m at rest, so that it cannot turn, end or fail."""
     for row in (lanes.VR, lanes.VZ, lanes.AR, lanes.AZ, lanes.EPSILON, lanes.L2, lanes.Z, lanes.S):
         q[row + m] = 0.0
     for row in (lanes.R, lanes.R2, lanes.RHO, lanes.LEFT, lanes.GOES):
@@ -195,7 +195,7 @@ def _save(best, q, m, x):
 
 @numba.njit(cache=True, nogil=True)
 def _look(q, m, best):
-    """If lane m has turned, note a peak of |z| or an extreme of r that beats those so far.
+    """If lane m has turned, save a peak of |z| or an extreme of r that exceeds those so far.
 
     `best` (3, 8): the saved states for Z_max, pericentre and apocentre; the last column is 1 if
     there is one.
