@@ -247,7 +247,7 @@ def test_nuts_agrees_with_laplace_and_with_truth(make_stars):
     model = PopulationModel(
         population_data(make_stars(1500, seed=5)), ModelSpec(form="linear", **SMALL)
     )
-    tree = model.sample(draws=300, tune=200, chains=2, seed=1, progressbar=False)
+    tree = model.sample(draws=300, tune=200, chains=2, starts=1, seed=1, progressbar=False)
     posterior = tree["posterior"]
     assert int(tree["sample_stats"]["diverging"].sum()) == 0
     density = quick(model)
@@ -266,7 +266,9 @@ def test_nuts_agrees_with_laplace_and_with_truth(make_stars):
     assert posterior["flattening_rate"].attrs["units"] == "dex / (kpc Gyr)"
     # Defect: PyMC's draws of the prior came in the order of a set, another in every process.
     assert list(tree["prior"].data_vars) == list(posterior.data_vars)
-    again = model.sample(draws=20, tune=200, chains=2, seed=1, progressbar=False, prior_draws=0)
+    again = model.sample(
+        draws=20, tune=200, chains=2, starts=1, seed=1, progressbar=False, prior_draws=0
+    )
     np.testing.assert_array_equal(again["posterior"]["flattening_rate"].shape, (2, 20))
 
 

@@ -267,7 +267,7 @@ def test_weights_that_cannot_be_trusted_end_in_nuts(density, monkeypatch):
     with pytest.warns(RuntimeWarning, match=r"k̂ = 0.90, limit 0.7\): sampling with NUTS instead"):
         tree = density.model.sample(
             method="surrogate", density=density.over(density.likelihood.subset(300)),
-            draws=10, tune=20, chains=2, seed=1, prior_draws=0, progressbar=False,
+            draws=10, tune=20, chains=2, starts=1, seed=1, prior_draws=0, progressbar=False,
         )  # fmt: skip
     assert tree.attrs["method"] == "nuts"
     assert tree.attrs["surrogate_pareto_k"] == 0.9

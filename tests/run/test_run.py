@@ -32,7 +32,7 @@ def recipe(**changes):
         "simulate": {"stars": 900, "thick_fraction": 0.25},
         "orbits": {"potentials": ["MWPotential2014"], "draws": 30, "zmax_draws": 4},
         "model": {"spec": SMALL_MODEL},
-        "sampler": {"draws": 150, "tune": 150, "chains": 2},
+        "sampler": {"draws": 150, "tune": 150, "chains": 2, "starts": 2},
         **changes,
     }
     return Recipe.model_validate(content)
