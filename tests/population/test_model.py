@@ -18,7 +18,13 @@ from migrate_bayes.population import (
 from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.model.hierarchy import ALPHA_PIVOT, walk_covariance
 from migrate_bayes.population.model.specification import FORMS
-from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode, find_modes
+from migrate_bayes.population.sampling.density import (
+    Mode,
+    PosteriorDensity,
+    _distinct,
+    find_mode,
+    find_modes,
+)
 
 MODELS = Path(__file__).parents[2] / "models"
 TRUTH = {"gradient_young": -0.075, "flattening_rate": 0.003, "gradient_thick": 0.02}
@@ -437,3 +443,16 @@ def test_derivatives_at_many_points_at_once_are_those_of_one_after_another(form)
     np.testing.assert_allclose(
         density.jacobian(x), np.stack(columns, axis=-1), rtol=1e-5, atol=1e-6
     )
+
+
+def test_climbs_that_end_together_are_one_maximum():
+    covariance = np.diag([1.0, 0.04])
+
+    def at(x, y, height):
+        return Mode(np.array([x, y]), covariance, height)
+
+    # The third is five standard deviations off; the best climb of each maximum stands for it.
+    climbed = [at(0.0, 0.0, -2.0), at(0.1, 0.01, -1.9), at(0.0, 1.0, -1.0), at(0.0, 0.02, -2.1)]
+    first, second = _distinct(climbed)
+    assert (first.starts, second.starts) == (1, 3)
+    assert (first.log_density, second.log_density) == (-1.0, -1.9)

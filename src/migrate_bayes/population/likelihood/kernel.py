@@ -229,15 +229,15 @@ def log_normal(R, eR, F, eF, A, eA, z, ez, law):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fill_outliers(blocks, log_share):  # type: ignore[no-untyped-def]
-    """Write the outliers' row of every block; `log_share`, shape (n_ages,), is their ln P(age)."""
+def fill_outliers(blocks, log_age):  # type: ignore[no-untyped-def]
+    """Write the outliers' row of every block; `log_age`, shape (n_ages,), is their ln P(age)."""
     rows, offset, first_node, n_nodes = blocks
     table = rows.reshape((-1, BLOCK))
     th = np.zeros(len(OUTLIER) + 1)
     for q in range(len(OUTLIER)):
         th[q + 1] = OUTLIER[q]
     law = law_of(th)
-    terms = np.empty(len(log_share))
+    terms = np.empty(len(log_age))
     for j in range(len(offset)):
         base = offset[j] // BLOCK
         R, eR, A, eA, z, ez = star_rows(table, base)
@@ -248,7 +248,7 @@ def fill_outliers(blocks, log_share):  # type: ignore[no-untyped-def]
                 F, eF = table[node + 1, i], table[node + 2, i]
                 chi, product = log_normal(R[i], eR[i], F, eF, A[i], eA[i], z[i], ez[i], law)
                 terms[kk] = (
-                    table[node, i] + log_share[first_node[j] + kk] + chi + 0.5 * math.log(product)
+                    table[node, i] + log_age[first_node[j] + kk] + chi + 0.5 * math.log(product)
                 )
                 top = max(top, terms[kk])
             total = 0.0
@@ -309,11 +309,12 @@ def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
 # within its caller, with additions in another order, and which of the two runs depends on whether
 # the caller was compiled just now or long ago.
 @njit(forceinline=True, nogil=True, fastmath=FAST, error_model="numpy")
-def probabilities(table, base, k0, span, theta, probability, root, top, total):  # type: ignore[no-untyped-def]
+def probabilities(table, base, k0, span, theta, log_share, probability, root, top, total):  # type: ignore[no-untyped-def]
     """Fill exp(ln p(c, k, star) - top) of one block, up to (2π)², and its sum over (c, k).
 
     `table` has a row of `BLOCK` numbers for each quantity, the block's own from row `base` on;
-    `probability` and `root` have one for each (c, k) of the discs, and a last one for the outliers.
+    `probability` and `root` have one for each (c, k) of the discs, and a last one for the outliers,
+    of whose share `log_share` is ln.
     """
     B = BLOCK
     n_discs = min(theta.shape[0], N_DISCS)
@@ -325,29 +326,21 @@ def probabilities(table, base, k0, span, theta, probability, root, top, total): 
         for kk in range(span):
             th = theta[c, k0 + kk]
             lnp, law = th[0], law_of(th)
-            mu, sig2, Zc, G, _, a, b, _, m, _ = law
             node = base + N_STAR_ROWS + 3 * kk
             lnw, F, eF = table[node], table[node + 1], table[node + 2]
             lnp_out, root_out = probability[c * span + kk], root[c * span + kk]
             for i in range(B):
-                i1, i2, i3, i4, hF, product = inverse_variances(eR[i], eF[i], eA[i], ez[i], law)
-                r1 = R[i] - mu
-                mF = Zc + G * (mu + sig2 * i1 * r1)
-                r2 = F[i] - mF
-                r3 = A[i] - a - b * (mF + hF * r2)
-                r4 = z[i] - m
-                chi2 = r1 * r1 * i1 + r2 * r2 * i2 + r3 * r3 * i3 + r4 * r4 * i4
-                lnp_out[i] = lnw[i] + lnp - 0.5 * chi2
+                chi, product = log_normal(R[i], eR[i], F[i], eF[i], A[i], eA[i], z[i], ez[i], law)
+                lnp_out[i] = lnw[i] + lnp + chi
                 root_out[i] = math.sqrt(product)
             for i in range(B):
                 top[i] = max(top[i], lnp_out[i])
     n_rows = n_discs * span
     if theta.shape[0] > N_DISCS:
-        lnp = log_share_of_outliers(theta)
         of_outliers = table[base + N_STAR_ROWS - 1]
         p_out, root_out = probability[n_rows], root[n_rows]
         for i in range(B):
-            p_out[i] = of_outliers[i] + lnp
+            p_out[i] = of_outliers[i] + log_share
             root_out[i] = 1.0
             top[i] = max(top[i], p_out[i])
         n_rows += 1
@@ -376,6 +369,7 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
     table = rows.reshape((-1, BLOCK))
     probability = np.empty((n_comp * widest + 1, BLOCK))
     root = np.empty((n_comp * widest + 1, BLOCK))  # 1 / sqrt(V1 V2 V3 V4)
+    log_share = log_share_of_outliers(theta) if outliers else 0.0
     share_of_outliers = 0.0
     top = np.empty(BLOCK)
     total = np.empty(BLOCK)
@@ -385,7 +379,7 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
         base = offset[j] // B
         span = n_nodes[j]
         k0 = first_node[j]
-        probabilities(table, base, k0, span, theta, probability, root, top, total)
+        probabilities(table, base, k0, span, theta, log_share, probability, root, top, total)
         weight = table[base]
         for i in range(B):
             value = top[i] + math.log(total[i]) - 2.0 * LOG_2PI
@@ -460,8 +454,7 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
                 g[9] += g9
                 g[10] += g10
     if outliers and gradient.size > 0:
-        lnp = log_share_of_outliers(theta)
         for k in range(theta.shape[1]):
-            share = math.exp(theta[N_DISCS, k, 0] - lnp)
+            share = math.exp(theta[N_DISCS, k, 0] - log_share)
             gradient[N_DISCS, k, 0] += share * share_of_outliers
     return total_ll

@@ -126,12 +126,12 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
     n = len(score_sum)
     # ∂ ln(share of outliers) / ∂x
     of_share = np.zeros(n)
+    log_share = log_share_of_outliers(theta) if outliers else 0.0
     if outliers:
-        lnp = log_share_of_outliers(theta)
         for k in range(n_ages):
             row = (N_DISCS * n_ages + k) * n_theta
             for e in range(begin[row], begin[row + 1]):
-                of_share[column[e]] += slope[e] * math.exp(theta[N_DISCS, k, 0] - lnp)
+                of_share[column[e]] += slope[e] * math.exp(theta[N_DISCS, k, 0] - log_share)
     widest = 1
     for j in range(start, stop):
         widest = max(widest, n_nodes[j])
@@ -149,7 +149,7 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
         base = offset[j] // B
         span = n_nodes[j]
         k0 = first_node[j]
-        probabilities(table, base, k0, span, theta, probability, root, top, total)
+        probabilities(table, base, k0, span, theta, log_share, probability, root, top, total)
         weight = table[base]
         star = star_rows(table, base)
         for i in range(B):

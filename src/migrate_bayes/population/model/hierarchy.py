@@ -307,9 +307,10 @@ def _component(
 ) -> tuple[Any, list, tuple[Any, Any]]:
     """Return ln P(age) of one disc, the ten columns of θ after the weight, mean [α/Fe] and height.
 
-    `above` are the thick disc's mean [α/Fe] at `ALPHA_PIVOT` and mean ln Z_max, from which the thin
-    disc's are counted down. If diffusion shapes the spread of radii or the scatter, it replaces a
-    free function of age. P(age) at the nodes is the softmax of a spline, times the node width.
+    `above` are the thick disc's mean [α/Fe] at `ALPHA_PIVOT` and mean height, from which those of
+    the thin disc are counted down. If diffusion shapes the spread of radii or the scatter, it
+    replaces a free function of age. P(age) at the nodes is the softmax of a spline, times the node
+    width.
     """
     one = np.ones(len(ages))
 
@@ -384,7 +385,7 @@ def hierarchy(
         fraction = pm.Beta("thick_fraction", *spec.prior("thick_fraction"))
         log_mix = [pt.log1p(-fraction), pt.log(fraction)]
         thick_age, thick_columns, above = _component("thick", thick, spec, ages)
-        thin_age, thin_columns, _ = _component("thin", thin, spec, ages, above)
+        thin_age, thin_columns, below = _component("thin", thin, spec, ages, above)
         blocks = [(thin_age, thin_columns), (thick_age, thick_columns)]
         if spec.outliers:
             stray = pm.Beta("outlier_fraction", *spec.prior("outlier_fraction"))
@@ -398,8 +399,7 @@ def hierarchy(
         theta = pt.stack(cubes)
         mean_age = [pt.dot(pt.exp(log_age), ages) for log_age, _ in blocks[:2]]
         pm.Deterministic("mean_age", pt.stack(mean_age), dims="disc")
-        alpha = theta[:2, :, 6] + ALPHA_PIVOT * theta[:2, :, 7]
-        pm.Deterministic("alpha", alpha, dims=("disc", "age"))
+        pm.Deterministic("alpha", pt.stack([below[0], above[0]]), dims=("disc", "age"))
         pm.Deterministic("gradient", theta[:, :, 4], dims=("component", "age"))
         pm.Deterministic("metallicity", theta[:, :, 3], dims=("component", "age"))
         pm.Deterministic("scatter", pt.sqrt(theta[:, :, 5]), dims=("component", "age"))

@@ -250,19 +250,16 @@ class Mode(NamedTuple):
 
 
 def find_mode(
-    density: PosteriorDensity,
-    *,
-    start: Floats | None = None,
-    tolerance: float = 1e-4,
-    max_iterations: int = 500,
+    density: PosteriorDensity, *, tolerance: float = 1e-4, max_iterations: int = 500
 ) -> Mode:
-    """Climb to a maximum of the posterior, from the model's initial point if no `start` is given.
+    """Climb to a maximum of the posterior from the model's initial point.
 
     Newton steps end at a Newton decrement (twice the log density still to gain) of `tolerance`;
     `max_iterations` are of the quasi-Newton climb before them.
     """
-    x = _climb(_few_stars(density), density.start if start is None else start, max_iterations)
-    if (first := _few_stars(density)) is not density:
+    first = _few_stars(density)
+    x = _climb(first, density.start, max_iterations)
+    if first is not density:
         x = _newton(first, x, tolerance).vector
     return _newton(density, x, tolerance)
 
@@ -270,35 +267,35 @@ def find_mode(
 def find_modes(density: PosteriorDensity, *, starts: int, seed: int) -> list[Mode]:
     """Climb to the posterior's maxima, best evidence first; one if all `starts` agree.
 
-    With very many stars the climbs are made on some of them, and only maxima that these cannot
-    tell apart (`_CLOSE`) are climbed to on all.
+    With very many stars the climbs are made on some of them, and only maxima that these do not
+    rule out (`_CLOSE`) are climbed to on all.
     """
     first = _few_stars(density)
-    found: list[Mode] = []
+    climbed = []
     for k, start in enumerate(_starting_points(density, starts, seed)):
         if k > 0 and not np.isfinite(first(start)[0]):
             continue  # a draw from the prior may be where no star has a probability
         with np.errstate(all="ignore"):
-            mode = _newton(first, _climb(first, start, 500), 1e-4)
-        for i, other in enumerate(found):
-            if _same(mode, other):
-                best = mode if mode.log_density > other.log_density else other
-                found[i] = best._replace(starts=mode.starts + other.starts)
-                break
-        else:
-            found.append(mode)
-    found.sort(key=lambda mode: -mode.log_evidence)
+            climbed.append(_newton(first, _climb(first, start, 500), 1e-4))
+    found = _distinct(climbed)
     if first is density:
         return found
     close = [m for m in found if m.log_evidence > found[0].log_evidence - _CLOSE]
-    on_all = [_newton(density, m.vector, 1e-4)._replace(starts=m.starts) for m in close]
-    return sorted(on_all, key=lambda mode: -mode.log_evidence)
+    return _distinct([_newton(density, m.vector, 1e-4)._replace(starts=m.starts) for m in close])
 
 
-def _same(one: Mode, other: Mode) -> bool:
-    """Whether two climbs have ended at one maximum, as far as steps of a thousandth can tell."""
-    apart = one.vector - other.vector
-    return bool(apart @ np.linalg.solve(other.covariance, apart) < 1.0)
+def _distinct(climbed: list[Mode]) -> list[Mode]:
+    """Merge climbs that ended within a standard deviation of each other; best evidence first."""
+    found: list[Mode] = []
+    for mode in sorted(climbed, key=lambda mode: -mode.log_density):
+        for i, other in enumerate(found):
+            apart = mode.vector - other.vector
+            if apart @ np.linalg.solve(other.covariance, apart) < 1.0:
+                found[i] = other._replace(starts=mode.starts + other.starts)
+                break
+        else:
+            found.append(mode)
+    return sorted(found, key=lambda mode: -mode.log_evidence)
 
 
 def _starting_points(density: PosteriorDensity, starts: int, seed: int) -> list[Floats]:

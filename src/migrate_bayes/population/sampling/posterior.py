@@ -56,6 +56,8 @@ _VARIABLES = {
     "scatter": ("dex", "intrinsic scatter of [Fe/H] at given radius"),
     "mean_age": ("Gyr", "mean age of a disc's stars"),
     "thick_fraction": ("", "share of thick-disc stars among disc stars"),
+    "alpha_thick": ("dex", "mean [alpha/Fe] at [Fe/H] = -0.3, thick disc"),
+    "height_thick": ("", "mean of ln((Z_max + Z_0) / kpc), Z_0 = 0.2 kpc, thick disc"),
     "log_alpha_gap": ("", "ln of what the discs' gap in [alpha/Fe] exceeds the least by (dex)"),
     "log_height_gap": ("", "ln of what the discs' gap in height exceeds the least by"),
     "outlier_fraction": ("", "share of outliers"),
@@ -69,9 +71,7 @@ _OF_DISC = {
     "log_scatter": ("", "ln of the intrinsic scatter of [Fe/H] at given radius (dex)"),
     "radius": ("kpc", "mean radius"),
     "log_radius_scatter": ("", "ln of the spread of radii (kpc)"),
-    "height": ("", "mean of ln((Z_max + Z_0) / kpc), Z_0 = 0.2 kpc"),
     "log_height_scatter": ("", "ln of the spread of ln(Z_max + Z_0)"),
-    "alpha": ("dex", "[alpha/Fe] at [Fe/H] = -0.3"),
     "alpha_slope": ("", "slope of [alpha/Fe] against [Fe/H]"),
     "log_alpha_scatter": ("", "ln of the intrinsic scatter of [alpha/Fe] (dex)"),
     "age_weight": ("", "ln of the age density, up to a constant"),
@@ -160,7 +160,7 @@ def posterior_tree(density: PosteriorDensity, unconstrained: NDArray[np.float64]
 
 
 def _described(density: PosteriorDensity, modes: list[Mode]) -> list[dict[str, float]]:
-    """What is kept of each maximum: how many climbs ended there, evidence, and the headline."""
+    """Return of each maximum the climbs that ended there, its evidence and its headline."""
     values = density.named(np.stack([mode.vector for mode in modes]))
     names = [name for name in (*HEADLINE, "thick_fraction") if name in values]
     return [
