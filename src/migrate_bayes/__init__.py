@@ -7,6 +7,10 @@ whole public interface; heavy libraries load only when one of them is first used
 
 import lazy_loader
 
+from migrate_bayes.core.places import find_caches
+
+find_caches()  # before a compiler is imported
+
 __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(

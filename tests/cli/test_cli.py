@@ -69,7 +69,7 @@ def test_errors_are_one_message_and_code_2(tmp_path, recipe, message):
 def test_gradient_form_and_show(tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text(
-        '[data]\nsource = "mock"\n[simulate]\nstars = 60\n[model]\nspec = { form = "cubic" }\n'
+        '[data]\nsource = "mock"\n[simulate]\nstars = 60\n'
         '[orbits]\npotentials = ["MWPotential2014"]\ndraws = 10\n'
     )
     assert call("simulate", str(recipe), cwd=tmp_path).returncode == 0
@@ -87,10 +87,13 @@ def test_gradient_form_and_show(tmp_path):
     shown = call("show", "runs/r/ages", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "log_age_likelihood" in shown.stdout
-    fit = call("fit", str(recipe), cwd=tmp_path)
-    assert fit.returncode == 2
-    assert "unknown gradient form 'cubic'" in fit.stderr
-    assert "linear+deviations" in fit.stderr
+    # A wrong entry is said at once, whatever the stage.
+    recipe.write_text(recipe.read_text() + '[model]\nspec = { form = "cubic" }\n')
+    for command in ("simulate", "fit"):
+        fit = call(command, str(recipe), "--overwrite", cwd=tmp_path)
+        assert fit.returncode == 2
+        assert "unknown gradient form 'cubic'" in fit.stderr
+        assert "linear+deviations" in fit.stderr
 
 
 @pytest.mark.parametrize("command", ["run", "fit", "report"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from migrate_bayes.core.options import Options
 
@@ -19,13 +19,13 @@ class CatalogOptions(Options):
     columns : str or dict, optional
         A packaged column map, or a map's content; by default the canonical names are looked for.
     duplicate_radius : float, optional
-        Linking length of repeat observations, arcsec (see `mark_duplicates`); null keeps them.
+        Linking length of repeat observations, arcsec (see `mark_duplicates`); None keeps them.
     min_snr : float, optional
-        Least signal-to-noise ratio in each of g, r, i (see `quality_cuts`); null cuts nothing.
+        Least signal-to-noise ratio in each of g, r, i (see `quality_cuts`); None cuts nothing.
     max_age_error : float, optional
-        Greatest relative age error (see `flag_age_error`); null cuts nothing.
+        Greatest relative age error (see `flag_age_error`); None cuts nothing.
     extinction : str, optional
-        ``source`` of `correct_extinction`; null leaves magnitudes as they are.
+        ``source`` of `correct_extinction`; None leaves magnitudes as they are.
 
     Examples
     --------
@@ -33,6 +33,9 @@ class CatalogOptions(Options):
     >>> CatalogOptions(path="stars.fits", min_snr=30).duplicate_radius
     5.0
     """
+
+    # The extinction "none" is zero, and M_G is computed all the same.
+    _OWN_NONE: ClassVar[frozenset[str]] = frozenset({"extinction"})
 
     source: Literal["file", "mock"] = "file"
     path: str = ""

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import CatalogError, suggest
+from migrate_bayes.core.places import expand
 
 Block = dict[str, NDArray[Any]]
 _quiet = partial(warnings.catch_warnings, action="ignore")
@@ -93,11 +94,16 @@ def format_of(path: Path, format: str | None = None) -> str:
     )
 
 
+def _full(path: Path) -> str:
+    """Name a path, and the place where a relative one was looked for."""
+    return str(path) if path.is_absolute() else f"{path} (in {Path.cwd()})"
+
+
 def open_source(path: str | Path, *, format: str | None = None) -> Source:
     """Open a table, refusing a file that is missing, cut short or not what its name says."""
-    path = Path(path)
+    path = expand(path)
     if not path.exists():
-        raise CatalogError(f"no such file: {path}")
+        raise CatalogError(f"no such file: {_full(path)}")
     if path.is_dir():
         raise CatalogError(f"{path} is a folder: give the file itself")
     name = format_of(path, format)

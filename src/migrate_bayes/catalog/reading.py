@@ -23,6 +23,7 @@ from migrate_bayes.catalog.formats import open_source
 from migrate_bayes.catalog.maps import as_column_map, evaluate, guess_map, load_column_map, plan
 from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import StarFlag
+from migrate_bayes.core.places import expand
 from migrate_bayes.core.progress import progress
 
 Columns = str | Mapping[str, Any] | None  # a packaged map's name, or a map's content
@@ -276,7 +277,7 @@ class CatalogReader:
     """A catalogue's file, opened: its columns found, its rows not yet read."""
 
     def __init__(self, path: str | Path, columns: Columns, format: str | None) -> None:
-        self.path = path = Path(path)
+        self.path = path = expand(path)
         self._source = source = open_source(path, format=format)
         self.rows, self.whole = source.rows, source.whole
         if columns is None:

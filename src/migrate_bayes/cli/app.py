@@ -30,7 +30,9 @@ app.command()(checks.bias)
 
 _state = {"debug": False}
 
-RecipeArgument = Annotated[Path, typer.Argument(help="A run recipe (TOML); see runs/.")]
+RecipeArgument = Annotated[
+    Path, typer.Argument(help="A run recipe (TOML), or the name of one of the package: demo.")
+]
 Stars = Annotated[
     int | None, typer.Option("--stars", min=1, help="Stars of the mock, in place of the recipe's.")
 ]
@@ -47,12 +49,14 @@ def _run(
     recipe: Path, overwrite: bool, products: Path, reports: Path = REPORTS, stars: int | None = None
 ) -> Run:
     from migrate_bayes.run import Run, load_recipe
+    from migrate_bayes.run.recipe import find_recipe
 
+    recipe = find_recipe(recipe)
     loaded = load_recipe(recipe)
     if stars is not None:
         simulate = loaded.simulate.model_copy(update={"stars": stars})
         loaded = loaded.model_copy(update={"simulate": simulate})
-    text = recipe.read_text()
+    text = recipe.read_text(encoding="utf-8")
     return Run(loaded, recipe_text=text, products=products, reports=reports, overwrite=overwrite)
 
 
@@ -61,6 +65,30 @@ def _conclude(stages: Run) -> None:
     if stages.verdict is not None and not stages.verdict.believed:
         print(stages.verdict.sentence)
         raise typer.Exit(3)
+
+
+@app.command()
+def init(
+    recipe: Annotated[Path, typer.Argument(help="The file to write.")] = Path("mine.toml"),
+    data: Annotated[str, typer.Option("--data", help="The catalogue's file.")] = "stars.fits",
+    columns: Annotated[
+        str, typer.Option("--columns", help="A column map: see `migrate-bayes columns`.")
+    ] = "",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a recipe to begin with: every entry with its default and what it does."""
+    from migrate_bayes.run.recipe import write_template
+
+    print(write_template(recipe, data=data, columns=columns, overwrite=overwrite))
+
+
+@app.command()
+def check(recipe: RecipeArgument, products: Products = RUNS, reports: Reports = REPORTS) -> None:
+    """Check a recipe and its catalogue, without computing a star."""
+    stages = _run(recipe, True, products, reports)
+    outputs = [stages.folder / "stars", stages.folder.report]
+    stages.check("ages", "orbits", "fit", outputs=outputs)
+    print(f"'{stages.recipe.name}' can run: {stages.folder.catalog} → {stages.folder.path}")
 
 
 @app.command()
@@ -83,9 +111,7 @@ def run(
 
 @app.command()
 def simulate(
-    recipe: Annotated[Path, typer.Argument(help="A run recipe (TOML) with a mock.")] = Path(
-        "runs/paper.toml"
-    ),
+    recipe: RecipeArgument = Path("paper"),
     overwrite: Overwrite = False,
     stars: Stars = None,
     products: Products = RUNS,
@@ -206,6 +232,7 @@ def compare(
     """
     from migrate_bayes.core.io import refuse_existing, write_netcdf
     from migrate_bayes.run import compare_recipes, load_recipe
+    from migrate_bayes.run.recipe import find_recipe
 
     loaded = [load_recipe(path) for path in recipes]
     name = name or "+".join(r.name for r in loaded)
@@ -223,7 +250,8 @@ def compare(
     from migrate_bayes.compare.product import comparison_summary
     from migrate_bayes.report.comparison import comparison_tables, write_comparison_page
 
-    text = "\n\n".join(f"# {path}\n{path.read_text()}" for path in recipes)
+    files = [find_recipe(path) for path in recipes]
+    text = "\n\n".join(f"# {path}\n{path.read_text(encoding='utf-8')}" for path in files)
     page = write_comparison_page(tree, folder, name=name, recipe_text=text, overwrite=overwrite)
     summary = comparison_summary(tree)
     doubted = {v["variant"]: v["causes"] for v in summary["variants"] if not v["believed"]}
@@ -273,16 +301,35 @@ def isochrones(
     show_isochrones(source or [])
 
 
+def _of_this_machine(error: Exception) -> str | None:
+    """Word an error of disks and folders, which may come from any library; None for another."""
+    from migrate_bayes.core.io import disk_error
+
+    if (found := disk_error(error)) is not None:
+        where = f" ({found.filename})" if found.filename else ""
+        return f"{(found.strerror or str(found)).lower()}{where}: make room, and run again"
+    if "no locator available" in str(error):
+        return "compiled code can be kept nowhere: set NUMBA_CACHE_DIR to a folder of your own"
+    return None
+
+
 def main() -> None:
     """Entry point: a user's error ends with its message and exit code 2, unless ``--debug``."""
     from migrate_bayes.core.errors import MigrateBayesError
+    from migrate_bayes.core.progress import plain_terminals
 
+    plain_terminals()
     try:
         app()
     except MigrateBayesError as error:
         if _state["debug"]:
             raise
         print(f"migrate-bayes: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        if _state["debug"] or (reason := _of_this_machine(error)) is None:
+            raise
+        print(f"migrate-bayes: {reason}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("migrate-bayes: interrupted; unfinished products were removed", file=sys.stderr)

@@ -25,7 +25,7 @@ Seed = Annotated[int, typer.Option("--seed", help="Of the mock stars.")]
 FitMethod = Literal["auto", "nuts", "surrogate"]
 
 RUNS, REPORTS = Path("runs"), Path("reports")
-_VALIDATE_AGES = RUNS / "validate-ages.toml"
+_VALIDATE_AGES = Path("validate-ages")
 # Tables of `validate ages` that are printed, in their order.
 _PRINTED = (
     "aims", "m67", "clusters", "choices", "families", "parsec medians", "calibration", "systematic",
@@ -118,7 +118,9 @@ def _survey_command(name: str, summary: str, kind: str, default: str) -> Callabl
     """Return the command that runs a recipe of `checks.posterior` and writes its page."""
 
     def command(
-        recipe: Path = typer.Argument(Path(default), help=f"A {kind} recipe (TOML)."),  # noqa: B008
+        recipe: Path = typer.Argument(  # noqa: B008
+            Path(default), help=f"A {kind} recipe (TOML), or the name of one of the package."
+        ),
         as_json: AsJson = False,
         surveys: Annotated[
             int | None, typer.Option("--surveys", min=2, help="Simulated surveys.")
@@ -136,7 +138,9 @@ def _survey_command(name: str, summary: str, kind: str, default: str) -> Callabl
     ) -> None:
         from migrate_bayes.checks import posterior
         from migrate_bayes.core.parallel import default_workers
+        from migrate_bayes.run.recipe import find_recipe
 
+        recipe = find_recipe(recipe)
         schema = posterior.CalibrateRecipe if name == "calibrate" else posterior.BiasRecipe
         plan = schema.read(recipe)
         from migrate_bayes.checks.posterior.page import tables, write_page
@@ -162,20 +166,20 @@ calibrate = _survey_command(
     "calibrate",
     "Simulation-based calibration of the fit: coverage and ranks; goes on where it stopped.",
     "calibration",
-    "runs/calibrate.toml",
+    "calibrate",
 )
 bias = _survey_command(
     "bias",
     "What regression in bins of age gets wrong, effect by effect; goes on where it stopped.",
     "bias",
-    "runs/odr-bias.toml",
+    "odr-bias",
 )
 
 
 @validate.command("ages")
 def validate_ages(
     recipe: Annotated[
-        Path, typer.Argument(help="A validation recipe (TOML); without one, its defaults.")
+        Path, typer.Argument(help="A validation recipe (TOML), or the name of the package's.")
     ] = _VALIDATE_AGES,
     as_json: AsJson = False,
     overwrite: Overwrite = False,
@@ -188,10 +192,10 @@ def validate_ages(
     """Ages of the Sun, M67, Kepler and HARPS dwarfs; families; calibration of the posteriors."""
     from migrate_bayes.checks.ages.recipe import ValidateAges
     from migrate_bayes.core.io import refuse_existing, write_netcdf
-    from migrate_bayes.run.recipe import read_as
+    from migrate_bayes.run.recipe import find_recipe, read_as
 
-    given = recipe != _VALIDATE_AGES or recipe.exists()
-    plan = read_as(recipe, ValidateAges) if given else ValidateAges()
+    recipe = find_recipe(recipe)
+    plan = read_as(recipe, ValidateAges)
     if stars is not None:
         calibration = plan.calibration.model_copy(update={"stars": stars})
         plan = plan.model_copy(update={"calibration": calibration})
@@ -203,7 +207,7 @@ def validate_ages(
 
     found = validate_ages(plan, say=lambda part: print(f"… {part}", file=sys.stderr, flush=True))
     write_netcdf(to_tree(found), product, overwrite=overwrite)
-    text = recipe.read_text() if given else ""
+    text = recipe.read_text(encoding="utf-8")
     page = write_page(found, folder, recipe_text=text, overwrite=overwrite)
     if as_json:
         print(json.dumps(summary(found) | {"page": str(page)}, ensure_ascii=False))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -9,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from migrate_bayes.core.errors import ProductError
+from migrate_bayes.core.errors import MigrateBayesError, ProductError
+from migrate_bayes.core.places import expand, why_not_writable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 def refuse_existing(*paths: str | Path, overwrite: bool = False) -> None:
     """Raise `ProductError` if a product exists already; call it before the work begins."""
-    for path in map(Path, paths):
+    for path in map(expand, paths):
         if path.exists() and not overwrite:
             raise ProductError(f"{path} exists already: use --overwrite to replace it")
 
@@ -26,14 +29,18 @@ def refuse_existing(*paths: str | Path, overwrite: bool = False) -> None:
 def atomic_output(
     path: str | Path, *, overwrite: bool = False, directory: bool = False
 ) -> Iterator[Path]:
-    """Write a file or a folder (`directory`) whole or not at all.
+    """Write a file or a folder (`directory`) whole or not at all; through a link, to its target.
 
     Yields a temporary neighbour with the same suffix, renamed on success and removed on error.
-    Raises `ProductError` if the product may not be overwritten, or its folder not written.
+    Raises `ProductError` if the product may not be overwritten, its folder not written, or its disk
+    has no room.
     """
-    path = Path(path)
+    said = path = expand(path)
     if path.exists() and not overwrite:
         raise ProductError(f"{path} exists already: use --overwrite to replace it, or another name")
+    if path.is_symlink() and (reason := why_not_writable(path)):
+        raise ProductError(f"cannot write {path}: {reason}")
+    path = Path(os.path.realpath(path))
     tmp = path.with_name(f".{path.stem}.tmp-{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,9 +49,17 @@ def atomic_output(
         else:
             tmp.touch()
     except OSError as error:
-        raise ProductError(f"cannot write {path}: {error.strerror or error}") from error
+        raise ProductError(f"cannot write {said}: {error.strerror or error}") from error
     try:
-        yield tmp
+        try:
+            yield tmp
+        except MigrateBayesError:
+            raise
+        except Exception as error:
+            # The libraries that write say "HDF error", or nothing, of a disk that is full.
+            if reason := _no_room(tmp, error):
+                raise ProductError(f"cannot write {said}: {reason}") from error
+            raise
         if directory and path.exists():
             old = path.with_name(f".{path.name}.tmp-old-{secrets.token_hex(4)}")
             path.replace(old)
@@ -57,6 +72,43 @@ def atomic_output(
             shutil.rmtree(tmp, ignore_errors=True)
         else:
             tmp.unlink(missing_ok=True)
+
+
+#: Reasons of the system for which writing more to a folder is of no use.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+_PROBE = 1 << 18  # bytes
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """Return the error of a disk, full or broken, that is behind another; None if there is none."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.errno in _DISK:
+            return found
+        found = found.__cause__ or found.__context__
+    return None
+
+
+def _no_room(tmp: Path, error: BaseException) -> str:
+    """Say what is wrong with the disk of a product that could not be written; empty if nothing."""
+    if (of_disk := disk_error(error)) is not None:
+        return _of_disk(of_disk, tmp)
+    probe = tmp.parent / f"{tmp.name}.tmp-probe"
+    try:
+        with probe.open("wb") as file:
+            file.write(b"\1" * _PROBE)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as failure:
+        return _of_disk(failure, tmp) if failure.errno in _DISK else ""
+    finally:
+        probe.unlink(missing_ok=True)
+    return ""
+
+
+def _of_disk(error: OSError, tmp: Path) -> str:
+    said = os.strerror(error.errno or 0).lower()
+    return f"{said} in {tmp.parent}: make room there, or write to another folder"
 
 
 def write_netcdf(
@@ -77,7 +129,7 @@ def read_netcdf(path: str | Path, *, lazy: bool = False, missing: str = "") -> x
     """
     import xarray as xr
 
-    path = Path(path)
+    path = expand(path)
     if not path.is_file():
         raise ProductError(f"no such product: {path}" + (f": {missing}" if missing else ""))
     opener: Any = xr.open_datatree if lazy else xr.load_datatree

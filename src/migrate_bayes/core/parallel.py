@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 
 BLOCKS_PER_TASK = 64
 """Blocks of stars per task. It is fixed, since it decides the order of additions: a sum over stars
@@ -55,6 +58,29 @@ def map_blocks[T](
         if on_done is not None:
             on_done(stop - start)
     return results
+
+
+_main: list[ModuleType] = []  # the user's script, once for each body of `apart_from_main`
+_swap = threading.Lock()
+
+
+@contextmanager
+def apart_from_main() -> Iterator[None]:
+    """Let processes start in the body without running the user's script again.
+
+    A new Python process imports the script that started it, and a script without
+    ``if __name__ == "__main__"`` would start processes without end. Ours need nothing of it.
+    """
+    with _swap:
+        _main.append(sys.modules["__main__"] if not _main else _main[0])
+        sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        with _swap:
+            script = _main.pop()
+            if not _main:
+                sys.modules["__main__"] = script
 
 
 def peak_memory_gb() -> float:

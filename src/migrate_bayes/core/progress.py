@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
+
+#: What a terminal that is not UTF-8 shows in place of our signs; of another it shows ``?``.
+_PLAIN = {
+    "→": "->", "−": "-", "–": "-", "…": "...", "±": "+/-", "×": "x", "≤": "<=", "≥": ">=",
+    "σ": "sigma", "α": "alpha", "χ": "chi", "²": "^2", "⊙": "sun", "⁻": "^-", "¹": "1", "·": ".",
+}  # fmt: skip
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(sign, "?") for sign in text), error.end
+
+
+codecs.register_error("plain", _plain)
+
+
+def say(line: object = "") -> None:
+    """Print a line, in plain signs if the terminal's encoding lacks ours."""
+    try:
+        print(line, flush=True)
+    except UnicodeEncodeError:
+        encoding = sys.stdout.encoding or "ascii"
+        print(str(line).encode(encoding, "plain").decode(encoding), flush=True)
+
+
+def plain_terminals() -> None:
+    """Let stdout and stderr replace the signs that they cannot show."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
+
 
 _showing: list[Any] = []  # the display in use: a bar within a bar is a line beneath it
 _silent = False

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+from migrate_bayes.core.progress import say
+
 
 class Table(NamedTuple):
     """A short table of text.
@@ -55,7 +57,7 @@ class Table(NamedTuple):
             lines.append("  " + "  ".join(aligned).rstrip())
         return lines
 
-    def print(self, say: Callable[[str], None] = print) -> None:
+    def print(self, say: Callable[[str], None] = say) -> None:
         """Print an empty line and the table, line by line, through `say`."""
         for line in ["", *self.lines()]:
             say(line)

@@ -14,6 +14,7 @@ if the two do not match.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import OrbitError, ProductError, suggest
 from migrate_bayes.core.io import atomic_output
+from migrate_bayes.core.places import expand
 from migrate_bayes.core.provenance import content_hash
 from migrate_bayes.orbits.kernel.spline import PotentialTable
 
@@ -47,6 +49,7 @@ POTENTIALS: dict[str, tuple[float, float]] = {
 """Name to native (ro kpc, vo km/s). Bovy 2015; Irrgang et al. 2013, model I; McMillan 2017."""
 
 TABLE_VERSION = 2
+_IMPORT = ast.Import, ast.ImportFrom
 
 # Rotation table: ln R from R = 1e-3 to 100 ro.
 LN_R_RANGE, N_ROTATION = (np.log(1e-3), np.log(1e2)), 4096
@@ -81,11 +84,34 @@ def check_name(name: str) -> str:
     )
 
 
+def check_potential(name: str) -> None:
+    """Raise the `OrbitError` of a potential that is nowhere, without building it (seconds)."""
+    module, _, attribute = check_name(name).rpartition(":")
+    if not module:
+        return
+    path = expand(module)
+    try:
+        if path.suffix == ".py":
+            tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+            words = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            words |= {a.asname or a.name for n in ast.walk(tree) if isinstance(n, _IMPORT)
+                      for a in n.names}  # fmt: skip
+            known = attribute in words or "*" in words
+        else:
+            found = importlib.import_module(module)
+            # A module that makes its potentials when they are asked for need not list them.
+            known = attribute in dir(found) or hasattr(found, "__getattr__")
+    except Exception as error:  # whatever a user's file may raise
+        raise OrbitError(f"cannot import the potential '{name}': {error}") from error
+    if not known:
+        raise OrbitError(f"cannot import the potential '{name}': no '{attribute}' in {module}")
+
+
 def _module(name: str) -> ModuleType:
     """Import a module by name, or a file by its path."""
     if not name.endswith(".py"):
         return importlib.import_module(name)
-    path = Path(name).expanduser().resolve()
+    path = expand(name).resolve()
     if not path.is_file():
         raise ImportError(f"there is no file {path}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -124,7 +150,7 @@ def parts_of(potential: Any) -> list[Any]:
 def cache_directory() -> Path:
     """Return the folder of tables: ``$MIGRATE_BAYES_CACHE``, or else the user's cache folder."""
     if wanted := os.environ.get("MIGRATE_BAYES_CACHE"):
-        return Path(wanted)
+        return expand(wanted)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "migrate-bayes"
 

@@ -15,7 +15,7 @@ class FitOptions(Options):
     Parameters
     ----------
     spec : str or dict
-        A model file, or its content; see `load_model_spec`.
+        A model's name, file or content; see `load_model_spec`.
     potential : str
         Potential of the guiding radii and Z_max.
     selection : str
@@ -32,7 +32,7 @@ class FitOptions(Options):
     'MWPotential2014'
     """
 
-    spec: str | dict[str, Any] = "models/thin-thick.toml"
+    spec: str | dict[str, Any] = "thin-thick"
     potential: str = "MWPotential2014"
     selection: str = "all"
     radius: Literal["rg", "r_present"] = "rg"

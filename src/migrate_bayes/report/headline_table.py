@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import xarray as xr
 
+from migrate_bayes.core.progress import say
 from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.mock.truth import as_truth
 from migrate_bayes.population.results.diagnostics import (
@@ -86,7 +87,7 @@ class Headline(list[HeadlineRow]):
         """Print the table, the note and what the verdict says to stdout."""
         _print(self.table())
         for line in filter(None, [self.note, *self.verdict.lines]):
-            print(line)
+            say(line)
 
 
 def headline(

@@ -22,6 +22,7 @@ from migrate_bayes.compare.product import build_comparison
 from migrate_bayes.compare.variants import ComparedVariant, FittedVariant, list_variants
 from migrate_bayes.core.errors import FitError, ProductError, RecipeError
 from migrate_bayes.core.io import read_netcdf, write_netcdf
+from migrate_bayes.core.progress import say
 from migrate_bayes.core.provenance import content_hash, file_sha256, provenance
 from migrate_bayes.orbits.potential import Potential, list_potentials
 from migrate_bayes.population.data import population_data
@@ -39,7 +40,7 @@ def compare_recipes(
     products: str | Path = "runs",
     source: Recipe | None = None,
     overwrite: bool = False,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say,
 ) -> xr.DataTree:
     """Fit the variants of one or more recipes of the same stars, and compare them all.
 
@@ -132,7 +133,7 @@ class ComparedRun:
         products: str | Path = "runs",
         source: str | Path | None = None,
         overwrite: bool = False,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = say,
     ) -> None:
         self.recipe, self.overwrite, self.say = recipe, overwrite, say
         self.source = None if source is None else Path(source)
@@ -145,6 +146,7 @@ class ComparedRun:
                     raise ProductError(f"no catalogue at {catalog}: run its recipe first")
         # Overwriting is of fits: stars that exist are never made again.
         self.run = Run(recipe, products=products, catalog=catalog, say=say)
+        self.run.check()
         self.spec = load_model_spec(recipe.model.spec)
 
     @cached_property
@@ -197,7 +199,7 @@ class ComparedRun:
         made = {}
         for file in [f / "manifest.json" for f in folders if (f / "manifest.json").exists()]:
             # What the parts hold, not when they were made.
-            parts = json.loads(file.read_text()).get("parts", file_sha256(file))
+            parts = json.loads(file.read_text(encoding="utf-8")).get("parts", file_sha256(file))
             # A recipe's own stars, and its source's, by the same name.
             made[f"{file.parts[-3]}/{file.parent.name}"] = content_hash({"parts": parts})
         return made

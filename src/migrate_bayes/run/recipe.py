@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
+from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from migrate_bayes.baseline.baseline_options import BaselineOptions
 from migrate_bayes.catalog.catalog_options import CatalogOptions
 from migrate_bayes.compare.compare_options import CompareOptions
 from migrate_bayes.core.errors import RecipeError, describe_validation
-from migrate_bayes.core.options import Options
+from migrate_bayes.core.io import atomic_output
+from migrate_bayes.core.options import Options, is_none
+from migrate_bayes.core.places import MODELS, RECIPES, expand, packaged
 from migrate_bayes.core.provenance import content_hash
 from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock.mock_options import MockOptions
@@ -33,6 +38,8 @@ _SELECTIONS = {
     "compare": ("selections", "variants"),
     "reference": ("columns",),
 }
+# Texts that hold the path of a folder or file: `dartmouth-native:DIR` and `FILE.py:attribute`.
+_PATH_WITHIN = re.compile(r"(?P<before>dartmouth-native:|)(?P<path>.+?)(?P<after>(?<=\.py):\w+|)")
 
 
 class Recipe(Options):
@@ -87,6 +94,8 @@ class Recipe(Options):
     compare: CompareOptions | None = None
     report: ReportOptions = ReportOptions()
     selections: dict[str, Any] = Field(default_factory=dict)
+    # Paths that were found, by what the recipe's file says.
+    _as_written: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -108,7 +117,7 @@ class Recipe(Options):
             if not isinstance(given, list):
                 return given
             for i, v in enumerate(given := list(given)):
-                if isinstance(v, dict) and v.get("selection") is not None:
+                if isinstance(v, dict) and not _absent(v.get("selection")):
                     given[i] = v | {"selection": expand(v["selection"], own)}
             return given
 
@@ -119,7 +128,7 @@ class Recipe(Options):
                 expand(selection, own)
             for section, entry in ((s, e) for s, entries in _SELECTIONS.items() for e in entries):
                 where, table = f"{section}.{entry}", content.get(section)
-                if isinstance(table, dict) and table.get(entry) is not None:
+                if isinstance(table, dict) and not _absent(table.get(entry)):
                     content[section] = table | {entry: written(table[entry], entry)}
         except RecipeError as error:
             raise ValueError(f"'{where}': {error}") from None
@@ -129,12 +138,18 @@ class Recipe(Options):
     def hash(self) -> str:
         """Hash of what decides the numbers of a run, 16 hex digits.
 
-        Layout, comments, chunks, where a sum is computed, and comparisons are not part of it.
+        Layout, comments, chunks, where a sum is computed, and comparisons are not part of it. A
+        path counts as the recipe's file has it, so that a copy elsewhere has the same hash.
         """
         keys = ("chunk_size", "until", "compare", "report")
         without: dict[str, Any] = dict.fromkeys(keys, True)
         without |= {"sampler": {"scheduler"}, "model": {"forms"}}
-        return content_hash(self.model_dump(mode="json", exclude=without))
+        content = self.model_dump(mode="json", exclude=without)
+        content = _in_texts(content, lambda text: self._as_written.get(text, text))
+        # A packaged model by its name, and by the file that it comes from.
+        if (spec := content["model"]["spec"]) in packaged(MODELS):
+            content["model"]["spec"] = f"models/{spec}.toml"
+        return content_hash(content)
 
     def truth(self) -> Truth | None:
         """Return the mock's true values by the names of the posterior, or None for real data.
@@ -155,16 +170,82 @@ class Recipe(Options):
         return Truth({name: getattr(self.simulate, name) for name in names})
 
 
+def _absent(selection: object) -> bool:
+    return selection is None or is_none(selection)
+
+
+def _in_texts(content: Any, change: Callable[[str], str]) -> Any:
+    """Change every text of nested tables and lists."""
+    if isinstance(content, str):
+        return change(content)
+    if isinstance(content, dict):
+        return {key: _in_texts(value, change) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_in_texts(value, change) for value in content]
+    return content
+
+
+def _found_beside(folder: Path, text: str) -> str:
+    """Write out ``~`` and variables in a path; look for it beside the recipe, then here."""
+    match = _PATH_WITHIN.fullmatch(text)
+    if match is None or not text.strip():
+        return text
+    if f"${DATA_ENV}" in text:
+        # Of a catalogue, `resolve_data_path` says that the folder is absent.
+        return text.replace(f"${DATA_ENV}", str(data_root())) if match["before"] else text
+    path = expand(match["path"])
+    beside = folder / path
+    if not path.is_absolute() and beside.exists():
+        path = path if path.exists() and path.samefile(beside) else beside.absolute()
+    return match["before"] + str(path) + match["after"]
+
+
+def _find_paths(content: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Find the files that a recipe's content names, in place; return what it said, by path."""
+    said: dict[str, str] = {}
+
+    def find(text: str) -> str:
+        found = _found_beside(folder, text)
+        if found != text:
+            said[found] = text
+        return found
+
+    def find_within(text: str) -> str:
+        match = _PATH_WITHIN.fullmatch(text)
+        return find(text) if match and (match["before"] or match["after"]) else text
+
+    for section, names in {"isochrones": ("source", "giants"), "simulate": ("potential",)}.items():
+        if isinstance(table := content.get(section), dict):
+            table |= {name: _in_texts(table[name], find_within) for name in names if name in table}
+    for section in ("orbits", "compare"):
+        if section in content:
+            content[section] = _in_texts(content[section], find_within)
+    model, data = content.get("model"), content.get("data")
+    if isinstance(model, dict):
+        if isinstance(spec := model.get("spec"), str) and spec.endswith(".toml"):
+            model["spec"] = find(spec)
+        if isinstance(model.get("potential"), str):
+            model["potential"] = find_within(model["potential"])
+    if isinstance(data, dict):
+        if isinstance(path := data.get("path"), str):
+            data["path"] = find(path)
+        if isinstance(name := data.get("columns"), str) and name.endswith(".toml"):
+            data["columns"] = find(name)
+    if isinstance(report := content.get("report"), dict) and "comparisons" in report:
+        report["comparisons"] = _in_texts(report["comparisons"], find)
+    return said
+
+
 def data_root() -> Path:
     """Return the folder of third-party data: ``$MIGRATE_BAYES_DATA`` or ``../shared/data``."""
     return Path(os.environ.get(DATA_ENV, "../shared/data"))
 
 
 def resolve_data_path(path: str) -> Path:
-    """Expand ``$MIGRATE_BAYES_DATA`` in a path; `RecipeError` if that folder does not exist."""
+    """Expand ``~`` and ``$VARIABLES`` in a path; `RecipeError` if the folder of data is absent."""
     marker = f"${DATA_ENV}"
     if marker not in path:
-        return Path(path)
+        return expand(path)
     root = data_root()
     if not root.is_dir():
         raise RecipeError(
@@ -174,19 +255,76 @@ def resolve_data_path(path: str) -> Path:
     return Path(path.replace(marker, str(root)))
 
 
-def read_as[Schema: BaseModel](path: Path, schema: type[Schema]) -> Schema:
-    """Read a TOML file, as `load_recipe` does, into a schema that has a `name`."""
+def find_recipe(recipe: str | Path) -> Path:
+    """Return a recipe's file: the path, ``NAME.toml`` here, or one that comes with the package.
+
+    Examples
+    --------
+    >>> from migrate_bayes.run.recipe import find_recipe
+    >>> find_recipe("demo").name
+    'demo.toml'
+    """
+    path = expand(recipe)
+    if path.suffix == ".toml" or path.is_file():
+        return path
+    here = path.with_name(f"{path.name}.toml")
+    return here if here.is_file() else packaged(RECIPES).get(str(recipe), path)
+
+
+def _content_of(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise RecipeError(f"cannot read recipe {path}: {error.strerror}") from None
+        hint = ""
+        if isinstance(error, FileNotFoundError) and path.stem in packaged(RECIPES):
+            hint = f"; the recipe of this name in the package is '{path.stem}'"
+        raise RecipeError(f"cannot read recipe {path}: {error.strerror}{hint}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     content.setdefault("name", path.stem)
+    return content
+
+
+def read_as[Schema: BaseModel](path: Path, schema: type[Schema]) -> Schema:
+    """Read a TOML file, as `load_recipe` does, into a schema that has a `name`."""
+    return _validated(_content_of(find_recipe(path)), path, schema)
+
+
+def _validated[Schema: BaseModel](
+    content: dict[str, Any], path: Path, schema: type[Schema]
+) -> Schema:
     try:
         return schema.model_validate(content)
     except ValidationError as error:
         raise RecipeError(f"{path}: {describe_validation(error, schema)}") from None
+
+
+def write_template(
+    path: str | Path, *, data: str = "stars.fits", columns: str = "", overwrite: bool = False
+) -> Path:
+    """Write a commented recipe with all defaults; a `ProductError` if the file may not be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from migrate_bayes.run.recipe import load_recipe, write_template
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     load_recipe(write_template(f"{folder}/mine.toml", data="survey.fits")).data.path
+    'survey.fits'
+    """
+    path = expand(path)
+    text = files("migrate_bayes.run").joinpath("template.toml").read_text(encoding="utf-8")
+    for word, value in (
+        ("NAME", path.stem),
+        ("PATH", data),
+        ("MODELS", ", ".join(packaged(MODELS))),
+    ):
+        text = text.replace(word, value)
+    if columns:
+        text = text.replace('# columns = "none"  ', f'columns = "{columns}"')
+    with atomic_output(path, overwrite=overwrite) as out:
+        out.write_text(text, encoding="utf-8")
+    return path
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -195,12 +333,15 @@ def load_recipe(path: str | Path) -> Recipe:
     Parameters
     ----------
     path : path-like
-        A TOML file with the entries of `Recipe`.
+        A TOML file with the entries of `Recipe`, or the name of one that comes with the package,
+        such as ``"demo"``.
 
     Returns
     -------
     Recipe
-        All options, checked, with selections written out as expressions.
+        All options, checked, with selections written out as expressions. Relative paths are looked
+        for beside the file, then in the working directory; ``~`` and ``$VARIABLES`` are written
+        out.
 
     Raises
     ------
@@ -217,8 +358,11 @@ def load_recipe(path: str | Path) -> Recipe:
     ...     load_recipe(file.name).name
     'tiny'
     """
-    path = Path(path)
-    recipe = read_as(path, Recipe)
+    path = find_recipe(path)
+    content = _content_of(path)
+    as_written = _find_paths(content, path.parent)
+    recipe = _validated(content, path, Recipe)
+    recipe._as_written = as_written
     if recipe.data.source == "file" and not recipe.data.path:
         raise RecipeError(f'{path}: [data] needs a `path`, or `source = "mock"`')
     return recipe

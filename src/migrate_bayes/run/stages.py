@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,8 @@ from migrate_bayes.core.errors import CatalogError, FitError, ProductError
 from migrate_bayes.core.flags import FLAG_MEANING, count_flags
 from migrate_bayes.core.io import read_netcdf, refuse_existing, write_netcdf
 from migrate_bayes.core.parallel import peak_memory_gb
-from migrate_bayes.core.progress import progress
+from migrate_bayes.core.places import expand
+from migrate_bayes.core.progress import progress, say
 from migrate_bayes.core.provenance import file_sha256, provenance
 from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.run.recipe import Recipe, resolve_data_path
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from migrate_bayes.population.results.diagnostics import Verdict
     from migrate_bayes.report.headline_table import Headline
     from migrate_bayes.report.published import Published
+    from migrate_bayes.run.before import Stage
 
 
 class RunFolder:
@@ -46,13 +48,13 @@ class RunFolder:
         reports: str | Path = "reports",
         *,
         catalog: str | Path | None = None,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = say,
     ) -> None:
         self.recipe, self.say = recipe, say
-        self.path = Path(products) / recipe.name
-        self.report = Path(reports) / recipe.name
+        self.path = expand(products) / recipe.name
+        self.report = expand(reports) / recipe.name
         if catalog is not None:
-            self.catalog = Path(catalog)
+            self.catalog = expand(catalog)
         elif recipe.data.source == "mock":
             self.catalog = self / "catalogue.parquet"
         else:
@@ -130,7 +132,7 @@ class Run:
         reports: str | Path = "reports",
         catalog: str | Path | None = None,
         overwrite: bool = False,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = say,
     ) -> None:
         self.recipe, self.recipe_text = recipe, recipe_text
         self.folder = RunFolder(recipe, products, reports, catalog=catalog, say=say)
@@ -145,6 +147,20 @@ class Run:
     def _refuse_existing(self, *paths: Path) -> None:
         refuse_existing(*paths, overwrite=self.overwrite)
 
+    def check(self, *stages: Stage, outputs: Iterable[Path] = ()) -> None:
+        """Raise whatever is wrong with the recipe, its catalogue or its outputs; see `check_run`.
+
+        It takes a second or two, and reads no star. `all` and each stage call it first.
+        """
+        from migrate_bayes.run.before import check_run
+
+        for note in check_run(
+            self.recipe, catalog=self.folder.catalog, outputs=outputs, stages=stages
+        ):
+            if note not in self.notes:
+                self.say(note)
+                self.notes.append(note)
+
     def _write(self, product: xr.Dataset | xr.DataTree, path: Path) -> None:
         product.attrs.update(self.folder.provenance)
         write_netcdf(product, path, overwrite=self.overwrite)
@@ -157,6 +173,7 @@ class Run:
 
         path, r = self.folder.catalog, self.recipe
         self._refuse_existing(path)
+        self.check(outputs=[path])
         with self.folder.stage("simulate") as done:
             rows = simulate_to_parquet(
                 path, r.simulate, seed=r.seed, isochrones=r.isochrones, orbits=r.orbits,
@@ -199,13 +216,14 @@ class Run:
     def _stream(
         self,
         name: str,
-        stages: dict[str, Callable[[xr.Dataset], xr.Dataset]],
+        stages: dict[Stage, Callable[[xr.Dataset], xr.Dataset]],
         overwrite: bool | None = None,
     ) -> Path:
         """Pass the catalogue through one or both stages into a StarPosteriors folder."""
         path = self.folder / name
         overwrite = self.overwrite if overwrite is None else overwrite
         refuse_existing(path, overwrite=overwrite)
+        self.check(*stages, outputs=[path])
         catalog = self.catalog  # checked (and reported) before the stage's own clock starts
         with (
             self.folder.stage(name) as done,
@@ -231,8 +249,10 @@ class Run:
 
     def make_stars(self) -> Path:
         """Compute ages and orbits together, as one product; ages alone if the run ends there."""
-        orbits = {"orbits": self._orbits_of} if self.recipe.until == "fit" else {}
-        return self._stream("stars", {"ages": self._ages_of, **orbits})
+        stages: dict[Stage, Callable[[xr.Dataset], xr.Dataset]] = {"ages": self._ages_of}
+        if self.recipe.until == "fit":
+            stages["orbits"] = self._orbits_of
+        return self._stream("stars", stages)
 
     @cached_property
     def stars(self) -> xr.Dataset:
@@ -309,6 +329,7 @@ class Run:
         m, seed = self.recipe.model, self.recipe.seed
         path, of_stars = self.folder / "fit.nc", self.folder / "membership"
         self._refuse_existing(path, of_stars)
+        self.check(outputs=[path, of_stars])
         spec = load_model_spec(m.spec)
         stars = self.stars
         with self.folder.stage("fit") as done:
@@ -418,6 +439,7 @@ class Run:
         products = ("stars", "fit.nc", "membership", "baseline-variants.nc")
         paths = [folder / name for name in products]
         self._refuse_existing(*paths, *folder.baselines, folder.report)
+        self.check("ages", "orbits", "fit", outputs=[*paths, *folder.baselines, folder.report])
         if self.recipe.data.source == "mock":
             self.simulate()
         self.make_stars()

@@ -207,6 +207,18 @@ def line_excess(lower: float, upper: float, description: str) -> Selection:
     )
 
 
+def columns_of(selection: Selection) -> set[str]:
+    """Return the names of the columns that a selection reads, but for flags."""
+    read: set[str] = set()
+
+    def record(name: str) -> Floats:
+        read.update(_BASES.get(name, (name,)))
+        return np.full(1, np.nan)
+
+    selection.judge(record)
+    return read - {"unusable"}
+
+
 def _usable(columns: Columns) -> Verdict:
     good = columns("unusable") == 0
     return good, ~good
@@ -222,6 +234,13 @@ def excluding_flags(stars: xr.Dataset) -> StarFlag:
 
 def _unusable(column: Columns, stars: xr.Dataset) -> Floats:
     return (column("flag").astype(np.int64) & int(excluding_flags(stars))).astype(np.float64)
+
+
+# What the derived columns of catalogues and orbits are made of, as far as a product may lack it.
+_BASES = {
+    "parallax_over_error": ("parallax", "parallax_error"),
+    "zmax": ("ln_zmax_mean",),
+}
 
 
 def look_up_columns(stars: xr.Dataset, potential: str) -> Columns:

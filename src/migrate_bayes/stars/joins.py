@@ -17,7 +17,7 @@ _AGE_FLAGS = (
     StarFlag.MISSING_PARAMETERS | StarFlag.OFF_GRID | StarFlag.POOR_FIT | StarFlag.EDGE_YOUNG
     | StarFlag.EDGE_OLD | StarFlag.POOR_AGE | StarFlag.MISSING_AGE | StarFlag.BAD_ERROR
 )  # fmt: skip
-_AGE_VARIABLES = (
+AGE_VARIABLES = (
     "log_age_likelihood", "feh_mean", "feh_sd", "log_interim_prior", "age_ml", "age_median",
     "age_lo", "age_hi", "age_error", "chi2_min",
 )  # fmt: skip
@@ -127,8 +127,8 @@ def replace_ages(stars: xr.Dataset, ages: xr.Dataset) -> xr.Dataset:
     10
     """
     _check_same(stars, ages)
-    rest = stars.drop_vars([*_AGE_VARIABLES, "age"], errors="ignore")
-    mine = ages[[n for n in _AGE_VARIABLES if n in ages]]
+    rest = stars.drop_vars([*AGE_VARIABLES, "age"], errors="ignore")
+    mine = ages[[n for n in AGE_VARIABLES if n in ages]]
     mine = mine.drop_vars([c for c in mine.coords if c != "age"])
     flag = (stars["flag"] & ~int(_AGE_FLAGS)) | (ages["flag"] & int(_AGE_FLAGS))
     return rest.assign(mine.data_vars).assign(flag=flag.assign_attrs(stars["flag"].attrs))
@@ -162,7 +162,7 @@ def replace_orbits(stars: xr.Dataset, orbits: xr.Dataset) -> xr.Dataset:
     ['McMillan17']
     """
     _check_same(stars, orbits)
-    kept = stars[[n for n in stars.data_vars if n in _AGE_VARIABLES]]
+    kept = stars[[n for n in stars.data_vars if n in AGE_VARIABLES]]
     kept = kept.drop_vars([c for c in kept.coords if c not in ("age", "source_id")])
     flag = (stars["flag"] & int(_AGE_FLAGS)) | orbits["flag"]
     return orbits.merge(kept, join="exact", compat="override").assign(flag=flag)

@@ -167,7 +167,9 @@ class StarWriter:
             self._write()
         stars = sum(part["stars"] for part in self._parts)
         manifest = {"format": _FORMAT, "stars": stars, "parts": self._parts, "attrs": self._attrs}
-        (self._folder / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str))
+        (self._folder / MANIFEST).write_text(
+            json.dumps(manifest, indent=1, default=str), encoding="utf-8"
+        )
 
 
 def write_stars(
@@ -215,7 +217,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     if not (path / MANIFEST).is_file():
         raise ProductError(f"{path} is no StarPosteriors folder: it has no {MANIFEST}")
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ProductError(f"{path / MANIFEST} is damaged: {error}; make it again") from None
     if manifest.get("format") != _FORMAT:

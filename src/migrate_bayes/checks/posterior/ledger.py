@@ -26,6 +26,7 @@ from typing import Any
 from migrate_bayes.checks.posterior.recipe import SurveyRecipe
 from migrate_bayes.core.errors import FitError, ProductError
 from migrate_bayes.core.io import atomic_output
+from migrate_bayes.core.parallel import apart_from_main
 from migrate_bayes.core.progress import progress, silence
 from migrate_bayes.core.provenance import provenance
 
@@ -122,7 +123,8 @@ def run_tasks(make: Make, arguments: tuple, tasks: Sequence[Any], *, workers: in
         max(1, min(workers, len(tasks))), multiprocessing.get_context("spawn"), _prepare,
         (make, arguments),
     ) as pool:  # fmt: skip
-        futures = [pool.submit(_call, task) for task in tasks]
+        with apart_from_main():  # every process starts with the first task
+            futures = [pool.submit(_call, task) for task in tasks]
         try:
             for future in as_completed(futures):
                 yield future.result()

@@ -40,7 +40,7 @@ def read_native_file(path: str | Path) -> tuple[float, float, dict[float, NDArra
     """
     path = Path(path)
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise IsochroneError(f"{path}: cannot be read: {error}") from error
     try:
@@ -87,14 +87,20 @@ def _bad_row(path: Path, start: int, body: list[str], count: int) -> IsochroneEr
     )
 
 
-def read_native(folder: str | Path) -> IsochroneSource:
-    """Read a folder of native files; an `IsochroneError` says what is absent or malformed."""
-    folder = Path(folder)
+def native_files(folder: Path) -> dict[Path, re.Match[str]]:
+    """Find the native files of a folder; an `IsochroneError` if there are none."""
     if not folder.is_dir():
         raise IsochroneError(f"isochrone folder {folder} is absent")
     found = {p: m for p in sorted(folder.iterdir()) if (m := _NAME.fullmatch(p.name))}
     if not found:
         raise IsochroneError(f"{folder}: no files named like fehp00afep0.Gaia in it")
+    return found
+
+
+def read_native(folder: str | Path) -> IsochroneSource:
+    """Read a folder of native files; an `IsochroneError` says what is absent or malformed."""
+    folder = Path(folder)
+    found = native_files(folder)
     compositions: dict[tuple[float, float], dict[float, NDArray]] = {}
     initial: dict[tuple[float, float], float] = {}
     for path, m in found.items():

@@ -69,15 +69,7 @@ _POSSIBLE = {
 
 def read_lachesis(name: str) -> IsochroneSource:
     """Read one of `FAMILIES`; an `IsochroneError` says what is absent or malformed."""
-    family = FAMILIES[name]
-    folders = _package_folders("lachesis_grids")
-    if not folders:
-        raise IsochroneError(
-            f"isochrone source '{name}' needs the data package: `pip install lachesis-grids`"
-        )
-    path = folders[0] / "grids" / family.file
-    if not path.is_file():
-        raise IsochroneError(f"{path} is absent: reinstall `lachesis-grids`")
+    family, path = FAMILIES[name], grid_file(name)
     feh, log_age, eep, dense = read_grid(path)
     ages = 10.0 ** (log_age - 9.0)
     keep_age = np.flatnonzero((ages >= _MIN_AGE * 0.999) & (ages <= _MAX_AGE))
@@ -116,6 +108,19 @@ def read_lachesis(name: str) -> IsochroneSource:
         checksum=content_hash({family.file: file_sha256(path), "bc": corrections.checksum}),
         note=f"{family.reference}; lachesis-grids; MIST bolometric corrections",
     )
+
+
+def grid_file(name: str) -> Path:
+    """Return the file of a family; an `IsochroneError` if it is absent."""
+    folders = _package_folders("lachesis_grids")
+    if not folders:
+        raise IsochroneError(
+            f"isochrone source '{name}' needs the data package: `pip install lachesis-grids`"
+        )
+    path = folders[0] / "grids" / FAMILIES[name].file
+    if not path.is_file():
+        raise IsochroneError(f"{path} is absent: reinstall `lachesis-grids`")
+    return path
 
 
 def _text(names: Iterable) -> list[str]:

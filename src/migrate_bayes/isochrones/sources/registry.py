@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 from migrate_bayes.core.errors import IsochroneError, suggest
+from migrate_bayes.core.places import expand
 from migrate_bayes.isochrones.sources.base import IsochroneSource
-from migrate_bayes.isochrones.sources.dartmouth import read_native
-from migrate_bayes.isochrones.sources.lachesis import FAMILIES, read_lachesis
+from migrate_bayes.isochrones.sources.dartmouth import native_files, read_native
+from migrate_bayes.isochrones.sources.lachesis import FAMILIES, grid_file, read_lachesis
 
 _NATIVE = "dartmouth-native"
 
@@ -56,13 +57,21 @@ def load_source(name: str) -> IsochroneSource:
     >>> load_source("dartmouth").describe()["ages [Gyr]"]
     '1 to 15 (29)'
     """
+    check_source(name)
+    kind, _, folder = name.partition(":")
+    return read_native(expand(folder)) if kind == _NATIVE else read_lachesis(name)
+
+
+def check_source(name: str) -> None:
+    """Raise the `IsochroneError` of a source that is unknown or absent, without reading it."""
     kind, _, folder = name.partition(":")
     if kind == _NATIVE:
         if not folder:
             raise IsochroneError(
                 f"isochrone source '{_NATIVE}' needs its folder: write {_NATIVE}:DIR"
             )
-        return read_native(folder)
-    if name not in FAMILIES:
+        native_files(expand(folder))
+    elif name not in FAMILIES:
         raise IsochroneError(f"unknown isochrone source '{name}': {suggest(name, source_names())}")
-    return read_lachesis(name)
+    else:
+        grid_file(name)

@@ -13,6 +13,7 @@ workers that remain (or to the one that takes its place), and only what is missi
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import threading
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import FitError, RecipeError
-from migrate_bayes.core.parallel import BLOCKS_PER_TASK, blocks, map_blocks
+from migrate_bayes.core.parallel import BLOCKS_PER_TASK, apart_from_main, blocks, map_blocks
 from migrate_bayes.population.likelihood.kernel import Blocks
 from migrate_bayes.population.likelihood.layout import PackedStars, run_of_blocks
 from migrate_bayes.population.likelihood.op import Likelihood, StarLikelihood, in_order
@@ -208,24 +209,33 @@ class ShardedLikelihood:
         return log_like, expectation
 
 
-@contextmanager
-def open_scheduler(scheduler: str) -> Iterator[Any]:
-    """Open a `distributed.Client`: of new local processes, or of a scheduler that runs already."""
+def check_scheduler(scheduler: str) -> None:
+    """Raise the `RecipeError` of a scheduler that is none, or whose package is not installed."""
     kind, _, rest = scheduler.partition(":")
     local = kind == "local" and rest.isdigit() and int(rest) > 0
+    if scheduler == "threads":
+        return
     if not local and not (kind in ("tcp", "tls", "ws", "wss", "ucx") and rest):
         raise RecipeError(
             f'scheduler \'{scheduler}\' is none: use "threads", "local:N" for N processes on this '
             'machine, or the address of a running scheduler such as "tcp://host:8786"'
         )
-    try:
-        import dask
-        import distributed
-    except ModuleNotFoundError:
+    if importlib.util.find_spec("distributed") is None:
         raise RecipeError(
             f"scheduler '{scheduler}' needs the package distributed: "
             "pip install 'migrate-bayes[distributed]'"
-        ) from None
+        )
+
+
+@contextmanager
+def open_scheduler(scheduler: str) -> Iterator[Any]:
+    """Open a `distributed.Client`: of new local processes, or of a scheduler that runs already."""
+    check_scheduler(scheduler)
+    import dask
+    import distributed
+
+    kind, _, rest = scheduler.partition(":")
+    local = kind == "local"
     if not local:
         try:
             client = distributed.Client(scheduler, timeout="20s", set_as_default=False)
@@ -234,12 +244,20 @@ def open_scheduler(scheduler: str) -> Iterator[Any]:
         with client:
             yield client
         return
+
+    class Nanny(distributed.Nanny):
+        """Starts a worker, and starts it anew if it was lost, without the user's script."""
+
+        async def instantiate(self) -> Any:
+            with apart_from_main():
+                return await super().instantiate()
+
     # A shard should stay where it was put; the threads of a process are ours, one for the sum.
     quiet = {"distributed.scheduler.work-stealing": False, "distributed.admin.tick.limit": "1h"}
     with (
         dask.config.set(quiet),
         distributed.LocalCluster(
-            n_workers=int(rest), threads_per_worker=1, memory_limit=0,
+            n_workers=int(rest), threads_per_worker=1, memory_limit=0, worker_class=Nanny,
             dashboard_address="127.0.0.1:0",  # a free port, for this machine alone
             silence_logs=logging.ERROR,
         ) as cluster,

@@ -1,4 +1,4 @@
-"""A population model, as the TOML files in `models/` state it.
+"""A population model, as the TOML files in `models/` (and in the package) state it.
 
 What a file leaves out has the default written here, so this module also documents the default
 model.
@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator
 
 from migrate_bayes.core.errors import RecipeError, describe_validation, suggest
 from migrate_bayes.core.options import Options
+from migrate_bayes.core.places import MODELS, expand, packaged
 
 #: Gradient forms: what G_thin(age) may be.
 Form = Literal[
@@ -197,13 +198,27 @@ class ModelSpec(Options):
         return ("thin", "thick", "outlier") if self.outliers else ("thin", "thick")
 
 
+def _model_file(name: str) -> Path:
+    """Return the file of a packaged model, or the path that was given."""
+    if Path(name).name != name or name.endswith(".toml"):
+        return expand(name)
+    models = packaged(MODELS)
+    if name not in models:
+        raise RecipeError(
+            f"no model '{name}' comes with the package; {suggest(name, models)}. "
+            "A file of your own ends with .toml"
+        )
+    return models[name]
+
+
 def load_model_spec(source: str | Path | dict[str, Any]) -> ModelSpec:
     """Read a model specification.
 
     Parameters
     ----------
     source : path-like or mapping
-        A TOML file, or its content.
+        The name of a model that comes with the package, such as ``"thin-thick"``; a TOML file; or
+        its content.
 
     Returns
     -------
@@ -226,11 +241,14 @@ def load_model_spec(source: str | Path | dict[str, Any]) -> ModelSpec:
     if not isinstance(content, dict):
         where = str(source)
         try:
-            content = tomllib.loads(Path(where).read_text())
+            content = tomllib.loads(_model_file(where).read_text(encoding="utf-8"))
         except OSError as error:
-            said = f"cannot read model specification {where}: {error.strerror}"
+            hint = ""
+            if (named := Path(where).stem) in packaged(MODELS):
+                hint = f'; the model of this name in the package is spec = "{named}"'
+            said = f"cannot read model specification {where}: {error.strerror}{hint}"
             raise RecipeError(said) from None
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise RecipeError(f"{where}: not valid TOML: {error}") from None
     form = content.get("form")
     if isinstance(form, str) and form not in FORMS:

@@ -130,10 +130,11 @@ def posterior_predictive(d: RunProducts) -> Image | None:
     """Quantiles of the stars against replicated ones."""
     if d.fit is None or "posterior_predictive" not in d.fit.children:
         return None
+    checks = d.fit["posterior_predictive"].to_dataset().assign_attrs(radius=d.radius)
+    if not checks["data"].notnull().any():
+        raise NotDrawnError("no bin of age and radius has enough stars for quantiles")
     return encode(
-        plots.posterior_predictive(
-            d.fit["posterior_predictive"].to_dataset().assign_attrs(radius=d.radius)
-        ),
+        plots.posterior_predictive(checks),
         "Quantiles of metallicity and alpha enhancement, of the stars and replicated",
         "5, 50 and 95% quantiles of the stars (points) in bins of age and radius, over the 95% "
         "range of the same quantiles of replicated stars, which keep age likelihood, radius and "

@@ -1,0 +1,343 @@
+"""A recipe is checked whole before any star is computed.
+
+`check_run` opens what a run will need, without reading a row: the catalogue's columns, potentials,
+isochrones, the model, selections and the columns that they ask for, the places of the products. It
+raises everything that it finds at once, and returns remarks on what the catalogue lacks and the run
+can do without.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from migrate_bayes.catalog.columns import COLUMNS as CATALOGUED
+from migrate_bayes.catalog.columns import EXTRA_PREFIX, REQUIRED
+from migrate_bayes.core.errors import (
+    CatalogError,
+    MigrateBayesError,
+    ProductError,
+    RecipeError,
+    suggest,
+)
+from migrate_bayes.core.places import why_not_writable
+from migrate_bayes.isochrones.age_options import EXCLUDE
+from migrate_bayes.run.recipe import Recipe
+from migrate_bayes.selection.conditions import columns_of
+from migrate_bayes.selection.expressions import parse_selection
+
+#: Stages of which the check can be told: "ages" and "orbits" read the catalogue.
+Stage = Literal["ages", "orbits", "fit"]
+
+_DISTANCES = ("distance", "distance_lo", "distance_hi")
+_SNR = ("snr_g", "snr_r", "snr_i")
+
+
+class _Findings:
+    """Errors of several parts of a recipe, gathered."""
+
+    def __init__(self) -> None:
+        self.errors: list[MigrateBayesError] = []
+
+    def of[T](self, part: Callable[[], T]) -> T | None:
+        """Call a part of the check, and keep its error."""
+        try:
+            return part()
+        except MigrateBayesError as error:
+            self.errors.append(error)
+        return None
+
+    def add(self, error: MigrateBayesError) -> None:
+        if str(error) not in map(str, self.errors):
+            self.errors.append(error)
+
+    def end(self, name: str) -> None:
+        """Raise a single error as it is, several as one."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            lines = "".join(f"\n  - {error}" for error in self.errors)
+            raise RecipeError(f"recipe '{name}': {len(self.errors)} things to mend:{lines}")
+
+
+def check_run(
+    recipe: Recipe,
+    *,
+    catalog: Path,
+    outputs: Iterable[Path] = (),
+    stages: Collection[Stage] = ("ages", "orbits", "fit"),
+) -> list[str]:
+    """Check a recipe before its run.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What is to be done.
+    catalog : Path
+        The catalogue's file. It need not exist if the recipe simulates it.
+    outputs : iterable of Path
+        Products and pages that will be written.
+    stages : collection of {"ages", "orbits", "fit"}
+        Stages whose columns the catalogue must have. The recipe's own entries (model, potentials,
+        isochrones) are checked whatever the stages.
+
+    Returns
+    -------
+    list of str
+        Remarks: what the catalogue lacks and the run does without.
+
+    Raises
+    ------
+    MigrateBayesError
+        The error, if there is one; a `RecipeError` that lists them if there are several.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from migrate_bayes import Recipe
+    >>> from migrate_bayes.run.before import check_run
+    >>> recipe = Recipe(name="x", data={"source": "mock"}, orbits={"potentials": ["McMilan17"]})
+    >>> check_run(recipe, catalog=Path("none.parquet"))
+    Traceback (most recent call last):
+    migrate_bayes.core.errors.RecipeError: recipe 'x': 2 things to mend:
+      - unknown potential 'McMilan17': did you mean 'McMillan17'? Valid: Irrgang13I, ...
+    """
+    found = _Findings()
+    notes: list[str] = []
+    found.of(lambda: _check_model(recipe))
+    labels = found.of(lambda: _check_potentials(recipe))
+    p = recipe.model.potential
+    if "fit" in stages and recipe.until == "fit" and labels is not None and p not in labels:
+        found.add(RecipeError(f"'model.potential': no orbits in '{p}'; {suggest(p, labels)}"))
+    for name in _isochrones(recipe):
+        found.of(partial(_check_isochrones, name))
+    found.of(lambda: _check_observables(recipe))
+    found.of(lambda: _check_scheduler(recipe.sampler.scheduler))
+    columns: set[str] | None = None
+    if recipe.data.source == "file" and {"ages", "orbits"} & set(stages):
+        columns = found.of(lambda: _columns_of(catalog, recipe))
+        if columns is None:
+            stages = ()  # what it lacks is not known
+        else:
+            notes += _check_columns(recipe, columns, stages, found)
+    notes += _check_selections(recipe, columns, stages, found)
+    for path in outputs:
+        if reason := why_not_writable(path):
+            found.add(ProductError(f"cannot write {path}: {reason}"))
+    found.end(recipe.name)
+    return notes
+
+
+def _check_model(recipe: Recipe) -> None:
+    from migrate_bayes.population.model.specification import FORMS, load_model_spec
+
+    load_model_spec(recipe.model.spec)
+    for form in recipe.model.forms:
+        if form not in FORMS:
+            raise RecipeError(f"'model.forms': unknown form '{form}'; {suggest(form, FORMS)}")
+
+
+def _check_potentials(recipe: Recipe) -> list[str]:
+    """Return the labels of the orbits."""
+    from migrate_bayes.core.errors import OrbitError
+    from migrate_bayes.orbits.potential import list_potentials
+    from migrate_bayes.orbits.potential_tables import check_potential
+
+    orbits = recipe.orbits
+    made = list_potentials(orbits)
+    mock = {recipe.simulate.potential} - {None} if recipe.data.source == "mock" else set()
+    for name in dict.fromkeys([*(p.name for p in made.values()), *mock]):
+        check_potential(str(name))
+    known = {p.name for p in made.values()} | set(made)
+    for name in orbits.zmax_potentials or ():
+        if name not in known:
+            raise OrbitError(f"Z_max asked in '{name}', not computed: {suggest(name, known)}")
+    if orbits.zmax_draws == 1 or orbits.zmax_draws > orbits.draws:
+        raise OrbitError(
+            f"zmax_draws must be 0, or from 2 to draws ({orbits.draws}), not {orbits.zmax_draws}"
+        )
+    return list(made)
+
+
+def _isochrones(recipe: Recipe) -> list[str]:
+    i, compare = recipe.isochrones, recipe.compare
+    names = [i.source, *([] if i.giants in (None, EXCLUDE) else [i.giants])]
+    if compare is not None:
+        names += [*compare.families, *(v.family for v in compare.variants if v.family is not None)]
+    return list(dict.fromkeys(str(n) for n in names if n != "external"))
+
+
+def _check_isochrones(name: str) -> None:
+    from migrate_bayes.isochrones.sources.registry import check_source
+
+    check_source(name)
+
+
+def _check_observables(recipe: Recipe) -> None:
+    from migrate_bayes.isochrones.ages import OBSERVABLES
+
+    for name in recipe.isochrones.observables:
+        if name not in OBSERVABLES:
+            said = suggest(name, OBSERVABLES)
+            raise RecipeError(f"'isochrones.observables': unknown observable '{name}': {said}")
+
+
+def _check_scheduler(scheduler: str) -> None:
+    from migrate_bayes.population.likelihood.distributed import check_scheduler
+
+    check_scheduler(scheduler)
+
+
+def _columns_of(catalog: Path, recipe: Recipe) -> set[str]:
+    """Return the canonical columns that the catalogue will have."""
+    from migrate_bayes.catalog.reading import CatalogReader
+
+    columns = set(CatalogReader(catalog, recipe.data.columns, None).by_name) - {"source_id"}
+    if "distance" not in columns and {"parallax", "parallax_error"} <= columns:
+        columns |= set(_DISTANCES)
+    if photometric(recipe):
+        columns |= {"abs_g", "abs_g_error", "a_g", "bp_rp", "bp_rp_error"}
+    return columns
+
+
+def photometric(recipe: Recipe) -> bool:
+    """Tell whether the run computes absolute magnitudes."""
+    i = recipe.isochrones
+    wanted = i.source != "external" and bool({"abs_g", "bp_rp"} & set(i.observables))
+    return wanted and recipe.data.extinction is not None
+
+
+def _needed_columns(recipe: Recipe, stages: Collection[Stage]) -> dict[str, tuple[str, ...]]:
+    """Return the columns that each purpose needs, by its name in messages."""
+    i = recipe.isochrones
+    needs: dict[str, tuple[str, ...]] = {}
+    if recipe.data.duplicate_radius is not None:
+        needs['the search for repeat observations (or set duplicate_radius = "none")'] = "ra", "dec"
+    if "ages" in stages:
+        if i.source == "external":
+            needs["external ages"] = "age", "age_lo", "age_hi", "feh"
+        else:
+            used = [n for n in REQUIRED["ages"] if n.removesuffix("_error") in i.observables]
+            needs["isochrone ages"] = tuple(used)
+        if photometric(recipe):
+            purpose = "absolute magnitudes (or leave abs_g out of the observables of [isochrones])"
+            needs[purpose] = REQUIRED["photometry"]
+    if "orbits" in stages and recipe.until == "fit":
+        names = [n for n in REQUIRED["orbits"] if n not in ("distance_lo", "distance_hi")]
+        needs['orbits (or end the run with ages: until = "ages")'] = tuple(names)
+    return needs
+
+
+def _check_columns(
+    recipe: Recipe, columns: set[str], stages: Collection[Stage], found: _Findings
+) -> list[str]:
+    """Find the columns that stages lack; return remarks on what they can do without."""
+    data, i = recipe.data, recipe.isochrones
+    for purpose, names in _needed_columns(recipe, stages).items():
+        if lacking := [n for n in names if n not in columns]:
+            found.add(
+                CatalogError(f"the catalogue has no {', '.join(lacking)}, needed for {purpose}")
+            )
+    if "ages" in stages and i.source != "external":
+        if {"alpha_fe"} & set(i.observables) & columns and "alpha_fe_error" not in columns:
+            found.add(
+                CatalogError(
+                    "column 'alpha_fe' has no 'alpha_fe_error': map one, as "
+                    "alpha_fe_error = { constant = 0.05 }, or leave 'alpha_fe' out of the "
+                    "observables of [isochrones]"
+                )
+            )
+        if photometric(recipe):
+            found.of(lambda: _check_extinction(str(data.extinction), columns))
+    notes = []
+    if data.min_snr and not set(_SNR) & columns:
+        notes.append(
+            f"The catalogue has no signal-to-noise ratio: min_snr = {data.min_snr:g} cuts nothing."
+        )
+    if "alpha_fe" not in columns and recipe.until == "fit":
+        notes.append(
+            "The catalogue has no [α/Fe]: the discs are told apart by height, radius, [Fe/H] and "
+            "age alone."
+        )
+    return notes
+
+
+def _check_extinction(source: str, columns: set[str]) -> None:
+    there = [name for name in ("a_v", "ebv") if name in columns]
+    kind, _, name = source.partition(":")
+    if source == "auto" and not there:
+        raise CatalogError(
+            "no extinction in the catalogue (a_v or ebv): map such a column, name a map as "
+            "extinction 'mwdust:Combined15', or say 'none' if the stars are near enough"
+        )
+    if source in ("a_v", "ebv") and source not in columns:
+        said = suggest(source, [*there, "none", "mwdust:<map>"])
+        raise CatalogError(f"the catalogue has no {source}: {said}")
+    if kind == "mwdust" and name and importlib.util.find_spec("mwdust") is None:
+        raise CatalogError(
+            f"extinction '{source}' needs the package mwdust: pip install 'migrate-bayes[dust]'"
+        )
+
+
+def _made_columns(recipe: Recipe) -> set[str]:
+    """Return the columns of stars that the run makes, and those derived from them."""
+    from migrate_bayes.orbits.orbits import COLUMNS, MOMENTS
+    from migrate_bayes.stars.joins import AGE_VARIABLES
+
+    made = {*AGE_VARIABLES, "flag", "external_age", "external_age_lo", "external_age_hi"}
+    if recipe.until == "fit":
+        moments = [name for name, _, _ in MOMENTS]
+        made |= {*moments, *(f"{name}_sd" for name in moments), "distance_mean", *COLUMNS}
+        made |= {"toomre_speed", "toomre_speed_local", "abs_z"}
+    return made
+
+
+def _check_selections(
+    recipe: Recipe, columns: set[str] | None, stages: Collection[Stage], found: _Findings
+) -> list[str]:
+    """Find selections of columns that there are not; return remarks on baselines left out.
+
+    Without `columns`, as of a mock, whatever a catalogue may have counts as there.
+    """
+    made = _made_columns(recipe)
+    there = made | (set(CATALOGUED) if columns is None else columns)
+    notes: list[str] = []
+    b, compare = recipe.baseline, recipe.compare
+    asked: list[tuple[str, str | None]] = [("model.selection", recipe.model.selection)]
+    if recipe.until == "fit" and b is not None:
+        asked += [("baseline", b.selection), ("baseline", b.thick_selection)]
+    if compare is not None:
+        asked += [("compare.selections", s) for s in compare.selections]
+        asked += [("compare.variants", v.selection) for v in compare.variants]
+    for where, selection in asked:
+        if selection is None:
+            continue
+        lacking = columns_of(parse_selection(selection)) - there
+        for name in sorted(lacking):
+            if name.startswith(EXTRA_PREFIX) and columns is None:
+                continue
+            if name not in CATALOGUED:
+                said = f"the column '{name}', which the stars lack; {suggest(name, there)}"
+                found.add(RecipeError(f"'{where}': selection '{selection}' needs {said}"))
+            elif where == "baseline":
+                notes.append(f"The catalogue has no {name}: there is no baseline of '{selection}'.")
+            elif "fit" in stages:
+                found.add(
+                    CatalogError(
+                        f"'{where}': the catalogue has no {name}, which the selection "
+                        f"'{selection}' needs: map such a column, or choose another selection"
+                    )
+                )
+    for column in () if recipe.reference is None else recipe.reference.columns:
+        if columns is not None and column.reference not in there:
+            carried = [n for n in columns if n.startswith(EXTRA_PREFIX)]
+            found.add(
+                RecipeError(
+                    f"'reference.columns': the catalogue has no '{column.reference}'; "
+                    f"{suggest(column.reference, carried)}"
+                )
+            )
+    return notes
