@@ -99,11 +99,10 @@ def check_run(
     >>> from pathlib import Path
     >>> from migrate_bayes import Recipe
     >>> from migrate_bayes.run.before import check_run
-    >>> recipe = Recipe(name="x", data={"source": "mock"}, orbits={"potentials": ["McMilan17"]})
+    >>> recipe = Recipe(name="x", data={"source": "mock"}, orbits={"zmax_draws": 1})
     >>> check_run(recipe, catalog=Path("none.parquet"))
     Traceback (most recent call last):
-    migrate_bayes.core.errors.RecipeError: recipe 'x': 2 things to mend:
-      - unknown potential 'McMilan17': did you mean 'McMillan17'? Valid: Irrgang13I, ...
+    migrate_bayes.core.errors.OrbitError: zmax_draws must be 0, or from 2 to draws (100), not 1
     """
     found = _Findings()
     notes: list[str] = []
