@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from migrate_bayes.catalog import mark_duplicates
-from migrate_bayes.catalog.quality import friends_of_friends, separation_arcsec
+from migrate_bayes.catalog.measured import separation_arcsec
+from migrate_bayes.catalog.quality import friends_of_friends
 from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import StarFlag
 

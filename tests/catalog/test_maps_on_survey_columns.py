@@ -9,7 +9,7 @@ import pytest
 from astropy.table import Table
 
 from migrate_bayes.catalog import read_catalog
-from migrate_bayes.catalog.quality import validate_required
+from migrate_bayes.catalog.measured import validate_required
 
 
 def gaia_table(n=5):

@@ -11,7 +11,7 @@ from migrate_bayes.catalog import (
     quality_cuts,
     star_keys,
 )
-from migrate_bayes.catalog.quality import (
+from migrate_bayes.catalog.measured import (
     add_distances,
     flag_measurements,
     separation_arcsec,

@@ -12,12 +12,13 @@ from migrate_bayes.catalog import (
     column_map_names,
     iter_catalog,
     load_column_map,
+    open_catalog,
     read_catalog,
     star_keys,
     write_catalog,
 )
 from migrate_bayes.catalog.maps import as_column_map
-from migrate_bayes.core.errors import CatalogError, ProductError
+from migrate_bayes.core.errors import CatalogError, CatalogWarning, ProductError
 from migrate_bayes.core.flags import StarFlag, count_flags
 
 ENDINGS = ["fits", "ecsv", "csv", "vot", "parquet"]
@@ -196,7 +197,8 @@ def test_masked_integers_of_fits_are_missing(tmp_path):
 
 def test_impossible_values_become_missing_and_flagged(tmp_path):
     frame = minimal(dec=[95.0, 1, 2, 3], teff=[5800.0, -9999, np.inf, 5900])
-    catalog = read_catalog(saved(tmp_path, frame))
+    with pytest.warns(CatalogWarning, match=r"'dec'.* 1 values outside -90 to 90 deg.*95.* row 1"):
+        catalog = read_catalog(saved(tmp_path, frame))
     assert np.isnan(catalog["dec"].values).tolist() == [True, False, False, False]
     assert np.isnan(catalog["teff"].values).tolist() == [False, True, True, False]
     assert catalog["flag"].values[0] & StarFlag.MISSING_ASTROMETRY
@@ -295,21 +297,34 @@ def test_wrong_unit(tmp_path):
         read_catalog(tmp_path / "stars.ecsv")
 
 
-def test_declared_unit_overrides_the_file(tmp_path):
+def test_declared_unit_overrides_the_file_if_it_is_told_to(tmp_path):
     table = Table.from_pandas(minimal())
     table["teff"].unit = "deg"
     table.write(tmp_path / "stars.ecsv")
-    columns = {"source_id": "source_id", "teff": {"column": "teff", "unit": "K"}}
+    entry = {"column": "teff", "unit": "K"}
+    columns = {"source_id": "source_id", "teff": entry}
+    with pytest.raises(
+        CatalogError, match=r"'teff' states the unit 'deg'.*'K'.*ignore_unit = true"
+    ):
+        read_catalog(tmp_path / "stars.ecsv", columns=columns)
+    columns["teff"] = entry | {"ignore_unit": True}
     assert read_catalog(tmp_path / "stars.ecsv", columns=columns)["teff"].values[0] == 5800
 
 
 def test_column_without_a_value(tmp_path):
+    """An error in a map that asks for it; as good as absent where it is optional."""
     path = saved(tmp_path, minimal(feh=np.nan))
-    for read in (read_catalog, lambda p: list(iter_catalog(p, chunk_size=2))):
+    columns = {"source_id": "source_id", "teff": "teff", "feh": "feh"}
+    for read in (read_catalog, lambda p, **o: list(iter_catalog(p, chunk_size=2, **o))):
         with pytest.raises(
             CatalogError, match=r"column 'feh'.*not a single usable value in 4 rows"
         ):
-            read(path)
+            read(path, columns=columns)
+    with pytest.warns(CatalogWarning, match="no usable value in 4 rows of feh"):
+        assert "feh" not in read_catalog(path)
+    with pytest.warns(CatalogWarning, match="no usable value in 4 rows of feh"):
+        stream = open_catalog(path, extinction=None)
+    assert all("feh" not in chunk for chunk in stream.chunks(2))
 
 
 def test_negative_error_names_column_count_and_row(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from migrate_bayes.core.errors import CatalogError, OrbitError, RecipeError
+from migrate_bayes.core.errors import CatalogError, CatalogWarning, OrbitError, RecipeError
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.orbits import (
     compute_orbits,
@@ -19,6 +19,8 @@ from migrate_bayes.orbits import (
     phase_space_to_observed,
     to_cylindrical,
 )
+from migrate_bayes.selection import select
+from migrate_bayes.stars import assemble_stars
 
 NAME = "MWPotential2014"
 Make = Callable[..., xr.Dataset]
@@ -169,7 +171,9 @@ def test_bad_stars_are_flagged_and_kept(make_catalog: Make) -> None:
     assert flags[10] == flags[11] == StarFlag(0)
     for name in ("x", "v_phi", "rg_mean", "zmax", "ln_zmax_sd"):
         values = orbits[name].values.reshape(12, -1)
-        assert np.isnan(values[:4]).all()
+        assert np.isnan(values[2:4]).all()
+        # Without a velocity a star has its place.
+        assert (np.isfinite(values[:2]) == (name == "x")).all()
         assert np.isfinite(values[[4, 5, 6, 7, 9, 10, 11]]).all()
     assert np.isnan(orbits["zmax"].values[8])
     assert np.isfinite(orbits["rg_mean"].values[8])
@@ -199,12 +203,41 @@ def test_catalogue_of_unusable_stars(make_catalog: Make) -> None:
     assert orbits["rg_mean"].isnull().all()
 
 
+def test_places_need_no_velocities(make_catalog: Make) -> None:
+    catalog = make_catalog(20)
+    whole = compute_orbits(catalog, **FAST)
+    with pytest.warns(CatalogWarning, match="no pmra, radial_velocity: .* no orbits"):
+        still = compute_orbits(catalog.drop_vars(["pmra", "radial_velocity"]), **FAST)
+    for name in ("x", "y", "z", "r_present", "r_present_sd", "distance_mean", "distance_sd"):
+        np.testing.assert_allclose(still[name], whole[name], rtol=1e-5, err_msg=name)
+    for name in ("v_r", "v_phi", "v_z", "v_phi_sd", "rg_mean", "rg_sd", "zmax", "ln_zmax_mean"):
+        assert still[name].isnull().all(), name
+    assert still.attrs["velocities"] == "none"
+    expected = StarFlag.MISSING_ASTROMETRY | StarFlag.MISSING_RADIAL_VELOCITY
+    assert (still["flag"] == int(expected)).all()
+    joined = assemble_stars(catalog, orbits=still)
+    assert select(joined, "all", potential=NAME).all()
+    joined["r_present"][3] = np.nan
+    assert np.flatnonzero(~select(joined, "all", potential=NAME).values).tolist() == [3]
+
+
+def test_absurd_guiding_radii_are_flagged_and_not_usable(make_catalog: Make) -> None:
+    catalog = make_catalog(6)
+    catalog["radial_velocity_error"].values[1] = 1e6
+    catalog["distance_hi"].values[2] = 1e5
+    catalog["distance"].values[3] = catalog["distance_lo"].values[3] = 1e4
+    catalog["distance_hi"].values[3] = 1e4
+    orbits = compute_orbits(catalog, potentials=[NAME], zmax_potentials=(), draws=20)
+    absurd = (orbits["flag"].values & StarFlag.ABSURD_RADIUS) != 0
+    assert absurd.tolist() == [False, True, True, True, False, False]
+    mask = select(assemble_stars(catalog, orbits=orbits), "all", potential=NAME)
+    assert mask.values.tolist() == (~absurd).tolist()
+
+
 def test_errors_say_what_to_do(make_catalog: Make) -> None:
     catalog = make_catalog(3)
-    with pytest.raises(CatalogError, match="pmra, radial_velocity"):
-        compute_orbits(catalog.drop_vars(["pmra", "radial_velocity"]))
-    with pytest.raises(CatalogError, match="star_key"):
-        compute_orbits(catalog.drop_vars("star_key"))
+    with pytest.raises(CatalogError, match="without the columns ra, distance"):
+        compute_orbits(catalog.drop_vars(["ra", "distance"]))
     with pytest.raises(OrbitError, match="did you mean 'Irrgang13I'"):
         compute_orbits(catalog, potentials=["Irrgang13"])
     with pytest.raises(RecipeError, match="'draws': Input should be greater than 1"):

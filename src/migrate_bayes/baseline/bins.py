@@ -14,6 +14,7 @@ from migrate_bayes.baseline.line import LineFit, fit_line, weighted_line
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import CatalogError, FitError, OrbitError, RecipeError, suggest
 from migrate_bayes.selection import SELECTIONS, Selection, select
+from migrate_bayes.selection.conditions import possible_of_disc
 from migrate_bayes.stars import iter_parts
 
 Array = NDArray[np.float64]
@@ -77,7 +78,7 @@ def _chosen(
     )
     # A star may lack its interval of age; no other number.
     complete = mask & np.isfinite(table[[0, 3, 4, 5, 6]]).all(axis=0)
-    complete &= (table[[4, 6]] >= 0).all(axis=0)
+    complete &= (table[[4, 6]] >= 0).all(axis=0) & possible_of_disc(table[3], table[5])
     if not complete.any():
         usable = int(select(stars, "all", potential=potential).sum())
         raise FitError(

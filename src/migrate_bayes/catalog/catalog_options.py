@@ -18,6 +18,8 @@ class CatalogOptions(Options):
         The file, of a format that `read_catalog` reads; ``$MIGRATE_BAYES_DATA`` in it is expanded.
     columns : str or dict, optional
         A packaged column map, or a map's content; by default the canonical names are looked for.
+    hdu : int or str, optional
+        Which table of a file that holds several: see `read_catalog`.
     duplicate_radius : float, optional
         Linking length of repeat observations, arcsec (see `mark_duplicates`); None keeps them.
     min_snr : float, optional
@@ -40,6 +42,7 @@ class CatalogOptions(Options):
     source: Literal["file", "mock"] = "file"
     path: str = ""
     columns: str | dict[str, Any] | None = None
+    hdu: int | str | None = None
     duplicate_radius: float | None = 5.0
     min_snr: float | None = 50.0
     max_age_error: float | None = 0.25

@@ -2,14 +2,16 @@
 
 Names follow the Gaia archive where it has one. `COLUMNS` is the single table of columns, which
 readers, checks and writers use. The readers convert units: all later code takes plain numbers in
-canonical units. Values outside a column's bounds (an undeclared sentinel of -9999, a declination of
-400 degrees) become missing.
+canonical units. Values outside a column's bounds (a declination of 400 degrees) and undeclared
+sentinels (-9999 in any column) become missing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import re
+import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -20,58 +22,78 @@ from numpy.typing import ArrayLike, NDArray
 from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import FLAG_MEANING, StarFlag
 
+LINEAR, EXP, LOG = 0, 1, 2
+"""What is done to a file's value: nothing, ten to its power, its logarithm."""
+OWN_FLAG = "migrate_bayes_flag"
+"""What a file calls our `flag`: one of that name alone is a survey's own."""
 EXTRA_PREFIX = "ref_"
 """Prefix of published values, which are kept for comparison and never used in a computation."""
 
 
 class Column(NamedTuple):
-    """One canonical column; values outside ``low`` and ``high`` are made missing."""
+    """One canonical column.
+
+    Values outside ``low`` and ``high`` are made missing; outside ``usual``, so is a number of
+    nines (-9999, 99.99), which is no measurement there.
+    """
 
     name: str
     unit: str  # of astropy, "" for a pure number
     long_name: str
     low: float = -np.inf
     high: float = np.inf
+    usual: tuple[float, float] = (-np.inf, np.inf)
 
 
+_FAST = (-900.0, 900.0)
+# Name, unit, meaning, bounds, where a number of nines may be a value, and greatest error.
 _MEASURED = [
-    ("ra", "deg", "right ascension (ICRS)", -360.0, 360.0),
-    ("dec", "deg", "declination (ICRS)", -90.0, 90.0),
-    ("parallax", "mas", "parallax", -1e3, 1e3),
-    ("pmra", "mas/yr", "proper motion in right ascension, times cos(dec)", -2e4, 2e4),
-    ("pmdec", "mas/yr", "proper motion in declination", -2e4, 2e4),
-    ("radial_velocity", "km/s", "heliocentric radial velocity", -2e3, 2e3),
-    ("phot_g_mean_mag", "mag", "G", -5.0, 30.0),
-    ("phot_bp_mean_mag", "mag", "BP", -5.0, 30.0),
-    ("phot_rp_mean_mag", "mag", "RP", -5.0, 30.0),
-    ("bp_rp_observed", "mag", "BP-RP as observed, reddened", -2.0, 12.0),
-    ("abs_g", "mag", "absolute G, extinction corrected", -15.0, 30.0),
-    ("bp_rp", "mag", "BP-RP, dereddened", -3.0, 12.0),
-    ("teff", "K", "effective temperature", 1e3, 2e5),
-    ("logg", "dex", "log10 surface gravity (cgs)", -3.0, 10.0),
-    ("feh", "dex", "[Fe/H]", -10.0, 3.0),
-    ("alpha_fe", "dex", "[alpha/Fe]", -3.0, 3.0),
-    ("a_v", "mag", "V extinction", -5.0, 20.0),
-    ("ebv", "mag", "E(B-V)", -2.0, 6.5),
-]
+    ("ra", "deg", "right ascension (ICRS)", -360.0, 360.0, (-180.0, 360.0), 1e5),
+    ("dec", "deg", "declination (ICRS)", -90.0, 90.0, (-90.0, 90.0), 1e5),
+    ("parallax", "mas", "parallax", -1e3, 1e3, (-30.0, 800.0), 100.0),
+    ("pmra", "mas/yr", "proper motion in right ascension, times cos(dec)", -2e4, 2e4, _FAST, 500.0),
+    ("pmdec", "mas/yr", "proper motion in declination", -2e4, 2e4, _FAST, 500.0),
+    ("radial_velocity", "km/s", "heliocentric radial velocity", -2e3, 2e3, _FAST, 500.0),
+    ("phot_g_mean_mag", "mag", "G", -5.0, 30.0, (-3.0, 30.0), 99.0),
+    ("phot_bp_mean_mag", "mag", "BP", -5.0, 30.0, (-3.0, 30.0), 99.0),
+    ("phot_rp_mean_mag", "mag", "RP", -5.0, 30.0, (-3.0, 30.0), 99.0),
+    ("bp_rp_observed", "mag", "BP-RP as observed, reddened", -2.0, 12.0, (-2.0, 8.0), 99.0),
+    ("abs_g", "mag", "absolute G, extinction corrected", -15.0, 30.0, (-9.0, 30.0), 99.0),
+    ("bp_rp", "mag", "BP-RP, dereddened", -3.0, 12.0, (-3.0, 8.0), 99.0),
+    ("teff", "K", "effective temperature", 1e3, 2e5, (1e3, 9e4), 2e4),
+    ("logg", "dex", "log10 surface gravity (cgs)", -3.0, 10.0, (-3.0, 9.5), 99.0),
+    ("feh", "dex", "[Fe/H]", -10.0, 3.0, (-8.9, 3.0), 99.0),
+    ("alpha_fe", "dex", "[alpha/Fe]", -3.0, 3.0, (-3.0, 3.0), 99.0),
+    ("a_v", "mag", "V extinction", -5.0, 20.0, (-5.0, 20.0), 99.0),
+    ("ebv", "mag", "E(B-V)", -2.0, 6.5, (-2.0, 6.5), 3.0),
+]  # fmt: skip
 _ASTROMETRIC = ("ra", "dec", "parallax", "pmra", "pmdec")
+_MAX_DISTANCE = 300.0  # kpc: beyond the halo and the Clouds, within which single stars are seen
 _WITHOUT_ERROR = [
-    ("distance", "kpc", "distance, median", 0.0, 1e5),
-    ("distance_lo", "kpc", "distance, 16th percentile", 0.0, 1e5),
-    ("distance_hi", "kpc", "distance, 84th percentile", 0.0, 1e5),
-    ("a_g", "mag", "G extinction", -5.0, 100.0),
+    ("distance", "kpc", "distance, median", 0.0, _MAX_DISTANCE, (0.0, 90.0)),
+    ("distance_lo", "kpc", "distance, 16th percentile", 0.0, _MAX_DISTANCE, (0.0, 90.0)),
+    ("distance_hi", "kpc", "distance, 84th percentile", 0.0, _MAX_DISTANCE, (0.0, 90.0)),
+    ("distance_error", "kpc", "standard error of the distance", 0.0, _MAX_DISTANCE, (0.0, 90.0)),
+    ("a_g", "mag", "G extinction", -5.0, 100.0, (-5.0, 90.0)),
     ("age", "Gyr", "external age", 0.0, 30.0),
     ("age_lo", "Gyr", "external age, 16th percentile", 0.0, 30.0),
     ("age_hi", "Gyr", "external age, 84th percentile", 0.0, 30.0),
-    *((f"snr_{band}", "", f"signal-to-noise ratio in {band}", 0.0, 1e6) for band in "gri"),
-]
+    ("age_error", "Gyr", "standard error of the external age", 0.0, 30.0),
+    *((f"snr_{b}", "", f"signal-to-noise ratio in {b}", 0.0, 1e6, (0.0, 5e3)) for b in "gri"),
+]  # fmt: skip
+SYMMETRIC = {"distance": "distance_error", "age": "age_error"}
+"""Columns whose percentiles may come from a symmetric error, which is not kept."""
 
 
 def _columns() -> Iterator[Column]:
-    for name, unit, long_name, low, high in _MEASURED:
-        yield Column(name, unit, long_name, low, high)
+    for name, unit, long_name, low, high, usual, error in _MEASURED:
+        yield Column(name, unit, long_name, low, high, usual)
         error_unit = "mas" if name in ("ra", "dec") else unit
-        yield Column(f"{name}_error", error_unit, f"standard error of {long_name}")
+        # An error as large as the quantity's whole range is none: it marks one that is missing.
+        nines = (0.0, 9.0 if error == 99.0 else 0.9 * error)
+        yield Column(
+            f"{name}_error", error_unit, f"standard error of {long_name}", 0.0, error, nines
+        )
     for first, second in itertools.combinations(_ASTROMETRIC, 2):
         meaning = f"correlation of {first} and {second}"
         yield Column(f"{first}_{second}_corr", "", meaning, -1.0, 1.0)
@@ -142,41 +164,174 @@ def star_keys(source_id: ArrayLike) -> NDArray[np.uint64]:
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
-# Spellings in real files that are no FITS, CDS or astropy units. All logarithms are in dex here.
-_DEX = (
-    "log(cm.s**-2)", "log(cm/s**2)", "log(cm.s-2)", "[cm/s2]", "dex(cm/s2)", "dex(cm / s2)",
-    "[sun]", "[-]",
-)  # fmt: skip
-_ALIASES = dict.fromkeys(_DEX, "dex") | {
-    "degrees": "deg", "degree": "deg", "kms-1": "km/s", "masyr-1": "mas/yr", "gigayears": "Gyr",
-    "solmass": "solMass",
-}  # fmt: skip
+class Conversion(NamedTuple):
+    """What a file's values become: ``factor * function(x) + offset``."""
+
+    factor: float = 1.0
+    offset: float = 0.0
+    function: int = LINEAR
+    doubt: str = ""  # of the unit, to be said
 
 
-@lru_cache(maxsize=512)
-def _factor(found: str, wanted: str) -> float | None:
+# Spellings in real files that astropy does not know, or takes for something else: lower case,
+# without blanks, braces, carets, stars, points and backslashes.
+_SYNONYMS = {
+    spelled: unit
+    for unit, spellings in {
+        "deg": "degree degrees degs ddeg decimaldegrees °",
+        "mas": "milliarcsec milliarcsecond milliarcseconds marcsec",
+        "mas/yr": "masyr-1 mas/year masyear-1 mas/a masa-1 mas/yrs masperyear masperyr "
+        "milliarcsec/yr "
+        "milliarcsecond/year milliarcsecyr-1 marcsec/yr",
+        "arcsec/yr": 'arcsecyr-1 arcsec/year arcsecyear-1 "/yr arcseconds/yr asec/yr',
+        "arcsec": 'asec arcseconds " arcsecs',
+        "km/s": "kms-1 km/sec kmsec-1 kms kmps km/second kmpersecond kilometers/s kilometer/s",
+        "m/s": "m/sec msec-1 mps",
+        "kpc": "kiloparsec kiloparsecs",
+        "pc": "parsec parsecs",
+        "K": "k kelvin kelvins degk °k",
+        "Gyr": "gyr gyrs gigayear gigayears ga 109yr 10+9yr 1e9yr 1e+9yr byr gigaannum",
+        "Myr": "megayear megayears 106yr 10+6yr 1e6yr 1e+6yr",
+        "yr": "years yrs",
+        "mag": "mags magnitude magnitudes mag(vega) vegamag vega",
+        "mag(AB)": "abmag mag_ab magab ab",
+        "solMass": "msun m_sun solarmass solarmasses solmass m☉ m⊙",
+    }.items()
+    for spelled in (unit.lower(), *spellings.split())
+}
+# Of [Fe/H], [α/Fe] and log g: logarithms to base 10, relative to the Sun or in cgs.
+_LOGARITHMS = frozenset((
+    "dex", "sun", "[sun]", "solar", "[solar]", "[-]", "[]", "[dex]", "dex(sun)", "dex(solar)",
+    "log", "log10", "lg", "log(sun)", "logg", "log(g)", "cgs", "[cgs]", "logcgs", "log(cgs)",
+    "dex(cgs)", "[m/h]", "[fe/h]", "[x/h]", "[x/fe]",
+))  # fmt: skip
+_UNSTATED = frozenset(
+    ("", "-", "--", "---", "none", "null", "unitless", "dimensionless", "n/a", "nan")
+)
+# These would be a milliyear and a milliparsec, which no catalogue is in.
+_AMBIGUOUS = frozenset(("myr", "mpc"))
+_LOG_OF = re.compile(r"(?:(?:log10|log|lg|dex)\s*[(\[]+([^()\[\]]*)[)\]]+|\[([^\[\]]*)\])", re.I)
+
+
+def _key(text: str) -> str:
+    return re.sub(r"[\s{}^$*.·\\]|\\rm|\\mathrm", "", text.lower())
+
+
+def _parsed(text: str) -> Any:
+    """Return astropy's unit of a text in any of the formats it knows; None if it is none."""
     from astropy import units as u
 
-    found = _ALIASES.get(found.strip().lower(), found.strip())
-    if found == wanted or {found, wanted} <= {"dex", ""}:
-        return 1.0
-    unit = u.Unit(found, parse_strict="silent")
-    if isinstance(unit, u.UnrecognizedUnit):
-        return None
-    try:
-        return float(unit.to(u.Unit(wanted)))
-    except (u.UnitConversionError, TypeError):
-        return None
+    for style in ("generic", "cds", "vounit", "fits"):
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                return u.Unit(text, format=style)
+        except (ValueError, TypeError):
+            continue
+    return None
 
 
-def conversion_factor(found: str, wanted: str, *, file: str, column: str, canonical: str) -> float:
-    """Return the factor from a file's unit `found` to the canonical one, or name the column."""
-    factor = _factor(found, wanted)
-    if factor is None:
+def is_unit(text: str) -> bool:
+    """Whether a text says a unit at all, and one that is known here."""
+    known = (
+        _key(text) in _SYNONYMS
+        or _key(text) in _LOGARITHMS
+        or bool(_LOG_OF.fullmatch(text.strip()))
+    )
+    return text.strip().lower() not in _UNSTATED and (known or _parsed(text.strip()) is not None)
+
+
+@lru_cache(maxsize=1024)
+def conversion(found: str, canonical: str) -> Conversion | None:
+    """Return what makes the values of a file's unit those of a canonical column; None if nothing.
+
+    A logarithm (``dex(yr)``, ``[pc]``, ``log(K)``) becomes what it is of; the error of one cannot.
+    """
+    from astropy import units as u
+
+    wanted = COLUMNS[canonical].unit
+    is_error = canonical.endswith("_error")
+    found = found.strip()
+    key = _key(found)
+    if found == wanted or key in _UNSTATED:
+        return Conversion()
+    if found in _AMBIGUOUS:
+        return None
+    inner = _LOG_OF.fullmatch(found)
+    if wanted == "dex":
+        if key in _LOGARITHMS:
+            return Conversion()
+        unit = _physical(found, inner)
+        if unit is not None and not canonical.startswith("logg"):
+            return Conversion() if unit == u.dimensionless_unscaled else None
+        cgs = u.cm / u.s**2
+        if unit is not None and unit.is_equivalent(cgs):
+            return Conversion(offset=0.0 if is_error else float(np.log10(unit.to(cgs))))
+        linear = _parsed(found)
+        plain = linear is not None and _is_plain(linear)
+        if canonical == "logg" and plain and linear.is_equivalent(cgs):
+            return Conversion(_factor(linear, cgs), function=LOG)
+        return None
+    target = u.Unit(wanted)
+    if wanted == "mag":
+        spelled = _SYNONYMS.get(key, found)
+        unit = _parsed(spelled)
+        if isinstance(unit, u.MagUnit) and unit.physical_unit != u.dimensionless_unscaled:
+            vega = is_error or not canonical.startswith("phot_")
+            doubt = "" if vega else f"'{found}' is taken for Gaia's Vega magnitudes as it stands"
+            return Conversion(doubt=doubt)
+        if _is_plain(unit) and unit.is_equivalent(u.mag) and str(unit).endswith("mag"):
+            return Conversion(_factor(unit, u.mag))
+        return None
+    for spelled in (found, _SYNONYMS.get(key, "")):
+        unit = _parsed(spelled) if spelled else None
+        if unit is not None and _is_plain(unit) and unit.is_equivalent(target):
+            return Conversion(_factor(unit, target))
+    unit = _physical(found, inner)
+    if unit is not None and unit.is_equivalent(target) and wanted and not is_error:
+        return Conversion(_factor(unit, target), function=EXP)
+    # A ratio needs no unit; surveys say "per pixel" of theirs.
+    if canonical.startswith("snr") and inner is None and "pix" in key:
+        return Conversion()
+    return None
+
+
+def _factor(unit: Any, target: Any) -> float:
+    """Return a ratio of units without the last digits that astropy's arithmetic adds."""
+    return float(f"{unit.to(target):.15g}")
+
+
+def _is_plain(unit: Any) -> bool:
+    """Whether a unit is of a quantity itself, not of its logarithm."""
+    from astropy import units as u
+
+    if unit is None or isinstance(unit, u.function.FunctionUnitBase):
+        return False
+    return not {u.dex, u.dB, u.decibel} & set(unit.bases)
+
+
+def _physical(found: str, inner: Any) -> Any:
+    """Return the unit of which a unit is the logarithm to base 10; None if it is no logarithm."""
+    from astropy import units as u
+
+    if inner is not None:
+        text = (inner[1] if inner[1] is not None else inner[2]).strip()
+        if _key(text) in ("", "-", "sun", "solar"):
+            return u.dimensionless_unscaled
+        unit = _parsed(text) if text not in _AMBIGUOUS else None
+        return unit if unit is not None else _parsed(_SYNONYMS.get(_key(text), "?"))
+    unit = _parsed(found)
+    return unit.physical_unit if isinstance(unit, u.DexUnit) else None
+
+
+def conversion_to(found: str, *, file: str, column: str, canonical: str) -> Conversion:
+    """Return the `conversion` from a file's unit `found` to a canonical column, or name both."""
+    made = conversion(found, canonical)
+    if made is None:
+        wanted = COLUMNS[canonical].unit
         raise CatalogError(
             f"{file}: column '{column}' is read as '{canonical}', which needs the unit "
             f"'{wanted or 'none'}', but it is in '{found or 'none'}'. "
             f"Map another column, or declare the true unit: "
             f'{canonical} = {{ column = "{column}", unit = "..." }}'
         )
-    return factor
+    return made

@@ -32,7 +32,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from migrate_bayes.catalog.columns import attributes
-from migrate_bayes.catalog.quality import validate_required, with_flag
+from migrate_bayes.catalog.measured import validate_required, with_flag
+from migrate_bayes.catalog.reader import as_catalog
 from migrate_bayes.core.errors import CatalogError, suggest
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.core.parallel import map_blocks
@@ -101,6 +102,7 @@ def correct_extinction(
     >>> correct_extinction(stars, source="none")["abs_g"].values.tolist()
     [5.0]
     """
+    catalog = as_catalog(catalog)
     validate_required(catalog, needs="photometry")
     n = catalog.sizes["star"]
     a_v, a_v_error, said = _extinction(catalog, source, distance_aware)

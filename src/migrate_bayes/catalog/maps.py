@@ -9,16 +9,21 @@ along as ``ref_<name>``. An entry is a column's name, or a table with one *opera
 - ``difference = ["a", "b"]``, ``ratio = ["a", "b"]``;
 - ``constant = 0.1``; ``row_number = true`` (for an identifier that the file lacks);
 
-and any of: ``unit`` (of the file's values, in place of what the file says), ``scale`` (a factor),
-``floor`` (the least value), ``missing`` (a list of sentinels), ``optional = true`` (absent from the
-file is no error), ``add_error`` (a number added in quadrature), ``words = { thin = 0, thick = 1 }``
-(a column of text as numbers: blanks about a word are trimmed, any other text is missing).
+and any of: ``unit`` (of the file's values, if it does not say), ``scale`` (a factor), ``floor``
+(the least value), ``missing`` (a list of sentinels, numbers or words), ``optional = true`` (absent
+from the file, or without a value there, is no error), ``add_error`` (a number added in quadrature),
+``words = { thin = 0, thick = 1 }`` (a column of text as numbers: blanks about a word are trimmed,
+any other text is missing), ``ignore_unit = true`` (the file states a wrong unit: believe ``unit``,
+which must otherwise agree with it). ``"name[2]"`` is an element of a column of arrays, counted
+from 0.
 
 All goes element by element, so that a catalogue read in chunks is the same as one read whole.
 """
 
 from __future__ import annotations
 
+import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -29,14 +34,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from migrate_bayes.catalog.columns import COLUMNS, EXTRA_PREFIX, conversion_factor
-from migrate_bayes.catalog.formats import Block, Source
+from migrate_bayes.catalog.cleaning import Seen, clean
+from migrate_bayes.catalog.columns import (
+    COLUMNS,
+    EXTRA_PREFIX,
+    LINEAR,
+    OWN_FLAG,
+    Conversion,
+    conversion,
+    conversion_to,
+    is_unit,
+)
+from migrate_bayes.catalog.source import Block, Source
 from migrate_bayes.core.errors import CatalogError, suggest
 
 OPERATIONS = (
     "column", "mean", "sum", "quadrature", "difference", "ratio", "constant", "row_number",
 )  # fmt: skip
-_SETTINGS = ("unit", "scale", "floor", "add_error", "missing", "optional", "words")
+_ELEMENT = re.compile(r"(.+)(\[\d+\])")
+_SETTINGS = ("unit", "scale", "floor", "add_error", "missing", "optional", "words", "ignore_unit")
 
 
 class Entry(NamedTuple):
@@ -51,6 +67,9 @@ class Entry(NamedTuple):
     missing: tuple[float, ...] = ()
     optional: bool = False
     words: Mapping[str, float] | None = None
+    missing_words: tuple[str, ...] = ()
+    ignore_unit: bool = False
+    presumed: bool = False  # the unit is that of a column that states none
 
 
 class ColumnMap(NamedTuple):
@@ -111,8 +130,10 @@ def _entry(canonical: str, value: object, map_name: str) -> Entry:
     if unit is not None and not isinstance(unit, str):
         raise CatalogError(f"{where}: 'unit' is a text, as \"km/s\"")
     single = [key for key in ("scale", "floor", "add_error") if value.get(key) is not None]
-    numbers = {key: _numbers(value[key], where)[0] for key in single}
-    missing = _numbers(value.get("missing", ()), where)
+    numbers: dict[str, Any] = {key: _numbers(value[key], where)[0] for key in single}
+    sentinels = _list(value.get("missing", ()))
+    missing = _numbers([v for v in sentinels if not isinstance(v, str)], where)
+    missing_words = tuple(v for v in sentinels if isinstance(v, str))
     optional = bool(value.get("optional", False))
     words = value.get("words")
     if words is not None and not (
@@ -120,8 +141,9 @@ def _entry(canonical: str, value: object, map_name: str) -> Entry:
     ):
         raise CatalogError(f"{where}: 'words' is a table of numbers, as {{ thin = 0, thick = 1 }}")
     return Entry(
-        operation, operands, unit, missing=missing, optional=optional, words=words, **numbers
-    )
+        operation, operands, unit, missing=missing, optional=optional, words=words,
+        missing_words=missing_words, ignore_unit=bool(value.get("ignore_unit", False)), **numbers,
+    )  # fmt: skip
 
 
 def as_column_map(content: Mapping[str, Any], *, name: str = "given") -> ColumnMap:
@@ -199,12 +221,13 @@ class Step(NamedTuple):
     canonical: str
     entry: Entry
     operands: tuple[str | float, ...]
-    factors: tuple[float, ...]
+    conversions: tuple[Conversion, ...]
     unit: str
+    stated: bool  # the file or the map says the unit
 
 
 def guess_map(names: Sequence[str]) -> ColumnMap:
-    """Map canonical names to themselves, as far as a file has them.
+    """Map canonical names to themselves, as far as a file has them; ``flag`` is its own.
 
     Distances may be Bailer-Jones's (``r_med_geo``, else ``r_med_photogeo``, with ``lo`` and ``hi``;
     in pc if the file has no unit). ``bp_rp`` is the Gaia archive's *observed* colour, except
@@ -217,13 +240,17 @@ def guess_map(names: Sequence[str]) -> ColumnMap:
     kind = next((k for k in ("geo", "photogeo") if f"r_med_{k}" in lowered), None)
     if kind is not None and "distance" not in lowered:
         for end, part in {"": "med", "_lo": "lo", "_hi": "hi"}.items():
-            entries[f"distance{end}"] = Entry("column", (f"r_{part}_{kind}",), unit="pc")
+            entries[f"distance{end}"] = Entry(
+                "column", (f"r_{part}_{kind}",), unit="pc", presumed=True
+            )
         source = f"Bailer-Jones et al. 2021, r_med_{kind}"
     if "bp_rp" in lowered:
         target = "bp_rp" if "abs_g" in lowered else "bp_rp_observed"
         entries[target] = Entry("column", ("bp_rp",), optional=True)
-    for name in ("flag", *(n for n in names if n.startswith(EXTRA_PREFIX))):
+    for name in (n for n in names if n.startswith(EXTRA_PREFIX)):
         entries[name] = Entry("column", (name,), optional=True)
+    if OWN_FLAG in names:
+        entries["flag"] = Entry("column", (OWN_FLAG,), optional=True)
     return ColumnMap("canonical", entries, source)
 
 
@@ -231,6 +258,9 @@ def _find(name: str, names: Sequence[str]) -> str | None:
     if name in names:
         return name
     same = [n for n in names if n.lower() == name.lower()]
+    if len(same) != 1 and (element := _ELEMENT.fullmatch(name)):
+        column = _find(element[1], names)
+        return None if column is None else column + element[2]
     return same[0] if len(same) == 1 else None
 
 
@@ -257,69 +287,104 @@ def plan(column_map: ColumnMap, source: Source) -> list[Step]:
         if canonical.startswith(EXTRA_PREFIX):
             named = [o for o in operands if isinstance(o, str)]
             unit = entry.unit or (source.units.get(named[0], "") if named else "")
-        factors = tuple(
-            _factor(canonical, entry, operand, unit, source, first=i == 0)
+        double = next(
+            (o for o in operands if isinstance(o, str) and source.names.count(o) > 1), None
+        )
+        if double is not None:
+            raise CatalogError(f"{source.path}: two columns are named '{double}': rename one")
+        conversions = tuple(
+            _conversion(canonical, entry, operand, source, first=i == 0)
             for i, operand in enumerate(operands)
         )
-        steps.append(Step(canonical, entry, tuple(operands), factors, unit))
+        stated = entry.unit is not None and not entry.presumed
+        stated |= any(is_unit(source.units.get(str(o), "")) for o in operands)
+        steps.append(Step(canonical, entry, tuple(operands), conversions, unit, stated))
     return steps
 
 
-def _factor(
-    canonical: str, entry: Entry, operand: str | float, unit: str, source: Source, *, first: bool
-) -> float:
-    """Return what to multiply an operand by; a ratio's unit is that of its first operand."""
+def _conversion(
+    canonical: str, entry: Entry, operand: str | float, source: Source, *, first: bool
+) -> Conversion:
+    """Return what is done to an operand; a ratio's unit is that of its first operand."""
     ratio = entry.operation == "ratio"
     convert = first and entry.unit is not None if ratio else isinstance(operand, str)
-    if not convert or canonical not in COLUMNS:
-        return 1.0
+    if not convert or canonical not in COLUMNS or entry.words:
+        return Conversion()
+    file, column = str(source.path), str(operand)
+    stated = source.units.get(source.of_column(column), "")
     # A column without a unit is taken to be in the canonical one.
-    found = source.units.get(str(operand), unit) if entry.unit is None else entry.unit
-    file = str(source.path)
-    return conversion_factor(found, unit, file=file, column=str(operand), canonical=canonical)
+    found = stated
+    if entry.unit is not None and not (entry.presumed and is_unit(stated)):
+        found = entry.unit
+    made = conversion_to(found, file=file, column=column, canonical=canonical)
+    if found != stated and is_unit(stated) and not entry.ignore_unit:
+        theirs = conversion(stated, canonical)
+        if theirs is None or theirs[:3] != made[:3]:
+            raise CatalogError(
+                f"{file}: column '{column}' states the unit '{stated}', but the column map "
+                "reads it "
+                f"as '{found}' for '{canonical}': mend the map, or say that the file is wrong: "
+                f'{canonical} = {{ column = "{column}", unit = "{found}", ignore_unit = true }}'
+            )
+    if made.function != LINEAR and entry.operation not in ("column", "mean"):
+        raise CatalogError(
+            f"{file}: column '{column}' is in '{found}': a {entry.operation} of logarithms is "
+            "none of "
+            f"'{canonical}'; write the column as it is"
+        )
+    return made
 
 
-def _operand(
-    operand: str | float, factor: float, missing: Sequence[float], block: Block, n: int
-) -> NDArray[np.float64]:
-    if isinstance(operand, float):
-        return np.full(n, operand)
-    values = block[operand]
-    bad = ~np.isfinite(values)
-    for sentinel in missing:
-        # Sentinels such as 9.99 are often stored in single precision.
-        bad |= np.isclose(values, sentinel, rtol=1e-6, atol=0.0)
-    return np.where(bad, np.nan, values * factor)
+_BOTTOM, _TOP = -math.inf, math.inf
+# Where a number of nines may be a value, in a column of which no more is known.
+_PLAIN = (-90.0, 9000.0)
 
 
 @np.errstate(invalid="ignore", divide="ignore")
-def evaluate(step: Step, block: Block, n: int, *, file: str, first_row: int) -> NDArray[np.float64]:
-    """Compute one canonical column for a block of `n` rows, refusing a negative error."""
-    entry, found = step.entry, zip(step.operands, step.factors, strict=True)
-    x = [_operand(o, factor, entry.missing, block, n) for o, factor in found]
-    match entry.operation:
-        case "column" | "constant":
-            value = x[0].copy()
-        case "sum":
-            value = np.sum(x, axis=0)
-        case "quadrature":
-            value = np.sqrt(np.sum(np.square(x), axis=0))
-        case "mean":
-            count = np.sum(np.isfinite(x), axis=0)
-            value = np.where(count > 0, np.nansum(x, axis=0) / count, np.nan)
-        case "difference":
-            value = x[0] - x[1]
-        case "ratio":
-            value = x[0] / x[1]
-        case _:
-            value = np.arange(first_row, first_row + n, dtype=np.float64)
-    value = value * entry.scale
-    value[~np.isfinite(value)] = np.nan
-    column = COLUMNS.get(step.canonical)
-    if column is None:
-        return value
-    if step.canonical.endswith("_error"):
-        negative = np.flatnonzero(value < 0)
+def evaluate(
+    step: Step,
+    block: Block,
+    n: int,
+    *,
+    file: str,
+    first_row: int,
+    seen: Seen | None = None,
+) -> NDArray[np.float64]:
+    """Compute one canonical column for a block of `n` rows, refusing a negative error.
+
+    `seen` counts the column's finite values, sentinels and values out of bounds.
+    """
+    entry, column = step.entry, COLUMNS.get(step.canonical)
+    seen = Seen() if seen is None else seen
+    low, high, usual = _BOTTOM, _TOP, _PLAIN
+    if column is not None:
+        low, high, usual = column.low, column.high, column.usual
+    if step.canonical == "flag":
+        usual = (_BOTTOM, _TOP)
+    is_error = column is not None and step.canonical.endswith("_error")
+    if is_error:
+        low = _BOTTOM  # a negative one is an error of the file, unless it is a sentinel
+    if entry.operation == "column":
+        (conversion,), values = step.conversions, block[str(step.operands[0])]
+        value = clean(
+            values, conversion, entry.missing, entry.scale, (low, high), usual, seen, first_row
+        )
+    else:
+        x = []
+        for operand, conversion in zip(step.operands, step.conversions, strict=True):
+            if isinstance(operand, float):
+                x.append(np.full(n, operand))
+                continue
+            part, bounds = Seen(), (_BOTTOM, _TOP)
+            x.append(
+                clean(
+                    block[operand], conversion, entry.missing, 1.0, bounds, _PLAIN, part, first_row
+                )
+            )
+        value = _combined(entry.operation, x, n, first_row)
+        value = clean(value, Conversion(), (), entry.scale, (low, high), usual, seen, first_row)
+    if is_error:
+        negative = np.flatnonzero(value < 0) if seen.negative else np.empty(0, dtype=np.int64)
         if negative.size:
             names = ", ".join(f"'{o}'" for o in step.operands if isinstance(o, str))
             raise CatalogError(
@@ -330,8 +395,27 @@ def evaluate(step: Step, block: Block, n: int, *, file: str, first_row: int) -> 
             )
         if entry.add_error:
             value = np.hypot(value, entry.add_error)
-    else:
-        value[(value < column.low) | (value > column.high)] = np.nan
-    if entry.floor is not None:
+    if entry.floor is not None and column is not None:
         value = np.maximum(value, entry.floor)
     return value
+
+
+def _combined(
+    operation: str, x: Sequence[NDArray[np.float64]], n: int, first_row: int
+) -> NDArray[np.float64]:
+    """Do an operation element by element."""
+    match operation:
+        case "constant":
+            return x[0]
+        case "sum":
+            return np.asarray(np.sum(x, axis=0))
+        case "quadrature":
+            return np.asarray(np.sqrt(np.sum(np.square(x), axis=0)))
+        case "mean":
+            count = np.sum(np.isfinite(x), axis=0)
+            return np.where(count > 0, np.nansum(x, axis=0) / count, np.nan)
+        case "difference":
+            return x[0] - x[1]
+        case "ratio":
+            return x[0] / x[1]
+    return np.arange(first_row, first_row + n, dtype=np.float64)

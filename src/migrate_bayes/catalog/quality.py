@@ -1,89 +1,20 @@
-"""Quality of a catalogue: flags of missing values, cuts, repeat observations and distances.
-
-A star that lacks something keeps its row and gets a flag, so that a looser cut needs no second run;
-a catalogue that lacks a column altogether is an error of the stage that needs it.
-"""
+"""Quality of a catalogue: cuts and repeat observations, each a flag of the rows that it takes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.catalog.columns import REQUIRED, attributes
+from migrate_bayes.catalog.measured import with_flag
+from migrate_bayes.catalog.reader import as_catalog
 from migrate_bayes.core.errors import CatalogError, suggest
-from migrate_bayes.core.flags import StarFlag, add_flag
+from migrate_bayes.core.flags import StarFlag
 
 SNR_BANDS = ("snr_g", "snr_r", "snr_i")
-# arcsec: above any proper motion between two surveys, below the distance of two stars.
-_SAME_PLACE = 5.0
-
 Floats = NDArray[np.float64]
-
-_SPECTRUM = ("teff", "logg", "feh")
-# Columns whose missing value sets a flag; a column that the file lacks counts too.
-_NEEDED = {
-    StarFlag.MISSING_PARAMETERS: _SPECTRUM,
-    StarFlag.MISSING_ASTROMETRY: ("ra", "dec", "pmra", "pmdec"),
-    StarFlag.MISSING_RADIAL_VELOCITY: ("radial_velocity",),
-    StarFlag.BAD_DISTANCE: ("distance",),
-}
-# Errors that Monte-Carlo draws need to be finite, if the file has the column.
-_NEEDED_ERRORS = {
-    StarFlag.MISSING_ASTROMETRY: ("pmra_error", "pmdec_error"),
-    StarFlag.MISSING_RADIAL_VELOCITY: ("radial_velocity_error",),
-}
-
-
-def flag_measurements(catalog: xr.Dataset) -> NDArray[np.int32]:
-    """Return the flags of what each star lacks, beside those already in the catalogue.
-
-    ``BAD_ERROR`` is about T_eff, log g, [Fe/H] and [alpha/Fe], since it costs the star its age. A
-    column that the file lacks altogether flags every star, an error column that it lacks flags none
-    (`validate_required` sees to it).
-    """
-    n = catalog.sizes["star"]
-    flag = catalog["flag"].values.copy() if "flag" in catalog else np.zeros(n, dtype=np.int32)
-
-    def known(name: str) -> NDArray[np.bool_]:
-        return np.isfinite(catalog[name].values) if name in catalog else np.zeros(n, dtype=bool)
-
-    for reason, names in _NEEDED.items():
-        for name in names:
-            add_flag(flag, ~known(name), reason)
-    for reason, names in _NEEDED_ERRORS.items():
-        for name in set(names) & set(catalog):
-            add_flag(flag, ~known(name), reason)
-    for name in (*_SPECTRUM, "alpha_fe"):
-        error = f"{name}_error"
-        if error in catalog:
-            good = known(error) & (catalog[error].values > 0)
-            add_flag(flag, known(name) & ~good, StarFlag.BAD_ERROR)
-    magnitude = "abs_g" if "abs_g" in catalog else "phot_g_mean_mag"
-    add_flag(flag, ~known(magnitude), StarFlag.MISSING_PHOTOMETRY)
-    return flag
-
-
-def with_flag(stars: xr.Dataset, where: NDArray[np.bool_], reason: StarFlag) -> xr.Dataset:
-    """Set a reason's bit for the stars in a mask, and clear it for the others."""
-    flag = stars["flag"].values & ~np.int32(reason)
-    add_flag(flag, where, reason)
-    return stars.assign(flag=("star", flag, stars["flag"].attrs or attributes("flag")))
-
-
-def validate_required(catalog: xr.Dataset, needs: str = "ages") -> None:
-    """Refuse a catalogue that lacks columns which a stage of `REQUIRED` needs."""
-    if needs not in REQUIRED:
-        raise CatalogError(f"no stage '{needs}': {suggest(needs, REQUIRED)}")
-    lacking = [name for name in REQUIRED[needs] if name not in catalog]
-    if lacking:
-        there = [str(name) for name in catalog.data_vars if name not in ("flag", "star_key")]
-        raise CatalogError(
-            f"the catalogue has no {', '.join(lacking)}, needed for {needs.replace('_', ' ')}. "
-            f"For '{lacking[0]}': {suggest(lacking[0], there)}"
-        )
 
 
 def quality_cuts(catalog: xr.Dataset, *, min_snr: float | None = 50.0) -> xr.Dataset:
@@ -111,6 +42,7 @@ def quality_cuts(catalog: xr.Dataset, *, min_snr: float | None = 50.0) -> xr.Dat
     >>> quality_cuts(stars)["flag"].values.tolist()
     [0, 256]
     """
+    catalog = as_catalog(catalog)
     bands = [band for band in SNR_BANDS if band in catalog]
     low = np.zeros(catalog.sizes["star"], dtype=bool)
     if min_snr is not None and bands:
@@ -149,6 +81,8 @@ def flag_age_error(stars: xr.Dataset, *, max_age_error: float = 0.25) -> xr.Data
     >>> flag_age_error(stars)["flag"].values.tolist()
     [0, 8192, 8192]
     """
+    if not isinstance(stars, xr.Dataset) or "star" not in stars.dims or "flag" not in stars:
+        stars = as_catalog(stars)
     if "age_error" in stars:
         error = stars["age_error"].values
     elif {"age", "age_lo", "age_hi"} <= set(map(str, stars.data_vars)):
@@ -162,34 +96,50 @@ def flag_age_error(stars: xr.Dataset, *, max_age_error: float = 0.25) -> xr.Data
     return with_flag(stars, ~(error <= max_age_error), StarFlag.POOR_AGE)
 
 
-def add_distances(catalog: xr.Dataset) -> xr.Dataset:
-    """Check a catalogue's distances, or derive them from the parallax.
+# Rows in a cell above which its pairs are not all listed: their number grows as its square.
+_CROWD = 64
+_CELLS = np.array(list(itertools.product(range(-2, 3), repeat=3)))
 
-    A given distance (kpc) must be positive, and its percentiles (if given) must lie on its two
-    sides; otherwise all three become NaN. Without distances, d = 1/parallax for stars with
-    parallax/error above 10, for which the inverse is nearly unbiased; the percentiles are
-    1/(parallax ± error), exactly those of the inverse of a Gaussian. The parallax zero point is not
-    corrected, and flags are not changed.
+
+def _links(xyz: Floats, chord: float) -> NDArray[np.int64]:
+    """Return pairs of rows within `chord`: all, but in crowds no more than link them.
+
+    Rows in a cell whose diagonal is `chord` are linked by a chain. A crowded cell and another cell
+    near it are linked by the nearest pair of rows, if that is near enough.
     """
-    names = ("distance", "distance_lo", "distance_hi")
-    if "distance" in catalog:
-        given = {name: catalog[name] for name in names if name in catalog}
-        d = given["distance"].values
-        lo, hi = (given[name].values if name in given else d for name in names[1:])
-        good = (d > 0) & (lo > 0) & (lo <= d) & np.isfinite(hi) & (hi >= d)
-        return catalog.assign(
-            {n: ("star", np.where(good, x.values, np.nan), x.attrs) for n, x in given.items()}
-        )
-    if "parallax" not in catalog or "parallax_error" not in catalog:
-        return catalog
-    plx, error = catalog["parallax"].values, catalog["parallax_error"].values
-    least = 10.0
-    source = f"1/parallax where parallax/error > {least:g}, no zero-point shift"
-    with np.errstate(divide="ignore", invalid="ignore"):
-        good = (error > 0) & (plx > least * error)
-        values = [np.where(good, 1.0 / (plx + sign * error), np.nan) for sign in (0, 1, -1)]
-    found = zip(names, values, strict=True)
-    return catalog.assign({n: ("star", v, attributes(n) | {"source": source}) for n, v in found})
+    from scipy.spatial import cKDTree
+
+    def pairs_of(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        # Not balanced, not compacted: several times faster to build, and as fast to search here.
+        tree = cKDTree(xyz[rows], balanced_tree=False, compact_nodes=False)
+        return rows[tree.query_pairs(chord, output_type="ndarray")]
+
+    cell = np.floor(xyz / (0.999 * chord / np.sqrt(3.0))).astype(np.int64)
+    steps = np.array([1 << 42, 1 << 21, 1])
+    key = cell @ steps
+    order = np.argsort(key, kind="stable")
+    starts = np.flatnonzero(np.r_[True, key[order][1:] != key[order][:-1]]) if len(key) else order
+    counts = np.diff(np.r_[starts, len(key)])
+    if len(key) == 0 or counts.max() <= _CROWD:
+        return pairs_of(np.arange(len(key)))
+    rows_of = {int(key[order[s]]): order[s : s + c] for s, c in zip(starts, counts, strict=True)}
+    crowds = {k for k, rows in rows_of.items() if len(rows) > _CROWD}
+    found = [pairs_of(np.flatnonzero(~np.isin(key, list(crowds))))]
+    near = np.nextafter(chord, np.inf)
+    for crowd in crowds:
+        rows = rows_of[crowd]
+        found.append(np.column_stack([rows[:-1], rows[1:]]))
+        tree = cKDTree(xyz[rows])
+        for other in (crowd + _CELLS @ steps).tolist():
+            theirs = rows_of.get(other)
+            if theirs is None or other == crowd or (other in crowds and other < crowd):
+                continue
+            # Of a sparse cell each row may be the only link of others to the crowd.
+            distance, nearest = tree.query(xyz[theirs], distance_upper_bound=near)
+            linked = np.flatnonzero(np.isfinite(distance))
+            linked = linked[:1] if other in crowds else linked
+            found.append(np.column_stack([rows[nearest[linked]], theirs[linked]]))
+    return np.concatenate(found)
 
 
 def friends_of_friends(ra: Floats, dec: Floats, *, radius_arcsec: float) -> NDArray[np.int64]:
@@ -200,7 +150,6 @@ def friends_of_friends(ra: Floats, dec: Floats, *, radius_arcsec: float) -> NDAr
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
 
     n = len(ra)
     label = np.arange(n)
@@ -208,9 +157,7 @@ def friends_of_friends(ra: Floats, dec: Floats, *, radius_arcsec: float) -> NDAr
     r, d = np.radians(ra[placed]), np.radians(dec[placed])
     xyz = np.column_stack([np.cos(d) * np.cos(r), np.cos(d) * np.sin(r), np.sin(d)])
     chord = 2.0 * np.sin(0.5 * np.radians(radius_arcsec / 3600.0))
-    # Not balanced, not compacted: several times faster to build, and as fast to search here.
-    tree = cKDTree(xyz, balanced_tree=False, compact_nodes=False)
-    pairs = tree.query_pairs(chord, output_type="ndarray")
+    pairs = _links(xyz, chord)
     if len(pairs) == 0:
         return label
     linked = (np.ones(len(pairs), dtype=np.int8), tuple(pairs.T))
@@ -281,6 +228,7 @@ def mark_duplicates(catalog: xr.Dataset, *, radius_arcsec: float = 5.0) -> xr.Da
     >>> mark_duplicates(stars)["flag"].values.tolist()
     [128, 0, 0]
     """
+    catalog = as_catalog(catalog)
     if "ra" not in catalog or "dec" not in catalog:
         raise CatalogError(
             "cannot look for duplicates: the catalogue has no ra and dec; map these columns"
@@ -289,38 +237,3 @@ def mark_duplicates(catalog: xr.Dataset, *, radius_arcsec: float = 5.0) -> xr.Da
         catalog["ra"].values, catalog["dec"].values, total_snr(catalog), radius_arcsec=radius_arcsec
     )
     return with_flag(catalog, repeat, StarFlag.DUPLICATE)
-
-
-def separation_arcsec(ra1: Floats, dec1: Floats, ra2: Floats, dec2: Floats) -> Floats:
-    """Return the angle between positions in degrees, by the haversine formula (exact if small)."""
-    r1, d1, r2, d2 = (np.radians(a) for a in (ra1, dec1, ra2, dec2))
-    h = np.sin((d2 - d1) / 2) ** 2 + np.cos(d1) * np.cos(d2) * np.sin((r2 - r1) / 2) ** 2
-    return np.degrees(2 * np.arcsin(np.sqrt(np.minimum(h, 1.0)))) * 3600.0
-
-
-def check_identifiers(
-    star_key: NDArray[np.uint64],
-    ra: Floats,
-    dec: Floats,
-    *,
-    file: str,
-    names: Callable[[NDArray[np.uint64]], list[str]],
-) -> None:
-    """Refuse an identifier whose rows (ra, dec in degrees) lie apart; `names` makes it of a key."""
-    order = np.argsort(star_key, kind="stable")
-    keys = star_key[order]
-    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
-    lengths = np.diff(np.r_[starts, keys.size])
-    several = lengths > 1
-    rows = order[np.repeat(several, lengths)]
-    first = order[np.repeat(starts[several], lengths[several])]
-    apart = separation_arcsec(ra[first], dec[first], ra[rows], dec[rows])
-    wrong = apart > _SAME_PLACE
-    if wrong.any():
-        found = names(np.unique(star_key[first[wrong]]))
-        raise CatalogError(
-            f"{file}: {len(found)} identifiers stand for stars more than {_SAME_PLACE:g} arcsec "
-            f"apart (up to {np.nanmax(apart):.0f}): {', '.join(found[:5])}"
-            f"{', ...' if len(found) > 5 else ''}. "
-            "Map another column to source_id, or mend the cross-match"
-        )

@@ -19,6 +19,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.catalog.columns import OWN_FLAG
+from migrate_bayes.catalog.contents import PACKED_ENDINGS
 from migrate_bayes.catalog.formats import format_of
 from migrate_bayes.core.errors import CatalogError, ProductError
 from migrate_bayes.core.flags import FLAG_MEANING
@@ -59,8 +61,8 @@ def write_catalog(
     Parameters
     ----------
     catalog : xarray.Dataset or iterable of xarray.Dataset
-        Variables on dim ``star`` alone are written. Chunks go to Parquet as they come; the file is
-        the same, byte for byte, whatever the chunks.
+        Variables on dim ``star`` alone are written, ``flag`` as ``migrate_bayes_flag``. Chunks go
+        to Parquet as they come; the file is the same, byte for byte, whatever the chunks.
     path : path-like
         The ending gives the format: see `migrate_bayes.catalog.formats.FORMATS`.
     overwrite : bool
@@ -92,8 +94,8 @@ def write_catalog(
     """
     path = Path(path)
     kind = format_of(path, format)
-    if path.suffix.lower() == ".gz":
-        raise CatalogError(f"{path}: written uncompressed only: drop the .gz")
+    if path.suffix.lower() in PACKED_ENDINGS:
+        raise CatalogError(f"{path}: written uncompressed only: drop the {path.suffix}")
     if kind != "parquet" and not isinstance(catalog, xr.Dataset):
         raise CatalogError(f"{path}: chunks can be written to Parquet only")
     with atomic_output(path, overwrite=overwrite) as tmp:
@@ -125,13 +127,15 @@ def _columns_of(catalog: xr.Dataset) -> list[OutputColumn]:
     columns = []
     for x in (catalog[name] for name in names if name != "star_key"):
         dtype = np.dtype(str) if x.dtype.kind in "OUS" else x.dtype
-        columns.append(OutputColumn(str(x.name), dtype, str(x.attrs.get("units", "")) or None))
+        name = OWN_FLAG if x.name == "flag" else str(x.name)
+        unit = str(x.attrs.get("units", "")) or None
+        columns.append(OutputColumn(name, dtype, unit, variable=str(x.name)))
     return columns
 
 
 def _values(catalog: xr.Dataset, columns: Sequence[OutputColumn]) -> dict[str, NDArray[Any]]:
     return {
-        c.name: catalog[c.name].values.astype(str) if c.is_text else catalog[c.name].values
+        c.name: catalog[c.variable].values.astype(str) if c.is_text else catalog[c.variable].values
         for c in columns
     }
 
@@ -269,7 +273,7 @@ def _write_astropy(
     for c in columns:
         # VOTable knows no dex.
         unit = None if c.unit == "dex" and format == "votable" else c.unit
-        label = str(catalog[c.name].attrs.get("long_name", ""))
+        label = str(catalog[c.variable].attrs.get("long_name", ""))
         table[c.name] = Column(_values(catalog, [c])[c.name], unit=unit, description=label)
     with warnings.catch_warnings(action="ignore"):
         table.write(path, format=format, overwrite=True)

@@ -31,6 +31,10 @@ class MigrateBayesError(Exception):
     """
 
 
+class CatalogWarning(UserWarning):
+    """A catalogue can be read, but something in it is doubtful."""
+
+
 class CatalogError(MigrateBayesError, ValueError):
     """An input catalogue cannot be read or holds something impossible."""
 

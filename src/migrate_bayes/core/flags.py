@@ -53,6 +53,7 @@ class StarFlag(IntFlag):
     GIANT_FAMILY = 1 << 21, "giant: age from the isochrones that the recipe names for giants"
     EXCLUDED = 1 << 22, "of a kind that the recipe's isochrones leave out"
     NEAR_ZAMS = 1 << 23, "hot dwarf, unevolved within a survey's error of log g: may be younger"
+    ABSURD_RADIUS = 1 << 24, "guiding radius or its error above 100 kpc: its data are wrong"
 
 
 FLAG_MEANING: dict[StarFlag, str] = {flag: flag.meaning for flag in StarFlag}
@@ -65,6 +66,7 @@ FATAL_ORBIT = (
     | StarFlag.MISSING_RADIAL_VELOCITY
     | StarFlag.BAD_DISTANCE
     | StarFlag.UNBOUND
+    | StarFlag.ABSURD_RADIUS
 )
 
 

@@ -35,10 +35,12 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+from migrate_bayes.catalog.reader import as_catalog
 from migrate_bayes.core.errors import CatalogError, suggest
 from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.progress import progress
+from migrate_bayes.core.units import in_unit
 from migrate_bayes.isochrones.age_options import EXCLUDE, AgeOptions, AgePrior
 from migrate_bayes.isochrones.grid import WorkingGrid, build_grid
 from migrate_bayes.isochrones.intervals import Curves, quantiles, summarise
@@ -86,7 +88,7 @@ def estimate_ages(
 
     Parameters
     ----------
-    catalog : xarray.Dataset
+    catalog : xarray.Dataset, or what `read_catalog` takes
         Canonical columns on dim ``star``: ``teff`` K, ``logg``, ``feh``, ``alpha_fe`` dex,
         ``abs_g``, ``bp_rp`` mag (dereddened) and their ``_error``. An observable that a star lacks
         (NaN) is left out for that star; without ``alpha_fe`` a star has [α/Fe] = 0 exactly.
@@ -131,11 +133,12 @@ def estimate_ages(
     >>> bool(ages.age_lo[0] < 4.57 < ages.age_hi[0])
     True
     """
+    catalog = as_catalog(catalog)
     source = settings.get("source")
     if isinstance(source, IsochroneSource):
         settings["source"] = source.name
     if settings.get("ages") is not None:
-        settings["ages"] = tuple(np.atleast_1d(settings["ages"]).tolist())
+        settings["ages"] = tuple(np.atleast_1d(in_unit(settings["ages"], "Gyr")).tolist())
     chosen = AgeOptions.of(options, settings)
     given = source if isinstance(source, IsochroneSource) else load_source(chosen.source)
     families = [_Family(given, _grid(given, chosen.ages, chosen))]
@@ -171,7 +174,7 @@ def estimate_ages(
         log_like, f_mean, f_sd, least = out
         peak = log_like.max(axis=1)
         found = (least <= FAR) & np.isfinite(peak)
-        chi2[rows] = np.where(np.isfinite(least), least, np.nan)
+        chi2[rows] = np.where(np.isfinite(least), least + stars.beyond[rows] * fine, np.nan)
         rows, floor = rows[found], peak[found, None] + LOG_FLOOR
         log_like = np.maximum(log_like[found], floor)
         four = np.empty((len(rows), 4))
@@ -292,15 +295,17 @@ def external_ages(catalog: xr.Dataset, *, ages: ArrayLike | None = None) -> xr.D
 
     Parameters
     ----------
-    catalog : xarray.Dataset
+    catalog : xarray.Dataset, or what `read_catalog` takes
         With `age`, `age_lo`, `age_hi` (Gyr; median and 68% interval), `feh`, `feh_error`.
-    ages : array-like, optional
+    ages : array-like or Quantity, optional
         Nodes of the age grid, Gyr; `DEFAULT_AGES` if not given.
 
     Returns
     -------
     xarray.Dataset
-        As `migrate_bayes.estimate_ages` gives; stars without an age are flagged MISSING_AGE.
+        As `migrate_bayes.estimate_ages` gives; stars without an age or [Fe/H] are flagged
+        MISSING_AGE, those without an error of [Fe/H] or [α/Fe] BAD_ERROR. T_eff and log g are not
+        asked for.
 
     Raises
     ------
@@ -318,13 +323,15 @@ def external_ages(catalog: xr.Dataset, *, ages: ArrayLike | None = None) -> xr.D
     >>> float(ages.age[ages.log_age_likelihood[0].argmax("age")])
     4.0
     """
-    missing = [name for name in ("age", "age_lo", "age_hi", "feh") if name not in catalog]
+    catalog = as_catalog(catalog)
+    needed = ("age", "age_lo", "age_hi", "feh", "feh_error")
+    missing = [name for name in needed if name not in catalog]
     if missing:
         raise CatalogError(
-            f"external ages need the columns age, age_lo, age_hi and feh; missing: {missing}. "
+            f"external ages need the columns {', '.join(needed)}; missing: {missing}. "
             "Map them in the recipe's [data.columns]"
         )
-    grid = np.asarray(DEFAULT_AGES if ages is None else ages, dtype=np.float64)
+    grid = in_unit(DEFAULT_AGES if ages is None else ages, "Gyr")
     middle, low, high = (catalog[name].values for name in ("age", "age_lo", "age_hi"))
     good = (
         (middle > 0) & (low > 0) & (high >= middle) & (low <= middle) & np.isfinite(high)
@@ -332,6 +339,11 @@ def external_ages(catalog: xr.Dataset, *, ages: ArrayLike | None = None) -> xr.D
     )  # fmt: skip
     flag = np.zeros(len(middle), dtype=np.int32)
     add_flag(flag, ~good, StarFlag.MISSING_AGE)
+    for name in ("feh", "alpha_fe"):
+        if name in catalog and f"{name}_error" in catalog:
+            error = catalog[f"{name}_error"].values
+            bad = np.isfinite(catalog[name].values) & ~((error > 0) & np.isfinite(error))
+            add_flag(flag, bad, StarFlag.BAD_ERROR)
 
     with np.errstate(invalid="ignore", divide="ignore"):
         below = np.maximum(np.log(middle / low), _MIN_LOG_SD)
@@ -363,7 +375,8 @@ def external_ages(catalog: xr.Dataset, *, ages: ArrayLike | None = None) -> xr.D
             "age_error": per_star((high - low) / (2 * middle), "", "relative age error"),
             "flag": ("star", flag),
         },
-        coords={"age": ("age", grid, {"units": "Gyr"}), "source_id": catalog["source_id"]},
+        coords={"age": ("age", grid, {"units": "Gyr"})}
+        | ({"source_id": catalog["source_id"]} if "source_id" in catalog.coords else {}),
         attrs={"isochrone_source": "external", "age_method": "catalogue ages, two-piece in ln age"},
     )
 
@@ -379,6 +392,7 @@ class Observed:
     #: (star,): normalisation of the observables' Gaussians, and of what is left of that of [α/Fe]
     log_constant: NDArray[np.float64]
     raw_alpha: NDArray[np.float64]  # (star, 2): [α/Fe] as observed; (0, 0) if missing
+    beyond: NDArray[np.float64]  # (star,): χ² of [α/Fe] beyond the grid, which `alpha` leaves out
     n_observed: NDArray[np.int64]  # (star,): how many observables each star has
     flag: NDArray[np.int32]  # reasons found so far
     giant: NDArray[np.bool_]  # (star,)
@@ -453,6 +467,10 @@ def observe(catalog: xr.Dataset, grid: WorkingGrid, options: AgeOptions) -> Obse
     good = flag & np.int32(StarFlag.MISSING_PARAMETERS | StarFlag.BAD_ERROR) == 0
     low, high = (grid.alpha[0], grid.alpha[-1]) if len(grid.alpha) > 1 else (-0.2, 0.8)
     alpha, log_alpha = _cut(np.where(good[:, None], raw_alpha, 0.0), low, high)
+    past = raw_alpha[:, 0] - np.clip(raw_alpha[:, 0], low, high)
+    beyond_alpha = np.zeros(n)
+    np.divide(past, raw_alpha[:, 1], out=beyond_alpha, where=raw_alpha[:, 1] > 0)
+    beyond_alpha **= 2
     with np.errstate(invalid="ignore", divide="ignore"):
         least, most = grid.feh_limits(alpha[:, 0])
         beyond = np.maximum(least - feh, feh - most) / feh_error
@@ -460,7 +478,8 @@ def observe(catalog: xr.Dataset, grid: WorkingGrid, options: AgeOptions) -> Obse
     add_flag(flag, off, StarFlag.OFF_GRID)
     return Observed(
         values, inverse, np.stack([feh, feh_error], axis=1), alpha, constant + log_alpha, raw_alpha,
-        has.sum(axis=1) + 1 + with_alpha, flag, giant, seen.gravity[:, 0], in_clump_region(seen),
+        beyond_alpha, has.sum(axis=1) + 1 + with_alpha, flag, giant, seen.gravity[:, 0],
+        in_clump_region(seen),
         near_zams(seen),
     )  # fmt: skip
 
@@ -492,6 +511,10 @@ def _cut(gaussian: NDArray, low: float, high: float) -> tuple[NDArray, NDArray]:
     moved = np.where(flip, -first, first)
     new_mean = np.where(untouched, mean, mean + sd * moved)
     new_sd = np.where(untouched, sd, sd * np.sqrt(np.clip(second, 1e-6, 1.0)))
+    # Nearly flat between the limits: the differences above cancel.
+    flat = safe > 1e3 * (high - low)
+    new_mean = np.where(flat, 0.5 * (low + high), new_mean)
+    new_sd = np.where(flat, (high - low) / np.sqrt(12.0), new_sd)
     log_mass = np.where(untouched, 0.0, log_mass)
     log_mass = np.where((b < -_WINDOW) | (a > _WINDOW), np.nan, log_mass)
     return np.stack([np.clip(new_mean, low, high), new_sd], axis=1), log_mass

@@ -55,6 +55,8 @@ N_JOINT = 8
 # ln Z_max of an orbit in the plane is minus infinity: no star is known to lie nearer than this.
 ZMAX_FLOOR_KPC = 1e-4
 
+PLACE = ("ra", "dec", "distance")
+MOTION = ("pmra", "pmdec", "radial_velocity")
 REQUIRED = ("ra", "dec", "pmra", "pmdec", "distance", "radial_velocity")
 ERRORS = ("ra_error", "dec_error", "pmra_error", "pmdec_error", "radial_velocity_error")
 LIMITS = ("distance_lo", "distance_hi")
@@ -74,7 +76,8 @@ class Observed(NamedTuple):
 
     `observed` (star, 6: ra, dec, pmra, pmdec, distance, radial velocity), `sigma` (star, 5: ra*,
     dec in mas, pmra, pmdec, radial velocity), `correlation` (star, 10: of ra, dec, pmra, pmdec,
-    distance), `distance_sd` (star, 2: below, above), `key` and `usable` (star).
+    distance), `distance_sd` (star, 2: below, above), `key`, `usable` (star: has a place) and
+    `moving` (star: has velocities too). One that has none stands still here.
     """
 
     observed: Floats
@@ -83,6 +86,7 @@ class Observed(NamedTuple):
     distance_sd: Floats
     key: NDArray[np.uint64]
     usable: NDArray[np.bool_]
+    moving: NDArray[np.bool_]
 
 
 class PotentialStack(NamedTuple):
@@ -143,17 +147,14 @@ class Drawn(NamedTuple):
 
 def read_kinematics(catalog: xr.Dataset) -> tuple[Observed, NDArray[np.int32], list[str]]:
     """Return the kinematic columns of a catalogue, the stars' flags, and error columns it lacks."""
-    if absent := [name for name in REQUIRED if name not in catalog]:
+    if absent := [name for name in PLACE if name not in catalog]:
         raise CatalogError(
             f"no orbits without the columns {', '.join(absent)}: map them, or end the run with "
             'ages, by until = "ages" in its recipe'
         )
-    if "star_key" not in catalog:
-        raise CatalogError(
-            "the catalogue has no 'star_key', which random draws are keyed by: read it with "
-            "migrate_bayes.catalog, or give each star a distinct uint64"
-        )
     n = catalog.sizes["star"]
+    without = {name: ("star", np.full(n, np.nan)) for name in MOTION if name not in catalog}
+    catalog = catalog.assign(without)
 
     def stack(names: tuple[str, ...]) -> Floats:
         """Columns (star, name), zero for those that are absent."""
@@ -163,7 +164,8 @@ def read_kinematics(catalog: xr.Dataset) -> tuple[Observed, NDArray[np.int32], l
     observed, sigma = stack(REQUIRED), stack(ERRORS)
     ra, dec, pmra, pmdec, distance, rv = observed.T
     flag = np.zeros(n, dtype=np.int32)
-    astrometry = np.isfinite(ra) & np.isfinite(pmra) & np.isfinite(pmdec) & (np.abs(dec) <= 90)
+    place = np.isfinite(ra) & (np.abs(dec) <= 90)
+    astrometry = place & np.isfinite(pmra) & np.isfinite(pmdec)
     has_rv = np.isfinite(rv)
     has_distance = np.isfinite(distance) & (distance > 0)
     add_flag(flag, ~astrometry, StarFlag.MISSING_ASTROMETRY)
@@ -177,8 +179,9 @@ def read_kinematics(catalog: xr.Dataset) -> tuple[Observed, NDArray[np.int32], l
     # A zero error is exact, and only an error of a quantity that is there can be amiss.
     wrong_sigma = ~(np.isfinite(sigma) & (sigma >= 0))
     wrong_spread = ~(np.isfinite(spread) & (spread >= 0)) & has_distance[:, None]
-    usable = astrometry & has_rv & has_distance
-    unknown = usable & (wrong_sigma.any(1) | wrong_spread.any(1))
+    usable = place & has_distance
+    moving = usable & astrometry & has_rv
+    unknown = moving & (wrong_sigma.any(1) | wrong_spread.any(1))
     add_flag(flag, unknown, StarFlag.UNKNOWN_KINEMATIC_ERROR)
     sigma[wrong_sigma] = 0.0
     spread[wrong_spread] = 0.0
@@ -188,11 +191,15 @@ def read_kinematics(catalog: xr.Dataset) -> tuple[Observed, NDArray[np.int32], l
         fifth = -stack(PARALLAX_CORRELATIONS)
     correlation = np.concatenate([stack(CORRELATIONS), fifth], axis=1)
     wrong = ~(np.abs(correlation) <= 1).all(1)
-    add_flag(flag, usable & wrong, StarFlag.BAD_COVARIANCE)
+    add_flag(flag, moving & wrong, StarFlag.BAD_COVARIANCE)
     correlation[wrong] = 0.0
+    still = usable & ~moving
+    observed[np.ix_(still, [2, 3, 5])] = 0.0
+    sigma[np.ix_(still, [2, 3, 4])] = 0.0
+    correlation[still] = 0.0
 
     key = catalog["star_key"].values.astype(np.uint64)
-    arrays = (observed, sigma, correlation, spread, key, usable)
+    arrays = (observed, sigma, correlation, spread, key, usable, moving)
     stars = Observed._make(map(np.ascontiguousarray, arrays))
     return stars, flag, [name for name in (*ERRORS, *LIMITS) if name not in catalog]
 
@@ -306,7 +313,7 @@ def _reduce(sums, draws, rg0, out):
 @numba.njit(cache=True, nogil=True)
 def draw_block(stars, transform, potentials, seed, draws, kept, out):
     """Draw, transform and reduce a slice of stars: `Observed` and a `Transform` into `Drawn`."""
-    observed, sigma, correlation, distance_sd, key, usable = stars
+    observed, sigma, correlation, distance_sd, key, usable, _ = stars
     units, start, ln_r, slope, coefficients, shapes, heights = potentials
     mean, sd, joint, points, draws_joint, bad_covariance = out
     n_potentials = units.shape[0]

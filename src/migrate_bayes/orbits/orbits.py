@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -16,11 +17,19 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.core.errors import OrbitError, suggest
+from migrate_bayes.catalog.reader import as_catalog
+from migrate_bayes.core.errors import CatalogWarning, OrbitError, suggest
 from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.core.progress import progress
+from migrate_bayes.core.units import in_unit
 from migrate_bayes.orbits.coordinates import x_sign
-from migrate_bayes.orbits.draws import ZMAX_FLOOR_KPC, PotentialStack, draw, read_kinematics
+from migrate_bayes.orbits.draws import (
+    MOTION,
+    ZMAX_FLOOR_KPC,
+    PotentialStack,
+    draw,
+    read_kinematics,
+)
 from migrate_bayes.orbits.extrema import SPAN_GYR, STEPS, TOLERANCE, Extrema, orbit_extrema
 from migrate_bayes.orbits.frame import get_frame
 from migrate_bayes.orbits.orbit_options import OrbitOptions
@@ -29,6 +38,8 @@ from migrate_bayes.orbits.potential import Potential, list_potentials
 Floats = NDArray[np.float64]
 
 NEAR_CENTRE_KPC = 0.1
+# No star of the Galaxy is guided so far out: its distance or an error of it is wrong.
+ABSURD_KPC = 100.0
 
 MOMENTS = (
     ("x", "kpc", "Galactocentric x, towards the centre from the Sun in a right-handed frame"),
@@ -84,9 +95,10 @@ def compute_orbits(
 
     Parameters
     ----------
-    catalog : xarray.Dataset
-        Canonical columns: ``ra dec pmra pmdec radial_velocity distance`` and optionally
-        ``distance_lo distance_hi``, errors and ``*_corr``. An error column that is absent counts as
+    catalog : xarray.Dataset, or what `read_catalog` takes
+        Canonical columns: ``ra dec distance``, for orbits ``pmra pmdec radial_velocity``, and
+        optionally ``distance_lo distance_hi``, errors and ``*_corr``. Without velocities a star
+        has its place and ``r_present`` alone. An error column that is absent counts as
         zero error, and the attribute ``errors_taken_as_zero`` says which were.
     options : OrbitOptions, optional
         Frame, potentials and number of draws.
@@ -114,7 +126,7 @@ def compute_orbits(
     Raises
     ------
     CatalogError
-        If the catalogue lacks a column that every orbit needs.
+        If the catalogue has no positions or no distances.
     RecipeError
         If a setting is unknown or invalid.
     OrbitError
@@ -133,6 +145,8 @@ def compute_orbits(
     >>> orbits["rg_mean"].values.round(2), orbits["zmax"].values.round(2)
     (array([[8.6]]), array([[0.44]]))
     """
+    catalog = as_catalog(catalog)
+    span = float(in_unit(span, "Gyr"))
     o = OrbitOptions.of(options, settings)
     if o.zmax_draws == 1 or o.zmax_draws > o.draws:
         raise OrbitError(
@@ -147,7 +161,15 @@ def compute_orbits(
         raise OrbitError(f"Z_max asked in '{name}', not computed: {suggest(name, known)}")
     heights = [p.name in chosen or label in chosen for label, p in potentials.items()]
     stars, flag, absent = read_kinematics(catalog)
-    n, usable = stars.usable.size, np.flatnonzero(stars.usable)
+    without = [name for name in MOTION if name not in catalog]
+    if without:
+        warnings.warn(
+            f"the catalogue has no {', '.join(without)}: stars have their places (r_present), "
+            "no orbits and no guiding radii",
+            CatalogWarning,
+            stacklevel=2,
+        )
+    n, usable = stars.usable.size, np.flatnonzero(stars.moving)
     kept = o.zmax_draws if any(heights) else 0
     columns = {name: np.full((n, len(potentials)), np.nan) for name in COLUMNS}
     entries = list(potentials.items())
@@ -168,6 +190,12 @@ def compute_orbits(
                 stars, frame, stack,
                 seed=seed, draws=o.draws, kept=kept, workers=workers, on_done=on_done,
             )  # fmt: skip
+        # A star without velocities has a place and no more.
+        still = stars.usable & ~stars.moving
+        drawn.joint[still] = np.nan
+        drawn.bad_covariance[still] = False
+        for moments in (drawn.mean, drawn.sd):
+            moments[still, 3:6] = np.nan
         if frame == solar:
             mean, sd = drawn.mean, drawn.sd
             add_flag(flag, drawn.bad_covariance, StarFlag.BAD_COVARIANCE)
@@ -175,6 +203,8 @@ def compute_orbits(
             for place, name in enumerate(JOINT):
                 columns[name][:, k] = drawn.joint[:, j, place]
             add_flag(flag, columns["rg_nominal"][:, k] < NEAR_CENTRE_KPC, StarFlag.NEAR_CENTRE)
+            far = np.fmax(columns["rg_mean"][:, k], columns["rg_sd"][:, k]) > ABSURD_KPC
+            add_flag(flag, far, StarFlag.ABSURD_RADIUS)
             if not heights[k]:
                 continue
             label, potential = entries[k]
@@ -186,7 +216,7 @@ def compute_orbits(
             of_potential = {name: column[:, k] for name, column in columns.items()}
             _fill(of_potential, extrema, drawn.kept[usable][:, :, [0, 1 + j]], usable, flag)
 
-    add_flag(flag, stars.usable & (mean[:, 4] <= 0), StarFlag.RETROGRADE)
+    add_flag(flag, stars.moving & (mean[:, 4] <= 0), StarFlag.RETROGRADE)
     add_flag(flag, mean[:, 6] < NEAR_CENTRE_KPC, StarFlag.NEAR_CENTRE)
     mean[:, 0] *= x_sign(solar.handedness)
     dataset = _dataset(mean, sd, columns, flag, potentials)
@@ -206,6 +236,7 @@ def compute_orbits(
         "tolerance": TOLERANCE,
         "seed": seed,
         "errors_taken_as_zero": json.dumps(absent),
+        "velocities": "none" if without else "known",
         "convention": f"{solar.handedness}-handed axes, Sun at "
         f"{'positive' if solar.handedness == 'left' else 'negative'} x; "
         "v_phi and L_z positive for the disc",

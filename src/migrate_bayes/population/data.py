@@ -16,6 +16,7 @@ from migrate_bayes.core.errors import FitError, suggest
 from migrate_bayes.core.flags import FATAL_AGE
 from migrate_bayes.population.likelihood.layout import PackedStars, StarArrays, pack
 from migrate_bayes.population.model.hierarchy import flat_in_age
+from migrate_bayes.selection.conditions import DISC_FEH, DISC_RADII, possible_of_disc
 from migrate_bayes.stars import iter_parts
 
 # Errors are at least these, a guard against division by zero if a catalogue claims perfection.
@@ -26,9 +27,6 @@ _MIN_HEIGHT_SD = 1e-2
 #: Z_max of a normal vertical velocity has a long tail there, which says nothing of the disc, and a
 #: normal law that has to hold it is too broad above the plane, where the discs differ.
 HEIGHT_OFFSET = 0.2
-# What no star of a disc can have, kpc and dex: one such would decide the fit of a normal law.
-_RADII = (0.0, 100.0)
-_FEH = (-8.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -171,18 +169,16 @@ def population_data(
         # A star without an age carries a likelihood that knows nothing; its flag says so.
         has_age &= (stars["flag"].values & np.int32(FATAL_AGE)) == 0
     has_radius = np.isfinite(r)
-    possible = ~has_radius | ((r > _RADII[0]) & (r < _RADII[1]))
-    if "feh" in stars:
-        feh = stars["feh"].values
-        has_age &= np.isfinite(feh)
-        possible &= ~np.isfinite(feh) | ((feh > _FEH[0]) & (feh < _FEH[1]))
+    feh = stars["feh"].values if "feh" in stars else np.zeros(n)
+    has_age &= np.isfinite(feh)
+    possible = possible_of_disc(r, feh)
     impossible = int((selected & ~possible).sum())
     selected = selected & possible
     keep, by_age = _by_age(stars, selected & has_radius & has_age)
     left_out = {
         "no radius": int((selected & ~has_radius).sum()),
         "no age likelihood": int((selected & has_radius).sum() - keep.sum()),
-        f"a radius outside {_RADII} kpc or [Fe/H] outside {_FEH}": impossible,
+        f"a radius outside {DISC_RADII} kpc or [Fe/H] outside {DISC_FEH}": impossible,
     }
     if not keep.any():
         raise FitError(

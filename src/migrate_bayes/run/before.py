@@ -192,9 +192,11 @@ def _check_scheduler(scheduler: str) -> None:
 
 def _columns_of(catalog: Path, recipe: Recipe) -> set[str]:
     """Return the canonical columns that the catalogue will have."""
-    from migrate_bayes.catalog.reading import CatalogReader
+    from migrate_bayes.catalog.reader import CatalogReader
 
-    columns = set(CatalogReader(catalog, recipe.data.columns, None).by_name) - {"source_id"}
+    columns = set(CatalogReader(catalog, recipe.data.columns, None, recipe.data.hdu).by_name) - {
+        "source_id"
+    }
     if "distance" not in columns and {"parallax", "parallax_error"} <= columns:
         columns |= set(_DISTANCES)
     if photometric(recipe):

@@ -227,13 +227,32 @@ def _usable(columns: Columns) -> Verdict:
 def excluding_flags(stars: xr.Dataset) -> StarFlag:
     """Return the flags that make a star of this product unusable.
 
-    Ages alone, as of a catalogue without velocities, do not lack orbits.
+    Ages alone do not lack orbits, nor do the places of a catalogue without velocities.
     """
-    return _UNUSABLE if "potential" in stars.coords else _UNUSABLE & ~FATAL_ORBIT
+    orbits = "potential" in stars.coords and not _places_alone(stars)
+    return _UNUSABLE if orbits else _UNUSABLE & ~FATAL_ORBIT
+
+
+def _places_alone(stars: xr.Dataset) -> bool:
+    """Whether the catalogue had no velocities: its stars have a place and no orbit."""
+    return stars.attrs.get("velocities") == "none"
 
 
 def _unusable(column: Columns, stars: xr.Dataset) -> Floats:
-    return (column("flag").astype(np.int64) & int(excluding_flags(stars))).astype(np.float64)
+    bits = (column("flag").astype(np.int64) & int(excluding_flags(stars))).astype(np.float64)
+    if _places_alone(stars):
+        bits[~np.isfinite(column("r_present"))] = float(StarFlag.BAD_DISTANCE)
+    return bits
+
+
+# What a star of a disc can have, kpc and dex: one outside would decide a fit by itself.
+DISC_RADII, DISC_FEH = (0.0, 100.0), (-8.0, 2.0)
+
+
+def possible_of_disc(radius: Floats, feh: Floats) -> NDArray[np.bool_]:
+    """Return which stars are not impossible, by radius (kpc) and [Fe/H]: the rule of every fit."""
+    in_radius = ~np.isfinite(radius) | ((radius > DISC_RADII[0]) & (radius < DISC_RADII[1]))
+    return in_radius & (~np.isfinite(feh) | ((feh > DISC_FEH[0]) & (feh < DISC_FEH[1])))
 
 
 # What the derived columns of catalogues and orbits are made of, as far as a product may lack it.

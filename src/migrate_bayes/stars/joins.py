@@ -30,7 +30,7 @@ def assemble_stars(
     *,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Merge a catalogue with its ages and orbits; flags are joined bit by bit.
+    """Merge a catalogue with its ages and orbits; flags are joined, those of ages are the stage's.
 
     Parameters
     ----------
@@ -62,6 +62,9 @@ def assemble_stars(
     (['feh', 'flag', 'r_present'], array([3], dtype=int32))
     """
     flag = catalog["flag"].values.astype(np.int32)
+    if ages is not None:
+        # Whether a star can have an age, the stage knows that made it: external ages need no T_eff.
+        flag &= ~np.int32(_AGE_FLAGS)
     # `age` is the axis of the age likelihood here; a catalogue's own ages are renamed.
     own = {name: f"external_{name}" for name in ("age", "age_lo", "age_hi") if name in catalog}
     variables = {

@@ -26,7 +26,7 @@ from migrate_bayes.isochrones.kernel.grid_layout import (
     QUANTITIES,
     lower_bounds,
 )
-from migrate_bayes.isochrones.kernel.prior import MAX_PIECES
+from migrate_bayes.isochrones.kernel.prior import MAX_PIECES, OUTSIDE
 from migrate_bayes.isochrones.kernel.segments import (
     CELLS,
     NEVER,
@@ -324,6 +324,6 @@ def _off_lattice(work, points, stride):  # type: ignore[no-untyped-def]
         return best
     before, after = work[FOUND + at - stride], work[FOUND + at + stride]
     bend = before - _F(2.0) * best + after
-    if max(before, after) >= NEVER or bend <= _F(0.0):
+    if max(before, after) >= OUTSIDE or bend <= _F(0.0):  # next to the end of the grid
         return best
     return max(best - _F(0.125) * (after - before) ** 2 / bend, _F(0.0))

@@ -81,7 +81,7 @@ class AgeLikelihood(NamedTuple):
     log_like: NDArray[np.float64]  # ln L without the observables' constants; -inf: nothing counts
     feh_mean: NDArray[np.float64]  # dex
     feh_sd: NDArray[np.float64]
-    chi2: NDArray[np.float64]  # (star,): the least over age, mass and composition
+    chi2: NDArray[np.float64]  # (star,): the least over age, mass and composition, which counts
 
     @classmethod
     def empty(cls, n_star: int, n_age: int) -> AgeLikelihood:

@@ -1,0 +1,153 @@
+"""Tables in Parquet: a file, or a folder of files as Spark, Gaia and HATS write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from migrate_bayes.catalog.contents import Contents
+from migrate_bayes.catalog.source import Block, Source, quiet
+from migrate_bayes.catalog.text_tables import described_units
+from migrate_bayes.core.errors import CatalogError
+
+_ENDINGS = (".parquet", ".pq", ".parq")
+
+
+def open_parquet(contents: Contents) -> Source:
+    """Open one file of Parquet."""
+    data = contents.data
+    if contents.packed:
+        with contents.open() as file:
+            data = file.read()
+    if data is None:
+        return _source(contents.path, [contents.path])
+    import pyarrow as pa
+
+    return _source(contents.path, [pa.BufferReader(data)])
+
+
+def open_folder(folder: Path) -> Source:
+    """Open a folder of Parquet files, at any depth, in the order of their names.
+
+    Of a HATS collection, which holds margins and indices beside the catalogue, the catalogue alone.
+    """
+    if (folder / "_delta_log").exists() or (folder / "metadata").is_dir():
+        raise CatalogError(f"{folder}: a Delta or Iceberg table: write it as plain Parquet")
+    collection = folder / "collection.properties"
+    if collection.exists():
+        stated = dict(
+            line.split("=", 1) for line in collection.read_text("utf-8").splitlines() if "=" in line
+        )
+        primary = stated.get("hats_primary_table_url", "").strip()
+        if not primary or not (folder / primary).is_dir():
+            raise CatalogError(
+                f"{folder}: the collection does not say which folder its catalogue is"
+            )
+        return open_folder(folder / primary)
+    named = ("hats.properties", "properties", "catalog_info.json")
+    catalogues = [
+        p for p in folder.iterdir() if p.is_dir() and any((p / n).exists() for n in named)
+    ]
+    if len(catalogues) > 1:
+        said = ", ".join(sorted(p.name for p in catalogues))
+        raise CatalogError(f"{folder} holds several catalogues ({said}): give one of these folders")
+    files = sorted(
+        path for path in folder.rglob("*")
+        if path.suffix.lower() in _ENDINGS and path.is_file()
+        and not any(part.startswith(("_", ".")) for part in path.relative_to(folder).parts)
+    )  # fmt: skip
+    if not files:
+        raise CatalogError(
+            f"{folder} is a folder without Parquet files: give the file itself, or a folder of "
+            "Parquet files"
+        )
+    return _source(folder, list(files))
+
+
+def _source(path: Path | str, files: list[Any]) -> Source:
+    import pyarrow.parquet as pq
+
+    schemas, rows = [], 0
+    for file in files:
+        with pq.ParquetFile(file) as opened:
+            schemas.append(opened.schema_arrow)
+            rows += opened.metadata.num_rows
+        _rewind(file)
+    names = list(schemas[0].names)
+    units = _units(schemas[0])
+    for file, schema in zip(files[1:], schemas[1:], strict=True):
+        if set(schema.names) != set(names):
+            odd = sorted(set(schema.names) ^ set(names))
+            raise CatalogError(
+                f"{file}: its columns are not those of {files[0]}: {', '.join(odd[:5])}; put "
+                "tables "
+                "of different columns in folders of their own"
+            )
+        if (other := _units(schema)) != units:
+            odd = sorted(n for n in names if other.get(n) != units.get(n))
+            raise CatalogError(f"{file}: column '{odd[0]}' has another unit than in {files[0]}")
+
+    def pieces(wanted: list[str], identifier: str | None, size: int | None) -> Iterator[Block]:
+        waiting: list[Any] = []
+        count = 0
+        for file in files:
+            _rewind(file)
+            # Read ahead, a row group would be held whole, and after it all that have been read.
+            with pq.ParquetFile(file, pre_buffer=False, buffer_size=2**18) as opened:
+                batches = opened.iter_batches(batch_size=size or max(rows, 1), columns=wanted)
+                for batch in batches:
+                    if len(files) == 1:
+                        yield {name: batch.column(name) for name in wanted}
+                        continue
+                    waiting.append(batch)
+                    count += len(batch)
+                    if size is not None and count >= size:
+                        table = _joined(waiting)
+                        for start in range(0, count - count % size, size):
+                            yield _columns(table.slice(start, size), wanted)
+                        rest = table.slice(count - count % size)
+                        waiting, count = rest.to_batches(), len(rest)
+        if count:
+            yield _columns(_joined(waiting), wanted)
+
+    return Source(path, "parquet", names, units, pieces, rows=rows)
+
+
+def _columns(table: Any, wanted: list[str]) -> Block:
+    return {name: table.column(name).combine_chunks() for name in wanted}
+
+
+def _rewind(file: Any) -> None:
+    if hasattr(file, "seek"):
+        file.seek(0)
+
+
+def _joined(batches: list[Any]) -> Any:
+    """Join batches whose columns may be integers in one file and floating point in another."""
+    import pyarrow as pa
+
+    tables = [pa.Table.from_batches([batch]) for batch in batches]
+    return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+
+def _units(schema: Any) -> dict[str, str]:
+    """Return units from wherever a writer puts them: astropy, VOParquet, a field's own metadata."""
+    said = schema.metadata or {}
+    units: dict[str, str] = {}
+    if b"table_meta_yaml" in said:
+        units |= described_units(said[b"table_meta_yaml"].decode().split("\n"))[0]
+    if b"IVOA.VOTable-Parquet.content" in said:
+        import io
+
+        from astropy.io.votable import parse
+
+        with quiet():
+            document = parse(io.BytesIO(said[b"IVOA.VOTable-Parquet.content"]), verify="ignore")
+        for table in document.iter_tables():
+            units |= {f.name: str(f.unit) for f in table.fields if f.unit is not None}
+    for field in schema:
+        for key in (b"unit", b"units"):
+            if key in (field.metadata or {}):
+                units[field.name] = field.metadata[key].decode()
+    return units

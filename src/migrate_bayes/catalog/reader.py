@@ -1,0 +1,365 @@
+"""A catalogue's table, opened: its columns found, its rows read into canonical columns."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from migrate_bayes.catalog import measured
+from migrate_bayes.catalog.cleaning import Seen, clean
+from migrate_bayes.catalog.columns import (
+    COLUMNS,
+    EXTRA_PREFIX,
+    SYMMETRIC,
+    attributes,
+    conversion_to,
+    is_unit,
+    star_keys,
+)
+from migrate_bayes.catalog.doubts import Doubts
+from migrate_bayes.catalog.formats import open_source
+from migrate_bayes.catalog.maps import as_column_map, evaluate, guess_map, load_column_map, plan
+from migrate_bayes.catalog.source import as_float
+from migrate_bayes.core.errors import CatalogError, CatalogWarning
+
+Columns = str | Mapping[str, Any] | None  # a packaged map's name, or a map's content
+
+
+_FLOAT = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?")
+
+
+def _identifiers(values: Any, text: bool, path: Any, name: str, first_row: int) -> NDArray[Any]:
+    """Return identifiers as int64 or text, refusing those that are missing or have lost digits."""
+    masked = np.ma.MaskedArray(values)
+    plain = np.asarray(masked.data)
+    gone = np.ma.getmaskarray(masked).copy()
+    if plain.ndim != 1 or plain.dtype.kind not in "OUSiufb":
+        raise CatalogError(
+            f"{path}: column '{name}' holds no identifiers: map a column of numbers or text"
+        )
+    kind = plain.dtype
+    if plain.dtype.kind == "S":
+        plain = np.array(
+            [v.decode("utf-8", "backslashreplace") for v in plain.tolist()], dtype=object
+        )
+    if plain.dtype.kind in "OU":
+        texts = [_spelled(v) for v in plain.tolist()]
+        gone |= np.array([t.lower() in ("", "nan", "none", "<na>") for t in texts], dtype=bool)
+        plain = np.array(texts, dtype=np.str_)
+    elif plain.dtype.kind == "f":
+        gone |= ~np.isfinite(plain)
+    if gone.any():
+        row = first_row + int(np.flatnonzero(gone)[0]) + 1
+        raise CatalogError(
+            f"{path}: {int(gone.sum())} stars have no identifier in column '{name}', the first in "
+            f"row {row} (counting from 1). Map another column to source_id, or "
+            "source_id = { row_number = true }"
+        )
+    if plain.dtype.kind == "f":
+        exact = 2.0 ** min(np.finfo(kind).nmant + 1, 53)
+        if np.any(np.abs(plain) >= exact) or np.any(plain != np.rint(plain)):
+            raise _lost(path, name)
+    elif plain.dtype.kind not in "iub" and text:
+        return plain
+    elif plain.dtype.kind == "u" and np.any(plain > 2**63 - 1):
+        raise _too_large(path, name, first_row, plain > 2**63 - 1, plain)
+    try:
+        return plain.astype(np.int64)
+    except (ValueError, OverflowError):
+        return _spelled_otherwise(plain, path, name, first_row)
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace").strip().strip("\x00")
+    return str(value).strip().strip("\x00")
+
+
+def _lost(path: Any, name: str) -> CatalogError:
+    return CatalogError(
+        f"{path}: the identifiers in column '{name}' are stored as floating point and have "
+        "lost digits: write them as 64-bit integers or as text"
+    )
+
+
+def _too_large(path: Any, name: str, first_row: int, where: Any, values: Any) -> CatalogError:
+    row = int(np.flatnonzero(where)[0])
+    return CatalogError(
+        f"{path}: the identifier {values[row]} in row {first_row + row + 1} (counting from 1) "
+        "of column "
+        f"'{name}' is larger than 63 bits hold: write identifiers as text that begins with a "
+        "letter, "
+        "map another column to source_id, or source_id = { row_number = true }"
+    )
+
+
+def _spelled_otherwise(
+    texts: NDArray[Any], path: Any, name: str, first_row: int
+) -> NDArray[np.int64]:
+    """Return integers of which some are spelled as ``12.0``, or say what is wrong."""
+    out = np.empty(len(texts), dtype=np.int64)
+    for row, text in enumerate(texts.tolist()):
+        if text.removeprefix("-").isdecimal():
+            if not -(2**63) <= int(text) < 2**63:
+                raise _too_large(path, name, first_row, np.arange(len(texts)) == row, texts)
+            out[row] = int(text)
+        elif _FLOAT.fullmatch(text) and float(text) == np.rint(float(text)):
+            if abs(float(text)) >= 2.0**53:
+                raise _lost(path, name)
+            out[row] = int(float(text))
+        else:
+            raise CatalogError(
+                f"{path}: the identifiers in column '{name}' begin as integers, but '{text}' is "
+                "none"
+            )
+    return out
+
+
+def _is_text(values: Any) -> bool:
+    """Whether the first identifier is a text: the rule must not depend on the size of a block."""
+    plain = np.asarray(np.ma.MaskedArray(values).data)
+    if plain.dtype.kind not in "OUS":
+        return False
+    first = _spelled(plain[0])
+    if first.removeprefix("-").isdecimal():
+        return False
+    number = float(first) if _FLOAT.fullmatch(first) else np.nan
+    return not (np.isfinite(number) and number == np.rint(number))
+
+
+class CatalogReader:
+    """A catalogue's file, opened: its columns found, its rows not yet read."""
+
+    def __init__(
+        self, table: Any, columns: Columns, format: str | None, hdu: int | str | None = None
+    ) -> None:
+        self._source = source = open_source(table, format=format, hdu=hdu)
+        self.path = path = source.path
+        self.empty: set[str] = set()
+        self.rows, self.whole = source.rows, source.whole
+        if columns is None:
+            self._map = guess_map(source.names)
+        elif isinstance(columns, str):
+            self._map = load_column_map(columns)
+        else:
+            self._map = as_column_map(columns)
+        self._steps = plan(self._map, source)
+        self.by_name = by_name = {step.canonical: step for step in self._steps}
+        named = f"{path}: the column map '{self._map.name}'"
+        if "source_id" not in by_name:
+            raise CatalogError(
+                f"{named} has no source_id: add the column that "
+                "identifies a star, or source_id = { row_number = true }"
+            )
+        if not any(name in COLUMNS for name in by_name):
+            raise CatalogError(
+                f"{path}: no canonical column ('ra', 'teff', ...) among its {len(source.names)} "
+                "columns: give a column map with columns="
+            )
+        id_step = by_name["source_id"]
+        if id_step.entry.operation not in ("column", "row_number"):
+            raise CatalogError(f"{path}: source_id is a column or row_number = true, nothing else")
+        self._id = str(id_step.operands[0]) if id_step.operands else None
+        others = [o for step in self._steps if step is not id_step for o in step.operands]
+        if self._id in others:
+            raise CatalogError(f"{path}: column '{self._id}' is the identifier and nothing else")
+        # The file's columns once each, in the order in which the map names them.
+        wanted = [o for step in self._steps for o in step.operands if isinstance(o, str)]
+        self._wanted = list(dict.fromkeys(wanted))
+        if not wanted:
+            raise CatalogError(f"{named} names no column of the file")
+        self._words = {
+            str(o): step.entry.words for step in self._steps if step.entry.words
+            for o in step.operands
+        }  # fmt: skip
+        self._missing = {
+            str(o): step.entry.missing_words for step in self._steps for o in step.operands
+        }
+        for step in self._steps:
+            for o, conversion in zip(step.operands, step.conversions, strict=True):
+                if conversion.doubt:
+                    said = f"{path}: column '{o}' ('{step.canonical}'): the unit {conversion.doubt}"
+                    warnings.warn(said, CatalogWarning, stacklevel=4)
+
+    def can_be_empty(self, name: str) -> bool:
+        """Whether a column without a single value is as good as absent."""
+        return self.by_name[name].entry.optional
+
+    def chunks(self, chunk_size: int | None, doubts: Doubts | None = None) -> Iterator[xr.Dataset]:
+        """Read the rows, as often as asked, `chunk_size` at a time or all at once.
+
+        What a row comes out as does not depend on the size; the file as a whole is not checked,
+        but what is seen of it is added to `doubts`.
+        """
+        if chunk_size is not None and chunk_size < 1:
+            raise CatalogError(f"chunk_size must be at least 1, not {chunk_size}")
+        rows, text = 0, None
+        for block in self._source.blocks(
+            self._wanted, self._id, chunk_size, self._words, self._missing
+        ):
+            n = len(next(iter(block.values())))
+            if self._id is None:
+                ids: NDArray[Any] = np.arange(rows, rows + n, dtype=np.int64)
+            else:
+                raw = block.pop(self._id)
+                text = _is_text(raw) if text is None else text
+                ids = _identifiers(raw, text, self.path, self._id, rows)
+            yield self._dataset(block, ids, rows, doubts, whole=chunk_size is None)
+            rows += n
+
+    def _dataset(
+        self,
+        block: dict[str, NDArray[Any]],
+        ids: NDArray[Any],
+        first_row: int,
+        doubts: Doubts | None,
+        *,
+        whole: bool,
+    ) -> xr.Dataset:
+        variables: dict[str, Any] = {}
+        values: dict[str, NDArray[np.float64]] = {}
+        for step in self._steps:
+            name = step.canonical
+            if name == "source_id" or name in self.empty:
+                continue
+            seen = Seen() if doubts is None else doubts.seen[name]
+            value = evaluate(
+                step, block, len(ids), file=str(self.path), first_row=first_row, seen=seen
+            )
+            if whole and name in COLUMNS and not seen.finite and self.can_be_empty(name):
+                continue
+            values[name] = value
+        if doubts is not None:
+            doubts.add(values, ids)
+        for name, value in values.items():
+            step = self.by_name[name]
+            if name.startswith(EXTRA_PREFIX):
+                label = f"{name.removeprefix(EXTRA_PREFIX)}, as published"
+                variables[name] = ("star", value, {"units": step.unit, "long_name": label})
+                continue
+            if name == "flag":
+                value = np.nan_to_num(value).astype(np.int32)
+            elif name == "ra":
+                value = np.mod(value, 360.0)
+            variables[name] = ("star", value, attributes(name))
+        if "distance" in variables:
+            given = ", ".join(str(o) for o in self.by_name["distance"].operands)
+            variables["distance"][2]["source"] = self._map.distance_source or f"column {given}"
+        coords = {"source_id": ("star", ids, attributes("source_id"))}
+        catalog = measured.add_distances(xr.Dataset(variables, coords=coords))
+        catalog = catalog.assign(
+            flag=("star", measured.flag_measurements(catalog), attributes("flag")),
+            star_key=("star", star_keys(ids), attributes("star_key")),
+        )
+        ordered = [name for name in COLUMNS if name in catalog]
+        rest = sorted(str(name) for name in catalog.data_vars if name not in COLUMNS)
+        catalog = catalog[[*ordered, *rest]]
+        file = self.path.name if isinstance(self.path, Path) else self.path
+        catalog.attrs = {"title": "catalogue", "file": file, "column_map": self._map.name}
+        return catalog
+
+    def names_of(self, keys: NDArray[np.uint64]) -> list[str]:
+        """Return the identifiers of some stars, by their keys, in the order of the file."""
+        found: dict[str, None] = {}
+        for chunk in self.chunks(100_000):
+            mine = np.isin(chunk["star_key"].values, keys)
+            found |= dict.fromkeys(str(name) for name in chunk["source_id"].values[mine])
+        return list(found)
+
+
+Places = list[tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.float64]]]
+
+
+def checked(
+    reader: CatalogReader, chunk_size: int | None, places: Places | None = None
+) -> Iterator[xr.Dataset]:
+    """Read chunks, and at the end check the file as a whole; gather key, ra and dec in `places`."""
+    rows, path = 0, reader.path
+    doubts = Doubts(path, reader.by_name)
+    places = [] if places is None else places
+    for chunk in reader.chunks(chunk_size, doubts):
+        rows += chunk.sizes["star"]
+        if "ra" in chunk and "dec" in chunk:
+            places.append((chunk["star_key"].values, chunk["ra"].values, chunk["dec"].values))
+        yield chunk
+    if rows == 0:
+        raise CatalogError(f"{path}: the table has no rows")
+    doubts.finish()
+    there = [name for name in doubts.seen if name in COLUMNS]
+    reader.empty = {name for name in there if not doubts.seen[name].finite}
+    for name in there:
+        if name in reader.empty and not (reader.can_be_empty(name) and set(there) > reader.empty):
+            given = ", ".join(f"'{o}'" for o in reader.by_name[name].operands)
+            raise CatalogError(
+                f"{path}: column {given} ('{name}') holds not a single usable value in "
+                f"{rows} rows: take it out of the column map, or map another"
+            )
+    if reader.empty:
+        doubts.say(
+            f"no usable value in {rows} rows of {', '.join(sorted(reader.empty))}: as good as "
+            "absent"
+        )
+    if places:
+        keys, ra, dec = (np.concatenate(parts) for parts in zip(*places, strict=True))
+        measured.check_identifiers(keys, ra, dec, file=str(path), names=reader.names_of)
+
+
+def as_catalog(stars: Any) -> xr.Dataset:
+    """Return stars as a catalogue, whatever they are in.
+
+    A Dataset on dim ``star`` keeps all that it has; its canonical columns are converted to their
+    units, and a ``flag`` and a ``star_key`` made if it has none. Anything else is read as
+    `migrate_bayes.read_catalog` does.
+
+    Raises
+    ------
+    CatalogError
+        As `migrate_bayes.read_catalog` does.
+    """
+    if not isinstance(stars, xr.Dataset) or "star" not in stars.dims:
+        (catalog,) = checked(CatalogReader(stars, None, None), None)
+        return catalog
+    made: dict[str, Any] = {}
+    for key, variable in stars.variables.items():
+        name = str(key)
+        if name not in COLUMNS or variable.dims != ("star",):
+            continue
+        unit, canonical = str(variable.attrs.get("units", "")), COLUMNS[name].unit
+        if unit == canonical or (not is_unit(unit) and variable.dtype.kind in "iuf"):
+            continue
+        if canonical == "" or (name in SYMMETRIC.values() and not is_unit(unit)):
+            continue  # a pure number; or of StarPosteriors, a fraction of the age
+        how = conversion_to(unit, file="the Dataset", column=name, canonical=name)
+        plain = as_float(variable.values, "the Dataset", name, 0)
+        column = COLUMNS[name]
+        bounds = (column.low, column.high)
+        value = clean(plain, how, (), 1.0, bounds, column.usual, Seen(), 0)
+        made[name] = ("star", value, {**variable.attrs, "units": canonical})
+    stars = stars.assign(made) if made else stars
+    for name, error in SYMMETRIC.items():
+        ends = f"{name}_lo", f"{name}_hi"
+        if {name, error} <= set(stars) and not set(ends) & set(stars):
+            value, width = stars[name].values, stars[error].values
+            both = zip(ends, (value - width, value + width), strict=True)
+            stars = stars.assign({n: ("star", v, attributes(n)) for n, v in both})
+    if "star_key" not in stars:
+        n = stars.sizes["star"]
+        ids = stars["source_id"].values if "source_id" in stars.variables else np.arange(n)
+        stars = stars.assign(star_key=("star", star_keys(ids), attributes("star_key")))
+    if "flag" not in stars or not _is_ours(stars["flag"]):
+        rest = stars.drop_vars("flag", errors="ignore")
+        flag = measured.flag_measurements(rest)
+        stars = rest.assign(flag=("star", flag, attributes("flag")))
+    return stars
+
+
+def _is_ours(flag: xr.DataArray) -> bool:
+    """Whether a flag is of this package's bits: it is a survey's own, if it does not say so."""
+    return "flag_masks" in flag.attrs or flag.dtype == np.int32

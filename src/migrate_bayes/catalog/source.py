@@ -1,0 +1,316 @@
+"""A table opened, whatever it came from: column names, units, and blocks of plain arrays.
+
+A `Source` knows its columns and their units without reading the rows, and yields the rows in blocks
+of a given size, as often as asked. Missing values come out as NaN: masked, null, a companion
+``x.mask`` of astropy's, a blank, or a word that stands for nothing. No value depends on the size of
+the blocks.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migrate_bayes.core.errors import CatalogError
+
+Block = dict[str, NDArray[Any]]
+Pieces = Callable[[list[str], str | None, int | None], Iterator[dict[str, Any]]]
+quiet = partial(warnings.catch_warnings, action="ignore")
+
+_NOTHING = (
+    "nan", "-nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "nil", "\\n", "masked",
+    "indef", "missing", "undef", "undefined", "nodata",
+)  # fmt: skip
+"""Words that stand for a missing value, in any case; so does a text without letters and digits."""
+_ELEMENT = re.compile(r"(.+)\[(\d+)\]")
+_SEXAGESIMAL = re.compile(r"[+-]?\d{1,3}[:hd ]\d{1,2}[:m' ]\d{1,2}")
+
+
+class Source(NamedTuple):
+    """An opened table.
+
+    ``pieces(columns, identifier, chunk_size)`` iterates over dicts of arrays as the table has them:
+    NumPy's, masked if values are missing, or Arrow's. A `chunk_size` of None asks for one piece.
+    """
+
+    path: Path | str  # the file, or what to call a table in memory
+    format: str
+    names: Sequence[str]
+    units: dict[str, str]  # of the columns that state one
+    pieces: Pieces
+    rows: int | None = None  # if the table says so
+    whole: bool = False  # it can only be read whole: memory grows with the file
+
+    def blocks(
+        self,
+        columns: Sequence[str],
+        identifier: str | None,
+        chunk_size: int | None,
+        words: Mapping[str, Mapping[str, float]] | None = None,
+        missing: Mapping[str, Sequence[str]] | None = None,
+    ) -> Iterator[Block]:
+        """Iterate over dicts of float64 arrays; the identifier is whatever it is in the table.
+
+        `words` has, for a column of text, the numbers that stand for its words; `missing`, further
+        words that stand for nothing. ``name[i]`` is an element of a column of arrays. The arrays
+        may be the table's own: do not write to them.
+        """
+        wanted = list(dict.fromkeys(columns))
+        base = {name: self.of_column(name) for name in wanted}
+        masks = {c: f"{c}.mask" for c in base.values() if f"{c}.mask" in self.names}
+        pieces = self.pieces(
+            [*dict.fromkeys([*base.values(), *masks.values()])], identifier, chunk_size
+        )
+        first_row = 0
+        while True:
+            with readable(self.path, self.format):
+                piece = next(pieces, None)
+                if piece is None:
+                    return
+                block: Block = {}
+                for name in wanted:
+                    values = _element(piece[base[name]], name, base[name], self.path)
+                    gone = _mask(piece[masks[base[name]]]) if base[name] in masks else None
+                    if name == identifier:
+                        block[name] = _with_mask(_as_numpy(values), gone)
+                        continue
+                    if words and name in words:
+                        number = _words_as_float(_as_numpy(values), words[name])
+                    else:
+                        also = (missing or {}).get(name, ())
+                        number = as_float(values, self.path, name, first_row, also)
+                    block[name] = number if gone is None else np.where(gone, np.nan, number)
+            rows = len(next(iter(block.values())))
+            first_row += rows
+            if rows:
+                yield block
+
+    def of_column(self, name: str) -> str:
+        """Return the column that ``name`` or ``name[i]`` is of."""
+        found = None if name in self.names else _ELEMENT.fullmatch(name)
+        return found[1] if found and found[1] in self.names else name
+
+
+@contextmanager
+def readable(path: Path | str, format: str) -> Iterator[None]:
+    """Turn whatever a library throws at a broken file into an error that names the file."""
+    try:
+        yield
+    except (CatalogError, MemoryError):
+        raise
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CatalogError(
+            f"{path}: cannot be read as {format}; the file is damaged or of another kind ({first})"
+        ) from error
+
+
+def _is_arrow(values: Any) -> bool:
+    return type(values).__module__.startswith("pyarrow")
+
+
+def _as_numpy(values: Any) -> Any:
+    """Return an Arrow array as NumPy's, masked where it is null; integers stay integers."""
+    if not _is_arrow(values):
+        return values
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if values.null_count == 0:
+        return values.to_numpy(zero_copy_only=False)
+    null = values.is_null().to_numpy(zero_copy_only=False)
+    whole = pa.types.is_integer(values.type)
+    text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+    if whole or text:
+        values = pc.fill_null(values, 0 if whole else "")
+    return np.ma.MaskedArray(values.to_numpy(zero_copy_only=False), null)
+
+
+def _mask(values: Any) -> NDArray[np.bool_]:
+    """Return a companion mask; its own missing values mask too."""
+    plain = _as_numpy(values)
+    texts = np.asarray(np.ma.getdata(plain))
+    if texts.dtype.kind in "OUS":
+        texts = np.array(
+            [str(t).strip().lower() not in ("false", "0", "f") for t in texts.tolist()]
+        )
+    return texts.astype(bool) | np.ma.getmaskarray(plain)
+
+
+def _with_mask(values: Any, gone: NDArray[np.bool_] | None) -> Any:
+    return values if gone is None else np.ma.MaskedArray(values, np.ma.getmaskarray(values) | gone)
+
+
+def _element(values: Any, name: str, column: str, path: Path | str) -> Any:
+    """Return one number per row: an element of a column of arrays, if that was asked for."""
+    if name == column:
+        return values
+    i = int(name[len(column) + 1 : -1])
+    plain = _as_numpy(values)
+    if getattr(plain, "ndim", 1) == 1 and str(getattr(plain, "dtype", "")) == "object":
+        with quiet():
+            plain = np.array([np.asarray(row, dtype=np.float64) for row in plain.tolist()])
+    if plain.ndim < 2 or i >= plain[0].size:
+        raise CatalogError(f"{path}: column '{column}' has no element {i} in every row")
+    return plain.reshape(len(plain), -1)[:, i]
+
+
+def _words_as_float(values: Any, words: Mapping[str, float]) -> NDArray[np.float64]:
+    """Return the number of each word, NaN for what is masked or no word of the list."""
+    texts = np.ma.filled(np.ma.MaskedArray(values).astype(object), "").tolist()
+    texts = [t.decode(errors="replace") if isinstance(t, bytes) else str(t) for t in texts]
+    return np.array([words.get(t.strip(), np.nan) for t in texts], dtype=np.float64)
+
+
+def as_float(
+    values: Any, path: Path | str, column: str, first_row: int, missing: Sequence[str] = ()
+) -> NDArray[np.float64]:
+    """Return numbers, NaN for what is masked or a word for nothing, refusing any other text.
+
+    Numbers without a mask come back as they are, not copied.
+    """
+    mask: Any = np.ma.nomask
+    if _is_arrow(values):
+        import pyarrow as pa
+
+        if pa.types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            return _text_as_float(values, path, column, first_row, missing)
+        if pa.types.is_decimal(values.type):
+            values = values.cast(pa.float64())
+        if pa.types.is_nested(values.type):
+            values = np.empty(len(values), dtype=object)
+            values[:] = [()] * len(values)  # arrays: refused below
+        elif pa.types.is_integer(values.type) or pa.types.is_boolean(values.type):
+            values = _as_numpy(values)
+        else:
+            values = values.to_numpy(zero_copy_only=False)  # a null is NaN
+    if np.ma.isMaskedArray(values):
+        mask, values = np.ma.getmask(values), np.ma.getdata(values)
+    plain = np.asarray(values)
+    arrays = plain.ndim != 1
+    if plain.dtype == object and not arrays:
+        arrays = any(isinstance(v, list | tuple | dict | np.ndarray) for v in plain.tolist())
+    if arrays:
+        raise CatalogError(
+            f"{path}: column '{column}' holds arrays; map a column of numbers, or an element of "
+            f"it as '{column}[0]'"
+        )
+    if plain.dtype.kind in "fiub":
+        out = plain.astype(np.float64, copy=False)
+        return out if mask is np.ma.nomask else np.where(mask, np.nan, out)
+    if plain.dtype.kind not in "OUS":
+        kind = {"M": "times", "m": "times", "c": "complex numbers"}.get(
+            plain.dtype.kind, "no numbers"
+        )
+        raise CatalogError(f"{path}: column '{column}' holds {kind}; map a column of numbers")
+    import pyarrow as pa
+
+    texts = [_as_text(v) for v in plain.tolist()]
+    if mask is not np.ma.nomask:
+        texts = [None if m else t for t, m in zip(texts, mask.tolist(), strict=True)]
+    return _text_as_float(pa.array(texts, pa.string()), path, column, first_row, missing)
+
+
+def _as_text(value: Any) -> str | None:
+    """Return a value as text; None if it is a missing value of pandas, NumPy or Python."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").rstrip("\x00")
+    if value is None or value is np.ma.masked or (isinstance(value, float) and value != value):
+        return None
+    return str(value)
+
+
+def _text_as_float(
+    texts: Any, path: Path | str, column: str, first_row: int, missing: Sequence[str]
+) -> NDArray[np.float64]:
+    """Return the numbers that texts spell, by Arrow's parser, or Python's if it knows better."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = pc.utf8_trim(texts, " \t\r\n\x00\xa0")
+    try:
+        return _cast(texts)
+    except pa.ArrowInvalid:
+        pass
+    nothing = pa.array([*_NOTHING, *(word.strip().lower() for word in missing)], texts.type)
+    blank = pc.or_(
+        pc.is_in(pc.utf8_lower(texts), nothing),
+        pc.invert(pc.match_substring_regex(texts, r"[0-9A-Za-z]")),
+    )
+    texts = pc.if_else(blank, pa.scalar(None, texts.type), texts)
+    try:
+        return _cast(texts)
+    except pa.ArrowInvalid:
+        pass
+    out = np.empty(len(texts))
+    for row, text in enumerate(texts.to_pylist()):
+        number = np.nan if text is None else _number(text)
+        if number is None:
+            angle = _SEXAGESIMAL.match(text)
+            what = "convert it to degrees" if angle else "map a column of numbers"
+            raise CatalogError(
+                f"{path}: column '{column}' holds text: '{text}' in row {first_row + row + 1} "
+                f"(counting from 1); {what}"
+                + ("" if angle else f', or say what is missing: missing = ["{text}"]')
+            )
+        out[row] = number
+    return out
+
+
+def _cast(texts: Any) -> NDArray[np.float64]:
+    import pyarrow as pa
+
+    return np.array(texts.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _number(text: str) -> float | None:
+    """Read a number as Fortran or Python may have written it, or a truth value."""
+    truth = {"true": 1.0, "t": 1.0, "false": 0.0, "f": 0.0}.get(text.lower())
+    if truth is not None:
+        return truth
+    try:
+        return float(re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", text)) if "_" not in text else None
+    except ValueError:
+        return None
+
+
+def table_source(
+    path: Path | str, format: str, table: Any, units: Mapping[str, str], *, whole: bool = True
+) -> Source:
+    """Slice a table of astropy's that is in memory."""
+
+    def pieces(wanted: list[str], identifier: str | None, size: int | None) -> Iterator[Block]:
+        step = size or max(len(table), 1)
+        for start in range(0, len(table), step):
+            yield {name: plain_column(table[name][start : start + step]) for name in wanted}
+
+    names = list(map(str, table.colnames))
+    return Source(path, format, names, dict(units), pieces, rows=len(table), whole=whole)
+
+
+def plain_column(column: Any) -> Any:
+    """Return a column of astropy's as NumPy's, masked where it is; units are kept elsewhere."""
+    mask = getattr(column, "mask", None)
+    if hasattr(column, "unmasked"):  # a masked quantity
+        column = column.unmasked
+    if hasattr(column, "unit") and hasattr(column, "to_value"):
+        column = column.to_value(column.unit)
+    if not isinstance(column, np.ndarray):
+        # Times and coordinates are no numbers: refused by name if they are mapped.
+        return np.full(len(column), np.datetime64("NaT"))
+    values = np.asarray(np.ma.getdata(column))
+    if mask is None or not np.any(mask):
+        return values
+    return np.ma.MaskedArray(values, mask)
