@@ -27,7 +27,8 @@ class CatalogOptions(Options):
     max_age_error : float, optional
         Greatest relative age error (see `flag_age_error`); None cuts nothing.
     extinction : str, optional
-        ``source`` of `correct_extinction`; None leaves magnitudes as they are.
+        ``source`` of `correct_extinction`; None leaves magnitudes as they are, and so does
+        ``auto`` if there is no G.
 
     Examples
     --------

@@ -93,8 +93,7 @@ def open_source(table: Any, *, format: str | None = None, hdu: int | str | None 
         if kind != "csv" and contents.size != 0:
             raise CatalogError(
                 f"{contents.path}: cannot be read as {kind}; the file is damaged or of another "
-                "kind "
-                "(its first bytes are those of no such file)"
+                "kind (its first bytes are those of no such file)"
             )
         if kind != "csv":
             raise CatalogError(f"{contents.path}: the file is empty")

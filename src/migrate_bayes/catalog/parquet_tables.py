@@ -81,8 +81,7 @@ def _source(path: Path | str, files: list[Any]) -> Source:
             odd = sorted(set(schema.names) ^ set(names))
             raise CatalogError(
                 f"{file}: its columns are not those of {files[0]}: {', '.join(odd[:5])}; put "
-                "tables "
-                "of different columns in folders of their own"
+                "tables of different columns in folders of their own"
             )
         if (other := _units(schema)) != units:
             odd = sorted(n for n in names if other.get(n) != units.get(n))

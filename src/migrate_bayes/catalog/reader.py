@@ -188,6 +188,18 @@ class CatalogReader:
                     said = f"{path}: column '{o}' ('{step.canonical}'): the unit {conversion.doubt}"
                     warnings.warn(said, CatalogWarning, stacklevel=4)
 
+    @property
+    def columns(self) -> set[str]:
+        """The canonical columns that the catalogue has: read, or made of those that are."""
+        there = set(self.by_name) - {"source_id"}
+        for name, error in SYMMETRIC.items():
+            if {name, error} <= there and not {f"{name}_lo", f"{name}_hi"} & there:
+                there |= {f"{name}_lo", f"{name}_hi"}
+            there.discard(error)
+        if "distance" not in there and {"parallax", "parallax_error"} <= there:
+            there |= {"distance", "distance_lo", "distance_hi"}
+        return there
+
     def can_be_empty(self, name: str) -> bool:
         """Whether a column without a single value is as good as absent."""
         return self.by_name[name].entry.optional

@@ -218,13 +218,12 @@ def open_catalog(
     (2, [1, 1])
     """
     chosen = CatalogOptions.of(options, settings)
-    radius, extinction = chosen.duplicate_radius, chosen.extinction
+    radius = chosen.duplicate_radius
     reader = CatalogReader(table, chosen.columns, format, chosen.hdu)
     if radius is not None and not {"ra", "dec"} <= set(reader.by_name):
         raise CatalogError(
             f"{reader.path}: cannot look for duplicates: the catalogue has no ra and dec; map "
-            "these "
-            "columns, or keep duplicates with duplicate_radius None"
+            "these columns, or keep duplicates with duplicate_radius None"
         )
     n_stars, places = 0, Places()
     snr: list[NDArray[np.float64]] = []
@@ -233,12 +232,25 @@ def open_catalog(
             n_stars += chunk.sizes["star"]
             if radius is not None:
                 snr.append(quality.total_snr(chunk))
-            if i == 0 and extinction is not None:
+            if i == 0:
                 # A wrong setting shows in the first star; none of its values is used.
-                correct_extinction(chunk.isel(star=slice(0, 1)), source=extinction)
+                first = chunk.isel(star=slice(0, 1))
+                _extinction_of(first, chosen)
             advance(chunk.sizes["star"])
+    # Columns that have proved empty are absent from here on.
+    extinction = _extinction_of(first.drop_vars(reader.empty & set(first)), chosen)
+    chosen = chosen.model_copy(update={"extinction": extinction})
     repeat = None
     if radius is not None:
         _, ra, dec = (np.concatenate(parts) for parts in zip(*places, strict=True))
         repeat = quality.find_repeats(ra, dec, np.concatenate(snr), radius_arcsec=radius)
     return CatalogStream(reader.path, n_stars, reader.whole, reader, repeat, chosen)
+
+
+def _extinction_of(stars: xr.Dataset, options: CatalogOptions) -> str | None:
+    """Return the source of the extinction, and try it; without a G, ``"auto"`` corrects nothing."""
+    source = options.extinction
+    if source is None or (source == "auto" and "phot_g_mean_mag" not in stars):
+        return None
+    correct_extinction(stars, source=source)
+    return source

@@ -344,8 +344,7 @@ class _Rows(io.RawIOBase):
                 if line.startswith((b"#RESOURCE=", b"#Table")):
                     self.doubts.append(
                         f"{self._path}: the file holds further tables: the first is read; save "
-                        "each "
-                        "table to a file of its own"
+                        "each table to a file of its own"
                     )
                     self._ended = True
                     break

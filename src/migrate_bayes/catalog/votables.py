@@ -32,8 +32,7 @@ def open_votable(contents: Contents, table: int | str | None) -> Source:
             if status == "OVERFLOW":
                 warnings.warn(
                     f"{path}: the service cut this table at its limit of rows (OVERFLOW): stars "
-                    "are "
-                    "missing; ask again with a higher limit",
+                    "are missing; ask again with a higher limit",
                     CatalogWarning, stacklevel=2,
                 )  # fmt: skip
     tables = [t for t in document.iter_tables() if len(t.fields)]

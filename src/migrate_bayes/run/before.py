@@ -32,7 +32,6 @@ from migrate_bayes.selection.expressions import parse_selection
 #: Stages of which the check can be told: "ages" and "orbits" read the catalogue.
 Stage = Literal["ages", "orbits", "fit"]
 
-_DISTANCES = ("distance", "distance_lo", "distance_hi")
 _SNR = ("snr_g", "snr_r", "snr_i")
 
 
@@ -194,24 +193,26 @@ def _columns_of(catalog: Path, recipe: Recipe) -> set[str]:
     """Return the canonical columns that the catalogue will have."""
     from migrate_bayes.catalog.reader import CatalogReader
 
-    columns = set(CatalogReader(catalog, recipe.data.columns, None, recipe.data.hdu).by_name) - {
-        "source_id"
-    }
-    if "distance" not in columns and {"parallax", "parallax_error"} <= columns:
-        columns |= set(_DISTANCES)
-    if photometric(recipe):
+    columns = CatalogReader(catalog, recipe.data.columns, None, recipe.data.hdu).columns
+    if photometric(recipe, columns):
         columns |= {"abs_g", "abs_g_error", "a_g", "bp_rp", "bp_rp_error"}
     return columns
 
 
-def photometric(recipe: Recipe) -> bool:
-    """Tell whether the run computes absolute magnitudes."""
-    i = recipe.isochrones
+def photometric(recipe: Recipe, columns: set[str]) -> bool:
+    """Tell whether the run computes absolute magnitudes, of a catalogue of these columns.
+
+    ``extinction = "auto"`` does so where there is a G.
+    """
+    i, extinction = recipe.isochrones, recipe.data.extinction
     wanted = i.source != "external" and bool({"abs_g", "bp_rp"} & set(i.observables))
-    return wanted and recipe.data.extinction is not None
+    possible = "phot_g_mean_mag" in columns if extinction == "auto" else extinction is not None
+    return wanted and possible
 
 
-def _needed_columns(recipe: Recipe, stages: Collection[Stage]) -> dict[str, tuple[str, ...]]:
+def _needed_columns(
+    recipe: Recipe, columns: set[str], stages: Collection[Stage]
+) -> dict[str, tuple[str, ...]]:
     """Return the columns that each purpose needs, by its name in messages."""
     i = recipe.isochrones
     needs: dict[str, tuple[str, ...]] = {}
@@ -219,15 +220,17 @@ def _needed_columns(recipe: Recipe, stages: Collection[Stage]) -> dict[str, tupl
         needs['the search for repeat observations (or set duplicate_radius = "none")'] = "ra", "dec"
     if "ages" in stages:
         if i.source == "external":
-            needs["external ages"] = "age", "age_lo", "age_hi", "feh"
+            needs["external ages"] = "age", "age_lo", "age_hi", "feh", "feh_error"
         else:
             used = [n for n in REQUIRED["ages"] if n.removesuffix("_error") in i.observables]
             needs["isochrone ages"] = tuple(used)
-        if photometric(recipe):
+        if photometric(recipe, columns):
             purpose = "absolute magnitudes (or leave abs_g out of the observables of [isochrones])"
             needs[purpose] = REQUIRED["photometry"]
     if "orbits" in stages and recipe.until == "fit":
         names = [n for n in REQUIRED["orbits"] if n not in ("distance_lo", "distance_hi")]
+        if recipe.model.radius == "r_present":  # needs places alone
+            names = ["ra", "dec", "distance"]
         needs['orbits (or end the run with ages: until = "ages")'] = tuple(names)
     return needs
 
@@ -237,7 +240,7 @@ def _check_columns(
 ) -> list[str]:
     """Find the columns that stages lack; return remarks on what they can do without."""
     data, i = recipe.data, recipe.isochrones
-    for purpose, names in _needed_columns(recipe, stages).items():
+    for purpose, names in _needed_columns(recipe, columns, stages).items():
         if lacking := [n for n in names if n not in columns]:
             found.add(
                 CatalogError(f"the catalogue has no {', '.join(lacking)}, needed for {purpose}")
@@ -251,9 +254,11 @@ def _check_columns(
                     "observables of [isochrones]"
                 )
             )
-        if photometric(recipe):
+        if photometric(recipe, columns):
             found.of(lambda: _check_extinction(str(data.extinction), columns))
     notes = []
+    if "abs_g" in i.observables and i.source != "external" and "abs_g" not in columns:
+        notes.append("The catalogue has no G: ages are from the spectrum alone.")
     if data.min_snr and not set(_SNR) & columns:
         notes.append(
             f"The catalogue has no signal-to-noise ratio: min_snr = {data.min_snr:g} cuts nothing."
