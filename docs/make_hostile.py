@@ -30,7 +30,7 @@ from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.results.diagnostics import judge
 from migrate_bayes.population.results.predictive import posterior_predictive
 
-STARS = 2000
+STARS = 1000
 LOCAL_STARS = 3000
 LEDGER = Path("runs/hostile/surveys.jsonl")
 TRUTH = {"gradient_young": -0.075, "flattening_rate": 0.003}
@@ -134,7 +134,7 @@ def one(job: tuple[str, int]) -> dict:
     density = refit.density.over(StarLikelihood(data.stars, workers=1))
     fit = refit.model.sample(
         density=density, cores=1, seed=seed, prior_draws=0, progressbar=False, draws=400, chains=2,
-        starts=3, method="nuts", attrs={"n_stars": data.n_stars},
+        starts=2, method="nuts", attrs={"n_stars": data.n_stars}, patience=1,
     )  # fmt: skip
     thetas = refit.model.theta_draws(fit, n=40)
     fit["posterior_predictive"] = posterior_predictive(data, thetas, stars=STARS, seed=0)

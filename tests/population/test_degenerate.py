@@ -80,7 +80,7 @@ def test_mode_and_draws_are_finite_and_wide(model_and_density, name):
     assert np.isfinite(mode.vector).all()
     assert np.linalg.eigvalsh(mode.covariance).min() > 0
     tree = model.sample(
-        method="nuts", density=density, draws=20, tune=40, chains=2, starts=1, seed=1,
+        method="nuts", density=density, draws=20, tune=40, chains=2, starts=1, patience=1, seed=1,
         prior_draws=0,
         progressbar=False,
     )  # fmt: skip

@@ -94,6 +94,19 @@ def test_what_is_wrong_fails(options, failing):
     assert {name for name, passed in verdicts(fit(**options)).items() if passed is False} == failing
 
 
+def test_what_may_be_nothing_has_no_lower_edge():
+    """A scatter that quoted errors explain whole, a disc without stars at an age: ln → −∞."""
+    for name, below in (("log_scatter_thin", True), ("log_scatter_thin", False), ("slope", True)):
+        tree = fit()
+        rng = np.random.default_rng(3)
+        posterior, prior = (tree[group].to_dataset() for group in ("posterior", "prior"))
+        shift = -2.8 if below else 2.8
+        prior[name] = (SAMPLE, rng.normal(size=prior[next(iter(prior))].shape[:2]))
+        posterior[name] = (SAMPLE, shift + 0.1 * rng.normal(size=(4, 500)))
+        tree["posterior"], tree["prior"] = posterior, prior
+        assert verdicts(tree)["posterior at prior's edge"] == (below and name != "slope")
+
+
 def spoil(name):
     """The good fit with one defect that makes its numbers meaningless."""
     if name == "posterior predictive":

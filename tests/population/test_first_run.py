@@ -33,7 +33,8 @@ print(bits(*likelihood.score_outer(theta, jacobian)))
 
 POSTERIOR = """
 
-tree = PopulationModel(data).sample(draws=20, tune=20, chains=2, starts=1, prior_draws=0)
+few = {"draws": 20, "tune": 20, "chains": 2, "starts": 1, "patience": 1, "prior_draws": 0}
+tree = PopulationModel(data).sample(**few)
 for name, draws in sorted(tree["posterior"].data_vars.items()):
     print(name, bits(draws.values))
 """

@@ -253,7 +253,9 @@ def test_nuts_agrees_with_laplace_and_with_truth(make_stars):
     model = PopulationModel(
         population_data(make_stars(1500, seed=5)), ModelSpec(form="linear", **SMALL)
     )
-    tree = model.sample(draws=300, tune=200, chains=2, starts=1, seed=1, progressbar=False)
+    tree = model.sample(
+        draws=300, tune=200, chains=2, starts=1, patience=1, seed=1, progressbar=False
+    )
     posterior = tree["posterior"]
     assert int(tree["sample_stats"]["diverging"].sum()) == 0
     density = quick(model)
@@ -273,9 +275,30 @@ def test_nuts_agrees_with_laplace_and_with_truth(make_stars):
     # Defect: PyMC's draws of the prior came in the order of a set, another in every process.
     assert list(tree["prior"].data_vars) == list(posterior.data_vars)
     again = model.sample(
-        draws=20, tune=200, chains=2, starts=1, seed=1, progressbar=False, prior_draws=0
+        draws=20, tune=200, chains=2, starts=1, patience=1, seed=1, progressbar=False, prior_draws=0
     )
     np.testing.assert_array_equal(again["posterior"]["flattening_rate"].shape, (2, 20))
+
+
+def test_chains_that_have_not_mixed_are_run_longer(make_stars, monkeypatch):
+    from migrate_bayes.population.sampling import posterior
+
+    asked, real = [], posterior.run_nuts
+
+    def run(density, mode, options, *, thin, **settings):
+        asked.append(thin)
+        return real(density, mode, options, thin=thin, **settings)
+
+    monkeypatch.setattr(posterior, "run_nuts", run)
+    model = PopulationModel(population_data(make_stars(60)), ModelSpec(form="constant", **SMALL))
+    settings = {"draws": 10, "tune": 30, "chains": 2, "starts": 1, "prior_draws": 0, "seed": 1}
+    density = quick(model)
+    tree = model.sample(density=density, progressbar=False, cores=1, patience=3, **settings)
+    assert asked == [1, 3]
+    assert tree["posterior"].sizes["draw"] == tree["sample_stats"].sizes["draw"] == 10
+    monkeypatch.setattr(posterior, "MAX_R_HAT", np.inf)
+    model.sample(density=density, progressbar=False, cores=1, patience=3, **settings)
+    assert asked == [1, 3, 1]
 
 
 def test_no_usable_star(make_stars):

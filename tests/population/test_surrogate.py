@@ -224,20 +224,27 @@ def test_equal_weights_have_no_tail():
     assert k < 0.7
 
 
-def test_weights_with_a_heavy_tail_teach_the_surrogate(density, monkeypatch):
+def gaussian(target, mode, options, *, seed, thin, **_):
+    """Draw from the Gaussian at the mode, in place of NUTS."""
+    shape = (options.chains, options.draws, len(mode.vector))
+    z = np.random.default_rng(seed).normal(size=shape)
+    return mode.vector + z @ np.linalg.cholesky(mode.covariance).T, xr.Dataset(
+        {"diverging": (("chain", "draw"), z[..., 0] > 9)}
+    )
+
+
+@pytest.fixture(scope="module")
+def of_few(density):
+    few = density.over(density.likelihood.subset(300))
+    return few, find_mode(few)
+
+
+def test_weights_with_a_heavy_tail_teach_the_surrogate(of_few, monkeypatch):
     """A repeat has met 100 slopes of the pilot and as many of the draws that failed."""
     from migrate_bayes.population.sampling import surrogate
 
-    few = density.over(density.likelihood.subset(300))
-    mode = find_mode(few)
+    few, mode = of_few
     taught, tails = [], iter([0.9, 0.8, 0.2])
-
-    def gaussian(target, mode, options, *, seed):
-        shape = (options.chains, options.draws, len(mode.vector))
-        z = np.random.default_rng(seed).normal(size=shape)
-        return mode.vector + z @ np.linalg.cholesky(mode.covariance).T, xr.Dataset(
-            {"diverging": (("chain", "draw"), z[..., 0] > 9)}
-        )
 
     def fit(phi, gradient, earlier):
         taught.append(len(phi))
@@ -246,7 +253,7 @@ def test_weights_with_a_heavy_tail_teach_the_surrogate(density, monkeypatch):
     monkeypatch.setattr(surrogate, "run_nuts", gaussian)
     monkeypatch.setattr(surrogate, "fit_surrogate", fit)
     monkeypatch.setattr(
-        surrogate, "pareto_weights", lambda ratio: (pareto_weights(ratio)[0], next(tails))
+        surrogate, "pareto_weights", lambda ratio: (np.full(len(ratio), -5.7), next(tails))
     )
     before = few.likelihood.evaluations
     draws, _, about = surrogate.sample_surrogate(
@@ -256,7 +263,29 @@ def test_weights_with_a_heavy_tail_teach_the_surrogate(density, monkeypatch):
     assert taught == [100, 200, 300]
     # One of the Fisher information, 300 for slopes, and for weights 300 in each round.
     assert few.likelihood.evaluations - before == 1 + 300 + 3 * 300
-    assert draws.shape == (2, 150, density.n)
+    assert draws.shape == (2, 150, few.n)
+
+
+@pytest.mark.parametrize(("size", "batches"), [(60, 2), (10, 4)])
+def test_uneven_weights_are_mended_by_more_of_them(of_few, monkeypatch, size, batches):
+    """A batch of 100 draws brings `size` equal ones; 100 are wanted, four batches are the most."""
+    from migrate_bayes.population.sampling import surrogate
+
+    few, mode = of_few
+
+    def weights(ratio):
+        made = np.full(len(ratio), -40.0)
+        made[: size * len(ratio) // 100] = 0.0
+        return made - np.logaddexp.reduce(made), 0.3
+
+    monkeypatch.setattr(surrogate, "run_nuts", gaussian)
+    monkeypatch.setattr(surrogate, "pareto_weights", weights)
+    options = SamplerOptions(draws=50, tune=20, chains=2)
+    draws, stats, about = surrogate.sample_surrogate(few, mode, options, seed=1)
+    assert about["importance_ess"] == pytest.approx(size * batches)
+    assert draws.shape == (2, 50 * batches, few.n)
+    assert stats["log_weight"].shape == (2, 50 * batches)
+    assert len(np.unique(draws[..., 0])) == size * batches
 
 
 def test_weights_that_cannot_be_trusted_end_in_nuts(density, monkeypatch):
@@ -264,10 +293,12 @@ def test_weights_that_cannot_be_trusted_end_in_nuts(density, monkeypatch):
 
     bad = np.zeros((2, 50, density.n)), xr.Dataset(), {"pareto_k": 0.9}
     monkeypatch.setattr(posterior, "sample_surrogate", lambda *args, **options: bad)
+    monkeypatch.setattr(posterior, "run_nuts", gaussian)
     with pytest.warns(RuntimeWarning, match=r"k̂ = 0.90, limit 0.7\): sampling with NUTS instead"):
         tree = density.model.sample(
             method="surrogate", density=density.over(density.likelihood.subset(300)),
-            draws=10, tune=20, chains=2, starts=1, seed=1, prior_draws=0, progressbar=False,
+            draws=10, tune=20, chains=2, starts=1, patience=1, seed=1, prior_draws=0,
+            progressbar=False,
         )  # fmt: skip
     assert tree.attrs["method"] == "nuts"
     assert tree.attrs["surrogate_pareto_k"] == 0.9

@@ -76,3 +76,24 @@ def test_absent_data_folder_is_said(monkeypatch, tmp_path):
 def test_suggest():
     assert suggest("dartmuth", ["mist", "dartmouth"]).startswith("did you mean 'dartmouth'?")
     assert suggest("zzz", ["b", "a"]) == "Valid: a, b"
+
+
+def test_a_recipe_may_extend_another(tmp_path):
+    (tmp_path / "base.toml").write_text(
+        'name = "base"\nseed = 3\n[data]\nsource = "mock"\nmin_snr = 20.0\n[sampler]\ndraws = 7\n'
+    )
+    (tmp_path / "in").mkdir()
+    over = tmp_path / "in" / "over.toml"
+    over.write_text('extends = "../base.toml"\nname = "over"\n[data]\nmin_snr = 30.0\n')
+    recipe = load_recipe(over)
+    assert (recipe.name, recipe.seed, recipe.sampler.draws) == ("over", 3, 7)
+    assert (recipe.data.source, recipe.data.min_snr) == ("mock", 30.0)
+    (tmp_path / "base.toml").write_text('extends = "in/over.toml"\n')
+    with pytest.raises(RecipeError, match="'extends' leads back to"):
+        load_recipe(over)
+    over.write_text('extends = "none.toml"\n')
+    with pytest.raises(RecipeError, match=r"cannot read recipe .*none\.toml"):
+        load_recipe(over)
+    over.write_text("extends = 3\n")
+    with pytest.raises(RecipeError, match="'extends' is the path of another recipe"):
+        load_recipe(over)

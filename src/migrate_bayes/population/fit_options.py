@@ -57,6 +57,9 @@ class SamplerOptions(Options):
         Independent chains; R-hat needs two or more.
     target_accept : float
         Acceptance probability that NUTS tunes its step to.
+    patience : int
+        Sample again, with chains this many times as long and as many draws kept of them, if R-hat
+        is 1.01 or more. With 1 the first chains stand.
     starts : int
         Climbs to the posterior's maximum, from different points; a second maximum is reported.
     scheduler : str
@@ -75,5 +78,6 @@ class SamplerOptions(Options):
     tune: int = Field(default=200, gt=0)
     chains: int = Field(default=4, gt=0)
     target_accept: float = Field(default=0.85, gt=0, lt=1)
+    patience: int = Field(default=4, gt=0)
     starts: int = Field(default=4, gt=0)
     scheduler: str = "threads"

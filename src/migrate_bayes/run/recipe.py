@@ -271,7 +271,8 @@ def find_recipe(recipe: str | Path) -> Path:
     return here if here.is_file() else packaged(RECIPES).get(str(recipe), path)
 
 
-def _content_of(path: Path) -> dict[str, Any]:
+def _content_of(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a TOML file over the one that its entry ``extends`` names, relative to its folder."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -282,7 +283,24 @@ def _content_of(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     content.setdefault("name", path.stem)
-    return content
+    if (base := content.pop("extends", None)) is None:
+        return content
+    if not isinstance(base, str):
+        raise RecipeError(f"{path}: 'extends' is the path of another recipe")
+    other = path.parent / base
+    if other.resolve() in (path.resolve(), *below):
+        raise RecipeError(f"{path}: 'extends' leads back to {other}")
+    return _merged(_content_of(other, (path.resolve(), *below)), content)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Put the entries of a table over those of another, table by table."""
+    both = {
+        k: _merged(base[k], over[k])
+        for k in base.keys() & over.keys()
+        if isinstance(base[k], dict) and isinstance(over[k], dict)
+    }
+    return base | over | both
 
 
 def read_as[Schema: BaseModel](path: Path, schema: type[Schema]) -> Schema:

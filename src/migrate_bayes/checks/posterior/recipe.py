@@ -41,6 +41,7 @@ class SurveySampler(Options):
     tune: int = Field(default=200, gt=0)
     chains: int = Field(default=2, gt=0)
     target_accept: float = Field(default=0.8, gt=0, lt=1)
+    patience: int = Field(default=1, gt=0)
     starts: int = Field(default=1, gt=0)
 
 

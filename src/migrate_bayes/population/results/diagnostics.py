@@ -7,7 +7,8 @@ Bayesian Analysis 16, 667) and the energy's Bayesian fraction of missing informa
 - *prior-data conflict*: the distance of the posterior from the prior,
   :math:`|\bar θ_\mathrm{post} - \bar θ_\mathrm{prior}| / \sqrt{s_\mathrm{prior}^2 +
   s_\mathrm{post}^2}`; beyond 3 the prior did not expect what the stars say;
-- *posterior at the prior's edge*: the share of draws outside the prior's central 99%;
+- *posterior at the prior's edge*: the share of draws outside the prior's central 99% (of what may
+  be nothing, a scatter, gap or density, above it);
 - *posterior predictive tails*: the share of tested quantiles of [Fe/H] and [α/Fe] that lie outside
   95% of their replicates, which is 5% if the model is right;
 - *stars left out* and the share of stars that fit no component (outliers).
@@ -75,6 +76,9 @@ MIN_THICK_STARS = 20
 
 #: Quantities of the headline that every fit has.
 HEADLINE = ("gradient_young", "flattening_rate", "gradient_thick")
+
+# Parameters that are ln of a scatter, of a gap or of a density.
+_LOGARITHMS = ("log_", "age_weight_")
 
 # What to do about a check that fails.
 _ADVICE = {
@@ -348,17 +352,21 @@ def _prior_checks(fit: xr.DataTree) -> list[Check]:
         return []
     posterior, prior = fit["posterior"].to_dataset(), fit["prior"].to_dataset()
     conflict, beyond = {}, {}
-    for name in (n for n in posterior.data_vars if n in prior and "age" not in posterior[n].dims):
+    for name in (str(n) for n in posterior.data_vars if n in prior):
+        if "age" in posterior[name].dims:
+            continue
         both = [g[name].transpose("chain", "draw", ...).values for g in (posterior, prior)]
         both = [values.reshape(values.shape[0] * values.shape[1], -1).T for values in both]
         for i, (after, before) in enumerate(zip(*both, strict=True)):
             if np.ptp(before) > 0 and np.ptp(after) > 0:
-                one = str(name) if len(both[0]) == 1 else f"{name}[{i}]"
+                one = name if len(both[0]) == 1 else f"{name}[{i}]"
                 width = np.hypot(before.std(), after.std())
                 conflict[one] = abs(after.mean() - before.mean()) / width
                 low, middle, high = np.quantile(before, [0.005, 0.5, 0.995])
-                # A scale or share whose prior is highest at zero has no edge there.
-                low = -np.inf if before.min() >= 0 and low < 0.02 * middle else low
+                # A scale or share whose prior is highest at zero has no edge there, nor has the ln
+                # of one: below some size all are the same to the stars.
+                ends_at_zero = before.min() >= 0 and low < 0.02 * middle
+                low = -np.inf if ends_at_zero or name.startswith(_LOGARITHMS) else low
                 beyond[one] = float(((after < low) | (after > high)).mean())
     if not conflict:
         return []

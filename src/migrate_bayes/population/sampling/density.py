@@ -366,13 +366,14 @@ def run_nuts(
     options: SamplerOptions,
     *,
     seed: int,
+    thin: int = 1,
     cores: int = 1,
     progressbar: bool = False,
 ) -> tuple[Floats, xr.Dataset]:
     """Run NUTS on z, x = mode + L z with L Lᵀ the mode's covariance.
 
-    `density` is called from several threads if `cores` > 1. Returns the draws of x, shape (chains,
-    draws, n), and the sampler's statistics.
+    `density` is called from several threads if `cores` > 1. Returns one draw of x in `thin`, shape
+    (chains, draws, n), and the sampler's statistics of these draws.
     """
     import nutpie
     from nutpie.compiled_pyfunc import from_pyfunc
@@ -393,7 +394,11 @@ def run_nuts(
         make_initial_point_fn=lambda seed: np.random.default_rng(seed).normal(size=n),
     )  # fmt: skip
     tree = nutpie.sample(
-        target, draws=options.draws, tune=options.tune, chains=options.chains, cores=cores,
+        target, draws=options.draws * thin, tune=options.tune, chains=options.chains, cores=cores,
         seed=seed, target_accept=options.target_accept, progress_bar=progressbar,
     )  # fmt: skip
-    return tree["posterior"]["x"].values, tree["sample_stats"].to_dataset()
+    kept = slice(None, None, thin)
+    stats = tree["sample_stats"].to_dataset().isel(draw=kept)
+    return tree["posterior"]["x"].values[:, kept], stats.assign_coords(
+        draw=np.arange(options.draws)
+    )

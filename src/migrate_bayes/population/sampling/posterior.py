@@ -23,7 +23,7 @@ from migrate_bayes.core.parallel import default_workers
 from migrate_bayes.core.progress import status
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.population.fit_options import SamplerOptions
-from migrate_bayes.population.results.diagnostics import HEADLINE, MAX_PARETO_K
+from migrate_bayes.population.results.diagnostics import HEADLINE, MAX_PARETO_K, MAX_R_HAT
 from migrate_bayes.population.sampling.density import Mode, PosteriorDensity, find_modes, run_nuts
 from migrate_bayes.population.sampling.surrogate import sample_surrogate
 
@@ -107,9 +107,10 @@ def sample(
     model, n_stars, method = density.model.pymc, density.likelihood.n_stars, options.method
     if method == "auto":
         method = "surrogate" if n_stars >= _MANY_STARS else "nuts"
-    about: dict[str, Any] = {}
+    free, about = [rv.name for rv in model.free_RVs], dict[str, Any]()
     if method == "surrogate":
         unconstrained, stats, about = sample_surrogate(density, mode, options, seed=seed)
+        tree = posterior_tree(density, unconstrained)
         if not (k := about["pareto_k"]) <= MAX_PARETO_K:
             said = (
                 f"the surrogate's importance weights cannot be trusted (k̂ = {k:.2f}, limit "
@@ -124,12 +125,15 @@ def sample(
         # Chains that run side by side have one thread each.
         density.likelihood.workers = 1 if cores > 1 else workers
         try:
-            unconstrained, stats = run_nuts(
-                density, mode, options, seed=seed, cores=cores, progressbar=shown
-            )
+            for thin in sorted({1, options.patience}):
+                unconstrained, stats = run_nuts(
+                    density, mode, options, seed=seed, thin=thin, cores=cores, progressbar=shown
+                )
+                tree = posterior_tree(density, unconstrained)
+                if _convergence(tree, free).get("r_hat", 1.0) < MAX_R_HAT:
+                    break
         finally:
             density.likelihood.workers = workers
-    tree = posterior_tree(density, unconstrained)
     tree["sample_stats"] = stats
     if prior_draws:
         tree["prior"] = label(draw_prior(model, prior_draws, seed))
@@ -138,7 +142,7 @@ def sample(
         wall_seconds=time.perf_counter() - began, passes=density.likelihood.evaluations - passes,
     )  # fmt: skip
     tree.attrs["modes"] = json.dumps(_described(density, modes))
-    tree.attrs |= about | _convergence(tree, [rv.name for rv in model.free_RVs]) | (attrs or {})
+    tree.attrs |= about | _convergence(tree, free) | (attrs or {})
     return tree
 
 

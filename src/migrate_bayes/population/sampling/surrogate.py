@@ -54,7 +54,7 @@ from numpy.typing import NDArray
 from migrate_bayes.core.progress import progress
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.kernel import THETA
-from migrate_bayes.population.results.diagnostics import MAX_PARETO_K
+from migrate_bayes.population.results.diagnostics import MAX_PARETO_K, MIN_ESS_PER_CHAIN
 from migrate_bayes.population.sampling.density import Mode, PosteriorDensity, run_nuts
 
 Floats = NDArray[np.float64]
@@ -68,6 +68,11 @@ _FEWEST = 800
 _LEAST = 100
 # Repeats of the last step before the surrogate is given up.
 _ROUNDS = 3
+# k̂ of a surrogate that no repeat mends.
+_HOPELESS = 2.0
+# Batches of draws to weight at most: another is made if the weights are so uneven that too few
+# equal draws would be left.
+_BATCHES = 4
 # Draws of the surrogate for each that is wanted, at least: they cost no pass, and those that are
 # weighted are then all but independent.
 _THIN = 2
@@ -221,6 +226,11 @@ def pareto_weights(log_ratio: Floats) -> tuple[Floats, float]:
     return np.asarray(log_weight), float(k)
 
 
+def effective_size(log_weight: Floats) -> float:
+    """Return (Σ w)² / Σ w²: of how many equal draws the weighted ones are worth."""
+    return float(np.exp(-np.logaddexp.reduce(2.0 * log_weight)))
+
+
 def _pilot(
     density: PosteriorDensity, coordinates: Coordinates, draws: Floats
 ) -> tuple[Floats, Floats]:
@@ -275,9 +285,8 @@ def sample_surrogate(
 
     def nuts(n: int, k: int) -> tuple[Floats, xr.Dataset]:
         target = surrogate_density(density, coordinates, surrogate)
-        more = SamplerOptions.of(options, {"draws": n * thin})
-        x, stats = run_nuts(target, mode, more, seed=seed + k)
-        return x[:, ::thin], stats.isel(draw=slice(None, None, thin))
+        few = SamplerOptions.of(options, {"draws": n})
+        return run_nuts(target, mode, few, seed=seed + k, thin=thin)
 
     x, _ = nuts(-(-_PILOT // chains), 0)
     for round_ in range(1, _ROUNDS + 1):
@@ -288,16 +297,24 @@ def sample_surrogate(
         flat = x.reshape(-1, density.n)
         ratio = _log_ratio(density, coordinates, surrogate, flat)
         log_weight, k = pareto_weights(ratio)
-        if k <= MAX_PARETO_K:
+        if k <= MAX_PARETO_K or k > _HOPELESS:
             break
+    batches, enough = 1, MIN_ESS_PER_CHAIN * min(chains, flat.shape[0] // MIN_ESS_PER_CHAIN)
+    while k <= MAX_PARETO_K and effective_size(log_weight) < enough and batches < _BATCHES:
+        more, more_stats = nuts(per_chain, _ROUNDS + batches)
+        x, stats = np.concatenate([x, more], axis=1), xr.concat([stats, more_stats], "draw")
+        new = _log_ratio(density, coordinates, surrogate, more.reshape(-1, density.n))
+        ratio = np.concatenate([ratio.reshape(chains, -1), new.reshape(chains, -1)], axis=1).ravel()
+        flat, batches = x.reshape(-1, density.n), batches + 1
+        log_weight, k = pareto_weights(ratio)
     weight = np.exp(log_weight)
     equal = flat[resample(weight, np.random.default_rng([seed, 2]))]
     keep = [name for name in ("diverging", "maxdepth_reached", "depth", "n_steps") if name in stats]
-    stats = stats[keep].assign_coords(draw=np.arange(per_chain))
-    stats["log_weight"] = (("chain", "draw"), log_weight.reshape(chains, per_chain))
+    stats = stats[keep].assign_coords(draw=np.arange(x.shape[1]))
+    stats["log_weight"] = (("chain", "draw"), log_weight.reshape(chains, -1))
     about = {
         "pareto_k": k,
-        "importance_ess": float(1.0 / (weight**2).sum()),
+        "importance_ess": effective_size(log_weight),
         "log_ratio_sd": float(ratio.std()),
         "surrogate_rounds": round_,
     }
