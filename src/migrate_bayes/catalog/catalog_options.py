@@ -17,7 +17,8 @@ class CatalogOptions(Options):
     path : str
         The file, of a format that `read_catalog` reads; ``$MIGRATE_BAYES_DATA`` in it is expanded.
     columns : str or dict, optional
-        A packaged column map, or a map's content; by default the canonical names are looked for.
+        A packaged column map, a TOML file, or a map's content; by default the canonical names are
+        looked for.
     hdu : int or str, optional
         Which table of a file that holds several: see `read_catalog`.
     duplicate_radius : float, optional
@@ -26,6 +27,9 @@ class CatalogOptions(Options):
         Least signal-to-noise ratio in each of g, r, i (see `quality_cuts`); None cuts nothing.
     max_age_error : float, optional
         Greatest relative age error (see `flag_age_error`); None cuts nothing.
+    survey_flags : {"cut", "keep"}
+        Whether a star that the survey's own flags doubt, by the column map's ``survey_flag``, is
+        not usable.
     extinction : str, optional
         ``source`` of `correct_extinction`; None leaves magnitudes as they are, and so does
         ``auto`` if there is no G.
@@ -47,4 +51,5 @@ class CatalogOptions(Options):
     duplicate_radius: float | None = 5.0
     min_snr: float | None = 50.0
     max_age_error: float | None = 0.25
+    survey_flags: Literal["cut", "keep"] = "cut"
     extinction: str | None = "auto"

@@ -79,6 +79,9 @@ _WITHOUT_ERROR = [
     ("age_lo", "Gyr", "external age, 16th percentile", 0.0, 30.0),
     ("age_hi", "Gyr", "external age, 84th percentile", 0.0, 30.0),
     ("age_error", "Gyr", "standard error of the external age", 0.0, 30.0),
+    ("ruwe", "", "renormalised unit weight error of the astrometry", 0.0, 1e4, (0.0, 9e3)),
+    ("non_single_star", "", "Gaia's kinds of non-single stars, as bits", 0.0, 7.0),
+    ("survey_flag", "", "1 if the survey's own flags doubt the star", 0.0, 1.0),
     *((f"snr_{b}", "", f"signal-to-noise ratio in {b}", 0.0, 1e6, (0.0, 5e3)) for b in "gri"),
 ]  # fmt: skip
 SYMMETRIC = {"distance": "distance_error", "age": "age_error"}

@@ -17,6 +17,15 @@ any other text is missing), ``ignore_unit = true`` (the file states a wrong unit
 which must otherwise agree with it). ``"name[2]"`` is an element of a column of arrays, counted
 from 0.
 
+``survey_flag`` (a survey's own doubts: such stars are flagged, and cut unless the recipe says
+``survey_flags = "keep"``) is told by a table of columns: ``bits = { ASPCAPFLAG = [19, 23] }`` (one
+of these bits is set, counted from 0), ``above = { flag_sp = 0 }`` (a greater number), ``figures =
+{ flags_gspspec = 7 }`` (one of a text's first figures is not 0). Columns that the file lacks are
+left out.
+
+A map may begin with ``extends = "gaia-joined"``, another map's name or file: its entries hold but
+for those given here, and one given as ``"none"`` is taken away.
+
 All goes element by element, so that a catalogue read in chunks is the same as one read whole.
 """
 
@@ -46,11 +55,15 @@ from migrate_bayes.catalog.columns import (
     is_unit,
 )
 from migrate_bayes.catalog.source import Block, Source
-from migrate_bayes.core.errors import CatalogError, suggest
+from migrate_bayes.core.errors import CatalogError, nearest, suggest
+from migrate_bayes.core.options import is_none
+from migrate_bayes.core.places import expand
 
 OPERATIONS = (
     "column", "mean", "sum", "quadrature", "difference", "ratio", "constant", "row_number",
 )  # fmt: skip
+# Of `survey_flag`: tables by column.
+_DOUBTS = ("bits", "above", "figures")
 _ELEMENT = re.compile(r"(.+)(\[\d+\])")
 _SETTINGS = ("unit", "scale", "floor", "add_error", "missing", "optional", "words", "ignore_unit")
 
@@ -70,6 +83,7 @@ class Entry(NamedTuple):
     missing_words: tuple[str, ...] = ()
     ignore_unit: bool = False
     presumed: bool = False  # the unit is that of a column that states none
+    doubts: Mapping[str, tuple[str, Any]] | None = None  # by column: of `_DOUBTS`, and its number
 
 
 class ColumnMap(NamedTuple):
@@ -113,6 +127,8 @@ def _entry(canonical: str, value: object, map_name: str) -> Entry:
         return Entry("constant", _numbers(value, where))
     if not isinstance(value, Mapping):
         raise CatalogError(f"{where}: expected a column's name, a number or a table")
+    if canonical == "survey_flag" and set(_DOUBTS) & set(value):
+        return _doubting(value, where)
     for key in value:
         if key not in OPERATIONS + _SETTINGS:
             said = suggest(key, OPERATIONS + _SETTINGS)
@@ -146,8 +162,99 @@ def _entry(canonical: str, value: object, map_name: str) -> Entry:
     )  # fmt: skip
 
 
+def _doubting(value: Mapping[str, Any], where: str) -> Entry:
+    """Read an entry of `survey_flag`."""
+    doubts: dict[str, tuple[str, Any]] = {}
+    for key in set(value) - {"optional"}:
+        if key not in _DOUBTS or not isinstance(value[key], Mapping):
+            raise CatalogError(
+                f"{where}: expected tables by column named {', '.join(_DOUBTS)}, as "
+                "bits = { ASPCAPFLAG = [19, 23] }"
+            )
+        for column, numbers in value[key].items():
+            given = _numbers(numbers, where)
+            if key == "bits" and not all(n.is_integer() and 0 <= n < 53 for n in given):
+                raise CatalogError(f"{where}: bits are numbers from 0 to 52")
+            doubts[column] = (key, [int(n) for n in given] if key == "bits" else given[0])
+    return Entry("doubts", tuple(doubts), optional=bool(value.get("optional")), doubts=doubts)
+
+
+def doubted(step: Step, block: Block, n: int) -> NDArray[np.float64]:
+    """Return 1 for the stars that a survey's own flags doubt, else 0."""
+    found = np.zeros(n, dtype=bool)
+    assert step.entry.doubts is not None
+    by_name = {column.lower(): doubt for column, doubt in step.entry.doubts.items()}
+    for operand in step.operands:
+        kind, number = by_name[str(operand).lower()]
+        values = np.nan_to_num(block[str(operand)])
+        if kind == "bits":
+            mask = sum(1 << bit for bit in number)
+            found |= (values.astype(np.int64) & mask) != 0
+        else:
+            found |= values > (0.5 if kind == "figures" else number)
+    return found.astype(np.float64)
+
+
+class _Figures(dict[str, float]):
+    """Numbers of texts of figures: 1 if one of the first is not 0."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def get(self, text: str, default: Any = None) -> Any:
+        head = text[: self.count]
+        return default if not head else float(any(figure != "0" for figure in head))
+
+
+def words_of(step: Step) -> dict[str, Mapping[str, float]]:
+    """Return the columns of text of an entry, with the numbers that stand for their words."""
+    entry = step.entry
+    if entry.words:
+        return {str(o): entry.words for o in step.operands}
+    by_name = {c.lower(): d for c, d in (entry.doubts or {}).items() if d[0] == "figures"}
+    return {
+        str(o): _Figures(int(by_name[str(o).lower()][1]))
+        for o in step.operands if str(o).lower() in by_name
+    }  # fmt: skip
+
+
+def _base(name: str) -> Mapping[str, Any]:
+    """Return the content of a packaged map, or of a file that ends with .toml."""
+    if name.endswith(".toml"):
+        try:
+            text = expand(name).read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise CatalogError(f"cannot read column map {name}: {error.strerror}") from None
+    elif name in column_map_names():
+        text = files("migrate_bayes.catalog").joinpath("maps", f"{name}.toml").read_text("utf-8")
+    else:
+        raise CatalogError(f"no column map '{name}': {suggest(name, column_map_names())}")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CatalogError(f"column map {name}: not valid TOML: {error}") from None
+
+
+def _extended(content: Mapping[str, Any], name: str, within: tuple[str, ...] = ()) -> Any:
+    """Put a map's entries over those of the map that it `extends`."""
+    if "extends" not in content:
+        return content
+    base = str(content["extends"])
+    if base in within:
+        raise CatalogError(f"column map '{name}' extends itself, by way of '{base}'")
+    under = _extended(_base(base), base, (*within, base))
+    head = {k: v for k, v in content.items() if k in ("extra", "distance_source", "description")}
+    own = content.get("columns", {k: v for k, v in content.items() if k not in (*head, "extends")})
+    columns = {**under.get("columns", {}), **own}
+    columns = {key: value for key, value in columns.items() if not is_none(value)}
+    extra = {**under.get("extra", {}), **content.get("extra", {})}
+    return {**under, **head, "columns": columns, "extra": extra}
+
+
 def as_column_map(content: Mapping[str, Any], *, name: str = "given") -> ColumnMap:
     """Build a map from ``{"columns": {...}, "extra": {...}}``, or the inside of ``columns``."""
+    content = _extended(content, name, (name,))
     nested = isinstance(content.get("columns"), Mapping) and "column" not in content["columns"]
     table, said = (content["columns"], content) if nested else (content, {})
     extra = said.get("extra", {})
@@ -187,12 +294,12 @@ def column_map_names() -> tuple[str, ...]:
 
 @cache
 def load_column_map(name: str) -> ColumnMap:
-    """Load a packaged map.
+    """Load a column map.
 
     Parameters
     ----------
     name : str
-        One of `column_map_names`.
+        One of `column_map_names`, or the path of a TOML file.
 
     Returns
     -------
@@ -209,10 +316,7 @@ def load_column_map(name: str) -> ColumnMap:
     >>> load_column_map("gaia").entries["pmra"].operands
     ('pmra',)
     """
-    if name not in column_map_names():
-        raise CatalogError(f"no column map '{name}': {suggest(name, column_map_names())}")
-    text = files("migrate_bayes.catalog").joinpath("maps", f"{name}.toml").read_text("utf-8")
-    return as_column_map(tomllib.loads(text), name=name)
+    return as_column_map(_base(name), name=name)
 
 
 class Step(NamedTuple):
@@ -267,22 +371,16 @@ def _find(name: str, names: Sequence[str]) -> str | None:
 def plan(column_map: ColumnMap, source: Source) -> list[Step]:
     """Find every column that a map names, and the factors to the canonical units."""
     steps: list[Step] = []
+    absent: dict[str, Entry] = {}
     for canonical, entry in column_map.entries.items():
         found = [o if isinstance(o, float) else _find(o, source.names) for o in entry.operands]
         operands = [o for o in found if o is not None]
         if entry.operation == "column":  # the first that the file has
             operands = operands[:1]
-        if None in found and not (entry.operation == "column" and operands):
-            if entry.optional:
-                continue
-            lacking = str(entry.operands[found.index(None)])
-            said = suggest(lacking, source.names)
-            if len(source.names) > 40:
-                said = f"{said.partition('Valid:')[0]}The file has {len(source.names)} columns"
-            raise CatalogError(
-                f"{source.path}: no column '{lacking}', which the column map "
-                f"'{column_map.name}' reads as '{canonical}'; {said}"
-            )
+        if None in found and not (entry.operation in ("column", "doubts") and operands):
+            if not entry.optional:
+                absent[canonical] = entry
+            continue
         unit = COLUMNS[canonical].unit if canonical in COLUMNS else ""
         if canonical.startswith(EXTRA_PREFIX):
             named = [o for o in operands if isinstance(o, str)]
@@ -299,7 +397,70 @@ def plan(column_map: ColumnMap, source: Source) -> list[Step]:
         stated = entry.unit is not None and not entry.presumed
         stated |= any(is_unit(source.units.get(str(o), "")) for o in operands)
         steps.append(Step(canonical, entry, tuple(operands), conversions, unit, stated))
+    if absent:
+        raise CatalogError(_said_absent(column_map, absent, source))
     return steps
+
+
+@cache
+def spellings(canonical: str) -> tuple[str, ...]:
+    """Return the names under which the packaged maps read a canonical column."""
+    found: dict[str, None] = {canonical: None}
+    for name in column_map_names():
+        entry = load_column_map(name).entries.get(canonical)
+        if entry is not None and entry.operation == "column":
+            found |= dict.fromkeys(str(o) for o in entry.operands)
+    return tuple(found)
+
+
+def _said_absent(column_map: ColumnMap, absent: Mapping[str, Entry], source: Source) -> str:
+    """Word the columns that a map reads and a file lacks, with the nearest that it has."""
+    taken = {
+        _find(str(o), source.names) for e in column_map.entries.values() for o in e.operands
+    }  # fmt: skip
+    free = [name for name in source.names if name not in taken]
+    lines = []
+    for canonical, entry in absent.items():
+        lacking = [o for o in entry.operands if isinstance(o, str) and not _find(o, source.names)]
+        known = (found for s in spellings(canonical) if (found := _find(s, free)))
+        near = list(dict.fromkeys([*known, *nearest(lacking, free)]))[:3]
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        if canonical.endswith("_error") and not near:
+            hint = f"; without any, give {canonical} = {{ constant = ... }}"
+        what = f"no column {' or '.join(map(repr, lacking))}"
+        lines.append(
+            f"{what}, which the column map '{column_map.name}' reads as '{canonical}'{hint}"
+        )
+    fitting = [name for name in column_map_names() if name != column_map.name]
+    fitting = [name for name in fitting if _fits(load_column_map(name), source)]
+    said = f". These maps fit the file: {', '.join(fitting)}" if fitting else ""
+    if column_map.name in column_map_names():
+        how = (
+            'Name the right columns, or take an entry away with "none", in a map that begins with '
+            f'extends = "{column_map.name}"'
+        )
+    else:
+        how = "Name the right columns in a column map (see `migrate-bayes columns`)"
+    count = f"{len(lines)} columns are not among the {len(source.names)} of the file"
+    listed = lines[0] if len(lines) == 1 else count + "".join(f"\n  {line}" for line in lines)
+    return f"{source.path}: {listed}\n{how}{said}"
+
+
+def lacks(entry: Entry, names: Sequence[str]) -> bool:
+    """Tell whether a file of these columns lacks what an entry reads."""
+    found = [isinstance(o, float) or _find(o, names) is not None for o in entry.operands]
+    return not (any(found) if entry.operation in ("column", "doubts") else all(found))
+
+
+def missing_columns(column_map: ColumnMap, names: Sequence[str]) -> list[str]:
+    """Return the canonical columns that a map needs and a file of these columns has not."""
+    return [n for n, e in column_map.entries.items() if not e.optional and lacks(e, names)]
+
+
+def _fits(column_map: ColumnMap, source: Source) -> bool:
+    found = sum(not lacks(entry, source.names) for entry in column_map.entries.values())
+    # A map of optional columns alone fits any file.
+    return 2 * found > len(column_map.entries) and not missing_columns(column_map, source.names)
 
 
 def _conversion(
@@ -308,7 +469,7 @@ def _conversion(
     """Return what is done to an operand; a ratio's unit is that of its first operand."""
     ratio = entry.operation == "ratio"
     convert = first and entry.unit is not None if ratio else isinstance(operand, str)
-    if not convert or canonical not in COLUMNS or entry.words:
+    if not convert or canonical not in COLUMNS or entry.words or entry.doubts:
         return Conversion()
     file, column = str(source.path), str(operand)
     stated = source.units.get(source.of_column(column), "")
@@ -354,6 +515,10 @@ def evaluate(
 
     `seen` counts the column's finite values, sentinels and values out of bounds.
     """
+    if step.entry.operation == "doubts":
+        if seen is not None:
+            seen.finite += n
+        return doubted(step, block, n)
     entry, column = step.entry, COLUMNS.get(step.canonical)
     seen = Seen() if seen is None else seen
     low, high, usual = _BOTTOM, _TOP, _PLAIN

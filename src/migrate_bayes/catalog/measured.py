@@ -59,6 +59,8 @@ def flag_measurements(catalog: xr.Dataset) -> NDArray[np.int32]:
         if error in catalog:
             good = known(error) & (catalog[error].values > 0)
             add_flag(flag, known(name) & ~good, StarFlag.BAD_ERROR)
+    if "survey_flag" in catalog:
+        add_flag(flag, catalog["survey_flag"].values > 0, StarFlag.SURVEY_FLAG)
     magnitude = "abs_g" if "abs_g" in catalog else "phot_g_mean_mag"
     add_flag(flag, ~known(magnitude), StarFlag.MISSING_PHOTOMETRY)
     return flag

@@ -25,7 +25,14 @@ from migrate_bayes.catalog.columns import (
 )
 from migrate_bayes.catalog.doubts import Doubts
 from migrate_bayes.catalog.formats import open_source
-from migrate_bayes.catalog.maps import as_column_map, evaluate, guess_map, load_column_map, plan
+from migrate_bayes.catalog.maps import (
+    as_column_map,
+    evaluate,
+    guess_map,
+    load_column_map,
+    plan,
+    words_of,
+)
 from migrate_bayes.catalog.source import as_float
 from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
@@ -175,10 +182,7 @@ class CatalogReader:
         self._wanted = list(dict.fromkeys(wanted))
         if not wanted:
             raise CatalogError(f"{named} names no column of the file")
-        self._words = {
-            str(o): step.entry.words for step in self._steps if step.entry.words
-            for o in step.operands
-        }  # fmt: skip
+        self._words = {o: w for step in self._steps for o, w in words_of(step).items()}
         self._missing = {
             str(o): step.entry.missing_words for step in self._steps for o in step.operands
         }

@@ -164,6 +164,9 @@ class CatalogStream:
             if self._repeat is not None:
                 chunk = with_flag(chunk, self._repeat[start:stop], StarFlag.DUPLICATE)
             chunk = quality.quality_cuts(chunk, min_snr=self._options.min_snr)
+            if self._options.survey_flags == "keep":
+                none = np.zeros(chunk.sizes["star"], dtype=bool)
+                chunk = with_flag(chunk, none, StarFlag.SURVEY_FLAG)
             if self._options.extinction is not None:
                 chunk = correct_extinction(chunk, source=self._options.extinction)
             yield chunk

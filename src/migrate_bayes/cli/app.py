@@ -290,6 +290,21 @@ def show(product: Annotated[Path, typer.Argument(help="A product or catalogue.")
 
 
 @app.command()
+def columns(
+    file: Annotated[
+        Path | None, typer.Argument(help="A catalogue: which maps fit it, and what they find.")
+    ] = None,
+    column_map: Annotated[
+        str | None, typer.Option("--map", help="A column map: what it reads as which column.")
+    ] = None,
+) -> None:
+    """List the canonical columns, the column maps and their operations; or try maps on a file."""
+    from migrate_bayes.cli.show import show_columns
+
+    show_columns(file, column_map)
+
+
+@app.command()
 def isochrones(
     source: Annotated[
         list[str] | None, typer.Argument(help="Names, such as dartmouth; all where none is given.")

@@ -94,3 +94,59 @@ def show_isochrones(names: Sequence[str]) -> None:
         ("Where they come from", ("source", "bands", "SHA-256", "note")),
     ):
         Table(title, keys, [[row[k] for k in keys] for row in found]).print()
+
+
+def _needed_by(name: str) -> str:
+    from migrate_bayes.catalog.columns import REQUIRED
+
+    short = {"photometry": "M_G", "external_ages": "external ages"}
+    return ", ".join(short.get(stage, stage) for stage, names in REQUIRED.items() if name in names)
+
+
+def show_columns(file: Path | None, chosen: str | None) -> None:
+    """Print canonical columns, maps and operations; a map's entries; what maps find in a file."""
+    from migrate_bayes.catalog import maps
+    from migrate_bayes.catalog.columns import COLUMNS
+    from migrate_bayes.catalog.formats import open_source
+
+    names = maps.column_map_names()
+    source = None if file is None else open_source(file)
+    if chosen is not None:
+        given = maps.load_column_map(chosen)
+        rows = []
+        for canonical, entry in given.entries.items():
+            what = " or ".join(map(str, entry.operands))
+            what = what if entry.operation == "column" else f"{entry.operation} of {what}"
+            column = COLUMNS.get(canonical)
+            row = [canonical, column.unit if column else "", what, entry.unit or ""]
+            row.append("may be absent" if entry.optional else "")
+            if source is not None:
+                row.append("absent" if maps.lacks(entry, source.names) else "found")
+            rows.append(row)
+        header = ["column", "unit", "is read from", "in", "", *([] if source is None else ["here"])]
+        Table(f"{given.name}: {given.description}", header, rows).print()
+        return
+    if source is not None:
+        rows = []
+        for name in names:
+            given = maps.load_column_map(name)
+            lacking = maps.missing_columns(given, source.names)
+            there = sum(not maps.lacks(e, source.names) for e in given.entries.values())
+            rows.append([name, f"{there} of {len(given.entries)}", ", ".join(lacking) or "fits"])
+        rows.sort(key=lambda row: (row[2] != "fits", row[2].count(","), -int(row[1].split()[0])))
+        Table(f"Column maps on {file}", ["map", "found", "lacks"], rows[:8]).print()
+        own = [n for n in source.names if n in COLUMNS or n == "source_id"]
+        print(f"\nCanonical names in the file (for no map): {', '.join(own) or 'none'}")
+        print(f"Columns: {', '.join(source.names)}")
+        return
+    rows = []
+    for name, column in COLUMNS.items():
+        if name.endswith("_corr") and name != "ra_dec_corr":
+            continue
+        shown = "*_corr (ten)" if name == "ra_dec_corr" else name
+        rows.append([shown, column.unit, _needed_by(name), column.long_name])
+    head = ["column", "unit", "needed by", "meaning"]
+    Table("Canonical columns (beside source_id, the identifier)", head, rows).print()
+    described = [[name, maps.load_column_map(name).description] for name in names]
+    Table("Column maps", ["map", "of"], described).print()
+    print(f"\nOperations\n{maps.__doc__}")

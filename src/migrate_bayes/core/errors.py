@@ -63,10 +63,36 @@ class FitError(MigrateBayesError, ValueError):
     """A fit cannot be done with the stars or the settings given."""
 
 
+#: Names in a message: of more, the nearest.
+_MOST = 30
+
+
 def suggest(name: str, valid: Iterable[str]) -> str:
-    """Word the end of a message about an unknown name: ``did you mean 'x'? Valid: a, b, c``."""
+    """Word the end of a message about an unknown name: ``did you mean 'x'? Valid: a, b, c``.
+
+    Of very many names, the nearest are given, and how many there are.
+    """
     options = sorted(str(v) for v in valid)
-    return f"{_question(name, options)} Valid: {', '.join(options)}".lstrip()
+    if len(options) <= _MOST:
+        return f"{_question(name, options)} Valid: {', '.join(options)}".lstrip()
+    near = nearest([name], options, most=6) or options[:6]
+    return f"{_question(name, options)} Nearest of {len(options)}: {', '.join(near)}".lstrip()
+
+
+def nearest(names: Iterable[str], options: Iterable[str], *, most: int = 3) -> list[str]:
+    """Return the options that are spelled like one of some names, the nearest first."""
+    lowered = {str(o).lower(): str(o) for o in options}
+    wanted = [name.lower() for name in names]
+
+    def likeness(option: str) -> float:
+        ratios = [difflib.SequenceMatcher(None, name, option).ratio() for name in wanted]
+        # A name within the other is nearer than its letters say: `teff` and `teff_apogee`.
+        parts = [0.25 for n in wanted if len(min(n, option, key=len)) > 2
+                 and (n in option or option in n)]  # fmt: skip
+        return max(ratios, default=0.0) + max(parts, default=0.0)
+
+    ranked = sorted(lowered, key=likeness, reverse=True)
+    return [lowered[o] for o in ranked[:most] if likeness(o) >= 0.6]
 
 
 def _question(name: str, options: Iterable[str]) -> str:

@@ -54,6 +54,7 @@ class StarFlag(IntFlag):
     EXCLUDED = 1 << 22, "of a kind that the recipe's isochrones leave out"
     NEAR_ZAMS = 1 << 23, "hot dwarf, unevolved within a survey's error of log g: may be younger"
     ABSURD_RADIUS = 1 << 24, "guiding radius or its error above 100 kpc: its data are wrong"
+    SURVEY_FLAG = 1 << 25, "the survey's own flags doubt its parameters"
 
 
 FLAG_MEANING: dict[StarFlag, str] = {flag: flag.meaning for flag in StarFlag}

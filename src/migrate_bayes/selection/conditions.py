@@ -27,7 +27,7 @@ Columns = Callable[[str], Floats]
 
 _UNUSABLE = (
     FATAL_AGE | FATAL_ORBIT | StarFlag.DUPLICATE | StarFlag.LOW_SNR | StarFlag.POOR_AGE
-    | StarFlag.POOR_FIT | StarFlag.MISSING_PHASE | StarFlag.EXCLUDED
+    | StarFlag.POOR_FIT | StarFlag.MISSING_PHASE | StarFlag.EXCLUDED | StarFlag.SURVEY_FLAG
 )  # fmt: skip
 
 
@@ -356,6 +356,9 @@ _AGE = compare("age_error", "<", 0.25)
 #: * ``quality``: the cuts of its section 2.2 (``snr-50``, ``age-error-25``), which `all` has
 #:   already where the recipe's ``[data]`` asks for them; ``high-quality``: of its section 4.1.4;
 #:   ``parallax-10``: a parallax known to 10%.
+#: * ``ruwe-1.4``: an astrometric solution of a single star (Lindegren 2018); ``single-star``: none
+#:   of Gaia's non-single stars; ``survey-clean``: not doubted by the survey's flags (of a run that
+#:   keeps such stars).
 #: * ``evolved``: without dwarfs below 5400 K. Isochrones of all ages lie together there, and some
 #:   tens of kelvin between a survey and the models make a star of any age the oldest there is, with
 #:   an error that passes the cut (docs/ages.md).
@@ -387,6 +390,9 @@ SELECTIONS: dict[str, Selection] = {
     "evolved": (~(compare("teff", "<", 5400.0) & compare("logg", ">", 4.0))).described(
         "no dwarf (log g > 4) below 5400 K"
     ),
+    "ruwe-1.4": compare("ruwe", "<", 1.4),
+    "single-star": compare("non_single_star", "<", 0.5).described("no non-single star of Gaia"),
+    "survey-clean": compare("survey_flag", "<", 0.5).described("no doubt by the survey's flags"),
     "high-quality": compare("age_error", "<=", 0.10)
     & (compare("teff", ">", 5750.0) | (compare("logg", "<", 4.0) & compare("teff", ">", 5250.0))),
 }
