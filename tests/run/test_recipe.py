@@ -9,8 +9,12 @@ RUNS = __import__("pathlib").Path(__file__).parents[2] / "runs"
 
 
 @pytest.mark.parametrize(
-    "name", ["demo", "apokasc2", "harps", "corogee", "gcs", "hypatia", "migration", "paper"]
-)
+    "name",
+    [
+        "demo", "apokasc2", "cks", "clusters", "clusters-mrs", "harps", "corogee", "gcs",
+        "hypatia", "migration", "paper",
+    ],
+)  # fmt: skip
 def test_recipes_of_the_project(name):
     recipe = load_recipe(RUNS / f"{name}.toml")
     assert recipe.name == name

@@ -28,7 +28,8 @@ RUNS, REPORTS = Path("runs"), Path("reports")
 _VALIDATE_AGES = Path("validate-ages")
 # Tables of `validate ages` that are printed, in their order.
 _PRINTED = (
-    "aims", "m67", "clusters", "choices", "families", "parsec medians", "calibration", "systematic",
+    "aims", "m67", "clusters", "trends", "giants", "choices", "families", "parsec medians",
+    "calibration", "systematic",
 )  # fmt: skip
 
 benchmark = typer.Typer(

@@ -6,8 +6,10 @@ import pytest
 import xarray as xr
 from scipy import stats
 
+from migrate_bayes.catalog import read_catalog
 from migrate_bayes.checks.ages.samples import (
     find_members,
+    load_cks,
     load_clusters,
     load_kepler,
     load_m67,
@@ -16,7 +18,7 @@ from migrate_bayes.checks.ages.samples import (
     turnoff,
     with_abs_g,
 )
-from migrate_bayes.checks.ages.statistics import Spread, spread
+from migrate_bayes.checks.ages.statistics import Spread, line_through, spread
 from migrate_bayes.core.errors import CatalogError
 
 
@@ -151,3 +153,24 @@ def test_member_magnitudes_are_at_the_clusters_distance():
         with_abs_g(catalog.drop_vars("phot_g_mean_mag"), distance=1.0, a_v=0.3)
     near = catalog.assign(abs_g=("star", [4.0]))
     assert with_abs_g(near, distance=1.0, a_v=0.3) is near
+
+
+def test_a_line_and_its_error_are_those_of_least_squares():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=9)
+    y = 0.5 + 2.0 * x + 0.3 * rng.normal(size=9)
+    (slope, _), covariance = np.polyfit(x, y, 1, cov=True)
+    np.testing.assert_allclose(line_through(x, y), [slope, covariance[0, 0] ** 0.5])
+    assert np.isnan(line_through([1.0, 2.0], [0.0, 1.0])).all()
+
+
+def test_planet_hosts_and_cluster_members_are_read_by_packaged_maps(shared_data):
+    cks = load_cks(shared_data("cks/cks_gaia_dr2_even_koi.csv"))
+    assert cks.compared.sum() > 400
+    assert 2.0 < np.nanmedian(cks.reference) < 8.0
+    path = shared_data("open_clusters/lamost_lrs_members.csv")
+    members = read_catalog(path, columns="lamost-clusters")
+    m67 = members["ref_cluster"].values == 9
+    assert m67.sum() == 182
+    np.testing.assert_allclose(members["age"].values[m67], 10**0.63)
+    assert members["distance"].values[m67].tolist() == pytest.approx([0.889] * 182)

@@ -106,7 +106,7 @@ def _sections(found: AgeValidation) -> list[Section]:
             figures.cluster_figure(found.clusters),
             "Age offset of cluster members against [Fe/H]",
             "Median age minus literature age; bars are the robust scatter, numbers the stars. "
-            "Counterpart of the paper's figure 1.",
+            "Counterpart of the paper's figure 1.", names=("clusters", "trends"),
         )  # fmt: skip
     if found.members:
         add(
@@ -139,6 +139,14 @@ def _sections(found: AgeValidation) -> list[Section]:
             "Isochrone against StarHorse ages of HARPS dwarfs",
             f"{harps.note}. StarHorse ages are of PARSEC isochrones under a Galactic prior. In "
             "place of the paper's figure 3.",
+        )  # fmt: skip
+    if cks := found.by_family.get("cks"):
+        add(
+            "The California-Kepler Survey against its own ages", "cks", [],
+            figures.age_age_figure(cks, found.ages("cks"), cks.compared),
+            "Isochrone ages of planet hosts against those of the survey",
+            f"{cks.note}. The survey's ages are of the same spectra on the same isochrones, by "
+            "another code.",
         )  # fmt: skip
     if found.pairs:
         names: tuple = ("pairs", "families")

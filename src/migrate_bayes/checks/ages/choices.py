@@ -28,7 +28,13 @@ from migrate_bayes.isochrones.age_options import FEH_SCALES
 
 #: Gyr, of the mean of the two ages.
 AGE_BINS = (1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 14.0)
-_LABELS = {"m67": "M67 turn-off", "kepler": "Kepler", "harps": "HARPS"}
+_LABELS = {
+    "m67": "M67 turn-off",
+    "kepler": "Kepler",
+    "harps": "HARPS",
+    "cks": "CKS",
+    "hypatia": "Hypatia",
+}
 
 Ages = Callable[[AgeOptions, str], xr.Dataset]  # choices and a sample's name to its ages
 Masks = Mapping[str, NDArray]  # sample to the stars that count, bool of shape (star,)

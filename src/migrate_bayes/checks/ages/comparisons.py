@@ -112,6 +112,17 @@ _M67 = Comparison(
     },
     ("*ages", "mean_most_likely"),
 )
+_TRENDS = Comparison(
+    "Open clusters together: the paper finds +0.66 Gyr and no trend",
+    {
+        "stars": "{label}",
+        "clusters": "{clusters}",
+        "median offset (Gyr)": "{offset.median:+.2f}",
+        "scatter": "{offset.scatter:.2f}",
+        "trend with [Fe/H] (Gyr/dex)": "{slope:+.1f} ± {slope_error:.1f}",
+    },
+    ("clusters", "*offset", "slope", "slope_error"),
+)
 _CLUSTERS = Comparison(
     "Open clusters: age − literature age (Gyr)",
     {
@@ -230,6 +241,7 @@ def tables(found: AgeValidation) -> dict[str, Table]:
         "sun": _SUN.table(found.sun),
         "m67": _M67.table(found.m67),
         "clusters": _CLUSTERS.table(found.clusters),
+        "trends": _TRENDS.table(found.trends),
         "members": _members(found, "all", ""),
         "members usable": _members(found, "usable", ", of usable stars with errors below 25%"),
         "gravities": _GRAVITIES.table(found.gravities),
@@ -243,8 +255,8 @@ def tables(found: AgeValidation) -> dict[str, Table]:
         "calibration": regions.table(vars(c) for c in every if c.by_region),
         "systematic": _SYSTEMATIC.table(row for row in _systematic(found) if row["stars"]),
     }
-    for name in ("kepler", "harps"):
-        if sample := found.book.samples.get(name):
+    for name in ("kepler", "harps", "cks"):
+        if sample := found.book.samples.get(name) or found.by_family.get(name):
             out[name] = _by_age(sample, found.ages(name))
     return out
 
@@ -329,6 +341,7 @@ def summary(found: AgeValidation) -> dict[str, Any]:
         "kepler_pull": sample and spread(pulls(sample, found.ages("kepler"))).as_dict(),
         "harps_median_offset_gyr": harps.median,
         "clusters": _CLUSTERS.json(found.clusters),
+        "cluster_trends": _TRENDS.json(found.trends),
         "members": [
             row | {w: {k: s.as_dict() for k, s in row[w].items()} for w in ("all", "usable")}
             for row in found.members

@@ -24,6 +24,8 @@ class SamplePaths(Options):
     apokasc: str = f"${DATA_ENV}/apokasc2/apokasc2_apogee_even_kic.csv"
     members_low: str = f"${DATA_ENV}/open_clusters/lamost_lrs_members.csv"
     members_medium: str = f"${DATA_ENV}/open_clusters/lamost_mrs_members.csv"
+    cks: str = f"${DATA_ENV}/cks/cks_gaia_dr2_even_koi.csv"
+    hypatia: str = f"${DATA_ENV}/hypatia/hypatia_6d_even_hip.csv"
     lamost: str = f"${DATA_ENV}/lamost_gaia/gaia_lamost_larger_velocity_features.csv"
 
 

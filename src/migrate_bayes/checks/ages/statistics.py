@@ -126,3 +126,17 @@ def pit(draws: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
     draws, truth = np.asarray(draws), np.asarray(truth)
     below = np.mean(draws < truth[:, None], axis=1)
     return np.where(np.isnan(truth) | np.isnan(draws).any(axis=1), np.nan, below)
+
+
+def line_through(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
+    """Fit a line by least squares; return slope and standard error, NaN for fewer than 3 points.
+
+    The error is of the points' own scatter about the line.
+    """
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if len(x) < 3 or np.ptp(x) == 0.0:
+        return np.nan, np.nan
+    about = x - x.mean()
+    slope = float(about @ y / (about @ about))
+    rest = y - y.mean() - slope * about
+    return slope, float(np.sqrt(rest @ rest / (len(x) - 2) / (about @ about)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
@@ -20,7 +20,7 @@ from migrate_bayes.checks.ages.calibration import REGIONS, Coverage
 from migrate_bayes.checks.ages.choices import AgeBook, Setup, estimate
 from migrate_bayes.checks.ages.recipe import ValidateAges, locate
 from migrate_bayes.checks.ages.samples import Sample, good_age, turnoff
-from migrate_bayes.checks.ages.statistics import Spread, coverage, spread
+from migrate_bayes.checks.ages.statistics import Spread, coverage, line_through, spread
 from migrate_bayes.core.errors import DataAbsentError
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.isochrones import (
@@ -32,12 +32,13 @@ from migrate_bayes.isochrones import (
 )
 from migrate_bayes.isochrones.states import GIANT_LOGG, GIANT_TEFF
 
-_COMPARED = ("m67", "kepler", "harps")  # real samples on which families are compared
+# Real samples on which families are compared.
+_COMPARED = ("m67", "kepler", "harps", "cks", "hypatia")
 
 #: Parts in their order: the entries of `AgeValidation` that each of them computes.
 _PARTS = {
     "the Sun": ("sun",),
-    "clusters": ("m67", "clusters", "members", "gravities"),
+    "clusters": ("m67", "clusters", "trends", "members", "gravities"),
     "giants": ("giants",),
     "choices": ("choices",),
     "families": ("families", "pairs"),
@@ -51,6 +52,11 @@ GRAVITY_BINS = (5000, 5500, 6000, 6500, 7000, 8000, 9000)  # K
 
 #: Entries of a `headline` that a sample gives.
 OFFSETS = ("m67_turnoff", "kepler_offset", "kepler_relative_offset", "harps_offset")
+
+#: Entries of a cluster's row: age − literature age of these stars.
+CLUSTER_STARS = {
+    "offset": "all members", "offset_good_ages": "error < 25%", "offset_turnoff": "turn-off",
+}  # fmt: skip
 
 Row = dict[str, Any]
 
@@ -82,7 +88,7 @@ class AgeValidation:
         tasks += [(book.paper, name) for name in known]
         tasks += [(o, "apokasc") for o in book.giants().values() if "apokasc" in self.by_family]
         tasks += [(o, "members") for o in book.members().values() if "members" in self.by_family]
-        compared = [*(r.name for r in REGIONS), *(n for n in _COMPARED if n in known)]
+        compared = [*(r.name for r in REGIONS), *(n for n in _COMPARED if n in book.catalogs)]
         return tasks + [(o, name) for o in [*families, *both] for name in compared]
 
     @property
@@ -152,6 +158,33 @@ class AgeValidation:
                 for sample in samples.find_members(catalog, table):
                     ages = estimate(sample.catalog, self.book.options)
                     rows.append(_cluster_row(sample, ages, name))
+        return [*rows, *self._of_lamost()]
+
+    def _of_lamost(self) -> Iterator[Row]:
+        """Yield the row of each cluster that LAMOST observed."""
+        if (sample := self.by_family.get("members")) is None:
+            return
+        names, ages = sample.catalog["cluster"].values, self.ages("members")
+        for cluster in np.unique(names):
+            stars = np.flatnonzero(names == cluster)
+            if len(stars) >= _LEAST:
+                arrays = ("reference", "reference_error", "usable")
+                part = {name: getattr(sample, name)[stars] for name in arrays}
+                catalog = sample.catalog.isel(star=stars)
+                one = replace(sample, name=str(cluster), catalog=catalog, **part)
+                yield _cluster_row(one, ages.isel(star=stars), "LAMOST")
+
+    @cached_property
+    def trends(self) -> list[Row]:
+        """Figure 1 in numbers: the clusters' offsets, and their trend with [Fe/H]."""
+        rows = []
+        for name, label in CLUSTER_STARS.items():
+            part = [row for row in self.clusters if row[name].count >= _LEAST]
+            off, feh = (np.array(v) for v in ([r[name].median for r in part],
+                                              [r["feh"] for r in part]))  # fmt: skip
+            slope, error = line_through(feh, off)
+            row: Row = {"label": label, "clusters": len(part), "offset": spread(off)}
+            rows.append(row | {"slope": slope, "slope_error": error})
         return rows
 
     @cached_property
@@ -228,7 +261,7 @@ class AgeValidation:
     def _masks(self) -> dict[str, NDArray[np.bool_]]:
         """The stars of each sample on which families are compared."""
         masks = {r.name: np.ones(self.book.catalogs[r.name].sizes["star"], bool) for r in REGIONS}
-        for name in (n for n in _COMPARED if n in self.book.samples):
+        for name in (n for n in _COMPARED if n in self.book.catalogs):
             masks[name] = np.isfinite(self.book.catalogs[name]["abs_g"].values)
         if "m67" in masks:
             masks["m67"] &= single_turnoff(self.book.samples["m67"], self.ages("m67"))
@@ -368,6 +401,8 @@ def _read_samples(recipe: ValidateAges, absent: dict[str, str]) -> AgeBook:
         recipe.calibration.model_copy(update={"stars": recipe.families.stars}),
         seed=recipe.seed + 1, composition=calibration.disc_composition,
     )  # fmt: skip
+    with left_out(absent, "hypatia"):
+        book.catalogs["hypatia"] = samples.near_dwarfs(locate(recipe.data.hypatia), "hypatia")
     for k, region in enumerate(REGIONS):
         book.catalogs[region.name] = mock.isel(star=np.flatnonzero(mock["region"].values == k))
     return book
@@ -398,6 +433,8 @@ def _read_families_samples(recipe: ValidateAges, absent: dict[str, str]) -> dict
     known, data = {}, recipe.data
     with left_out(absent, "apokasc"):
         known["apokasc"] = samples.load_apokasc(locate(data.apokasc))
+    with left_out(absent, "cks"):
+        known["cks"] = samples.load_cks(locate(data.cks))
     with left_out(absent, "members"):
         low, medium = locate(data.members_low), locate(data.members_medium)
         known["members"] = samples.load_members(low, medium)
