@@ -74,8 +74,11 @@ def test_gradient_form_and_show(tmp_path):
     )
     assert call("simulate", str(recipe), cwd=tmp_path).returncode == 0
     again = call("simulate", str(recipe), cwd=tmp_path)
-    assert again.returncode == 2
-    assert "use --overwrite" in again.stderr
+    assert again.returncode == 0, again.stderr
+    assert "simulate   kept: runs/r/catalogue.parquet" in again.stdout
+    fewer = call("simulate", str(recipe), "--stars", "50", cwd=tmp_path)
+    assert fewer.returncode == 2
+    assert "`simulate.stars` was 60, is 50; use --overwrite" in fewer.stderr
     shown = call("show", "runs/r/catalogue.parquet", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "ref_true_age" in shown.stdout

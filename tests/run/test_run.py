@@ -122,7 +122,9 @@ def test_a_catalogue_without_alpha_goes_all_the_way(finished, tmp_path):
         assert f'id="{anchor}"' in text
 
 
-def test_a_fit_whose_chains_disagree_is_reported_without_its_numbers(finished, tmp_path):
+def test_a_fit_whose_chains_disagree_is_reported_without_its_numbers(
+    finished, tmp_path, monkeypatch
+):
     """What the file records is that the fit may be believed: its chains govern."""
     run, page, lines = finished
     assert run.verdict.believed
@@ -143,7 +145,8 @@ def test_a_fit_whose_chains_disagree_is_reported_without_its_numbers(finished, t
     rows = [line for line in shown.output.splitlines() if line.split()[:1] == ["gradient_young"]]
     assert [" … " in row for row in rows] == [False, True]  # of posterior, of prior
     path = tmp_path / "small.toml"
-    path.write_text('data = { source = "mock" }\norbits = { potentials = ["MWPotential2014"] }\n')
+    path.write_text("its text is only shown")
+    monkeypatch.setattr("migrate_bayes.run.load_recipe", lambda path: run.recipe)
     places = ["--products", str(tmp_path / "runs"), "--reports", str(tmp_path / "reports")]
     done = CliRunner().invoke(app, ["report", str(path), *places], catch_exceptions=False)
     assert done.exit_code == 3, done.output
@@ -180,11 +183,31 @@ def test_a_catalogue_without_velocities_ends_with_ages(finished, tmp_path):
     assert 0 < int(rows[0][4]) < int(rows[1][4])
 
 
-def test_nothing_is_overwritten_unasked(finished):
-    run, _, _ = finished
-    again = Run(run.recipe, products=run.folder.path.parent, reports=run.folder.report.parent)
-    with pytest.raises(ProductError, match="exists already: use --overwrite"):
-        again.all()
+def test_a_finished_run_is_kept_and_a_stale_one_refused(finished):
+    run, page, lines = finished
+    folders = {"products": run.folder.path.parent, "reports": run.folder.report.parent}
+
+    def state():
+        there = [run.folder.path, run.folder.report]
+        return {p: p.stat().st_mtime_ns for folder in there for p in folder.glob("**/[!.]*")}
+
+    before, said = state(), []
+    again = Run(run.recipe, **folders, overwrite=True, say=said.append)
+    assert again.all() == page
+    assert state() == before
+    assert again.verdict.believed == run.verdict.believed
+    kept = ["simulate", "stars", "baseline", "baseline", "slices", "fit", "report"]
+    assert [line.split()[0] for line in said if " kept: " in line] == kept
+    # All but the lines of the stages.
+    ours, theirs = ([x for x in text if not x.startswith(tuple(kept))] for text in (said, lines))
+    assert ours == [line for line in theirs if not line.startswith("catalogue")]
+    # A changed model never costs ages: with --overwrite the stars are kept.
+    other = Run(recipe(model={"spec": SMALL_MODEL, "selection": "thin"}), **folders)
+    with pytest.raises(ProductError, match=r"fit\.nc is stale: `model\.selection` was \"all\""):
+        other.all()
+    with pytest.raises(ProductError, match=r"fit\.nc is stale.*use `migrate-bayes fit --overwrite"):
+        other.report()
+    assert state() == before
 
 
 @pytest.mark.parametrize(("chunk", "workers"), [(137, "1"), (450, "2")])

@@ -8,6 +8,7 @@ import xarray as xr
 
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.core.flags import StarFlag
+from migrate_bayes.core.provenance import content_hash
 from migrate_bayes.stars import (
     StarWriter,
     assemble_stars,
@@ -20,7 +21,7 @@ from migrate_bayes.stars import (
     verify_stars,
     write_stars,
 )
-from migrate_bayes.stars.joins import same_stars
+from migrate_bayes.stars.joins import in_order_of
 
 
 def make_parts(n=10, text_ids=False, seed=0):
@@ -109,18 +110,67 @@ def test_unwritable_output(tmp_path):
         write_stars(assemble_stars(*make_parts()), tmp_path / "file" / "stars")
 
 
-def test_damage_is_named(tmp_path):
-    path = write_stars(assemble_stars(*make_parts()), tmp_path / "s", part_size=5)
-    part = path / "part-00001.nc"
-    with part.open("ab") as handle:
-        handle.write(b"x")
-    with pytest.raises(ProductError, match=r"part-00001\.nc differs"):
-        verify_stars(path)
+@pytest.fixture
+def five_a_part(tmp_path):
+    return write_stars(assemble_stars(*make_parts(n=14)), tmp_path / "s", part_size=5)
+
+
+def test_damage_is_named(five_a_part, tmp_path):
+    part = five_a_part / "part-00001.nc"
+    whole = part.read_bytes()
+    rng = np.random.default_rng(1)
+    for damaged in (whole + b"x", whole[:-1], b"", *(_flipped(whole, rng) for _ in range(20))):
+        part.write_bytes(damaged)
+        for read in (verify_stars, open_stars):
+            with pytest.raises(ProductError, match=r"part-00001\.nc is missing or differs"):
+                read(five_a_part)
     part.unlink()
     with pytest.raises(ProductError, match=r"part-00001\.nc is missing"):
-        open_stars(path)
+        open_stars(five_a_part)
+    with pytest.raises(ProductError, match=r"part-00001\.nc is missing or damaged"):
+        open_stars(five_a_part, verify=False)
     with pytest.raises(ProductError, match=r"no manifest\.json"):
         open_stars(tmp_path)
+
+
+def _flipped(content, rng):
+    flipped = bytearray(content)
+    flipped[rng.integers(len(content))] ^= 1 << rng.integers(8)
+    return bytes(flipped)
+
+
+def _twice(parts):
+    parts[1] = parts[0]
+
+
+def _elsewhere(parts):
+    parts[1]["file"] = "../other/part-00001.nc"
+
+
+def _absolute(parts):
+    parts[1]["file"] = "/etc/passwd"
+
+
+@pytest.mark.parametrize("edit", [_twice, _elsewhere, _absolute, list.pop, list.reverse])
+@pytest.mark.parametrize("signed", [False, True])
+def test_an_edited_manifest_is_refused(five_a_part, edit, signed):
+    """Signed anew as well: a part is where its number says, once, and no path leaves the folder."""
+    file = five_a_part / "manifest.json"
+    manifest = json.loads(file.read_text())
+    edit(manifest["parts"])
+    if signed:
+        del manifest["digest"]
+        manifest["digest"] = content_hash(manifest)
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(ProductError, match=r"manifest\.json was altered"):
+        open_stars(five_a_part, verify=False)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format": "migrate-bayes stars 1"}'])
+def test_a_manifest_that_is_none_is_named(five_a_part, text):
+    (five_a_part / "manifest.json").write_text(text)
+    with pytest.raises(ProductError, match=r"damaged|has format"):
+        open_stars(five_a_part)
 
 
 def test_join_refuses_other_grids():
@@ -252,10 +302,27 @@ def test_orbits_in_other_frames_replace_orbits_and_what_flags_say_of_them(small)
     assert (joined["rg_mean"] == 9.0).all()
 
 
-def test_stars_are_told_apart_by_identifier(small):
-    assert same_stars(small, small)
-    assert not same_stars(small, small.isel(star=slice(1, None)))
-    assert not same_stars(small, small.assign_coords(source_id=("star", np.arange(5) + 1)))
+@pytest.mark.parametrize("keys", [True, False])
+def test_stages_of_the_same_stars_in_another_order_are_joined_by_star(keys):
+    catalog, ages, orbits = make_parts(text_ids=not keys)
+    if keys:
+        ages, orbits = (half.assign(star_key=catalog["star_key"]) for half in (ages, orbits))
+    straight = assemble_stars(catalog, ages, orbits)
+    order = np.random.default_rng(3).permutation(10)
+    joined = assemble_stars(catalog, ages.isel(star=order), orbits.isel(star=order[::-1]))
+    xr.testing.assert_identical(joined, straight)
+    back = replace_ages(straight, straight.isel(star=order))
+    xr.testing.assert_identical(back[sorted(back)], straight[sorted(straight)])
+    xr.testing.assert_equal(replace_orbits(straight, straight.isel(star=order)), straight)
+
+
+def test_repeat_observations_are_joined_by_their_rows_or_not_at_all(small):
+    twice = small.assign_coords(source_id=("star", [0, 1, 2, 3, 3]))
+    assert in_order_of(twice, twice) is twice
+    moved = in_order_of(twice, twice.isel(star=[3, 4, 0, 1, 2]))
+    xr.testing.assert_identical(moved, twice)
+    with pytest.raises(ProductError, match="repeat observations cannot be told apart: 'feh'"):
+        in_order_of(twice[["feh"]], twice[["feh"]].isel(star=[4, 3, 0, 1, 2]))
 
 
 def test_ages_of_other_stars_are_refused(small):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +214,17 @@ class CatalogReader:
         What a row comes out as does not depend on the size; the file as a whole is not checked,
         but what is seen of it is added to `doubts`.
         """
+        for _, chunk in self.spans(chunk_size, lambda rows: True, doubts):
+            assert chunk is not None
+            yield chunk
+
+    def spans(
+        self,
+        chunk_size: int | None,
+        wanted: Callable[[slice], Any],
+        doubts: Doubts | None = None,
+    ) -> Iterator[tuple[slice, xr.Dataset | None]]:
+        """Read as `chunks` does, with the rows of each; None for rows that are not `wanted`."""
         if chunk_size is not None and chunk_size < 1:
             raise CatalogError(f"chunk_size must be at least 1, not {chunk_size}")
         rows, text = 0, None
@@ -221,13 +232,19 @@ class CatalogReader:
             self._wanted, self._id, chunk_size, self._words, self._missing
         ):
             n = len(next(iter(block.values())))
+            here = slice(rows, rows + n)
+            if self._id is not None and text is None:
+                text = _is_text(block[self._id])
+            if not wanted(here):
+                yield here, None
+                rows += n
+                continue
             if self._id is None:
                 ids: NDArray[Any] = np.arange(rows, rows + n, dtype=np.int64)
             else:
                 raw = block.pop(self._id)
-                text = _is_text(raw) if text is None else text
-                ids = _identifiers(raw, text, self.path, self._id, rows)
-            yield self._dataset(block, ids, rows, doubts, whole=chunk_size is None)
+                ids = _identifiers(raw, bool(text), self.path, self._id, rows)
+            yield here, self._dataset(block, ids, rows, doubts, whole=chunk_size is None)
             rows += n
 
     def _dataset(

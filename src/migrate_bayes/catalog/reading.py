@@ -6,7 +6,7 @@ hours of work, not after; to find repeat observations, it keeps each star's posi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,22 +156,38 @@ class CatalogStream:
         CatalogError
             If `chunk_size` is not positive, or the file has changed since it was opened.
         """
-        start = 0
-        for chunk in self._reader.chunks(chunk_size):
-            stop = start + chunk.sizes["star"]
-            if stop > self.n_stars:
+        for _, chunk in self.parts(self.n_stars, range(1), chunk_size):
+            yield chunk
+
+    def parts(
+        self, size: int, wanted: Container[int], chunk_size: int = CHUNK
+    ) -> Iterator[tuple[int, xr.Dataset]]:
+        """Iterate as `chunks` does over some parts, of `size` rows each, with their numbers.
+
+        Rows of the other parts are read and let go.
+        """
+
+        def numbers(rows: slice) -> list[int]:
+            return [k for k in range(rows.start // size, -(-rows.stop // size)) if k in wanted]
+
+        stop = 0
+        for rows, chunk in self._reader.spans(chunk_size, numbers):
+            if (stop := rows.stop) > self.n_stars:
                 break
+            if chunk is None:
+                continue
             if self._repeat is not None:
-                chunk = with_flag(chunk, self._repeat[start:stop], StarFlag.DUPLICATE)
+                chunk = with_flag(chunk, self._repeat[rows], StarFlag.DUPLICATE)
             chunk = quality.quality_cuts(chunk, min_snr=self._options.min_snr)
             if self._options.survey_flags == "keep":
                 none = np.zeros(chunk.sizes["star"], dtype=bool)
                 chunk = with_flag(chunk, none, StarFlag.SURVEY_FLAG)
             if self._options.extinction is not None:
                 chunk = correct_extinction(chunk, source=self._options.extinction)
-            yield chunk
-            start = stop
-        if start != self.n_stars:
+            for k in numbers(rows):
+                first, last = max(k * size, rows.start), min((k + 1) * size, rows.stop)
+                yield k, chunk.isel(star=slice(first - rows.start, last - rows.start))
+        if stop != self.n_stars:
             raise CatalogError(f"{self.path} has changed since it was opened: run again")
 
 

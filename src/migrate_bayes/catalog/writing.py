@@ -55,6 +55,7 @@ def write_catalog(
     *,
     overwrite: bool = False,
     format: str | None = None,
+    record: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a catalogue to one file, whole or not at all.
 
@@ -69,6 +70,8 @@ def write_catalog(
         Replace a file that exists.
     format : str, optional
         The format, if the ending does not give it.
+    record : mapping, optional
+        Texts that Parquet keeps with the table.
 
     Returns
     -------
@@ -110,7 +113,7 @@ def write_catalog(
                 yield _values(chunk, columns)
 
         if kind == "parquet":
-            write_parquet(tmp, columns, parts())
+            write_parquet(tmp, columns, parts(), record)
         elif kind == "fits":
             write_fits(tmp, columns, parts(), first.sizes["star"])
         elif kind == "votable" or path.suffix.lower() == ".ecsv" or format == "ecsv":

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,9 +32,15 @@ app.command()(checks.calibrate)
 app.command()(checks.bias)
 
 _state = {"debug": False}
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_PATIENCE = 10.0  # seconds that a stage has to clean up
 
 RecipeArgument = Annotated[
     Path, typer.Argument(help="A run recipe (TOML), or the name of one of the package: demo.")
+]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify/--no-verify", help="Compare stars on disk with their checksums first."),
 ]
 Stars = Annotated[
     int | None, typer.Option("--stars", min=1, help="Stars of the mock, in place of the recipe's.")
@@ -46,7 +55,12 @@ def _options(
 
 
 def _run(
-    recipe: Path, overwrite: bool, products: Path, reports: Path = REPORTS, stars: int | None = None
+    recipe: Path,
+    overwrite: bool,
+    products: Path,
+    reports: Path = REPORTS,
+    stars: int | None = None,
+    verify: bool = True,
 ) -> Run:
     from migrate_bayes.run import Run, load_recipe
     from migrate_bayes.run.recipe import find_recipe
@@ -57,7 +71,10 @@ def _run(
         simulate = loaded.simulate.model_copy(update={"stars": stars})
         loaded = loaded.model_copy(update={"simulate": simulate})
     text = recipe.read_text(encoding="utf-8")
-    return Run(loaded, recipe_text=text, products=products, reports=reports, overwrite=overwrite)
+    return Run(
+        loaded, recipe_text=text, products=products, reports=reports, overwrite=overwrite,
+        verify=verify,
+    )  # fmt: skip
 
 
 def _conclude(stages: Run) -> None:
@@ -96,15 +113,18 @@ def run(
     recipe: RecipeArgument,
     overwrite: Overwrite = False,
     stars: Stars = None,
+    verify: Verify = True,
     products: Products = RUNS,
     reports: Reports = REPORTS,
 ) -> None:
     """Run a recipe from data to report; the last line is the report's path.
 
+    What is there and was made from the same is kept: a run that was stopped goes on.
+
     Exit status 3: products were written, but a check says that the fit may not be believed. Its
     numbers are withheld; the last line names the cause and the next step.
     """
-    stages = _run(recipe, overwrite, products, reports, stars)
+    stages = _run(recipe, overwrite, products, reports, stars, verify)
     print(stages.all())
     _conclude(stages)
 
@@ -121,23 +141,36 @@ def simulate(
 
 
 @app.command()
-def ages(recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = RUNS) -> None:
+def ages(
+    recipe: RecipeArgument,
+    overwrite: Overwrite = False,
+    verify: Verify = True,
+    products: Products = RUNS,
+) -> None:
     """Compute age posteriors."""
-    print(_run(recipe, overwrite, products).ages())
+    print(_run(recipe, overwrite, products, verify=verify).ages())
 
 
 @app.command()
-def orbits(recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = RUNS) -> None:
+def orbits(
+    recipe: RecipeArgument,
+    overwrite: Overwrite = False,
+    verify: Verify = True,
+    products: Products = RUNS,
+) -> None:
     """Compute phase space, guiding radii and Z_max."""
-    print(_run(recipe, overwrite, products).orbits())
+    print(_run(recipe, overwrite, products, verify=verify).orbits())
 
 
 @app.command()
 def baseline(
-    recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = RUNS
+    recipe: RecipeArgument,
+    overwrite: Overwrite = False,
+    verify: Verify = True,
+    products: Products = RUNS,
 ) -> None:
     """Fit ODR in age bins, as the paper did."""
-    stages = _run(recipe, overwrite, products)
+    stages = _run(recipe, overwrite, products, verify=verify)
     from migrate_bayes.report.headline_table import print_baseline
 
     for fit in stages.baseline():
@@ -147,13 +180,18 @@ def baseline(
 
 
 @app.command()
-def fit(recipe: RecipeArgument, overwrite: Overwrite = False, products: Products = RUNS) -> None:
+def fit(
+    recipe: RecipeArgument,
+    overwrite: Overwrite = False,
+    verify: Verify = True,
+    products: Products = RUNS,
+) -> None:
     """Fit the hierarchical model.
 
     Exit status 3: the fit was written, but a check says that it may not be believed. Its numbers
     are withheld; the last line names the cause and the next step.
     """
-    stages = _run(recipe, overwrite, products)
+    stages = _run(recipe, overwrite, products, verify=verify)
     tree = stages.fit()
     from migrate_bayes import report as of_report
 
@@ -196,6 +234,7 @@ def diagnose(
 def report(
     recipe: RecipeArgument,
     overwrite: Overwrite = False,
+    verify: Verify = True,
     products: Products = RUNS,
     reports: Reports = REPORTS,
 ) -> None:
@@ -204,7 +243,7 @@ def report(
     Exit status 3: the report was written, but a check says that the fit may not be believed. Its
     numbers are withheld; the last line names the cause and the next step.
     """
-    stages = _run(recipe, overwrite, products, reports)
+    stages = _run(recipe, overwrite, products, reports, verify=verify)
     print(stages.report())
     _conclude(stages)
 
@@ -328,12 +367,43 @@ def _of_this_machine(error: Exception) -> str | None:
     return None
 
 
+class _Stopped(BaseException):
+    """SIGINT or SIGTERM; no `KeyboardInterrupt`, which a sampler takes for "enough draws"."""
+
+
+def _stop(number: int, _: object) -> None:
+    """Let the stage in hand clean up; at a second signal, or after some seconds, just end."""
+    for again in _SIGNALS:
+        signal.signal(again, lambda n, _: _end(n))
+    late = threading.Timer(_PATIENCE, _end, [number])
+    late.daemon = True
+    late.start()
+    raise _Stopped(number)
+
+
+def _end(number: int) -> None:
+    """End at once, whatever threads are at work: what is on disk is whole."""
+    print(
+        f"migrate-bayes: stopped by {signal.Signals(number).name}; what is finished is kept, and "
+        "the same command goes on from there",
+        file=sys.stderr,
+    )
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(128 + number)
+
+
 def main() -> None:
-    """Entry point: a user's error ends with its message and exit code 2, unless ``--debug``."""
+    """Entry point: a user's error ends with its message and exit code 2, unless ``--debug``.
+
+    A signal ends with 128 and its number, as a shell has it.
+    """
     from migrate_bayes.core.errors import MigrateBayesError
     from migrate_bayes.core.progress import plain_terminals
 
     plain_terminals()
+    for number in _SIGNALS:
+        signal.signal(number, _stop)
     try:
         app()
     except MigrateBayesError as error:
@@ -346,6 +416,5 @@ def main() -> None:
             raise
         print(f"migrate-bayes: {reason}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("migrate-bayes: interrupted; unfinished products were removed", file=sys.stderr)
-        sys.exit(130)
+    except _Stopped as stopped:
+        _end(stopped.args[0])

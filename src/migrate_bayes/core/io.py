@@ -1,13 +1,22 @@
-"""Products on disk: `read_netcdf` alone opens them, `atomic_output` alone writes them."""
+"""Products on disk: `read_netcdf` alone opens them, `atomic_output` alone writes them.
+
+A product of a run records what decides its content, `made_from`: a mapping by recipe section. A
+stage keeps a product that was made from the same (`is_current`) and refuses one that was not.
+"""
 
 from __future__ import annotations
 
+import datetime
 import errno
+import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +25,19 @@ from migrate_bayes.core.places import expand, why_not_writable
 
 if TYPE_CHECKING:
     import xarray as xr
+
+MADE_FROM = "made_from"
+#: Of a folder of parts, and of any other folder.
+MANIFEST, RECORD = "manifest.json", "made_from.json"
+LOCK = ".lock"
+# Temporary names bear their process: `.fit.tmp-4711-1a2b3c4d.nc`. `old` is what is replaced.
+_LEFTOVER = re.compile(r"\.(.+)\.(tmp|old)-(\d+)-[0-9a-f]{8}(\..+)?")
+
+
+def temporary_name(path: Path, kind: str = "tmp") -> Path:
+    """Name a neighbour of a product that is removed if its process dies (`lock_folder`)."""
+    token = f"{kind}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{path.stem}.{token}{path.suffix}")
 
 
 def refuse_existing(*paths: str | Path, overwrite: bool = False) -> None:
@@ -41,7 +63,7 @@ def atomic_output(
     if path.is_symlink() and (reason := why_not_writable(path)):
         raise ProductError(f"cannot write {path}: {reason}")
     path = Path(os.path.realpath(path))
-    tmp = path.with_name(f".{path.stem}.tmp-{secrets.token_hex(4)}{path.suffix}")
+    tmp = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if directory:
@@ -60,11 +82,8 @@ def atomic_output(
             if reason := _no_room(tmp, error):
                 raise ProductError(f"cannot write {said}: {reason}") from error
             raise
-        if directory and path.exists():
-            old = path.with_name(f".{path.name}.tmp-old-{secrets.token_hex(4)}")
-            path.replace(old)
-            tmp.replace(path)
-            shutil.rmtree(old)
+        if directory:
+            replace_folder(tmp, path)
         else:
             tmp.replace(path)
     finally:
@@ -109,6 +128,154 @@ def _no_room(tmp: Path, error: BaseException) -> str:
 def _of_disk(error: OSError, tmp: Path) -> str:
     said = os.strerror(error.errno or 0).lower()
     return f"{said} in {tmp.parent}: make room there, or write to another folder"
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Rename a folder to `path`, in place of one that may be there.
+
+    `lock_folder` puts the old one back if the process dies between the two renames.
+    """
+    if path.exists():
+        old = temporary_name(path, "old")
+        path.replace(old)
+        new.replace(path)
+        shutil.rmtree(old)
+    else:
+        new.replace(path)
+
+
+def recorded(path: Path) -> dict[str, Any] | None:
+    """Return what a product says it was made from: None without a product, {} without a word."""
+    if not path.exists():
+        return None
+    try:
+        if path.is_dir():
+            if (manifest := path / MANIFEST).exists():
+                found = json.loads(manifest.read_text())[MADE_FROM]
+            else:
+                found = json.loads((path / RECORD).read_text())
+        elif path.suffix == ".parquet":
+            from pyarrow.parquet import read_metadata
+
+            found = json.loads(read_metadata(path).metadata[f"migrate_bayes.{MADE_FROM}".encode()])
+        else:
+            import h5py
+
+            with h5py.File(path) as file:
+                found = json.loads(file.attrs[MADE_FROM])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_current(
+    path: Path,
+    made_from: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+    advice: str = "use --overwrite to make it again",
+) -> bool:
+    """Say whether a product is there and was made from this.
+
+    Raises `ProductError`, which names what differs and ends with `advice`, for one made from
+    something else, unless it may be overwritten.
+    """
+    found = recorded(path)
+    wanted = json.loads(json.dumps(made_from, default=str))
+    if found is None or found == wanted:
+        return found is not None
+    if overwrite:
+        return False
+    raise ProductError(f"{path} is stale: {_differences(found, wanted)}; {advice}")
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Name the entries in which two records differ, at most four of them."""
+    if not found:
+        return "it does not say what it was made from"
+    a, b = _flat(found), _flat(wanted)
+    absent = "not there"
+    words = [
+        f"`{name}` was {a.get(name, absent)}, is {b.get(name, absent)}"
+        for name in dict.fromkeys([*a, *b])
+        if a.get(name) != b.get(name)
+    ]
+    return ", ".join(words[:4]) + (f" and {len(words) - 4} more" if len(words) > 4 else "")
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Write nested entries by dotted names, values as short text."""
+    flat: dict[str, str] = {}
+    for name, value in record.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            text = json.dumps(value, ensure_ascii=False)
+            flat[prefix + name] = text if len(text) <= 60 else f"{text[:57]}…"
+    return flat
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder of products, and remove what dead ones left there.
+
+    The lock is the kernel's: it ends with its process, however that ends. The file names the
+    process. `ProductError` if a live one holds it.
+    """
+    import fcntl
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("a+")
+    except OSError as error:
+        reason = why_not_writable(folder / LOCK) or error.strerror or error
+        raise ProductError(f"cannot write in {folder}: {reason}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            raise ProductError(
+                f"{folder} is in use by {holder}: wait for it, or use another folder "
+                "(--products) or name"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        _remove_leftovers(folder)
+        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()} ({command}, since {now})")
+        lock.flush()
+        try:
+            yield
+        finally:
+            lock.truncate(0)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove temporary files and folders of dead processes, in a folder and its folders."""
+    for path in [*folder.glob(".*-*"), *folder.glob("*/.*-*")]:
+        found = _LEFTOVER.fullmatch(path.name)
+        if found is None or _alive(int(found[3])):
+            continue
+        product = path.with_name(found[1] + (found[4] or ""))
+        if found[2] == "old" and not product.exists():
+            path.replace(product)
+        elif path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    with suppress(PermissionError):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True
 
 
 def write_netcdf(

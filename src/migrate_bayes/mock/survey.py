@@ -6,7 +6,7 @@ survey can be made in chunks of any size, or in part, and a longer survey begins
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,7 @@ def simulate_to_parquet(
     orbits: OrbitOptions | None = None,
     chunk_size: int = 65_536,
     overwrite: bool = False,
+    record: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> int:
     """Simulate a survey into a Parquet file, in memory that does not grow with it.
@@ -148,6 +149,8 @@ def simulate_to_parquet(
         Stars at a time.
     overwrite : bool
         Replace a file that exists.
+    record : mapping, optional
+        As for `migrate_bayes.catalog.write_catalog`.
     **settings
         Entries of `MockOptions` by name; they override `options`.
 
@@ -185,7 +188,7 @@ def simulate_to_parquet(
             rows += chunk.sizes["star"]
 
     with progress(truth.stars, "simulate") as advance:
-        write_catalog(chunks(advance), path, overwrite=overwrite, format="parquet")
+        write_catalog(chunks(advance), path, overwrite=overwrite, format="parquet", record=record)
     return rows
 
 

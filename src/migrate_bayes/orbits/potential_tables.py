@@ -173,6 +173,11 @@ def _path(name: str, kind: str) -> Path:
     return cache_directory() / f"{readable}-{kind}-{content_hash(settings)}.table"
 
 
+def table_key(name: str) -> list[str]:
+    """Identify a potential's tables: by its values, galpy's version, ours and the resolution."""
+    return [_path(name, kind).stem.rpartition("-")[2] for kind in ("rotation", "potential")]
+
+
 def _read(path: Path) -> dict[str, Floats] | None:
     """Read a table; None if there is none, or it is not the one that was written."""
     try:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from migrate_bayes.baseline import HIGH_QUALITY
 from migrate_bayes.core.flags import FLAG_MEANING, count_flags
+from migrate_bayes.core.io import MADE_FROM, RECORD
 from migrate_bayes.core.progress import progress
 from migrate_bayes.core.table import Table, decimals
 from migrate_bayes.population.results.diagnostics import (
@@ -127,6 +128,7 @@ def write_report(products: RunProducts, directory: str | Path, *, overwrite: boo
         inputs=_unpack(record.get("inputs")), versions=_unpack(record.get("versions")),
         headline=d.headline.table(), mock=bool(d.truth), truth_note=d.headline.note,
         verdict=d.verdict, flags=flags,
+        beside={RECORD: made} if (made := (d.provenance or {}).get(MADE_FROM)) else None,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ from migrate_bayes.run.recipe import Recipe
 from migrate_bayes.run.stages import Run
 from migrate_bayes.selection import select
 from migrate_bayes.stars import open_run_stars, open_stars, replace_ages, replace_orbits
-from migrate_bayes.stars.joins import same_stars
 
 
 def compare_recipes(
@@ -144,7 +143,7 @@ class ComparedRun:
                 catalog = self.source / "catalogue.parquet"
                 if not catalog.exists():
                     raise ProductError(f"no catalogue at {catalog}: run its recipe first")
-        # Overwriting is of fits: stars that exist are never made again.
+        # Overwriting is of fits: the recipe's own stars are not made again.
         self.run = Run(recipe, products=products, catalog=catalog, say=say)
         self.run.check()
         self.spec = load_model_spec(recipe.model.spec)
@@ -152,42 +151,23 @@ class ComparedRun:
     @cached_property
     def stars(self) -> xr.Dataset:
         """StarPosteriors with every potential asked for."""
-        folder = self.run.folder
         if self.source is None:
-            if not any((folder / name).exists() for name in ("stars", "orbits")):
+            if not any((self.run.folder / name).exists() for name in ("stars", "orbits")):
                 self.run.make_stars()
-            return open_run_stars(folder.path)
+            return self.run.stars
         shared = open_run_stars(self.source)
         wanted = list_potentials(self.recipe.orbits)
         if _has(shared, wanted):
             return shared.sel(potential=list(wanted))
-        orbits = self._made(
-            "orbits", self.run.orbits, lambda made: same_stars(shared, made) and _has(made, wanted)
-        )
-        return replace_orbits(shared, orbits)
-
-    def _made(
-        self, name: str, make: Callable[..., Path], suits: Callable[[xr.Dataset], bool]
-    ) -> xr.Dataset:
-        """Open a product of this recipe; make it if it does not exist or does not suit."""
-        path = self.run.folder / name
-        if path.exists():
-            found = open_stars(path)
-            if suits(found):
-                return found
-            if not self.overwrite:
-                raise ProductError(
-                    f"{path} is of other stars or settings: use --overwrite to replace it"
-                )
-        return open_stars(make(overwrite=self.overwrite))
+        return replace_orbits(shared, open_stars(self.run.orbits(overwrite=self.overwrite)))
 
     def of_family(self, family: str) -> xr.Dataset:
         """Return the stars with ages of an isochrone family, made if they do not exist."""
         if family == self.recipe.isochrones.source:
             return self.stars
         name = _ages_name(family)
-        make = partial(self.run.ages, family=family, name=name)
-        return replace_ages(self.stars, self._made(name, make, partial(same_stars, self.stars)))
+        made = self.run.ages(family=family, name=name, overwrite=self.overwrite)
+        return replace_ages(self.stars, open_stars(made))
 
     @cached_property
     def _ingredients(self) -> dict[str, str]:
@@ -228,6 +208,10 @@ class ComparedRun:
 
     def fit(self) -> Iterator[FittedVariant]:
         """Fit every variant, or read the file of one that was fitted."""
+        with self.run.folder.held():
+            yield from self._fit()
+
+    def _fit(self) -> Iterator[FittedVariant]:
         r = self.recipe
         names = [str(p) for p in self.stars["potential"].values]
         variants = variants_of(r, self.spec.form, names)

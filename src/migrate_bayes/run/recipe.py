@@ -144,12 +144,15 @@ class Recipe(Options):
         keys = ("chunk_size", "until", "compare", "report")
         without: dict[str, Any] = dict.fromkeys(keys, True)
         without |= {"sampler": {"scheduler"}, "model": {"forms"}}
-        content = self.model_dump(mode="json", exclude=without)
-        content = _in_texts(content, lambda text: self._as_written.get(text, text))
+        content = self.as_written(self.model_dump(mode="json", exclude=without))
         # A packaged model by its name, and by the file that it comes from.
-        if (spec := content["model"]["spec"]) in packaged(MODELS):
+        if isinstance(spec := content["model"]["spec"], str) and spec in packaged(MODELS):
             content["model"]["spec"] = f"models/{spec}.toml"
         return content_hash(content)
+
+    def as_written(self, content: Any) -> Any:
+        """Return content with the paths that were found as the recipe's file has them."""
+        return _in_texts(content, lambda text: self._as_written.get(text, text))
 
     def truth(self) -> Truth | None:
         """Return the mock's true values by the names of the posterior, or None for real data.

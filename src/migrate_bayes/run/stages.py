@@ -2,30 +2,46 @@
 
 No more than a chunk of the catalogue and a part of the product is in memory, however many stars
 there are, and no number depends on the size of the chunks.
+
+A stage keeps what was made before from the same (`run.made_from`): finished products, and finished
+parts of stars. It refuses what was made from something else, unless it may overwrite it.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import contextmanager, nullcontext
+from functools import cached_property, wraps
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate
 
 import xarray as xr
 
 from migrate_bayes.core.errors import CatalogError, FitError, ProductError
 from migrate_bayes.core.flags import FLAG_MEANING, count_flags
-from migrate_bayes.core.io import read_netcdf, refuse_existing, write_netcdf
+from migrate_bayes.core.io import (
+    MADE_FROM,
+    is_current,
+    lock_folder,
+    read_netcdf,
+    recorded,
+    refuse_existing,
+    write_netcdf,
+)
 from migrate_bayes.core.parallel import peak_memory_gb
 from migrate_bayes.core.places import expand
 from migrate_bayes.core.progress import progress, say
 from migrate_bayes.core.provenance import file_sha256, provenance
 from migrate_bayes.core.table import Estimate, Table
+from migrate_bayes.run import made_from
+from migrate_bayes.run.made_from import MadeFrom
 from migrate_bayes.run.recipe import Recipe, resolve_data_path
-from migrate_bayes.stars import StarWriter, assemble_stars, open_run_stars, validate
+from migrate_bayes.stars import PART_SIZE, StarWriter, assemble_stars, open_run_stars, validate
+from migrate_bayes.stars.parts import damaged_parts, partial_folder, stars_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,12 +75,15 @@ class RunFolder:
             self.catalog = self / "catalogue.parquet"
         else:
             self.catalog = resolve_data_path(recipe.data.path)
+        self._held = False
+        self._hashed: tuple[tuple[int, ...], str] | None = None
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
     def __repr__(self) -> str:
-        there = sorted(p.name for p in self.path.iterdir()) if self.path.is_dir() else []
+        found = self.path.iterdir() if self.path.is_dir() else ()
+        there = sorted(p.name for p in found if not p.name.startswith("."))
         return f"RunFolder({self.path}: {', '.join(there) or 'empty'})"
 
     @property
@@ -72,11 +91,33 @@ class RunFolder:
         """Products of the baseline: of the thin-disc selection, and of the thick."""
         return self / "baseline.nc", self / "baseline-thick.nc"
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out while the body writes products; may be nested."""
+        if self._held:
+            yield
+            return
+        with lock_folder(self.path):
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
+
+    def checksum(self) -> str:
+        """Return the SHA-256 of the catalogue, "" without one; it is read again if it changed."""
+        if not self.catalog.is_file():
+            return ""
+        s = self.catalog.stat()
+        state = (s.st_ino, s.st_size, s.st_mtime_ns)
+        if self._hashed is None or self._hashed[0] != state:
+            self._hashed = state, file_sha256(self.catalog)
+        return self._hashed[1]
+
     @cached_property
     def provenance(self) -> dict[str, str]:
         """Attributes that every product of the run carries."""
-        path = self.catalog
-        inputs = {path.name: file_sha256(path)} if path.is_file() else {}
+        inputs = {self.catalog.name: found} if (found := self.checksum()) else {}
         return provenance(seed=self.recipe.seed, recipe_hash=self.recipe.hash, inputs=inputs)
 
     @contextmanager
@@ -87,6 +128,17 @@ class RunFolder:
         yield texts.append
         seconds = time.perf_counter() - began
         self.say(f"{name:<10} {'; '.join(texts):<58} {seconds:7.1f} s  {peak_memory_gb():5.2f} GB")
+
+
+def _alone[**P, T](method: Callable[Concatenate[Run, P], T]) -> Callable[Concatenate[Run, P], T]:
+    """Let a stage write in its folder while no other process does."""
+
+    @wraps(method)
+    def held(run: Run, *args: P.args, **settings: P.kwargs) -> T:
+        with run.folder.held():
+            return method(run, *args, **settings)
+
+    return held
 
 
 class Run:
@@ -103,7 +155,9 @@ class Run:
     catalog : path-like, optional
         Catalogue in place of the recipe's own: another run's mock.
     overwrite : bool
-        Replace products that exist.
+        Replace products that were made from something else; those that were not are kept.
+    verify : bool
+        Compare the parts of stars that are there with their checksums.
     say : callable
         Takes lines for the user.
 
@@ -132,11 +186,15 @@ class Run:
         reports: str | Path = "reports",
         catalog: str | Path | None = None,
         overwrite: bool = False,
+        verify: bool = True,
         say: Callable[[str], None] = say,
     ) -> None:
         self.recipe, self.recipe_text = recipe, recipe_text
         self.folder = RunFolder(recipe, products, reports, catalog=catalog, say=say)
-        self.overwrite, self.say = overwrite, say
+        self.overwrite, self.verify, self.say = overwrite, verify, say
+        # Its own mock, not another run's.
+        self._simulates = recipe.data.source == "mock" and catalog is None
+        self._verified: set[str] = set()
         self.notes: list[str] = []
         self.verdict: Verdict | None = None
 
@@ -144,8 +202,12 @@ class Run:
         stars = "mock stars" if self.recipe.data.source == "mock" else str(self.folder.catalog)
         return f"Run('{self.recipe.name}', {stars}, products in {self.folder.path})"
 
-    def _refuse_existing(self, *paths: Path) -> None:
-        refuse_existing(*paths, overwrite=self.overwrite)
+    def _kept(self, name: str, path: Path, made: MadeFrom) -> bool:
+        """Say, to the user too, whether a product is there and is the one to be made."""
+        kept = is_current(path, made, overwrite=self.overwrite)
+        if kept:
+            self.say(f"{name:<10} kept: {path}")
+        return kept
 
     def check(self, *stages: Stage, outputs: Iterable[Path] = ()) -> None:
         """Raise whatever is wrong with the recipe, its catalogue or its outputs; see `check_run`.
@@ -161,41 +223,53 @@ class Run:
                 self.say(note)
                 self.notes.append(note)
 
-    def _write(self, product: xr.Dataset | xr.DataTree, path: Path) -> None:
-        product.attrs.update(self.folder.provenance)
-        write_netcdf(product, path, overwrite=self.overwrite)
+    def _write(self, product: xr.Dataset | xr.DataTree, path: Path, made: MadeFrom) -> None:
+        product.attrs.update(self.folder.provenance, **{MADE_FROM: json.dumps(made)})
+        write_netcdf(product, path, overwrite=True)
 
     # Stars
 
+    @_alone
     def simulate(self) -> Path:
         """Make the mock survey's catalogue, its truth beside it."""
         from migrate_bayes.mock import simulate_to_parquet
 
         path, r = self.folder.catalog, self.recipe
-        self._refuse_existing(path)
         self.check(outputs=[path])
+        made = made_from.of_catalogue(r)
+        if self._kept("simulate", path, made):
+            return path
         with self.folder.stage("simulate") as done:
             rows = simulate_to_parquet(
                 path, r.simulate, seed=r.seed, isochrones=r.isochrones, orbits=r.orbits,
-                chunk_size=r.chunk_size, overwrite=self.overwrite,
+                chunk_size=r.chunk_size, overwrite=True, record={MADE_FROM: json.dumps(made)},
             )  # fmt: skip
             done(f"{rows:,} stars → {path}")
         return path
+
+    def _want_catalogue(self) -> None:
+        """Make the mock that is not there; one of fewer or more stars will do."""
+        if not self._simulates:
+            return
+        path, made = self.folder.catalog, made_from.of_catalogue(self.recipe)
+        if "stars" in (found := (recorded(path) or {}).get("simulate", {})):
+            made["simulate"]["stars"] = found["stars"]
+        if not is_current(path, made, overwrite=self.overwrite):
+            self.simulate()
 
     @cached_property
     def catalog(self) -> CatalogStream:
         """The checked catalogue, read in chunks, with flags set and extinction corrected."""
         from migrate_bayes.catalog import open_catalog
 
-        data, path, ages = self.recipe.data, self.folder.catalog, self.recipe.isochrones
-        if data.source == "mock" and not path.exists():
-            self.simulate()
+        data, ages = self.recipe.data, self.recipe.isochrones
+        self._want_catalogue()
         photometric = ages.source != "external" and {"abs_g", "bp_rp"} & set(ages.observables)
         with self.folder.stage("catalogue") as done:
             extinction = data.extinction if photometric else None
-            catalog = open_catalog(path, data, extinction=extinction)
+            catalog = open_catalog(self.folder.catalog, data, extinction=extinction)
             whole = " (its format is read whole)" if catalog.whole else ""
-            done(f"{catalog.n_stars:,} stars in {path.name}{whole}")
+            done(f"{catalog.n_stars:,} stars in {self.folder.catalog.name}{whole}")
         return catalog
 
     def _ages_of(self, chunk: xr.Dataset, family: str | None = None) -> xr.Dataset:
@@ -213,51 +287,124 @@ class Run:
 
         return compute_orbits(chunk, self.recipe.orbits, seed=self.recipe.seed)
 
+    def _stars_made_from(
+        self, name: str, *, ages: bool, orbits: bool, family: str | None = None
+    ) -> MadeFrom:
+        """Return what decides a product of stars; without a catalogue, the one it was made from."""
+        catalogue = self.folder.checksum()
+        if not catalogue:
+            catalogue = (recorded(self.folder / name) or {}).get("catalogue", "")
+        return made_from.of_stars(self.recipe, catalogue, ages=ages, orbits=orbits, family=family)
+
+    @_alone
     def _stream(
         self,
         name: str,
-        stages: dict[Stage, Callable[[xr.Dataset], xr.Dataset]],
+        *,
+        ages: bool = False,
+        orbits: bool = False,
+        family: str | None = None,
         overwrite: bool | None = None,
     ) -> Path:
         """Pass the catalogue through one or both stages into a StarPosteriors folder."""
         path = self.folder / name
         overwrite = self.overwrite if overwrite is None else overwrite
-        refuse_existing(path, overwrite=overwrite)
-        self.check(*stages, outputs=[path])
+        wanted: dict[Stage, bool] = {"ages": ages, "orbits": orbits}
+        self.check(*(stage for stage, asked in wanted.items() if asked), outputs=[path])
+        self._want_catalogue()
+        made = self._stars_made_from(name, ages=ages, orbits=orbits, family=family)
+        if self._stars_kept(name, made, overwrite):
+            return path
         catalog = self.catalog  # checked (and reported) before the stage's own clock starts
         with (
             self.folder.stage(name) as done,
-            StarWriter(path, overwrite=overwrite) as out,
+            StarWriter(
+                path, overwrite=overwrite, part_size=PART_SIZE, made_from=made, verify=self.verify
+            ) as out,
             progress(catalog.n_stars, name) as advance,
         ):
-            for chunk in catalog.chunks(self.recipe.chunk_size):
-                made = {key: stage(chunk) for key, stage in stages.items()}
-                out.append(assemble_stars(chunk, **made, attrs=self.folder.provenance))
-                advance(chunk.sizes["star"])
-            done(f"{' and '.join(stages)} of {catalog.n_stars:,} stars → {path}")
+            lacking = out.lacking(catalog.n_stars)
+            if n := len(out.parts):
+                self.say(f"{name:<10} goes on: {n} of {n + len(lacking)} parts are there")
+                advance(out.n_stars)
+            chunks = catalog.parts(PART_SIZE, set(lacking), self.recipe.chunk_size)
+            for number, of_part in itertools.groupby(chunks, key=itemgetter(0)):
+                pieces = []
+                for _, chunk in of_part:
+                    stages = {
+                        "ages": self._ages_of(chunk, family) if ages else None,
+                        "orbits": self._orbits_of(chunk) if orbits else None,
+                    }
+                    attrs = self.folder.provenance
+                    pieces.append(assemble_stars(chunk, **stages, attrs=attrs))
+                    advance(chunk.sizes["star"])
+                if self.folder.checksum() != made["catalogue"]:
+                    raise CatalogError(f"{self.folder.catalog} has changed since it was opened")
+                out.write(number, pieces)
+            what = " and ".join(["ages"] * ages + ["orbits"] * orbits)
+            done(f"{what} of {catalog.n_stars:,} stars → {path}")
+        self._verified.add(name)
+        self.__dict__.pop("stars", None)
         return path
+
+    def _stars_kept(self, name: str, made: MadeFrom, overwrite: bool) -> bool:
+        """Say whether a product of stars is there, the one to be made, and whole."""
+        path = self.folder / name
+        if not is_current(path, made, overwrite=overwrite):
+            is_current(partial_folder(path), made, overwrite=overwrite)  # or an error, at once
+            return False
+        if self.verify and name not in self._verified:
+            try:
+                damaged = damaged_parts(path)
+            except ProductError:
+                if not overwrite:
+                    raise
+                return False
+            for part in damaged:
+                self.say(f"{part} is missing or damaged: it is made again")
+            if damaged:
+                return False
+            self._verified.add(name)
+        self.say(f"{name:<10} kept: {path}")
+        return True
 
     def ages(
         self, *, family: str | None = None, name: str = "ages", overwrite: bool | None = None
     ) -> Path:
         """Compute age posteriors alone, on the recipe's isochrones or those of a `family`."""
-        return self._stream(name, {"ages": lambda chunk: self._ages_of(chunk, family)}, overwrite)
+        return self._stream(name, ages=True, family=family, overwrite=overwrite)
 
     def orbits(self, *, overwrite: bool | None = None) -> Path:
         """Compute phase space and orbits alone; `overwrite` in place of the run's."""
-        return self._stream("orbits", {"orbits": self._orbits_of}, overwrite)
+        return self._stream("orbits", orbits=True, overwrite=overwrite)
 
     def make_stars(self) -> Path:
         """Compute ages and orbits together, as one product; ages alone if the run ends there."""
-        stages: dict[Stage, Callable[[xr.Dataset], xr.Dataset]] = {"ages": self._ages_of}
-        if self.recipe.until == "fit":
-            stages["orbits"] = self._orbits_of
-        return self._stream("stars", stages)
+        return self._stream("stars", ages=True, orbits=self.recipe.until == "fit")
 
     @cached_property
     def stars(self) -> xr.Dataset:
-        """StarPosteriors of this run, on disk: a variable is read when it is used."""
-        return validate(open_run_stars(self.folder.path), orbits=self.recipe.until == "fit")
+        """StarPosteriors of this run, on disk: a variable is read when it is used.
+
+        Those that another recipe made are refused; those of `write_stars` are of no recipe.
+        """
+        whole = self.recipe.until == "fit"
+        products = {"stars": (True, whole)}
+        if not (self.folder / "stars").exists():
+            products = {"ages": (True, False), "orbits": (False, True)}
+        for name, (ages, orbits) in products.items():
+            if recorded(self.folder / name):
+                made = self._stars_made_from(name, ages=ages, orbits=orbits)
+                how = f"use `migrate-bayes {'run' if name == 'stars' else name} --overwrite` first"
+                is_current(self.folder / name, made, advice=how)
+        verify = self.verify and not self._verified >= products.keys()
+        stars = open_run_stars(self.folder.path, verify=verify)
+        self._verified |= products.keys()
+        return validate(stars, orbits=whole)
+
+    @property
+    def _digest(self) -> str:
+        return stars_digest(self.folder.path)
 
     def mask(self, selection: str) -> xr.DataArray:
         """Select stars of this run, in the potential of its model."""
@@ -267,10 +414,10 @@ class Run:
 
     # Fits
 
+    @_alone
     def baseline(self) -> tuple[xr.Dataset | None, xr.Dataset | None]:
         """Fit ODR in age bins to the thin-disc selection and to the thick."""
         thin, thick = self.folder.baselines
-        self._refuse_existing(thin, thick)
         b = self.recipe.baseline
         if b is None:
             return None, None
@@ -282,11 +429,14 @@ class Run:
         if selection is None:
             return None
         stars, b, m = self.stars, self.recipe.baseline, self.recipe.model
+        made = self._of_stars()[path]
+        if self._kept("baseline", path, made):
+            return read_netcdf(path).to_dataset()
         where = {"potential": m.potential, "selection": selection, "radius": m.radius}
         try:
             with self.folder.stage("baseline") as done:
                 fit = fit_baseline(stars, b, **where)
-                self._write(fit, path)
+                self._write(fit, path, made)
                 n = int(fit["n_stars"].sum())
                 done(f"ODR in age bins, {n:,} stars of '{selection}' → {path}")
         except (FitError, CatalogError) as error:
@@ -298,6 +448,7 @@ class Run:
             return None
         return fit
 
+    @_alone
     def samples(self) -> xr.DataTree | None:
         """Fit the baseline of slices, of a stricter sample, another radius, other potentials."""
         from migrate_bayes.baseline import fit_samples
@@ -305,11 +456,13 @@ class Run:
         b, m, path = self.recipe.baseline, self.recipe.model, self.folder / "baseline-variants.nc"
         if b is None:
             return None
-        self._refuse_existing(path)
         stars = self.stars
+        made = self._of_stars()[path]
+        if self._kept("slices", path, made):
+            return read_netcdf(path)
         with self.folder.stage("slices") as done:
             tree = fit_samples(stars, b, potential=m.potential, radius=m.radius)
-            self._write(tree, path)
+            self._write(tree, path, made)
             there = sum("absent" not in node.attrs for node in tree.children.values())
             done(f"{there} of {len(tree.children)} slices and variants → {path}")
         return tree
@@ -322,16 +475,22 @@ class Run:
         data = population_data(self.stars, potential=m.potential, mask=mask, radius=m.radius)
         return data, mask
 
+    @_alone
     def fit(self) -> xr.DataTree:
         """Fit the hierarchical model."""
         from migrate_bayes.population import PopulationModel, judge, load_model_spec
 
         m, seed = self.recipe.model, self.recipe.seed
         path, of_stars = self.folder / "fit.nc", self.folder / "membership"
-        self._refuse_existing(path, of_stars)
         self.check(outputs=[path, of_stars])
         spec = load_model_spec(m.spec)
         stars = self.stars
+        made = self._of_stars()[path]
+        if of_stars.exists() and self._kept("fit", path, made):
+            tree = read_netcdf(path)
+            self.verdict = judge(tree)
+            return tree
+        is_current(path, made, overwrite=self.overwrite)
         with self.folder.stage("fit") as done:
             data, mask = self._fitted_stars()
             attrs = {
@@ -342,17 +501,18 @@ class Run:
             model = PopulationModel(data, spec)
             tree = model.sample(self.recipe.sampler, seed=seed, attrs=attrs)
             tree["membership"] = model.write_membership(
-                of_stars, tree, seed=seed, overwrite=self.overwrite, attrs=self.folder.provenance
+                of_stars, tree, seed=seed, overwrite=True, attrs=self.folder.provenance
             )
             tree["posterior_predictive"] = model.predictive(tree, seed=seed)
             if "prior" in tree.children:
                 tree["prior_predictive"] = model.prior_predictive(tree, seed=seed)
             self.verdict = judge(tree)
             tree.attrs.update(self.verdict.attrs)
-            self._write(tree, path)
+            self._write(tree, path, made)
             done(f"{data.n_stars:,} stars × {data.stars.mean_nodes:.1f} age nodes → {path}")
         return tree
 
+    @_alone
     def compare_models(self, forms: tuple[str, ...] = ()) -> pd.DataFrame:
         """Fit forms of the gradient, by default the recipe's; rank them by leave-one-out.
 
@@ -362,12 +522,13 @@ class Run:
         from migrate_bayes.population.compare_forms import compare_forms
 
         r, path = self.recipe, self.folder / "models.nc"
-        self._refuse_existing(path)
+        refuse_existing(path, overwrite=self.overwrite)
         with self.folder.stage("models") as done:
             data, _ = self._fitted_stars()
             spec, forms = load_model_spec(r.model.spec), forms or r.model.forms
             table, tree = compare_forms(data, spec, forms, seed=r.seed, sampler=r.sampler)
-            self._write(tree, path)
+            made = made_from.of_fit(r, self._digest, spec) | {"forms": list(forms)}
+            self._write(tree, path, made)
             done(f"{len(table)} forms, {data.n_stars:,} stars → {path}")
         return table
 
@@ -392,10 +553,14 @@ class Run:
         from migrate_bayes.report import RunProducts, write_report
 
         r, shown, folder = self.recipe, self.recipe.report, self.folder
-        self._refuse_existing(folder.report)
-        whole = r.until == "fit"
+        whole, stars = r.until == "fit", self.stars
         if whole and not (folder / "fit.nc").exists():
             raise ProductError(f"no fit.nc in {folder.path}: run that stage first")
+        there = self._of_stars() if whole else {}
+        for path, made in there.items():
+            command = "fit" if path.name == "fit.nc" else "baseline"
+            how = f"use `migrate-bayes {command} --overwrite` first"
+            is_current(path, made, advice=how)
         fit = read_netcdf(folder / "fit.nc") if whole else None
         baselines: list[xr.Dataset | None] = [None, None]
         variants = None
@@ -412,35 +577,61 @@ class Run:
         for path in map(Path, shown.comparisons):
             if path.exists():
                 comparisons.append(read_netcdf(path))
+                there[path] = {}
             else:
                 # A comparison may read this run's own stars, and so come after it.
                 self.notes.append(
                     f"The comparison {path} is not there yet: make it, and this report again."
                 )
         published = self.published
-        with folder.stage("report") as done:
+        validation = folder.report.parent / shown.validation if shown.validation else None
+        if validation is not None:
+            there |= {path: {} for path in sorted(validation.glob("*.json"))}
+        checksums = {str(path): file_sha256(path) for path in there if path.exists()}
+        made = made_from.of_report(r, self._digest, self.recipe_text, checksums)
+        record = folder.provenance | {MADE_FROM: json.dumps(made)}
+        kept = self._kept("report", folder.report, made)
+        with folder.stage("report") if not kept else nullcontext(print) as done:
             products = RunProducts(
-                r.name, self.stars, fit, baseline=baselines[0], thick_baseline=baselines[1],
+                r.name, stars, fit, baseline=baselines[0], thick_baseline=baselines[1],
                 variants=variants, comparisons=comparisons,
                 selection_mask=self.mask(r.model.selection), truth=r.truth(),
                 published=published, recipe=r.model_dump(mode="json"),
-                recipe_text=self.recipe_text, provenance=folder.provenance,
+                recipe_text=self.recipe_text, provenance=record, validation=validation,
                 notes=[r.description, *self.notes] if r.description else self.notes,
-                validation=folder.report.parent / shown.validation if shown.validation else None,
             )  # fmt: skip
             self.verdict = products.verdict
-            page = write_report(products, folder.report, overwrite=self.overwrite)
-            done(f"{page.stat().st_size / 1024**2:.1f} MB")
+            page = folder.report / "index.html"
+            if not kept:
+                write_report(products, folder.report, overwrite=True)
+                done(f"{page.stat().st_size / 1024**2:.1f} MB")
         return page, products.headline
 
+    def _of_stars(self, digest: str | None = None) -> dict[Path, MadeFrom]:
+        """Return the products of the fits with what decides them; `digest` is the stars'."""
+        from migrate_bayes.population import load_model_spec
+
+        r, folder = self.recipe, self.folder
+        digest = self._digest if digest is None else digest
+        spec = load_model_spec(r.model.spec)
+        made = {folder / "fit.nc": made_from.of_fit(r, digest, spec)}
+        if (b := r.baseline) is not None:
+            made[folder / "baseline-variants.nc"] = made_from.of_baseline(r, digest)
+            selections = zip(folder.baselines, (b.selection, b.thick_selection), strict=True)
+            made |= {p: made_from.of_baseline(r, digest, s) for p, s in selections if s}
+        return made
+
+    @_alone
     def all(self) -> Path:
         """Run every stage, print what was found, and return the path of the report."""
-        folder, selection = self.folder, self.recipe.model.selection
-        products = ("stars", "fit.nc", "membership", "baseline-variants.nc")
-        paths = [folder / name for name in products]
-        self._refuse_existing(*paths, *folder.baselines, folder.report)
-        self.check("ages", "orbits", "fit", outputs=[*paths, *folder.baselines, folder.report])
-        if self.recipe.data.source == "mock":
+        selection = self.recipe.model.selection
+        outputs = [self.folder / "stars", self.folder / "fit.nc", self.folder.report]
+        self.check("ages", "orbits", "fit", outputs=outputs)
+        for path, made in (self._of_stars("") if self.recipe.until == "fit" else {}).items():
+            # What is stale for another reason than its stars is refused before any work.
+            made["stars"] = (recorded(path) or {}).get("stars")
+            is_current(path, made, overwrite=self.overwrite)
+        if self._simulates:
             self.simulate()
         self.make_stars()
         flags = count_flags(self.stars["flag"])

@@ -35,7 +35,7 @@ def assemble_stars(
     Parameters
     ----------
     catalog, ages, orbits : xarray.Dataset
-        The same stars in the same rows. If `ages` is given, the catalogue's own ages become
+        The same stars, joined by their keys. If `ages` is given, the catalogue's own ages become
         `external_age`, `external_age_lo` and `external_age_hi`.
     attrs : mapping, optional
         Provenance, added to the attributes of the stages.
@@ -48,7 +48,7 @@ def assemble_stars(
     Raises
     ------
     ProductError
-        If the stages hold different numbers of stars, or different values of one variable.
+        If the stages are of other stars, or hold different values of one variable.
 
     Examples
     --------
@@ -77,11 +77,7 @@ def assemble_stars(
     for what, stage in {"ages": ages, "orbits": orbits}.items():
         if stage is None:
             continue
-        if stage.sizes["star"] != catalog.sizes["star"]:
-            raise ProductError(
-                f"{what} hold {stage.sizes['star']} stars, the catalogue {catalog.sizes['star']}: "
-                "they are not of the same stars"
-            )
+        stage = in_order_of(catalog, stage, f"the catalogue and the {what}")
         flag |= stage["flag"].values.astype(np.int32)
         for name, variable in stage.variables.items():
             if name in ("flag", "source_id"):
@@ -129,7 +125,7 @@ def replace_ages(stars: xr.Dataset, ages: xr.Dataset) -> xr.Dataset:
     >>> replace_ages(stars, stars.isel(age=slice(10))).sizes["age"]
     10
     """
-    _check_same(stars, ages)
+    ages = in_order_of(stars, ages)
     rest = stars.drop_vars([*AGE_VARIABLES, "age"], errors="ignore")
     mine = ages[[n for n in AGE_VARIABLES if n in ages]]
     mine = mine.drop_vars([c for c in mine.coords if c != "age"])
@@ -164,21 +160,51 @@ def replace_orbits(stars: xr.Dataset, orbits: xr.Dataset) -> xr.Dataset:
     >>> replace_orbits(stars, other)["potential"].values.tolist()
     ['McMillan17']
     """
-    _check_same(stars, orbits)
+    orbits = in_order_of(stars, orbits)
     kept = stars[[n for n in stars.data_vars if n in AGE_VARIABLES]]
     kept = kept.drop_vars([c for c in kept.coords if c not in ("age", "source_id")])
     flag = (stars["flag"] & int(_AGE_FLAGS)) | orbits["flag"]
     return orbits.merge(kept, join="exact", compat="override").assign(flag=flag)
 
 
-def same_stars(a: xr.Dataset, b: xr.Dataset) -> bool:
-    """Whether two products hold the same stars, by ``source_id``, in the same order."""
-    return bool(np.array_equal(a["source_id"].values, b["source_id"].values))
+def in_order_of(
+    stars: xr.Dataset, other: xr.Dataset, whose: str = "the two products"
+) -> xr.Dataset:
+    """Return `other` with its stars in the order of `stars`; `ProductError` if they are not those.
 
-
-def _check_same(a: xr.Dataset, b: xr.Dataset) -> None:
-    if not same_stars(a, b):
-        raise ProductError("the two products are not of the same stars in the same order")
+    Stars are told apart by ``star_key``, or ``source_id`` if one of the two has no keys. Repeat
+    observations share a key: they are in the order of their rows, and all that both products say of
+    them must be the same.
+    """
+    n, key = stars.sizes["star"], "star_key"
+    if not (key in stars.variables and key in other.variables):
+        key = "source_id"
+    if key not in stars.variables or key not in other.variables:
+        if n == other.sizes["star"]:
+            return other  # nothing to tell them apart by
+        raise ProductError(f"{whose} are not of the same stars: {n} and {other.sizes['star']}")
+    mine, theirs = stars[key].values, other[key].values
+    if np.array_equal(mine, theirs):
+        return other
+    by_mine, by_theirs = (np.argsort(keys, kind="stable") for keys in (mine, theirs))
+    if not np.array_equal(mine[by_mine], theirs[by_theirs]):
+        common = len(np.intersect1d(mine, theirs))
+        raise ProductError(
+            f"{whose} are not of the same stars: {n} and {other.sizes['star']}, {common} in common"
+        )
+    place = np.empty(n, dtype=np.int64)
+    place[by_mine] = by_theirs
+    other = other.isel(star=place)
+    again = mine[by_mine][1:] == mine[by_mine][:-1]
+    rows = np.unique(np.concatenate([by_mine[1:][again], by_mine[:-1][again]]))
+    for name in stars.variables.keys() & other.variables.keys() - {"flag"}:
+        a, b = stars.variables[name], other.variables[name]
+        if a.dims == b.dims == ("star",) and not a[rows].equals(b[rows]):
+            raise ProductError(
+                f"{whose} are in different orders, and repeat observations cannot be told apart: "
+                f"'{name}' differs"
+            )
+    return other
 
 
 def validate(stars: xr.Dataset, *, ages: bool = True, orbits: bool = True) -> xr.Dataset:

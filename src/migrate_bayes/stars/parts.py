@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,18 +14,20 @@ import numpy as np
 import xarray as xr
 
 from migrate_bayes.core.errors import ProductError
-from migrate_bayes.core.io import atomic_output
-from migrate_bayes.core.provenance import file_sha256
-from migrate_bayes.stars.joins import assemble_stars, concat_stars
+from migrate_bayes.core.io import MADE_FROM, MANIFEST, atomic_output, is_current, replace_folder
+from migrate_bayes.core.parallel import map_blocks
+from migrate_bayes.core.provenance import content_hash, file_sha256
+from migrate_bayes.stars.joins import assemble_stars, concat_stars, in_order_of
 
-MANIFEST = "manifest.json"
 PART_SIZE = 131_072
 """Stars in a part. Fixed, so that a product's files do not depend on the chunks of the run."""
-_FORMAT = "migrate-bayes stars 1"
+_FORMAT = "migrate-bayes stars 2"
 # h5netcdf is slower: for a hundred variables its bookkeeping costs as much as their data.
 _ENGINE: Literal["netcdf4"] = "netcdf4"
-# Attributes that differ between equal runs are in the manifest alone: their parts are equal.
-_CLOCK = "created"
+# Attributes that differ between equal stars are in the manifest alone: their parts are equal.
+_OF_THE_RUN = ("created", "recipe_hash")
+_GO_ON = "the command that makes it goes on with it"
+_PART = re.compile(r"part-(\d{5,})\.nc")
 
 
 def _portable(value: Any) -> Any:
@@ -40,7 +43,7 @@ def _portable(value: Any) -> Any:
 
 def _write_part(stars: xr.Dataset, path: Path) -> None:
     stars = stars.copy()
-    stars.attrs = {k: _portable(v) for k, v in stars.attrs.items() if k != _CLOCK}
+    stars.attrs = {k: _portable(v) for k, v in stars.attrs.items() if k not in _OF_THE_RUN}
     for name in stars.variables:
         variable = stars[name]
         variable.attrs = {k: _portable(v) for k, v in variable.attrs.items()}
@@ -76,10 +79,14 @@ def _join(pieces: list[xr.Dataset]) -> xr.Dataset:
 
 
 class StarWriter:
-    """Write StarPosteriors chunk by chunk; `path` appears after the last chunk only.
+    """Write StarPosteriors chunk by chunk; `path` appears after the last part only.
 
     This context manager regroups the chunks into parts of one size, so that the files are the same,
     byte for byte, whatever the chunks. Memory holds at most a part and a chunk.
+
+    With `made_from`, the parts are gathered in ``<path>.partial``. They stay there if the body
+    fails or its process dies; the next writer with the same `made_from` begins with those of them
+    that have their checksum, and with those of a damaged product at `path`.
 
     Parameters
     ----------
@@ -89,6 +96,10 @@ class StarWriter:
         Replace a product that exists.
     part_size : int
         Stars per part.
+    made_from : mapping, optional
+        What decides the content of the product.
+    verify : bool
+        Compare parts that are there with their checksums.
 
     Examples
     --------
@@ -105,21 +116,61 @@ class StarWriter:
     """
 
     def __init__(
-        self, path: str | Path, *, overwrite: bool = False, part_size: int = PART_SIZE
+        self,
+        path: str | Path,
+        *,
+        overwrite: bool = False,
+        part_size: int = PART_SIZE,
+        made_from: Mapping[str, Any] | None = None,
+        verify: bool = True,
     ) -> None:
         if part_size < 1:
             raise ProductError(f"part_size must be at least 1, not {part_size}")
+        self.path, self.made_from, self.part_size = Path(path), made_from, part_size
+        self.parts: dict[int, dict[str, Any]] = {}
         self._output = atomic_output(path, overwrite=overwrite, directory=True)
+        self._overwrite, self._verify = overwrite, verify
         self._stack = ExitStack()
         self._folder: Path | None = None
-        self._part_size = part_size
         self._waiting: list[xr.Dataset] = []
-        self._parts: list[dict[str, Any]] = []
         self._attrs: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        self._folder = self._stack.enter_context(self._output)
+        if self.made_from is None:
+            self._folder = self._stack.enter_context(self._output)
+        else:
+            self._folder = self._go_on(self.made_from)
         return self
+
+    def _go_on(self, made_from: Mapping[str, Any]) -> Path:
+        """Take up the parts that are there; return the folder in which they are gathered."""
+        folder = partial_folder(self.path)
+        if is_current(self.path, made_from, overwrite=self._overwrite) and not folder.exists():
+            self.path.replace(folder)
+        try:
+            if is_current(folder, made_from, overwrite=self._overwrite):
+                found = _manifest(folder, whole=False)
+                damaged = _damaged(folder, found) if self._verify else []
+                self._attrs = found["attrs"]
+                numbered = zip(_numbers(found), found["parts"], strict=True)
+                self.parts = {k: p for k, p in numbered if folder / p["file"] not in damaged}
+        except ProductError:
+            if not self._overwrite:
+                raise
+        if not self.parts:
+            # The folder is never without a manifest.
+            with atomic_output(folder, overwrite=True, directory=True) as tmp:
+                self._write_manifest(tmp, whole=False)
+        return folder
+
+    @property
+    def n_stars(self) -> int:
+        """Stars in the parts that are written."""
+        return sum(part["stars"] for part in self.parts.values())
+
+    def lacking(self, n_stars: int) -> list[int]:
+        """Return the numbers of the parts that are still to be made of so many stars."""
+        return [k for k in range(-(-n_stars // self.part_size)) if k not in self.parts]
 
     def append(self, stars: xr.Dataset) -> None:
         """Take the next stars, and write as many whole parts as there are.
@@ -130,14 +181,12 @@ class StarWriter:
             If the variables, age nodes or potentials are not those of the stars before.
         """
         self._waiting.append(stars)
-        while sum(piece.sizes["star"] for piece in self._waiting) >= self._part_size:
-            self._write()
+        while sum(piece.sizes["star"] for piece in self._waiting) >= self.part_size:
+            self._write_next()
 
-    def _write(self) -> None:
-        """Write one part, the last of which may be smaller."""
-        if self._folder is None:
-            raise RuntimeError("StarWriter is a context manager: enter it before writing")
-        room = self._part_size
+    def _write_next(self) -> None:
+        """Write the next part of the stars that wait; the last may be smaller."""
+        room = self.part_size
         pieces: list[xr.Dataset] = []
         while self._waiting and (room or not pieces):
             piece = self._waiting.pop(0)
@@ -146,13 +195,40 @@ class StarWriter:
                 piece = piece.isel(star=slice(0, room))
             pieces.append(piece)
             room -= piece.sizes["star"]
+        self.write(len(self.parts), pieces)
+
+    def write(self, number: int, pieces: list[xr.Dataset]) -> None:
+        """Write a part by its number; the list of its pieces is emptied.
+
+        Raises
+        ------
+        ProductError
+            As `append`.
+        """
+        if self._folder is None:
+            raise RuntimeError("StarWriter is a context manager: enter it before writing")
         part = _join(pieces)
-        del piece, pieces  # their memory, before the copies that writing makes
-        file = self._folder / f"part-{len(self._parts):05d}.nc"
-        _write_part(part, file)
+        pieces.clear()  # their memory, before the copies that writing makes
+        file = self._folder / f"part-{number:05d}.nc"
+        with atomic_output(file, overwrite=True) as tmp:
+            _write_part(part, tmp)
+            checksum = file_sha256(tmp)
         self._attrs = {k: _portable(v) for k, v in part.attrs.items()}
         stars = int(part.sizes["star"])
-        self._parts.append({"file": file.name, "stars": stars, "sha256": file_sha256(file)})
+        self.parts[number] = {"file": file.name, "stars": stars, "sha256": checksum}
+        if self.made_from is not None:
+            self._write_manifest(self._folder, whole=False)
+
+    def _write_manifest(self, folder: Path, *, whole: bool) -> None:
+        parts = [self.parts[k] for k in sorted(self.parts)]
+        manifest: dict[str, Any] = {
+            "format": _FORMAT, "whole": whole, "stars": self.n_stars,
+            MADE_FROM: self.made_from, "parts": parts, "attrs": self._attrs,
+        }  # fmt: skip
+        manifest["digest"] = content_hash(manifest)
+        with atomic_output(folder / MANIFEST, overwrite=True) as tmp:
+            text = json.dumps(manifest, indent=1, default=str)
+            tmp.write_text(text, encoding="utf-8")
 
     def __exit__(self, *failure: Any) -> bool | None:
         if failure[0] is None:
@@ -164,12 +240,10 @@ class StarWriter:
         """Write the last part and the manifest."""
         assert self._folder is not None
         if self._waiting:
-            self._write()
-        stars = sum(part["stars"] for part in self._parts)
-        manifest = {"format": _FORMAT, "stars": stars, "parts": self._parts, "attrs": self._attrs}
-        (self._folder / MANIFEST).write_text(
-            json.dumps(manifest, indent=1, default=str), encoding="utf-8"
-        )
+            self._write_next()
+        self._write_manifest(self._folder, whole=True)
+        if self.made_from is not None:
+            replace_folder(self._folder, self.path)
 
 
 def write_stars(
@@ -213,25 +287,83 @@ def write_stars(
     return Path(path)
 
 
-def _manifest(path: Path) -> dict[str, Any]:
-    if not (path / MANIFEST).is_file():
+def partial_folder(path: Path) -> Path:
+    """Return where the parts of an unfinished product are gathered."""
+    return path.with_name(f"{path.name}.partial")
+
+
+def _manifest(path: Path, *, whole: bool = True) -> dict[str, Any]:
+    """Read a manifest, of a product or (not `whole`) of what is there of one, and check it."""
+    file = path / MANIFEST
+    if not file.is_file():
         raise ProductError(f"{path} is no StarPosteriors folder: it has no {MANIFEST}")
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ProductError(f"{path / MANIFEST} is damaged: {error}; make it again") from None
-    if manifest.get("format") != _FORMAT:
-        raise ProductError(f"{path} has format {manifest.get('format')!r}, expected {_FORMAT!r}")
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        if manifest["format"] != _FORMAT:
+            raise ProductError(
+                f"{path} has format {manifest['format']!r}, expected {_FORMAT!r}: use --overwrite "
+                "to make it again"
+            )
+        altered = manifest.pop("digest") != content_hash(manifest)
+        numbers = _numbers(manifest)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProductError(
+            f"{file} is damaged ({error!r}): use --overwrite to make it again"
+        ) from None
+    if whole and manifest["whole"]:
+        altered |= numbers != list(range(len(numbers)))
+        altered |= sum(part["stars"] for part in manifest["parts"]) != manifest["stars"]
+    if altered or -1 in numbers:
+        raise ProductError(
+            f"{file} was altered after it was written: use --overwrite to make it again"
+        )
+    if whole and not manifest["whole"]:
+        raise ProductError(f"{path} is not finished: {_GO_ON}")
     return manifest
 
 
-def open_stars(path: str | Path) -> xr.Dataset:
+def _numbers(manifest: Mapping[str, Any]) -> list[int]:
+    """Return the numbers of the parts; no name leads out of the folder."""
+    found = [_PART.fullmatch(part["file"]) for part in manifest["parts"]]
+    return [int(match[1]) if match else -1 for match in found]
+
+
+def _damaged(path: Path, manifest: Mapping[str, Any]) -> list[Path]:
+    """Return the parts that do not have their checksum."""
+    parts = manifest["parts"]
+
+    def differs(start: int, _: int) -> bool:
+        part = parts[start]
+        try:
+            return file_sha256(path / part["file"]) != part["sha256"]
+        except OSError:
+            return True
+
+    found = map_blocks(differs, len(parts), 1)
+    return [path / part["file"] for part, bad in zip(parts, found, strict=True) if bad]
+
+
+def damaged_parts(path: str | Path) -> list[Path]:
+    """Return the parts of a product that are missing or differ from their checksums."""
+    return _damaged(Path(path), _manifest(Path(path)))
+
+
+def stars_digest(folder: str | Path) -> str:
+    """Hash the content of a run's stars: the checksums of the parts, and not their date."""
+    paths = [Path(folder) / name for name in ("stars", "ages", "orbits")]
+    there = paths[:1] if paths[0].exists() else paths[1:]
+    return content_hash({path.name: _manifest(path)["parts"] for path in there})
+
+
+def open_stars(path: str | Path, *, verify: bool = True) -> xr.Dataset:
     """Open StarPosteriors lazily (dask arrays, one chunk per part).
 
     Parameters
     ----------
     path : path-like
         The folder.
+    verify : bool
+        Compare every part with its checksum first, which reads the whole product.
 
     Returns
     -------
@@ -241,7 +373,8 @@ def open_stars(path: str | Path) -> xr.Dataset:
     Raises
     ------
     ProductError
-        If the folder is no such product, or a part is missing or damaged; names the part.
+        If the folder is no such product, its manifest was altered, or a part is missing or damaged;
+        names the part.
 
     Examples
     --------
@@ -249,6 +382,8 @@ def open_stars(path: str | Path) -> xr.Dataset:
     """
     path = Path(path)
     manifest = _manifest(path)
+    if verify:
+        verify_stars(path)
     parts = []
     for part in manifest["parts"]:
         file = path / part["file"]
@@ -266,18 +401,19 @@ def open_stars(path: str | Path) -> xr.Dataset:
     stars = concat_stars(parts)
     if stars["source_id"].dtype == object:
         stars["source_id"] = stars["source_id"].astype(str)
-    if _CLOCK in manifest["attrs"]:
-        stars.attrs[_CLOCK] = manifest["attrs"][_CLOCK]
-    return stars
+    return stars.assign_attrs({k: v for k, v in manifest["attrs"].items() if k in _OF_THE_RUN})
 
 
-def open_run_stars(folder: str | Path) -> xr.Dataset:
+def open_run_stars(folder: str | Path, *, verify: bool = True) -> xr.Dataset:
     """Open the stars of a run, whose stages were run together or separately.
 
     Parameters
     ----------
     folder : path-like
-        The run's folder: it holds ``stars/``, or ``ages/`` and ``orbits/``.
+        The run's folder: it holds ``stars/``, or ``ages/`` and ``orbits/``, which are joined by
+        the stars' keys.
+    verify : bool
+        As for `open_stars`.
 
     Returns
     -------
@@ -287,7 +423,7 @@ def open_run_stars(folder: str | Path) -> xr.Dataset:
     Raises
     ------
     ProductError
-        If there are none, or a part is missing or damaged.
+        If there are none, a part is missing or damaged, or ages and orbits are of other stars.
 
     Examples
     --------
@@ -295,12 +431,16 @@ def open_run_stars(folder: str | Path) -> xr.Dataset:
     """
     path, *halves = (Path(folder) / name for name in ("stars", "ages", "orbits"))
     if path.exists():
-        return open_stars(path)
+        return open_stars(path, verify=verify)
     if not all(half.exists() for half in halves):
+        for begun in map(partial_folder, (path, *halves)):
+            if begun.exists():
+                raise ProductError(f"{begun} is not finished: {_GO_ON}")
         raise ProductError(
             f"no stars at {path}: run `migrate-bayes run`, or `ages` and `orbits`, first"
         )
-    first, second = (open_stars(half) for half in halves)
+    first, second = (open_stars(half, verify=verify) for half in halves)
+    second = in_order_of(first, second, f"{halves[0]} and {halves[1]}")
     own = [name for name in second.data_vars if name not in first or name == "flag"]
     return assemble_stars(first, orbits=second[own], attrs=first.attrs)
 
@@ -360,10 +500,8 @@ def verify_stars(path: str | Path) -> None:
     --------
     See `StarWriter`.
     """
-    path = Path(path)
-    for part in _manifest(path)["parts"]:
-        if file_sha256(path / part["file"]) != part["sha256"]:
-            raise ProductError(
-                f"{path / part['file']} differs from its manifest: it was altered; "
-                "make the stars again"
-            )
+    for part in damaged_parts(path):
+        raise ProductError(
+            f"{part} is missing or differs from its manifest: the command that makes the stars "
+            "makes it again"
+        )

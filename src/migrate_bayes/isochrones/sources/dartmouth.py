@@ -97,6 +97,11 @@ def native_files(folder: Path) -> dict[Path, re.Match[str]]:
     return found
 
 
+def native_checksum(folder: str | Path) -> str:
+    """Hash the files that `read_native` reads."""
+    return content_hash({p.name: file_sha256(p) for p in native_files(Path(folder))})
+
+
 def read_native(folder: str | Path) -> IsochroneSource:
     """Read a folder of native files; an `IsochroneError` says what is absent or malformed."""
     folder = Path(folder)
@@ -142,7 +147,7 @@ def read_native(folder: str | Path) -> IsochroneSource:
         values=np.ascontiguousarray(values.transpose(2, 0, 1, 3, 4)),
         solar_feh_initial=0.07,
         bands=("Gaia_G_DR2Rev", "Gaia_BP_DR2Rev", "Gaia_RP_DR2Rev"),
-        checksum=content_hash({p.name: file_sha256(p) for p in found}),
+        checksum=native_checksum(folder),
         note="Dotter et al. 2007, 2008; no core-helium burning above 0.6 Gyr",
     )
 

@@ -67,6 +67,12 @@ _POSSIBLE = {
 }  # fmt: skip
 
 
+def lachesis_checksum(name: str) -> str:
+    """Hash the files that `read_lachesis` reads."""
+    path = grid_file(name)
+    return content_hash({path.name: file_sha256(path), "bc": file_sha256(_corrections_file())})
+
+
 def read_lachesis(name: str) -> IsochroneSource:
     """Read one of `FAMILIES`; an `IsochroneError` says what is absent or malformed."""
     family, path = FAMILIES[name], grid_file(name)
@@ -105,7 +111,7 @@ def read_lachesis(name: str) -> IsochroneSource:
         values=np.ascontiguousarray(values[whole]),
         solar_feh_initial=family.solar_feh_initial,
         bands=BANDS,
-        checksum=content_hash({family.file: file_sha256(path), "bc": corrections.checksum}),
+        checksum=lachesis_checksum(name),
         note=f"{family.reference}; lachesis-grids; MIST bolometric corrections",
     )
 
@@ -210,7 +216,6 @@ class BolometricCorrections:
     logg: NDArray[np.float64]
     feh: NDArray[np.float64]
     table: NDArray[np.float64]  # (feh, log_teff, logg, band), mag
-    checksum: str  # SHA-256 of the file
 
     def __call__(self, log_teff: ArrayLike, logg: ArrayLike, feh: ArrayLike) -> NDArray[np.float64]:
         """Interpolate, to ``(..., band)`` in mag; outside the table its edge holds, NaN stays."""
@@ -228,17 +233,22 @@ class BolometricCorrections:
         return out
 
 
-@lru_cache(maxsize=1)
-def load_bolometric_corrections() -> BolometricCorrections:
-    """Read the table of `astrolachesis`; an `IsochroneError` if it is absent or malformed."""
-    import h5py
-
+def _corrections_file() -> Path:
     paths = [f / "Datafiles" / "BC_tables" / "bc_tables.h5" for f in _package_folders("lachesis")]
     path = next(filter(Path.is_file, paths), None)
     if path is None:
         raise IsochroneError(
             "the bolometric-correction table is absent: install it with `pip install astrolachesis`"
         )
+    return path
+
+
+@lru_cache(maxsize=1)
+def load_bolometric_corrections() -> BolometricCorrections:
+    """Read the table of `astrolachesis`; an `IsochroneError` if it is absent or malformed."""
+    import h5py
+
+    path = _corrections_file()
     try:
         with h5py.File(path) as handle:
             group = handle[_GROUP]
@@ -257,4 +267,4 @@ def load_bolometric_corrections() -> BolometricCorrections:
             f"{path}: not a bolometric-correction table as expected ({error}); "
             "reinstall `astrolachesis`"
         ) from error
-    return BolometricCorrections(np.log10(teff), logg, feh, table, file_sha256(path))
+    return BolometricCorrections(np.log10(teff), logg, feh, table)

@@ -7,8 +7,13 @@ from functools import lru_cache
 from migrate_bayes.core.errors import IsochroneError, suggest
 from migrate_bayes.core.places import expand
 from migrate_bayes.isochrones.sources.base import IsochroneSource
-from migrate_bayes.isochrones.sources.dartmouth import native_files, read_native
-from migrate_bayes.isochrones.sources.lachesis import FAMILIES, grid_file, read_lachesis
+from migrate_bayes.isochrones.sources.dartmouth import native_checksum, native_files, read_native
+from migrate_bayes.isochrones.sources.lachesis import (
+    FAMILIES,
+    grid_file,
+    lachesis_checksum,
+    read_lachesis,
+)
 
 _NATIVE = "dartmouth-native"
 
@@ -60,6 +65,13 @@ def load_source(name: str) -> IsochroneSource:
     check_source(name)
     kind, _, folder = name.partition(":")
     return read_native(expand(folder)) if kind == _NATIVE else read_lachesis(name)
+
+
+def source_checksum(name: str) -> str:
+    """Return the `checksum` of a source; its files are read, but no isochrone is made of them."""
+    check_source(name)
+    kind, _, folder = name.partition(":")
+    return native_checksum(expand(folder)) if kind == _NATIVE else lachesis_checksum(name)
 
 
 def check_source(name: str) -> None:

@@ -11,7 +11,6 @@ next, so memory does not grow with draws × stars; `write_membership` streams al
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.core.io import temporary_name
 from migrate_bayes.core.parallel import BLOCKS_PER_TASK, map_blocks
 from migrate_bayes.core.progress import progress
 from migrate_bayes.population.data import PopulationData
@@ -158,7 +158,7 @@ def write_membership(
     """
     path = Path(path)
     with StarWriter(path, overwrite=overwrite, part_size=part_size) as out:
-        scratch = path.with_name(f".{path.name}.scratch-{secrets.token_hex(4)}")
+        scratch = temporary_name(path)
         scratch.mkdir()
         try:
             shape, ages = (data.n_stars, len(data.ages)), ("age", data.ages, {"units": "Gyr"})
