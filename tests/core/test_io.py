@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -42,6 +43,21 @@ def test_a_damaged_product_is_named(tmp_path, kept):
     path.write_text("name = 'no NetCDF'")
     with pytest.raises(ValueError, match="is damaged or no NetCDF file"):
         read_netcdf(path, lazy=True)
+
+
+def test_no_flipped_bit_of_a_product_goes_unnoticed(tmp_path):
+    tree = xr.DataTree.from_dict({"/": product(), "/posterior": product()})
+    path = write_netcdf(tree, tmp_path / "fit.nc")
+    whole, rng = path.read_bytes(), np.random.default_rng(1)
+    for place in rng.integers(len(whole) - 80, size=60):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << rng.integers(8)
+        path.write_bytes(flipped)
+        with pytest.raises(ProductError, match=r"fit\.nc is damaged"):
+            read_netcdf(path)
+    # Without the checksum's line, as other programs write it, the file is what it was.
+    path.write_bytes(whole[:-72])
+    xr.testing.assert_identical(read_netcdf(path), tree)
 
 
 def test_what_stands_is_not_replaced_unasked(tmp_path):

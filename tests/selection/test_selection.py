@@ -11,6 +11,7 @@ import xarray as xr
 
 from migrate_bayes.core.errors import CatalogError, OrbitError, RecipeError
 from migrate_bayes.core.flags import StarFlag
+from migrate_bayes.orbits import Potential
 from migrate_bayes.selection import SELECTIONS, dividing_line, limits, select
 from migrate_bayes.selection.expressions import as_expression, expand, parse_selection
 
@@ -405,3 +406,22 @@ def test_recipes_take_lists_and_names_of_their_own() -> None:
         Recipe.model_validate({
             "name": "x", "selections": {"clean": "quality"}, "model": {"selection": "claen"},
         })  # fmt: skip
+
+
+def test_a_product_that_names_code_does_not_run_it(tmp_path) -> None:
+    """Only a caller's own word, as a recipe's, imports a potential that is not the package's."""
+    marker, file = tmp_path / "was-run", tmp_path / "code.py"
+    file.write_text(
+        "from pathlib import Path\n"
+        "from galpy.potential import MWPotential2014 as mine\n"
+        f"Path({str(marker)!r}).touch()\n"
+    )
+    name = f"{file}:mine"
+    stars = with_everything(r_present=[8.0, 9.0])
+    named = stars.assign_coords(potential_model=("potential", [name] * stars.sizes["potential"]))
+    with pytest.raises(OrbitError, match="code of somebody's own"):
+        select(named, "toomre-thin-local", potential="MWPotential2014")
+    assert not marker.exists()
+    Potential(name)
+    select(named, "toomre-thin-local", potential="MWPotential2014")
+    assert marker.exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import errno
+import hashlib
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrate_bayes.core.errors import MigrateBayesError, ProductError
 from migrate_bayes.core.places import expand, why_not_writable
+from migrate_bayes.core.provenance import file_sha256
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,6 +32,8 @@ MADE_FROM = "made_from"
 #: Of a folder of parts, and of any other folder.
 MANIFEST, RECORD = "manifest.json", "made_from.json"
 LOCK = ".lock"
+_DIGEST = b"\nsha256 "
+_TAIL = len(_DIGEST) + 64
 # Temporary names bear their process: `.fit.tmp-4711-1a2b3c4d.nc`. `old` is what is replaced.
 _LEFTOVER = re.compile(r"\.(.+)\.(tmp|old)-(\d+)-[0-9a-f]{8}(\..+)?")
 
@@ -281,11 +285,24 @@ def _alive(pid: int) -> bool:
 def write_netcdf(
     product: xr.Dataset | xr.DataTree, path: str | Path, *, overwrite: bool = False
 ) -> Path:
-    """Write a product as one NetCDF-4 file; raises as `atomic_output` does."""
+    """Write a product as one NetCDF-4 file; raises as `atomic_output` does.
+
+    The file's SHA-256 stands after its end as HDF5 has it, where readers do not look.
+    """
     path = Path(path)
     with atomic_output(path, overwrite=overwrite) as out:
         product.to_netcdf(out, engine="h5netcdf")
+        digest = file_sha256(out)
+        with out.open("ab") as file:
+            file.write(_DIGEST + digest.encode())
     return path
+
+
+def _altered(path: Path) -> bool:
+    """Say whether a file differs from the SHA-256 after its end; one without it cannot be told."""
+    content = path.read_bytes()
+    content, mark, digest = content[:-_TAIL], content[-_TAIL:-64], content[-64:]
+    return mark == _DIGEST and hashlib.sha256(content).hexdigest().encode() != digest
 
 
 def read_netcdf(path: str | Path, *, lazy: bool = False, missing: str = "") -> xr.DataTree:
@@ -299,6 +316,8 @@ def read_netcdf(path: str | Path, *, lazy: bool = False, missing: str = "") -> x
     path = expand(path)
     if not path.is_file():
         raise ProductError(f"no such product: {path}" + (f": {missing}" if missing else ""))
+    if not lazy and _altered(path):
+        raise ProductError(f"{path} is damaged: it differs from its checksum; make it again")
     opener: Any = xr.open_datatree if lazy else xr.load_datatree
     try:
         return opener(path, engine="h5netcdf")

@@ -32,6 +32,9 @@ from migrate_bayes.orbits.frame import SolarFrame, get_frame
 from migrate_bayes.orbits.kernel.spline import PotentialTable
 from migrate_bayes.orbits.orbit_options import OrbitOptions
 
+#: Names that a recipe or a caller of this process has given: of these, code may be imported.
+_named: set[str] = set()
+
 
 @dataclass(frozen=True, init=False, repr=False)
 class Potential:
@@ -83,6 +86,7 @@ class Potential:
             raise OrbitError(f"unknown scaling '{scaling}': {suggest(str(scaling), known)}")
         solar = get_frame(frame)
         units = (solar.r0, solar.v0) if scaling == "rescaled" else _native_units(name)
+        _named.add(name)
         # The class is frozen, and the frame need not be given as one.
         self.__dict__.update(name=name, frame=solar, scaling=scaling, units=units)
 
@@ -90,6 +94,18 @@ class Potential:
     def of(cls, potential: str | Self) -> Self:
         """Return a potential as it is, and a name in the default frame, rescaled."""
         return cls(potential) if isinstance(potential, str) else potential
+
+    @classmethod
+    def of_product(
+        cls, name: str, frame: str | SolarFrame | Mapping[str, Any], scaling: str
+    ) -> Self:
+        """Return the potential that a product was made in; a product's word imports no code."""
+        if name not in tables.POTENTIALS and name not in _named:
+            raise OrbitError(
+                f"the stars were made in the potential '{name}', which is code of somebody's own: "
+                f"run their recipe, or say Potential({name!r}) first if you trust it"
+            )
+        return cls(name, frame, scaling)
 
     @property
     def galpy(self) -> Any:

@@ -314,7 +314,7 @@ def _toomre_local(column: Columns, stars: xr.Dataset) -> Floats:
     from migrate_bayes.orbits import Potential, circular_velocity
 
     frame = {name: float(_orbit_setting(stars, name)) for name in ("r0", "v0")}
-    potential = Potential(
+    potential = Potential.of_product(
         str(_orbit_setting(stars, "potential_model")), frame, str(_orbit_setting(stars, "scaling"))
     )
     return _speed(column, circular_velocity(column("r_present"), potential))
