@@ -21,6 +21,7 @@ NINES = np.array([
     99999999.0, 999999999.0, 9999999999.0,
 ])  # fmt: skip
 """What surveys write, of either sign, where there is no value."""
+_SPAN = 2048
 _HUGE = 1e10  # nothing measured here is as large
 
 
@@ -34,6 +35,15 @@ class Seen:
     negative: int = 0
     first_row: int = -1
     first_value: float = math.nan
+
+    def add(self, later: Seen) -> None:
+        """Add what was seen of further rows."""
+        if later.outside and not self.outside:
+            self.first_row, self.first_value = later.first_row, later.first_value
+        self.finite += later.finite
+        self.sentinels += later.sentinels
+        self.outside += later.outside
+        self.negative += later.negative
 
 
 @njit(cache=True, nogil=True)
@@ -49,43 +59,54 @@ def _is_sentinel(x, nines):
 
 
 @njit(cache=True, nogil=True)
-def _clean(values, factor, offset, function, scale, missing, limits, nines, out, counts):
-    """Fill `out`, and `counts`: finite, sentinels, outside, the first outside, negative."""
+def _clean(values, how, missing, look, limits, nines, out, counts):
+    """Fill `out`, and `counts`: finite, sentinels, outside, the first outside, negative.
+
+    Values are looked at some thousand at a time: where all are usual, and no sentinel can be among
+    these (`look` is false), a sum without a branch is all that it takes.
+    """
+    factor, offset, function, scale = how
     low, high, usual_low, usual_high = limits
     finite = 0
-    for i in range(values.size):
-        x = values[i]
-        if function == LINEAR:
-            v = x * factor + offset
-        elif function == EXP:
-            v = 10.0**x * factor
-        else:
-            v = math.log10(x * factor) if x * factor > 0.0 else math.nan
-        v *= scale
-        good = v >= usual_low and v <= usual_high and v - v == 0.0
-        for k in range(missing.size):
-            # Sentinels such as 9.99 are often stored in single precision.
-            if abs(x - missing[k]) <= 1e-6 * abs(missing[k]):
-                good = False
-                v = math.nan
-        if not good:
+    for start in range(0, values.size, _SPAN):
+        stop = min(start + _SPAN, values.size)
+        good = 0
+        if function == LINEAR and not look:
+            for i in range(start, stop):
+                v = (np.float64(values[i]) * factor + offset) * scale
+                out[i] = v
+                good += (v >= usual_low) & (v <= usual_high)
+            if good == stop - start:
+                finite += good
+                continue
+        for i in range(start, stop):
+            x = np.float64(values[i])
+            if function == LINEAR:
+                v = x * factor + offset
+            elif function == EXP:
+                v = 10.0**x * factor
+            else:
+                v = math.log10(x * factor) if x * factor > 0.0 else math.nan
+            v *= scale
+            for k in range(missing.size):
+                # Sentinels such as 9.99 are often stored in single precision.
+                if abs(x - missing[k]) <= 1e-6 * abs(missing[k]):
+                    v = math.nan
+            out[i] = math.nan
             if v - v != 0.0:  # NaN or infinite
-                out[i] = math.nan
                 continue
             if (v < usual_low or v > usual_high) and _is_sentinel(x, nines):
                 counts[1] += 1
-                out[i] = math.nan
                 continue
             if v < low or v > high:
                 if counts[2] == 0:
                     counts[3] = i
                 counts[2] += 1
-                out[i] = math.nan
                 continue
-        if v < 0.0:
-            counts[4] += 1
-        finite += 1
-        out[i] = v
+            if v < 0.0:
+                counts[4] += 1
+            finite += 1
+            out[i] = v
     counts[0] = finite
 
 
@@ -98,26 +119,25 @@ def clean(
     usual: tuple[float, float],
     seen: Seen,
     first_row: int,
+    out: Floats | None = None,
 ) -> Floats:
-    """Return converted values, NaN for what is missing, a sentinel or out of bounds.
+    """Return converted values, in `out` if it is given, NaN for what is missing or out of bounds.
 
     `missing` are a map's own sentinels, in the file's unit; `bounds` and `usual`, in the canonical
     one, are those of `Column`. `seen` is added to; `first_row` is the number of the first value.
     """
-    out = np.empty(len(values))
+    out = np.empty(len(values)) if out is None else out
     counts = np.zeros(5, dtype=np.int64)
     limits = (max(bounds[0], -1.7e308), min(bounds[1], 1.7e308), *usual)
     factor, offset, function, _ = conversion
-    plain = np.ascontiguousarray(values, dtype=np.float64)
-    sentinels_given = np.array(missing, dtype=np.float64)
-    _clean(
-        plain, factor, offset, function, float(scale), sentinels_given, limits, NINES, out, counts
-    )
+    given = np.array(missing, dtype=np.float64)
+    # A sentinel that no usual value can be is found with whatever else is unusual.
+    made = np.abs((given * factor + offset) * scale)
+    look = bool(given.size) and bool(np.any(made <= 1.01 * max(-usual[0], usual[1])))
+    plain = np.ascontiguousarray(values, dtype=None if values.dtype == np.float32 else np.float64)
+    how = (factor, offset, function, float(scale))
+    _clean(plain, how, given, look, limits, NINES, out, counts)
     finite, sentinels, outside, at, negative = counts.tolist()
-    if outside and not seen.outside:
-        seen.first_row, seen.first_value = first_row + at, float(values[at])
-    seen.finite += finite
-    seen.sentinels += sentinels
-    seen.outside += outside
-    seen.negative += negative
+    first = (first_row + at, float(values[at])) if outside else (-1, math.nan)
+    seen.add(Seen(finite, sentinels, outside, negative, *first))
     return out

@@ -37,8 +37,12 @@ class Doubts:
         self._sides = {triple: np.zeros(4, dtype=np.int64) for triple in _TRIPLES}
         self._sample: dict[str, Floats] = {}
 
-    def add(self, values: Mapping[str, Floats], ids: NDArray[Any]) -> None:
+    def add(
+        self, values: Mapping[str, Floats], ids: NDArray[Any], seen: Mapping[str, Seen]
+    ) -> None:
         """Take in the canonical values of some rows, before distances are completed."""
+        for name, what in seen.items():
+            self.seen[name].add(what)
         if not self._sample:
             every = slice(None, None, -(-len(ids) // _SAMPLE) or 1)
             self._sample = {name: column[every].copy() for name, column in values.items()}
@@ -48,6 +52,9 @@ class Doubts:
                 mid, low, high = (values[name] for name in triple)
                 with np.errstate(invalid="ignore"):
                     right = np.count_nonzero((low <= mid) & (mid <= high))
+                    if right == len(mid):
+                        counts[:2] += right
+                        continue
                     known = np.count_nonzero(np.isfinite(low + mid + high))
                     errors = np.count_nonzero((low < mid) & (high < mid))
                     swapped = np.count_nonzero((high <= mid) & (mid <= low) & (high < low))

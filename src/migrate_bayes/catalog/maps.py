@@ -510,10 +510,12 @@ def evaluate(
     file: str,
     first_row: int,
     seen: Seen | None = None,
+    out: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Compute one canonical column for a block of `n` rows, refusing a negative error.
 
-    `seen` counts the column's finite values, sentinels and values out of bounds.
+    `seen` counts the column's finite values, sentinels and values out of bounds. The result is in
+    `out`, if it is given.
     """
     if step.entry.operation == "doubts":
         if seen is not None:
@@ -532,7 +534,7 @@ def evaluate(
     if entry.operation == "column":
         (conversion,), values = step.conversions, block[str(step.operands[0])]
         value = clean(
-            values, conversion, entry.missing, entry.scale, (low, high), usual, seen, first_row
+            values, conversion, entry.missing, entry.scale, (low, high), usual, seen, first_row, out
         )
     else:
         x = []
@@ -547,7 +549,9 @@ def evaluate(
                 )
             )
         value = _combined(entry.operation, x, n, first_row)
-        value = clean(value, Conversion(), (), entry.scale, (low, high), usual, seen, first_row)
+        value = clean(
+            value, Conversion(), (), entry.scale, (low, high), usual, seen, first_row, out
+        )
     if is_error:
         negative = np.flatnonzero(value < 0) if seen.negative else np.empty(0, dtype=np.int64)
         if negative.size:
@@ -559,9 +563,9 @@ def evaluate(
                 f"missing = [{value[negative[0]]:g}]"
             )
         if entry.add_error:
-            value = np.hypot(value, entry.add_error)
+            np.hypot(value, entry.add_error, out=value)
     if entry.floor is not None and column is not None:
-        value = np.maximum(value, entry.floor)
+        np.maximum(value, entry.floor, out=value)
     return value
 
 

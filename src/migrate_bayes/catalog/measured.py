@@ -6,7 +6,8 @@ a catalogue that lacks a column altogether is an error of the stage that needs i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -42,27 +43,44 @@ def flag_measurements(catalog: xr.Dataset) -> NDArray[np.int32]:
     column that the file lacks altogether flags every star, an error column that it lacks flags none
     (`validate_required` sees to it).
     """
-    n = catalog.sizes["star"]
-    flag = catalog["flag"].values.copy() if "flag" in catalog else np.zeros(n, dtype=np.int32)
+    values = {str(n): v.values for n, v in catalog.data_vars.items() if v.dims == ("star",)}
+    return flags_of(values, catalog.sizes["star"])
 
-    def known(name: str) -> NDArray[np.bool_]:
-        return np.isfinite(catalog[name].values) if name in catalog else np.zeros(n, dtype=bool)
+
+def flags_of(
+    values: Mapping[str, NDArray[Any]], n: int, complete: Container[str] = ()
+) -> NDArray[np.int32]:
+    """Return what `flag_measurements` does of `n` rows; columns of `complete` are finite."""
+    flag = np.zeros(n, dtype=np.int32)
+    if "flag" in values:
+        flag[:] = values["flag"]
+
+    def add(unknown: NDArray[np.bool_] | None, reason: StarFlag) -> None:
+        if unknown is not None and unknown.any():
+            add_flag(flag, unknown, reason)
+
+    def unknown(name: str) -> NDArray[np.bool_] | None:
+        """Return which values are not known; None if all are."""
+        if name in values:
+            return None if name in complete else ~np.isfinite(values[name])
+        return np.ones(n, dtype=bool)
 
     for reason, names in _NEEDED.items():
         for name in names:
-            add_flag(flag, ~known(name), reason)
+            add(unknown(name), reason)
     for reason, names in _NEEDED_ERRORS.items():
-        for name in set(names) & set(catalog):
-            add_flag(flag, ~known(name), reason)
+        for name in set(names) & set(values):
+            add(unknown(name), reason)
     for name in (*_SPECTRUM, "alpha_fe"):
         error = f"{name}_error"
-        if error in catalog:
-            good = known(error) & (catalog[error].values > 0)
-            add_flag(flag, known(name) & ~good, StarFlag.BAD_ERROR)
-    if "survey_flag" in catalog:
-        add_flag(flag, catalog["survey_flag"].values > 0, StarFlag.SURVEY_FLAG)
-    magnitude = "abs_g" if "abs_g" in catalog else "phot_g_mean_mag"
-    add_flag(flag, ~known(magnitude), StarFlag.MISSING_PHOTOMETRY)
+        if error in values and name in values:
+            bad = ~((values[error] > 0) & (values[error] < np.inf))
+            if bad.any():
+                add_flag(flag, bad & np.isfinite(values[name]), StarFlag.BAD_ERROR)
+    if "survey_flag" in values:
+        add(values["survey_flag"] > 0, StarFlag.SURVEY_FLAG)
+    magnitude = "abs_g" if "abs_g" in values else "phot_g_mean_mag"
+    add(unknown(magnitude), StarFlag.MISSING_PHOTOMETRY)
     return flag
 
 
@@ -96,34 +114,44 @@ def add_distances(catalog: xr.Dataset) -> xr.Dataset:
     1/(parallax ± error), exactly those of the inverse of a Gaussian. The parallax zero point is not
     corrected, and flags are not changed.
     """
+    values = {str(n): v.values for n, v in catalog.data_vars.items() if v.dims == ("star",)}
+    before = dict(values)
+    source = complete_distances(values)
+    catalog = catalog.drop_vars(set(before) - set(values))
+    said = {} if source is None else {"source": source}
+    changed = {n: v for n, v in values.items() if v is not before.get(n)}
+    return catalog.assign({
+        n: ("star", v, catalog[n].attrs if n in catalog else attributes(n) | said)
+        for n, v in changed.items()
+    })  # fmt: skip
+
+
+def complete_distances(values: dict[str, NDArray[Any]]) -> str | None:
+    """Do what `add_distances` does to columns by name; return where derived distances are from."""
     for name, its_error in SYMMETRIC.items():
-        if its_error not in catalog:
+        if its_error not in values:
             continue
-        ends = (f"{name}_lo", f"{name}_hi")
-        if name in catalog and not set(ends) & set(catalog):
-            value, width = catalog[name].values, catalog[its_error].values
-            made = dict(zip(ends, (value - width, value + width), strict=True))
-            catalog = catalog.assign({n: ("star", v, attributes(n)) for n, v in made.items()})
-        catalog = catalog.drop_vars(its_error)
+        width, ends = values.pop(its_error), (f"{name}_lo", f"{name}_hi")
+        if name in values and not set(ends) & set(values):
+            middle = values[name]
+            values |= dict(zip(ends, (middle - width, middle + width), strict=True))
     names = ("distance", "distance_lo", "distance_hi")
-    if "distance" in catalog:
-        given = {name: catalog[name] for name in names if name in catalog}
-        d = given["distance"].values
-        lo, hi = (given[name].values if name in given else d for name in names[1:])
-        good = (d > 0) & (lo > 0) & (lo <= d) & np.isfinite(hi) & (hi >= d)
-        return catalog.assign(
-            {n: ("star", np.where(good, x.values, np.nan), x.attrs) for n, x in given.items()}
-        )
-    if "parallax" not in catalog or "parallax_error" not in catalog:
-        return catalog
-    plx, error = catalog["parallax"].values, catalog["parallax_error"].values
+    if "distance" in values:
+        d = values["distance"]
+        lo, hi = (values.get(name, d) for name in names[1:])
+        good = (d > 0) & (lo > 0) & (lo <= d) & (hi < np.inf) & (hi >= d)
+        if not good.all():
+            values |= {n: np.where(good, values[n], np.nan) for n in names if n in values}
+        return None
+    if "parallax" not in values or "parallax_error" not in values:
+        return None
+    plx, error = values["parallax"], values["parallax_error"]
     least = 10.0
-    source = f"1/parallax where parallax/error > {least:g}, no zero-point shift"
     with np.errstate(divide="ignore", invalid="ignore"):
         good = (error > 0) & (plx > least * error)
-        values = [np.where(good, 1.0 / (plx + sign * error), np.nan) for sign in (0, 1, -1)]
-    found = zip(names, values, strict=True)
-    return catalog.assign({n: ("star", v, attributes(n) | {"source": source}) for n, v in found})
+        for name, sign in zip(names, (0, 1, -1), strict=True):
+            values[name] = np.where(good, 1.0 / (plx + sign * error), np.nan)
+    return f"1/parallax where parallax/error > {least:g}, no zero-point shift"
 
 
 def separation_arcsec(ra1: Floats, dec1: Floats, ra2: Floats, dec2: Floats) -> Floats:
@@ -142,6 +170,13 @@ def check_identifiers(
     names: Callable[[NDArray[np.uint64]], list[str]],
 ) -> None:
     """Refuse an identifier whose rows (ra, dec in degrees) lie apart; `names` makes it of a key."""
+    ordered = np.sort(star_key)
+    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not twice.size:
+        return
+    # Few identifiers stand twice: only their rows are sorted.
+    some = np.flatnonzero(np.isin(star_key, twice))
+    star_key, ra, dec = star_key[some], ra[some], dec[some]
     order = np.argsort(star_key, kind="stable")
     keys = star_key[order]
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])

@@ -141,6 +141,10 @@ def _is_text(values: Any) -> bool:
     return not (np.isfinite(number) and number == np.rint(number))
 
 
+CHUNK = 65_536
+"""Stars at a time if nothing else is asked."""
+
+
 class CatalogReader:
     """A catalogue's file, opened: its columns found, its rows not yet read."""
 
@@ -214,89 +218,122 @@ class CatalogReader:
         What a row comes out as does not depend on the size; the file as a whole is not checked,
         but what is seen of it is added to `doubts`.
         """
+        if chunk_size is None:
+            if (whole := self._whole(doubts)) is not None:
+                yield self._dataset(*whole)
+            return
         for _, chunk in self.spans(chunk_size, lambda rows: True, doubts):
             assert chunk is not None
             yield chunk
 
     def spans(
-        self,
-        chunk_size: int | None,
-        wanted: Callable[[slice], Any],
-        doubts: Doubts | None = None,
+        self, chunk_size: int, wanted: Callable[[slice], Any], doubts: Doubts | None = None
     ) -> Iterator[tuple[slice, xr.Dataset | None]]:
         """Read as `chunks` does, with the rows of each; None for rows that are not `wanted`."""
-        if chunk_size is not None and chunk_size < 1:
+        if chunk_size < 1:
             raise CatalogError(f"chunk_size must be at least 1, not {chunk_size}")
+        for rows, part in self._parts(chunk_size, doubts, wanted=wanted):
+            yield rows, None if part is None else self._dataset(*part)
+
+    def _whole(self, doubts: Doubts | None) -> _Part | None:
+        """Read all rows, without the columns that may be and are empty; None if there are none."""
+        into = {}
+        if self.rows is not None:
+            names = [step.canonical for step in self._steps if step.canonical != "source_id"]
+            into = {name: np.empty(self.rows) for name in names}
+        parts = [part for _, part in self._parts(CHUNK, doubts, into) if part is not None]
+        if not parts:
+            return None
+        seen = parts[0][2]
+        values = {}
+        for name in list(parts[0][1]):
+            column = into.get(name)
+            if column is None:  # one at a time, so that memory holds little twice
+                column = np.concatenate([v.pop(name) for _, v, _ in parts])
+            empty = all(not s[name].finite for _, _, s in parts)
+            if not (empty and name in COLUMNS and self.can_be_empty(name)):
+                values[name] = column
+        for _, _, later in parts[1:]:
+            for name, what in seen.items():
+                what.add(later[name])
+        return np.concatenate([ids for ids, _, _ in parts]), values, seen
+
+    def _parts(
+        self,
+        size: int,
+        doubts: Doubts | None,
+        into: Mapping[str, NDArray[np.float64]] | None = None,
+        wanted: Callable[[slice], Any] = lambda rows: True,
+    ) -> Iterator[tuple[slice, _Part | None]]:
+        """Read identifiers and canonical values, in the arrays of `into` if these are given."""
         rows, text = 0, None
-        for block in self._source.blocks(
-            self._wanted, self._id, chunk_size, self._words, self._missing
-        ):
+        for block in self._source.blocks(self._wanted, self._id, size, self._words, self._missing):
             n = len(next(iter(block.values())))
             here = slice(rows, rows + n)
+            rows += n
             if self._id is not None and text is None:
                 text = _is_text(block[self._id])
             if not wanted(here):
                 yield here, None
-                rows += n
                 continue
             if self._id is None:
-                ids: NDArray[Any] = np.arange(rows, rows + n, dtype=np.int64)
+                ids: NDArray[Any] = np.arange(here.start, here.stop, dtype=np.int64)
             else:
                 raw = block.pop(self._id)
-                ids = _identifiers(raw, bool(text), self.path, self._id, rows)
-            yield here, self._dataset(block, ids, rows, doubts, whole=chunk_size is None)
-            rows += n
+                ids = _identifiers(raw, bool(text), self.path, self._id, here.start)
+            values: dict[str, NDArray[np.float64]] = {}
+            seen: dict[str, Seen] = {}
+            for step in self._steps:
+                name = step.canonical
+                if name == "source_id" or name in self.empty:
+                    continue
+                seen[name] = Seen()
+                values[name] = evaluate(
+                    step, block, n, file=str(self.path), first_row=here.start, seen=seen[name],
+                    out=into[name][here] if into else None,
+                )  # fmt: skip
+            if doubts is not None:
+                doubts.add(values, ids, seen)
+            yield here, (ids, values, seen)
 
     def _dataset(
-        self,
-        block: dict[str, NDArray[Any]],
-        ids: NDArray[Any],
-        first_row: int,
-        doubts: Doubts | None,
-        *,
-        whole: bool,
+        self, ids: NDArray[Any], values: dict[str, NDArray[Any]], seen: Mapping[str, Seen]
     ) -> xr.Dataset:
-        variables: dict[str, Any] = {}
-        values: dict[str, NDArray[np.float64]] = {}
-        for step in self._steps:
-            name = step.canonical
-            if name == "source_id" or name in self.empty:
-                continue
-            seen = Seen() if doubts is None else doubts.seen[name]
-            value = evaluate(
-                step, block, len(ids), file=str(self.path), first_row=first_row, seen=seen
-            )
-            if whole and name in COLUMNS and not seen.finite and self.can_be_empty(name):
-                continue
-            values[name] = value
-        if doubts is not None:
-            doubts.add(values, ids)
-        for name, value in values.items():
-            step = self.by_name[name]
-            if name.startswith(EXTRA_PREFIX):
-                label = f"{name.removeprefix(EXTRA_PREFIX)}, as published"
-                variables[name] = ("star", value, {"units": step.unit, "long_name": label})
-                continue
-            if name == "flag":
-                value = np.nan_to_num(value).astype(np.int32)
-            elif name == "ra":
-                value = np.mod(value, 360.0)
-            variables[name] = ("star", value, attributes(name))
-        if "distance" in variables:
-            given = ", ".join(str(o) for o in self.by_name["distance"].operands)
-            variables["distance"][2]["source"] = self._map.distance_source or f"column {given}"
-        coords = {"source_id": ("star", ids, attributes("source_id"))}
-        catalog = measured.add_distances(xr.Dataset(variables, coords=coords))
-        catalog = catalog.assign(
-            flag=("star", measured.flag_measurements(catalog), attributes("flag")),
-            star_key=("star", star_keys(ids), attributes("star_key")),
-        )
-        ordered = [name for name in COLUMNS if name in catalog]
-        rest = sorted(str(name) for name in catalog.data_vars if name not in COLUMNS)
-        catalog = catalog[[*ordered, *rest]]
+        """Label the values; `values` is used up."""
+        complete = {name for name in values if seen[name].finite == len(ids)}
+        given = values.get("distance")
+        derived = measured.complete_distances(values)
+        distances = {"distance", "distance_lo", "distance_hi"}
+        if given is None or values.get("distance") is not given:
+            complete = complete - distances
+        if "ra" in values:
+            ra = values["ra"]
+            if not np.all((ra >= 0.0) & (ra < 360.0)):
+                values["ra"] = np.mod(ra, 360.0)
+        if "flag" in values:
+            values["flag"] = np.nan_to_num(values["flag"]).astype(np.int32)
+        values["flag"] = measured.flags_of(values, len(ids), complete)
+        values["star_key"] = star_keys(ids)
+        attrs = {name: self._attributes(name) for name in values}
+        if "distance" in values:
+            operands = self.by_name["distance"].operands if derived is None else ()
+            said = self._map.distance_source or f"column {', '.join(map(str, operands))}"
+            for name in distances & set(values) if derived else {"distance"}:
+                attrs[name]["source"] = derived or said
+        ordered = [name for name in COLUMNS if name in values]
+        ordered += sorted(name for name in values if name not in COLUMNS)
         file = self.path.name if isinstance(self.path, Path) else self.path
-        catalog.attrs = {"title": "catalogue", "file": file, "column_map": self._map.name}
-        return catalog
+        return xr.Dataset(
+            {name: ("star", values[name], attrs[name]) for name in ordered},
+            coords={"source_id": ("star", ids, attributes("source_id"))},
+            attrs={"title": "catalogue", "file": file, "column_map": self._map.name},
+        )
+
+    def _attributes(self, name: str) -> dict[str, Any]:
+        if not name.startswith(EXTRA_PREFIX):
+            return attributes(name)
+        label = f"{name.removeprefix(EXTRA_PREFIX)}, as published"
+        return {"units": self.by_name[name].unit, "long_name": label}
 
     def names_of(self, keys: NDArray[np.uint64]) -> list[str]:
         """Return the identifiers of some stars, by their keys, in the order of the file."""
@@ -307,6 +344,7 @@ class CatalogReader:
         return list(found)
 
 
+_Part = tuple[NDArray[Any], dict[str, NDArray[np.float64]], dict[str, Seen]]
 Places = list[tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.float64]]]
 
 

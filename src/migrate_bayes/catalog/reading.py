@@ -19,13 +19,10 @@ from migrate_bayes.catalog import quality
 from migrate_bayes.catalog.catalog_options import CatalogOptions
 from migrate_bayes.catalog.extinction import correct_extinction
 from migrate_bayes.catalog.measured import with_flag
-from migrate_bayes.catalog.reader import CatalogReader, Columns, Places, checked
+from migrate_bayes.catalog.reader import CHUNK, CatalogReader, Columns, Places, checked
 from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.core.progress import progress
-
-CHUNK = 65_536
-"""Stars at a time if nothing else is asked."""
 
 
 def read_catalog(

@@ -57,7 +57,7 @@ class Source(NamedTuple):
         words: Mapping[str, Mapping[str, float]] | None = None,
         missing: Mapping[str, Sequence[str]] | None = None,
     ) -> Iterator[Block]:
-        """Iterate over dicts of float64 arrays; the identifier is whatever it is in the table.
+        """Iterate over dicts of floating-point arrays; the identifier is as the table has it.
 
         `words` has, for a column of text, the numbers that stand for its words; `missing`, further
         words that stand for nothing. ``name[i]`` is an element of a column of arrays. The arrays
@@ -66,9 +66,8 @@ class Source(NamedTuple):
         wanted = list(dict.fromkeys(columns))
         base = {name: self.of_column(name) for name in wanted}
         masks = {c: f"{c}.mask" for c in base.values() if f"{c}.mask" in self.names}
-        pieces = self.pieces(
-            [*dict.fromkeys([*base.values(), *masks.values()])], identifier, chunk_size
-        )
+        asked = list(dict.fromkeys([*base.values(), *masks.values()]))
+        pieces = self.pieces(asked, identifier, chunk_size)
         first_row = 0
         while True:
             with readable(self.path, self.format):
@@ -177,7 +176,7 @@ def as_float(
 ) -> NDArray[np.float64]:
     """Return numbers, NaN for what is masked or a word for nothing, refusing any other text.
 
-    Numbers without a mask come back as they are, not copied.
+    In double or single precision. Numbers without a mask come back as they are, not copied.
     """
     mask: Any = np.ma.nomask
     if _is_arrow(values):
@@ -208,7 +207,8 @@ def as_float(
             f"it as '{column}[0]'"
         )
     if plain.dtype.kind in "fiub":
-        out = plain.astype(np.float64, copy=False)
+        kind = plain.dtype if plain.dtype == np.float32 else np.float64
+        out = plain.astype(kind, copy=False)
         return out if mask is np.ma.nomask else np.where(mask, np.nan, out)
     if plain.dtype.kind not in "OUS":
         kind = {"M": "times", "m": "times", "c": "complex numbers"}.get(
