@@ -21,7 +21,10 @@ NINES = np.array([
     99999999.0, 999999999.0, 9999999999.0,
 ])  # fmt: skip
 """What surveys write, of either sign, where there is no value."""
+_ALWAYS = -9999.0
+"""Of no unit is this a value, though of metres per second it could be."""
 _SPAN = 2048
+_GREATEST_LOG = 50.0
 _HUGE = 1e10  # nothing measured here is as large
 
 
@@ -84,7 +87,7 @@ def _clean(values, how, missing, look, limits, nines, out, counts):
             if function == LINEAR:
                 v = x * factor + offset
             elif function == EXP:
-                v = 10.0**x * factor
+                v = 10.0**x * factor if abs(x) < _GREATEST_LOG else math.nan
             else:
                 v = math.log10(x * factor) if x * factor > 0.0 else math.nan
             v *= scale
@@ -128,12 +131,15 @@ def clean(
     """
     out = np.empty(len(values)) if out is None else out
     counts = np.zeros(5, dtype=np.int64)
-    limits = (max(bounds[0], -1.7e308), min(bounds[1], 1.7e308), *usual)
+    low, high = max(bounds[0], -1.7e308), min(bounds[1], 1.7e308)
+    usual = max(usual[0], bounds[0]), min(usual[1], bounds[1])
+    limits = (low, high, *usual)
     factor, offset, function, _ = conversion
-    given = np.array(missing, dtype=np.float64)
+    given = np.array([*missing, *([_ALWAYS] if factor != 1.0 else [])], dtype=np.float64)
     # A sentinel that no usual value can be is found with whatever else is unusual.
-    made = np.abs((given * factor + offset) * scale)
-    look = bool(given.size) and bool(np.any(made <= 1.01 * max(-usual[0], usual[1])))
+    made = (given * factor + offset) * scale
+    spare = 0.01 * np.abs(made)
+    look = bool(np.any((made + spare >= usual[0]) & (made - spare <= usual[1])))
     plain = np.ascontiguousarray(values, dtype=None if values.dtype == np.float32 else np.float64)
     how = (factor, offset, function, float(scale))
     _clean(plain, how, given, look, limits, NINES, out, counts)
