@@ -1,5 +1,8 @@
 """Stars at every edge, by both methods; chi-square as a statistic; parts that do not matter."""
 
+import time
+from functools import partial
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -183,3 +186,37 @@ def test_a_product_is_the_same_whatever_its_parts(method, tmp_path):
         for name, variable in read[30].variables.items():
             assert variable.dtype == stars[name].dtype, (size, name)
             np.testing.assert_array_equal(stars[name].values, variable.values, err_msg=str(name))
+
+
+@pytest.mark.parametrize("method", ["fine", "paper"])
+@pytest.mark.parametrize("name", ["teff", "logg", "feh", "alpha_fe", "abs_g"])
+def test_work_per_star_is_bounded(name, method):
+    """No error and no value, however absurd, costs more than some isochrones' worth of work."""
+    sun = {"teff": 5772.0, "logg": 4.44, "feh": 0.0, "alpha_fe": 0.0, "abs_g": 4.67}
+    errors = dict(zip(sun, (22.0, 0.05, 0.03, 0.02, 0.1), strict=True))
+    absurd = np.array([errors[name], 1e-12, 1e-6, 10.0, 1e4, 1e6, 1e12, 1e30])
+    columns = {k: ("star", np.full(len(absurd), v)) for k, v in sun.items()}
+    columns |= {f"{k}_error": ("star", np.full(len(absurd), v)) for k, v in errors.items()}
+    columns[f"{name}_error"] = "star", absurd
+    stars = xr.Dataset(columns)
+    run = partial(estimate_ages, method=method, show_progress=False, workers=1)
+    run(stars.isel(star=[0]))  # compiled, grids made
+    began = time.perf_counter()
+    product = run(stars)
+    assert time.perf_counter() - began < 10.0
+    # Very wide errors say no more than none: from some size on, the age is the same.
+    np.testing.assert_allclose(product["age_median"][-1], product["age_median"][-2], rtol=0.02)
+
+
+@pytest.mark.parametrize("feh", [0.8, -4.0])
+def test_a_star_far_beyond_the_grid_has_the_chi_square_of_it(feh):
+    sun = {"teff": 5772.0, "logg": 4.44, "abs_g": 4.67, "feh": feh}
+    errors = dict(zip(sun, (60.0, 0.08, 0.2, 0.05), strict=True))
+    stars = xr.Dataset(
+        {k: ("star", [v]) for k, v in sun.items()}
+        | {f"{k}_error": ("star", [v]) for k, v in errors.items()}
+    )
+    product = estimate_ages(stars, show_progress=False)
+    flagged = StarFlag.POOR_FIT | StarFlag.OFF_GRID
+    assert product["flag"].values[0] & int(flagged)
+    assert not product["chi2_min"].values[0] < 25.0  # NaN off the grid

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from migrate_bayes.catalog import quality_cuts
 from migrate_bayes.core.errors import CatalogError
-from migrate_bayes.core.flags import StarFlag
+from migrate_bayes.core.flags import FATAL_AGE, StarFlag
 from migrate_bayes.isochrones import external_ages
+from migrate_bayes.stars import assemble_stars
 
 
 def catalog(age, low, high, feh=0.0):
@@ -39,6 +41,22 @@ def test_bad_ages_are_flagged_and_kept():
     assert np.isnan(product["age_ml"].values[:3]).all()
     assert product["flag"].values[4] == int(StarFlag.EDGE_OLD)
     assert np.isfinite(product["log_age_likelihood"].values[3]).all()
+
+
+def test_no_spectrum_is_asked_for():
+    """A star with an age of its own and [Fe/H] is usable, whatever an isochrone would need."""
+    stars = catalog([3.0, 4.0, 5.0, 6.0], [2, 3, 4, 5], [4, 5, 6, 7])
+    stars["feh_error"][1] = np.nan
+    stars["alpha_fe"] = "star", [0.0, 0.0, 0.1, 0.1]
+    stars["alpha_fe_error"] = "star", [0.03, 0.03, np.nan, 0.03]
+    ages = external_ages(stars)
+    flag = quality_cuts(stars)["flag"].values
+    assert (flag & StarFlag.MISSING_PARAMETERS).all()
+    joined = assemble_stars(quality_cuts(stars), ages)
+    expected = [False, True, True, False]
+    assert ((joined["flag"].values & int(FATAL_AGE)) != 0).tolist() == expected
+    frame = stars.to_dataframe().reset_index()
+    np.testing.assert_array_equal(external_ages(frame)["age_ml"], ages["age_ml"])
 
 
 def test_missing_columns_are_named():

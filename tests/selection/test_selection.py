@@ -333,6 +333,10 @@ def with_everything(**columns: object) -> xr.Dataset:
 def test_a_star_on_either_side_of_each_boundary(name: str) -> None:
     columns, inside = BOUNDARIES[name]
     assert chosen(with_everything(**columns), name) == inside
+    # As stars on disk are: every variable and coordinate of dask's.
+    lazy = with_everything(**columns).chunk()
+    assert lazy["v0"].chunks is not None
+    assert chosen(lazy, name) == inside
 
 
 def test_every_selection_has_its_boundaries_tested() -> None:

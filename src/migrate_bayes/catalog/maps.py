@@ -520,7 +520,11 @@ def evaluate(
     if step.entry.operation == "doubts":
         if seen is not None:
             seen.finite += n
-        return doubted(step, block, n)
+        found = doubted(step, block, n)
+        if out is None:
+            return found
+        out[:] = found
+        return out
     entry, column = step.entry, COLUMNS.get(step.canonical)
     seen = Seen() if seen is None else seen
     low, high, usual = _BOTTOM, _TOP, _PLAIN

@@ -12,6 +12,7 @@ from migrate_bayes.catalog.measured import with_flag
 from migrate_bayes.catalog.reader import as_catalog
 from migrate_bayes.core.errors import CatalogError, suggest
 from migrate_bayes.core.flags import StarFlag
+from migrate_bayes.core.units import number
 
 SNR_BANDS = ("snr_g", "snr_r", "snr_i")
 Floats = NDArray[np.float64]
@@ -45,6 +46,7 @@ def quality_cuts(catalog: xr.Dataset, *, min_snr: float | None = 50.0) -> xr.Dat
     catalog = as_catalog(catalog)
     bands = [band for band in SNR_BANDS if band in catalog]
     low = np.zeros(catalog.sizes["star"], dtype=bool)
+    min_snr = None if min_snr is None else number(min_snr, "", "min_snr")
     if min_snr is not None and bands:
         values = np.stack([catalog[band].values for band in bands])
         low = np.any(values < min_snr, axis=0) | np.all(np.isnan(values), axis=0)
@@ -183,6 +185,7 @@ def find_repeats(
     ra: Floats, dec: Floats, snr: Floats, *, radius_arcsec: float
 ) -> NDArray[np.bool_]:
     """Find all but the first row of highest S/N of each group, at `ra` and `dec` in degrees."""
+    radius_arcsec = number(radius_arcsec, "arcsec", "radius_arcsec")
     if not 0 < radius_arcsec <= 60.0:
         raise CatalogError(f"radius_arcsec must lie in (0, 60], not {radius_arcsec:g}")
     group = friends_of_friends(ra, dec, radius_arcsec=radius_arcsec)

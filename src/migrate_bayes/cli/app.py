@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -393,6 +394,20 @@ def _end(number: int) -> None:
     os._exit(128 + number)
 
 
+def _warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """Word a warning without the line of code that it is from."""
+    from migrate_bayes.core.errors import CatalogWarning
+
+    kind = "warning" if issubclass(category, CatalogWarning) else category.__name__
+    return f"migrate-bayes: {kind}: {message}\n"
+
+
 def main() -> None:
     """Entry point: a user's error ends with its message and exit code 2, unless ``--debug``.
 
@@ -404,6 +419,7 @@ def main() -> None:
     plain_terminals()
     for number in _SIGNALS:
         signal.signal(number, _stop)
+    warnings.formatwarning = _warning
     try:
         app()
     except MigrateBayesError as error:

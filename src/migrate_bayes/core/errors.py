@@ -39,6 +39,10 @@ class CatalogError(MigrateBayesError, ValueError):
     """An input catalogue cannot be read or holds something impossible."""
 
 
+class UnitError(MigrateBayesError, ValueError):
+    """An argument is no number, or a quantity of another dimension than is asked for."""
+
+
 class RecipeError(MigrateBayesError, ValueError):
     """A run recipe or a model specification is not valid."""
 

@@ -157,7 +157,7 @@ def estimate_ages(
     order = np.lexsort((stars.values[:, 2], *composition))
     like = np.zeros((n, n_age), dtype=np.float32)
     mean = np.repeat(stars.feh[:, :1], n_age, axis=1).astype(np.float32)
-    sd = np.repeat(stars.feh[:, 1:], n_age, axis=1).astype(np.float32)
+    sd = np.repeat(np.minimum(stars.feh[:, 1:], 1e30), n_age, axis=1).astype(np.float32)
     summary, chi2 = np.full((n, 4), np.nan), np.full(n, np.nan)
     fine = chosen.method == "fine"
 

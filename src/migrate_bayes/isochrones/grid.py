@@ -41,6 +41,7 @@ from scipy.interpolate import PchipInterpolator
 
 from migrate_bayes.core.constants import SALARIS_ALPHA, SALARIS_REST
 from migrate_bayes.core.errors import IsochroneError, suggest
+from migrate_bayes.core.units import in_unit, number
 from migrate_bayes.isochrones.age_options import FEH_SCALES, METHODS, AgeMethod, FehScale
 from migrate_bayes.isochrones.sources.base import COLUMNS, IsochroneSource, cell_of
 from migrate_bayes.isochrones.sources.registry import load_source
@@ -148,7 +149,7 @@ def build_grid(
         ``paper``: 1-14.5 Gyr, [Fe/H] −2.4…+0.5 by 0.1, [α/Fe] −0.2…+0.8 by 0.2, inside the source.
         ``fine``: the same ages and 0.25, 0.5, 0.75 Gyr where the source reaches them, metallicities
         `FEH_STEP` apart, and the source's own [α/Fe] nodes.
-    ages : array-like, optional
+    ages : array-like or Quantity, optional
         Age nodes, Gyr, instead of the method's; isochrones are interpolated in log age.
     feh_step : float, optional
         Step of the metallicity axis instead of the method's, dex.
@@ -179,7 +180,8 @@ def build_grid(
         raise IsochroneError(f"feh_step is {feh_step}: give a step of at most 0.5 dex")
     if isinstance(source, str):
         source = load_source(source)
-    wanted = None if ages is None else tuple(np.atleast_1d(ages).astype(float).tolist())
+    given = None if ages is None else np.atleast_1d(in_unit(ages, "Gyr", "ages"))
+    wanted = None if given is None else tuple(given.tolist())
     return _build(source, method, wanted, feh_step, feh_scale)
 
 
@@ -356,7 +358,7 @@ def isochrone(
     ----------
     source : str or IsochroneSource
         What `load_source` takes, or its result.
-    age : float
+    age : float or Quantity
         Gyr.
     feh, alpha_fe : float
         dex; [Fe/H] on the scale of `feh_scale`, see `build_grid`. A family without an [α/Fe] axis
@@ -384,6 +386,8 @@ def isochrone(
     """
     if isinstance(source, str):
         source = load_source(source)
+    age = number(age, "Gyr", "age")
+    feh, alpha_fe = number(feh, "", "feh"), number(alpha_fe, "", "alpha_fe")
     if not source.has_alpha:
         feh, alpha_fe = feh + float(salaris(alpha_fe)), float(source.alpha[0])
     values = _between(source, "age", np.log(source.ages), np.log(max(age, 1e-9)), source.values)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.core.errors import OrbitError
 from migrate_bayes.core.parallel import map_blocks
-from migrate_bayes.core.units import flatten
+from migrate_bayes.core.units import flatten, number
 from migrate_bayes.orbits.kernel import integrate
 from migrate_bayes.orbits.kernel.batch_step import rows
 from migrate_bayes.orbits.kernel.integrate import N_OUT, Control, Orbits, extrema_block
@@ -84,7 +84,7 @@ def orbit_extrema(
         Vertical velocity, km/s.
     potential : str or Potential
         A name is taken in the default frame, rescaled.
-    span : float
+    span : float or Quantity
         Time of integration, Gyr. The extrema are those reached within it.
     steps : float
         Integrator steps, of six force evaluations, per period of the fastest oscillation.
@@ -113,6 +113,8 @@ def orbit_extrema(
     >>> orbit.eccentricity.round(2)
     array([0.08, 0.15])
     """
+    span = number(span, "Gyr", "span")
+    steps, tolerance = number(steps, "", "steps"), number(tolerance, "", "tolerance")
     for name, setting in (("span", span), ("steps", steps), ("tolerance", tolerance)):
         if not (np.isfinite(setting) and setting > 0):
             raise OrbitError(f"{name} must be positive, not {setting}")

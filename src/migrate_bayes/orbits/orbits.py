@@ -21,7 +21,7 @@ from migrate_bayes.catalog.reader import as_catalog
 from migrate_bayes.core.errors import CatalogWarning, OrbitError, suggest
 from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.core.progress import progress
-from migrate_bayes.core.units import in_unit
+from migrate_bayes.core.units import number
 from migrate_bayes.orbits.coordinates import x_sign
 from migrate_bayes.orbits.draws import (
     MOTION,
@@ -146,7 +146,7 @@ def compute_orbits(
     (array([[8.6]]), array([[0.44]]))
     """
     catalog = as_catalog(catalog)
-    span = float(in_unit(span, "Gyr"))
+    span = number(span, "Gyr", "span")
     o = OrbitOptions.of(options, settings)
     if o.zmax_draws == 1 or o.zmax_draws > o.draws:
         raise OrbitError(

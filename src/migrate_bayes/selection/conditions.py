@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from migrate_bayes.catalog.columns import COLUMNS as CATALOGUED
 from migrate_bayes.core.errors import CatalogError, OrbitError, RecipeError, suggest
 from migrate_bayes.core.flags import FATAL_AGE, FATAL_ORBIT, StarFlag
+from migrate_bayes.core.units import number
 
 Floats = NDArray[np.float64]
 #: What is surely true and what is surely false; a star in neither is unknown.
@@ -120,7 +121,7 @@ def compare(column: str, sign: str, value: float) -> Selection:
         As for `limits`.
     sign : {"<", "<=", ">", ">="}
         The relation.
-    value : float
+    value : float or Quantity
         In the column's own unit.
 
     Returns
@@ -136,6 +137,7 @@ def compare(column: str, sign: str, value: float) -> Selection:
     """
     relation, shown = _OPERATORS[sign]
     symbol, unit = _SYMBOL.get(column, (column, ""))
+    value = number(value, _unit_of(column), column)
     text = f"{symbol} {shown} {value:g}{unit}"
     return _condition(lambda columns: columns(column), lambda x: relation(x, value), text)
 
@@ -148,7 +150,7 @@ def limits(column: str, lower: float = -np.inf, upper: float = np.inf) -> Select
     column : str
         A per-star variable of StarPosteriors, one on (star, potential), or a derived one:
         ``zmax``, ``parallax_over_error``, ``abs_z``, ``toomre_speed``, ``toomre_speed_local``.
-    lower, upper : float
+    lower, upper : float or Quantity
         In the column's own unit.
 
     Returns
@@ -163,6 +165,7 @@ def limits(column: str, lower: float = -np.inf, upper: float = np.inf) -> Select
     'Z_max < 0.25 kpc'
     """
     symbol, unit = _SYMBOL.get(column, (column, ""))
+    lower, upper = (number(end, _unit_of(column), column) for end in (lower, upper))
     if np.isneginf(lower):
         text = f"{symbol} < {upper:g}{unit}"
     elif np.isposinf(upper):
@@ -170,6 +173,13 @@ def limits(column: str, lower: float = -np.inf, upper: float = np.inf) -> Select
     else:
         text = f"{lower:g} ≤ {symbol} < {upper:g}{unit}"
     return _condition(lambda columns: columns(column), lambda x: (x >= lower) & (x < upper), text)
+
+
+def _unit_of(column: str) -> str:
+    """Return the unit of a column, in which a quantity is taken; none if it is not known."""
+    if column in CATALOGUED and column not in _SYMBOL:
+        return CATALOGUED[column].unit
+    return _SYMBOL.get(column, ("", ""))[1].strip()
 
 
 def dividing_line(feh: Any) -> Any:
@@ -307,7 +317,7 @@ def _speed(column: Columns, rotation: Any) -> Floats:
 def _orbit_setting(stars: xr.Dataset, name: str) -> Any:
     if name not in stars:
         raise RecipeError(f"a Toomre selection needs '{name}' of the orbits, which the stars lack")
-    return stars[name].item()
+    return stars[name].values.item()  # dask, of stars on disk, knows no item
 
 
 def _toomre_local(column: Columns, stars: xr.Dataset) -> Floats:
