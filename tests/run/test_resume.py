@@ -1,5 +1,6 @@
 """Runs that were stopped: what is there is kept, what is stale is refused, nothing is mixed."""
 
+import errno
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from migrate_bayes.catalog import read_catalog, write_catalog
-from migrate_bayes.core.errors import CatalogError, ProductError
+from migrate_bayes.core.errors import CatalogError, PartsFailedError, ProductError
 from migrate_bayes.core.io import lock_folder, temporary_name
 from migrate_bayes.run import Recipe, Run, stages
 from migrate_bayes.stars import write_stars
@@ -32,10 +33,11 @@ def twenty_a_part(monkeypatch):
     monkeypatch.setattr(stages, "PART_SIZE", 20)
 
 
-def make(folder, overwrite=False, **changes):
+def make(folder, overwrite=False, retry_failed=False, **changes):
     lines = []
     told = Recipe.model_validate({**CONTENT, **changes})
-    run = Run(told, products=folder, overwrite=overwrite, say=lines.append)
+    settings = {"overwrite": overwrite, "retry_failed": retry_failed, "say": lines.append}
+    run = Run(told, products=folder, **settings)
     return run, lines
 
 
@@ -217,6 +219,80 @@ def test_an_edited_manifest_is_refused_until_overwritten(finished, here):
     again, _ = make(run.folder.path.parent, overwrite=True)
     again.make_stars()
     assert parts_of(again) == parts_of(finished)
+
+
+def test_a_part_that_fails_is_set_aside_and_tried_again_on_request(finished, here, monkeypatch):
+    run, lines = here
+    folder, whole = run.folder.path.parent, Run._ages_of
+    wrong = finished.stars["source_id"].values[25]
+
+    def ages(run, chunk, family=None):
+        made.append(chunk.sizes["star"])
+        if wrong in chunk["source_id"].values:
+            raise ZeroDivisionError("of this star")
+        return whole(run, chunk, family)
+
+    made = []
+    monkeypatch.setattr(Run, "_ages_of", ages)
+    with pytest.raises(PartsFailedError, match=r"1 of 4 parts .* part 1 with ZeroDivisionError: o"):
+        run.make_stars()
+    assert "stars      part 1 failed: ZeroDivisionError: of this star" in lines
+    (failed,) = json.loads((run.folder / "stars.partial/manifest.json").read_text())["failed"]
+    assert 'raise ZeroDivisionError("of this star")' in failed["traceback"]
+    assert json.loads((run.folder / "progress.json").read_text())["state"] == "stopped"
+    with pytest.raises(ProductError, match="is not finished"):
+        _ = run.stars
+    made.clear()
+    monkeypatch.setattr(Run, "_ages_of", whole)
+    with pytest.raises(PartsFailedError, match="--retry-failed"):
+        make(folder)[0].make_stars()
+    again, _ = make(folder, retry_failed=True)
+    again.make_stars()
+    assert parts_of(again) == parts_of(finished)
+
+
+def test_little_memory_is_met_by_fewer_stars_at_a_time(finished, here, monkeypatch):
+    run, lines = here
+    whole, sizes = Run._orbits_of, []
+
+    def orbits(run, chunk):
+        sizes.append(chunk.sizes["star"])
+        if sizes[-1] > 4:
+            raise MemoryError
+        return whole(run, chunk)
+
+    monkeypatch.setattr(Run, "_orbits_of", orbits)
+    monkeypatch.setattr(stages, "_FEWEST", 1)
+    run.make_stars()
+    assert max(sizes) == 7
+    assert any("Out of memory" in line for line in lines)
+    assert parts_of(run) == parts_of(finished)
+    monkeypatch.setattr(stages, "_FEWEST", 4)
+    with pytest.raises(MemoryError):
+        make(run.folder.path.parent, overwrite=True, seed=1)[0].make_stars()
+
+
+def test_faults_of_the_machine_end_the_run_and_are_no_part_s(here, monkeypatch):
+    run, _ = here
+
+    def full(run, chunk, family=None):
+        raise RuntimeError("NetCDF: HDF error") from OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(Run, "_ages_of", full)
+    with pytest.raises(RuntimeError):
+        run.make_stars()
+    assert json.loads((run.folder / "stars.partial/manifest.json").read_text())["failed"] == []
+
+
+def test_progress_is_a_file(here):
+    run, _ = here
+    run.ages()
+    found = json.loads((run.folder / "progress.json").read_text())
+    n = run.catalog.n_stars
+    assert (found["state"], found["stage"], found["unit"]) == ("finished", "ages", "stars")
+    assert (found["done"], found["total"], found["seconds_left"]) == (n, n, 0.0)
+    assert found["rate"] > 0
+    assert found["process"] == os.getpid()
 
 
 def test_halves_are_joined_by_star(finished, here):

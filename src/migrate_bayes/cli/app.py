@@ -43,6 +43,9 @@ Verify = Annotated[
     bool,
     typer.Option("--verify/--no-verify", help="Compare stars on disk with their checksums first."),
 ]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Try parts of stars again that failed before.")
+]
 Stars = Annotated[
     int | None, typer.Option("--stars", min=1, help="Stars of the mock, in place of the recipe's.")
 ]
@@ -62,6 +65,7 @@ def _run(
     reports: Path = REPORTS,
     stars: int | None = None,
     verify: bool = True,
+    retry_failed: bool = False,
 ) -> Run:
     from migrate_bayes.run import Run, load_recipe
     from migrate_bayes.run.recipe import find_recipe
@@ -74,7 +78,7 @@ def _run(
     text = recipe.read_text(encoding="utf-8")
     return Run(
         loaded, recipe_text=text, products=products, reports=reports, overwrite=overwrite,
-        verify=verify,
+        verify=verify, retry_failed=retry_failed,
     )  # fmt: skip
 
 
@@ -115,6 +119,7 @@ def run(
     overwrite: Overwrite = False,
     stars: Stars = None,
     verify: Verify = True,
+    retry_failed: RetryFailed = False,
     products: Products = RUNS,
     reports: Reports = REPORTS,
 ) -> None:
@@ -123,9 +128,10 @@ def run(
     What is there and was made from the same is kept: a run that was stopped goes on.
 
     Exit status 3: products were written, but a check says that the fit may not be believed. Its
-    numbers are withheld; the last line names the cause and the next step.
+    numbers are withheld; the last line names the cause and the next step. Or parts of the stars
+    failed, and are set aside: then nothing is fitted.
     """
-    stages = _run(recipe, overwrite, products, reports, stars, verify)
+    stages = _run(recipe, overwrite, products, reports, stars, verify, retry_failed)
     print(stages.all())
     _conclude(stages)
 
@@ -146,10 +152,11 @@ def ages(
     recipe: RecipeArgument,
     overwrite: Overwrite = False,
     verify: Verify = True,
+    retry_failed: RetryFailed = False,
     products: Products = RUNS,
 ) -> None:
     """Compute age posteriors."""
-    print(_run(recipe, overwrite, products, verify=verify).ages())
+    print(_run(recipe, overwrite, products, verify=verify, retry_failed=retry_failed).ages())
 
 
 @app.command()
@@ -157,10 +164,11 @@ def orbits(
     recipe: RecipeArgument,
     overwrite: Overwrite = False,
     verify: Verify = True,
+    retry_failed: RetryFailed = False,
     products: Products = RUNS,
 ) -> None:
     """Compute phase space, guiding radii and Z_max."""
-    print(_run(recipe, overwrite, products, verify=verify).orbits())
+    print(_run(recipe, overwrite, products, verify=verify, retry_failed=retry_failed).orbits())
 
 
 @app.command()
@@ -363,6 +371,11 @@ def _of_this_machine(error: Exception) -> str | None:
     if (found := disk_error(error)) is not None:
         where = f" ({found.filename})" if found.filename else ""
         return f"{(found.strerror or str(found)).lower()}{where}: make room, and run again"
+    if isinstance(error, MemoryError):
+        return (
+            f"out of memory ({error}): use a smaller chunk_size in the recipe, or fewer threads "
+            "(MIGRATE_BAYES_WORKERS); what is finished is kept"
+        )
     if "no locator available" in str(error):
         return "compiled code can be kept nowhere: set NUMBA_CACHE_DIR to a folder of your own"
     return None
@@ -426,7 +439,7 @@ def main() -> None:
         if _state["debug"]:
             raise
         print(f"migrate-bayes: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.status)
     except Exception as error:
         if _state["debug"] or (reason := _of_this_machine(error)) is None:
             raise

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 class MigrateBayesError(Exception):
     """Base of every error whose message tells the user what to do.
 
+    Attributes
+    ----------
+    status : int
+        Exit status of the command line.
+
     Examples
     --------
     >>> from migrate_bayes import MigrateBayesError
@@ -29,6 +34,8 @@ class MigrateBayesError(Exception):
     ...     print(type(error).__name__)
     IsochroneError
     """
+
+    status = 2
 
 
 class CatalogWarning(UserWarning):
@@ -61,6 +68,12 @@ class OrbitError(MigrateBayesError, ValueError):
 
 class ProductError(MigrateBayesError, ValueError):
     """A product cannot be read, written or combined."""
+
+
+class PartsFailedError(ProductError):
+    """Parts of a product could not be made; the others are there."""
+
+    status = 3
 
 
 class FitError(MigrateBayesError, ValueError):

@@ -1,12 +1,17 @@
-"""One progress bar for every long stage, with rate and time left, on stderr."""
+"""One progress bar for every long stage, with rate and time left, on stderr; and as a file."""
 
 from __future__ import annotations
 
 import codecs
+import datetime
 import io
+import json
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 #: What a terminal that is not UTF-8 shows in place of our signs; of another it shows ``?``.
@@ -55,22 +60,100 @@ def _unseen() -> bool:
     return _silent or not sys.stderr.isatty()
 
 
+class _Record:
+    """The progress of a run as a JSON file, written anew at most once a second."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.content, self.busy = path, dict[str, Any](), False
+        self._written = 0.0
+
+    def write(self, **more: Any) -> None:
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.content |= {"process": os.getpid(), "updated": now, **more}
+        self._written = time.monotonic()
+        tmp = self.path.with_name(f".{self.path.stem}.tmp-{os.getpid()}-{0:08x}.json")
+        with suppress(OSError):  # of a full disk, the products speak
+            tmp.write_text(json.dumps(self.content), encoding="utf-8")
+            tmp.replace(self.path)
+
+    @contextmanager
+    def of(self, total: int | None, label: str, unit: str, done: int) -> Iterator[Callable]:
+        """Follow the outermost of the bars that are shown."""
+        if self.busy:
+            yield lambda n: None
+            return
+        began, first = time.monotonic(), done
+        self.busy = True
+        self.write(stage=label, unit=unit, done=done, total=total, rate=None, seconds_left=None)
+
+        def advance(n: int) -> None:
+            nonlocal done
+            done += n
+            if (now := time.monotonic()) < self._written + 1.0 and done != total:
+                return
+            rate = (done - first) / max(now - began, 1e-9)
+            left = None if total is None or not rate else round((total - done) / rate, 1)
+            self.write(done=done, rate=round(rate, 3), seconds_left=left)
+
+        try:
+            yield advance
+        finally:
+            self.busy = False
+
+
+_record: _Record | None = None
+
+
+@contextmanager
+def record_progress(path: Path) -> Iterator[None]:
+    """Keep the progress of the body in a JSON file: stage, done of total, rate, seconds left.
+
+    Its `state` is "running", and then "finished", or "stopped" with the `reason`.
+    """
+    global _record
+    before, _record = _record, _Record(path)
+    _record.write(state="running")
+    try:
+        yield
+    except BaseException as error:
+        _record.write(state="stopped", reason=f"{type(error).__name__}: {error}")
+        raise
+    else:
+        _record.write(state="finished")
+    finally:
+        _record = before
+
+
 @contextmanager
 def progress(
-    total: int | None, label: str, *, unit: str = "stars"
+    total: int | None, label: str, *, unit: str = "stars", done: int = 0
 ) -> Iterator[Callable[[int], None]]:
     """Show a bar while the body runs; within another bar's body, as a line beneath it.
 
-    Yields ``advance(n)``: say that `n` more of `total` (None: unknown) units are done. Silent if
-    stderr is not a terminal.
+    Yields ``advance(n)``: say that `n` more of `total` (None: unknown) units are done, beside those
+    that were `done` before. No bar if stderr is not a terminal.
     """
+    file = nullcontext() if _record is None or _silent else _record.of(total, label, unit, done)
+    with file as record, _bar(total, label, unit, done) as bar:
+
+        def advance(n: int) -> None:
+            bar(n)
+            if record is not None:
+                record(n)
+
+        yield advance
+
+
+@contextmanager
+def _bar(total: int | None, label: str, unit: str, done: int) -> Iterator[Callable[[int], None]]:
     if _unseen():
         yield lambda n: None
         return
     within = bool(_showing)
     with nullcontext(_showing[0]) if within else _display() as bar:
         _showing.append(bar)
-        task = bar.add_task(f"  {label}" if within else label, total=total, unit=unit)
+        label = f"  {label}" if within else label
+        task = bar.add_task(label, total=total, unit=unit, completed=done)
         try:
             yield lambda n: bar.advance(task, n)
         finally:

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Concatenate
 
 import xarray as xr
 
-from migrate_bayes.core.errors import CatalogError, FitError, ProductError
+from migrate_bayes.core.errors import CatalogError, FitError, MigrateBayesError, ProductError
 from migrate_bayes.core.flags import FLAG_MEANING, count_flags
 from migrate_bayes.core.io import (
     MADE_FROM,
+    disk_error,
     is_current,
     lock_folder,
     read_netcdf,
@@ -34,7 +35,7 @@ from migrate_bayes.core.io import (
 )
 from migrate_bayes.core.parallel import peak_memory_gb
 from migrate_bayes.core.places import expand
-from migrate_bayes.core.progress import progress, say
+from migrate_bayes.core.progress import progress, record_progress, say
 from migrate_bayes.core.provenance import file_sha256, provenance
 from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.run import made_from
@@ -52,6 +53,10 @@ if TYPE_CHECKING:
     from migrate_bayes.report.headline_table import Headline
     from migrate_bayes.report.published import Published
     from migrate_bayes.run.before import Stage
+
+
+# Stars at a time below which memory that does not suffice is an error.
+_FEWEST = 1024
 
 
 class RunFolder:
@@ -97,7 +102,7 @@ class RunFolder:
         if self._held:
             yield
             return
-        with lock_folder(self.path):
+        with lock_folder(self.path), record_progress(self / "progress.json"):
             self._held = True
             try:
                 yield
@@ -158,6 +163,8 @@ class Run:
         Replace products that were made from something else; those that were not are kept.
     verify : bool
         Compare the parts of stars that are there with their checksums.
+    retry_failed : bool
+        Make parts of stars again that failed before.
     say : callable
         Takes lines for the user.
 
@@ -187,11 +194,13 @@ class Run:
         catalog: str | Path | None = None,
         overwrite: bool = False,
         verify: bool = True,
+        retry_failed: bool = False,
         say: Callable[[str], None] = say,
     ) -> None:
         self.recipe, self.recipe_text = recipe, recipe_text
         self.folder = RunFolder(recipe, products, reports, catalog=catalog, say=say)
-        self.overwrite, self.verify, self.say = overwrite, verify, say
+        self.overwrite, self.verify, self.retry_failed = overwrite, verify, retry_failed
+        self.say = say
         # Its own mock, not another run's.
         self._simulates = recipe.data.source == "mock" and catalog is None
         self._verified: set[str] = set()
@@ -321,31 +330,56 @@ class Run:
             StarWriter(
                 path, overwrite=overwrite, part_size=PART_SIZE, made_from=made, verify=self.verify
             ) as out,
-            progress(catalog.n_stars, name) as advance,
+            progress(catalog.n_stars, name, done=out.n_stars) as advance,
         ):
-            lacking = out.lacking(catalog.n_stars)
+            if self.retry_failed:
+                out.failed.clear()
+            lacking, failure = out.lacking(catalog.n_stars), None
             if n := len(out.parts):
                 self.say(f"{name:<10} goes on: {n} of {n + len(lacking)} parts are there")
-                advance(out.n_stars)
             chunks = catalog.parts(PART_SIZE, set(lacking), self.recipe.chunk_size)
             for number, of_part in itertools.groupby(chunks, key=itemgetter(0)):
                 pieces = []
-                for _, chunk in of_part:
-                    stages = {
-                        "ages": self._ages_of(chunk, family) if ages else None,
-                        "orbits": self._orbits_of(chunk) if orbits else None,
-                    }
-                    attrs = self.folder.provenance
-                    pieces.append(assemble_stars(chunk, **stages, attrs=attrs))
-                    advance(chunk.sizes["star"])
-                if self.folder.checksum() != made["catalogue"]:
-                    raise CatalogError(f"{self.folder.catalog} has changed since it was opened")
-                out.write(number, pieces)
+                try:
+                    for _, chunk in of_part:
+                        pieces += self._made_of(chunk, ages=ages, orbits=orbits, family=family)
+                        advance(chunk.sizes["star"])
+                    if self.folder.checksum() != made["catalogue"]:
+                        raise CatalogError(f"{self.folder.catalog} has changed since it was opened")
+                    out.write(number, pieces)
+                except (MigrateBayesError, OSError, MemoryError):
+                    raise  # of no part alone
+                except Exception as error:
+                    if disk_error(error) is not None:
+                        raise
+                    failure = error
+                    out.fail(number, error)
+                    self.say(f"{name:<10} part {number} failed: {type(error).__name__}: {error}")
+            if failure is not None and out.lacking(catalog.n_stars):
+                raise failure  # it was in reading the catalogue, which ended there
             what = " and ".join(["ages"] * ages + ["orbits"] * orbits)
             done(f"{what} of {catalog.n_stars:,} stars → {path}")
         self._verified.add(name)
         self.__dict__.pop("stars", None)
         return path
+
+    def _made_of(
+        self, chunk: xr.Dataset, *, ages: bool, orbits: bool, family: str | None
+    ) -> list[xr.Dataset]:
+        """Return the stars of a chunk; of its halves, if memory does not suffice for the whole."""
+        try:
+            stages = {
+                "ages": self._ages_of(chunk, family) if ages else None,
+                "orbits": self._orbits_of(chunk) if orbits else None,
+            }
+            return [assemble_stars(chunk, **stages, attrs=self.folder.provenance)]
+        except MemoryError:
+            if (half := chunk.sizes["star"] // 2) < _FEWEST:
+                raise
+        self.say(f"Out of memory with {2 * half:,} stars at a time: half as many are tried.")
+        halves = (chunk.isel(star=slice(half)), chunk.isel(star=slice(half, None)))
+        wanted = {"ages": ages, "orbits": orbits}
+        return [star for part in halves for star in self._made_of(part, **wanted, family=family)]
 
     def _stars_kept(self, name: str, made: MadeFrom, overwrite: bool) -> bool:
         """Say whether a product of stars is there, the one to be made, and whole."""

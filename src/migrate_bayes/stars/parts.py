@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import xarray as xr
 
-from migrate_bayes.core.errors import ProductError
+from migrate_bayes.core.errors import PartsFailedError, ProductError
 from migrate_bayes.core.io import MADE_FROM, MANIFEST, atomic_output, is_current, replace_folder
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.provenance import content_hash, file_sha256
@@ -128,6 +129,7 @@ class StarWriter:
             raise ProductError(f"part_size must be at least 1, not {part_size}")
         self.path, self.made_from, self.part_size = Path(path), made_from, part_size
         self.parts: dict[int, dict[str, Any]] = {}
+        self.failed: dict[int, dict[str, Any]] = {}
         self._output = atomic_output(path, overwrite=overwrite, directory=True)
         self._overwrite, self._verify = overwrite, verify
         self._stack = ExitStack()
@@ -154,10 +156,11 @@ class StarWriter:
                 self._attrs = found["attrs"]
                 numbered = zip(_numbers(found), found["parts"], strict=True)
                 self.parts = {k: p for k, p in numbered if folder / p["file"] not in damaged}
+                self.failed = {failure["part"]: failure for failure in found["failed"]}
         except ProductError:
             if not self._overwrite:
                 raise
-        if not self.parts:
+        if not self.parts and not self.failed:
             # The folder is never without a manifest.
             with atomic_output(folder, overwrite=True, directory=True) as tmp:
                 self._write_manifest(tmp, whole=False)
@@ -170,7 +173,16 @@ class StarWriter:
 
     def lacking(self, n_stars: int) -> list[int]:
         """Return the numbers of the parts that are still to be made of so many stars."""
-        return [k for k in range(-(-n_stars // self.part_size)) if k not in self.parts]
+        numbers = range(-(-n_stars // self.part_size))
+        return [k for k in numbers if k not in self.parts and k not in self.failed]
+
+    def fail(self, number: int, error: Exception) -> None:
+        """Set a part aside, with its error in the manifest; the product will not be whole."""
+        assert self._folder is not None
+        trace = "".join(traceback.format_exception(error))
+        said = f"{type(error).__name__}: {error}"
+        self.failed[number] = {"part": number, "error": said, "traceback": trace}
+        self._write_manifest(self._folder, whole=False)
 
     def append(self, stars: xr.Dataset) -> None:
         """Take the next stars, and write as many whole parts as there are.
@@ -224,6 +236,7 @@ class StarWriter:
         manifest: dict[str, Any] = {
             "format": _FORMAT, "whole": whole, "stars": self.n_stars,
             MADE_FROM: self.made_from, "parts": parts, "attrs": self._attrs,
+            "failed": [self.failed[k] for k in sorted(self.failed)],
         }  # fmt: skip
         manifest["digest"] = content_hash(manifest)
         with atomic_output(folder / MANIFEST, overwrite=True) as tmp:
@@ -241,6 +254,14 @@ class StarWriter:
         assert self._folder is not None
         if self._waiting:
             self._write_next()
+        if self.failed:
+            first = self.failed[min(self.failed)]
+            raise PartsFailedError(
+                f"{len(self.failed)} of {len(self.parts) + len(self.failed)} parts of {self.path} "
+                f"failed, the first of them part {first['part']} with {first['error']}. The others "
+                f"are there; {self._folder / MANIFEST} has the tracebacks. Use --retry-failed to "
+                "try again"
+            )
         self._write_manifest(self._folder, whole=True)
         if self.made_from is not None:
             replace_folder(self._folder, self.path)
