@@ -9,8 +9,10 @@ from migrate_bayes.catalog import column_map_names, load_column_map, open_catalo
 from migrate_bayes.catalog.maps import as_column_map, missing_columns
 from migrate_bayes.catalog.measured import validate_required
 from migrate_bayes.cli import app
-from migrate_bayes.core.errors import CatalogError, suggest
+from migrate_bayes.core.errors import CatalogError, RecipeError, suggest
 from migrate_bayes.core.flags import StarFlag
+from migrate_bayes.run import Run, load_recipe
+from migrate_bayes.run.recipe import write_template
 from migrate_bayes.selection import select
 
 N = 6
@@ -246,3 +248,30 @@ def test_columns_are_told(tmp_path):
     assert lines[3].endswith("fits")
     assert "dist50" in told("--map", "starhorse")
     assert "absent" in told(path, "--map", "apogee-dr17")
+
+
+def test_init_names_the_map_of_a_catalogue_or_drafts_one(tmp_path):
+    def begun(columns):
+        data = write(columns, tmp_path / "s.ecsv")
+        recipe = load_recipe(write_template(tmp_path / "r.toml", data=str(data), overwrite=True))
+        return recipe.data.columns, Run(recipe, products=tmp_path / "runs", say=lambda line: None)
+
+    named, run = begun(SURVEYS["galah-dr3"])
+    assert named == "galah-dr3"
+    run.check("ages", "orbits", "fit")
+    canonical = {"source_id": 1, "a_v": 0.1, **GAIA,
+                 **spectrum("teff", "logg", "feh", "alpha_fe", "radial_velocity",
+                            lambda n: f"{n}_error")}  # fmt: skip
+    named, run = begun(canonical)
+    assert named is None
+    run.check("ages", "orbits", "fit")
+    own = {"APOGEE_ID": "2M", "RAdeg": 1.0, "DEdeg": 2.0, "Teff": 5800.0, "logg": 4.3,
+           "eTeff": 50.0, "FE_H": 0.1}  # fmt: skip
+    named, run = begun(own)
+    assert named == {"source_id": "APOGEE_ID", "ra": "RAdeg", "dec": "DEdeg", "teff": "Teff",
+                     "logg": "logg", "feh": "FE_H"}  # fmt: skip
+    assert "# teff_error = \"...\"      # is it 'eTeff'?" in (tmp_path / "r.toml").read_text(
+        "utf-8"
+    )
+    with pytest.raises(RecipeError, match=r"(?s)things to mend:.*teff_error = . constant"):
+        run.check("ages", "orbits", "fit")

@@ -64,6 +64,12 @@ def test_wrong_recipes(tmp_path, text, message):
         load_recipe(path)
 
 
+@pytest.mark.parametrize("what", [".", "", "/"])
+def test_a_folder_is_no_recipe(what):
+    with pytest.raises(RecipeError, match=r"cannot read recipe .*: Is a directory"):
+        load_recipe(what)
+
+
 def test_missing_recipe(tmp_path):
     with pytest.raises(RecipeError, match=r"cannot read recipe .*none\.toml: No such file"):
         load_recipe(tmp_path / "none.toml")

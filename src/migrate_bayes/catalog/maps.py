@@ -31,6 +31,7 @@ All goes element by element, so that a catalogue read in chunks is the same as o
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import tomllib
@@ -49,6 +50,7 @@ from migrate_bayes.catalog.columns import (
     EXTRA_PREFIX,
     LINEAR,
     OWN_FLAG,
+    REQUIRED,
     Conversion,
     conversion,
     conversion_to,
@@ -431,8 +433,7 @@ def _said_absent(column_map: ColumnMap, absent: Mapping[str, Entry], source: Sou
         lines.append(
             f"{what}, which the column map '{column_map.name}' reads as '{canonical}'{hint}"
         )
-    fitting = [name for name in column_map_names() if name != column_map.name]
-    fitting = [name for name in fitting if _fits(load_column_map(name), source)]
+    fitting = [name for name in fitting_maps(source.names) if name != column_map.name]
     said = f". These maps fit the file: {', '.join(fitting)}" if fitting else ""
     if column_map.name in column_map_names():
         how = (
@@ -440,7 +441,7 @@ def _said_absent(column_map: ColumnMap, absent: Mapping[str, Entry], source: Sou
             f'extends = "{column_map.name}"'
         )
     else:
-        how = "Name the right columns in a column map (see `migrate-bayes columns`)"
+        how = f"Name them in a column map: `migrate-bayes columns {source.path}` drafts one"
     count = f"{len(lines)} columns are not among the {len(source.names)} of the file"
     listed = lines[0] if len(lines) == 1 else count + "".join(f"\n  {line}" for line in lines)
     return f"{source.path}: {listed}\n{how}{said}"
@@ -457,10 +458,51 @@ def missing_columns(column_map: ColumnMap, names: Sequence[str]) -> list[str]:
     return [n for n, e in column_map.entries.items() if not e.optional and lacks(e, names)]
 
 
-def _fits(column_map: ColumnMap, source: Source) -> bool:
-    found = sum(not lacks(entry, source.names) for entry in column_map.entries.values())
+def _share(column_map: ColumnMap, names: Sequence[str]) -> float:
+    """Return how much of a map a file of these columns has; 0 if it lacks what the map needs."""
+    if missing_columns(column_map, names):
+        return 0.0
+    found = sum(not lacks(entry, names) for entry in column_map.entries.values())
+    return found / len(column_map.entries)
+
+
+def fitting_maps(names: Sequence[str]) -> list[str]:
+    """Return the packaged maps that fit a file of these columns, the best first."""
+    shares = {name: _share(load_column_map(name), names) for name in column_map_names()}
     # A map of optional columns alone fits any file.
-    return 2 * found > len(column_map.entries) and not missing_columns(column_map, source.names)
+    fit = [name for name, share in shares.items() if share > 0.5]
+    return sorted(fit, key=lambda name: -shares[name])
+
+
+def draft_map(names: Sequence[str]) -> str:
+    """Write a map to begin with, in TOML: columns of which a packaged map knows the name.
+
+    A needed column that was not found stands in a comment, with the nearest names of the file.
+    """
+    needed = dict.fromkeys(n for stage in ("ages", "orbits", "photometry") for n in REQUIRED[stage])
+    found = {
+        canonical: column
+        for canonical in ("source_id", *COLUMNS)
+        if (column := next(filter(None, (_find(s, names) for s in spellings(canonical))), None))
+    }
+    free = [name for name in names if name not in found.values()]
+    lines = [f"{canonical} = {json.dumps(column)}" for canonical, column in found.items()]
+    for canonical in ("source_id", *needed):
+        if canonical in found or canonical.startswith("distance"):
+            continue
+        near = nearest(spellings(canonical), free)
+        if canonical == "source_id":
+            lines.insert(0, "source_id = { row_number = true }      # or the identifier's column")
+        elif canonical.endswith("_error") and not near:
+            lines.append(f"# {canonical} = {{ constant = ... }}")
+        else:
+            said = f"is it {' or '.join(map(repr, near))}?" if near else "not found"
+            lines.append(f'# {canonical} = "..."      # {said}')
+    if "distance" not in found and not {"parallax", "parallax_error"} <= set(found):
+        lines.append(
+            '# distance = { column = "...", unit = "kpc" }      # or a parallax with error'
+        )
+    return "\n".join(lines)
 
 
 def _conversion(

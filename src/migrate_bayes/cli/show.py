@@ -138,6 +138,8 @@ def show_columns(file: Path | None, chosen: str | None) -> None:
         own = [n for n in source.names if n in COLUMNS or n == "source_id"]
         print(f"\nCanonical names in the file (for no map): {', '.join(own) or 'none'}")
         print(f"Columns: {', '.join(source.names)}")
+        if not maps.fitting_maps(source.names):
+            print(f"\nA map to begin with, to be looked through:\n\n{maps.draft_map(source.names)}")
         return
     rows = []
     for name, column in COLUMNS.items():

@@ -242,9 +242,11 @@ def _check_columns(
     data, i = recipe.data, recipe.isochrones
     for purpose, names in _needed_columns(recipe, columns, stages).items():
         if lacking := [n for n in names if n not in columns]:
-            found.add(
-                CatalogError(f"the catalogue has no {', '.join(lacking)}, needed for {purpose}")
-            )
+            errors = [n for n in lacking if n.endswith("_error")]
+            text = f"the catalogue has no {', '.join(lacking)}, needed for {purpose}"
+            if errors:
+                text += f"; an error may be a number: {errors[0]} = {{ constant = ... }}"
+            found.add(CatalogError(text))
     if "ages" in stages and i.source != "external":
         if {"alpha_fe"} & set(i.observables) & columns and "alpha_fe_error" not in columns:
             found.add(

@@ -268,7 +268,7 @@ def find_recipe(recipe: str | Path) -> Path:
     'demo.toml'
     """
     path = expand(recipe)
-    if path.suffix == ".toml" or path.is_file():
+    if path.suffix == ".toml" or path.exists() or not path.name:
         return path
     here = path.with_name(f"{path.name}.toml")
     return here if here.is_file() else packaged(RECIPES).get(str(recipe), path)
@@ -320,10 +320,26 @@ def _validated[Schema: BaseModel](
         raise RecipeError(f"{path}: {describe_validation(error, schema)}") from None
 
 
+def _suggested_columns(data: Path) -> tuple[str, str]:
+    """Return the packaged map that fits a catalogue, or else a draft; neither if none is needed."""
+    from migrate_bayes.catalog.columns import REQUIRED
+    from migrate_bayes.catalog.formats import open_source
+    from migrate_bayes.catalog.maps import draft_map, fitting_maps
+
+    names = open_source(data).names
+    if {"source_id", "ra", "dec", *REQUIRED["ages"]} <= set(names):
+        return "", ""
+    fitting = fitting_maps(names)
+    return (fitting[0], "") if fitting else ("", draft_map(names))
+
+
 def write_template(
     path: str | Path, *, data: str = "stars.fits", columns: str = "", overwrite: bool = False
 ) -> Path:
     """Write a commented recipe with all defaults; a `ProductError` if the file may not be written.
+
+    If the catalogue exists, and `columns` is not given, the packaged map that fits it is named, or
+    a map drafted from the names of its columns.
 
     Examples
     --------
@@ -341,8 +357,16 @@ def write_template(
         ("MODELS", ", ".join(packaged(MODELS))),
     ):
         text = text.replace(word, value)
+    draft = ""
+    if not columns and expand(data).exists():
+        columns, draft = _suggested_columns(expand(data))
     if columns:
         text = text.replace('# columns = "none"  ', f'columns = "{columns}"')
+    if draft:
+        head = (
+            "\n[data.columns]                # a draft from the columns' names: look it through\n"
+        )
+        text = text.replace("\n[isochrones]", f"{head}{draft}\n\n[isochrones]")
     with atomic_output(path, overwrite=overwrite) as out:
         out.write_text(text, encoding="utf-8")
     return path
