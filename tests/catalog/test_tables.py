@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from astropy.io.votable.tree import Info
 from astropy.table import Column, MaskedColumn, QTable, Table
 from astropy.utils.masked import Masked
 
+import migrate_bayes as mb
 from migrate_bayes.catalog import iter_catalog, open_catalog, read_catalog
 from migrate_bayes.catalog.columns import conversion
 from migrate_bayes.core.errors import CatalogError, CatalogWarning
@@ -775,3 +777,37 @@ def test_absurd_errors_cost_the_star_its_orbit_or_age():
     assert flag[2] & StarFlag.BAD_ERROR
     fine = StarFlag.MISSING_RADIAL_VELOCITY | StarFlag.BAD_DISTANCE | StarFlag.BAD_ERROR
     assert not (flag[3:] & int(fine)).any()
+
+
+@pytest.mark.parametrize(("column", "match"), [
+    (["12:30:00.0"] * N, "convert it to degrees"), (["1,5"] * N, "decimal points"),
+    (["[1, 2]"] * N, "holds arrays"), ([1j] * N, "complex numbers"),
+    (np.arange(N).astype("M8[s]"), "holds times"), ([[1, 2]] * N, "holds arrays"),
+    ([{"a": 1}] * N, "holds arrays"),
+])  # fmt: skip
+def test_columns_that_are_no_numbers_say_what_they_are(column, match):
+    made = frame().drop(columns="ra")
+    made["ra"] = column
+    with pytest.raises(CatalogError, match=rf"the DataFrame: column 'ra'.*{match}"):
+        read_catalog(made)
+
+
+def test_every_stage_takes_a_users_table(tmp_path):
+    made = sample(12, teff=5800.0, teff_error=60.0, logg=4.3, logg_error=0.08, feh=0.0,
+                  feh_error=0.05, a_v=0.1, snr_g=90.0, age=4.0, age_error=1.0)  # fmt: skip
+    made["distance_error"] = 0.03
+    one_potential = {"potentials": ("MWPotential2014",), "draws": 5, "show_progress": False}
+    stages = [
+        mb.quality_cuts, mb.mark_duplicates, mb.correct_extinction, mb.external_ages,
+        partial(mb.estimate_ages, show_progress=False), partial(mb.compute_orbits, **one_potential),
+        mb.assemble_stars,
+        lambda t: read_catalog(mb.write_catalog(t, tmp_path / "a.parquet", overwrite=True)),
+    ]  # fmt: skip
+    for stage in stages:
+        results = [
+            stage(t) for t in (made, Table.from_pandas(made), made.to_xarray(), read_catalog(made))
+        ]
+        for result in results[:-1]:
+            for name in set(result.data_vars) & set(results[-1].data_vars):
+                np.testing.assert_allclose(result[name], results[-1][name], rtol=1e-6)
+    assert isinstance(mb.select(made, "feh > -1"), xr.DataArray)

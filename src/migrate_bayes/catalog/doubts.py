@@ -118,7 +118,8 @@ class Doubts:
             )
             if share > _MOST and seen.outside > 1 and not self.steps[name].stated:
                 raise CatalogError(
-                    f"{said}: {share:.0%} of all. The table states no unit: declare the true one: "
+                    f"{self.path}: {said}: {share:.0%} of all. The table states no unit: declare "
+                    "the true one: "
                     f'{name} = {{ column = ..., unit = "..." }}'
                 )
             self.say(f"{said}: taken as missing")

@@ -89,7 +89,9 @@ def open_source(table: Any, *, format: str | None = None, hdu: int | str | None 
         raise CatalogError(f"{table}: cannot be read: {error.strerror or error}") from error
     kind = contents.kind
     if kind is None:
-        kind = format or format_of(Path(contents.path))
+        # A file object has no name to go by, and what is not binary is text.
+        nameless = hasattr(table, "read") and not Path(contents.path).suffix
+        kind = format or ("csv" if nameless else format_of(Path(contents.path)))
         if kind != "csv" and contents.size != 0:
             raise CatalogError(
                 f"{contents.path}: cannot be read as {kind}; the file is damaged or of another "

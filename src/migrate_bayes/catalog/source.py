@@ -211,7 +211,7 @@ def as_float(
         out = plain.astype(kind, copy=False)
         return out if mask is np.ma.nomask else np.where(mask, np.nan, out)
     if plain.dtype.kind not in "OUS":
-        kind = {"M": "times", "m": "times", "c": "complex numbers"}.get(
+        kind = {"M": "times or coordinates", "m": "times", "c": "complex numbers"}.get(
             plain.dtype.kind, "no numbers"
         )
         raise CatalogError(f"{path}: column '{column}' holds {kind}; map a column of numbers")
@@ -260,6 +260,13 @@ def _text_as_float(
         if number is None:
             angle = _SEXAGESIMAL.match(text)
             what = "convert it to degrees" if angle else "map a column of numbers"
+            if text.startswith(("[", "(")):
+                raise CatalogError(
+                    f"{path}: column '{column}' holds arrays, as '{text[:40]}' in row "
+                    f"{first_row + row + 1} (counting from 1); {what}"
+                )
+            if re.fullmatch(r"[+-]?\d+,\d+", text):
+                what = "write decimal points in place of commas"
             raise CatalogError(
                 f"{path}: column '{column}' holds text: '{text}' in row {first_row + row + 1} "
                 f"(counting from 1); {what}"
@@ -309,7 +316,7 @@ def plain_column(column: Any) -> Any:
         column = column.to_value(column.unit)
     if not isinstance(column, np.ndarray):
         # Times and coordinates are no numbers: refused by name if they are mapped.
-        return np.full(len(column), np.datetime64("NaT"))
+        return np.full(len(column), np.datetime64("NaT", "s"))
     values = np.asarray(np.ma.getdata(column))
     if mask is None or not np.any(mask):
         return values

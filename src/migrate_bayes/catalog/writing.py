@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from migrate_bayes.catalog.columns import OWN_FLAG
 from migrate_bayes.catalog.contents import PACKED_ENDINGS
 from migrate_bayes.catalog.formats import format_of
+from migrate_bayes.catalog.memory_tables import open_memory
+from migrate_bayes.catalog.reader import as_catalog
 from migrate_bayes.core.errors import CatalogError, ProductError
 from migrate_bayes.core.flags import FLAG_MEANING
 from migrate_bayes.core.io import atomic_output
@@ -96,6 +98,9 @@ def write_catalog(
     ([5772.0], [7])
     """
     path = Path(path)
+    ours = isinstance(catalog, xr.Dataset) and "star" in catalog.dims
+    if not ours and open_memory(catalog) is not None:
+        catalog = as_catalog(catalog)
     kind = format_of(path, format)
     if path.suffix.lower() in PACKED_ENDINGS:
         raise CatalogError(f"{path}: written uncompressed only: drop the {path.suffix}")

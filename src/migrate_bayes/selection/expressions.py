@@ -14,6 +14,7 @@ from typing import Any
 
 import xarray as xr
 
+from migrate_bayes.catalog.reader import as_catalog
 from migrate_bayes.core.errors import RecipeError, suggest
 from migrate_bayes.selection.conditions import SELECTIONS, Selection, compare, look_up_columns
 
@@ -232,6 +233,8 @@ def select(
     """
     if not isinstance(selection, Selection):
         selection = parse_selection(as_expression(selection))
+    if not isinstance(stars, xr.Dataset):
+        stars = as_catalog(stars)
     columns = look_up_columns(stars, potential)
     mask = SELECTIONS["all"].judge(columns)[0] & selection.judge(columns)[0]
     attrs = {"description": selection.description, "potential": potential}

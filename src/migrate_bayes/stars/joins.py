@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from migrate_bayes.catalog.reader import as_catalog
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.core.flags import FLAG_MEANING, StarFlag
 
@@ -61,6 +62,8 @@ def assemble_stars(
     >>> sorted(stars.data_vars), stars["flag"].values
     (['feh', 'flag', 'r_present'], array([3], dtype=int32))
     """
+    if not isinstance(catalog, xr.Dataset) or "flag" not in catalog:
+        catalog = as_catalog(catalog)
     flag = catalog["flag"].values.astype(np.int32)
     if ages is not None:
         # Whether a star can have an age, the stage knows that made it: external ages need no T_eff.
