@@ -1,5 +1,8 @@
 """The surrogate: its coordinates, its fit, its weights, and the information of simulated stars."""
 
+from contextlib import nullcontext
+from functools import partialmethod
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -264,6 +267,69 @@ def test_weights_with_a_heavy_tail_teach_the_surrogate(of_few, monkeypatch):
     # One of the Fisher information, 300 for slopes, and for weights 300 in each round.
     assert few.likelihood.evaluations - before == 1 + 300 + 3 * 300
     assert draws.shape == (2, 150, few.n)
+
+
+class Mortal:
+    """A likelihood that dies after some passes."""
+
+    def __init__(self, likelihood, passes):
+        self.likelihood, self.left, self.made = likelihood, passes, 0
+
+    def __getattr__(self, name):
+        return getattr(self.likelihood, name)
+
+    def _pass(self, name, *arguments):
+        if self.made == self.left:
+            raise KeyboardInterrupt
+        self.made += 1
+        return getattr(self.likelihood, name)(*arguments)
+
+    value = partialmethod(_pass, "value")
+    value_and_gradient = partialmethod(_pass, "value_and_gradient")
+    score_outer = partialmethod(_pass, "score_outer")
+
+
+def test_a_fit_that_was_killed_goes_on_to_the_same_bits(of_few, tmp_path, monkeypatch):
+    """Mode, surrogate and weights: no pass is made twice, wherever the fit ended."""
+    from migrate_bayes.population.likelihood import remembered
+    from migrate_bayes.population.sampling import surrogate
+
+    few, path = of_few[0], tmp_path / "fit.partial"
+    monkeypatch.setattr(surrogate, "run_nuts", gaussian)
+    monkeypatch.setattr(remembered, "WORTH", 0.0)
+    options = SamplerOptions(draws=60, tune=20, chains=2, target_accept=0.8)
+
+    def fit(likelihood):
+        density = few.over(likelihood)
+        mode = find_mode(density)
+        return mode, surrogate.sample_surrogate(density, mode, options, seed=1)
+
+    undisturbed = Mortal(few.likelihood, 10**9)
+    mode, (draws, stats, about) = fit(undisturbed)
+    made = 0
+    for n in (2, 15, 60, 100, 150, 10**9):
+        mortal = Mortal(few.likelihood, n)
+        with remembered.Journal(path, "this fit") as journal:
+            likelihood = remembered.RememberedLikelihood(mortal, journal)
+            with nullcontext() if n == 10**9 else pytest.raises(KeyboardInterrupt):
+                again = fit(likelihood)
+        made += mortal.made
+        # What a kill leaves of a record is cut off.
+        path.write_bytes(path.read_bytes() + b"part of a record")
+    assert made <= undisturbed.made == likelihood.evaluations
+    assert again[0].vector.tobytes() == mode.vector.tobytes()
+    assert again[1][0].tobytes() == draws.tobytes()
+    xr.testing.assert_identical(again[1][1], stats)
+    assert again[1][2] == about
+    with remembered.Journal(path, "this fit") as journal:
+        assert len(journal) == made
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with remembered.Journal(path, "this fit") as journal:
+        assert 0 < len(journal) < made
+    with remembered.Journal(path, "another fit") as journal:
+        assert len(journal) == 0
 
 
 @pytest.mark.parametrize(("size", "batches"), [(60, 2), (10, 4)])

@@ -36,7 +36,7 @@ from migrate_bayes.core.io import (
 from migrate_bayes.core.parallel import peak_memory_gb
 from migrate_bayes.core.places import expand
 from migrate_bayes.core.progress import progress, record_progress, say
-from migrate_bayes.core.provenance import file_sha256, provenance
+from migrate_bayes.core.provenance import content_hash, file_sha256, provenance
 from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.run import made_from
 from migrate_bayes.run.made_from import MadeFrom
@@ -512,7 +512,13 @@ class Run:
     @_alone
     def fit(self) -> xr.DataTree:
         """Fit the hierarchical model."""
-        from migrate_bayes.population import PopulationModel, judge, load_model_spec
+        from migrate_bayes.population import (
+            PopulationModel,
+            judge,
+            likelihood_on,
+            load_model_spec,
+        )
+        from migrate_bayes.population.likelihood.remembered import Journal, RememberedLikelihood
 
         m, seed = self.recipe.model, self.recipe.seed
         path, of_stars = self.folder / "fit.nc", self.folder / "membership"
@@ -533,7 +539,18 @@ class Run:
                 "selected": int(mask.sum()), "catalogued": stars.sizes["star"],
             }  # fmt: skip
             model = PopulationModel(data, spec)
-            tree = model.sample(self.recipe.sampler, seed=seed, attrs=attrs)
+            sampler, passes = self.recipe.sampler, self.folder / "fit.partial"
+            with (
+                likelihood_on(data.stars, sampler.scheduler) as likelihood,
+                Journal(passes, content_hash(made)) as journal,
+            ):
+                if len(journal):
+                    self.say(
+                        f"fit        goes on: {len(journal):,} passes over the stars are there"
+                    )
+                density = model.density.over(RememberedLikelihood(likelihood, journal))
+                here = sampler.model_copy(update={"scheduler": "threads"})
+                tree = model.sample(here, seed=seed, attrs=attrs, density=density)
             tree["membership"] = model.write_membership(
                 of_stars, tree, seed=seed, overwrite=True, attrs=self.folder.provenance
             )
@@ -543,6 +560,7 @@ class Run:
             self.verdict = judge(tree)
             tree.attrs.update(self.verdict.attrs)
             self._write(tree, path, made)
+            passes.unlink()
             done(f"{data.n_stars:,} stars × {data.stars.mean_nodes:.1f} age nodes → {path}")
         return tree
 

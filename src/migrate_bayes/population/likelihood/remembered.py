@@ -1,0 +1,149 @@
+"""A fit's passes over the stars, kept in a file: a fit that was killed goes on to the same bits.
+
+All that a fit computes follows from the recipe and from its passes (mode, surrogate, weights). So a
+pass that was made is not made again: its result is looked up by what was asked. Passes that take
+less time than `WORTH` are not kept, and neither is NUTS on few stars, of which there are many.
+
+The file begins with what it is of. A record is a key, the number of bytes, a checksum and numbers;
+what a killed process left of the last one is cut off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+import threading
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migrate_bayes.population.likelihood.op import Likelihood
+
+Floats = NDArray[np.float64]
+
+WORTH = 0.01
+"""Seconds of a pass from which on it is kept."""
+_HEAD = struct.Struct("<16sI8s")  # key, bytes, checksum
+
+
+class Journal:
+    """Results by key, in a file that only grows; one that is of something else is begun anew."""
+
+    def __init__(self, path: Path, of: str) -> None:
+        self.path, self._first = path, f"migrate-bayes passes 1 {of}\n".encode()
+        self._places: dict[bytes, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __enter__(self) -> Self:
+        self.path.touch()
+        self._file = self.path.open("r+b", buffering=0)
+        end = self._read()
+        self._file.seek(end)
+        self._file.truncate()
+        if not end:
+            self._file.write(self._first)
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._file.close()
+
+    def _read(self) -> int:
+        """Find the records; return where the last whole one ends."""
+        content = memoryview(self.path.read_bytes())
+        if content[: len(self._first)] != self._first:
+            return 0
+        place = len(self._first)
+        while place + _HEAD.size <= len(content):
+            key, size, checksum = _HEAD.unpack_from(content, place)
+            body = content[place + _HEAD.size : place + _HEAD.size + size]
+            if len(body) < size or _checksum(key, body) != checksum:
+                break
+            self._places[key] = place + _HEAD.size, size
+            place += _HEAD.size + size
+        return place
+
+    def get(self, key: bytes) -> Floats | None:
+        """Return the numbers of a key, if they are there."""
+        if key not in self._places:
+            return None
+        place, size = self._places[key]
+        with self._lock:
+            self._file.seek(place)
+            return np.frombuffer(self._file.read(size)).copy()
+
+    def put(self, key: bytes, numbers: Floats) -> None:
+        """Append the numbers of a key."""
+        body = numbers.astype(np.float64).tobytes()
+        with self._lock:
+            place = self._file.seek(0, 2)
+            self._file.write(_HEAD.pack(key, len(body), _checksum(key, body)) + body)
+            self._places[key] = place + _HEAD.size, len(body)
+
+
+def _checksum(key: bytes, body: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(key + bytes(body), digest_size=8).digest()
+
+
+class RememberedLikelihood:
+    """A `Likelihood` that looks passes up in a journal, and adds those that it lacks."""
+
+    def __init__(self, likelihood: Likelihood, journal: Journal, part: str = "") -> None:
+        self._likelihood, self._journal, self._part = likelihood, journal, part
+        self.n_stars, self.evaluations = likelihood.n_stars, 0
+
+    @property
+    def workers(self) -> int | None:
+        """Threads of one evaluation."""
+        return self._likelihood.workers
+
+    @workers.setter
+    def workers(self, workers: int | None) -> None:
+        self._likelihood.workers = workers
+
+    def _pass(self, method: str, shapes: list[tuple[int, ...]], *arguments: Floats) -> Any:
+        key = hashlib.blake2b(f"{method} {self._part}".encode(), digest_size=16)
+        for argument in arguments:
+            key.update(np.ascontiguousarray(argument).data)
+        self.evaluations += 1
+        numbers = self._journal.get(key.digest())
+        if numbers is None:
+            began = time.perf_counter()
+            result = getattr(self._likelihood, method)(*arguments)
+            if time.perf_counter() - began >= WORTH:
+                found = result if isinstance(result, tuple) else (result,)
+                self._journal.put(key.digest(), np.concatenate([np.ravel(r) for r in found]))
+            return result
+        value, rest = float(numbers[0]), numbers[1:]
+        if not shapes:
+            return value
+        arrays = np.split(rest, np.cumsum([math.prod(shape) for shape in shapes])[:-1])
+        return value, *(a.reshape(s) for a, s in zip(arrays, shapes, strict=True))
+
+    def value(self, theta: Floats) -> float:
+        """Return Σ ln L."""
+        return self._pass("value", [], theta)
+
+    def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
+        """Return Σ ln L and its gradient in θ."""
+        return self._pass("value_and_gradient", [theta.shape], theta)
+
+    def score_outer(self, theta: Floats, jacobian: Floats) -> tuple[float, Floats, Floats]:
+        """Return Σ ln L, its gradient in x and the Fisher information."""
+        n = jacobian.shape[-1]
+        return self._pass("score_outer", [(n,), (n, n)], theta, jacobian)
+
+    def per_star(self, theta: Floats, reduce: Floats | None = None) -> tuple[Floats, Floats]:
+        """Return what the likelihood itself returns: it is not kept."""
+        return self._likelihood.per_star(theta, reduce)
+
+    def subset(self, n_stars: int) -> RememberedLikelihood:
+        """Return the likelihood of some of the stars, with the same journal."""
+        part = f"{self._part}/{n_stars}"
+        return RememberedLikelihood(self._likelihood.subset(n_stars), self._journal, part)
