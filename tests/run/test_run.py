@@ -189,7 +189,8 @@ def test_a_finished_run_is_kept_and_a_stale_one_refused(finished):
 
     def state():
         there = [run.folder.path, run.folder.report]
-        return {p: p.stat().st_mtime_ns for folder in there for p in folder.glob("**/[!.]*")}
+        found = {p: p.stat().st_mtime_ns for folder in there for p in folder.glob("**/*.*")}
+        return {p: t for p, t in found.items() if p.name not in (".lock", "progress.json")}
 
     before, said = state(), []
     again = Run(run.recipe, **folders, overwrite=True, say=said.append)

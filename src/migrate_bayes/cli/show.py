@@ -56,9 +56,8 @@ def show_product(path: Path) -> None:
         attrs: Mapping[Any, Any] = tree.attrs
     else:
         if path.is_dir():
-            from migrate_bayes.stars import open_stars, verify_stars
+            from migrate_bayes.stars import open_stars
 
-            verify_stars(path)
             stars = open_stars(path)
         else:
             from migrate_bayes.catalog import read_catalog
