@@ -16,8 +16,10 @@ from migrate_bayes.core import places
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.core.io import atomic_output, write_netcdf
 from migrate_bayes.core.parallel import apart_from_main
+from migrate_bayes.mock import simulated_stars
 from migrate_bayes.run import Recipe, load_recipe
 from migrate_bayes.run.recipe import write_template
+from migrate_bayes.stars import StarWriter, open_stars
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +50,19 @@ def test_a_product_is_written_through_a_link(tmp_path, made):
         assert link.is_symlink()
         assert (target / "file" if directory else target).read_text() == "new"
     assert sorted(p.name for p in (tmp_path / "scratch").iterdir()) == ["False", "True"]
+
+
+def test_stars_are_gathered_and_kept_behind_a_link(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    link = tmp_path / "stars"
+    link.symlink_to(tmp_path / "scratch" / "stars")
+    for seed in (1, 2):
+        with StarWriter(link, overwrite=True, made_from={"seed": seed}) as out:
+            assert [p.name for p in tmp_path.iterdir() if p.name != "scratch"] == ["stars"]
+            out.append(simulated_stars(5, seed=seed))
+        assert link.is_symlink()
+        assert open_stars(link).sizes["star"] == 5
+        assert [p.name for p in (tmp_path / "scratch").iterdir()] == ["stars"]
 
 
 def test_a_link_to_nowhere_is_an_error_before_the_work(tmp_path):

@@ -51,6 +51,19 @@ def refuse_existing(*paths: str | Path, overwrite: bool = False) -> None:
             raise ProductError(f"{path} exists already: use --overwrite to replace it")
 
 
+def target_of(path: str | Path) -> Path:
+    """Return where a product is written: the path, or what it is a link to.
+
+    Raises `ProductError` if the target has no folder.
+    """
+    path = expand(path)
+    if not path.is_symlink():
+        return path
+    if reason := why_not_writable(path):
+        raise ProductError(f"cannot write {path}: {reason}")
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def atomic_output(
     path: str | Path, *, overwrite: bool = False, directory: bool = False
@@ -64,9 +77,7 @@ def atomic_output(
     said = path = expand(path)
     if path.exists() and not overwrite:
         raise ProductError(f"{path} exists already: use --overwrite to replace it, or another name")
-    if path.is_symlink() and (reason := why_not_writable(path)):
-        raise ProductError(f"cannot write {path}: {reason}")
-    path = Path(os.path.realpath(path))
+    path = target_of(path)
     tmp = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,9 +166,9 @@ def recorded(path: Path) -> dict[str, Any] | None:
     try:
         if path.is_dir():
             if (manifest := path / MANIFEST).exists():
-                found = json.loads(manifest.read_text())[MADE_FROM]
+                found = json.loads(manifest.read_text(encoding="utf-8"))[MADE_FROM]
             else:
-                found = json.loads((path / RECORD).read_text())
+                found = json.loads((path / RECORD).read_text(encoding="utf-8"))
         elif path.suffix == ".parquet":
             from pyarrow.parquet import read_metadata
 

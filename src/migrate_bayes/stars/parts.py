@@ -15,7 +15,14 @@ import numpy as np
 import xarray as xr
 
 from migrate_bayes.core.errors import PartsFailedError, ProductError
-from migrate_bayes.core.io import MADE_FROM, MANIFEST, atomic_output, is_current, replace_folder
+from migrate_bayes.core.io import (
+    MADE_FROM,
+    MANIFEST,
+    atomic_output,
+    is_current,
+    replace_folder,
+    target_of,
+)
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.provenance import content_hash, file_sha256
 from migrate_bayes.stars.joins import assemble_stars, concat_stars, in_order_of
@@ -127,7 +134,7 @@ class StarWriter:
     ) -> None:
         if part_size < 1:
             raise ProductError(f"part_size must be at least 1, not {part_size}")
-        self.path, self.made_from, self.part_size = Path(path), made_from, part_size
+        self.path, self.made_from, self.part_size = target_of(path), made_from, part_size
         self.parts: dict[int, dict[str, Any]] = {}
         self.failed: dict[int, dict[str, Any]] = {}
         self._output = atomic_output(path, overwrite=overwrite, directory=True)
@@ -309,7 +316,8 @@ def write_stars(
 
 
 def partial_folder(path: Path) -> Path:
-    """Return where the parts of an unfinished product are gathered."""
+    """Return where the parts of an unfinished product are gathered; of a link, at its target."""
+    path = target_of(path)
     return path.with_name(f"{path.name}.partial")
 
 
