@@ -97,3 +97,36 @@ def test_needs_positions_and_a_sane_radius(make_catalog):
         mark_duplicates(catalog.drop_vars("ra"))
     with pytest.raises(CatalogError, match="radius_arcsec"):
         mark_duplicates(catalog, radius_arcsec=-1.0)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 3.0, 8.0, 20.0])
+@pytest.mark.parametrize("centre", [(150.0, 20.0), (0.0, 0.0), (10.0, 89.999)])
+def test_crowds_match_brute_force(centre, spread):
+    """Rows at one place, or nearly: not all of their pairs are listed."""
+    rng = np.random.default_rng(6)
+    n = 700
+    dec = centre[1] + rng.normal(0, spread, n) / 3600
+    ra = centre[0] + rng.normal(0, spread, n) / 3600 / np.cos(np.radians(centre[1]))
+    # A tail of single rows that reach to the crowd and to each other.
+    ra, dec = np.r_[ra, np.full(60, centre[0])], np.r_[dec, centre[1] - np.arange(60) * 3.0 / 3600]
+    got = friends_of_friends(ra, dec, radius_arcsec=5.0)
+    np.testing.assert_array_equal(got, brute_force(ra, dec, 5.0))
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 30.0])
+def test_crowds_cost_no_square(spread):
+    import time
+    import tracemalloc
+
+    rng = np.random.default_rng(7)
+    n = 40_000
+    ra, dec = rng.normal(10.0, spread / 3600, n), rng.normal(5.0, spread / 3600, n)
+    friends_of_friends(ra[:10], dec[:10], radius_arcsec=5.0)
+    tracemalloc.start()
+    began = time.perf_counter()
+    label = friends_of_friends(ra, dec, radius_arcsec=5.0)
+    seconds, (_, peak) = time.perf_counter() - began, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.bincount(label).max() > 0.9 * n
+    assert seconds < 20.0  # all pairs: 8e8 of them, minutes and 13 GB
+    assert peak < 300e6

@@ -811,3 +811,23 @@ def test_every_stage_takes_a_users_table(tmp_path):
             for name in set(result.data_vars) & set(results[-1].data_vars):
                 np.testing.assert_allclose(result[name], results[-1][name], rtol=1e-6)
     assert isinstance(mb.select(made, "feh > -1"), xr.DataArray)
+
+
+def test_a_users_dataset_is_freed_of_sentinels():
+    made = sample(6).assign(radial_velocity_error=1.0, source_id=np.arange(6) * 7)
+    made.loc[0, "pmra"], made.loc[1, "radial_velocity"] = -9999.0, -999.0
+    made.loc[2, "radial_velocity_error"], made.loc[3, "distance"] = 9999.0, -999.0
+    stars = xr.Dataset({name: ("star", made[name].to_numpy()) for name in made})
+    orbits = mb.compute_orbits(
+        stars, potentials=("MWPotential2014",), zmax_potentials=(), draws=5, show_progress=False
+    )
+    flag = orbits["flag"].values
+    assert flag[0] & StarFlag.MISSING_ASTROMETRY
+    assert flag[1] & StarFlag.MISSING_RADIAL_VELOCITY
+    assert flag[2] & StarFlag.UNKNOWN_KINEMATIC_ERROR
+    assert flag[3] & StarFlag.BAD_DISTANCE
+    assert not flag[4:].any()
+    with pytest.raises(CatalogError, match="lost digits"):
+        mb.quality_cuts(
+            xr.Dataset({"source_id": ("star", [4.6e18, 1.0]), "ra": ("star", [1.0, 2])})
+        )

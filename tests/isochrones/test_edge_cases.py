@@ -197,7 +197,9 @@ def test_work_per_star_is_bounded(name, method):
     absurd = np.array([errors[name], 1e-12, 1e-6, 10.0, 1e4, 1e6, 1e12, 1e30])
     columns = {k: ("star", np.full(len(absurd), v)) for k, v in sun.items()}
     columns |= {f"{k}_error": ("star", np.full(len(absurd), v)) for k, v in errors.items()}
-    columns[f"{name}_error"] = "star", absurd
+    # With its unit it is taken at its word; without, so large an error is taken as missing.
+    unit = {"teff": "K", "abs_g": "mag"}.get(name, "dex")
+    columns[f"{name}_error"] = "star", absurd, {"units": unit}
     stars = xr.Dataset(columns)
     run = partial(estimate_ages, method=method, show_progress=False, workers=1)
     run(stars.isel(star=[0]))  # compiled, grids made

@@ -18,7 +18,6 @@ Floats = NDArray[np.float64]
 NINES = np.array([
     9.0, 9.9, 9.99, 9.999, 9.9999, 99.0, 99.9, 99.99, 99.999, 99.9999, 999.0, 999.9, 999.99,
     999.999, 999.9999, 9999.0, 9999.9, 9999.99, 9999.999, 99999.0, 99999.99, 999999.0, 9999999.0,
-    99999999.0, 999999999.0, 9999999999.0,
 ])  # fmt: skip
 """What surveys write, of either sign, where there is no value."""
 _ALWAYS = -9999.0
@@ -51,13 +50,13 @@ class Seen:
 
 @njit(cache=True, nogil=True)
 def _is_sentinel(x, nines):
-    """Whether a number as it stands in the file is one of nines; single precision rounds them."""
+    """Whether a number as it stands in the file is one of nines, as single precision rounds it."""
     size = abs(x)
     if size >= _HUGE:
         return True
     known = False
     for k in range(nines.size):
-        known |= abs(size - nines[k]) <= 2e-7 * nines[k]
+        known |= abs(size - nines[k]) <= 6.1e-8 * nines[k]
     return known
 
 

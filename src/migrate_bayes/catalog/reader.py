@@ -385,8 +385,9 @@ def checked(
 def as_catalog(stars: Any) -> xr.Dataset:
     """Return stars as a catalogue, whatever they are in.
 
-    A Dataset on dim ``star`` keeps all that it has; its canonical columns are converted to their
-    units, and a ``flag`` and a ``star_key`` made if it has none. Anything else is read as
+    A Dataset on dim ``star`` keeps all that it has. Its canonical columns that do not state their
+    canonical unit are converted and freed of sentinels; a ``flag`` and a ``star_key`` are made if
+    it has none. Anything else is read as
     `migrate_bayes.read_catalog` does.
 
     Raises
@@ -403,16 +404,17 @@ def as_catalog(stars: Any) -> xr.Dataset:
         if name not in COLUMNS or variable.dims != ("star",):
             continue
         unit, canonical = str(variable.attrs.get("units", "")), COLUMNS[name].unit
-        if unit == canonical or (not is_unit(unit) and variable.dtype.kind in "iuf"):
+        if unit == canonical and canonical:
             continue
         if canonical == "" or (name in SYMMETRIC.values() and not is_unit(unit)):
             continue  # a pure number; or of StarPosteriors, a fraction of the age
         how = conversion_to(unit, file="the Dataset", column=name, canonical=name)
         plain = as_float(variable.values, "the Dataset", name, 0)
         column = COLUMNS[name]
-        bounds = (column.low, column.high)
-        value = clean(plain, how, (), 1.0, bounds, column.usual, Seen(), 0)
-        made[name] = ("star", value, {**variable.attrs, "units": canonical})
+        # Whatever else is out of bounds, the stages flag.
+        value = clean(plain, how, (), 1.0, (-np.inf, np.inf), column.usual, Seen(), 0)
+        if not np.array_equal(value, variable.values, equal_nan=variable.dtype.kind == "f"):
+            made[name] = ("star", value, {**variable.attrs, "units": canonical})
     stars = stars.assign(made) if made else stars
     for name, error in SYMMETRIC.items():
         ends = f"{name}_lo", f"{name}_hi"
@@ -421,8 +423,10 @@ def as_catalog(stars: Any) -> xr.Dataset:
             both = zip(ends, (value - width, value + width), strict=True)
             stars = stars.assign({n: ("star", v, attributes(n)) for n, v in both})
     if "star_key" not in stars:
-        n = stars.sizes["star"]
-        ids = stars["source_id"].values if "source_id" in stars.variables else np.arange(n)
+        ids = np.arange(stars.sizes["star"])
+        if "source_id" in stars.variables and ids.size:
+            raw = stars["source_id"].values
+            ids = _identifiers(raw, _is_text(raw), "the Dataset", "source_id", 0)
         stars = stars.assign(star_key=("star", star_keys(ids), attributes("star_key")))
     if "flag" not in stars or not _is_ours(stars["flag"]):
         rest = stars.drop_vars("flag", errors="ignore")
