@@ -122,7 +122,7 @@ KINDS = {
 
 @cache
 def _refit() -> Refit:
-    return Refit(ModelSpec(), STARS)
+    return Refit(ModelSpec(), STARS, SurveyErrors())
 
 
 def one(job: tuple[str, int]) -> dict:
@@ -130,7 +130,7 @@ def one(job: tuple[str, int]) -> dict:
     label, survey = job
     seed = 1000 * (1 + list(KINDS).index(label)) + survey
     stars, refit = KINDS[label](seed), _refit()
-    data = population_data(stars, trim=1e-7)
+    data = population_data(stars, classes=refit.classes, trim=1e-7)
     density = refit.density.over(StarLikelihood(data.stars, workers=1))
     fit = refit.model.sample(
         density=density, cores=1, seed=seed, prior_draws=0, progressbar=False, draws=400, chains=2,

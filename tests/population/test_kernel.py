@@ -5,8 +5,14 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 
-from migrate_bayes.population.likelihood.kernel import BLOCK, OUTLIER, PIVOT_RADIUS, THETA
-from migrate_bayes.population.likelihood.layout import StarArrays, pack
+from migrate_bayes.population.likelihood.kernel import (
+    BLOCK,
+    OUTLIER,
+    PIVOT_RADIUS,
+    THETA,
+    n_columns,
+)
+from migrate_bayes.population.likelihood.layout import StarArrays, pack, run_of_blocks, unpack
 from migrate_bayes.population.likelihood.op import StarLikelihood
 
 N_AGES = 7
@@ -105,6 +111,59 @@ def test_matches_joint_normal(n, outliers):
     np.testing.assert_allclose(
         mean, np.einsum("ick,qck->qi", probability, pick), rtol=1e-9, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("outliers", [False, True])
+def test_each_error_class_has_a_law_of_radii_of_its_own(outliers):
+    """The sum over classes is that of each class alone under its own θ, to rounding."""
+    rng = np.random.default_rng(17)
+    n, n_classes = 3 * BLOCK + 40, 4
+    stars, theta = random_stars(rng, n), random_theta(rng, outliers=outliers)
+    of_class = rng.integers(0, n_classes, n)
+    further = np.stack([random_theta(rng, outliers=outliers)[..., 1:3] for _ in range(3)], axis=-2)
+    wide = np.concatenate([theta, further.reshape(*theta.shape[:2], -1)], axis=-1)
+    assert wide.shape[-1] == n_columns(n_classes)
+    both = StarLikelihood(pack_stars(stars | {"error_class": of_class}, trim=1e-300))
+    value, gradient = both.value_and_gradient(wide)
+    log_like, _ = both.per_star(wide)
+    x = np.eye(wide.size)[:, ::7].reshape(*wide.shape, -1)
+    _, score, information = both.score_outer(wide, x)
+    total, expected, outer = 0.0, np.zeros_like(wide), np.zeros_like(information)
+    for j in range(n_classes):
+        mine, mu = of_class == j, 1 if j == 0 else 9 + 2 * j
+        columns = [0, mu, mu + 1, *range(3, len(THETA))]
+        alone = StarLikelihood(pack_stars({k: v[mine] for k, v in stars.items()}, trim=1e-300))
+        part, slope = alone.value_and_gradient(wide[..., columns])
+        total += part
+        expected[..., columns] += slope
+        outer += alone.score_outer(wide[..., columns], x[..., columns, :])[2]
+        np.testing.assert_allclose(
+            log_like[mine], alone.per_star(wide[..., columns])[0], rtol=1e-12
+        )
+    assert value == pytest.approx(total, rel=1e-12)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(score, gradient.ravel()[::7], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(information, outer, rtol=1e-9, atol=1e-9)
+    # One law for all is a θ without further columns.
+    plain = StarLikelihood(pack_stars(stars, trim=1e-300)).value_and_gradient(theta)
+    one_law = both.value_and_gradient(theta)
+    assert one_law[0] == pytest.approx(plain[0], rel=1e-12)
+    np.testing.assert_allclose(one_law[1], plain[1], rtol=1e-9, atol=1e-9)
+    with pytest.raises(ValueError, match=r"θ has 13 columns, and the error classes .* need 17"):
+        both.value(wide[..., :13])
+
+
+def test_classes_survive_packing_in_parts():
+    rng = np.random.default_rng(4)
+    n = 5 * BLOCK + 7
+    stars = random_stars(rng, n) | {"error_class": rng.integers(0, 3, n)}
+    packed = pack_stars(stars)
+    index = rng.permutation(n)[:90]
+    np.testing.assert_array_equal(unpack(packed, index).error_class, stars["error_class"][index])
+    assert sorted(packed.star[packed.star >= 0]) == list(range(n))
+    part, numbers = run_of_blocks(packed, 1, 3)
+    mine = stars["error_class"][numbers]
+    np.testing.assert_array_equal(unpack(part, np.arange(part.n_stars)).error_class, mine)
 
 
 @pytest.mark.parametrize("outliers", [False, True])

@@ -15,6 +15,7 @@ from migrate_bayes.population import (
     load_model_spec,
     population_data,
 )
+from migrate_bayes.population.data import ErrorClasses
 from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.model.hierarchy import ALPHA_PIVOT, walk_covariance
 from migrate_bayes.population.model.specification import FORMS
@@ -278,6 +279,54 @@ def test_nuts_agrees_with_laplace_and_with_truth(make_stars):
         draws=20, tune=200, chains=2, starts=1, patience=1, seed=1, progressbar=False, prior_draws=0
     )
     np.testing.assert_array_equal(again["posterior"]["flattening_rate"].shape, (2, 20))
+
+
+def far_is_uncertain(n, seed, *, permuted=False):
+    """Stars of one disc, −0.06 dex/kpc at all ages, whose error of R_g grows with |R_g − R_0|."""
+    rng = np.random.default_rng(seed)
+    stars = simulated_stars(n, seed=seed, truth=PopulationTruth(-0.06, 0.0, thick_fraction=0.0))
+    radius = stars["true_rg"].values
+    error = 0.1 + 0.35 * np.abs(radius - 8.0) * rng.uniform(0.8, 1.2, n)
+    error = rng.permutation(error) if permuted else error
+    stars["rg_mean"][:, 0] = radius + error * rng.normal(size=n)
+    stars["rg_sd"][:, 0] = error
+    return stars
+
+
+def fitted_gradient(stars, **settings):
+    settings = SMALL | {"form": "constant", "outliers": False} | settings
+    mode = find_mode(
+        density := quick(PopulationModel(population_data(stars), ModelSpec(**settings)))
+    )
+    draws = np.stack([mode.vector, mode.vector])
+    at = [rv.name for rv in density.model.pymc.free_RVs].index("gradient_reference")
+    value = float(density.named(draws)["gradient_reference"][0])
+    return value, float(np.sqrt(mode.covariance[at, at]))
+
+
+def test_errors_of_radii_that_grow_with_distance_do_not_bend_the_line():
+    """One law of radii shrinks far stars towards the Sun, and bends the line by many sd."""
+    stars = far_is_uncertain(2000, 1)
+    value, sd = fitted_gradient(stars)
+    assert abs(value + 0.06) < 3.0 * sd
+    bent, sd = fitted_gradient(stars, radius_by_error=False)
+    assert bent + 0.06 < -4.0 * sd
+    # Errors that know nothing of the radius change nothing.
+    value, sd = fitted_gradient(far_is_uncertain(2000, 1, permuted=True))
+    assert abs(value + 0.06) < 3.0 * sd
+
+
+def test_error_classes():
+    rng = np.random.default_rng(2)
+    radius, error = rng.normal(8.0, 1.5, 900), 0.2 * np.exp(0.5 * rng.normal(size=900))
+    classes = ErrorClasses.of(radius, error)
+    count = np.bincount(classes(error))
+    assert len(classes.level) == len(classes.edges) + 1 == 8
+    assert count.max() - count.min() <= 2
+    level = [np.log(error[classes(error) == j]).mean() for j in range(8)]
+    np.testing.assert_allclose(classes.level, level - np.log(error).mean(), atol=1e-12)
+    for one in (error[:99], 0.01 * error, np.full(900, 0.3)):  # few, too small to matter, alike
+        assert len(ErrorClasses.of(radius[: len(one)], one).level) == 1
 
 
 def test_chains_that_have_not_mixed_are_run_longer(make_stars, monkeypatch):

@@ -17,7 +17,7 @@ import xarray as xr
 
 from migrate_bayes.compare.compare_options import CompareOptions, IsmHistory
 from migrate_bayes.compare.influence import Array, QuantityMap, influence, quantity_gradient
-from migrate_bayes.population.data import PopulationData
+from migrate_bayes.population.data import ErrorClasses, PopulationData
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.model.specification import ModelSpec
@@ -67,6 +67,8 @@ class Fitter:
         expected: int = 1,
     ) -> None:
         self.spec, self.compare, self.sampler, self.seed = spec, compare, sampler, seed
+        #: Error classes of the first variant, for all: one model serves them.
+        self.classes: ErrorClasses | None = None
         self._mode = "FAST_COMPILE" if expected <= _FEW else None
         self._compiled: dict[tuple[str, bytes], PosteriorDensity] = {}
         self._first: dict[str, Mode] = {}
@@ -74,7 +76,7 @@ class Fitter:
     def _at_mode(self, data: PopulationData, spec: ModelSpec) -> tuple[PosteriorDensity, Mode]:
         """Compile, or take what was compiled and put these stars beneath it; climb."""
         model = spec.model_dump_json()
-        key = (model, data.ages.tobytes())
+        key = (model, data.ages.tobytes() + data.classes.level.tobytes())
         if key not in self._compiled:
             self._compiled[key] = PosteriorDensity(PopulationModel(data, spec), mode=self._mode)
         density = self._compiled[key].over(StarLikelihood(data.stars))

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
-from migrate_bayes.population.data import HEIGHT_OFFSET
-from migrate_bayes.population.likelihood.kernel import THETA
+from migrate_bayes.population.data import HEIGHT_OFFSET, ErrorClasses
+from migrate_bayes.population.likelihood.kernel import THETA, columns_of
 from migrate_bayes.population.model.hierarchy import node_widths, spline_basis
 from migrate_bayes.population.model.specification import ModelSpec
 
@@ -46,6 +46,7 @@ _TURN_AGE = 3.0  # Gyr, below which an age's error is no longer proportional to 
 _AT_ONCE = 65_536  # stars drawn at once; fixed: it is part of what a seed means
 _FINE_STEP = 0.01  # Gyr, of the ages that a truth is drawn from: far finer than any grid of a fit
 _AGE_ERROR, _FEH_ERROR, _ALPHA_ERROR, _RADIUS_ERROR = 0.08, 0.03, 0.02, 0.1
+_OBSERVED = ("age", "feh", "radius", "alpha", "height")
 _SURVEY_RADIUS, _SURVEY_WIDTH = 8.3, 1.5  # kpc: what a survey around the Sun sees
 
 
@@ -158,6 +159,7 @@ def simulated_stars(
     errors: SurveyErrors | None = None,
     ages: NDArray[np.float64] = AGES,
     potential: str = "MWPotential2014",
+    classes: ErrorClasses | None = None,
 ) -> xr.Dataset:
     """Draw and observe stars of the population model.
 
@@ -167,7 +169,7 @@ def simulated_stars(
         Number of stars.
     seed : int
         Of NumPy's generator; the first stars of a longer sample are those of a shorter.
-    truth : PopulationTruth or ndarray, shape (n_components, n_ages, 11), optional
+    truth : PopulationTruth or ndarray, shape (n_components, n_ages, n_theta), optional
         A `PopulationTruth` (the default) draws ages from a continuum. An array is θ at `ages` (last
         axis as `population.likelihood.kernel.THETA`), and every true age is one of the nodes:
         the model's own world, with no error of discretisation, as calibration needs it.
@@ -177,6 +179,8 @@ def simulated_stars(
         Nodes of the age likelihood, Gyr.
     potential : str
         Name of the one potential that R_g and Z_max are said to be of.
+    classes : ErrorClasses, optional
+        Classes of the error of R_g, if θ has a law of radii for each.
 
     Returns
     -------
@@ -203,7 +207,13 @@ def simulated_stars(
         rng = np.random.default_rng([seed, block])
         rows = slice(start, min(start + _AT_ONCE, n))
         # Whole blocks are drawn, and cut: a longer sample then begins with the shorter one's stars.
-        star, node = _observe(_draw(rng, theta, true_ages), rng, errors, ages, rows.stop - start)
+        cells = _cells(rng, theta, true_ages)
+        normal = rng.normal(size=(4, _AT_ONCE))
+        size = rng.normal(scale=errors.spread, size=(5, _AT_ONCE))
+        sd = {name: getattr(errors, name) * np.exp(size[j]) for j, name in enumerate(_OBSERVED)}
+        of_class = np.zeros(_AT_ONCE, dtype=np.int64) if classes is None else classes(sd["radius"])
+        true = _true(theta, *cells, normal, of_class) | {"age": true_ages[cells[1]]}
+        star, node = _observe(true, rng, sd, errors, ages, rows.stop - start)
         for name, value in (star | node).items():
             if name not in columns:
                 dtype = np.float32 if name in node else value.dtype
@@ -214,32 +224,36 @@ def simulated_stars(
     return _dataset(columns, ages, potential, n)
 
 
-def _draw(rng: np.random.Generator, theta: NDArray, ages: NDArray) -> dict[str, NDArray]:
-    """True component, age, R_g, [Fe/H], [α/Fe], ln(Z_max + Z_0) of one block."""
+def _cells(
+    rng: np.random.Generator, theta: NDArray, ages: NDArray
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Component and age node of the stars of one block."""
     weight = np.exp(theta[..., 0]).ravel()
     edge = np.cumsum(weight / weight.sum())
     pick = np.minimum(np.searchsorted(edge, rng.random(_AT_ONCE)), len(edge) - 1)
-    component, node = np.divmod(pick, len(ages))
-    t = dict(zip(THETA, theta[component, node].T, strict=True))
-    noise = rng.normal(size=(4, _AT_ONCE))
+    return np.divmod(pick, len(ages))
+
+
+def _true(
+    theta: NDArray, component: NDArray, node: NDArray, noise: NDArray, of_class: NDArray
+) -> dict[str, NDArray]:
+    """True component, R_g, [Fe/H], [α/Fe], ln(Z_max + Z_0) of one block."""
+    t = columns_of(theta[component, node], of_class)
     radius = t["mu"] + np.sqrt(t["sigma2"]) * noise[0]
     feh = t["Z"] + t["G"] * (radius - PIVOT_RADIUS) + np.sqrt(t["s2"]) * noise[1]
     return {
-        "component": component, "age": ages[node], "rg": radius, "feh": feh,
+        "component": component, "rg": radius, "feh": feh,
         "alpha": t["a"] + t["b"] * feh + np.sqrt(t["t2"]) * noise[2],
         "height": t["m"] + np.sqrt(t["q2"]) * noise[3],
     }  # fmt: skip
 
 
 def _observe(
-    true: dict[str, NDArray], rng: np.random.Generator, errors: SurveyErrors, ages: NDArray,
-    keep: int,
+    true: dict[str, NDArray], rng: np.random.Generator, sd: dict[str, NDArray],
+    errors: SurveyErrors, ages: NDArray, keep: int,
 ) -> tuple[dict[str, NDArray], dict[str, NDArray]]:  # fmt: skip
     """Add errors; return columns per star and per (star, age)."""
-    size = rng.normal(scale=errors.spread, size=(5, _AT_ONCE))
     noise = rng.normal(size=(5, _AT_ONCE))
-    names = ("age", "feh", "radius", "alpha", "height")
-    sd = {name: getattr(errors, name) * np.exp(size[j]) for j, name in enumerate(names)}
     rho = errors.age_feh_correlation
     u = np.arcsinh(true["age"] / _TURN_AGE) + sd["age"] * noise[0]
     feh = true["feh"] + sd["feh"] * (rho * noise[0] + np.sqrt(1.0 - rho**2) * noise[1])

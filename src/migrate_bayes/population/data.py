@@ -7,6 +7,7 @@ distribution is then the only age prior in the fit.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -29,6 +30,39 @@ _MIN_HEIGHT_SD = 1e-2
 HEIGHT_OFFSET = 0.2
 
 
+# Classes of the error of R_g, and the fewest stars of one.
+_CLASSES, _OF_ONE_CLASS = 8, 50
+# Errors matter from this share of the variance of radii on, and differ from this sd of ln on.
+_MATTERS, _DIFFERS = 0.003, 0.05
+
+
+class ErrorClasses(NamedTuple):
+    """Classes of stars by the quoted error of their radius.
+
+    `edges`, shape (n - 1,), kpc, lie between them; `level`, shape (n,), is the mean of ln(error) in
+    a class, less that of all stars.
+    """
+
+    edges: NDArray[np.float64]
+    level: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, radius: NDArray[np.float64], error: NDArray[np.float64]) -> ErrorClasses:
+        """Divide stars evenly; all are of one class if their errors are alike, or do not matter."""
+        log_error, n = np.log(error), min(_CLASSES, len(error) // _OF_ONE_CLASS)
+        matters = np.quantile(error**2, 0.84) > _MATTERS * np.var(radius)
+        edges = np.unique(np.quantile(error, np.arange(1, n) / n)) if n > 1 else np.empty(0)
+        members = np.searchsorted(edges, error, side="right")
+        if not matters or log_error.std() < _DIFFERS or np.bincount(members).min() == 0:
+            return cls(np.empty(0), np.zeros(1))
+        mean = np.bincount(members, log_error) / np.bincount(members)
+        return cls(edges, mean - log_error.mean())
+
+    def __call__(self, error: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the class of each error (kpc)."""
+        return np.searchsorted(self.edges, error, side="right")
+
+
 @dataclass(frozen=True)
 class PopulationData:
     """Stars ready for the likelihood."""
@@ -38,6 +72,7 @@ class PopulationData:
     source_id: NDArray  # (n_stars,), in the order of the selection
     potential: str  # of the guiding radii
     radius: str  # "rg" or "r_present"
+    classes: ErrorClasses  # of the radius
     #: How many selected stars could not be used, by reason.
     left_out: dict[str, int] = field(default_factory=dict)
 
@@ -112,6 +147,7 @@ def population_data(
     potential: str = "MWPotential2014",
     mask: NDArray[np.bool_] | xr.DataArray | None = None,
     radius: str = "rg",
+    classes: ErrorClasses | None = None,
     trim: float = 1e-5,
 ) -> PopulationData:
     """Take the stars of a selection into the likelihood.
@@ -126,6 +162,9 @@ def population_data(
         The selection; all stars if not given.
     radius : {"rg", "r_present"}
         Regress on the guiding radius or on today's radius.
+    classes : ErrorClasses, optional
+        Classes of the error of the radius, if not these stars' own: those that a model was built
+        for.
     trim : float
         Age nodes below this fraction of a star's highest weight are left out.
 
@@ -194,14 +233,17 @@ def population_data(
         by_age["feh"] = np.broadcast_to(_observed(stars, "feh", keep)[:, None], shape)
         by_age["feh_variance"] = np.broadcast_to(variance("feh_error", _MIN_FEH_SD)[:, None], shape)
     height, height_sd = _heights(stars, keep)
+    radius_variance = variance(spread, _MIN_RADIUS_SD)
+    error = np.sqrt(radius_variance)
+    classes = classes or ErrorClasses.of(r[keep], error)
     plain = StarArrays(
-        r[keep], variance(spread, _MIN_RADIUS_SD),
+        r[keep], radius_variance,
         _observed(stars, "alpha_fe", keep), variance("alpha_fe_error", _MIN_ALPHA_SD),
         height, np.maximum(height_sd, _MIN_HEIGHT_SD) ** 2,
-        **by_age,
+        **by_age, error_class=classes(error),
     )  # fmt: skip
     ids = stars["source_id"].values if "source_id" in stars.coords else np.arange(n)
     ages = np.asarray(stars["age"].values, dtype=np.float64)
     some_left_out = {why: count for why, count in left_out.items() if count}
     packed = pack(plain, flat_in_age(ages), trim=trim)
-    return PopulationData(packed, ages, ids[keep], potential, radius, some_left_out)
+    return PopulationData(packed, ages, ids[keep], potential, radius, classes, some_left_out)

@@ -58,8 +58,9 @@ class PopulationModel:
     ----------
     pymc : pymc.Model
         The model, with the stars as its potential ``stars``.
-    theta : tensor, shape (n_components, n_ages, 11)
-        What the stars see of the model; last axis as `likelihood.kernel.THETA`.
+    theta : tensor, shape (n_components, n_ages, n_theta)
+        What the stars see of the model; last axis as `likelihood.kernel.THETA`, then μ and σ² of
+        each further class of the error of R_g.
     data, spec, likelihood
         As given.
 
@@ -99,7 +100,9 @@ class PopulationModel:
         self._gradient = gradient
         self._local = likelihood is None
         self.likelihood: Likelihood = likelihood or StarLikelihood(data.stars, workers=workers)
-        self.pymc, self.theta = hierarchy(self.spec, data.ages, data.n_stars, gradient)
+        self.pymc, self.theta = hierarchy(
+            self.spec, data.ages, data.n_stars, gradient, levels=data.classes.level
+        )
         with self.pymc:
             pm.Potential("stars", PopulationLogLikelihood(self.likelihood)(self.theta)[0])
 
@@ -138,7 +141,7 @@ class PopulationModel:
 
         Returns
         -------
-        ndarray, shape (n, n_components, n_ages, 11)
+        ndarray, shape (n, n_components, n_ages, n_theta)
         """
         flat = _group(fit).stack(sample=("chain", "draw"))
         pick = np.arange(flat.sizes["sample"])

@@ -239,7 +239,10 @@ class ComparedRun:
         selections = {} if b is None else {"": b.selection, "_thick": b.thick_selection}
         with self.run.folder.stage("variant") as done:
             mask = select(stars, variant.selection, potential=orbits)
-            data = population_data(stars, potential=orbits, mask=mask, radius=radius)
+            data = population_data(
+                stars, potential=orbits, mask=mask, radius=radius, classes=fitter.classes
+            )
+            fitter.classes = data.classes
             tree = fitter.fit(data, variant.form)
             for disc, selection in selections.items():
                 if selection is None or b is None:

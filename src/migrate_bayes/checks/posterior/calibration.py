@@ -20,6 +20,7 @@ from arviz import ess, rhat
 from numpy.typing import NDArray
 from pymc.pytensorf import compile as compile_graph
 from pymc.pytensorf import find_rng_nodes, reseed_rngs
+from scipy.stats import norm
 
 from migrate_bayes.checks.posterior import ranks
 from migrate_bayes.checks.posterior.ledger import complete
@@ -28,7 +29,7 @@ from migrate_bayes.checks.posterior.recipe import CalibrateRecipe, SurveySampler
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.mock.model_stars import AGES, SurveyErrors, simulated_stars
 from migrate_bayes.population import PopulationModel, load_model_spec, population_data
-from migrate_bayes.population.data import PopulationData
+from migrate_bayes.population.data import ErrorClasses, PopulationData
 from migrate_bayes.population.likelihood.layout import StarArrays, pack
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.model.hierarchy import flat_in_age
@@ -47,17 +48,30 @@ Numbers = NDArray[np.float64]
 class Refit:
     """A population model that is compiled once and fitted to one survey after another.
 
-    `n_stars`, a survey's typical size, sets a coordinate of the sampler, not the posterior.
+    `n_stars` is a survey's typical size; `errors`, if given, decide the classes of the error of
+    R_g.
     """
 
-    def __init__(self, spec: ModelSpec, n_stars: int, *, mode: str | None = None) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        n_stars: int,
+        errors: SurveyErrors | None = None,
+        *,
+        mode: str | None = None,
+    ) -> None:
         # The model needs stars to be built. These carry no information; `fit` replaces them.
         cube, one = np.zeros((n_stars, len(AGES))), np.ones(n_stars)
+        quantiles = norm.ppf((np.arange(n_stars) + 0.5) / n_stars)
+        error = errors.radius * np.exp(errors.spread * quantiles) if errors else one
+        self.classes = ErrorClasses.of(8.0 + quantiles, error)
         stars = StarArrays(
             log_weight=cube, feh=cube, feh_variance=cube + 1.0, radius=8 * one,
-            radius_variance=one, alpha=one, alpha_variance=one, height=one, height_variance=one,
+            radius_variance=error**2, alpha=one, alpha_variance=one, height=one,
+            height_variance=one, error_class=self.classes(error),
         )  # fmt: skip
-        empty = PopulationData(pack(stars, flat_in_age(AGES)), AGES, np.arange(n_stars), "", "rg")
+        packed = pack(stars, flat_in_age(AGES))
+        empty = PopulationData(packed, AGES, np.arange(n_stars), "", "rg", self.classes)
         self.model = PopulationModel(empty, spec, workers=1)
         self.density = PosteriorDensity(self.model, mode=mode)
         named = self.model.pymc.unobserved_RVs
@@ -67,7 +81,7 @@ class Refit:
         self._forward = compile_graph([], variables, mode="FAST_COMPILE")
 
     def draw_prior(self, seed: int | list[int]) -> tuple[dict[str, Numbers], Numbers]:
-        """Draw all parameters from the prior; return them by name, and θ (component, age, 11)."""
+        """Draw all parameters from the prior; return them by name, and θ."""
         reseed_rngs(self._rngs, np.random.SeedSequence(seed).generate_state(4))
         *values, theta = map(np.asarray, self._forward())
         return dict(zip(self._names, values, strict=True)), theta
@@ -77,7 +91,7 @@ class Refit:
 
         NUTS replaces a surrogate whose k̂ is too large; the attribute `method` says so.
         """
-        data = population_data(stars, trim=1e-7)
+        data = population_data(stars, classes=self.classes, trim=1e-7)
         if not np.array_equal(data.ages, AGES):
             raise FitError("the stars are on other age nodes than the model")
         density = self.density.over(StarLikelihood(data.stars, workers=1))
@@ -103,15 +117,17 @@ def _scalars(named: Mapping[Any, Any], lead: int) -> dict[str, Numbers]:
 
 def survey_function(recipe: CalibrateRecipe) -> Callable[[int], dict[str, Any]]:
     """Compile the model; return the function from a survey's number to its result."""
-    refit = Refit(load_model_spec(recipe.spec), recipe.stars)
     errors = SurveyErrors(**recipe.errors.model_dump())
+    refit = Refit(load_model_spec(recipe.spec), recipe.stars, errors)
 
     def one(survey: int) -> dict[str, Any]:
         began = time.process_time()
         seeds = [int(s) for s in np.random.SeedSequence([recipe.seed, survey]).generate_state(3)]
         named, theta = refit.draw_prior(seeds[0])
         truth = _scalars(named, 0)
-        stars = simulated_stars(recipe.stars, seed=seeds[1], truth=theta, errors=errors)
+        stars = simulated_stars(
+            recipe.stars, seed=seeds[1], truth=theta, errors=errors, classes=refit.classes
+        )
         main = [name for name in recipe.main if name in truth]
         if not main:
             raise FitError(f"none of {', '.join(recipe.main)} is a parameter of this model")

@@ -44,9 +44,14 @@ the star, which is made when the stars are packed:
 
 θ[2] holds :math:`P_{2k}` = share × *p* and `OUTLIER`; of it only the share, the sum of P, is read.
 
-Layout. Stars are sorted by the age nodes they touch and cut into blocks of `BLOCK`; within a block
-all stars share one span of nodes, and every quantity is a contiguous row of `BLOCK` numbers (see
-`population.likelihood.layout`). Every loop below then runs over rows with scalar θ, which the
+*The law of radii by error.* A survey's error of R_g grows with distance, and so with
+:math:`|R_g - R_0|`: stars of large error are not the same draw of radii as those of small. So
+μ and σ² are of the star's *class* of quoted error: class 0 has them in the columns of `THETA`, each
+further class in two columns after these (`n_columns`). A θ without them has one law for all.
+
+Layout. Stars are sorted by class and by the age nodes they touch and cut into blocks of `BLOCK`;
+within a block all stars share one span of nodes, and every quantity is a contiguous row of `BLOCK`
+numbers (see `population.likelihood.layout`). Every loop below then runs over rows with scalar θ, which the
 compiler turns into vector instructions: no gather, no branch, no logarithm per node. Rows are
 views, indexed by the loop's own counter: the compiler cannot know that a sum of integers is not
 negative, and would check element by element whether to count from the end.
@@ -66,6 +71,9 @@ from migrate_bayes.core.constants import PIVOT_RADIUS
 
 #: Names of the last axis of θ, in order. Variances, not standard deviations, are stored.
 THETA = ("log_weight", "mu", "sigma2", "Z", "G", "s2", "a", "b", "t2", "m", "q2")
+
+#: Column of μ, which σ² follows, of stars of error class 0, and what comes before that of class 1.
+_MU, _BASE = THETA.index("mu"), len(THETA) - 2
 
 #: Stars per block: rows of one block and their scratch fit in the first-level cache.
 BLOCK = 64
@@ -94,13 +102,14 @@ class Blocks(NamedTuple):
 
     `rows` holds rows of `BLOCK` numbers: `N_STAR_ROWS` of a block's stars, then ln weight, [Fe/H]
     and its variance of each of its age nodes. The others are int64, shape (n_blocks,): where a
-    block begins in `rows`, its first age node, and how many nodes it spans.
+    block begins in `rows`, its first age node, how many nodes it spans, and its stars' error class.
     """
 
     rows: np.ndarray
     offset: np.ndarray
     first_node: np.ndarray
     n_nodes: np.ndarray
+    error_class: np.ndarray
 
 
 class StarRows(NamedTuple):
@@ -190,11 +199,32 @@ def one_star(rows: StarRows, i: int) -> StarRows:
     return StarRows(R[i], eR[i], A[i], eA[i], z[i], ez[i])
 
 
+def n_columns(n_classes: int) -> int:
+    """Return the length of θ's last axis for so many error classes."""
+    return _BASE + 2 * n_classes
+
+
 @njit(inline="always")
-def law_of(th: np.ndarray) -> Law:
-    """Return θ of one component and age."""
+def column_of_mu(theta: np.ndarray, error_class: int) -> int:
+    """Return the column of μ of a class; that of σ² follows."""
+    one_law = error_class == 0 or theta.shape[2] == _BASE + 2
+    return _MU if one_law else _BASE + 2 * error_class
+
+
+def columns_of(theta: np.ndarray, error_class: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the columns of θ (n, n_theta) by their names, μ and σ² those of each row's class."""
+    one_law = (error_class == 0) | (theta.shape[1] == len(THETA))
+    mu = np.where(one_law, _MU, _BASE + 2 * error_class)
+    rows = np.arange(len(theta))
+    named = dict(zip(THETA, theta.T, strict=False))
+    return named | {"mu": theta[rows, mu], "sigma2": theta[rows, mu + 1]}
+
+
+@njit(inline="always")
+def law_of(th: np.ndarray, mu: int) -> Law:
+    """Return θ of one component and age; `mu` is the column of a class's μ."""
     Zc = th[3] - th[4] * PIVOT_RADIUS
-    return Law(th[1], th[2], Zc, th[4], th[5], th[6], th[7], th[8], th[9], th[10])
+    return Law(th[mu], th[mu + 1], Zc, th[4], th[5], th[6], th[7], th[8], th[9], th[10])
 
 
 @njit(inline="always")
@@ -231,12 +261,12 @@ def log_normal(R, eR, F, eF, A, eA, z, ez, law):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def fill_outliers(blocks, log_age):  # type: ignore[no-untyped-def]
     """Write the outliers' row of every block; `log_age`, shape (n_ages,), is their ln P(age)."""
-    rows, offset, first_node, n_nodes = blocks
+    rows, offset, first_node, n_nodes, _ = blocks
     table = rows.reshape((-1, BLOCK))
     th = np.zeros(len(OUTLIER) + 1)
     for q in range(len(OUTLIER)):
         th[q + 1] = OUTLIER[q]
-    law = law_of(th)
+    law = law_of(th, _MU)
     terms = np.empty(len(log_age))
     for j in range(len(offset)):
         base = offset[j] // BLOCK
@@ -309,10 +339,11 @@ def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
 # within its caller, with additions in another order, and which of the two runs depends on whether
 # the caller was compiled just now or long ago.
 @njit(forceinline=True, nogil=True, fastmath=FAST, error_model="numpy")
-def probabilities(table, base, k0, span, theta, log_share, probability, root, top, total):  # type: ignore[no-untyped-def]
+def probabilities(table, base, k0, span, mu, theta, log_share, probability, root, top, total):  # type: ignore[no-untyped-def]
     """Fill exp(ln p(c, k, star) - top) of one block, up to (2π)², and its sum over (c, k).
 
-    `table` has a row of `BLOCK` numbers for each quantity, the block's own from row `base` on;
+    `table` has a row of `BLOCK` numbers for each quantity, the block's own from row `base` on; `mu`
+    is the column of its μ;
     `probability` and `root` have one for each (c, k) of the discs, and a last one for the outliers,
     of whose share `log_share` is ln.
     """
@@ -325,7 +356,7 @@ def probabilities(table, base, k0, span, theta, log_share, probability, root, to
     for c in range(n_discs):
         for kk in range(span):
             th = theta[c, k0 + kk]
-            lnp, law = th[0], law_of(th)
+            lnp, law = th[0], law_of(th, mu)
             node = base + N_STAR_ROWS + 3 * kk
             lnw, F, eF = table[node], table[node + 1], table[node + 2]
             lnp_out, root_out = probability[c * span + kk], root[c * span + kk]
@@ -360,7 +391,7 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
     at ``(block - start) * BLOCK + position``, and P(c, k | star i) likewise to `responsibility`,
     shape (n_components, n_ages, n); the gradient is added to `gradient`, of θ's shape.
     """
-    rows, offset, first_node, n_nodes = blocks
+    rows, offset, first_node, n_nodes, error_class = blocks
     n_comp = min(theta.shape[0], N_DISCS)
     outliers = theta.shape[0] > N_DISCS
     widest = 1
@@ -379,7 +410,8 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
         base = offset[j] // B
         span = n_nodes[j]
         k0 = first_node[j]
-        probabilities(table, base, k0, span, theta, log_share, probability, root, top, total)
+        mu = column_of_mu(theta, error_class[j])
+        probabilities(table, base, k0, span, mu, theta, log_share, probability, root, top, total)
         weight = table[base]
         for i in range(B):
             value = top[i] + math.log(total[i]) - 2.0 * LOG_2PI
@@ -405,7 +437,7 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
                 for kk in range(span):
                     node = base + N_STAR_ROWS + 3 * kk
                     th = theta[N_DISCS, k0 + kk]
-                    law = law_of(th)
+                    law = law_of(th, _MU)
                     for i in range(B):
                         F, eF = table[node + 1, i], table[node + 2, i]
                         chi, product = log_normal(R[i], eR[i], F, eF, A[i], eA[i], z[i], ez[i], law)
@@ -422,7 +454,7 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
                     share += p[i] * total[i]
                 if share < NEGLIGIBLE:
                     continue
-                law = law_of(theta[c, k0 + kk])
+                law = law_of(theta[c, k0 + kk], mu)
                 node = base + N_STAR_ROWS + 3 * kk
                 F, eF = table[node + 1], table[node + 2]
                 g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = g9 = g10 = 0.0
@@ -443,8 +475,8 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
                     g10 += w * d10
                 g = gradient[c, k0 + kk]
                 g[0] += share
-                g[1] += g1
-                g[2] += g2
+                g[mu] += g1
+                g[mu + 1] += g2
                 g[3] += g3
                 g[4] += g4
                 g[5] += g5

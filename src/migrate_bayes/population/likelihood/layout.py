@@ -21,6 +21,8 @@ ABSENT_VARIANCE = 1e12
 # ln weight of an age node that a block holds but a star does not: exp() of it is nothing.
 _ABSENT_NODE = -1e5
 
+_ONE_CLASS = np.zeros(1, dtype=np.int64)
+
 
 class StarArrays(NamedTuple):
     """Stars laid out plainly: arrays (n_stars,), and (n_stars, n_ages) from `log_weight` on.
@@ -28,6 +30,7 @@ class StarArrays(NamedTuple):
     Guiding radius (kpc); [α/Fe] (dex) and height H, NaN or of `ABSENT_VARIANCE` if not
     observed; ln(age likelihood / interim prior), -inf at trimmed nodes, but not at all of a star's;
     and [Fe/H] at each age (dex), not finite if the age is impossible. Variances are of the errors.
+    `error_class`, int64, is each star's class of the error of its radius; one if not given.
     """
 
     radius: NDArray[np.floating]
@@ -39,14 +42,15 @@ class StarArrays(NamedTuple):
     log_weight: NDArray[np.floating]
     feh: NDArray[np.floating]
     feh_variance: NDArray[np.floating]
+    error_class: NDArray[np.int64] = _ONE_CLASS
 
 
 @dataclass(frozen=True)
 class PackedStars:
     """Stars in the kernel's layout.
 
-    `star`, shape (n_blocks * BLOCK,), is the input star at each position, -1 for the filling of the
-    last block; `mean_nodes` counts the age nodes kept per star, before filling up.
+    `star`, shape (n_blocks * BLOCK,), is the input star at each position, -1 for the filling of a
+    class's last block; `mean_nodes` counts the age nodes kept per star, before filling up.
     """
 
     blocks: Blocks
@@ -94,13 +98,21 @@ def pack(
     keep = log_weight >= log_weight.max(axis=1, keepdims=True) + np.log(trim)
     first = keep.argmax(axis=1)
     last = n_ages - 1 - keep[:, ::-1].argmax(axis=1)
+    of_class = np.broadcast_to(stars.error_class, n_stars)
     # Stars of like span side by side waste the least; the original index breaks ties, so the
     # packing is a function of the catalogue alone.
-    order = np.lexsort((np.arange(n_stars), last, first))
-    n_blocks = -(-n_stars // BLOCK)
+    order = np.lexsort((np.arange(n_stars), last, first, of_class))
+    # Each class fills blocks of its own, the last one up with its last star, of no weight.
+    count = np.bincount(of_class) if n_stars else np.zeros(1, dtype=np.int64)
+    blocks_of = -(-count // BLOCK)
+    place = np.arange(n_stars) + np.repeat(
+        np.cumsum(blocks_of * BLOCK) - blocks_of * BLOCK - np.cumsum(count) + count, count
+    )
+    n_blocks = int(blocks_of.sum())
     star = np.full(n_blocks * BLOCK, -1, dtype=np.int64)
-    star[:n_stars] = order
-    source = np.where(star < 0, star[max(n_stars - 1, 0)], star).reshape(n_blocks, BLOCK)
+    star[place] = order
+    filled = np.maximum.accumulate(np.where(star < 0, 0, np.arange(len(star))))
+    source = star[filled].reshape(n_blocks, BLOCK)
     first_node = first[source].min(axis=1).astype(np.int64)
     n_nodes = (last[source].max(axis=1) + 1 - first_node).astype(np.int64)
     size, offset = _starts(n_nodes)
@@ -120,10 +132,10 @@ def pack(
         block[N_STAR_ROWS::3] = np.where(keep[mine, nodes], log_weight[mine, nodes], _ABSENT_NODE).T
         block[N_STAR_ROWS + 1 :: 3] = np.where(here, feh[mine, nodes].T, 0.0)
         block[N_STAR_ROWS + 2 :: 3] = np.where(here, feh_variance[mine, nodes].T, 1.0)
-    if n_stars % BLOCK:
-        rows[offset[-1] + np.arange(n_stars % BLOCK, BLOCK)] = 0.0
+    block, position = np.divmod(np.flatnonzero(star < 0), BLOCK)
+    rows[offset[block] + position] = 0.0
     kept = float(keep.sum() / max(n_stars, 1))
-    blocks = Blocks(rows, offset, first_node, n_nodes)
+    blocks = Blocks(rows, offset, first_node, n_nodes, of_class[source[:, 0]])
     fill_outliers(blocks, np.log(np.asarray(age_share, dtype=np.float64)))
     return PackedStars(blocks, star, n_stars, n_ages, kept)
 
@@ -141,14 +153,15 @@ def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
     block, position = np.divmod(place[index], BLOCK)
     for j in np.unique(block):
         mine = np.flatnonzero(block == j)
-        begin, first, span = (int(a[j]) for a in packed.blocks[1:])
+        begin, first, span = (int(a[j]) for a in packed.blocks[1:4])
         size = (N_STAR_ROWS + 3 * span) * BLOCK
         rows = packed.blocks.rows[begin : begin + size].reshape(-1, BLOCK)[:, position[mine]]
         columns[:, mine] = rows[:N_STAR_ROWS]
         for q in range(3):
             nodes[q, mine, first : first + span] = rows[N_STAR_ROWS + q :: 3].T
     nodes[0][nodes[0] < 0.1 * _ABSENT_NODE] = -np.inf
-    return StarArrays(*columns[1:-1], *nodes)
+    error_class = packed.blocks.error_class[block]
+    return StarArrays(*columns[1:-1], *nodes)._replace(error_class=error_class)
 
 
 def run_of_blocks(
@@ -160,28 +173,30 @@ def run_of_blocks(
     """
     star = packed.star[start * BLOCK : stop * BLOCK]
     real = star >= 0
-    rows, offset, first_node, n_nodes = packed.blocks
+    rows, offset, first_node, n_nodes, error_class = packed.blocks
     begin = offset[start]
     end = offset[stop] if stop < packed.n_blocks else len(rows)
     some = slice(start, stop)
-    part = Blocks(rows[begin:end], offset[some] - begin, first_node[some], n_nodes[some])
+    part = Blocks(
+        rows[begin:end], offset[some] - begin, first_node[some], n_nodes[some], error_class[some]
+    )
     return _renumbered(packed, part, real), star[real]
 
 
 def thinned(packed: PackedStars, n_stars: int) -> PackedStars:
     """Take about `n_stars` of the stars, numbered anew: whole blocks at equal steps.
 
-    Blocks lie in order of age, so the sample is stratified in it.
+    Blocks lie in order of error class and age, so the sample is stratified in both.
     """
     n_blocks = -(-n_stars // BLOCK)
     if n_blocks >= packed.n_blocks:
         return packed
     take = np.unique(np.linspace(0, packed.n_blocks - 1, n_blocks).round().astype(np.int64))
-    rows, begin, first_node, n_nodes = packed.blocks
+    rows, begin, first_node, n_nodes, error_class = packed.blocks
     size, offset = _starts(n_nodes[take])
     kept = [rows[o : o + n] for o, n in zip(begin[take], size, strict=True)]
     real = packed.star.reshape(-1, BLOCK)[take].ravel() >= 0
-    part = Blocks(np.concatenate(kept), offset, first_node[take], n_nodes[take])
+    part = Blocks(np.concatenate(kept), offset, first_node[take], n_nodes[take], error_class[take])
     return _renumbered(packed, part, real)
 
 

@@ -40,9 +40,12 @@ from migrate_bayes.population.likelihood.kernel import (
     N_DISCS,
     N_STAR_ROWS,
     NEGLIGIBLE,
+    THETA,
+    column_of_mu,
     law_of,
     log_likelihood_blocks,
     log_share_of_outliers,
+    n_columns,
     one_star,
     probabilities,
     slopes,
@@ -71,7 +74,8 @@ def in_order(parts: Sequence[tuple]) -> tuple:
 class Likelihood(Protocol):
     """The sum over stars, as samplers and results see it: a function of θ.
 
-    θ has shape (n_components, n_ages, 11), last axis as `likelihood.kernel.THETA`.
+    θ has shape (n_components, n_ages, n_theta), last axis as `likelihood.kernel.THETA`, then μ and
+    σ² of each further class of the error of R_g; n_theta is 11 for one class.
     """
 
     n_stars: int
@@ -87,8 +91,8 @@ class Likelihood(Protocol):
     def score_outer(self, theta: Floats, jacobian: Floats) -> tuple[float, Floats, Floats]:
         """Return Σ ln L, its gradient in x, (n,), and the Fisher information Σ s sᵀ, (n, n).
 
-        `jacobian` is ∂θ/∂x, shape (n_components, n_ages, 11, n), for x the parameters of the model
-        above θ; s is a star's score in x.
+        `jacobian` is ∂θ/∂x, shape (n_components, n_ages, n_theta, n), for x the parameters of the
+        model above θ; s is a star's score in x.
         """
 
     def per_star(self, theta: Floats, reduce: Floats | None = None) -> tuple[Floats, Floats]:
@@ -118,7 +122,7 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
     upper triangle of `outer`. Returns Σ weight · ln L, as `log_likelihood_blocks`. `jacobian` is a
     `SparseJacobian`.
     """
-    rows, offset, first_node, n_nodes = blocks
+    rows, offset, first_node, n_nodes, error_class = blocks
     begin, column, slope = jacobian
     n_ages, n_theta = theta.shape[1:]
     n_comp = min(theta.shape[0], N_DISCS)
@@ -141,7 +145,7 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
     root = np.empty((n_comp * widest + 1, B))
     top = np.empty(B)
     total = np.empty(B)
-    g = np.empty((n_theta, B))
+    g = np.empty((len(THETA), B))
     s = np.empty((n, B))
     ws = np.empty(B)
     total_ll = 0.0
@@ -149,7 +153,8 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
         base = offset[j] // B
         span = n_nodes[j]
         k0 = first_node[j]
-        probabilities(table, base, k0, span, theta, log_share, probability, root, top, total)
+        mu = column_of_mu(theta, error_class[j])
+        probabilities(table, base, k0, span, mu, theta, log_share, probability, root, top, total)
         weight = table[base]
         star = star_rows(table, base)
         for i in range(B):
@@ -164,7 +169,7 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
                     share += p[i] * total[i]
                 if share < NEGLIGIBLE:
                     continue
-                law = law_of(theta[c, k0 + kk])
+                law = law_of(theta[c, k0 + kk], mu)
                 node = base + N_STAR_ROWS + 3 * kk
                 F, eF = table[node + 1], table[node + 2]
                 for i in range(B):
@@ -184,9 +189,10 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
                     g[9, i] = w * d9
                     g[10, i] = w * d10
                 row = (c * n_ages + k0 + kk) * n_theta
-                for q in range(n_theta):
+                for q in range(len(THETA)):
                     slopes_of_q = g[q]
-                    for e in range(begin[row + q], begin[row + q + 1]):
+                    at = row + (q if q == 0 or q > 2 else mu + q - 1)
+                    for e in range(begin[at], begin[at + 1]):
                         score, factor = s[column[e]], slope[e]
                         for i in range(B):
                             score[i] += factor * slopes_of_q[i]
@@ -236,8 +242,17 @@ class StarLikelihood:
         """Return Σ ln L and its gradient; see `Likelihood.value_and_gradient`."""
         return self._evaluated(theta, theta.shape)
 
-    def _evaluated(self, theta: Floats, shape: tuple[int, ...]) -> tuple[float, Floats]:
+    def _checked(self, theta: Floats) -> Floats:
+        """Return θ as the kernel reads it: it does not look beyond the ends of an array."""
         theta = np.ascontiguousarray(theta, dtype=np.float64)
+        needed = n_columns(1 + int(self.stars.blocks.error_class.max(initial=0)))
+        if len(THETA) != theta.shape[2] < needed:
+            has = f"θ has {theta.shape[2]} columns"
+            raise ValueError(f"{has}, and the error classes of these stars need {needed}")
+        return theta
+
+    def _evaluated(self, theta: Floats, shape: tuple[int, ...]) -> tuple[float, Floats]:
+        theta = self._checked(theta)
         self.evaluations += 1
 
         def task(start: int, stop: int) -> tuple[float, Floats]:
@@ -249,7 +264,7 @@ class StarLikelihood:
 
     def score_outer(self, theta: Floats, jacobian: Floats) -> tuple[float, Floats, Floats]:
         """Return Σ ln L, gradient and Fisher information in x; see `Likelihood.score_outer`."""
-        theta = np.ascontiguousarray(theta, dtype=np.float64)
+        theta = self._checked(theta)
         rows = np.asarray(jacobian, dtype=np.float64).reshape(theta.size, -1)
         n = rows.shape[1]
         row, column = np.nonzero(rows)
@@ -268,7 +283,7 @@ class StarLikelihood:
 
     def per_star(self, theta: Floats, reduce: Floats | None = None) -> tuple[Floats, Floats]:
         """Return each star's ln L and expectations; see `Likelihood.per_star`."""
-        theta = np.ascontiguousarray(theta, dtype=np.float64)
+        theta = self._checked(theta)
         packed = self.stars
         cells = theta.shape[0] * theta.shape[1]
         wanted = np.zeros((0, cells)) if reduce is None else reduce.reshape(-1, cells)

@@ -70,6 +70,9 @@ Floats = NDArray[np.float64]
 # surveys of 10⁴ stars. Only the sampler's efficiency depends on it.
 _DEVIATION_ERROR = 0.5
 
+# From this many stars on the law of radii has a second power of their error.
+_MANY_STARS = 20_000
+
 #: [Fe/H] at which the discs' mean [α/Fe] is a parameter: where they overlap.
 ALPHA_PIVOT = -0.3
 
@@ -298,14 +301,29 @@ def _function_of_age(
     return pt.dot(spline_basis(ages, at), values)
 
 
+def _powers(spec: ModelSpec, levels: Floats | None, n_stars: int) -> Floats:
+    """Return the powers of ln(error of R_g) of each class, shape (n_classes, n_powers).
+
+    There is one class, and no power, if the law of radii is one for all stars.
+    """
+    if levels is None or len(levels) == 1 or not spec.radius_by_error:
+        return np.empty((1, 0))
+    square = levels**2 - np.mean(levels**2)
+    return np.stack([levels, square], axis=1)[:, : 2 if n_stars >= _MANY_STARS else 1]
+
+
 def _component(
     disc: str,
     gradient: GradientForm,
     spec: ModelSpec,
     ages: Floats,
+    powers: Floats,
     above: tuple[Any, Any] | None = None,
 ) -> tuple[Any, list, tuple[Any, Any]]:
-    """Return ln P(age) of one disc, the ten columns of θ after the weight, mean [α/Fe] and height.
+    """Return ln P(age) of one disc, the columns of θ after the weight, mean [α/Fe] and height.
+
+    The columns are ten, and two more for each error class after the first; `powers` are of
+    `_powers`.
 
     `above` are the thick disc's mean [α/Fe] at `ALPHA_PIVOT` and mean height, from which those of
     the thin disc are counted down. If diffusion shapes the spread of radii or the scatter, it
@@ -336,12 +354,26 @@ def _component(
         alpha = above[0] - gap("log_alpha_gap", spec.least_alpha_gap, spec.alpha)
         height = above[1] - gap("log_height_gap", spec.least_height_gap, spec.height)
     churned = gradient if isinstance(gradient, RadialDiffusion) else None
+    spreading = churned if churned and churned.radius else None
     alpha_slope = scalar("alpha_slope")
+    mean = function("radius", spec.radius)
+    spread = (
+        spreading.radius_variance(ages)
+        if spreading
+        else variance("log_radius_scatter", spec.radius_scatter)
+    )
+    names = ("tilt", "bend")[: powers.shape[1]]
+    shifts = [function(f"radius_{power}", spec.radius_error) for power in names]
+    # Diffusion states the spread of the radii of all stars.
+    of_spread = () if spreading else names
+    widths = [function(f"log_radius_scatter_{power}", spec.radius_error) for power in of_spread]
+    laws = []
+    for row in powers:
+        shift = sum(u * f for u, f in zip(row, shifts, strict=True))
+        width = sum(u * f for u, f in zip(row[: len(widths)], widths, strict=True))
+        laws.append((mean + shift, spread * pt.exp(2.0 * width)))
     columns = [
-        function("radius", spec.radius),
-        churned.radius_variance(ages)
-        if churned and churned.radius
-        else variance("log_radius_scatter", spec.radius_scatter),
+        *laws[0],
         function("metallicity", spec.metallicity),
         pt.as_tensor(gradient(ages)),
         churned.scatter_variance(ages)
@@ -352,6 +384,7 @@ def _component(
         pt.exp(2.0 * scalar("log_alpha_scatter")) * one,
         height,
         pt.exp(2.0 * scalar("log_height_scatter")) * one,
+        *(column for law in laws[1:] for column in law),
     ]
     # The spline's knot values sum to zero: the softmax does not see a constant.
     name, at = f"age_weight_{disc}", getattr(spec.age_weight, disc)
@@ -364,12 +397,19 @@ def _component(
 
 
 def hierarchy(
-    spec: ModelSpec, ages: Floats, n_stars: int, gradient: GradientForm | None = None
+    spec: ModelSpec,
+    ages: Floats,
+    n_stars: int,
+    gradient: GradientForm | None = None,
+    *,
+    levels: Floats | None = None,
 ) -> tuple[pm.Model, Any]:
     """Write a population model in PyMC, without the stars.
 
-    `n_stars` sets a coordinate of the sampler, not the posterior. Returns the model and θ, shape
-    (n_components, n_ages, 11), last axis as `likelihood.kernel.THETA`.
+    `n_stars` sets a coordinate of the sampler, and whether the law of radii has a second power of
+    the error. `levels` are those of `ErrorClasses`; there is one class if not given. Returns the
+    model and θ, shape (n_components, n_ages, n_theta): last axis as `likelihood.kernel.THETA`, then
+    μ and σ² of each further class.
     """
     knots = list(spec.gradient_knots)
     coords = {
@@ -384,14 +424,16 @@ def hierarchy(
         thick = _line(spec, "gradient_thick", thick_rate)
         fraction = pm.Beta("thick_fraction", *spec.prior("thick_fraction"))
         log_mix = [pt.log1p(-fraction), pt.log(fraction)]
-        thick_age, thick_columns, above = _component("thick", thick, spec, ages)
-        thin_age, thin_columns, below = _component("thin", thin, spec, ages, above)
+        powers = _powers(spec, levels, n_stars)
+        thick_age, thick_columns, above = _component("thick", thick, spec, ages, powers)
+        thin_age, thin_columns, below = _component("thin", thin, spec, ages, powers, above)
         blocks = [(thin_age, thin_columns), (thick_age, thick_columns)]
         if spec.outliers:
             stray = pm.Beta("outlier_fraction", *spec.prior("outlier_fraction"))
             log_mix = [lm + pt.log1p(-stray) for lm in log_mix] + [pt.log(stray)]
             flat = pt.as_tensor(np.log(flat_in_age(ages)))
-            blocks.append((flat, [pt.as_tensor(v * np.ones(len(ages))) for v in OUTLIER]))
+            law = [*OUTLIER, *OUTLIER[:2] * (len(powers) - 1)]
+            blocks.append((flat, [pt.as_tensor(v * np.ones(len(ages))) for v in law]))
         cubes = [
             pt.stack([mix + log_age, *columns], axis=-1)
             for mix, (log_age, columns) in zip(log_mix, blocks, strict=True)

@@ -33,6 +33,10 @@ _PRIORS_OF_DISCS = {
     "log_scatter": ((-1.9, 0.5, 0.06), (-1.4, 0.5, 0.06)),
     "radius": ((8.3, 1.5, 0.08), (7.0, 1.5, 0.08)),
     "log_radius_scatter": ((0.4, 0.5, 0.03), (0.7, 0.5, 0.03)),
+    "radius_tilt": ((0.0, 0.5, 0.1), (0.0, 0.5, 0.1)),
+    "radius_bend": ((0.0, 0.3, 0.05), (0.0, 0.3, 0.05)),
+    "log_radius_scatter_tilt": ((0.0, 0.4, 0.05), (0.0, 0.4, 0.05)),
+    "log_radius_scatter_bend": ((0.0, 0.2, 0.03), (0.0, 0.2, 0.03)),
     "log_height_scatter": ((-0.9, 0.4), (-0.7, 0.4)),
     "alpha_slope": ((-0.1, 0.15), (-0.1, 0.15)),
     "log_alpha_scatter": ((-3.7, 0.7), (-3.2, 0.6)),
@@ -115,6 +119,9 @@ class ModelSpec(Options):
         Gradient form of the thick disc.
     outliers : bool
         Add a broad component of fixed shape, for stars of no disc and gross errors.
+    radius_by_error : bool
+        Let mean and spread of the radii change with the quoted error of a star's radius, by powers
+        of its ln: a first, and from 20,000 stars on a second.
     least_alpha_gap : float
         dex; what the thick disc's mean [α/Fe] exceeds the thin disc's by at the least, at any age
         and [Fe/H] = −0.3.
@@ -128,7 +135,8 @@ class ModelSpec(Options):
         For ``diffusion``: what else than the gradient the migrants shape. ``"scatter"``: [Fe/H] at
         given radius, over a scatter at birth that is one for all ages. ``"radius"``: the spread of
         radii; only for a sample not selected by radius.
-    metallicity, scatter, radius, radius_scatter, height, alpha, age_weight : FunctionKnots
+    metallicity, scatter, radius, radius_scatter, radius_error, height, alpha, age_weight : \
+FunctionKnots
         Of each disc, the ages (Gyr) at which a function of age is free: mean [Fe/H] at 8 kpc and
         its scatter (dex), mean radius and its spread (kpc), mean of ln(Z_max + 0.2 kpc), mean
         [α/Fe] (dex) at [Fe/H] = −0.3, and ln of the age density. One knot makes a constant, two a
@@ -154,6 +162,7 @@ class ModelSpec(Options):
     ] = (1.0, 2.5, 4.5, 6.5, 9.0, 12.0)
     thick_gradient: Literal["constant", "linear"] = "constant"
     outliers: bool = True
+    radius_by_error: bool = True
     least_alpha_gap: float = 0.08
     least_height_gap: float = 0.3
     birth_gradient_rate: float | None = 0.0
@@ -162,6 +171,7 @@ class ModelSpec(Options):
     scatter: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
     radius: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
     radius_scatter: FunctionKnots = FunctionKnots(thin=(1.0, 12.0), thick=(8.0,))
+    radius_error: FunctionKnots = FunctionKnots(thin=(1.0, 12.0), thick=(8.0,))
     height: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
     # Old stars of a thin disc are richer in α (Haywood et al. 2013, A&A 560, A109): with one mean
     # for all ages they would be taken for thick-disc stars, and the old gradient with them.

@@ -30,7 +30,7 @@ from scipy.special import logsumexp
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.population.data import PopulationData
-from migrate_bayes.population.likelihood.kernel import THETA
+from migrate_bayes.population.likelihood.kernel import THETA, columns_of
 from migrate_bayes.population.likelihood.layout import (
     ABSENT_VARIANCE,
     StarArrays,
@@ -58,9 +58,15 @@ def _expectations(stars: StarArrays, ages: Floats) -> tuple[Floats, Floats]:
     return p @ ages, (p * stars.feh).sum(axis=1)
 
 
-def _mixture(theta: Floats, error: float, alpha_error: float) -> tuple[Floats, ...]:
-    """Weights, means and variances of observed [Fe/H] and [α/Fe] over (component, age)."""
-    t = dict(zip(THETA, theta.reshape(-1, len(THETA)).T, strict=True))
+def _mixture(theta: Floats, share: Floats, error: float, alpha_error: float) -> tuple[Floats, ...]:
+    """Weights, means and variances of observed [Fe/H] and [α/Fe] over (class, component, age).
+
+    `share` is the share of stars in each class of the error of R_g.
+    """
+    cells = theta.reshape(-1, theta.shape[-1])
+    of_class = np.repeat(np.arange(len(share)), len(cells))
+    t = columns_of(np.tile(cells, (len(share), 1)), of_class)
+    t["log_weight"] = t["log_weight"] + np.log(np.maximum(share, 1e-300))[of_class]
     weight = np.exp(t["log_weight"] - logsumexp(t["log_weight"]))
     feh = t["Z"] + t["G"] * (t["mu"] - PIVOT_RADIUS)
     spread = t["G"] ** 2 * t["sigma2"] + t["s2"]
@@ -86,7 +92,8 @@ def prior_predictive(
     error = float(np.sqrt(np.nanmedian(kept)))
     alpha_error = float(np.sqrt(np.median(plain.alpha_variance[seen]))) if seen.any() else 0.0
     axes = {"feh": np.arange(-2.5, 1.501, 0.05), "alpha_fe": np.arange(-0.4, 0.701, 0.0125)}
-    mixtures = [_mixture(theta, error, alpha_error) for theta in thetas]
+    share = np.bincount(plain.error_class) / len(index)
+    mixtures = [_mixture(theta, share, error, alpha_error) for theta in thetas]
     curves = {
         name: np.stack([_density(axes[name], m[0], m[at], m[at + 1]) for m in mixtures])
         for name, at in (("feh", 1), ("alpha_fe", 3))
@@ -118,7 +125,7 @@ def _replicate(
     edge = np.cumsum(probability, axis=0)
     pick = np.minimum((edge < rng.random(n) * edge[-1]).sum(axis=0), len(edge) - 1)
     component, node = np.divmod(pick, theta.shape[1])
-    t = dict(zip(THETA, theta[component, node].T, strict=True))
+    t = columns_of(theta[component, node], stars.error_class)
     rows = np.arange(n)
     e_feh = stars.feh_variance[rows, node]
     h = t["sigma2"] / (t["sigma2"] + stars.radius_variance)

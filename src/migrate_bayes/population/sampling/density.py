@@ -158,7 +158,7 @@ class PosteriorDensity:
         return other
 
     def theta(self, x: Floats) -> Floats:
-        """Return the hyperparameters θ at a point, shape (n_components, n_ages, 11)."""
+        """Return the hyperparameters θ at a point, shape (n_components, n_ages, n_theta)."""
         return self.theta_and_prior(x)[0]
 
     def back(self, x: Floats, slope: Floats, *, prior: bool) -> Floats:
@@ -173,7 +173,7 @@ class PosteriorDensity:
             return np.array(theta), float(prior)
 
     def jacobian(self, x: Floats) -> Floats:
-        """Return ∂θ/∂x, shape (n_components, n_ages, 11, n), by central differences (1e-10)."""
+        """Return ∂θ/∂x, shape (n_components, n_ages, n_theta, n), by differences (1e-10)."""
         return np.moveaxis(self._differences(self.theta, self._thetas, x, 1e-5), 0, -1)
 
     def prior_hessian(self, x: Floats, width: float = 1e-4) -> Floats:

@@ -82,10 +82,16 @@ _RIDGE = 1e-3
 _LOG = [THETA.index(name) for name in ("sigma2", "s2", "t2", "q2")]
 
 
+def _logarithmic(theta: Floats) -> list[int]:
+    """Return the columns of variances, those of further error classes too."""
+    return [*_LOG, *range(len(THETA) + 1, theta.shape[-1], 2)]
+
+
 def natural(theta: Floats) -> Floats:
     """Return η, the same shape as θ."""
     eta = np.array(theta)
-    eta[..., _LOG] = np.log(theta[..., _LOG])
+    log = _logarithmic(theta)
+    eta[..., log] = np.log(theta[..., log])
     eta[..., 0] -= eta[..., 0].mean()
     return eta
 
@@ -93,7 +99,8 @@ def natural(theta: Floats) -> Floats:
 def natural_gradient(theta: Floats, gradient: Floats) -> Floats:
     """Turn ∂f/∂θ into ∂f/∂η, the weights kept normalised: Σ P = 1 for any η."""
     out = np.array(gradient)
-    out[..., _LOG] *= theta[..., _LOG]
+    log = _logarithmic(theta)
+    out[..., log] *= theta[..., log]
     out[..., 0] -= np.exp(theta[..., 0]) * gradient[..., 0].sum()
     return out
 
@@ -106,7 +113,7 @@ def _over(values: Floats, spread: Floats) -> Floats:
 class Coordinates(NamedTuple):
     """The subspace of η that a posterior moves in: η_0, D (0 if θ is fixed), U.
 
-    Shapes (n_components, n_ages, 11), the same, and (n_components * n_ages * 11, n).
+    Shapes (n_components, n_ages, n_theta), the same, and (n_components * n_ages * n_theta, n).
     """
 
     origin: Floats
@@ -144,14 +151,16 @@ class Coordinates(NamedTuple):
     def pullback(self, theta: Floats, slope: Floats) -> Floats:
         """Turn ∂f/∂φ into ∂f/∂θ, f being a function of φ(θ)."""
         out = _over((self.directions @ slope).reshape(theta.shape), self.spread)
-        out[..., _LOG] /= theta[..., _LOG]
+        log = _logarithmic(theta)
+        out[..., log] /= theta[..., log]
         out[..., 0] -= out[..., 0].mean()
         return out
 
     def jacobian(self, theta: Floats) -> Floats:
-        """Return ∂θ/∂φ at θ, shape (n_components, n_ages, 11, n)."""
+        """Return ∂θ/∂φ at θ, shape (n_components, n_ages, n_theta, n)."""
         out = (self.spread.reshape(-1, 1) * self.directions).reshape(*theta.shape, self.n)
-        out[..., _LOG, :] *= theta[..., _LOG, None]
+        log = _logarithmic(theta)
+        out[..., log, :] *= theta[..., log, None]
         out[..., 0, :] -= np.tensordot(np.exp(theta[..., 0]), out[..., 0, :], axes=2)
         return out
 
