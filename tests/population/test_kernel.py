@@ -120,8 +120,8 @@ def test_each_error_class_has_a_law_of_radii_of_its_own(outliers):
     n, n_classes = 3 * BLOCK + 40, 4
     stars, theta = random_stars(rng, n), random_theta(rng, outliers=outliers)
     of_class = rng.integers(0, n_classes, n)
-    further = np.stack([random_theta(rng, outliers=outliers)[..., 1:3] for _ in range(3)], axis=-2)
-    wide = np.concatenate([theta, further.reshape(*theta.shape[:2], -1)], axis=-1)
+    further = [random_theta(rng, outliers=outliers)[..., :3] for _ in range(3)]
+    wide = np.concatenate([theta, *further], axis=-1)
     assert wide.shape[-1] == n_columns(n_classes)
     both = StarLikelihood(pack_stars(stars | {"error_class": of_class}, trim=1e-300))
     value, gradient = both.value_and_gradient(wide)
@@ -130,16 +130,19 @@ def test_each_error_class_has_a_law_of_radii_of_its_own(outliers):
     _, score, information = both.score_outer(wide, x)
     total, expected, outer = 0.0, np.zeros_like(wide), np.zeros_like(information)
     for j in range(n_classes):
-        mine, mu = of_class == j, 1 if j == 0 else 9 + 2 * j
-        columns = [0, mu, mu + 1, *range(3, len(THETA))]
+        mine, at = of_class == j, 0 if j == 0 else 8 + 3 * j
+        # Outliers have one share, that of the first class.
+        columns = np.tile([at, at + 1, at + 2, *range(3, len(THETA))], (len(theta), 1))
+        columns[2:, 0] = 0
+        own = np.take_along_axis(wide, columns[:, None], axis=-1)
+        own_x = np.take_along_axis(x, columns[:, None, :, None], axis=-2)
         alone = StarLikelihood(pack_stars({k: v[mine] for k, v in stars.items()}, trim=1e-300))
-        part, slope = alone.value_and_gradient(wide[..., columns])
+        part, slope = alone.value_and_gradient(own)
         total += part
-        expected[..., columns] += slope
-        outer += alone.score_outer(wide[..., columns], x[..., columns, :])[2]
-        np.testing.assert_allclose(
-            log_like[mine], alone.per_star(wide[..., columns])[0], rtol=1e-12
-        )
+        for c in range(len(theta)):
+            expected[c][:, columns[c]] += slope[c]
+        outer += alone.score_outer(own, own_x)[2]
+        np.testing.assert_allclose(log_like[mine], alone.per_star(own)[0], rtol=1e-12)
     assert value == pytest.approx(total, rel=1e-12)
     np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(score, gradient.ravel()[::7], rtol=1e-9, atol=1e-9)
@@ -149,8 +152,8 @@ def test_each_error_class_has_a_law_of_radii_of_its_own(outliers):
     one_law = both.value_and_gradient(theta)
     assert one_law[0] == pytest.approx(plain[0], rel=1e-12)
     np.testing.assert_allclose(one_law[1], plain[1], rtol=1e-9, atol=1e-9)
-    with pytest.raises(ValueError, match=r"θ has 13 columns, and the error classes .* need 17"):
-        both.value(wide[..., :13])
+    with pytest.raises(ValueError, match=r"θ has 14 columns, and the error classes .* need 20"):
+        both.value(wide[..., :14])
 
 
 def test_classes_survive_packing_in_parts():

@@ -59,8 +59,8 @@ class PopulationModel:
     pymc : pymc.Model
         The model, with the stars as its potential ``stars``.
     theta : tensor, shape (n_components, n_ages, n_theta)
-        What the stars see of the model; last axis as `likelihood.kernel.THETA`, then μ and σ² of
-        each further class of the error of R_g.
+        What the stars see of the model; last axis as `likelihood.kernel.THETA`, then ln P, μ
+        and σ² of each further class of the error of R_g.
     data, spec, likelihood
         As given.
 
@@ -75,7 +75,7 @@ class PopulationModel:
     >>> from migrate_bayes.mock.model_stars import simulated_stars
     >>> data = population_data(simulated_stars(500, seed=1))
     >>> PopulationModel(data)
-    PopulationModel(500 stars, thin-thick, linear+deviations, 49 parameters)
+    PopulationModel(500 stars, thin-thick, linear+deviations, 55 parameters)
 
     A gradient of your own that flattens exponentially:
 
@@ -84,7 +84,7 @@ class PopulationModel:
     ...     young = pm.Normal("young_gradient", -0.07, 0.03)
     ...     return young * pm.math.exp(-ages / pm.LogNormal("flattening_time", 2.3, 0.5))
     >>> PopulationModel(data, gradient=exponential)
-    PopulationModel(500 stars, thin-thick, exponential, 44 parameters)
+    PopulationModel(500 stars, thin-thick, exponential, 50 parameters)
     """
 
     def __init__(

@@ -75,7 +75,7 @@ def test_prior_draws_are_the_specifications_and_keyed_by_seed(refit):
 def test_exchanged_stars_give_the_density_of_a_model_of_their_own(refit):
     # As many as it was built for, and fewer.
     for n in (200, 130):
-        data = population_data(simulated_stars(n, seed=2), trim=1e-7)
+        data = population_data(simulated_stars(n, seed=2), classes=refit.classes, trim=1e-7)
         density = refit.density.over(StarLikelihood(data.stars, workers=1))
         x = density.start + 0.1 * np.random.default_rng(n).normal(size=density.n)
         value, gradient = density(x)

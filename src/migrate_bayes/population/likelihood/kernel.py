@@ -46,14 +46,15 @@ the star, which is made when the stars are packed:
 
 *The law of radii by error.* A survey's error of R_g grows with distance, and so with
 :math:`|R_g - R_0|`: stars of large error are not the same draw of radii as those of small. So
-μ and σ² are of the star's *class* of quoted error: class 0 has them in the columns of `THETA`, each
-further class in two columns after these (`n_columns`). A θ without them has one law for all.
+μ and σ² are of the star's *class* of quoted error. Class 0 has ln P, μ and σ² in the first columns
+of `THETA`, each further class in three columns of its own after these (`n_columns`). A θ without
+them has one law for all.
 
 Layout. Stars are sorted by class and by the age nodes they touch and cut into blocks of `BLOCK`;
 within a block all stars share one span of nodes, and every quantity is a contiguous row of `BLOCK`
-numbers (see `population.likelihood.layout`). Every loop below then runs over rows with scalar θ, which the
-compiler turns into vector instructions: no gather, no branch, no logarithm per node. Rows are
-views, indexed by the loop's own counter: the compiler cannot know that a sum of integers is not
+numbers (see `population.likelihood.layout`). Every loop below then runs over rows with scalar θ,
+which the compiler turns into vector instructions: no gather, no branch, no logarithm per node. Rows
+are views, indexed by the loop's own counter: the compiler cannot know that a sum of integers is not
 negative, and would check element by element whether to count from the end.
 """
 
@@ -72,8 +73,8 @@ from migrate_bayes.core.constants import PIVOT_RADIUS
 #: Names of the last axis of θ, in order. Variances, not standard deviations, are stored.
 THETA = ("log_weight", "mu", "sigma2", "Z", "G", "s2", "a", "b", "t2", "m", "q2")
 
-#: Column of μ, which σ² follows, of stars of error class 0, and what comes before that of class 1.
-_MU, _BASE = THETA.index("mu"), len(THETA) - 2
+# Columns of THETA, and those of each further error class: ln P, μ, σ².
+_FIRST, _EACH = len(THETA), 3
 
 #: Stars per block: rows of one block and their scratch fit in the first-level cache.
 BLOCK = 64
@@ -201,30 +202,30 @@ def one_star(rows: StarRows, i: int) -> StarRows:
 
 def n_columns(n_classes: int) -> int:
     """Return the length of θ's last axis for so many error classes."""
-    return _BASE + 2 * n_classes
+    return _FIRST + _EACH * (n_classes - 1)
 
 
 @njit(inline="always")
-def column_of_mu(theta: np.ndarray, error_class: int) -> int:
-    """Return the column of μ of a class; that of σ² follows."""
-    one_law = error_class == 0 or theta.shape[2] == _BASE + 2
-    return _MU if one_law else _BASE + 2 * error_class
+def column_of_class(theta: np.ndarray, error_class: int) -> int:
+    """Return the column of ln P of a class; those of μ and σ² follow."""
+    one_law = error_class == 0 or theta.shape[2] == _FIRST
+    return 0 if one_law else _FIRST + _EACH * (error_class - 1)
 
 
 def columns_of(theta: np.ndarray, error_class: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the columns of θ (n, n_theta) by their names, μ and σ² those of each row's class."""
-    one_law = (error_class == 0) | (theta.shape[1] == len(THETA))
-    mu = np.where(one_law, _MU, _BASE + 2 * error_class)
+    """Return the columns of θ (n, n_theta) by name; ln P, μ and σ² are of each row's class."""
+    one_law = (error_class == 0) | (theta.shape[1] == _FIRST)
+    at = np.where(one_law, 0, _FIRST + _EACH * (error_class - 1))
     rows = np.arange(len(theta))
     named = dict(zip(THETA, theta.T, strict=False))
-    return named | {"mu": theta[rows, mu], "sigma2": theta[rows, mu + 1]}
+    return named | {name: theta[rows, at + i] for i, name in enumerate(THETA[:_EACH])}
 
 
 @njit(inline="always")
-def law_of(th: np.ndarray, mu: int) -> Law:
-    """Return θ of one component and age; `mu` is the column of a class's μ."""
+def law_of(th: np.ndarray, at: int) -> Law:
+    """Return θ of one component and age; `at` is the column of a class's ln P."""
     Zc = th[3] - th[4] * PIVOT_RADIUS
-    return Law(th[mu], th[mu + 1], Zc, th[4], th[5], th[6], th[7], th[8], th[9], th[10])
+    return Law(th[at + 1], th[at + 2], Zc, th[4], th[5], th[6], th[7], th[8], th[9], th[10])
 
 
 @njit(inline="always")
@@ -266,7 +267,7 @@ def fill_outliers(blocks, log_age):  # type: ignore[no-untyped-def]
     th = np.zeros(len(OUTLIER) + 1)
     for q in range(len(OUTLIER)):
         th[q + 1] = OUTLIER[q]
-    law = law_of(th, _MU)
+    law = law_of(th, 0)
     terms = np.empty(len(log_age))
     for j in range(len(offset)):
         base = offset[j] // BLOCK
@@ -339,11 +340,11 @@ def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
 # within its caller, with additions in another order, and which of the two runs depends on whether
 # the caller was compiled just now or long ago.
 @njit(forceinline=True, nogil=True, fastmath=FAST, error_model="numpy")
-def probabilities(table, base, k0, span, mu, theta, log_share, probability, root, top, total):  # type: ignore[no-untyped-def]
+def probabilities(table, base, k0, span, at, theta, log_share, probability, root, top, total):  # type: ignore[no-untyped-def]
     """Fill exp(ln p(c, k, star) - top) of one block, up to (2π)², and its sum over (c, k).
 
-    `table` has a row of `BLOCK` numbers for each quantity, the block's own from row `base` on; `mu`
-    is the column of its μ;
+    `table` has a row of `BLOCK` numbers for each quantity, the block's own from row `base` on; `at`
+    is the column of its class's ln P;
     `probability` and `root` have one for each (c, k) of the discs, and a last one for the outliers,
     of whose share `log_share` is ln.
     """
@@ -356,7 +357,7 @@ def probabilities(table, base, k0, span, mu, theta, log_share, probability, root
     for c in range(n_discs):
         for kk in range(span):
             th = theta[c, k0 + kk]
-            lnp, law = th[0], law_of(th, mu)
+            lnp, law = th[at], law_of(th, at)
             node = base + N_STAR_ROWS + 3 * kk
             lnw, F, eF = table[node], table[node + 1], table[node + 2]
             lnp_out, root_out = probability[c * span + kk], root[c * span + kk]
@@ -410,8 +411,8 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
         base = offset[j] // B
         span = n_nodes[j]
         k0 = first_node[j]
-        mu = column_of_mu(theta, error_class[j])
-        probabilities(table, base, k0, span, mu, theta, log_share, probability, root, top, total)
+        at = column_of_class(theta, error_class[j])
+        probabilities(table, base, k0, span, at, theta, log_share, probability, root, top, total)
         weight = table[base]
         for i in range(B):
             value = top[i] + math.log(total[i]) - 2.0 * LOG_2PI
@@ -437,13 +438,15 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
                 for kk in range(span):
                     node = base + N_STAR_ROWS + 3 * kk
                     th = theta[N_DISCS, k0 + kk]
-                    law = law_of(th, _MU)
+                    law = law_of(th, 0)
                     for i in range(B):
                         F, eF = table[node + 1, i], table[node + 2, i]
                         chi, product = log_normal(R[i], eR[i], F, eF, A[i], eA[i], z[i], ez[i], law)
-                        at = table[node, i] + th[0] + chi + 0.5 * math.log(product) - top[i]
+                        lnp = table[node, i] + th[0] + chi + 0.5 * math.log(product) - top[i]
                         scale = total[i] / weight[i] if weight[i] > 0.0 else 0.0
-                        responsibility[N_DISCS, k0 + kk, (j - start) * B + i] = math.exp(at) * scale
+                        responsibility[N_DISCS, k0 + kk, (j - start) * B + i] = (
+                            math.exp(lnp) * scale
+                        )
         if gradient.size == 0:
             continue
         for c in range(n_comp):
@@ -454,7 +457,7 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
                     share += p[i] * total[i]
                 if share < NEGLIGIBLE:
                     continue
-                law = law_of(theta[c, k0 + kk], mu)
+                law = law_of(theta[c, k0 + kk], at)
                 node = base + N_STAR_ROWS + 3 * kk
                 F, eF = table[node + 1], table[node + 2]
                 g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = g9 = g10 = 0.0
@@ -474,9 +477,9 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
                     g9 += w * d9
                     g10 += w * d10
                 g = gradient[c, k0 + kk]
-                g[0] += share
-                g[mu] += g1
-                g[mu + 1] += g2
+                g[at] += share
+                g[at + 1] += g1
+                g[at + 2] += g2
                 g[3] += g3
                 g[4] += g4
                 g[5] += g5

@@ -41,7 +41,7 @@ from migrate_bayes.population.likelihood.kernel import (
     N_STAR_ROWS,
     NEGLIGIBLE,
     THETA,
-    column_of_mu,
+    column_of_class,
     law_of,
     log_likelihood_blocks,
     log_share_of_outliers,
@@ -74,8 +74,8 @@ def in_order(parts: Sequence[tuple]) -> tuple:
 class Likelihood(Protocol):
     """The sum over stars, as samplers and results see it: a function of θ.
 
-    θ has shape (n_components, n_ages, n_theta), last axis as `likelihood.kernel.THETA`, then μ and
-    σ² of each further class of the error of R_g; n_theta is 11 for one class.
+    θ has shape (n_components, n_ages, n_theta), last axis as `likelihood.kernel.THETA`, then ln P,
+    μ and σ² of each further class of the error of R_g; n_theta is 11 for one class.
     """
 
     n_stars: int
@@ -153,8 +153,8 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
         base = offset[j] // B
         span = n_nodes[j]
         k0 = first_node[j]
-        mu = column_of_mu(theta, error_class[j])
-        probabilities(table, base, k0, span, mu, theta, log_share, probability, root, top, total)
+        at = column_of_class(theta, error_class[j])
+        probabilities(table, base, k0, span, at, theta, log_share, probability, root, top, total)
         weight = table[base]
         star = star_rows(table, base)
         for i in range(B):
@@ -169,7 +169,7 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
                     share += p[i] * total[i]
                 if share < NEGLIGIBLE:
                     continue
-                law = law_of(theta[c, k0 + kk], mu)
+                law = law_of(theta[c, k0 + kk], at)
                 node = base + N_STAR_ROWS + 3 * kk
                 F, eF = table[node + 1], table[node + 2]
                 for i in range(B):
@@ -191,8 +191,8 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
                 row = (c * n_ages + k0 + kk) * n_theta
                 for q in range(len(THETA)):
                     slopes_of_q = g[q]
-                    at = row + (q if q == 0 or q > 2 else mu + q - 1)
-                    for e in range(begin[at], begin[at + 1]):
+                    entry = row + (q if q > 2 else at + q)
+                    for e in range(begin[entry], begin[entry + 1]):
                         score, factor = s[column[e]], slope[e]
                         for i in range(B):
                             score[i] += factor * slopes_of_q[i]

@@ -322,7 +322,7 @@ def _component(
 ) -> tuple[Any, list, tuple[Any, Any]]:
     """Return ln P(age) of one disc, the columns of θ after the weight, mean [α/Fe] and height.
 
-    The columns are ten, and two more for each error class after the first; `powers` are of
+    The columns are ten of all, then μ and σ² of each error class after the first; `powers` are of
     `_powers`.
 
     `above` are the thick disc's mean [α/Fe] at `ALPHA_PIVOT` and mean height, from which those of
@@ -409,7 +409,7 @@ def hierarchy(
     `n_stars` sets a coordinate of the sampler, and whether the law of radii has a second power of
     the error. `levels` are those of `ErrorClasses`; there is one class if not given. Returns the
     model and θ, shape (n_components, n_ages, n_theta): last axis as `likelihood.kernel.THETA`, then
-    μ and σ² of each further class.
+    ln P, μ and σ² of each further class.
     """
     knots = list(spec.gradient_knots)
     coords = {
@@ -434,10 +434,12 @@ def hierarchy(
             flat = pt.as_tensor(np.log(flat_in_age(ages)))
             law = [*OUTLIER, *OUTLIER[:2] * (len(powers) - 1)]
             blocks.append((flat, [pt.as_tensor(v * np.ones(len(ages))) for v in law]))
-        cubes = [
-            pt.stack([mix + log_age, *columns], axis=-1)
-            for mix, (log_age, columns) in zip(log_mix, blocks, strict=True)
-        ]
+        cubes = []
+        for mix, (log_age, columns) in zip(log_mix, blocks, strict=True):
+            weight, rest = mix + log_age, columns[10:]
+            laws = zip([weight] * (len(rest) // 2), rest[::2], rest[1::2], strict=True)
+            further = [column for law in laws for column in law]
+            cubes.append(pt.stack([weight, *columns[:10], *further], axis=-1))
         theta = pt.stack(cubes)
         mean_age = [pt.dot(pt.exp(log_age), ages) for log_age, _ in blocks[:2]]
         pm.Deterministic("mean_age", pt.stack(mean_age), dims="disc")

@@ -82,26 +82,27 @@ _RIDGE = 1e-3
 _LOG = [THETA.index(name) for name in ("sigma2", "s2", "t2", "q2")]
 
 
-def _logarithmic(theta: Floats) -> list[int]:
-    """Return the columns of variances, those of further error classes too."""
-    return [*_LOG, *range(len(THETA) + 1, theta.shape[-1], 2)]
+def _columns(theta: Floats) -> tuple[list[int], list[int]]:
+    """Return the columns of ln P and of variances, those of further error classes too."""
+    further = range(len(THETA), theta.shape[-1], 3)
+    return [0, *further], [*_LOG, *(at + 2 for at in further)]
 
 
 def natural(theta: Floats) -> Floats:
     """Return η, the same shape as θ."""
     eta = np.array(theta)
-    log = _logarithmic(theta)
+    weight, log = _columns(theta)
     eta[..., log] = np.log(theta[..., log])
-    eta[..., 0] -= eta[..., 0].mean()
+    eta[..., weight] -= eta[..., weight].mean(axis=(-3, -2))
     return eta
 
 
 def natural_gradient(theta: Floats, gradient: Floats) -> Floats:
     """Turn ∂f/∂θ into ∂f/∂η, the weights kept normalised: Σ P = 1 for any η."""
     out = np.array(gradient)
-    log = _logarithmic(theta)
+    weight, log = _columns(theta)
     out[..., log] *= theta[..., log]
-    out[..., 0] -= np.exp(theta[..., 0]) * gradient[..., 0].sum()
+    out[..., weight] -= np.exp(theta[..., weight]) * gradient[..., weight].sum(axis=(-3, -2))
     return out
 
 
@@ -121,7 +122,7 @@ class Coordinates(NamedTuple):
     directions: Floats
 
     @classmethod
-    def spanning(cls, centre: Floats, thetas: Floats, *, tolerance: float = 1e-4) -> Coordinates:
+    def spanning(cls, centre: Floats, thetas: Floats, *, tolerance: float = 3e-5) -> Coordinates:
         """Find the subspace about θ = `centre` that θ at many points of the posterior lies in.
 
         Directions in which the points spread by less than `tolerance` times the widest are left
@@ -151,17 +152,18 @@ class Coordinates(NamedTuple):
     def pullback(self, theta: Floats, slope: Floats) -> Floats:
         """Turn ∂f/∂φ into ∂f/∂θ, f being a function of φ(θ)."""
         out = _over((self.directions @ slope).reshape(theta.shape), self.spread)
-        log = _logarithmic(theta)
+        weight, log = _columns(theta)
         out[..., log] /= theta[..., log]
-        out[..., 0] -= out[..., 0].mean()
+        out[..., weight] -= out[..., weight].mean(axis=(-3, -2))
         return out
 
     def jacobian(self, theta: Floats) -> Floats:
         """Return ∂θ/∂φ at θ, shape (n_components, n_ages, n_theta, n)."""
         out = (self.spread.reshape(-1, 1) * self.directions).reshape(*theta.shape, self.n)
-        log = _logarithmic(theta)
+        weight, log = _columns(theta)
         out[..., log, :] *= theta[..., log, None]
-        out[..., 0, :] -= np.tensordot(np.exp(theta[..., 0]), out[..., 0, :], axes=2)
+        for at in weight:
+            out[..., at, :] -= np.tensordot(np.exp(theta[..., at]), out[..., at, :], axes=2)
         return out
 
 

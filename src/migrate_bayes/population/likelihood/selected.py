@@ -1,0 +1,285 @@
+r"""The likelihood of stars that a survey selected: θ is normalised for the selection at the seam.
+
+A survey's limits and cuts take a star of component *c*, age *k*, [Fe/H] *F* and radius *R* with the
+probability :math:`S_{ck}(F, R)`. A cut on noisy data, in S/N or in the quoted error of an age, is a
+function of the data, so that it is part of S and changes nothing else. If P(c, k), μ and σ are
+those of the *sample* and Z, G, s, a, b those of the *population*, the law of the latent (R, F) is
+
+.. math::
+
+   P_{ck}\, N(R; μ, σ^2)\, \frac{N(F; m(R), s^2)\, S_{ck}(F, R)}{α_{ck}(R)}, \qquad
+   α_{ck}(R) = \int N(F; m(R), s^2)\, S_{ck}(F, R)\, dF, \qquad m(R) = Z + G (R - R_0)
+
+The factor S at the star's own (F, R) is a number that no parameter changes, to the accuracy of the
+star's errors; α is what the kernel needs. Any factor of S that depends on c, k and R alone cancels,
+and is taken out of a table when it is read: no density of the Galaxy and no absolute completeness
+is needed, only how S changes with [Fe/H].
+
+With :math:`R = μ + σ t`, :math:`-\ln α` is projected on the Hermite polynomials under N(μ, σ²),
+
+.. math::
+
+   -\ln α ≈ a_0 + a_1 t + a_2 (t^2 - 1), \qquad D = 1 - 2 a_2
+
+and the product with N(R; μ, σ²) is a normal law again, so that the kernel is called with θ′:
+
+.. math::
+
+   σ'^2 = σ^2 / D, \qquad μ' = μ + a_1 σ / D, \qquad
+   \ln P' = \ln P + a_0 - a_2 + \frac{a_1^2}{2 D} - \tfrac{1}{2} \ln D
+
+ΣP′ is not 1: it carries the normaliser. Each age node has its own, which only stars at that node
+feel: a node without stars moves nothing. D is kept above `LEAST_CURVATURE`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numba import njit
+from numpy.polynomial.hermite_e import hermegauss
+from numpy.typing import NDArray
+
+from migrate_bayes.core.constants import PIVOT_RADIUS
+from migrate_bayes.core.errors import FitError
+from migrate_bayes.population.likelihood.kernel import THETA
+from migrate_bayes.population.likelihood.op import Likelihood
+
+Floats = NDArray[np.float64]
+
+#: Least D: below it the selection would widen the law of radii more than fivefold in variance.
+LEAST_CURVATURE = 0.2
+
+# ln S of what is never taken.
+_NEVER = -40.0
+
+
+def _nodes(n: int) -> tuple[Floats, Floats]:
+    """Abscissae and weights of the mean over a standard normal."""
+    at, weight = hermegauss(n)
+    return at, weight / weight.sum()
+
+
+_RADII, _METALLICITIES = _nodes(7), _nodes(25)
+
+
+class Completeness(NamedTuple):
+    """ln S on a regular grid.
+
+    Parameters
+    ----------
+    radius : ndarray, shape (n_radii,)
+        kpc, at equal steps.
+    feh : ndarray, shape (n_feh,)
+        dex, at equal steps. Beyond the ends of both S is that of the end.
+    log_s : ndarray, shape (2, n_ages, n_radii, n_feh)
+        ln S of the thin and the thick disc, 0 at its highest for each disc, age and radius.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from migrate_bayes.population.likelihood.selected import Completeness
+    >>> axes = {"age": [1.0, 9.0], "rg": [5.0, 8.0, 11.0], "feh": [-1.0, -0.25, 0.5]}
+    >>> table = xr.Dataset({"ln_s": (tuple(axes), np.zeros((2, 3, 3)))}, coords=axes)
+    >>> Completeness.of(table, np.array([1.0, 5.0, 9.0])).log_s.shape
+    (2, 3, 3, 3)
+    """
+
+    radius: Floats
+    feh: Floats
+    log_s: Floats
+
+    @classmethod
+    def of(cls, table: xr.Dataset, ages: Floats) -> Completeness:
+        """Take `ln_s` on ([component], age, rg, feh) of a table to the age nodes of a fit.
+
+        Between its ages ln S is linear, beyond them that of the end. A `FitError` is raised if a
+        dimension is missing, an axis has unequal steps, or a value is NaN.
+        """
+        wanted = {"age", "rg", "feh"}
+        if "ln_s" not in table or wanted - set(table["ln_s"].dims):
+            raise FitError("a completeness table has `ln_s` on the dimensions age, rg and feh")
+        log_s = table["ln_s"]
+        if "component" not in log_s.dims:
+            log_s = log_s.expand_dims(component=["thin", "thick"])
+        missing = {"thin", "thick"} - {str(name) for name in log_s["component"].values}
+        if missing:
+            raise FitError(f"the completeness table has no component {', '.join(sorted(missing))}")
+        log_s = log_s.sel(component=["thin", "thick"]).transpose("component", "age", "rg", "feh")
+        if bool(log_s.isnull().any()):
+            raise FitError("the completeness table has values that are NaN")
+        axes = [np.asarray(log_s[name].values, dtype=float) for name in ("age", "rg", "feh")]
+        for name, axis in zip(("rg", "feh"), axes[1:], strict=True):
+            step = np.diff(axis)
+            if len(axis) < 2 or step.min() <= 0 or np.ptp(step) > 1e-6 * step.mean():
+                raise FitError(f"the axis {name} of the completeness table has unequal steps")
+        values = np.maximum(log_s.values.astype(float), _NEVER)
+        first = np.clip(np.searchsorted(axes[0], ages) - 1, 0, max(len(axes[0]) - 2, 0))
+        last = np.minimum(first + 1, len(axes[0]) - 1)
+        width = np.where(last > first, axes[0][last] - axes[0][first], 1.0)
+        share = np.clip((ages - axes[0][first]) / width, 0.0, 1.0)[:, None, None]
+        values = values - values.max(axis=-1, keepdims=True)
+        at_ages = (1.0 - share) * values[:, first] + share * values[:, last]
+        return cls(axes[1], axes[2], np.ascontiguousarray(at_ages))
+
+
+@njit(inline="always")
+def _between(x: float, first: float, step: float, n: int) -> tuple[int, float, float]:
+    """Return the cell that x is in, the place within, and d(place)/dx, 0 beyond the ends."""
+    u = (x - first) / step
+    if u <= 0.0:
+        return 0, 0.0, 0.0
+    if u >= n - 1.0:
+        return n - 2, 1.0, 0.0
+    i = min(int(u), n - 2)
+    return i, u - i, 1.0 / step
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def project(theta, columns, radius, feh, log_s, radii, metallicities, a, slopes):  # type: ignore[no-untyped-def]
+    """Fill a_0, a_1, a_2 of each (component, age, class), and their slopes in (μ, σ², Z, G, s²).
+
+    `columns`, shape (n_classes,), are those of the classes' ln P in θ; `a` has shape (2, n_ages,
+    n_classes, 3), `slopes` (2, n_ages, n_classes, 3, 5).
+    """
+    t, w = radii
+    p, v = metallicities
+    step_r, step_f = radius[1] - radius[0], feh[1] - feh[0]
+    for c in range(2):
+        for k in range(theta.shape[1]):
+            th = theta[c, k]
+            Z, G, s = th[3], th[4], np.sqrt(th[5])
+            for j in range(len(columns)):
+                mu, sigma = th[columns[j] + 1], np.sqrt(th[columns[j] + 2])
+                a[c, k, j] = 0.0
+                slopes[c, k, j] = 0.0
+                for q in range(len(t)):
+                    x = mu + sigma * t[q] - PIVOT_RADIUS
+                    i, u, du = _between(x + PIVOT_RADIUS, radius[0], step_r, len(radius))
+                    alpha = of_f = of_r = of_s = 0.0
+                    for n in range(len(p)):
+                        F = Z + G * x + s * p[n]
+                        m, e, de = _between(F, feh[0], step_f, len(feh))
+                        low = log_s[c, k, i, m] + e * (log_s[c, k, i, m + 1] - log_s[c, k, i, m])
+                        high = log_s[c, k, i + 1, m] + e * (
+                            log_s[c, k, i + 1, m + 1] - log_s[c, k, i + 1, m]
+                        )
+                        rise = (1.0 - u) * (log_s[c, k, i, m + 1] - log_s[c, k, i, m]) + u * (
+                            log_s[c, k, i + 1, m + 1] - log_s[c, k, i + 1, m]
+                        )
+                        S = v[n] * np.exp(low + u * (high - low))
+                        alpha += S
+                        of_f += S * rise * de
+                        of_s += S * rise * de * p[n]
+                        of_r += S * (high - low) * du
+                    y = -np.log(alpha)
+                    dF, dR, ds = -of_f / alpha, -of_r / alpha, -of_s / alpha
+                    along = dR + G * dF
+                    of_y = (along, along * t[q] * 0.5 / sigma, dF, dF * x, ds * 0.5 / s)
+                    factor = (w[q], w[q] * t[q], 0.5 * w[q] * (t[q] * t[q] - 1.0))
+                    for n in range(3):
+                        a[c, k, j, n] += factor[n] * y
+                        for d in range(5):
+                            slopes[c, k, j, n, d] += factor[n] * of_y[d]
+
+
+class SelectedLikelihood:
+    """The `Likelihood` of selected stars: `likelihood` at θ′, as a function of θ."""
+
+    def __init__(self, likelihood: Likelihood, completeness: Completeness) -> None:
+        self.likelihood, self.completeness = likelihood, completeness
+        self.n_stars = likelihood.n_stars
+        #: Cells (component, age, class) at the last θ whose D was kept at `LEAST_CURVATURE`.
+        self.guarded = 0
+
+    @property
+    def workers(self) -> int | None:
+        """Threads of one evaluation."""
+        return self.likelihood.workers
+
+    @workers.setter
+    def workers(self, n: int | None) -> None:
+        self.likelihood.workers = n
+
+    @property
+    def evaluations(self) -> int:
+        """Passes over the stars so far."""
+        return self.likelihood.evaluations
+
+    def subset(self, n_stars: int) -> SelectedLikelihood:
+        """Return the likelihood of about `n_stars` of the stars; see `Likelihood.subset`."""
+        return SelectedLikelihood(self.likelihood.subset(n_stars), self.completeness)
+
+    def _selected(self, theta: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
+        """Return θ′, ∂(ln P′, μ′, σ′²)/∂(ln P, μ, σ², Z, G, s²) of each class, and its columns."""
+        theta = np.ascontiguousarray(theta, dtype=np.float64)
+        begin = np.array([0, *range(len(THETA), theta.shape[2], 3)])
+        shape = (2, theta.shape[1], len(begin))
+        a, da = np.empty((*shape, 3)), np.empty((*shape, 3, 5))
+        project(theta, begin, *self.completeness, _RADII, _METALLICITIES, a, da)
+        D = 1.0 - 2.0 * a[..., 2]
+        held = D < LEAST_CURVATURE
+        self.guarded = int(held.sum())
+        D = np.where(held, LEAST_CURVATURE, D)
+        dD = np.where(held[..., None], 0.0, -2.0 * da[..., 2, :])
+        mu, s2 = theta[:2][..., begin + 1], theta[:2][..., begin + 2]
+        sigma, a1 = np.sqrt(s2), a[..., 1]
+        out = theta.copy()
+        out[:2, :, begin] += a[..., 0] - a[..., 2] + 0.5 * a1**2 / D - 0.5 * np.log(D)
+        out[:2, :, begin + 1] = mu + a1 * sigma / D
+        out[:2, :, begin + 2] = s2 / D
+        slope = np.zeros((*shape, 3, 6))
+        one, inverse, shift = a1[..., None], 1.0 / D[..., None], (a1 * sigma / D**2)[..., None]
+        slope[..., 0, 0] = 1.0
+        slope[..., 0, 1:] = (
+            da[..., 0, :] - da[..., 2, :] + one * da[..., 1, :] * inverse
+            - 0.5 * dD * (one**2 * inverse**2 + inverse)
+        )  # fmt: skip
+        slope[..., 1, 1:] = sigma[..., None] * da[..., 1, :] * inverse - shift * dD
+        slope[..., 1, 1] += 1.0
+        slope[..., 1, 2] += 0.5 * a1 / (sigma * D)
+        slope[..., 2, 1:] = -(s2 / D**2)[..., None] * dD
+        slope[..., 2, 2] += 1.0 / D
+        inputs = np.stack([np.array([at, at + 1, at + 2, 3, 4, 5]) for at in begin])
+        return out, slope, inputs
+
+    def value(self, theta: Floats) -> float:
+        """Return Σ ln L; see `Likelihood.value`."""
+        return self.likelihood.value(self._selected(theta)[0])
+
+    def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
+        """Return Σ ln L and its gradient in θ; see `Likelihood.value_and_gradient`."""
+        selected, slope, inputs = self._selected(theta)
+        value, of_selected = self.likelihood.value_and_gradient(selected)
+        gradient = of_selected.copy()
+        gradient[:2, :, inputs[:, :3].ravel()] = 0.0
+        for j, columns in enumerate(inputs):
+            of_class = of_selected[:2][..., columns[:3]]
+            gradient[:2, :, columns] += np.einsum("cki,ckix->ckx", of_class, slope[:, :, j])
+        return value, gradient
+
+    def score_outer(self, theta: Floats, jacobian: Floats) -> tuple[float, Floats, Floats]:
+        """Return Σ ln L, gradient and Fisher information in x; see `Likelihood.score_outer`."""
+        selected, slope, inputs = self._selected(theta)
+        rows = np.asarray(jacobian, dtype=np.float64)
+        carried = rows.copy()
+        for j, columns in enumerate(inputs):
+            carried[:2, :, columns[:3]] = np.einsum(
+                "ckix,ckxn->ckin", slope[:, :, j], rows[:2][:, :, columns]
+            )
+        return self.likelihood.score_outer(selected, carried)
+
+    def per_star(self, theta: Floats, reduce: Floats | None = None) -> tuple[Floats, Floats]:
+        """Return each star's ln L and expectations; see `Likelihood.per_star`."""
+        return self.likelihood.per_star(self._selected(theta)[0], reduce)
+
+
+def under_selection(
+    likelihood: Likelihood, table: xr.Dataset | None, ages: Floats
+) -> Likelihood | Any:
+    """Return the likelihood of stars selected by a completeness table; as it is without one."""
+    if table is None:
+        return likelihood
+    return SelectedLikelihood(likelihood, Completeness.of(table, ages))

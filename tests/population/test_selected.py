@@ -1,0 +1,177 @@
+"""Selection at the seam: closed forms, derivatives, and stars that a survey has taken."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from migrate_bayes.core.errors import FitError
+from migrate_bayes.population.likelihood.kernel import OUTLIER, PIVOT_RADIUS, THETA
+from migrate_bayes.population.likelihood.layout import StarArrays, pack
+from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.likelihood.selected import Completeness, SelectedLikelihood
+
+AGES = np.array([1.0, 4.0, 8.0])
+RG, FEH = np.linspace(3.0, 14.0, 45), np.linspace(-3.0, 2.0, 501)
+COLUMN = {name: i for i, name in enumerate(THETA)}
+
+
+def theta_of(rng, classes=1):
+    theta = np.empty((3, len(AGES), len(THETA) + 3 * (classes - 1)))
+    theta[:2] = 0.1 * rng.normal(size=(2, *theta.shape[1:]))
+    for at in [0, *range(len(THETA), theta.shape[2], 3)]:
+        theta[:2, :, at] -= 2.0
+        theta[:2, :, at + 1] += 8.0
+        theta[:2, :, at + 2] = rng.uniform(1.0, 2.0, (2, len(AGES)))
+    for name in ("s2", "t2", "q2"):
+        theta[:2, :, COLUMN[name]] = rng.uniform(0.02, 0.05, (2, len(AGES)))
+    theta[2] = 0.0
+    theta[2, :, : len(THETA)] = [np.log(0.01), *OUTLIER]
+    return theta
+
+
+def stars_of(rng, n=150, classes=1):
+    plain = StarArrays(
+        radius=rng.normal(8.0, 1.2, n), radius_variance=np.full(n, 0.01),
+        alpha=rng.normal(0.0, 0.2, n), alpha_variance=np.full(n, 0.001),
+        height=rng.normal(0.0, 0.2, n), height_variance=np.full(n, 0.001),
+        log_weight=rng.normal(size=(n, len(AGES))), feh=rng.normal(0.0, 0.2, (n, len(AGES))),
+        feh_variance=np.full((n, len(AGES)), 0.001), error_class=rng.integers(0, classes, n),
+    )  # fmt: skip
+    return StarLikelihood(pack(plain, np.full(len(AGES), 1 / 3)), workers=1)
+
+
+def table_of(log_s):
+    """A table of ln S(c, age, R − R_0, F)."""
+    c, age, rg, feh = np.meshgrid([0.0, 1.0], AGES, RG - PIVOT_RADIUS, FEH, indexing="ij")
+    return xr.Dataset(
+        {"ln_s": (("component", "age", "rg", "feh"), log_s(c, age, rg, feh))},
+        coords={"component": ["thin", "thick"], "age": AGES, "rg": RG, "feh": FEH},
+    )
+
+
+def selected(log_s, likelihood):
+    return SelectedLikelihood(likelihood, Completeness.of(table_of(log_s), AGES))
+
+
+def test_what_takes_all_stars_changes_no_bit():
+    rng = np.random.default_rng(1)
+    stars, theta = stars_of(rng, classes=3), theta_of(rng, classes=3)
+    both = selected(lambda c, age, x, f: 0.0 * f, stars)
+    np.testing.assert_array_equal(both._selected(theta)[0], theta)
+    value, gradient = both.value_and_gradient(theta)
+    expected = stars.value_and_gradient(theta)
+    assert value == expected[0] == both.value(theta)
+    np.testing.assert_allclose(gradient, expected[1], rtol=1e-13)
+
+
+def test_a_factor_of_disc_age_and_radius_changes_nothing():
+    theta = theta_of(np.random.default_rng(2), classes=2)
+    stars = stars_of(np.random.default_rng(2), 2)
+    one, other = (
+        selected(lambda c, age, x, f, a=a: curved(c, age, x, f) + a * (c - 0.2 * x**2 + age), stars)
+        for a in (0.0, 1.0)
+    )
+    np.testing.assert_allclose(one._selected(theta)[0], other._selected(theta)[0], rtol=1e-12)
+
+
+def test_log_quadratic_selection_in_closed_form():
+    """ln S = l_1 F + l_2 F²/2: −ln α is a parabola in R, and θ′ follows from completing squares."""
+    rng = np.random.default_rng(3)
+    theta, l1, l2 = theta_of(rng), 0.8, -6.0
+    both = selected(lambda c, age, x, f: l1 * f + 0.5 * l2 * f**2, stars_of(rng, 2))
+    out, highest = both._selected(theta)[0], -0.5 * l1**2 / l2
+    for c in range(2):
+        for k in range(len(AGES)):
+            lnp, mu, s2r, Z, G, s2 = theta[c, k, :6]
+            D = 1.0 - l2 * s2
+            # −ln ∫ N(F; m, s²) S = ½ ln D − (l_1 m + l_2 m²/2 + l_1² s²/2) / D
+            m = Z + G * (mu - PIVOT_RADIUS)
+            c0 = 0.5 * np.log(D) - (l1 * m + 0.5 * l2 * m**2 + 0.5 * l1**2 * s2) / D
+            c1, c2 = -(l1 + l2 * m) * G / D, -l2 * G**2 / D
+            s2r_new = 1.0 / (1.0 / s2r - c2)
+            expected = [
+                lnp + highest + c0 + 0.5 * c1**2 * s2r_new + 0.5 * np.log(s2r_new / s2r),
+                mu + c1 * s2r_new,
+                s2r_new,
+            ]
+            np.testing.assert_allclose(out[c, k, :3], expected, rtol=2e-4, atol=2e-4)
+
+
+def curved(c, age, x, f):
+    return -3.0 * (f + 0.1 * c) ** 2 + 0.3 * f * x + 0.02 * age * f - 0.1 * np.exp(2.0 * f)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_derivatives(classes):
+    rng = np.random.default_rng(4)
+    stars, theta = stars_of(rng, classes=classes), theta_of(rng, classes=classes)
+    both = selected(curved, stars)
+    _, gradient = both.value_and_gradient(theta)
+    for index in np.ndindex(2, len(AGES), theta.shape[2]):
+        step = np.zeros_like(theta)
+        step[index] = 1e-5
+        numeric = (both.value(theta + step) - both.value(theta - step)) / 2e-5
+        assert gradient[index] == pytest.approx(numeric, rel=2e-3, abs=2e-2), index
+    x = rng.normal(size=(*theta.shape, 4))
+    x[2] = 0.0
+    value, score, information = both.score_outer(theta, x)
+    assert value == pytest.approx(both.value(theta))
+    np.testing.assert_allclose(score, np.tensordot(gradient, x, axes=3), rtol=1e-9)
+    assert np.linalg.eigvalsh(information).min() >= 0.0
+
+
+def test_stars_that_a_survey_took_give_the_slope_of_all():
+    """[Fe/H] is taken about a ridge that falls outwards: the sample's own slope is another."""
+    rng = np.random.default_rng(5)
+    n, G, s = 400_000, -0.06, 0.2
+    radius = rng.normal(8.0, 1.3, n)
+    feh = G * (radius - PIVOT_RADIUS) + s * rng.normal(size=n)
+
+    def log_s(c, age, x, f):
+        return -((f + 0.15 * x) ** 2) / (2 * 0.25**2)
+
+    taken = rng.random(n) < np.exp(log_s(0, 0, radius - PIVOT_RADIUS, feh))
+    radius, feh = radius[taken], feh[taken]
+    m, one = len(feh), np.ones(taken.sum())
+    plain = StarArrays(
+        radius=radius, radius_variance=1e-6 * one, alpha=0 * one, alpha_variance=1e12 * one,
+        height=0 * one, height_variance=1e12 * one, log_weight=np.zeros((m, 1)),
+        feh=feh[:, None], feh_variance=np.full((m, 1), 1e-6),
+    )  # fmt: skip
+    stars = StarLikelihood(pack(plain, np.ones(1)), workers=1)
+    table = table_of(log_s).isel(age=[0])
+    both = SelectedLikelihood(stars, Completeness.of(table, np.ones(1)))
+
+    def fitted(likelihood):
+        theta = theta_of(rng)[:, :1]
+        theta[:2, 0, : COLUMN["a"]] = [np.log(0.5), radius.mean(), radius.var(), 0.0, -0.05, 0.03]
+        theta[2, :, 0] = -50.0
+        theta[1] = theta[0]
+        for _ in range(15):  # Newton's steps in (μ, σ², Z, G, s²), of both discs alike
+            x = np.zeros((*theta.shape, 5))
+            for d in range(5):
+                x[:2, 0, 1 + d, d] = 1.0
+            _, score, information = likelihood.score_outer(theta, x)
+            step = np.linalg.solve(information, score)
+            theta[:2, 0, 1:6] += step
+        return theta[0, 0, COLUMN["G"]], np.sqrt(np.linalg.inv(information)[3, 3])
+
+    slope, sd = fitted(stars)
+    assert abs(slope - G) > 20 * sd
+    slope, sd = fitted(both)
+    assert abs(slope - G) < 3 * sd
+    assert both.guarded == 0
+
+
+def test_wrong_tables():
+    good = table_of(curved)
+    for bad, message in (
+        (good.rename(ln_s="s"), "`ln_s` on the dimensions"),
+        (good.isel(component=[0]), "no component thick"),
+        (good.isel(feh=np.r_[0:10, 12:30]), "axis feh .* unequal steps"),
+        (good.where(good["feh"] < 1.0), "values that are NaN"),
+    ):
+        with pytest.raises(FitError, match=message):
+            Completeness.of(bad, AGES)
+    one = Completeness.of(good.isel(component=0, drop=True), AGES)
+    np.testing.assert_array_equal(one.log_s[0], one.log_s[1])
