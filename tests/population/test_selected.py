@@ -1,14 +1,20 @@
 """Selection at the seam: closed forms, derivatives, and stars that a survey has taken."""
 
+import functools
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from migrate_bayes.core.errors import FitError
+from migrate_bayes.mock.model_stars import PopulationTruth, SurveyErrors, simulated_stars
+from migrate_bayes.population import ModelSpec, PopulationModel, population_data
 from migrate_bayes.population.likelihood.kernel import OUTLIER, PIVOT_RADIUS, THETA
 from migrate_bayes.population.likelihood.layout import StarArrays, pack
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.likelihood.selected import Completeness, SelectedLikelihood
+from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
+from migrate_bayes.population.sampling.posterior import posterior_tree
 
 AGES = np.array([1.0, 4.0, 8.0])
 RG, FEH = np.linspace(3.0, 14.0, 45), np.linspace(-3.0, 2.0, 501)
@@ -161,6 +167,52 @@ def test_stars_that_a_survey_took_give_the_slope_of_all():
     slope, sd = fitted(both)
     assert abs(slope - G) < 3 * sd
     assert both.guarded == 0
+
+
+@pytest.mark.slow
+def test_model_of_selected_stars():
+    """The gradient of all stars is found, and the stars that were taken look as predicted.
+
+    The survey looks at the data; S, of the true values, is its cut blurred by their errors.
+    """
+    truth = PopulationTruth(-0.06, 0.0, thick_fraction=0.0)
+    errors = SurveyErrors(spread=0.0)
+    stars = simulated_stars(12_000, seed=3, truth=truth, errors=errors)
+    x = stars["rg_mean"].values[:, 0] - PIVOT_RADIUS
+
+    def log_s(c, age, x, f, blur=0.0):
+        return -((f + 0.2 + 0.2 * x) ** 2) / (2 * (0.2**2 + blur**2))
+
+    rng = np.random.default_rng(1)
+    taken = rng.random(len(x)) < np.exp(log_s(0, 0, x, stars["feh"].values))
+    blur = np.hypot(errors.feh, 0.2 * errors.radius)
+    stars = stars.isel(star=np.flatnonzero(taken))
+    table = table_of(functools.partial(log_s, blur=blur))
+    few = {"thin": [1.0, 12.0], "thick": [8.0]}
+    names = ("metallicity", "scatter", "radius", "radius_scatter", "height", "alpha")
+    spec = ModelSpec(form="constant", outliers=False, **dict.fromkeys(names, few))
+    slopes, outside = [], []
+    for completeness in (None, table):
+        model = PopulationModel(population_data(stars), spec, completeness=completeness)
+        density = PosteriorDensity(model, mode="FAST_COMPILE")
+        mode = find_mode(density)
+        draws = (
+            mode.vector + rng.normal(size=(40, density.n)) @ np.linalg.cholesky(mode.covariance).T
+        )
+        value = density.named(draws)["gradient_reference"]
+        slopes.append((value.mean() + 0.06) / value.std())
+        posterior = posterior_tree(density, draws[None])
+        checks = model.predictive(posterior, draws=40)
+        wrong = (checks["data"] < checks["replicated_lo"]) | (
+            checks["data"] > checks["replicated_hi"]
+        )
+        outside.append(float(wrong.sum() / np.isfinite(checks["data"]).sum()))
+        member = model.membership(posterior, draws=2)
+        assert member["p_thin"].mean() > 0.97
+    print(stars.sizes["star"], slopes, outside)
+    assert abs(slopes[0]) > 10.0
+    assert abs(slopes[1]) < 3.0
+    assert outside[1] < 0.15
 
 
 def test_wrong_tables():

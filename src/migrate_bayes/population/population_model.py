@@ -24,12 +24,15 @@ from migrate_bayes.population.likelihood.op import (
     PopulationLogLikelihood,
     StarLikelihood,
 )
+from migrate_bayes.population.likelihood.selected import Completeness, SelectedLikelihood
 from migrate_bayes.population.model.hierarchy import GradientForm, hierarchy
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.results import loo, membership, predictive
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.posterior import draw_prior, sample
 from migrate_bayes.stars import PART_SIZE
+
+Floats = NDArray[np.float64]
 
 #: A fit, or one of its groups.
 Fit = xr.DataTree | xr.Dataset
@@ -48,6 +51,10 @@ class PopulationModel:
         A thin-disc gradient of your own, in place of `spec.form`: ages in Gyr, shape (n,), in; a
         tensor of the same shape in dex/kpc out. It is called once for each model, inside the
         model's context, so it can define parameters.
+    completeness : xarray.Dataset, optional
+        How the survey took stars by [Fe/H] at given age and radius: ``ln_s`` on ([component], age,
+        rg, feh), whose factors of disc, age and radius alone do not matter. All stars alike if not
+        given. See `population.likelihood.selected`.
     likelihood : Likelihood, optional
         What sums over the stars, if the sum is not to be made in this process: see
         `likelihood_on`.
@@ -93,13 +100,17 @@ class PopulationModel:
         spec: ModelSpec | None = None,
         *,
         gradient: GradientForm | None = None,
+        completeness: xr.Dataset | None = None,
         likelihood: Likelihood | None = None,
         workers: int | None = None,
     ) -> None:
         self.data, self.spec, self.workers = data, spec or ModelSpec(), workers
         self._gradient = gradient
         self._local = likelihood is None
-        self.likelihood: Likelihood = likelihood or StarLikelihood(data.stars, workers=workers)
+        self.completeness = (
+            None if completeness is None else Completeness.of(completeness, data.ages)
+        )
+        self.likelihood = self._selected(likelihood or StarLikelihood(data.stars, workers=workers))
         self.pymc, self.theta = hierarchy(
             self.spec, data.ages, data.n_stars, gradient, levels=data.classes.level
         )
@@ -113,6 +124,19 @@ class PopulationModel:
         n = sum(np.size(value) for value in self.pymc.initial_point().values())
         stars = f"{self.data.n_stars:,} stars"
         return f"PopulationModel({stars}, {self.spec.name}, {form}, {n} parameters)"
+
+    def _selected(self, likelihood: Likelihood) -> Likelihood:
+        """Return the likelihood of stars as the survey took them."""
+        if self.completeness is None:
+            return likelihood
+        return SelectedLikelihood(likelihood, self.completeness)
+
+    def _seen_by_stars(self, thetas: Floats) -> Floats:
+        """Carry θ of several draws to what the kernel is called with."""
+        if self.completeness is None:
+            return thetas
+        seam = SelectedLikelihood(StarLikelihood(self.data.stars), self.completeness)
+        return np.stack([seam.at_seam(theta) for theta in thetas])
 
     @cached_property
     def density(self) -> PosteriorDensity:
@@ -205,11 +229,13 @@ class PopulationModel:
         chosen = SamplerOptions.of(options, settings)
         density = self.density if density is None else density
         elsewhere: AbstractContextManager[Likelihood] = nullcontext(density.likelihood)
-        if self._local and chosen.scheduler != "threads":
+        apart = self._local and chosen.scheduler != "threads"
+        if apart:
             elsewhere = likelihood_on(self.data.stars, chosen.scheduler)
         with elsewhere as likelihood:
+            over = self._selected(likelihood) if apart else likelihood
             return sample(
-                density.over(likelihood), chosen, seed=seed, attrs=attrs, cores=cores,
+                density.over(over), chosen, seed=seed, attrs=attrs, cores=cores,
                 prior_draws=prior_draws, progressbar=progressbar,
             )  # fmt: skip
 
@@ -231,7 +257,7 @@ class PopulationModel:
             `p_thin_sd` (over the draws), and, in Gyr, `age_population`, `age_population_sd`,
             `age_population_lo`, `age_population_median`, `age_population_hi`.
         """
-        thetas = self.theta_draws(fit, n=draws, seed=seed)
+        thetas = self._seen_by_stars(self.theta_draws(fit, n=draws, seed=seed))
         return membership.membership(self.data, thetas, self.spec.components, workers=self.workers)
 
     def write_membership(
@@ -271,7 +297,7 @@ class PopulationModel:
         ProductError
             If `path` exists and may not be replaced, or cannot be written.
         """
-        thetas = self.theta_draws(fit, n=draws, seed=seed)
+        thetas = self._seen_by_stars(self.theta_draws(fit, n=draws, seed=seed))
         return membership.write_membership(
             path, self.data, thetas, self.spec.components, workers=self.workers,
             part_size=part_size, overwrite=overwrite, attrs=attrs,
@@ -300,7 +326,9 @@ class PopulationModel:
             stars. The bins' edges are coordinates.
         """
         thetas = self.theta_draws(fit, n=draws, seed=seed)
-        return predictive.posterior_predictive(self.data, thetas, stars=stars, seed=seed)
+        return predictive.posterior_predictive(
+            self.data, thetas, stars=stars, seed=seed, completeness=self.completeness
+        )
 
     def prior_predictive(
         self, fit: Fit | None = None, *, draws: int = 300, stars: int = 20_000, seed: int = 0
@@ -353,7 +381,7 @@ class PopulationModel:
         posterior = _group(fit)
         step = max(1, -(-posterior.sizes["chain"] * posterior.sizes["draw"] // draws))
         some = posterior.isel(draw=slice(None, None, step))
-        thetas = self.theta_draws(some)
+        thetas = self._seen_by_stars(self.theta_draws(some))
         return loo.pointwise(self.data, some, thetas, stars=stars, seed=seed, workers=self.workers)
 
     def loo(self, fit: Fit, *, stars: int = 5000, draws: int = 1000, seed: int = 0) -> xr.Dataset:

@@ -80,7 +80,10 @@ class Likelihood(Protocol):
 
     n_stars: int
     workers: int | None  # threads of one evaluation
-    evaluations: int  # passes over the stars so far
+
+    @property
+    def evaluations(self) -> int:
+        """Passes over the stars so far."""
 
     def value(self, theta: Floats) -> float:
         """Return Σ ln L."""

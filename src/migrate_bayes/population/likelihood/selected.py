@@ -10,10 +10,10 @@ those of the *sample* and Z, G, s, a, b those of the *population*, the law of th
    P_{ck}\, N(R; μ, σ^2)\, \frac{N(F; m(R), s^2)\, S_{ck}(F, R)}{α_{ck}(R)}, \qquad
    α_{ck}(R) = \int N(F; m(R), s^2)\, S_{ck}(F, R)\, dF, \qquad m(R) = Z + G (R - R_0)
 
-The factor S at the star's own (F, R) is a number that no parameter changes, to the accuracy of the
-star's errors; α is what the kernel needs. Any factor of S that depends on c, k and R alone cancels,
-and is taken out of a table when it is read: no density of the Galaxy and no absolute completeness
-is needed, only how S changes with [Fe/H].
+divided by S: whether a star passes is seen in its data, so that S, the mean over their errors,
+stands in the normaliser alone. Any factor of S that depends on c, k and R alone cancels, and is
+taken out of a table when it is read: no density of the Galaxy and no absolute completeness is
+needed, only how S changes with [Fe/H].
 
 With :math:`R = μ + σ t`, :math:`-\ln α` is projected on the Hermite polynomials under N(μ, σ²),
 
@@ -34,7 +34,7 @@ feel: a node without stars moves nothing. D is kept above `LEAST_CURVATURE`.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -123,6 +123,21 @@ class Completeness(NamedTuple):
         values = values - values.max(axis=-1, keepdims=True)
         at_ages = (1.0 - share) * values[:, first] + share * values[:, last]
         return cls(axes[1], axes[2], np.ascontiguousarray(at_ages))
+
+    def at(
+        self, component: NDArray[np.int64], node: NDArray[np.int64], radius: Floats, feh: Floats
+    ) -> Floats:
+        """Return ln S of stars, shape (n, m), at `feh` of that shape; 0 of outliers."""
+        u = np.clip((radius - self.radius[0]) / (self.radius[1] - self.radius[0]), 0, None)
+        e = np.clip((feh - self.feh[0]) / (self.feh[1] - self.feh[0]), 0, None)
+        i = np.minimum(u.astype(np.int64), len(self.radius) - 2)
+        m = np.minimum(e.astype(np.int64), len(self.feh) - 2)
+        u, e = np.minimum(u - i, 1.0)[:, None], np.minimum(e - m, 1.0)
+        c, i = np.minimum(component, 1)[:, None], i[:, None]
+        table, k = self.log_s, node[:, None]
+        low = (1.0 - e) * table[c, k, i, m] + e * table[c, k, i, m + 1]
+        high = (1.0 - e) * table[c, k, i + 1, m] + e * table[c, k, i + 1, m + 1]
+        return np.where(component[:, None] < 2, (1.0 - u) * low + u * high, 0.0)
 
 
 @njit(inline="always")
@@ -245,9 +260,13 @@ class SelectedLikelihood:
         inputs = np.stack([np.array([at, at + 1, at + 2, 3, 4, 5]) for at in begin])
         return out, slope, inputs
 
+    def at_seam(self, theta: Floats) -> Floats:
+        """Return θ′."""
+        return self._selected(theta)[0]
+
     def value(self, theta: Floats) -> float:
         """Return Σ ln L; see `Likelihood.value`."""
-        return self.likelihood.value(self._selected(theta)[0])
+        return self.likelihood.value(self.at_seam(theta))
 
     def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
         """Return Σ ln L and its gradient in θ; see `Likelihood.value_and_gradient`."""
@@ -273,13 +292,4 @@ class SelectedLikelihood:
 
     def per_star(self, theta: Floats, reduce: Floats | None = None) -> tuple[Floats, Floats]:
         """Return each star's ln L and expectations; see `Likelihood.per_star`."""
-        return self.likelihood.per_star(self._selected(theta)[0], reduce)
-
-
-def under_selection(
-    likelihood: Likelihood, table: xr.Dataset | None, ages: Floats
-) -> Likelihood | Any:
-    """Return the likelihood of stars selected by a completeness table; as it is without one."""
-    if table is None:
-        return likelihood
-    return SelectedLikelihood(likelihood, Completeness.of(table, ages))
+        return self.likelihood.per_star(self.at_seam(theta), reduce)

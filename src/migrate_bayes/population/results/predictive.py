@@ -39,6 +39,7 @@ from migrate_bayes.population.likelihood.layout import (
     unpack,
 )
 from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.likelihood.selected import Completeness
 from migrate_bayes.population.model.hierarchy import flat_in_age, node_widths
 
 Floats = NDArray[np.float64]
@@ -49,6 +50,8 @@ AGE_EDGES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 15.0)
 _BANDS = (0.025, 0.16, 0.5, 0.84, 0.975)
 _TESTED = (0.05, 0.25, 0.5, 0.75, 0.95)
 _MIN_STARS = 20
+# True [Fe/H] of which a selected star's is picked.
+_TRIED = 24
 
 
 def _expectations(stars: StarArrays, ages: Floats) -> tuple[Floats, Floats]:
@@ -118,7 +121,12 @@ def prior_predictive(
 
 
 def _replicate(
-    rng: np.random.Generator, stars: StarArrays, feh: Floats, probability: Floats, theta: Floats
+    rng: np.random.Generator,
+    stars: StarArrays,
+    feh: Floats,
+    probability: Floats,
+    theta: Floats,
+    completeness: Completeness | None,
 ) -> tuple[Floats, Floats]:
     """Draw [Fe/H] and [α/Fe] of every star; `probability` (n_components · n_ages, n)."""
     n = len(feh)
@@ -133,6 +141,15 @@ def _replicate(
     spread = t["s2"] + t["G"] ** 2 * h * stars.radius_variance
     total = spread + e_feh
     mean = t["Z"] + t["G"] * (radius - PIVOT_RADIUS)
+    if completeness is not None:
+        # Of some true [Fe/H] of the population one that the survey took.
+        some = mean[:, None] + np.sqrt(spread)[:, None] * rng.normal(size=(n, _TRIED))
+        log_s = completeness.at(component, node, radius, some)
+        true = some[rows, np.argmax(log_s + rng.gumbel(size=some.shape), axis=1)]
+        error = np.sqrt(t["t2"] + stars.alpha_variance)
+        alpha = t["a"] + t["b"] * true + error * rng.normal(size=n)
+        seen = true + np.sqrt(e_feh) * rng.normal(size=n)
+        return seen - (stars.feh[rows, node] - feh), alpha
     step = np.sqrt(total) * rng.normal(size=n)
     true = mean + spread / total * step
     error = t["b"] ** 2 * spread / total * e_feh + t["t2"] + stars.alpha_variance
@@ -152,7 +169,12 @@ def _quantiles(values: Floats, bins: list[list[NDArray[np.int64]]]) -> Floats:
 
 
 def posterior_predictive(
-    data: PopulationData, thetas: Floats, *, stars: int, seed: int
+    data: PopulationData,
+    thetas: Floats,
+    *,
+    stars: int,
+    seed: int,
+    completeness: Completeness | None = None,
 ) -> xr.Dataset:
     """Compare the stars with replicates; see `PopulationModel.predictive`."""
     index = subsample(data.n_stars, stars, seed)
@@ -177,7 +199,7 @@ def posterior_predictive(
     replicated = np.empty((len(thetas), *observed.shape))
     for s, theta in enumerate(thetas):
         _, probability = likelihood.per_star(theta, each)
-        feh_rep, alpha_rep = _replicate(rng, plain, feh, probability, theta)
+        feh_rep, alpha_rep = _replicate(rng, plain, feh, probability, theta, completeness)
         alpha_rep[np.isnan(alpha)] = np.nan
         replicated[s] = np.stack([_quantiles(feh_rep, bins), _quantiles(alpha_rep, bins)])
     low, middle, high = np.quantile(replicated, [0.025, 0.5, 0.975], axis=0)
