@@ -286,15 +286,25 @@ def walk_covariance(at: ArrayLike, sd: float, change: float, reference: float) -
 
 
 def _function_of_age(
-    name: str, prior: tuple[float, ...], at: tuple[float, ...], ages: Floats, reference: float
+    name: str,
+    prior: tuple[float, ...],
+    at: tuple[float, ...],
+    ages: Floats,
+    reference: float,
+    *,
+    above: Any = 0.0,
 ) -> Any:
-    """One smooth function of age: values at the knots `at` (Gyr), a spline in between."""
+    """One smooth function of age: values at the knots `at` (Gyr), a spline in between.
+
+    `above` is taken from the prior mean: the prior is then that of the function with `above` added.
+    """
     mean, sd, change = prior
+    mean = mean - above
     dim = f"{name}_knot"
     pm.modelcontext(None).add_coord(dim, list(at))
     covariance = walk_covariance(at, sd, change, reference)
     values = (
-        pm.MvNormal(name, np.full(len(at), mean), covariance, dims=dim)
+        pm.MvNormal(name, mean * np.ones(len(at)), covariance, dims=dim)
         if len(at) > 1
         else pm.Normal(name, mean, np.sqrt(covariance[0, 0]), dims=dim)
     )
@@ -318,17 +328,17 @@ def _component(
     spec: ModelSpec,
     ages: Floats,
     powers: Floats,
-    above: tuple[Any, Any] | None = None,
-) -> tuple[Any, list, tuple[Any, Any]]:
-    """Return ln P(age) of one disc, the columns of θ after the weight, mean [α/Fe] and height.
+    alpha: Any,
+    height: Any,
+) -> tuple[Any, list]:
+    """Return ln P(age) of one disc and the columns of θ after the weight.
 
     The columns are ten of all, then μ and σ² of each error class after the first; `powers` are of
     `_powers`.
 
-    `above` are the thick disc's mean [α/Fe] at `ALPHA_PIVOT` and mean height, from which those of
-    the thin disc are counted down. If diffusion shapes the spread of radii or the scatter, it
-    replaces a free function of age. P(age) at the nodes is the softmax of a spline, times the node
-    width.
+    `alpha` and `height` are the disc's mean [α/Fe] at `ALPHA_PIVOT` and mean height. If diffusion
+    shapes the spread of radii or the scatter, it replaces a free function of age. P(age) at the
+    nodes is the softmax of a spline, times the node width.
     """
     one = np.ones(len(ages))
 
@@ -344,15 +354,6 @@ def _component(
     def variance(quantity: str, knots: FunctionKnots) -> Any:
         return pt.exp(2.0 * function(quantity, knots))
 
-    def gap(name: str, least: float, knots: FunctionKnots) -> Any:
-        log_excess = _function_of_age(name, spec.prior(name), knots.thin, ages, spec.reference_age)
-        return least + pt.exp(log_excess)
-
-    if above is None:
-        alpha, height = function("alpha", spec.alpha), function("height", spec.height)
-    else:
-        alpha = above[0] - gap("log_alpha_gap", spec.least_alpha_gap, spec.alpha)
-        height = above[1] - gap("log_height_gap", spec.least_height_gap, spec.height)
     churned = gradient if isinstance(gradient, RadialDiffusion) else None
     spreading = churned if churned and churned.radius else None
     alpha_slope = scalar("alpha_slope")
@@ -393,7 +394,33 @@ def _component(
     values = pm.ZeroSumNormal(name, sd, dims=f"{name}_knot")
     spline = pt.dot(spline_basis(ages, at), values)
     log_age = spline + tilt * ages + np.log(node_widths(ages))
-    return log_age - pt.logsumexp(log_age), columns, (alpha, height)
+    return log_age - pt.logsumexp(log_age), columns
+
+
+def _ordered(
+    quantity: str, least: float, knots: FunctionKnots, spec: ModelSpec, ages: Floats
+) -> tuple[Any, Any]:
+    """Return the mean of a quantity of the thin disc and of the thick one, which lies above it.
+
+    The parameters are the gap and what is left of the thick disc's mean without the gap at the
+    reference age, in effect the thin disc's, which any sample knows well. The thick disc's itself,
+    that a sample without one does not know, would be tied to each value of the gap by a thin and
+    curved ridge. The prior is on the thick disc's mean.
+    """
+    gap, reference = f"log_{quantity}_gap", spec.reference_age
+    both = np.append(ages, reference)
+    excess = pt.exp(_function_of_age(gap, spec.prior(gap), knots.thin, both, reference))
+    apart, at_reference = least + excess[:-1], least + excess[-1]
+    name = f"{quantity}_thick"
+    below = _function_of_age(
+        f"{quantity}_below", spec.prior(name), knots.thick, ages, reference, above=at_reference
+    )
+    model = pm.modelcontext(None)
+    model.add_coord(f"{name}_knot", list(knots.thick))
+    at_knots = model[f"{quantity}_below"] + at_reference
+    pm.Deterministic(name, at_knots, dims=f"{name}_knot")
+    thick = below + at_reference
+    return thick - apart, thick
 
 
 def hierarchy(
@@ -425,9 +452,13 @@ def hierarchy(
         fraction = pm.Beta("thick_fraction", *spec.prior("thick_fraction"))
         log_mix = [pt.log1p(-fraction), pt.log(fraction)]
         powers = _powers(spec, levels, n_stars)
-        thick_age, thick_columns, above = _component("thick", thick, spec, ages, powers)
-        thin_age, thin_columns, below = _component("thin", thin, spec, ages, powers, above)
-        blocks = [(thin_age, thin_columns), (thick_age, thick_columns)]
+        alphas = _ordered("alpha", spec.least_alpha_gap, spec.alpha, spec, ages)
+        heights = _ordered("height", spec.least_height_gap, spec.height, spec, ages)
+        discs = zip(("thin", "thick"), (thin, thick), alphas, heights, strict=True)
+        blocks = [
+            _component(name, gradient, spec, ages, powers, alpha, height)
+            for name, gradient, alpha, height in discs
+        ]
         if spec.outliers:
             stray = pm.Beta("outlier_fraction", *spec.prior("outlier_fraction"))
             log_mix = [lm + pt.log1p(-stray) for lm in log_mix] + [pt.log(stray)]
@@ -443,7 +474,7 @@ def hierarchy(
         theta = pt.stack(cubes)
         mean_age = [pt.dot(pt.exp(log_age), ages) for log_age, _ in blocks[:2]]
         pm.Deterministic("mean_age", pt.stack(mean_age), dims="disc")
-        pm.Deterministic("alpha", pt.stack([below[0], above[0]]), dims=("disc", "age"))
+        pm.Deterministic("alpha", pt.stack(alphas), dims=("disc", "age"))
         pm.Deterministic("gradient", theta[:, :, 4], dims=("component", "age"))
         pm.Deterministic("metallicity", theta[:, :, 3], dims=("component", "age"))
         pm.Deterministic("scatter", pt.sqrt(theta[:, :, 5]), dims=("component", "age"))

@@ -58,6 +58,11 @@ _VARIABLES = {
     "thick_fraction": ("", "share of thick-disc stars among disc stars"),
     "alpha_thick": ("dex", "mean [alpha/Fe] at [Fe/H] = -0.3, thick disc"),
     "height_thick": ("", "mean of ln((Z_max + Z_0) / kpc), Z_0 = 0.2 kpc, thick disc"),
+    "alpha_below": (
+        "dex",
+        "mean [alpha/Fe] of the thick disc less the discs' gap at the reference age",
+    ),
+    "height_below": ("", "mean height of the thick disc less the discs' gap at the reference age"),
     "log_alpha_gap": ("", "ln of what the discs' gap in [alpha/Fe] exceeds the least by (dex)"),
     "log_height_gap": ("", "ln of what the discs' gap in height exceeds the least by"),
     "outlier_fraction": ("", "share of outliers"),
