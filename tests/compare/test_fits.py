@@ -72,6 +72,7 @@ def make_stars(n, seed=0):
     return xr.Dataset(
         {
             "log_age_likelihood": (("star", "age"), like.astype(np.float32)),
+            "log_interim_prior": ("age", np.zeros(len(AGES))),
             "feh": ("star", feh + 0.03 * e[6]),
             "feh_error": ("star", np.full(n, 0.03)),
             "alpha_fe": ("star", alpha + 0.02 * e[7]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AliasChoices, Field, field_validator
 
 from migrate_bayes.core.options import Options
 from migrate_bayes.orbits.frame import SolarFrame
@@ -37,9 +37,9 @@ class OrbitOptions(Options):
         See `migrate_bayes.orbits.get_frame`. Phase space (x … r_present) is in this frame.
     potentials : tuple of str
         Names; see `migrate_bayes.orbits.Potential`.
-    zmax_potentials : tuple of str, optional
-        Those in which orbits are integrated; all if not given. In the others the extrema are NaN,
-        and no star is found unbound.
+    zmax_potentials : tuple of str or bool, optional
+        Those in which orbits are integrated; all if not given, none if False. In the others the
+        extrema are NaN, and no star is found unbound. `zmax` is its earlier name.
     scaling : {"rescaled", "native"}
         Whether the frame's (R₀, V₀) set each potential's units, or its own.
     draws : int
@@ -61,11 +61,18 @@ class OrbitOptions(Options):
 
     frame: str | dict[str, float | str] = "vickers2021"
     potentials: tuple[str, ...] = ("MWPotential2014", "Irrgang13I", "McMillan17")
-    zmax_potentials: tuple[str, ...] | None = None
+    zmax_potentials: tuple[str, ...] | None = Field(
+        default=None, validation_alias=AliasChoices("zmax_potentials", "zmax")
+    )
     scaling: Literal["rescaled", "native"] = "rescaled"
     draws: int = Field(default=100, gt=1)
     zmax_draws: int = Field(default=0, ge=0)
     sweep: SweepOptions | None = None
+
+    @field_validator("zmax_potentials", mode="before")
+    @classmethod
+    def _all_or_none(cls, names: Any) -> Any:
+        return (None if names else ()) if isinstance(names, bool) else names
 
     @field_validator("frame", mode="before")
     @classmethod
