@@ -20,8 +20,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "baseline": ["fit_baseline"],
         "catalog": [
             "correct_extinction",
+            "fetch",
             "flag_age_error",
             "mark_duplicates",
+            "match",
             "open_catalog",
             "quality_cuts",
             "read_catalog",

@@ -353,6 +353,68 @@ def columns(
 
 
 @app.command()
+def fetch(
+    name: Annotated[
+        str, typer.Argument(help="A catalogue, or a TOML file; without one, list the catalogues.")
+    ] = "",
+    to: Annotated[
+        Path | None, typer.Option("--to", help="The Parquet file [NAME.parquet, here].")
+    ] = None,
+    slice_rows: Annotated[
+        int, typer.Option("--slice-rows", min=1, help="About how many rows to ask for at once.")
+    ] = 200_000,
+    patience: Annotated[
+        float, typer.Option("--patience", help="Seconds that the service may take for a slice.")
+    ] = 3600.0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Fetch a catalogue from a TAP service, slice by slice; one that was stopped goes on.
+
+    A TOML file asks for any other table: service, table, columns, where, and key, an integer
+    column by whose ranges the table is cut.
+    """
+    from migrate_bayes.catalog import fetching
+
+    if not name:
+        for known, query in fetching.fetch_queries().items():
+            print(f"{known:<28} {query.description}" + (" (absent)" if query.absent else ""))
+        return
+    path = fetching.fetch(name, to, slice_rows=slice_rows, patience=patience, overwrite=overwrite)
+    print(fetching.described(path))
+    print(path)
+
+
+@app.command()
+def match(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A catalogue, of any format.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="A catalogue to join to it.")],
+    to: Annotated[Path, typer.Option("--to", help="The Parquet file to write.")],
+    on: Annotated[
+        str | None, typer.Option("--on", help="Identifier, or NAME_A=NAME_B [nearest on the sky].")
+    ] = None,
+    radius: Annotated[
+        float, typer.Option("--radius", help="Greatest separation on the sky, arcsec.")
+    ] = 1.0,
+    epochs: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--epochs", help="Julian years of the positions of A and B."),
+    ] = None,
+    keep: Annotated[
+        str, typer.Option("--keep", help="Rows without a match: first (A's), both, or matched.")
+    ] = "first",
+    overwrite: Overwrite = False,
+) -> None:
+    """Join two catalogues by identifier, or on the sky with proper motion."""
+    from migrate_bayes.catalog import matching
+
+    path, matched = matching.match(
+        first, second, to, on=on, radius=radius, epochs=epochs, keep=keep, overwrite=overwrite
+    )
+    print(f"{matched:,} rows of {first} have a match")
+    print(path)
+
+
+@app.command()
 def isochrones(
     source: Annotated[
         list[str] | None, typer.Argument(help="Names, such as dartmouth; all where none is given.")

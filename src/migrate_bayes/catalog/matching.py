@@ -1,0 +1,267 @@
+"""Two catalogues joined, by identifier or on the sky; the stars that have no match are kept."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from migrate_bayes.catalog.formats import open_source
+from migrate_bayes.core.errors import CatalogError, CatalogWarning, suggest
+from migrate_bayes.core.io import MADE_FROM, atomic_output, refuse_existing
+from migrate_bayes.core.places import expand
+from migrate_bayes.core.provenance import provenance
+
+SEPARATION = "match_separation"
+_MAS = np.pi / 180 / 3.6e6  # rad
+
+
+def match(
+    a: str | Path,
+    b: str | Path,
+    to: str | Path,
+    *,
+    on: str | None = None,
+    radius: float = 1.0,
+    epochs: tuple[float, float] | None = None,
+    keep: str = "first",
+    overwrite: bool = False,
+) -> tuple[Path, int]:
+    """Join two catalogues into one Parquet file: each row of the first with its match.
+
+    Parameters
+    ----------
+    a, b : path
+        Tables of any format that `read_catalog` reads. A column of `b` whose name `a` has too ends
+        with ``_2``.
+    to : path
+        The Parquet file to write.
+    on : str, optional
+        The identifier, or ``NAME_A=NAME_B`` where it has two names. Without it, the nearest on the
+        sky by ``ra`` and ``dec``, in degrees.
+    radius : float, optional
+        Greatest separation on the sky, arcsec.
+    epochs : tuple of float, optional
+        Julian years of the positions of `a` and `b`: those of `a`, else of `b`, are moved by their
+        ``pmra`` and ``pmdec``, mas/yr, to the other's epoch.
+    keep : {"first", "both", "matched"}, optional
+        Which rows without a match are kept: those of `a`, of both, or none.
+    overwrite : bool, optional
+        Replace a file that exists.
+
+    Returns
+    -------
+    path : pathlib.Path
+        The file. On the sky, it has ``match_separation``, arcsec.
+    matched : int
+        Rows of `a` that have a match.
+
+    Raises
+    ------
+    CatalogError
+        For a column that is not there, or has no values to match by.
+    ProductError
+        If the file exists already.
+
+    Examples
+    --------
+    >>> import migrate_bayes as mb
+    >>> mb.match("a.csv", "b.csv", "joined.parquet", on="source_id")
+    Traceback (most recent call last):
+    ...
+    migrate_bayes.core.errors.CatalogError: no such file: a.csv ...
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if keep not in ("first", "both", "matched"):
+        raise CatalogError(f"keep = '{keep}'; {suggest(keep, ('first', 'both', 'matched'))}")
+    to = expand(to)
+    refuse_existing(to, overwrite=overwrite)
+    first, second = _read(a), _read(b)
+    apart = None
+    if on is not None:
+        name_a, _, name_b = on.partition("=")
+        index = match_identifiers(
+            _column(first, name_a, a).to_pylist(),
+            _column(second, name_b or name_a, b).to_pylist(),
+            str(b),
+        )
+    else:
+        index, apart = _on_sky(first, second, a, b, radius, epochs)
+    found = index >= 0
+    rows = np.flatnonzero(found) if keep == "matched" else np.arange(len(index))
+    left, right = rows, index[rows]
+    if keep == "both":
+        alone = np.setdiff1d(np.arange(len(second)), index[found])
+        left = np.concatenate([left, np.full(len(alone), -1)])
+        right = np.concatenate([right, alone])
+    taken = set(first.column_names)
+    second = second.rename_columns([f"{n}_2" if n in taken else n for n in second.column_names])
+    one, two = first.take(_places(left)), second.take(_places(right))
+    fields = [*one.schema, *two.schema]
+    arrays = [*one.columns, *two.columns]
+    if apart is not None:
+        fields.append(pa.field(SEPARATION, pa.float64(), metadata={"unit": "arcsec"}))
+        arrays.append(pa.array(np.where(left >= 0, apart[left], np.nan), from_pandas=True))
+    said = {
+        MADE_FROM: json.dumps(
+            {"a": str(a), "b": str(b), "on": on, "radius": radius, "epochs": epochs, "keep": keep}
+        ),
+        **provenance(),
+    }
+    schema = pa.schema(fields, metadata={f"migrate_bayes.{k}": v for k, v in said.items()})
+    with atomic_output(to, overwrite=overwrite) as out:
+        pq.write_table(pa.table(arrays, schema=schema), out, compression="zstd")
+    return to, int(found.sum())
+
+
+def match_identifiers(a: ArrayLike, b: ArrayLike, name: str = "the second") -> NDArray[np.int64]:
+    """Return for each identifier of `a` its place in `b`, -1 where there is none.
+
+    Of one that `b` has several times, the first counts, and a `CatalogWarning` says how many.
+    """
+    left, right = np.asarray(a, object), np.asarray(b, object)
+    # An integer and its text are the same identifier.
+    whole = all(isinstance(v, int) for v in (*left, *right) if v is not None)
+    places: dict[Any, int] = {}
+    again = 0
+    for place, value in enumerate(right):
+        if value is None:
+            continue
+        again += (key := value if whole else str(value).strip()) in places
+        places.setdefault(key, place)
+    if again:
+        warnings.warn(
+            f"{name}: {again} rows have an identifier that came before: the first counts",
+            CatalogWarning,
+            stacklevel=2,
+        )
+    keys = (v if whole or v is None else str(v).strip() for v in left)
+    return np.fromiter((-1 if k is None else places.get(k, -1) for k in keys), np.int64, len(left))
+
+
+def moved(
+    ra: ArrayLike, dec: ArrayLike, pmra: ArrayLike, pmdec: ArrayLike, years: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Move positions, deg, by proper motions, mas/yr, along great circles; NaN motions are zero."""
+    alpha, delta = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
+    east = np.nan_to_num(np.asarray(pmra, float)) * _MAS * years
+    north = np.nan_to_num(np.asarray(pmdec, float)) * _MAS * years
+    sa, ca, sd, cd = np.sin(alpha), np.cos(alpha), np.sin(delta), np.cos(delta)
+    x = cd * ca - sa * east - sd * ca * north
+    y = cd * sa + ca * east - sd * sa * north
+    z = sd + cd * north
+    return np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))
+
+
+def _on_sky(
+    first: Any, second: Any, a: str | Path, b: str | Path, radius: float,
+    epochs: tuple[float, float] | None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:  # fmt: skip
+    from astropy import units as u
+    from astropy.coordinates import SkyCoord
+
+    at = [
+        [_floats(_column(table, name, file)) for name in ("ra", "dec")]
+        for table, file in ((first, a), (second, b))
+    ]
+    if epochs is not None and epochs[0] != epochs[1]:
+        tables = (first, second)
+        able = [i for i in (0, 1) if {"pmra", "pmdec"} <= set(tables[i].column_names)]
+        if not able:
+            raise CatalogError(f"neither {a} nor {b} has pmra and pmdec to move by")
+        i = able[0]
+        motion = [_floats(tables[i].column(name)) for name in ("pmra", "pmdec")]
+        years = epochs[1 - i] - epochs[i]
+        at[i] = list(moved(at[i][0], at[i][1], motion[0], motion[1], years))
+    index = np.full(len(first), -1, np.int64)
+    apart = np.full(len(first), np.nan)
+    good = [np.isfinite(ra) & np.isfinite(dec) for ra, dec in at]
+    if good[0].any() and good[1].any():
+        one, two = (
+            SkyCoord(ra[g], dec[g], unit="deg") for (ra, dec), g in zip(at, good, strict=True)
+        )
+        place, separation, _ = one.match_to_catalog_sky(two)
+        near = separation <= radius * u.arcsec
+        rows = np.flatnonzero(good[0])[near]
+        index[rows] = np.flatnonzero(good[1])[place[near]]
+        apart[rows] = separation[near].arcsec
+    return index, apart
+
+
+def _places(rows: NDArray[np.int64]) -> Any:
+    import pyarrow as pa
+
+    return pa.array(rows, mask=rows < 0)
+
+
+def _floats(column: Any) -> NDArray[np.float64]:
+    import pyarrow as pa
+
+    try:
+        return column.cast(pa.float64()).to_numpy().astype(float)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise CatalogError(f"a position or motion is no number: {error}") from None
+
+
+def _column(table: Any, name: str, file: str | Path) -> Any:
+    if name not in table.column_names:
+        raise CatalogError(f"{file} has no column '{name}'; {suggest(name, table.column_names)}")
+    return table.column(name)
+
+
+def _read(file: str | Path) -> Any:
+    """Read a whole table as Arrow's, texts of numbers as numbers, units beside the columns."""
+    import pyarrow as pa
+
+    source = open_source(file)
+    names = list(source.names)
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    for piece in source.pieces(names, None, None):
+        for name in names:
+            columns[name].append(_as_arrow(piece[name]))
+    arrays, fields = [], []
+    for name in names:
+        array = _numbers(pa.chunked_array(columns[name]).combine_chunks())
+        unit = source.units.get(name)
+        arrays.append(array)
+        fields.append(pa.field(name, array.type, metadata={"unit": unit} if unit else None))
+    return pa.table(arrays, schema=pa.schema(fields))
+
+
+def _as_arrow(values: Any) -> Any:
+    import pyarrow as pa
+
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    mask = np.ma.getmaskarray(np.ma.asarray(values))
+    data = np.ma.getdata(values)
+    if data.ndim > 1:
+        return pa.array(data.tolist())
+    if data.dtype.kind in "OUS":
+        texts = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in data.tolist()]
+        return pa.array([None if m else v for v, m in zip(texts, mask, strict=True)])
+    return pa.array(data.astype(data.dtype.newbyteorder("=")), mask=mask)
+
+
+def _numbers(array: Any) -> Any:
+    """Turn a column of text into whole numbers, or numbers, if every value is one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+        return array
+    trimmed = pc.utf8_trim_whitespace(array)
+    blank = pc.equal(trimmed, "")
+    trimmed = pc.if_else(blank, pa.scalar(None, trimmed.type), trimmed)
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            return trimmed.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return trimmed
