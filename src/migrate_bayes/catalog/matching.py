@@ -36,8 +36,8 @@ def match(
     Parameters
     ----------
     a, b : path
-        Tables of any format that `read_catalog` reads. A column of `b` whose name `a` has too ends
-        with ``_2``.
+        Tables of any format that `read_catalog` reads; both are read whole. A column of `b` whose
+        name `a` has too ends with ``_2``.
     to : path
         The Parquet file to write.
     on : str, optional
@@ -87,8 +87,8 @@ def match(
     if on is not None:
         name_a, _, name_b = on.partition("=")
         index = match_identifiers(
-            _column(first, name_a, a).to_pylist(),
-            _column(second, name_b or name_a, b).to_pylist(),
+            _identifiers(_column(first, name_a, a), name_a, a),
+            _identifiers(_column(second, name_b or name_a, b), name_b or name_a, b),
             str(b),
         )
     else:
@@ -143,6 +143,21 @@ def match_identifiers(a: ArrayLike, b: ArrayLike, name: str = "the second") -> N
         )
     keys = (v if whole or v is None else str(v).strip() for v in left)
     return np.fromiter((-1 if k is None else places.get(k, -1) for k in keys), np.int64, len(left))
+
+
+def _identifiers(column: Any, name: str, file: str | Path) -> list[Any]:
+    """List identifiers; of numbers with a point, those that are whole and were not rounded."""
+    import pyarrow as pa
+
+    if not pa.types.is_floating(column.type):
+        return column.to_pylist()
+    values = [None if v is None or v != v else v for v in column.to_pylist()]
+    if any(v is not None and (v % 1 or abs(v) >= 2**53) for v in values):
+        raise CatalogError(
+            f"{file}: column '{name}' is of floating-point numbers, which round long identifiers: "
+            "write it as integers or text"
+        )
+    return [None if v is None else int(v) for v in values]
 
 
 def moved(
