@@ -168,9 +168,11 @@ def test_processes_start_from_a_script_without_a_main_guard(tmp_path):
     )
     done = python(code, tmp_path)
     assert done.stdout.split() == [b"[1,", b"2]", str(tmp_path / "script.py").encode()], done.stderr
+    main = sys.modules["__main__"]
+    before = getattr(main, "__file__", None), main.__spec__  # a worker of the tests has no file
     with apart_from_main(), apart_from_main():
         assert not hasattr(sys.modules["__main__"], "__file__")
-    assert sys.modules["__main__"].__spec__ is not None or sys.modules["__main__"].__file__
+    assert (getattr(main, "__file__", None), main.__spec__) == before
 
 
 @pytest.mark.slow
