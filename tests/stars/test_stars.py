@@ -1,7 +1,9 @@
 """StarPosteriors: assembled, written, read, joined; never lost, never mixed."""
 
+import gc
 import json
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -79,6 +81,15 @@ def test_round_trip(tmp_path, text_ids, part_size):
     assert back["source_id"].dtype.kind == ("U" if text_ids else "i")
     assert back["feh"].attrs["units"] == "dex"
     assert json.loads(back.attrs["nested"]) == {"a": [1, 2]}
+
+
+def test_no_file_that_is_read_lazily_is_left_to_netcdf4(small, tmp_path):
+    # When the garbage collector closed one while another thread read, HDF5 failed or crashed.
+    write_stars(small, tmp_path / "stars", part_size=4)
+    stars = open_stars(tmp_path / "stars")
+    stars["feh"].mean().compute()
+    left = [o for o in gc.get_objects() if isinstance(o, netCDF4.Dataset) and o.isopen()]
+    assert left == []
 
 
 def test_no_overwrite_unless_asked(tmp_path):
