@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +20,8 @@ from migrate_bayes.cli.checks import REPORTS, RUNS, AsJson, Overwrite, Products,
 
 if TYPE_CHECKING:
     from migrate_bayes.run import Run
+
+    Stage = Callable[[Run], None]
 
 app = typer.Typer(
     name="migrate-bayes",
@@ -39,16 +43,18 @@ _PATIENCE = 10.0  # seconds that a stage has to clean up
 RecipeArgument = Annotated[
     Path, typer.Argument(help="A run recipe (TOML), or the name of one of the package: demo.")
 ]
-Verify = Annotated[
-    bool,
-    typer.Option("--verify/--no-verify", help="Compare stars on disk with their checksums first."),
-]
-RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Try parts of stars again that failed before.")
-]
-Stars = Annotated[
-    int | None, typer.Option("--stars", min=1, help="Stars of the mock, in place of the recipe's.")
-]
+#: Options of stages, by name: type and default.
+_SETTINGS: dict[str, tuple[Any, Any]] = {
+    "overwrite": (Overwrite, False),
+    "stars": (Annotated[int | None, typer.Option(
+        "--stars", min=1, help="Stars of the mock, in place of the recipe's.")], None),
+    "verify": (Annotated[bool, typer.Option(
+        "--verify/--no-verify", help="Compare stars on disk with their checksums first.")], True),
+    "retry_failed": (Annotated[bool, typer.Option(
+        "--retry-failed", help="Try parts of stars again that failed before.")], False),
+    "products": (Products, RUNS),
+    "reports": (Reports, REPORTS),
+}  # fmt: skip
 
 
 @app.callback()
@@ -58,15 +64,7 @@ def _options(
     _state["debug"] = debug
 
 
-def _run(
-    recipe: Path,
-    overwrite: bool,
-    products: Path,
-    reports: Path = REPORTS,
-    stars: int | None = None,
-    verify: bool = True,
-    retry_failed: bool = False,
-) -> Run:
+def _run(recipe: Path, *, stars: int | None = None, **settings: Any) -> Run:
     from migrate_bayes.run import Run, load_recipe
     from migrate_bayes.run.recipe import find_recipe
 
@@ -75,11 +73,26 @@ def _run(
     if stars is not None:
         simulate = loaded.simulate.model_copy(update={"stars": stars})
         loaded = loaded.model_copy(update={"simulate": simulate})
-    text = recipe.read_text(encoding="utf-8")
-    return Run(
-        loaded, recipe_text=text, products=products, reports=reports, overwrite=overwrite,
-        verify=verify, retry_failed=retry_failed,
-    )  # fmt: skip
+    return Run(loaded, recipe_text=recipe.read_text(encoding="utf-8"), **settings)
+
+
+def _stage(*names: str, default: Any = ...) -> Callable[[Stage], Stage]:
+    """Make a command of what is done with a run; `names` are those of its `_SETTINGS`."""
+
+    def make(stage: Stage) -> Stage:
+        def command(**given: Any) -> None:
+            stage(_run(**given))
+
+        options = {"recipe": (RecipeArgument, default)} | {n: _SETTINGS[n] for n in names}
+        command.__annotations__ = {name: kind for name, (kind, _) in options.items()}
+        command.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
+            inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=kind)
+            for n, (kind, value) in options.items()
+        ])  # fmt: skip
+        app.command(stage.__name__, help=inspect.getdoc(stage))(command)
+        return stage
+
+    return make
 
 
 def _conclude(stages: Run) -> None:
@@ -104,25 +117,16 @@ def init(
     print(write_template(recipe, data=data, columns=columns, overwrite=overwrite))
 
 
-@app.command()
-def check(recipe: RecipeArgument, products: Products = RUNS, reports: Reports = REPORTS) -> None:
+@_stage("products", "reports")
+def check(stages: Run) -> None:
     """Check a recipe and its catalogue, without computing a star."""
-    stages = _run(recipe, True, products, reports)
     outputs = [stages.folder / "stars", stages.folder.report]
     stages.check("ages", "orbits", "fit", outputs=outputs)
     print(f"'{stages.recipe.name}' can run: {stages.folder.catalog} → {stages.folder.path}")
 
 
-@app.command()
-def run(
-    recipe: RecipeArgument,
-    overwrite: Overwrite = False,
-    stars: Stars = None,
-    verify: Verify = True,
-    retry_failed: RetryFailed = False,
-    products: Products = RUNS,
-    reports: Reports = REPORTS,
-) -> None:
+@_stage("overwrite", "stars", "verify", "retry_failed", "products", "reports")
+def run(stages: Run) -> None:
     """Run a recipe from data to report; the last line is the report's path.
 
     What is there and was made from the same is kept: a run that was stopped goes on.
@@ -131,55 +135,31 @@ def run(
     numbers are withheld; the last line names the cause and the next step. Or parts of the stars
     failed, and are set aside: then nothing is fitted.
     """
-    stages = _run(recipe, overwrite, products, reports, stars, verify, retry_failed)
     print(stages.all())
     _conclude(stages)
 
 
-@app.command()
-def simulate(
-    recipe: RecipeArgument = Path("paper"),
-    overwrite: Overwrite = False,
-    stars: Stars = None,
-    products: Products = RUNS,
-) -> None:
+@_stage("overwrite", "stars", "products", default=Path("paper"))
+def simulate(stages: Run) -> None:
     """Make a recipe's mock catalogue, with its truth beside it."""
-    print(_run(recipe, overwrite, products, stars=stars).simulate())
+    print(stages.simulate())
 
 
-@app.command()
-def ages(
-    recipe: RecipeArgument,
-    overwrite: Overwrite = False,
-    verify: Verify = True,
-    retry_failed: RetryFailed = False,
-    products: Products = RUNS,
-) -> None:
+@_stage("overwrite", "verify", "retry_failed", "products")
+def ages(stages: Run) -> None:
     """Compute age posteriors."""
-    print(_run(recipe, overwrite, products, verify=verify, retry_failed=retry_failed).ages())
+    print(stages.ages())
 
 
-@app.command()
-def orbits(
-    recipe: RecipeArgument,
-    overwrite: Overwrite = False,
-    verify: Verify = True,
-    retry_failed: RetryFailed = False,
-    products: Products = RUNS,
-) -> None:
+@_stage("overwrite", "verify", "retry_failed", "products")
+def orbits(stages: Run) -> None:
     """Compute phase space, guiding radii and Z_max."""
-    print(_run(recipe, overwrite, products, verify=verify, retry_failed=retry_failed).orbits())
+    print(stages.orbits())
 
 
-@app.command()
-def baseline(
-    recipe: RecipeArgument,
-    overwrite: Overwrite = False,
-    verify: Verify = True,
-    products: Products = RUNS,
-) -> None:
+@_stage("overwrite", "verify", "products")
+def baseline(stages: Run) -> None:
     """Fit ODR in age bins, as the paper did."""
-    stages = _run(recipe, overwrite, products, verify=verify)
     from migrate_bayes.report.headline_table import print_baseline
 
     for fit in stages.baseline():
@@ -188,19 +168,13 @@ def baseline(
     stages.samples()
 
 
-@app.command()
-def fit(
-    recipe: RecipeArgument,
-    overwrite: Overwrite = False,
-    verify: Verify = True,
-    products: Products = RUNS,
-) -> None:
+@_stage("overwrite", "verify", "products")
+def fit(stages: Run) -> None:
     """Fit the hierarchical model.
 
     Exit status 3: the fit was written, but a check says that it may not be believed. Its numbers
     are withheld; the last line names the cause and the next step.
     """
-    stages = _run(recipe, overwrite, products, verify=verify)
     tree = stages.fit()
     from migrate_bayes import report as of_report
 
@@ -222,7 +196,8 @@ def compare_models(
     """Fit several forms of the gradient to the same stars and rank them by leave-one-out."""
     from migrate_bayes.population.compare_forms import print_comparison
 
-    print_comparison(_run(recipe, overwrite, products).compare_models(tuple(forms or ())))
+    stages = _run(recipe, overwrite=overwrite, products=products)
+    print_comparison(stages.compare_models(tuple(forms or ())))
 
 
 @app.command()
@@ -239,20 +214,13 @@ def diagnose(
         raise typer.Exit(1)
 
 
-@app.command()
-def report(
-    recipe: RecipeArgument,
-    overwrite: Overwrite = False,
-    verify: Verify = True,
-    products: Products = RUNS,
-    reports: Reports = REPORTS,
-) -> None:
+@_stage("overwrite", "verify", "products", "reports")
+def report(stages: Run) -> None:
     """Render the report of fits that exist; the last line is its path.
 
     Exit status 3: the report was written, but a check says that the fit may not be believed. Its
     numbers are withheld; the last line names the cause and the next step.
     """
-    stages = _run(recipe, overwrite, products, reports, verify=verify)
     print(stages.report())
     _conclude(stages)
 

@@ -30,8 +30,8 @@ from migrate_bayes.stars.joins import assemble_stars, concat_stars, in_order_of
 PART_SIZE = 131_072
 """Stars in a part. Fixed, so that a product's files do not depend on the chunks of the run."""
 _FORMAT = "migrate-bayes stars 2"
-# netCDF4 writes a hundred variables faster. Files that are read stay open until the garbage collector
-# meets them, in any thread; netCDF4 crashes if another thread reads then, h5netcdf does not.
+# netCDF4 writes a hundred variables faster. Files that are read stay open until the garbage
+# collector meets them, in any thread; netCDF4 crashes if another thread reads then, h5netcdf not.
 _WRITER: Literal["netcdf4"] = "netcdf4"
 _READER: Literal["h5netcdf"] = "h5netcdf"
 # Attributes that differ between equal stars are in the manifest alone: their parts are equal.
