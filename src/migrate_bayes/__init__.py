@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "baseline": ["fit_baseline"],
         "catalog": [
             "correct_extinction",
+            "correct_parallax",
             "fetch",
             "flag_age_error",
             "mark_duplicates",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from scipy.interpolate import RegularGridInterpolator
 from scipy.optimize import brentq
 
 from migrate_bayes.catalog import correct_extinction
-from migrate_bayes.catalog.extinction import BANDS, deredden, extinction_ratio
+from migrate_bayes.catalog.extinction import BANDS, _opened, deredden, extinction_ratio
 from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import StarFlag
 
@@ -241,3 +244,80 @@ def test_map_is_asked_for_a_v_at_the_three_distances(make_catalog, monkeypatch):
     assert out.attrs["extinction"].startswith("mwdust:Combined15")
     with pytest.raises(CatalogError, match="did you mean 'Combined15'"):
         correct_extinction(catalog, source="mwdust:Combined51")
+
+
+DENSITY = 3e-4  # of the map's unit, per pc
+
+
+@pytest.fixture
+def edenhofer(tmp_path, monkeypatch):
+    """A file as dustmaps reads it: the same dust everywhere, between 50 and 650 pc."""
+    pytest.importorskip("healpy")
+    maps = pytest.importorskip("dustmaps.edenhofer2023")
+    edges = np.arange(50.0, 651.0, 100.0)
+    dust = fits.PrimaryHDU(np.full((6, 12), DENSITY))
+    inner = fits.ImageHDU(np.full(12, 50 * DENSITY), name="integrated inner")
+    for hdu in (dust, inner):
+        hdu.header.update(NSIDE=1, ORDERING="NESTED")
+    inner.header["CTYPE"] = "inner density integrated within 50.0pc"
+    tables = [
+        fits.BinTableHDU.from_columns([fits.Column(name=f"radial pixel {n}", format="D", array=a)])
+        for n, a in (("centers", edges[:-1] + 50.0), ("boundaries", edges))
+    ]
+    (tmp_path / "edenhofer_2023").mkdir()
+    path = tmp_path / "edenhofer_2023/mean_and_std_healpix.fits"
+    fits.HDUList([dust, inner, *tables]).writeto(path)
+    monkeypatch.setattr(maps, "data_dir", lambda: str(tmp_path))
+    _opened.cache_clear()
+    yield maps.Edenhofer2023Query(integrated=True)
+    _opened.cache_clear()
+
+
+def test_each_star_is_served_by_the_first_map_that_reaches_it(make_catalog, edenhofer):
+    catalog = strip(make_catalog(6))
+    distance = np.array([0.05, 0.3, 0.3, 0.9, 0.3, np.nan])
+    catalog["distance"][:] = distance
+    catalog["distance_lo"][:], catalog["distance_hi"][:] = 0.9 * distance, 1.1 * distance
+    catalog["distance_hi"][2] = 0.8  # beyond the map, and the star within
+    catalog["a_v"][3] = 0.7
+    catalog["a_v"][4] = np.nan
+    sources = ["dustmaps:edenhofer2023", "a_v"]
+    out = correct_extinction(catalog, source=sources)
+    served = out["extinction_map"]
+    assert served.values.tolist() == [0, 0, 0, 1, 0, 1]
+    assert dict(zip(served.flag_values, served.flag_meanings.split(), strict=True))[1] == "a_v"
+
+    def at(parsecs):
+        place = SkyCoord([0.0], [0.0], [parsecs], unit=("deg", "deg", "pc"), frame="galactic")
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            return 2.8 * edenhofer(place).item()
+
+    nearest, there = at(100.01), at(300.0)
+    assert there == pytest.approx(2.8 * 300 * DENSITY, rel=0.2)  # of cells of 100 pc
+    expected = catalog.assign(a_v=("star", [0.5 * nearest, there, there, 0.7, there, np.nan]))
+    want = correct_extinction(expected, source="a_v")
+    np.testing.assert_allclose(out["abs_g"][:5], want["abs_g"][:5], rtol=1e-4)
+    assert np.isnan(out["abs_g"][5])
+    assert (out["abs_g_error"][:3] > want["abs_g_error"][:3]).all()
+    assert "edenhofer2023, beyond it column a_v" in out.attrs["extinction"]
+    alone = correct_extinction(catalog, source="dustmaps:edenhofer2023")
+    assert "extinction_map" not in alone
+    assert (alone["flag"].values & StarFlag.MISSING_PHOTOMETRY != 0).tolist() == [
+        False, False, False, True, False, True,
+    ]  # fmt: skip
+    nearby = correct_extinction(catalog, source=["dustmaps:edenhofer2023", "none"])
+    assert nearby["a_g"].values[3] == 0.0
+
+
+def test_a_map_without_its_file(make_catalog, tmp_path, monkeypatch):
+    maps = pytest.importorskip("dustmaps.edenhofer2023")
+    monkeypatch.setattr(maps, "data_dir", lambda: str(tmp_path))
+    _opened.cache_clear()
+    catalog = strip(make_catalog(2))
+    with pytest.raises(CatalogError, match=r"no file of its map.*m\.fetch\(\)"):
+        correct_extinction(catalog, source="dustmaps:edenhofer2023")
+    with pytest.raises(CatalogError, match="did you mean 'dustmaps:edenhofer2023'"):
+        correct_extinction(catalog, source="dustmaps:edenhofer2032")
+    monkeypatch.setitem(sys.modules, "dustmaps", None)
+    with pytest.raises(CatalogError, match=r"pip install 'migrate-bayes\[dust\]'"):
+        correct_extinction(catalog, source=["a_v", "dustmaps:sfd"])

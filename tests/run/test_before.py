@@ -57,6 +57,8 @@ def test_a_sound_recipe_passes_and_says_nothing(table, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('parallax_zero_point = "lindegren2012"', "did you mean 'lindegren2021'"),
+        ('extinction = ["a_v", "dustmaps:edenhofer"]', "did you mean 'dustmaps:edenhofer2023'"),
         ('[orbits]\npotentials = ["McMilan17"]', "did you mean 'McMillan17'"),
         ('[orbits]\npotentials = ["nowhere.py:pot"]', "cannot import the potential"),
         ('[orbits]\npotentials = ["galpy.potential.mwpotentials:None17"]', "None17"),
@@ -114,6 +116,15 @@ def test_what_the_run_does_without_is_said(table, tmp_path, without, text, note)
     run = check(recipe_of(table(without), text), tmp_path, say=said.append)
     assert any(note in line for line in said)
     assert run.notes == said
+
+
+def test_columns_of_quality_that_nothing_uses_are_said(table, tmp_path):
+    data = table(ruwe=1.1, non_single_star=0.0, distance=0.5)
+    run = check(recipe_of(data, "parallax_zero_point = -0.03"), tmp_path)
+    assert '`selection = "all & ruwe-1.4 & single-star"` in [model] would' in run.notes[0]
+    assert "The distances are the catalogue's own: parallax_zero_point changes" in run.notes[1]
+    text = '[model]\nselection = "all & ruwe < 1.2 & single-star"'
+    assert check(recipe_of(data, text), tmp_path).notes == []
 
 
 def test_a_stage_needs_its_own_columns_only(table, tmp_path):

@@ -24,15 +24,19 @@ class CatalogOptions(Options):
     duplicate_radius : float, optional
         Linking length of repeat observations, arcsec (see `mark_duplicates`); None keeps them.
     min_snr : float, optional
-        Least signal-to-noise ratio in each of g, r, i (see `quality_cuts`); None cuts nothing.
+        Least signal-to-noise ratio in each of g, r, i and of the whole spectrum, as far as there
+        are such columns (see `quality_cuts`); None cuts nothing.
     max_age_error : float, optional
         Greatest relative age error (see `flag_age_error`); None cuts nothing.
     survey_flags : {"cut", "keep"}
         Whether a star that the survey's own flags doubt, by the column map's ``survey_flag``, is
         not usable.
-    extinction : str, optional
-        ``source`` of `correct_extinction`; None leaves magnitudes as they are, and so does
-        ``auto`` if there is no G.
+    parallax_zero_point : str or float, optional
+        What is subtracted from parallaxes, and so changes distances that are their inverse:
+        ``"lindegren2021"`` or a number of mas (see `correct_parallax`).
+    extinction : str or tuple of str, optional
+        ``source`` of `correct_extinction`, several for one beyond another's reach; None leaves
+        magnitudes as they are, and so does ``auto`` if there is no G.
 
     Examples
     --------
@@ -52,4 +56,5 @@ class CatalogOptions(Options):
     min_snr: float | None = 50.0
     max_age_error: float | None = 0.25
     survey_flags: Literal["cut", "keep"] = "cut"
-    extinction: str | None = "auto"
+    parallax_zero_point: str | float | None = None
+    extinction: str | tuple[str, ...] | None = "auto"

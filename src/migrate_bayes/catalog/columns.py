@@ -81,7 +81,11 @@ _WITHOUT_ERROR = [
     ("age_error", "Gyr", "standard error of the external age", 0.0, 30.0),
     ("ruwe", "", "renormalised unit weight error of the astrometry", 0.0, 1e4, (0.0, 9e3)),
     ("non_single_star", "", "Gaia's kinds of non-single stars, as bits", 0.0, 7.0),
+    ("ipd_frac_multi_peak", "", "per cent of Gaia's windows with more than one peak", 0.0, 100.0),
+    ("nu_eff_used_in_astrometry", "1/um", "effective wavenumber, of the astrometry", 0.0, 5.0),
+    ("pseudocolour", "1/um", "effective wavenumber, fitted with the astrometry", -5.0, 10.0),
     ("survey_flag", "", "1 if the survey's own flags doubt the star", 0.0, 1.0),
+    ("snr", "", "signal-to-noise ratio of the whole spectrum", 0.0, 1e6, (0.0, 5e3)),
     *((f"snr_{b}", "", f"signal-to-noise ratio in {b}", 0.0, 1e6, (0.0, 5e3)) for b in "gri"),
 ]  # fmt: skip
 SYMMETRIC = {"distance": "distance_error", "age": "age_error"}

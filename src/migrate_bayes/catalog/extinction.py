@@ -24,7 +24,14 @@ good to 3.5, 1.5 and 1 per cent at worst in G, BP, RP, and knows solar metallici
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable, Sequence, Set
+from functools import lru_cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -45,7 +52,23 @@ _RELATIVE_ERROR = 0.1
 _SOLAR_RATIO = (0.86, 0.44)
 _MAPS = (
     "Combined15", "Combined19", "Green15", "Green19", "Marshall06", "Drimmel03", "SFD", "Sale14",
+    "Zucker25",
 )  # fmt: skip
+# Of dustmaps: module, class, settings, and A_V of a unit of the map. Edenhofer et al. (2023) are in
+# units of Zhang, Green & Rix (2023), 2.8 mag of A_V; E(B-V) of SFD is 2.742 mag (Schlafly &
+# Finkbeiner 2011, R_V = 3.1).
+_DUSTMAPS: dict[str, tuple[str, str, tuple[tuple[str, Any], ...], float]] = {
+    "edenhofer2023": ("edenhofer2023", "Edenhofer2023Query", (("integrated", True),), 2.8),
+    "edenhofer2023-2kpc": (
+        "edenhofer2023", "Edenhofer2023Query",
+        (("integrated", True), ("flavor", "less_data_but_2kpc")), 2.8,
+    ),
+    "sfd": ("sfd", "SFDQuery", (), 2.742),
+}  # fmt: skip
+_SAYS_NONE = (
+    "no extinction in the catalogue (a_v or ebv): map such a column, name a map as "
+    "extinction 'mwdust:Combined15', or say 'none' if the stars are near enough"
+)
 
 BANDS = ("G", "BP", "RP")
 COLOUR_RANGE = (-0.06, 2.5)
@@ -62,7 +85,7 @@ _COEFFICIENTS = _COEFFICIENTS.reshape(2, 2, len(BANDS), 10)
 
 
 def correct_extinction(
-    catalog: xr.Dataset, *, source: str = "auto", distance_aware: bool = True
+    catalog: xr.Dataset, *, source: str | Sequence[str] = "auto", distance_aware: bool = True
 ) -> xr.Dataset:
     """Add absolute magnitudes and dereddened colours.
 
@@ -71,10 +94,13 @@ def correct_extinction(
     catalog : xarray.Dataset
         With ``phot_g_mean_mag`` and distances; ``phot_bp_mean_mag`` and ``phot_rp_mean_mag`` (or
         ``bp_rp_observed``) if there are.
-    source : str
+    source : str or sequence of str
         ``"a_v"``, ``"ebv"`` (with R_V = 3.1), ``"auto"`` (the first of these two that there is),
-        ``"none"`` (no extinction at all, for nearby stars), or ``"mwdust:<map>"`` for a
-        three-dimensional map, which mwdust downloads (gigabytes) at first use.
+        ``"none"`` (no extinction at all, for nearby stars), ``"mwdust:<map>"`` for a
+        three-dimensional map, which mwdust downloads (gigabytes) at first use, or
+        ``"dustmaps:edenhofer2023"`` (to 1.25 kpc, ``-2kpc`` to 2), ``"dustmaps:sfd"`` (the whole
+        column of dust), whose files dustmaps must have. Of several, a star takes the first that
+        knows its extinction: ``["dustmaps:edenhofer2023", "mwdust:Combined19"]``.
     distance_aware : bool
         For a map: evaluate it at the star's distance and its two percentiles, half the difference
         being an error of the extinction; if not, at the distance alone.
@@ -84,12 +110,14 @@ def correct_extinction(
     xarray.Dataset
         With ``abs_g``, ``abs_g_error``, ``a_g``, ``bp_rp``, ``bp_rp_error`` (as far as they
         follow) and ``flag``, in which ``MISSING_PHOTOMETRY`` now means that there is no ``abs_g``.
+        Of several sources, ``extinction_map`` is the number of the one that served the star, -1 if
+        none did.
         ``attrs["extinction"]`` of the Dataset says what was done.
 
     Raises
     ------
     CatalogError
-        For an unknown source, or one that is absent.
+        For an unknown source, or one that is absent: column, package or its files.
 
     Examples
     --------
@@ -105,7 +133,9 @@ def correct_extinction(
     catalog = as_catalog(catalog)
     validate_required(catalog, needs="photometry")
     n = catalog.sizes["star"]
-    a_v, a_v_error, said = _extinction(catalog, source, distance_aware)
+    sources = [source] if isinstance(source, str) else list(source)
+    check_extinction(sources, set(map(str, catalog)))
+    a_v, a_v_error, served, said = _extinction(catalog, sources, distance_aware)
 
     distance = catalog["distance"].values
     g = catalog["phot_g_mean_mag"].values
@@ -136,6 +166,12 @@ def correct_extinction(
         colour_error = np.hypot(colour_error, k_colour * doubt)
         new["bp_rp_error"] = np.where(np.isfinite(new["bp_rp"]), colour_error, np.nan)
     out = catalog.assign({name: ("star", v, attributes(name)) for name, v in new.items()})
+    if not isinstance(source, str):
+        out = out.assign(extinction_map=("star", served, {
+            "units": "", "long_name": "source of the extinction, by number",
+            "flag_values": np.arange(-1, len(sources), dtype=np.int32),
+            "flag_meanings": " ".join(["no_source", *sources]),
+        }))  # fmt: skip
     out = with_flag(out, ~whole, StarFlag.MISSING_PHOTOMETRY)
     out.attrs["extinction"] = said
     return out
@@ -160,68 +196,144 @@ def _error(catalog: xr.Dataset, name: str) -> Floats:
     return np.nan_to_num(catalog[f"{name}_error"].values)
 
 
+def check_extinction(sources: str | Sequence[str], there: Set[str]) -> None:
+    """Raise a `CatalogError` for a source that is unknown, or whose column or package lacks."""
+    columns = [name for name in ("a_v", "ebv") if name in there]
+    valid = ["auto", "a_v", "ebv", "none", *(f"mwdust:{m}" for m in _MAPS)]
+    valid += [f"dustmaps:{m}" for m in _DUSTMAPS]
+    for source in [sources] if isinstance(sources, str) else sources:
+        kind, _, name = source.partition(":")
+        if source == "auto" and not columns:
+            raise CatalogError(_SAYS_NONE)
+        if source in ("a_v", "ebv") and source not in there:
+            said = suggest(source, [*columns, "none", "mwdust:<map>"])
+            raise CatalogError(f"the catalogue has no {source}: {said}")
+        of_map = bool(name) if kind == "mwdust" else kind == "dustmaps" and name in _DUSTMAPS
+        if source not in ("auto", "a_v", "ebv", "none") and not of_map:
+            raise CatalogError(f"no extinction source '{source}': {suggest(source, valid)}")
+        if of_map and not _is_installed(kind):
+            raise CatalogError(
+                f"extinction '{source}' needs the package {kind}: "
+                "pip install 'migrate-bayes[dust]' (its maps are gigabytes)"
+            )
+        if of_map and not {"ra", "dec"} <= there:
+            raise CatalogError(f"extinction '{source}' needs ra and dec, which the catalogue lacks")
+
+
+def _is_installed(package: str) -> bool:
+    if package in sys.modules:
+        return sys.modules[package] is not None
+    return importlib.util.find_spec(package) is not None
+
+
 def _extinction(
+    catalog: xr.Dataset, sources: Sequence[str], distance_aware: bool
+) -> tuple[Floats, Floats, NDArray[np.int32], str]:
+    """Return A_V, its error (NaN if unknown), the number of the source, and what they are from."""
+    n = catalog.sizes["star"]
+    a_v, error, served = np.full(n, np.nan), np.full(n, np.nan), np.full(n, -1, dtype=np.int32)
+    texts = []
+    for i, source in enumerate(sources):
+        rest = np.flatnonzero(served < 0)
+        stars = catalog if i == 0 else catalog.isel(star=rest)
+        value, doubt, said = _of_source(stars, source, distance_aware)
+        texts.append(said)
+        known = np.isfinite(value)
+        here = rest[known]
+        a_v[here], error[here], served[here] = value[known], doubt[known], i
+    law = "" if sources == ["none"] else "; Gaia (E)DR3 law (Fitzpatrick et al. 2019), A_V for A0"
+    return a_v, error, served, ", beyond it ".join(texts) + law
+
+
+def _of_source(
     catalog: xr.Dataset, source: str, distance_aware: bool
 ) -> tuple[Floats, Floats, str]:
-    """Return A_V, its error (NaN if unknown) and what they are from."""
+    """Return A_V, its error (NaN if unknown) and what they are from, of one source."""
     n = catalog.sizes["star"]
-    there = [name for name in ("a_v", "ebv") if name in catalog]
     if source == "auto":
-        if not there:
-            raise CatalogError(
-                "no extinction in the catalogue (a_v or ebv): map such a column, name a map as "
-                "extinction 'mwdust:Combined15', or say 'none' if the stars are near enough"
-            )
-        source = there[0]
-    law = "Gaia (E)DR3 law (Fitzpatrick et al. 2019), A_V taken for A0"
+        source = "a_v" if "a_v" in catalog else "ebv"
     if source == "none":
         return np.zeros(n), np.zeros(n), "none: A_V = 0 for every star"
     if source in ("a_v", "ebv"):
-        if source not in catalog:
-            said = suggest(source, [*there, "none", "mwdust:<map>"])
-            raise CatalogError(f"the catalogue has no {source}: {said}")
         factor, name = (1.0, "a_v") if source == "a_v" else (R_V, f"ebv, R_V = {R_V:g}")
         error, doubt = np.full(n, np.nan), "error 10% of the extinction"
         if f"{source}_error" in catalog:
             error, doubt = catalog[f"{source}_error"].values * factor, "its own error"
         # A fit may give a slightly negative extinction: it is zero with the same error.
         a_v = np.where(catalog[source].values < 0, 0.0, catalog[source].values * factor)
-        return a_v, error, f"column {name}; {law}; {doubt}"
-    kind, _, name = source.partition(":")
-    if kind == "mwdust" and name:
-        a_v, error = _from_map(catalog, name, distance_aware)
-        return a_v, error, f"{source}; {law}"
-    valid = ["auto", "a_v", "ebv", "none", *(f"mwdust:{m}" for m in _MAPS)]
-    raise CatalogError(f"no extinction source '{source}': {suggest(source, valid)}")
+        return a_v, error, f"column {name}; {doubt}"
+    return *_from_map(catalog, source, distance_aware), source
 
 
-def _from_map(catalog: xr.Dataset, name: str, distance_aware: bool) -> tuple[Floats, Floats]:
+@lru_cache(maxsize=4)
+def _opened(make: Callable[..., Any], settings: tuple[tuple[str, Any], ...]) -> Any:
+    """Open a map once: it is gigabytes."""
+    return make(**dict(settings))
+
+
+def _from_map(catalog: xr.Dataset, source: str, distance_aware: bool) -> tuple[Floats, Floats]:
+    """Return A_V at the distances, NaN beyond the map, and its error."""
     from astropy import units as u
     from astropy.coordinates import SkyCoord
 
-    try:
-        import mwdust
-    except ImportError as absent:
-        raise CatalogError(
-            f"extinction 'mwdust:{name}' needs the package mwdust: "
-            "pip install 'migrate-bayes[dust]' (maps of gigabytes are downloaded at first use)"
-        ) from absent
+    kind, _, name = source.partition(":")
+    names = ("distance", "distance_lo", "distance_hi") if distance_aware else ("distance",)
+    distances = np.stack([catalog[k].values for k in names], axis=1)
+    place = SkyCoord(catalog["ra"].values * u.deg, catalog["dec"].values * u.deg).galactic
+    longitude, latitude = place.l.deg, place.b.deg
+    good = np.isfinite(distances).all(axis=1) & np.isfinite(longitude)
+    a_v = np.full(distances.shape, np.nan)
+    ask = _ask_mwdust if kind == "mwdust" else _ask_dustmaps
+    a_v[good] = ask(name, longitude[good], latitude[good], distances[good])
+    # One of the two distances may be beyond the map.
+    low, high = (a_v[:, k] if distance_aware else a_v[:, 0] for k in (1, -1))
+    low, high = (np.where(np.isfinite(end), end, a_v[:, 0]) for end in (low, high))
+    both = np.isfinite(a_v).all(axis=1)
+    width = np.where(both, 0.5, 1.0) * (high - low)
+    return a_v[:, 0], np.hypot(_RELATIVE_ERROR * a_v[:, 0], width)
+
+
+def _ask_mwdust(name: str, longitude: Floats, latitude: Floats, distances: Floats) -> Floats:
+    import mwdust
+
     if not hasattr(mwdust, name):
         known = [m for m in dir(mwdust) if m[:1].isupper()] or list(_MAPS)
         raise CatalogError(f"mwdust has no map '{name}': {suggest(name, known)}")
     # Schlafly & Finkbeiner's (2011) coefficients, R_V = 3.1: in this filter the map gives A_V.
-    dust = getattr(mwdust, name)(filter="CTIO V", sf10=True)
-    place = SkyCoord(catalog["ra"].values * u.deg, catalog["dec"].values * u.deg).galactic
-    longitude, latitude = place.l.deg, place.b.deg
-    names = ("distance", "distance_lo", "distance_hi") if distance_aware else ("distance",)
-    distances = np.stack([catalog[k].values for k in names], axis=1)
-    a_v = np.full(distances.shape, np.nan)
-    for i in np.flatnonzero(np.isfinite(distances).all(axis=1) & np.isfinite(longitude)):
-        a_v[i] = np.atleast_1d(dust(longitude[i], latitude[i], distances[i]))
-    error = np.hypot(
-        _RELATIVE_ERROR * a_v[:, 0], 0.5 * (a_v[:, -1] - a_v[:, min(1, len(names) - 1)])
-    )
-    return a_v[:, 0], error
+    dust = _opened(getattr(mwdust, name), (("filter", "CTIO V"), ("sf10", True)))
+    places = zip(longitude, latitude, distances, strict=True)
+    a_v = [np.atleast_1d(dust(one_l, one_b, d)) for one_l, one_b, d in places]
+    return np.array(a_v).reshape(distances.shape)
+
+
+def _ask_dustmaps(name: str, longitude: Floats, latitude: Floats, distances: Floats) -> Floats:
+    from astropy import units as u
+    from astropy.coordinates import SkyCoord
+
+    module, query, settings, factor = _DUSTMAPS[name]
+    maps = importlib.import_module(f"dustmaps.{module}")
+    try:
+        dust = _opened(getattr(maps, query), settings)
+    except OSError as absent:
+        raise CatalogError(
+            f"dustmaps has no file of its map '{name}' ({absent}): fetch it once, in Python "
+            f"`import dustmaps.{module} as m; m.fetch()`"
+            + (", with fetch_2kpc=True" if name.endswith("2kpc") else "")
+        ) from absent
+    near = np.ones(distances.shape)
+    if hasattr(dust, "distances"):
+        # Nearer than the map begins, dust grows evenly with distance.
+        first = 1.000001 * float(dust.distances[0].to_value(u.kpc))
+        near = np.minimum(distances / first, 1.0)
+        distances = np.maximum(distances, first)
+    ones = np.ones_like(distances)
+    places = SkyCoord(
+        longitude[:, None] * ones * u.deg, latitude[:, None] * ones * u.deg,
+        distance=distances * u.kpc, frame="galactic",
+    )  # fmt: skip
+    # dustmaps 1.0 sets shapes in place, of which NumPy warns.
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        return factor * near * np.asarray(dust(places), dtype=np.float64)
 
 
 @njit(cache=True, nogil=True)

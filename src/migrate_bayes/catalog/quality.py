@@ -14,7 +14,7 @@ from migrate_bayes.core.errors import CatalogError, suggest
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.core.units import number
 
-SNR_BANDS = ("snr_g", "snr_r", "snr_i")
+SNR_BANDS = ("snr_g", "snr_r", "snr_i", "snr")
 Floats = NDArray[np.float64]
 
 
@@ -24,7 +24,8 @@ def quality_cuts(catalog: xr.Dataset, *, min_snr: float | None = 50.0) -> xr.Dat
     Parameters
     ----------
     catalog : xarray.Dataset
-        A catalogue. Without any ``snr_*`` column nothing is flagged.
+        A catalogue, with ``snr_g``, ``snr_r``, ``snr_i``, ``snr`` (of the whole spectrum) or
+        some of them. Without any nothing is flagged.
     min_snr : float or None
         The cut; None lifts it. The published LAMOST sample takes 50 in g, r and i.
 
@@ -173,7 +174,7 @@ def friends_of_friends(ra: Floats, dec: Floats, *, radius_arcsec: float) -> NDAr
 
 def total_snr(catalog: xr.Dataset) -> Floats:
     """Return the quadrature sum of the S/N in g, r, i, or else of any ``snr*`` there is."""
-    bands = [name for name in SNR_BANDS if name in catalog]
+    bands = [name for name in SNR_BANDS[:3] if name in catalog]
     bands = bands or [str(name) for name in catalog.data_vars if str(name).startswith("snr")]
     total = np.zeros(catalog.sizes["star"])
     for band in bands:

@@ -20,6 +20,7 @@ from migrate_bayes.catalog.catalog_options import CatalogOptions
 from migrate_bayes.catalog.extinction import correct_extinction
 from migrate_bayes.catalog.measured import with_flag
 from migrate_bayes.catalog.reader import CHUNK, CatalogReader, Columns, Places, checked
+from migrate_bayes.catalog.zero_point import check_zero_point, correct_parallax
 from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.core.progress import progress
@@ -145,8 +146,8 @@ class CatalogStream:
     def chunks(self, chunk_size: int = CHUNK) -> Iterator[xr.Dataset]:
         """Iterate over consecutive stars, at most `chunk_size` at a time, as `read_catalog` does.
 
-        ``DUPLICATE`` and ``LOW_SNR`` are flagged and, if that was asked for, extinction is
-        corrected.
+        ``DUPLICATE`` and ``LOW_SNR`` are flagged and, if that was asked for, parallaxes and
+        extinction are corrected.
 
         Raises
         ------
@@ -179,6 +180,8 @@ class CatalogStream:
             if self._options.survey_flags == "keep":
                 none = np.zeros(chunk.sizes["star"], dtype=bool)
                 chunk = with_flag(chunk, none, StarFlag.SURVEY_FLAG)
+            if self._options.parallax_zero_point is not None:
+                chunk = correct_parallax(chunk, zero_point=self._options.parallax_zero_point)
             if self._options.extinction is not None:
                 chunk = correct_extinction(chunk, source=self._options.extinction)
             for k in numbers(rows):
@@ -202,7 +205,8 @@ def open_catalog(
     table : path-like, file object or table in memory
         As for `read_catalog`.
     options : CatalogOptions, optional
-        Its ``columns``, ``hdu``, ``duplicate_radius``, ``min_snr`` and ``extinction`` are used.
+        Its ``columns``, ``hdu``, ``duplicate_radius``, ``min_snr``, ``survey_flags``,
+        ``parallax_zero_point`` and ``extinction`` are used.
     format : str, optional
         As for `read_catalog`.
     **settings
@@ -252,6 +256,8 @@ def open_catalog(
                 # A wrong setting shows in the first star; none of its values is used.
                 first = chunk.isel(star=slice(0, 1))
                 _extinction_of(first, chosen)
+                if chosen.parallax_zero_point is not None:
+                    check_zero_point(chosen.parallax_zero_point, first)
             advance(chunk.sizes["star"])
     # Columns that have proved empty are absent from here on.
     extinction = _extinction_of(first.drop_vars(reader.empty & set(first)), chosen)
@@ -263,7 +269,7 @@ def open_catalog(
     return CatalogStream(reader.path, n_stars, reader.whole, reader, repeat, chosen)
 
 
-def _extinction_of(stars: xr.Dataset, options: CatalogOptions) -> str | None:
+def _extinction_of(stars: xr.Dataset, options: CatalogOptions) -> str | tuple[str, ...] | None:
     """Return the source of the extinction, and try it; without a G, ``"auto"`` corrects nothing."""
     source = options.extinction
     if source is None or (source == "auto" and "phot_g_mean_mag" not in stars):

@@ -55,6 +55,7 @@ class StarFlag(IntFlag):
     NEAR_ZAMS = 1 << 23, "hot dwarf, unevolved within a survey's error of log g: may be younger"
     ABSURD_RADIUS = 1 << 24, "guiding radius or its error above 100 kpc: its data are wrong"
     SURVEY_FLAG = 1 << 25, "the survey's own flags doubt its parameters"
+    NO_ZERO_POINT = 1 << 26, "parallax zero point not known here: parallax as published"
 
 
 FLAG_MEANING: dict[StarFlag, str] = {flag: flag.meaning for flag in StarFlag}

@@ -120,7 +120,8 @@ def methods(
 ) -> Methods:
     """Write how a run was made, from ``Recipe.model_dump()`` and the products' attributes.
 
-    What the catalogue `lacks`, of ``alpha_fe`` and ``snr_*``, is not said to have been used.
+    What the catalogue `lacks`, of ``alpha_fe``, ``snr`` and ``snr_*``, is not said to have been
+    used.
     """
     m = Methods()
     _data(m, recipe, stars, n_stars, lacks)
@@ -156,6 +157,7 @@ def _data(
     repeats = data["duplicate_radius"]
     cuts = []
     bands = [band for band in "gri" if f"snr_{band}" not in lacks]
+    bands += ["the whole spectrum"] if lacks and "snr" not in lacks else []
     if data["min_snr"] and bands:
         each = f"each of {', '.join(bands[:-1])} and {bands[-1]}" if bands[1:] else bands[0]
         cuts.append(f"a signal-to-noise ratio above {data['min_snr']:g} in {each}")
@@ -166,12 +168,14 @@ def _data(
         extinction += f" {m.cite('fitzpatrick2019')}"
     elif recipe["isochrones"]["source"] == "external":
         extinction = ""
+    zero_point = str(stars.get("parallax_zero_point", ""))
     m.add(
         first,
         f'Of observations within {repeats:g}" the one of highest signal-to-noise ratio is kept.'
         if repeats
         else "Repeat observations are kept.",
         f"Stars are used that have {' and '.join(cuts)}." if cuts else "",
+        f"Parallax zero point: {zero_point}." if zero_point else "",
         f"Extinction: {extinction}." if extinction else "",
     )
 

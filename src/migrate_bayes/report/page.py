@@ -205,7 +205,7 @@ def _sections(
         sections.append(comparison_section(tree, k + 1))
     if d.recipe is not None:
         fitted = d.attrs if d.fit is not None else {}
-        lacks = {"alpha_fe", "snr_g", "snr_r", "snr_i"} - {str(n) for n in d.stars.data_vars}
+        lacks = {"alpha_fe", "snr", "snr_g", "snr_r", "snr_i"} - {str(n) for n in d.stars.data_vars}
         written = methods(d.recipe, d.stars.attrs, fitted, d.stars.sizes["star"], lacks)
         add("Methods", "methods", *written.paragraphs, references=written.references)
     if d.fit is not None:

@@ -8,7 +8,6 @@ can do without.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,9 @@ from typing import Literal
 
 from migrate_bayes.catalog.columns import COLUMNS as CATALOGUED
 from migrate_bayes.catalog.columns import EXTRA_PREFIX, REQUIRED
+from migrate_bayes.catalog.extinction import check_extinction
+from migrate_bayes.catalog.quality import SNR_BANDS
+from migrate_bayes.catalog.zero_point import check_zero_point
 from migrate_bayes.core.errors import (
     CatalogError,
     MigrateBayesError,
@@ -31,8 +33,6 @@ from migrate_bayes.selection.expressions import parse_selection
 
 #: Stages of which the check can be told: "ages" and "orbits" read the catalogue.
 Stage = Literal["ages", "orbits", "fit"]
-
-_SNR = ("snr_g", "snr_r", "snr_i")
 
 
 class _Findings:
@@ -116,11 +116,13 @@ def check_run(
     found.of(lambda: _check_scheduler(recipe.sampler.scheduler))
     columns: set[str] | None = None
     if recipe.data.source == "file" and {"ages", "orbits"} & set(stages):
-        columns = found.of(lambda: _columns_of(catalog, recipe))
-        if columns is None:
+        opened = found.of(lambda: _columns_of(catalog, recipe))
+        if opened is None:
             stages = ()  # what it lacks is not known
         else:
+            columns, own_distances = opened
             notes += _check_columns(recipe, columns, stages, found)
+            notes += found.of(lambda: _hygiene(recipe, columns, own_distances)) or []
     notes += _check_selections(recipe, columns, stages, found)
     for path in outputs:
         if reason := why_not_writable(path):
@@ -189,14 +191,15 @@ def _check_scheduler(scheduler: str) -> None:
     check_scheduler(scheduler)
 
 
-def _columns_of(catalog: Path, recipe: Recipe) -> set[str]:
-    """Return the canonical columns that the catalogue will have."""
+def _columns_of(catalog: Path, recipe: Recipe) -> tuple[set[str], bool]:
+    """Return the canonical columns that the catalogue will have, and if distances are its own."""
     from migrate_bayes.catalog.reader import CatalogReader
 
-    columns = CatalogReader(catalog, recipe.data.columns, None, recipe.data.hdu).columns
+    reader = CatalogReader(catalog, recipe.data.columns, None, recipe.data.hdu)
+    columns = reader.columns
     if photometric(recipe, columns):
-        columns |= {"abs_g", "abs_g_error", "a_g", "bp_rp", "bp_rp_error"}
-    return columns
+        columns |= {"abs_g", "abs_g_error", "a_g", "bp_rp", "bp_rp_error", "extinction_map"}
+    return columns, "distance" in reader.by_name
 
 
 def photometric(recipe: Recipe, columns: set[str]) -> bool:
@@ -257,11 +260,13 @@ def _check_columns(
                 )
             )
         if photometric(recipe, columns):
-            found.of(lambda: _check_extinction(str(data.extinction), columns))
+            found.of(lambda: check_extinction(data.extinction or "none", columns))
+    if (zero_point := data.parallax_zero_point) is not None:
+        found.of(lambda: check_zero_point(zero_point, columns))
     notes = []
     if "abs_g" in i.observables and i.source != "external" and "abs_g" not in columns:
         notes.append("The catalogue has no G: ages are from the spectrum alone.")
-    if data.min_snr and not set(_SNR) & columns:
+    if data.min_snr and not set(SNR_BANDS) & columns:
         notes.append(
             f"The catalogue has no signal-to-noise ratio: min_snr = {data.min_snr:g} cuts nothing."
         )
@@ -273,21 +278,29 @@ def _check_columns(
     return notes
 
 
-def _check_extinction(source: str, columns: set[str]) -> None:
-    there = [name for name in ("a_v", "ebv") if name in columns]
-    kind, _, name = source.partition(":")
-    if source == "auto" and not there:
-        raise CatalogError(
-            "no extinction in the catalogue (a_v or ebv): map such a column, name a map as "
-            "extinction 'mwdust:Combined15', or say 'none' if the stars are near enough"
+# Columns that tell of doubtful stars, and the selection of those that are not.
+_CLEAN = {
+    "ruwe": "ruwe-1.4", "non_single_star": "single-star", "ipd_frac_multi_peak": "unblended",
+}  # fmt: skip
+
+
+def _hygiene(recipe: Recipe, columns: set[str], own_distances: bool) -> list[str]:
+    """Say which columns of quality no choice of the recipe uses, and what a choice cannot do."""
+    data, notes = recipe.data, []
+    used = columns_of(parse_selection(recipe.model.selection))
+    unused = {name: clean for name, clean in _CLEAN.items() if name in columns - used}
+    if unused and recipe.until == "fit":
+        rest = " & ".join([recipe.model.selection, *unused.values()])
+        notes.append(
+            f"No selection uses {', '.join(unused)} of the catalogue: "
+            f'`selection = "{rest}"` in [model] would.'
         )
-    if source in ("a_v", "ebv") and source not in columns:
-        said = suggest(source, [*there, "none", "mwdust:<map>"])
-        raise CatalogError(f"the catalogue has no {source}: {said}")
-    if kind == "mwdust" and name and importlib.util.find_spec("mwdust") is None:
-        raise CatalogError(
-            f"extinction '{source}' needs the package mwdust: pip install 'migrate-bayes[dust]'"
+    if data.parallax_zero_point is not None and own_distances:
+        notes.append(
+            "The distances are the catalogue's own: parallax_zero_point changes the parallax "
+            "alone, and with it no age and no orbit."
         )
+    return notes
 
 
 def _made_columns(recipe: Recipe) -> set[str]:

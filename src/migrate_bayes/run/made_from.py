@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from migrate_bayes.run.recipe import Recipe
 
 MadeFrom = dict[str, Any]
+# Entries of [data] that decide stars as they are read.
+_CATALOGUE = {
+    "columns", "hdu", "duplicate_radius", "min_snr", "survey_flags", "parallax_zero_point",
+}  # fmt: skip
 
 
 def of_catalogue(recipe: Recipe) -> MadeFrom:
@@ -50,8 +54,8 @@ def of_stars(
 
     data, i = recipe.data, recipe.isochrones
     photometric = i.source != "external" and {"abs_g", "bp_rp"} & set(i.observables)
-    cuts = _entries(data, only={"columns", "hdu", "duplicate_radius", "min_snr"})
-    cuts["extinction"] = data.extinction if photometric else None
+    cuts = _entries(data, only=_CATALOGUE)
+    cuts |= _entries(data, only={"extinction"}) if photometric else {"extinction": None}
     if isinstance(data.columns, str) and data.columns.endswith(".toml"):
         cuts["columns_checksum"] = file_sha256(data.columns)
     made: MadeFrom = {"version": __version__, "catalogue": catalogue, "data": cuts}

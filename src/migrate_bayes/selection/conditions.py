@@ -367,8 +367,9 @@ _AGE = compare("age_error", "<", 0.25)
 #:   already where the recipe's ``[data]`` asks for them; ``high-quality``: of its section 4.1.4;
 #:   ``parallax-10``: a parallax known to 10%.
 #: * ``ruwe-1.4``: an astrometric solution of a single star (Lindegren 2018); ``single-star``: none
-#:   of Gaia's non-single stars; ``survey-clean``: not doubted by the survey's flags (of a run that
-#:   keeps such stars).
+#:   of Gaia's non-single stars; ``unblended``: two peaks in at most 2% of Gaia's windows (above,
+#:   close pairs: Fabricius et al. 2021, A&A 649, A5); ``survey-clean``: not doubted by the
+#:   survey's flags (of a run that keeps such stars).
 #: * ``evolved``: without dwarfs below 5400 K. Isochrones of all ages lie together there, and some
 #:   tens of kelvin between a survey and the models make a star of any age the oldest there is, with
 #:   an error that passes the cut (docs/ages.md).
@@ -402,6 +403,9 @@ SELECTIONS: dict[str, Selection] = {
     ),
     "ruwe-1.4": compare("ruwe", "<", 1.4),
     "single-star": compare("non_single_star", "<", 0.5).described("no non-single star of Gaia"),
+    "unblended": compare("ipd_frac_multi_peak", "<=", 2.0).described(
+        "more than one peak in at most 2% of Gaia's windows"
+    ),
     "survey-clean": compare("survey_flag", "<", 0.5).described("no doubt by the survey's flags"),
     "high-quality": compare("age_error", "<=", 0.10)
     & (compare("teff", ">", 5750.0) | (compare("logg", "<", 4.0) & compare("teff", ">", 5250.0))),
