@@ -52,7 +52,8 @@ def test_what_the_catalogue_lacks_is_not_said_to_be_used() -> None:
     assert "[Fe/H], [α/Fe], Z_max, radius and age decide" in words()
     assert "[Fe/H], Z_max, radius and age decide" in words("alpha_fe")
     assert "above 50 in r" in words("snr_g", "snr_i")
-    assert "signal-to-noise ratio above" not in words("snr_g", "snr_r", "snr_i")
+    assert "above 50 in the whole spectrum" in words("snr_g", "snr_r", "snr_i")
+    assert "signal-to-noise ratio above" not in words("snr", "snr_g", "snr_r", "snr_i")
 
 
 def test_methods_of_a_mock_with_isochrone_ages() -> None:

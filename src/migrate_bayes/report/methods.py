@@ -157,7 +157,8 @@ def _data(
     repeats = data["duplicate_radius"]
     cuts = []
     bands = [band for band in "gri" if f"snr_{band}" not in lacks]
-    bands += ["the whole spectrum"] if lacks and "snr" not in lacks else []
+    if not bands and "snr" not in lacks:
+        bands = ["the whole spectrum"]
     if data["min_snr"] and bands:
         each = f"each of {', '.join(bands[:-1])} and {bands[-1]}" if bands[1:] else bands[0]
         cuts.append(f"a signal-to-noise ratio above {data['min_snr']:g} in {each}")
