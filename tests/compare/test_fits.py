@@ -224,6 +224,7 @@ min_stars = 20
 [compare]
 potentials = ["wrong", "the same"]
 selections = ["high-quality-ages"]
+data = [{ label = "ages to 10%", max_age_error = 0.1 }]
 form = "linear"
 draws = 400
 histories = []
@@ -255,7 +256,9 @@ def compared(stars, tmp_path_factory):
 def test_json_says_which_potential_is_right(compared):
     _, _, found = compared
     by = {v["variant"]: v for v in found["variants"]}
-    assert list(by) == ["reference", "wrong", "the same", "thin-chemical"]
+    assert list(by) == ["reference", "wrong", "the same", "thin-chemical", "ages to 10%"]
+    assert by["ages to 10%"]["data"] == "ages to 10%"
+    assert 100 < by["ages to 10%"]["stars"] < by["reference"]["stars"]
     for name, truth in TRUTH.items():
         assert by["reference"][name]["truth_inside_95"]
         assert found["truth"][name] == pytest.approx(truth)

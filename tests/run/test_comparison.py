@@ -72,12 +72,63 @@ def test_all_potentials_hold_the_reference_once():
         ({"potentials": ["McMilan17"]}, "did you mean 'McMillan17'"),
         ({"forms": ["diffusion"]}, "cannot compare gradient form 'diffusion'"),
         ({"families": ["mist"], "variants": [{"label": "mist", "radius": "r_present"}]}, "two va"),
+        ({"data": [{"label": "a", "min_snr": 9}], "variants": [{"label": "b", "data": "c"}]}, "a"),
     ],
 )
 def test_what_cannot_be_compared(compare, message):
     recipe = Recipe.model_validate({"name": "r", "compare": compare})
     with pytest.raises(RecipeError, match=message):
         variants_of(recipe, "linear", ["MWPotential2014", "McMillan17"])
+
+
+@pytest.mark.parametrize("wrong", [{}, {"path": "x.fits"}, {"min_snrr": 9}])
+def test_a_choice_of_data_is_of_the_same_stars(wrong):
+    content = {"name": "r", "compare": {"data": [{"label": "a", **wrong}]}}
+    with pytest.raises(ValueError, match=r"neither source nor path|min_snrr"):
+        Recipe.model_validate(content)
+
+
+def test_choices_of_data(tmp_path, monkeypatch):
+    """Cuts are flags of the stars that there are; other entries are stars of their own."""
+    few = _stars([1.0, 2.0], ["MWPotential2014"], 1.0, 8.0, [int(StarFlag.LOW_SNR)] * N)
+    few = few.assign(snr_g=("star", np.arange(N) * 10.0))
+    write_stars(few, tmp_path / "r/stars")
+    choices = [
+        {"label": "S/N 20", "min_snr": 20}, {"label": "no cut", "min_snr": "none"},
+        {"label": "zero", "parallax_zero_point": -0.03},
+    ]  # fmt: skip
+    content = {"name": "r", "data": {"source": "mock"}, "compare": {"data": choices}}
+    recipe = Recipe.model_validate(content | {"orbits": {"potentials": ["MWPotential2014"]}})
+    made = []
+
+    def make(run, *, name, overwrite):
+        with run.folder.held():
+            made.append((name, run.recipe.data.parallax_zero_point, run.folder.path))
+        path = tmp_path / "r" / name
+        return write_stars(few.assign(feh=few["feh"] + 1.0), path) if not path.exists() else path
+
+    monkeypatch.setattr("migrate_bayes.run.stages.Run.make_stars", make)
+    run = ComparedRun(recipe, products=tmp_path, say=lambda line: None)
+    variants = variants_of(recipe, "linear")
+    assert [v.data for v in variants] == ["", "S/N 20", "no cut", "zero"]
+    with run.run.folder.held():  # as `fit` does
+        stars = [run.of_data(run._choice(v.data), v.family) for v in variants]
+    low = [(s["flag"].values & StarFlag.LOW_SNR != 0).tolist() for s in stars]
+    assert low == [[True] * N, [True, True, False, False, False], [False] * N, [True] * N]
+    ((name, zero_point, folder),) = made
+    assert (zero_point, folder) == (-0.03, tmp_path / "r")
+    assert name.startswith("stars-zero")
+    np.testing.assert_array_equal(stars[3]["feh"], few["feh"] + 1.0)
+    marks = [run._fingerprint(v) for v in variants]
+    assert len(set(marks)) == 4
+    again = ComparedRun(recipe, products=tmp_path, say=lambda line: None)
+    assert [again._fingerprint(v) for v in variants] == marks
+    other = recipe.model_copy(update={"compare": Recipe.model_validate(
+        content | {"compare": {"data": [choices[0] | {"min_snr": 30}]}}
+    ).compare})  # fmt: skip
+    changed = ComparedRun(other, products=tmp_path, say=lambda line: None)
+    assert changed._fingerprint(variants[0]) == marks[0]
+    assert changed._fingerprint(variants[1]) != marks[1]
 
 
 def test_files_of_unlike_labels_are_unlike():

@@ -133,7 +133,7 @@ def clean(
     low, high = max(bounds[0], -1.7e308), min(bounds[1], 1.7e308)
     usual = max(usual[0], bounds[0]), min(usual[1], bounds[1])
     limits = (low, high, *usual)
-    factor, offset, function, _ = conversion
+    factor, offset, function = conversion[:3]
     given = np.array([*missing, *([_ALWAYS] if factor != 1.0 else [])], dtype=np.float64)
     # A sentinel that no usual value can be is found with whatever else is unusual.
     made = (given * factor + offset) * scale

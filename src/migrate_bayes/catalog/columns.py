@@ -178,6 +178,7 @@ class Conversion(NamedTuple):
     offset: float = 0.0
     function: int = LINEAR
     doubt: str = ""  # of the unit, to be said
+    sexagesimal: float = 0.0  # degrees of the first unit, if the values are texts as 12:34:56.7
 
 
 # Spellings in real files that astropy does not know, or takes for something else: lower case,
@@ -215,6 +216,8 @@ _LOGARITHMS = frozenset((
 _UNSTATED = frozenset(
     ("", "-", "--", "---", "none", "null", "unitless", "dimensionless", "n/a", "nan")
 )
+# Hours or degrees, minutes and seconds in one text, as VizieR and others word it.
+_SEXAGESIMAL = re.compile(r"([hd])+[: ]*m+[: ]*s+(\.s+)?", re.I)
 # These would be a milliyear and a milliparsec, which no catalogue is in.
 _AMBIGUOUS = frozenset(("myr", "mpc"))
 _LOG_OF = re.compile(r"(?:(?:log10|log|lg|dex)\s*[(\[]+([^()\[\]]*)[)\]]+|\[([^\[\]]*)\])", re.I)
@@ -244,7 +247,15 @@ def is_unit(text: str) -> bool:
         or _key(text) in _LOGARITHMS
         or bool(_LOG_OF.fullmatch(text.strip()))
     )
+    if sexagesimal(text):
+        return True
     return text.strip().lower() not in _UNSTATED and (known or _parsed(text.strip()) is not None)
+
+
+def sexagesimal(found: str) -> float:
+    """Return the degrees of the first unit of ``h:m:s`` or ``d:m:s``; 0 for any other unit."""
+    match = _SEXAGESIMAL.fullmatch(found.strip().strip("\"' "))
+    return 0.0 if match is None else {"h": 15.0, "d": 1.0}[match[1].lower()]
 
 
 @lru_cache(maxsize=1024)
@@ -263,6 +274,9 @@ def conversion(found: str, canonical: str) -> Conversion | None:
         return Conversion()
     if found in _AMBIGUOUS:
         return None
+    if degrees := sexagesimal(found):
+        read = canonical == "ra" or (canonical == "dec" and degrees == 1.0)
+        return Conversion(sexagesimal=degrees) if read else None
     inner = _LOG_OF.fullmatch(found)
     if wanted == "dex":
         if key in _LOGARITHMS:

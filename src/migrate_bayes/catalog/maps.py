@@ -7,6 +7,8 @@ along as ``ref_<name>``. An entry is a column's name, or a table with one *opera
 - ``mean``, ``sum``, ``quadrature`` = a list of columns or numbers (missing ones are left out of a
   mean, and make a sum or a root-sum-square missing);
 - ``difference = ["a", "b"]``, ``ratio = ["a", "b"]``;
+- ``sexagesimal = ["RAh", "RAm", "RAs"]`` of ``ra``, ``["DE-", "DEd", "DEm", "DEs"]`` of ``dec``:
+  hours or sign and degrees, minutes and seconds in columns of their own;
 - ``constant = 0.1``; ``row_number = true`` (for an identifier that the file lacks);
 
 and any of: ``unit`` (of the file's values, if it does not say), ``scale`` (a factor), ``floor``
@@ -14,8 +16,8 @@ and any of: ``unit`` (of the file's values, if it does not say), ``scale`` (a fa
 from the file, or without a value there, is no error), ``add_error`` (a number added in quadrature),
 ``words = { thin = 0, thick = 1 }`` (a column of text as numbers: blanks about a word are trimmed,
 any other text is missing), ``ignore_unit = true`` (the file states a wrong unit: believe ``unit``,
-which must otherwise agree with it). ``"name[2]"`` is an element of a column of arrays, counted
-from 0.
+which must otherwise agree with it). Texts as ``12:34:56.7`` have the ``unit`` ``"h:m:s"`` or
+``"d:m:s"``. ``"name[2]"`` is an element of a column of arrays, counted from 0.
 
 ``survey_flag`` (a survey's own doubts: such stars are flagged, and cut unless the recipe says
 ``survey_flags = "keep"``) is told by a table of columns: ``bits = { ASPCAPFLAG = [19, 23] }`` (one
@@ -55,6 +57,7 @@ from migrate_bayes.catalog.columns import (
     conversion,
     conversion_to,
     is_unit,
+    sexagesimal,
 )
 from migrate_bayes.catalog.source import Block, Source
 from migrate_bayes.core.errors import CatalogError, nearest, suggest
@@ -62,8 +65,12 @@ from migrate_bayes.core.options import is_none
 from migrate_bayes.core.places import expand
 
 OPERATIONS = (
-    "column", "mean", "sum", "quadrature", "difference", "ratio", "constant", "row_number",
+    "column", "mean", "sum", "quadrature", "difference", "ratio", "sexagesimal", "constant",
+    "row_number",
 )  # fmt: skip
+# Columns of machine-readable tables that together are a position.
+_COMPONENTS = {"ra": ("RAh", "RAm", "RAs"), "dec": ("DE-", "DEd", "DEm", "DEs")}
+_SIGNS = {"": 1.0, "+": 1.0, "-": -1.0, "\u2212": -1.0}
 # Of `survey_flag`: tables by column.
 _DOUBTS = ("bits", "above", "figures")
 _ELEMENT = re.compile(r"(.+)(\[\d+\])")
@@ -142,6 +149,14 @@ def _entry(canonical: str, value: object, map_name: str) -> Entry:
     operands = () if operation == "row_number" else _operands(value[operation], where)
     if operation in ("difference", "ratio") and len(operands) != 2:
         raise CatalogError(f"{where}: '{operation}' takes two columns")
+    if operation == "sexagesimal":
+        count = len(_COMPONENTS.get(canonical, ()))
+        if len(operands) != count:
+            columns = json.dumps(_COMPONENTS.get(canonical, ()))
+            raise CatalogError(
+                f"{where}: 'sexagesimal' is of ra and dec, from {count or 'so many'} columns, the "
+                f"sign of a declination one of them: {{ sexagesimal = {columns} }}"
+            )
     if operation == "constant" and not (len(operands) == 1 and isinstance(operands[0], float)):
         raise CatalogError(f"{where}: 'constant' takes one number")
     unit = value.get("unit")
@@ -209,9 +224,14 @@ class _Figures(dict[str, float]):
         return default if not head else float(any(figure != "0" for figure in head))
 
 
-def words_of(step: Step) -> dict[str, Mapping[str, float]]:
-    """Return the columns of text of an entry, with the numbers that stand for their words."""
+def words_of(step: Step) -> dict[str, Mapping[str, float] | float]:
+    """Return the columns of text of an entry: numbers of their words, or degrees of a unit."""
     entry = step.entry
+    if entry.operation == "sexagesimal" and len(step.operands) == 4:
+        return {str(step.operands[0]): _SIGNS}
+    if any(c.sexagesimal for c in step.conversions):
+        both = zip(step.operands, step.conversions, strict=True)
+        return {str(o): c.sexagesimal for o, c in both if c.sexagesimal}
     if entry.words:
         return {str(o): entry.words for o in step.operands}
     by_name = {c.lower(): d for c, d in (entry.doubts or {}).items() if d[0] == "figures"}
@@ -427,6 +447,8 @@ def _said_absent(column_map: ColumnMap, absent: Mapping[str, Entry], source: Sou
         known = (found for s in spellings(canonical) if (found := _find(s, free)))
         near = list(dict.fromkeys([*known, *nearest(lacking, free)]))[:3]
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        if parts := _components(canonical, source.names):
+            hint = f"; give {canonical} = {{ sexagesimal = {json.dumps(parts)} }}"
         if canonical.endswith("_error") and not near:
             hint = f"; without any, give {canonical} = {{ constant = ... }}"
         what = f"no column {' or '.join(map(repr, lacking))}"
@@ -445,6 +467,12 @@ def _said_absent(column_map: ColumnMap, absent: Mapping[str, Entry], source: Sou
     count = f"{len(lines)} columns are not among the {len(source.names)} of the file"
     listed = lines[0] if len(lines) == 1 else count + "".join(f"\n  {line}" for line in lines)
     return f"{source.path}: {listed}\n{how}{said}"
+
+
+def _components(canonical: str, names: Sequence[str]) -> list[str]:
+    """Return the columns of a file that together are a position; none if it has them not all."""
+    found = [_find(part, names) for part in _COMPONENTS.get(canonical, ())]
+    return [] if None in found else [name for name in found if name is not None]
 
 
 def lacks(entry: Entry, names: Sequence[str]) -> bool:
@@ -487,6 +515,10 @@ def draft_map(names: Sequence[str]) -> str:
     }
     free = [name for name in names if name not in found.values()]
     lines = [f"{canonical} = {json.dumps(column)}" for canonical, column in found.items()]
+    for canonical in _COMPONENTS:
+        if canonical not in found and (parts := _components(canonical, names)):
+            lines.append(f"{canonical} = {{ sexagesimal = {json.dumps(parts)} }}")
+            found[canonical] = parts[0]
     for canonical in ("source_id", *needed):
         if canonical in found or canonical.startswith("distance"):
             continue
@@ -513,16 +545,22 @@ def _conversion(
     convert = first and entry.unit is not None if ratio else isinstance(operand, str)
     if not convert or canonical not in COLUMNS or entry.words or entry.doubts:
         return Conversion()
+    if entry.operation == "sexagesimal":
+        return Conversion()
     file, column = str(source.path), str(operand)
     stated = source.units.get(source.of_column(column), "")
     # A column without a unit is taken to be in the canonical one.
     found = stated
-    if entry.unit is not None and not (entry.presumed and is_unit(stated)):
+    # Texts of hours, minutes and seconds are nothing else, whatever a map supposes.
+    if entry.unit is not None and not (
+        (entry.presumed and is_unit(stated))
+        or (sexagesimal(stated) and not sexagesimal(entry.unit))
+    ):
         found = entry.unit
     made = conversion_to(found, file=file, column=column, canonical=canonical)
     if found != stated and is_unit(stated) and not entry.ignore_unit:
         theirs = conversion(stated, canonical)
-        if theirs is None or theirs[:3] != made[:3]:
+        if theirs is None or theirs._replace(doubt="") != made._replace(doubt=""):
             raise CatalogError(
                 f"{file}: column '{column}' states the unit '{stated}', but the column map "
                 "reads it "
@@ -615,6 +653,14 @@ def evaluate(
     return value
 
 
+def _of_components(x: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return degrees: of hours, minutes, seconds, or of sign, degrees, minutes, seconds."""
+    whole, minutes, seconds = x[-3:]
+    inside = (whole >= 0) & (minutes >= 0) & (minutes < 60) & (seconds >= 0) & (seconds <= 60)
+    angle = np.where(inside, whole + minutes / 60.0 + seconds / 3600.0, np.nan)
+    return x[0] * angle if len(x) == 4 else 15.0 * angle
+
+
 def _combined(
     operation: str, x: Sequence[NDArray[np.float64]], n: int, first_row: int
 ) -> NDArray[np.float64]:
@@ -629,6 +675,8 @@ def _combined(
         case "mean":
             count = np.sum(np.isfinite(x), axis=0)
             return np.where(count > 0, np.nansum(x, axis=0) / count, np.nan)
+        case "sexagesimal":
+            return _of_components(x)
         case "difference":
             return x[0] - x[1]
         case "ratio":

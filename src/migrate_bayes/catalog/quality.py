@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -97,6 +99,26 @@ def flag_age_error(stars: xr.Dataset, *, max_age_error: float = 0.25) -> xr.Data
             f"{suggest('age_error', map(str, stars.data_vars))}"
         )
     return with_flag(stars, ~(error <= max_age_error), StarFlag.POOR_AGE)
+
+
+def cut_anew(stars: xr.Dataset, cuts: Mapping[str, Any]) -> xr.Dataset:
+    """Return stars, with ages, whose flags are those of other cuts of ``[data]``, by entry."""
+    none = np.zeros(stars.sizes["star"], dtype=bool)
+    if "min_snr" in cuts:
+        stars = quality_cuts(stars, min_snr=cuts["min_snr"])
+    if "survey_flags" in cuts:
+        cut = cuts["survey_flags"] == "cut" and "survey_flag" in stars
+        doubted = stars["survey_flag"].values > 0 if cut else none
+        stars = with_flag(stars, doubted, StarFlag.SURVEY_FLAG)
+    if "max_age_error" in cuts:
+        limit = cuts["max_age_error"]
+        stars = with_flag(stars, none, StarFlag.POOR_AGE)
+        stars = stars if limit is None else flag_age_error(stars, max_age_error=limit)
+    if "duplicate_radius" in cuts:
+        radius = cuts["duplicate_radius"]
+        stars = with_flag(stars, none, StarFlag.DUPLICATE)
+        stars = stars if radius is None else mark_duplicates(stars, radius_arcsec=radius)
+    return stars
 
 
 # Rows in a cell above which its pairs are not all listed: their number grows as its square.

@@ -31,7 +31,10 @@ _NOTHING = (
 )  # fmt: skip
 """Words that stand for a missing value, in any case; so does a text without letters and digits."""
 _ELEMENT = re.compile(r"(.+)\[(\d+)\]")
-_SEXAGESIMAL = re.compile(r"[+-]?\d{1,3}[:hd ]\d{1,2}[:m' ]\d{1,2}")
+_SEXAGESIMAL = (
+    r"^(?P<sign>[+\-\x{2212}]?) *(?P<whole>\d{1,3})(?:[:hd\x{b0}] *| +)"
+    r"(?P<minutes>\d{1,2})(?:[:m'\x{2032}] *| +)(?P<seconds>\d{1,2}(?:\.\d*)?)[s\"\x{2033}]?$"
+)
 
 
 class Source(NamedTuple):
@@ -54,12 +57,13 @@ class Source(NamedTuple):
         columns: Sequence[str],
         identifier: str | None,
         chunk_size: int | None,
-        words: Mapping[str, Mapping[str, float]] | None = None,
+        words: Mapping[str, Mapping[str, float] | float] | None = None,
         missing: Mapping[str, Sequence[str]] | None = None,
     ) -> Iterator[Block]:
         """Iterate over dicts of floating-point arrays; the identifier is as the table has it.
 
-        `words` has, for a column of text, the numbers that stand for its words; `missing`, further
+        `words` has, for a column of text, the numbers that stand for its words, or of texts as
+        ``12:34:56.7`` the degrees of the first unit; `missing`, further
         words that stand for nothing. ``name[i]`` is an element of a column of arrays. The arrays
         may be the table's own: do not write to them.
         """
@@ -81,10 +85,13 @@ class Source(NamedTuple):
                     if name == identifier:
                         block[name] = _with_mask(_as_numpy(values), gone)
                         continue
-                    if words and name in words:
-                        number = _words_as_float(_as_numpy(values), words[name])
+                    also = (missing or {}).get(name, ())
+                    meant = (words or {}).get(name)
+                    if isinstance(meant, float):
+                        number = _angles(values, meant, self.path, name, first_row, also)
+                    elif meant is not None:
+                        number = _words_as_float(_as_numpy(values), meant)
                     else:
-                        also = (missing or {}).get(name, ())
                         number = as_float(values, self.path, name, first_row, also)
                     block[name] = number if gone is None else np.where(gone, np.nan, number)
             rows = len(next(iter(block.values())))
@@ -171,6 +178,49 @@ def _words_as_float(values: Any, words: Mapping[str, float]) -> NDArray[np.float
     return np.array([words.get(t.strip(), np.nan) for t in texts], dtype=np.float64)
 
 
+def _angles(
+    values: Any,
+    degrees: float,
+    path: Path | str,
+    column: str,
+    first_row: int,
+    missing: Sequence[str],
+) -> NDArray[np.float64]:
+    """Return the degrees of texts of hours (15 degrees) or degrees (1), minutes and seconds."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    plain = np.ma.filled(np.ma.MaskedArray(_as_numpy(values)).astype(object), None)
+    texts = _without_nothing(pa.array([_as_text(v) for v in plain.tolist()], pa.string()), missing)
+    parts = pc.extract_regex(pc.utf8_trim(texts, " \t\r\n\x00\xa0"), _SEXAGESIMAL)
+    whole, minutes, seconds = (
+        _cast(pc.struct_field(parts, name)) for name in ("whole", "minutes", "seconds")
+    )
+    minus = np.array([s not in (None, "", "+") for s in pc.struct_field(parts, "sign").to_pylist()])
+    out = degrees * np.where(minus, -1.0, 1.0) * (whole + minutes / 60.0 + seconds / 3600.0)
+    known = np.array(texts.is_valid())
+    wrong = known & ~((minutes < 60.0) & (seconds <= 60.0))
+    for row in np.flatnonzero(wrong).tolist():
+        out[row] = _angle(texts[row].as_py(), degrees, path, column, first_row + row)
+    return out
+
+
+def _angle(text: str, degrees: float, path: Path | str, column: str, row: int) -> float:
+    """Return the degrees of a text that is spelled in a rarer way."""
+    from astropy.coordinates import Angle
+
+    try:
+        with quiet():
+            return float(Angle(text, unit="hourangle" if degrees == 15.0 else "deg").degree)
+    except (ValueError, TypeError):
+        unit = "hours" if degrees == 15.0 else "degrees"
+        raise CatalogError(
+            f"{path}: column '{column}' is read as {unit}, minutes and seconds, which '{text}' in "
+            f"row {row + 1} (counting from 1) is not: mend it, name the column's true unit in the "
+            f'column map, or say what is missing: missing = ["{text}"]'
+        ) from None
+
+
 def as_float(
     values: Any, path: Path | str, column: str, first_row: int, missing: Sequence[str] = ()
 ) -> NDArray[np.float64]:
@@ -244,12 +294,7 @@ def _text_as_float(
         return _cast(texts)
     except pa.ArrowInvalid:
         pass
-    nothing = pa.array([*_NOTHING, *(word.strip().lower() for word in missing)], texts.type)
-    blank = pc.or_(
-        pc.is_in(pc.utf8_lower(texts), nothing),
-        pc.invert(pc.match_substring_regex(texts, r"[0-9A-Za-z]")),
-    )
-    texts = pc.if_else(blank, pa.scalar(None, texts.type), texts)
+    texts = _without_nothing(texts, missing)
     try:
         return _cast(texts)
     except pa.ArrowInvalid:
@@ -258,8 +303,13 @@ def _text_as_float(
     for row, text in enumerate(texts.to_pylist()):
         number = np.nan if text is None else _number(text)
         if number is None:
-            angle = _SEXAGESIMAL.match(text)
-            what = "convert it to degrees" if angle else "map a column of numbers"
+            angle = pc.match_substring_regex(pa.array([text]), _SEXAGESIMAL)[0].as_py()
+            what = "map a column of numbers"
+            if angle:
+                what = (
+                    'say in the column map what it is: unit = "h:m:s" of hours, or "d:m:s" of '
+                    "degrees"
+                )
             if text.startswith(("[", "(")):
                 raise CatalogError(
                     f"{path}: column '{column}' holds arrays, as '{text[:40]}' in row "
@@ -274,6 +324,19 @@ def _text_as_float(
             )
         out[row] = number
     return out
+
+
+def _without_nothing(texts: Any, missing: Sequence[str]) -> Any:
+    """Return texts of which those that stand for nothing are null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    nothing = pa.array([*_NOTHING, *(word.strip().lower() for word in missing)], texts.type)
+    blank = pc.or_(
+        pc.is_in(pc.utf8_lower(texts), nothing),
+        pc.invert(pc.match_substring_regex(texts, r"[0-9A-Za-z]")),
+    )
+    return pc.if_else(blank, pa.scalar(None, texts.type), texts)
 
 
 def _cast(texts: Any) -> NDArray[np.float64]:

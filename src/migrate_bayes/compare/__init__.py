@@ -10,7 +10,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "compare_options": ["CompareOptions", "IsmHistory", "VariantOptions"],
+        "compare_options": ["CompareOptions", "DataChoice", "IsmHistory", "VariantOptions"],
         "decomposition": ["decompose"],
     },
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from migrate_bayes.catalog.catalog_options import CatalogOptions
 from migrate_bayes.core.options import Options
 
 Radius = Literal["rg", "r_present"]
@@ -35,6 +36,56 @@ class IsmHistory(Options):
     birth_spread: float | None = Field(default=None, gt=0)
 
 
+class DataChoice(CatalogOptions):
+    """Other entries of ``[data]`` under a name; those that are not given are the recipe's.
+
+    Parameters
+    ----------
+    source, path : optional
+        Not to be given: other stars are another recipe.
+    columns, hdu : optional
+        How stars are read, as of `migrate_bayes.catalog.CatalogOptions`.
+    duplicate_radius, min_snr, max_age_error, survey_flags : optional
+        Cuts, as there.
+    parallax_zero_point, extinction : optional
+        Corrections, as there.
+    label : str
+        Name of the choice.
+
+    Examples
+    --------
+    >>> from migrate_bayes.catalog import CatalogOptions
+    >>> from migrate_bayes.compare import DataChoice
+    >>> choice = DataChoice(label="S/N above 30", min_snr=30)
+    >>> choice.over(CatalogOptions(extinction="none")).min_snr, choice.rereads
+    (30.0, False)
+    """
+
+    label: str
+
+    @model_validator(mode="after")
+    def _of_the_same_stars(self) -> Self:
+        if not self.changes or {"source", "path"} & set(self.changes):
+            raise ValueError("names at least one entry of [data], and neither source nor path")
+        return self
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The entries that are given."""
+        return {n: getattr(self, n) for n in sorted(self.model_fields_set - {"label"})}
+
+    @property
+    def rereads(self) -> bool:
+        """Whether more than flags changes, so that stars are read and computed again."""
+        return not set(self.changes) <= {
+            "duplicate_radius", "max_age_error", "min_snr", "survey_flags",
+        }  # fmt: skip
+
+    def over(self, data: CatalogOptions) -> CatalogOptions:
+        """Return a recipe's ``[data]`` with these entries."""
+        return data.model_copy(update=self.changes)
+
+
 class VariantOptions(Options):
     """A variant by name; an entry that is not given is the reference's.
 
@@ -42,8 +93,9 @@ class VariantOptions(Options):
     ----------
     label : str
         Name of the variant.
-    potential, family, selection, radius, form : str, optional
-        Label of the orbits, isochrone source, selection, radius, form of the gradient.
+    potential, family, selection, radius, form, data : str, optional
+        Label of the orbits, isochrone source, selection, radius, form of the gradient, label of a
+        `DataChoice`.
 
     Examples
     --------
@@ -58,6 +110,7 @@ class VariantOptions(Options):
     selection: str | None = None
     radius: Radius | None = None
     form: str | None = None
+    data: str | None = None
 
 
 class CompareOptions(Options):
@@ -69,6 +122,8 @@ class CompareOptions(Options):
         Labels of the orbits.
     families, selections, radii, forms : tuple of str
         Isochrone sources, selections, radii, forms of the gradient.
+    data : tuple of DataChoice
+        Other entries of ``[data]``: cuts, extinction, the parallax zero point.
     variants : tuple of VariantOptions
         Departures in several choices at once.
     form : str, optional
@@ -92,6 +147,7 @@ class CompareOptions(Options):
     selections: tuple[str, ...] = ()
     radii: tuple[Radius, ...] = ()
     forms: tuple[str, ...] = ()
+    data: tuple[DataChoice, ...] = ()
     variants: tuple[VariantOptions, ...] = ()
     form: str | None = None
     method: Literal["laplace", "sample"] = "laplace"

@@ -211,7 +211,11 @@ def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
         shown = label not in doubted
         item: dict[str, Any] = {"variant": label, "stars": int(row["n_stars"]), "believed": shown}
         item |= {} if shown else {"causes": doubted[label]}
-        item |= {k: x for k, x in numbers(row, *FACTORS).items() if x == x}
+        item |= {
+            k: x
+            for k, x in numbers(row, *(f for f in FACTORS if f in row.coords)).items()
+            if x == x
+        }
         for q in quantities:
             cell = row.sel(quantity=q)
             item[q] = numbers(cell, "mean", "sd", "lo95", "hi95", shown=shown)

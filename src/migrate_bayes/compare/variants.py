@@ -13,7 +13,7 @@ from migrate_bayes.core.errors import RecipeError, suggest
 from migrate_bayes.population.model.specification import FORMS
 
 #: Coordinates of a variant that may differ, in the order of tables.
-FACTORS = ("potential", "scaling", "r0", "v0", "family", "selection", "radius", "form")
+FACTORS = ("potential", "scaling", "r0", "v0", "family", "selection", "radius", "form", "data")
 _RADIUS_LABELS = {"rg": "R_g", "r_present": "R today"}
 
 
@@ -26,6 +26,7 @@ class ComparedVariant(NamedTuple):
     selection: str
     radius: str
     form: str
+    data: str = ""  # label of a choice; "" for the recipe's own [data]
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -68,6 +69,7 @@ def list_variants(
         *({"label": s, "selection": s} for s in compare.selections),
         *({"label": _RADIUS_LABELS[r], "radius": r} for r in compare.radii),
         *({"label": f"{form} in age", "form": form} for form in compare.forms),
+        *({"label": choice.label, "data": choice.label} for choice in compare.data),
     ]
     for named in compare.variants:
         given = named.model_dump(exclude_none=True)
@@ -77,11 +79,14 @@ def list_variants(
         variant = reference._replace(**changes)
         unique.setdefault(variant.key, variant)
     forms = [f for f in FORMS if f != "diffusion"]
+    choices = ["", *(choice.label for choice in compare.data)]
     for variant in unique.values():
         if variant.form not in forms:
             raise RecipeError(
                 f"cannot compare gradient form '{variant.form}'; {suggest(variant.form, forms)}"
             )
+        if variant.data not in choices:
+            raise RecipeError(f"no [data] '{variant.data}'; {suggest(variant.data, choices[1:])}")
         if known and variant.orbits not in known:
             raise RecipeError(
                 f"the stars have no orbits in '{variant.orbits}'; {suggest(variant.orbits, known)}"

@@ -18,6 +18,7 @@ from migrate_bayes.catalog.columns import EXTRA_PREFIX, REQUIRED
 from migrate_bayes.catalog.extinction import check_extinction
 from migrate_bayes.catalog.quality import SNR_BANDS
 from migrate_bayes.catalog.zero_point import check_zero_point
+from migrate_bayes.compare.compare_options import DataChoice
 from migrate_bayes.core.errors import (
     CatalogError,
     MigrateBayesError,
@@ -123,6 +124,9 @@ def check_run(
             columns, own_distances = opened
             notes += _check_columns(recipe, columns, stages, found)
             notes += found.of(lambda: _hygiene(recipe, columns, own_distances)) or []
+            if recipe.compare is not None:
+                for choice in recipe.compare.data:
+                    _check_choice(recipe, choice, catalog, stages, found)
     notes += _check_selections(recipe, columns, stages, found)
     for path in outputs:
         if reason := why_not_writable(path):
@@ -276,6 +280,19 @@ def _check_columns(
             "age alone."
         )
     return notes
+
+
+def _check_choice(
+    recipe: Recipe,
+    choice: DataChoice,
+    catalog: Path,
+    stages: Collection[Stage],
+    found: _Findings,
+) -> None:
+    """Find what a comparison's other entries of ``[data]`` lack."""
+    changed = recipe.model_copy(update={"data": choice.over(recipe.data)})
+    if (opened := found.of(lambda: _columns_of(catalog, changed))) is not None:
+        _check_columns(changed, opened[0], stages, found)
 
 
 # Columns that tell of doubtful stars, and the selection of those that are not.

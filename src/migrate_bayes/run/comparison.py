@@ -17,6 +17,8 @@ from typing import Any
 import xarray as xr
 
 from migrate_bayes.baseline import fit_baseline
+from migrate_bayes.catalog.quality import cut_anew
+from migrate_bayes.compare.compare_options import DataChoice
 from migrate_bayes.compare.fits import Fitter
 from migrate_bayes.compare.product import build_comparison
 from migrate_bayes.compare.variants import ComparedVariant, FittedVariant, list_variants
@@ -169,11 +171,34 @@ class ComparedRun:
         made = self.run.ages(family=family, name=name, overwrite=self.overwrite)
         return replace_ages(self.stars, open_stars(made))
 
+    def of_data(self, choice: DataChoice | None, family: str) -> xr.Dataset:
+        """Return the stars of a family under other entries of ``[data]``, made if need be.
+
+        Cuts alone are flags of the stars that there are.
+        """
+        if choice is None:
+            return self.of_family(family)
+        if not choice.rereads:
+            return cut_anew(self.of_family(family), choice.changes)
+        run = self.run.on_data(choice.over(self.recipe.data))
+        slug = _slug(choice.label)
+        stars = open_stars(run.make_stars(name=f"stars-{slug}", overwrite=self.overwrite))
+        if family == self.recipe.isochrones.source:
+            return stars
+        name = f"{_ages_name(family)}-{slug}"
+        made = run.ages(family=family, name=name, overwrite=self.overwrite)
+        return replace_ages(stars, open_stars(made))
+
+    def _choice(self, label: str) -> DataChoice | None:
+        assert self.recipe.compare is not None
+        return next((c for c in self.recipe.compare.data if c.label == label), None)
+
     @cached_property
     def _ingredients(self) -> dict[str, str]:
         """Checksums of the stars' manifests."""
         folder, halves = self.run.folder, ("stars", "ages", "orbits")
-        folders = [*(folder / name for name in halves), *folder.path.glob("ages-*")]
+        folders = [*(folder / name for name in halves)]
+        folders += [*folder.path.glob("ages-*"), *folder.path.glob("stars-*")]
         if self.source is not None:
             folders += [self.source / name for name in halves]
         made = {}
@@ -187,15 +212,22 @@ class ComparedRun:
     def _fingerprint(self, variant: ComparedVariant) -> str:
         c, r = self.recipe.compare, self.recipe
         assert c is not None
-        ages = f"/{_ages_name(variant.family)}"
+        mine, choice = {"stars", "ages", "orbits"}, self._choice(variant.data)
+        ages = _ages_name(variant.family)
+        if choice is not None and choice.rereads:
+            slug = _slug(choice.label)
+            mine, ages = {f"stars-{slug}"}, f"{ages}-{slug}"
         stars = {
             name: digest
             for name, digest in self._ingredients.items()
-            if "/ages-" not in name or name.endswith(ages)
+            if name.rpartition("/")[-1] in {*mine, ages}
         }
         content: dict[str, Any] = {
             "stars": stars,
             "variant": variant.key,
+            "data": None
+            if choice is None
+            else choice.model_dump(mode="json", include=set(choice.changes)),
             "spec": self.spec.model_dump(mode="json"),
             "baseline": None if r.baseline is None else r.baseline.model_dump(mode="json"),
             "sampler": r.sampler.model_dump(mode="json") if c.method == "sample" else None,
@@ -217,10 +249,13 @@ class ComparedRun:
         variants = variants_of(r, self.spec.form, names)
         assert r.compare is not None
         # All ages first: the fingerprints are of them.
-        families = {v.family: self.of_family(v.family) for v in variants}
+        stars_of = {
+            (v.data, v.family): self.of_data(self._choice(v.data), v.family) for v in variants
+        }
         fitter = Fitter(self.spec, r.compare, r.sampler, seed=r.seed, expected=len(variants))
         for variant in variants:
-            stars, mark = families[variant.family], self._fingerprint(variant)
+            stars = stars_of[variant.data, variant.family]
+            mark = self._fingerprint(variant)
             path = self.run.folder / "variants" / f"{_slug(variant.label)}.nc"
             tree = read_netcdf(path) if path.exists() else None
             if tree is None or tree.attrs.get("fingerprint") != mark:

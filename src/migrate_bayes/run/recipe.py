@@ -234,6 +234,10 @@ def _find_paths(content: dict[str, Any], folder: Path) -> dict[str, str]:
             data["path"] = find(path)
         if isinstance(name := data.get("columns"), str) and name.endswith(".toml"):
             data["columns"] = find(name)
+    choices = compare.get("data") if isinstance(compare := content.get("compare"), dict) else None
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and str(choice.get("columns")).endswith(".toml"):
+            choice["columns"] = find(choice["columns"])
     if isinstance(report := content.get("report"), dict) and "comparisons" in report:
         report["comparisons"] = _in_texts(report["comparisons"], find)
     return said

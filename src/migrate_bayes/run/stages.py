@@ -47,6 +47,7 @@ from migrate_bayes.stars.parts import damaged_parts, partial_folder, stars_diges
 if TYPE_CHECKING:
     import pandas as pd
 
+    from migrate_bayes.catalog.catalog_options import CatalogOptions
     from migrate_bayes.catalog.reading import CatalogStream
     from migrate_bayes.population.data import PopulationData
     from migrate_bayes.population.results.diagnostics import Verdict
@@ -203,6 +204,7 @@ class Run:
         self.say = say
         # Its own mock, not another run's.
         self._simulates = recipe.data.source == "mock" and catalog is None
+        self._given = catalog
         self._verified: set[str] = set()
         self.notes: list[str] = []
         self.verdict: Verdict | None = None
@@ -210,6 +212,17 @@ class Run:
     def __repr__(self) -> str:
         stars = "mock stars" if self.recipe.data.source == "mock" else str(self.folder.catalog)
         return f"Run('{self.recipe.name}', {stars}, products in {self.folder.path})"
+
+    def on_data(self, data: CatalogOptions) -> Run:
+        """Return a run with another ``[data]`` of the same catalogue, in the same folder."""
+        recipe = self.recipe.model_copy(update={"data": data})
+        products, reports = self.folder.path.parent, self.folder.report.parent
+        other = Run(
+            recipe, products=products, reports=reports, catalog=self._given,
+            verify=self.verify, say=self.say,
+        )  # fmt: skip
+        other.folder._held = self.folder._held  # one lock for both
+        return other
 
     def _kept(self, name: str, path: Path, made: MadeFrom) -> bool:
         """Say, to the user too, whether a product is there and is the one to be made."""
@@ -412,9 +425,10 @@ class Run:
         """Compute phase space and orbits alone; `overwrite` in place of the run's."""
         return self._stream("orbits", orbits=True, overwrite=overwrite)
 
-    def make_stars(self) -> Path:
+    def make_stars(self, *, name: str = "stars", overwrite: bool | None = None) -> Path:
         """Compute ages and orbits together, as one product; ages alone if the run ends there."""
-        return self._stream("stars", ages=True, orbits=self.recipe.until == "fit")
+        whole = self.recipe.until == "fit"
+        return self._stream(name, ages=True, orbits=whole, overwrite=overwrite)
 
     @cached_property
     def stars(self) -> xr.Dataset:
