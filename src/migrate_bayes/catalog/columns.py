@@ -189,8 +189,7 @@ _SYNONYMS = {
         "deg": "degree degrees degs ddeg decimaldegrees °",
         "mas": "milliarcsec milliarcsecond milliarcseconds marcsec",
         "mas/yr": "masyr-1 mas/year masyear-1 mas/a masa-1 mas/yrs masperyear masperyr "
-        "milliarcsec/yr "
-        "milliarcsecond/year milliarcsecyr-1 marcsec/yr",
+        "milliarcsec/yr milliarcsecond/year milliarcsecyr-1 marcsec/yr",
         "arcsec/yr": 'arcsecyr-1 arcsec/year arcsecyear-1 "/yr arcseconds/yr asec/yr',
         "arcsec": 'asec arcseconds " arcsecs',
         "km/s": "kms-1 km/sec kmsec-1 kms kmps km/second kmpersecond kilometers/s kilometer/s",

@@ -12,11 +12,9 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from migrate_bayes.core.errors import CatalogError
 
-_PACKED: dict[bytes, tuple[str, Callable[..., Any]]] = {
-    b"\x1f\x8b": ("gz", gzip.open),
-    b"BZh": ("bz2", bz2.open),
-    b"\xfd7zXZ\x00": ("xz", lzma.open),
-}
+_PACKED: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open,
+}  # fmt: skip
 _FOREIGN = {
     b"PK\x03\x04": "a ZIP archive (or a spreadsheet): unpack it, or save the sheet as CSV",
     b"\x28\xb5\x2f\xfd": "packed by zstd: unpack it",
@@ -37,62 +35,44 @@ class Contents(NamedTuple):
     size: int | None  # bytes as stored, if they are not packed
     data: bytes | None = None  # if they are in memory
 
+    def in_memory(self) -> bytes | None:
+        """Return the bytes if they are in memory, or have to be since they are packed."""
+        if not self.packed:
+            return self.data
+        with self.open() as file:
+            return file.read()
+
 
 def contents_of(table: Any) -> Contents:
     """Open a path or a file object, and look at its first bytes."""
+    data = None
     if hasattr(table, "read"):
         data = table.read()
         data = data.encode("utf-8") if isinstance(data, str) else bytes(data)
         name = getattr(table, "name", None)
         path: Path | str = name if isinstance(name, str) else "the file object"
-        return _looked_at(path, lambda: io.BytesIO(data), len(data), data)
-    path = Path(table)
-    return _looked_at(path, lambda: path.open("rb"), path.stat().st_size, None)
+    else:
+        path = Path(table)
 
+    def plain() -> BinaryIO:
+        return Path(path).open("rb") if data is None else io.BytesIO(data)
 
-def _looked_at(
-    path: Path | str, opener: Callable[[], BinaryIO], size: int, data: bytes | None
-) -> Contents:
-    with opener() as file:
+    with plain() as file:
         head = file.read(512)
-    for magic, (_, unpacker) in _PACKED.items():
-        if head.startswith(magic):
+    how = [opener for magic, opener in _PACKED.items() if head.startswith(magic)]
+    if not how:
+        size = Path(path).stat().st_size if data is None else len(data)
+        return Contents(path, plain, _kind(path, head), False, size, data)
 
-            def unpacked(raw: Callable[[], BinaryIO] = opener, how: Any = unpacker) -> BinaryIO:
-                return cast(BinaryIO, _Unpacked(raw(), how))
+    def unpacked() -> BinaryIO:
+        return cast(BinaryIO, how[0](path if data is None else io.BytesIO(data)))
 
-            try:
-                with unpacked() as file:
-                    head = file.read(512)
-            except (OSError, EOFError, lzma.LZMAError) as error:
-                raise CatalogError(
-                    f"{path}: the packed file is damaged or cut short ({error})"
-                ) from error
-            return Contents(path, unpacked, _kind(path, head), True, None)
-    return Contents(path, opener, _kind(path, head), False, size, data)
-
-
-class _Unpacked(io.RawIOBase):
-    """A packed file as it reads unpacked; closing it closes the file below."""
-
-    def __init__(self, raw: BinaryIO, how: Any) -> None:
-        self._raw, self._file = raw, how(raw)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._file.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def readall(self) -> bytes:
-        return bytes(self._file.read())
-
-    def close(self) -> None:
-        self._file.close()
-        self._raw.close()
-        super().close()
+    try:
+        with unpacked() as file:
+            head = file.read(512)
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise CatalogError(f"{path}: the packed file is damaged or cut short ({error})") from error
+    return Contents(path, unpacked, _kind(path, head), True, None)
 
 
 def _kind(path: Path | str, head: bytes) -> str | None:

@@ -165,8 +165,7 @@ class Doubts:
                 if speed > _FASTEST or (speed < _SLOWEST and n >= 10):
                     self.say(
                         f"the median speed across the sky by {by} and proper motion is "
-                        f"{speed:.3g} km/s, "
-                        "which is that of no stars: see the units of "
+                        f"{speed:.3g} km/s, which is that of no stars: see the units of "
                         f"{self._columns(by, 'pmra', 'pmdec')}"
                     )
             if has("phot_g_mean_mag"):

@@ -17,16 +17,14 @@ import shutil
 import struct
 import time
 import tomllib
-import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from migrate_bayes.catalog.source import quiet
+from migrate_bayes.catalog.source import arrow_array, quiet, resized
 from migrate_bayes.core.errors import (
     CatalogError,
     DataAbsentError,
@@ -38,6 +36,7 @@ from migrate_bayes.core.io import MADE_FROM, atomic_output, is_current, lock_fol
 from migrate_bayes.core.options import Options
 from migrate_bayes.core.places import expand
 from migrate_bayes.core.progress import progress
+from migrate_bayes.core.provenance import file_sha256
 
 _ROW_GROUP = 1 << 17  # rows of the final file, whatever the slices
 _HTTP_TIMEOUT = 60.0  # s, without a byte
@@ -354,6 +353,8 @@ class _Fetch:
 
     def _ask(self, adql: str, limit: int) -> Any:
         """Run one asynchronous job and return its table; `_FailedError` if it gives none."""
+        from xml.parsers.expat import ExpatError
+
         import requests
         from pyvo.dal.exceptions import DALAccessError
         from urllib3.exceptions import HTTPError
@@ -371,13 +372,14 @@ class _Fetch:
         # A result that breaks off is an error of the parser: ValueError, SyntaxError or expat's.
         except (
             DALAccessError, requests.RequestException, HTTPError, OSError, ValueError, SyntaxError,
-            _expat_error(),
+            ExpatError,
         ) as error:  # fmt: skip
             late = isinstance(error, requests.Timeout) or "timeout" in str(error).lower()
             raise _FailedError(f"{type(error).__name__}: {error}", too_much=late) from error
         finally:
             if job is not None:
-                _delete(job)
+                with quiet(), suppress(Exception):  # the service forgets its jobs by itself
+                    job.delete()
         return table
 
     def _wait(self, job: Any) -> None:
@@ -397,21 +399,6 @@ class _Fetch:
                 late = late or "time" in str(error).lower()
                 raise _FailedError(str(error), too_much=late) from error
             raise _FailedError(f"the job ended as {phase}", too_much=late)
-
-
-def _expat_error() -> type[Exception]:
-    from xml.parsers.expat import ExpatError
-
-    return ExpatError
-
-
-def _delete(job: Any) -> None:
-    """Remove a job from the service, which may be gone."""
-    with warnings.catch_warnings(action="ignore"):
-        try:
-            job.delete()
-        except Exception:  # the service forgets its jobs by itself
-            return
 
 
 class _Body(io.BytesIO):
@@ -450,32 +437,15 @@ def _arrow(table: Any) -> Any:
     arrays, fields = [], []
     for name in table.colnames:
         column = table[name]
-        mask = np.ma.getmaskarray(np.ma.asarray(column))
-        values = np.ma.getdata(column)
-        if values.ndim > 1:
-            array = pa.array(list(np.asarray(values).tolist()))
-        elif values.dtype.kind in "OUS":
-            array = pa.array(
-                [None if m else _plain(v) for v, m in zip(values.tolist(), mask, strict=True)]
-            )
-        else:
-            array = pa.array(np.asarray(values), mask=mask)
         said = {
             "unit": str(column.unit) if column.unit is not None else "",
             "ucd": str(column.meta.get("ucd") or ""),
             "description": str(column.description or ""),
         }
         said = {k: v for k, v in said.items() if v}
-        arrays.append(array)
-        fields.append(pa.field(name, array.type, metadata=said or None))
+        arrays.append(arrow_array(column))
+        fields.append(pa.field(name, arrays[-1].type, metadata=said or None))
     return pa.table(arrays, schema=pa.schema(fields))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    # A VOTable writes a text that is missing as one that is empty.
-    return (value or None) if isinstance(value, str) else np.asarray(value).tolist()
 
 
 def _sorted(content: Any, key: str) -> Any:
@@ -489,60 +459,20 @@ def _sorted(content: Any, key: str) -> Any:
     return content.sort_by([(name, "ascending") for name in plain]) if plain else content
 
 
-def _groups(work: _Fetch, schema: Any) -> Iterator[Any]:
-    """Iterate over the rows of all slices, in order, in tables of one size."""
+def _slices(work: _Fetch, schema: Any) -> Iterator[Any]:
+    """Iterate over the rows of all slices, in order."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    waiting: list[Any] = []
-    count = 0
     for part in work.slices:
         path = work.file_of(part)
         try:
-            read = pq.read_table(path, page_checksum_verification=True)
+            yield pq.read_table(path, page_checksum_verification=True).cast(schema)
         except (OSError, pa.ArrowInvalid) as error:
             path.unlink(missing_ok=True)
             raise ProductError(
                 f"{path} was damaged ({error}): fetch again, it alone comes"
             ) from None
-        waiting.append(read.cast(schema))
-        count += len(read)
-        if count >= _ROW_GROUP:
-            whole = pa.concat_tables(waiting)
-            for start in range(0, count - count % _ROW_GROUP, _ROW_GROUP):
-                yield whole.slice(start, _ROW_GROUP).combine_chunks()
-            waiting, count = [whole.slice(count - count % _ROW_GROUP)], count % _ROW_GROUP
-    if count:
-        yield pa.concat_tables(waiting).combine_chunks()
-
-
-class _Hashed:
-    """A file that hashes what is written to it."""
-
-    def __init__(self, file: Any) -> None:
-        self.file, self.hash, self.closed = file, hashlib.sha256(), False
-
-    def write(self, data: Any) -> int:
-        self.hash.update(data)
-        return self.file.write(data)
-
-    def flush(self) -> None:
-        self.file.flush()
-
-    def tell(self) -> int:
-        return self.file.tell()
-
-    def close(self) -> None:
-        self.closed = True
-
-    def readable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
 
 
 def _merge(work: _Fetch, target: Path, overwrite: bool) -> None:
@@ -552,20 +482,23 @@ def _merge(work: _Fetch, target: Path, overwrite: bool) -> None:
 
     schemas = [pq.read_schema(work.file_of(part)) for part in work.slices]
     schema = pa.unify_schemas(schemas, promote_options="permissive")
-    with atomic_output(target, overwrite=overwrite) as out, out.open("wb") as file:
-        hashed = _Hashed(file)
-        with pq.ParquetWriter(hashed, schema, compression="zstd", write_page_checksum=True) as new:
-            for group in _groups(work, schema):
-                new.write_table(group, row_group_size=_ROW_GROUP)
-            said = {
-                MADE_FROM: json.dumps(work.made_from),
-                "service": work.query.service,
-                "query": work.made_from["query"],
-                "fetched": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                "rows": str(work.total),
-                "sha256": hashed.hash.hexdigest(),
-            }
-            new.add_key_value_metadata({f"migrate_bayes.{k}": v for k, v in said.items()})
+    with (
+        atomic_output(target, overwrite=overwrite) as out,
+        out.open("wb") as file,
+        pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as new,
+    ):
+        for group in resized(_slices(work, schema), _ROW_GROUP):
+            new.write_table(group, row_group_size=_ROW_GROUP)
+        file.flush()  # all but the footer
+        said = {
+            MADE_FROM: json.dumps(work.made_from),
+            "service": work.query.service,
+            "query": work.made_from["query"],
+            "fetched": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "rows": str(work.total),
+            "sha256": file_sha256(out),
+        }
+        new.add_key_value_metadata({f"migrate_bayes.{k}": v for k, v in said.items()})
 
 
 def described(path: Path) -> str:

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.catalog.contents import Contents
-from migrate_bayes.catalog.source import Block, Source, quiet
-from migrate_bayes.core.errors import CatalogError, CatalogWarning, suggest
+from migrate_bayes.catalog.source import Block, Source, choose_table, quiet
+from migrate_bayes.catalog.text_tables import described_units
+from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
 _TYPES = {
     "L": "i1", "X": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8",
@@ -48,13 +49,16 @@ def open_fits(contents: Contents, hdu: int | str | None) -> Source:
     """Open a table in a FITS file; the first, unless `hdu` names another."""
     from astropy.io import fits
 
-    path = contents.path
-    data = contents.data
-    if contents.packed:
-        with contents.open() as file:
-            data = file.read()
+    path, data = contents.path, contents.in_memory()
     with quiet(), fits.open(io.BytesIO(data) if data is not None else path, memmap=True) as hdus:
-        index, doubt = _choose(hdus, hdu, str(path))
+        kinds = (fits.BinTableHDU, fits.TableHDU)
+        tables = {
+            i: (int(h.header["NAXIS2"]), [h.name]) for i, h in enumerate(hdus)
+            if isinstance(h, kinds)
+        }  # fmt: skip
+        if not tables:
+            raise CatalogError(f"{path}: no table in this FITS file")
+        index, doubt = choose_table(path, "HDU", tables, hdu, min(tables))
         chosen = hdus[index]
         header, start = chosen.header.copy(), int(chosen.fileinfo()["datLoc"])
         ascii_table = isinstance(chosen, fits.TableHDU)
@@ -71,7 +75,7 @@ def open_fits(contents: Contents, hdu: int | str | None) -> Source:
             f"{path}: the file is cut short: its header promises {n} rows, {start + width * n} "
             f"bytes, but it has {size}. Copy or download it again"
         )
-    cells = _ascii_cells(header) if ascii_table else _binary_cells(header)
+    cells = _cells(header, ascii_table)
     units = {c.name: c.unit for c in cells if c.unit} | _serialized_units(header)
     by_name = {c.name: c for c in reversed(cells)}
     row = np.dtype({
@@ -127,91 +131,47 @@ def _fill(file: Any, view: memoryview) -> None:
         done += got
 
 
-def _choose(hdus: Any, wanted: int | str | None, path: str) -> tuple[int, str]:
-    """Return the number of the HDU, and what is doubtful about it."""
-    from astropy.io import fits
-
-    kinds = (fits.BinTableHDU, fits.TableHDU)
-    tables = {i: h for i, h in enumerate(hdus) if isinstance(h, kinds)}
-    if not tables:
-        raise CatalogError(f"{path}: no table in this FITS file")
-    said = ", ".join(f"{i} '{h.name}'" for i, h in tables.items())
-    if wanted is None:
-        first = next(iter(tables))
-        rows = {i: int(h.header["NAXIS2"]) for i, h in tables.items()}
-        doubt = (
-            f"{path}: HDU {first} is read, of {rows[first]} rows, though another table has more "
-            f"(tables: {said}); hdu = chooses one by number or name"
-        )
-        return first, doubt if max(rows.values()) > rows[first] else ""
-    if isinstance(wanted, str) and not wanted.isdecimal():
-        same = [i for i, h in tables.items() if h.name.lower() == wanted.lower()]
-        if not same:
-            names = suggest(wanted, [h.name for h in tables.values()])
-            raise CatalogError(f"{path}: no table is named '{wanted}': {names}")
-        return same[0], ""
-    if int(wanted) not in tables:
-        raise CatalogError(f"{path}: HDU {wanted} is no table: choose one of {said}")
-    return int(wanted), ""
-
-
-def _common(header: Any, i: int) -> tuple[str, float, Any, str]:
-    name = str(header.get(f"TTYPE{i}", "")).strip() or f"col{i}"
-    scale, zero = header.get(f"TSCAL{i}", 1.0), header.get(f"TZERO{i}", 0)
-    return name, float(scale), zero, str(header.get(f"TUNIT{i}", "")).strip()
-
-
-def _binary_cells(header: Any) -> list[_Cell]:
+def _cells(header: Any, text: bool) -> list[_Cell]:
+    """Read the columns' descriptions, of an ASCII table (`text`) or of a binary one."""
     cells, offset = [], 0
     for i in range(1, int(header["TFIELDS"]) + 1):
-        name, scale, zero, unit = _common(header, i)
-        found = re.match(r"\s*(\d*)([LXBIJKEDAPQCM])", str(header[f"TFORM{i}"]).upper())
+        name = str(header.get(f"TTYPE{i}", "")).strip() or f"col{i}"
+        null = header.get(f"TNULL{i}")
+        form = r"\s*()([AIFED])(\d+)" if text else r"\s*(\d*)([LXBIJKEDAPQCM])"
+        found = re.match(form, str(header[f"TFORM{i}"]).upper())
         if found is None:
             raise CatalogError(f"column '{name}' has the unknown format '{header[f'TFORM{i}']}'")
         repeat, code = int(found[1] or 1), found[2]
-        if code == "A":
+        if text:
+            code, dtype = "text", np.dtype(f"S{int(found[3])}")
+            offset = int(header[f"TBCOL{i}"]) - 1
+            null = None if null is None else str(null).strip()
+        elif code == "A":
             dtype = np.dtype(f"S{repeat}") if repeat else np.dtype(("u1", (0,)))
         elif code in "PQ":
             dtype = np.dtype((_TYPES[code], (2 * repeat,)))
         elif code == "X":
             dtype = np.dtype(("u1", ((repeat + 7) // 8,)))
         else:
-            one = np.dtype(_TYPES[code])
-            dtype = one if repeat == 1 else np.dtype((one, (repeat,)))
-        null = header.get(f"TNULL{i}") if code in "BIJK" else None
-        cells.append(_Cell(name, code, dtype, offset, scale, zero, null, unit))
-        offset += dtype.itemsize
-    return cells
-
-
-def _ascii_cells(header: Any) -> list[_Cell]:
-    cells = []
-    for i in range(1, int(header["TFIELDS"]) + 1):
-        name, scale, zero, unit = _common(header, i)
-        found = re.match(r"\s*([AIFED])(\d+)", str(header[f"TFORM{i}"]).upper())
-        if found is None:
-            raise CatalogError(f"column '{name}' has the unknown format '{header[f'TFORM{i}']}'")
-        null = header.get(f"TNULL{i}")
-        null = None if null is None else str(null).strip()
+            dtype = np.dtype(_TYPES[code] if repeat == 1 else (_TYPES[code], (repeat,)))
         cells.append(_Cell(
-            name, "text", np.dtype(f"S{int(found[2])}"), int(header[f"TBCOL{i}"]) - 1, scale, zero,
-            null, unit,
+            name, code, dtype, offset, float(header.get(f"TSCAL{i}", 1.0)),
+            header.get(f"TZERO{i}", 0), null if text or code in "BIJK" else None,
+            str(header.get(f"TUNIT{i}", "")).strip(),
         ))  # fmt: skip
+        offset += dtype.itemsize
     return cells
 
 
 def _serialized_units(header: Any) -> dict[str, str]:
     """Return the units that FITS does not know, from the comments in which astropy keeps them."""
-    from astropy.table.meta import get_header_from_yaml
-
     lines = [str(line) for line in header.get("COMMENT", [])]
     begin, end = (f"--{what}-ASTROPY-SERIALIZED-COLUMNS--" for what in ("BEGIN", "END"))
     if begin not in lines or end not in lines:
         return {}
     # A line that FITS had to break goes on after a backslash.
     text = "\n".join(lines[lines.index(begin) + 1 : lines.index(end)]).replace("\\\n", "")
-    described = get_header_from_yaml(text.split("\n"))["datatype"]
-    return {c["name"]: str(c["unit"]) for c in described if c.get("unit")}
+    return described_units(text.split("\n"))[0]
 
 
 def _values(raw: NDArray[Any], cell: _Cell) -> NDArray[Any]:

@@ -79,9 +79,8 @@ def open_source(table: Any, *, format: str | None = None, hdu: int | str | None 
                 return open_folder(path)
     elif not hasattr(table, "read"):
         raise CatalogError(
-            f"a {type(table).__module__}.{type(table).__name__} is no catalogue: pass a path, "
-            "an open "
-            "file, an astropy Table, a pandas DataFrame, an xarray Dataset or an Arrow table"
+            f"a {type(table).__module__}.{type(table).__name__} is no catalogue: pass a path, an "
+            "open file, an astropy Table, a pandas DataFrame, an xarray Dataset or an Arrow table"
         )
     try:
         contents = contents_of(table)

@@ -562,16 +562,14 @@ def _conversion(
         theirs = conversion(stated, canonical)
         if theirs is None or theirs._replace(doubt="") != made._replace(doubt=""):
             raise CatalogError(
-                f"{file}: column '{column}' states the unit '{stated}', but the column map "
-                "reads it "
-                f"as '{found}' for '{canonical}': mend the map, or say that the file is wrong: "
+                f"{file}: column '{column}' states the unit '{stated}', but the column map reads "
+                f"it as '{found}' for '{canonical}': mend the map, or say that the file is wrong: "
                 f'{canonical} = {{ column = "{column}", unit = "{found}", ignore_unit = true }}'
             )
     if made.function != LINEAR and entry.operation not in ("column", "mean"):
         raise CatalogError(
             f"{file}: column '{column}' is in '{found}': a {entry.operation} of logarithms is "
-            "none of "
-            f"'{canonical}'; write the column as it is"
+            f"none of '{canonical}'; write the column as it is"
         )
     return made
 

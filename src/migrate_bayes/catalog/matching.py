@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.catalog.formats import open_source
+from migrate_bayes.catalog.source import Block, arrow_array, resized
 from migrate_bayes.core.errors import CatalogError, CatalogWarning, suggest
 from migrate_bayes.core.io import MADE_FROM, atomic_output, refuse_existing
 from migrate_bayes.core.places import expand
@@ -236,32 +237,21 @@ def _read(file: str | Path) -> Any:
 
     source = open_source(file)
     names = list(source.names)
-    columns: dict[str, list[Any]] = {name: [] for name in names}
-    for piece in source.pieces(names, None, None):
-        for name in names:
-            columns[name].append(_as_arrow(piece[name]))
+
+    def table_of(piece: Block) -> Any:
+        columns = (piece[name] for name in names)
+        arrays = [c if isinstance(c, pa.Array) else arrow_array(c) for c in columns]
+        return pa.table(arrays, names=names)
+
+    whole = next(resized(map(table_of, source.pieces(names, None, None)), None), None)
+    if whole is None:
+        raise CatalogError(f"{file}: the table has no rows")
     arrays, fields = [], []
-    for name in names:
-        array = _numbers(pa.chunked_array(columns[name]).combine_chunks())
+    for name, column in zip(names, whole.columns, strict=True):
+        arrays.append(_numbers(column.combine_chunks()))
         unit = source.units.get(name)
-        arrays.append(array)
-        fields.append(pa.field(name, array.type, metadata={"unit": unit} if unit else None))
+        fields.append(pa.field(name, arrays[-1].type, metadata={"unit": unit} if unit else None))
     return pa.table(arrays, schema=pa.schema(fields))
-
-
-def _as_arrow(values: Any) -> Any:
-    import pyarrow as pa
-
-    if isinstance(values, pa.Array | pa.ChunkedArray):
-        return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    mask = np.ma.getmaskarray(np.ma.asarray(values))
-    data = np.ma.getdata(values)
-    if data.ndim > 1:
-        return pa.array(data.tolist())
-    if data.dtype.kind in "OUS":
-        texts = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in data.tolist()]
-        return pa.array([None if m else v for v, m in zip(texts, mask, strict=True)])
-    return pa.array(data.astype(data.dtype.newbyteorder("=")), mask=mask)
 
 
 def _numbers(array: Any) -> Any:

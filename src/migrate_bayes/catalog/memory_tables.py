@@ -96,8 +96,7 @@ def _of_dataset(dataset: Any) -> Source:
     else:
         raise CatalogError(
             f"the Dataset has the dimensions {', '.join(map(str, dims)) or 'none'}: stars are "
-            "along one, "
-            "'star'; rename it: dataset.rename({...: 'star'})"
+            "along one, 'star'; rename it: dataset.rename({...: 'star'})"
         )
     of_star = {str(n): v for n, v in dataset.variables.items() if v.dims and v.dims[0] == dim}
     units = {n: str(v.attrs["units"]) for n, v in of_star.items() if v.attrs.get("units")}
@@ -117,8 +116,7 @@ def _of_astropy(table: Any) -> Source | None:
         return _of_columns("the FITS record", {n: table[n] for n in table.names})
     if not isinstance(table, Table):
         return None
-    units = {c.info.name: str(c.unit) for c in table.columns.values() if getattr(c, "unit", None)}
-    return table_source(f"the {type(table).__name__}", "memory", table, units)
+    return table_source(f"the {type(table).__name__}", "memory", table)
 
 
 def _of_columns(name: str, columns: Mapping[Any, Any]) -> Source:
@@ -129,5 +127,4 @@ def _of_columns(name: str, columns: Mapping[Any, Any]) -> Source:
         table = QTable({str(key): values for key, values in columns.items()})
     except (TypeError, ValueError) as error:
         raise CatalogError(f"{name} is no table of columns: {error}") from error
-    units = {c.info.name: str(c.unit) for c in table.columns.values() if getattr(c, "unit", None)}
-    return table_source(name, "memory", table, units)
+    return table_source(name, "memory", table)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from migrate_bayes.catalog.contents import Contents
-from migrate_bayes.catalog.source import Block, Source, quiet
+from migrate_bayes.catalog.source import Block, Source, arrow_columns, quiet, resized
 from migrate_bayes.catalog.text_tables import described_units
 from migrate_bayes.core.errors import CatalogError
 
@@ -16,15 +16,10 @@ _ENDINGS = (".parquet", ".pq", ".parq")
 
 def open_parquet(contents: Contents) -> Source:
     """Open one file of Parquet."""
-    data = contents.data
-    if contents.packed:
-        with contents.open() as file:
-            data = file.read()
-    if data is None:
-        return _source(contents.path, [contents.path])
     import pyarrow as pa
 
-    return _source(contents.path, [pa.BufferReader(data)])
+    data = contents.in_memory()
+    return _source(contents.path, [contents.path if data is None else pa.BufferReader(data)])
 
 
 def open_folder(folder: Path) -> Source:
@@ -66,6 +61,7 @@ def open_folder(folder: Path) -> Source:
 
 
 def _source(path: Path | str, files: list[Any]) -> Source:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     schemas, rows = [], 0
@@ -88,46 +84,23 @@ def _source(path: Path | str, files: list[Any]) -> Source:
             raise CatalogError(f"{file}: column '{odd[0]}' has another unit than in {files[0]}")
 
     def pieces(wanted: list[str], identifier: str | None, size: int | None) -> Iterator[Block]:
-        waiting: list[Any] = []
-        count = 0
-        for file in files:
-            _rewind(file)
-            # Read ahead, a row group would be held whole, and after it all that have been read.
-            with pq.ParquetFile(file, pre_buffer=False, buffer_size=2**18) as opened:
-                batches = opened.iter_batches(batch_size=size or max(rows, 1), columns=wanted)
-                for batch in batches:
-                    if len(files) == 1:
-                        yield {name: batch.column(name) for name in wanted}
-                        continue
-                    waiting.append(batch)
-                    count += len(batch)
-                    if size is not None and count >= size:
-                        table = _joined(waiting)
-                        for start in range(0, count - count % size, size):
-                            yield _columns(table.slice(start, size), wanted)
-                        rest = table.slice(count - count % size)
-                        waiting, count = rest.to_batches(), len(rest)
-        if count:
-            yield _columns(_joined(waiting), wanted)
+        def batches() -> Iterator[Any]:
+            for file in files:
+                _rewind(file)
+                # Read ahead, a row group would be held whole, and after it all that have been read.
+                with pq.ParquetFile(file, pre_buffer=False, buffer_size=2**18) as opened:
+                    for batch in opened.iter_batches(size or max(rows, 1), columns=wanted):
+                        yield pa.Table.from_batches([batch])
+
+        for table in batches() if len(files) == 1 else resized(batches(), size):
+            yield arrow_columns(table, wanted)
 
     return Source(path, "parquet", names, units, pieces, rows=rows)
-
-
-def _columns(table: Any, wanted: list[str]) -> Block:
-    return {name: table.column(name).combine_chunks() for name in wanted}
 
 
 def _rewind(file: Any) -> None:
     if hasattr(file, "seek"):
         file.seek(0)
-
-
-def _joined(batches: list[Any]) -> Any:
-    """Join batches whose columns may be integers in one file and floating point in another."""
-    import pyarrow as pa
-
-    tables = [pa.Table.from_batches([batch]) for batch in batches]
-    return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
 
 
 def _units(schema: Any) -> dict[str, str]:

@@ -99,11 +99,9 @@ def _lost(path: Any, name: str) -> CatalogError:
 def _too_large(path: Any, name: str, first_row: int, where: Any, values: Any) -> CatalogError:
     row = int(np.flatnonzero(where)[0])
     return CatalogError(
-        f"{path}: the identifier {values[row]} in row {first_row + row + 1} (counting from 1) "
-        "of column "
-        f"'{name}' is larger than 63 bits hold: write identifiers as text that begins with a "
-        "letter, "
-        "map another column to source_id, or source_id = { row_number = true }"
+        f"{path}: the identifier {values[row]} in row {first_row + row + 1} (counting from 1) of "
+        f"column '{name}' is larger than 63 bits hold: write identifiers as text that begins with "
+        "a letter, map another column to source_id, or source_id = { row_number = true }"
     )
 
 

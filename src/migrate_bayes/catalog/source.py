@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from migrate_bayes.core.errors import CatalogError
+from migrate_bayes.core.errors import CatalogError, suggest
 
 Block = dict[str, NDArray[Any]]
 Pieces = Callable[[list[str], str | None, int | None], Iterator[dict[str, Any]]]
@@ -103,6 +103,33 @@ class Source(NamedTuple):
         """Return the column that ``name`` or ``name[i]`` is of."""
         found = None if name in self.names else _ELEMENT.fullmatch(name)
         return found[1] if found and found[1] in self.names else name
+
+
+def choose_table(
+    path: Path | str, kind: str, tables: Mapping[int, tuple[int, Sequence[Any]]],
+    wanted: int | str | None, first: int,
+) -> tuple[int, str]:  # fmt: skip
+    """Return the number of the table that is wanted, else `first`, and what is doubtful about it.
+
+    `tables` has the rows of each and its names, any of which may be wanted.
+    """
+    said = ", ".join(f"{i} '{names[0] or ''}'" for i, (_, names) in tables.items())
+    if wanted is None:
+        rows = tables[first][0]
+        doubt = (
+            f"{path}: {kind} {first} is read, {rows} rows, though another has more "
+            f"(tables: {said}); hdu = chooses one by number or name"
+        )
+        return first, doubt if any(other > rows for other, _ in tables.values()) else ""
+    if isinstance(wanted, int) or wanted.isdecimal():
+        if int(wanted) not in tables:
+            raise CatalogError(f"{path}: {kind} {wanted} is no table: choose one of {said}")
+        return int(wanted), ""
+    for i, (_, names) in tables.items():
+        if wanted.lower() in (str(name).lower() for name in names):
+            return i, ""
+    known = suggest(wanted, [str(names[0] or "") for _, names in tables.values()])
+    raise CatalogError(f"{path}: no table is named '{wanted}': {known}")
 
 
 @contextmanager
@@ -356,18 +383,63 @@ def _number(text: str) -> float | None:
         return None
 
 
-def table_source(
-    path: Path | str, format: str, table: Any, units: Mapping[str, str], *, whole: bool = True
-) -> Source:
+def table_source(path: Path | str, format: str, table: Any) -> Source:
     """Slice a table of astropy's that is in memory."""
+    columns = {str(name): table[name] for name in table.colnames}
+    units = {n: str(c.unit) for n, c in columns.items() if getattr(c, "unit", None) is not None}
 
     def pieces(wanted: list[str], identifier: str | None, size: int | None) -> Iterator[Block]:
         step = size or max(len(table), 1)
         for start in range(0, len(table), step):
-            yield {name: plain_column(table[name][start : start + step]) for name in wanted}
+            yield {name: plain_column(columns[name][start : start + step]) for name in wanted}
 
-    names = list(map(str, table.colnames))
-    return Source(path, format, names, dict(units), pieces, rows=len(table), whole=whole)
+    return Source(path, format, list(columns), units, pieces, rows=len(table), whole=True)
+
+
+def resized(tables: Iterable[Any], size: int | None) -> Iterator[Any]:
+    """Join and cut Arrow tables to `size` rows each, but for the last; or all to one.
+
+    A column may be of integers in one table and of floating-point numbers in another.
+    """
+    import pyarrow as pa
+
+    waiting: list[Any] = []
+    count = 0
+    for table in tables:
+        waiting.append(table)
+        count += len(table)
+        if size is not None and count >= size:
+            whole = pa.concat_tables(waiting, promote_options="permissive").combine_chunks()
+            rest = count % size
+            for start in range(0, count - rest, size):
+                yield whole.slice(start, size)
+            waiting, count = [whole.slice(count - rest)] if rest else [], rest
+    if count:
+        yield pa.concat_tables(waiting, promote_options="permissive").combine_chunks()
+
+
+def arrow_columns(table: Any, wanted: Sequence[str], names: Sequence[str] | None = None) -> Block:
+    """Return columns of an Arrow table in one piece each, by the names that are `wanted`."""
+    columns = (table.column(name) for name in names or wanted)
+    pieces = (c.chunk(0) if c.num_chunks == 1 else c.combine_chunks() for c in columns)
+    return dict(zip(wanted, pieces, strict=True))
+
+
+def arrow_array(values: Any) -> Any:
+    """Return an array of NumPy's as Arrow's, null where it is masked or an empty text."""
+    import pyarrow as pa
+
+    mask, data = np.ma.getmaskarray(np.ma.asarray(values)), np.ma.getdata(values)
+    if data.ndim > 1:
+        return pa.array(np.asarray(data).tolist())
+    if data.dtype.kind not in "OUS":
+        return pa.array(np.asarray(data, data.dtype.newbyteorder("=")), mask=mask)
+    plain = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in data.tolist()]
+    # A VOTable writes a text that is missing as one that is empty.
+    gone = (m or (isinstance(v, str) and not v) for v, m in zip(plain, mask, strict=True))
+    return pa.array(
+        [None if g else np.asarray(v).tolist() for v, g in zip(plain, gone, strict=True)]
+    )
 
 
 def plain_column(column: Any) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 from migrate_bayes.catalog.contents import Contents
-from migrate_bayes.catalog.source import Block, Source, quiet, table_source
+from migrate_bayes.catalog.source import Block, Source, arrow_columns, quiet, resized, table_source
 from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
 _BLOCK = 1 << 20  # bytes at a time
@@ -49,22 +49,11 @@ def open_text(contents: Contents) -> Source:
     said: set[str] = set()
 
     def pieces(wanted: list[str], identifier: str | None, size: int | None) -> Iterator[Block]:
-        import pyarrow as pa
-
         with contents.open() as file:
             rows = _Rows(_Lines(file), layout, path)
-            waiting: list[Any] = []
-            count = 0
-            for batch in _batches(rows, layout, keys, wanted, path):
-                waiting.append(batch)
-                count += len(batch)
-                while size is not None and count >= size:
-                    table = pa.Table.from_batches(waiting).combine_chunks()
-                    yield _columns(table.slice(0, size), keys, wanted)
-                    rest = table.slice(size)
-                    waiting, count = rest.to_batches(), len(rest)
-            if count:
-                yield _columns(pa.Table.from_batches(waiting).combine_chunks(), keys, wanted)
+            asked = [keys[name] for name in wanted]
+            for table in resized(_batches(rows, layout, asked, path), size):
+                yield arrow_columns(table, wanted, asked)
             for text in rows.doubts:
                 if text not in said:
                     said.add(text)
@@ -73,19 +62,11 @@ def open_text(contents: Contents) -> Source:
     return Source(path, "csv", layout.names, layout.units, pieces)
 
 
-def _columns(table: Any, keys: dict[str, str], wanted: list[str]) -> Block:
-    columns = {name: table.column(keys[name]) for name in wanted}
-    return {n: c.chunk(0) if c.num_chunks == 1 else c.combine_chunks() for n, c in columns.items()}
-
-
-def _batches(
-    rows: _Rows, layout: _Layout, keys: dict[str, str], wanted: list[str], path: Any
-) -> Iterator[Any]:
+def _batches(rows: _Rows, layout: _Layout, include: list[str], path: Any) -> Iterator[Any]:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
     names = [f"f{i}" for i in range(len(layout.names))]
-    include = [keys[name] for name in wanted]
     separator = _TAB if layout.separator == _SPACES and not layout.ecsv else layout.separator
     try:
         reader = arrow_csv.open_csv(
@@ -97,7 +78,8 @@ def _batches(
                 strings_can_be_null=False, check_utf8=False,
             ),
         )  # fmt: skip
-        yield from reader
+        for batch in reader:
+            yield pa.Table.from_batches([batch])
     except pa.ArrowInvalid as error:
         text = str(error)
         if text.startswith("Empty CSV file"):
@@ -198,8 +180,7 @@ def _by_astropy(contents: Contents, format: str) -> Source:
         text = "\n".join(_Lines(file).lines())
     with quiet():
         table = astropy_ascii.read(text, format=format)
-    units = {c.name: str(c.unit) for c in table.columns.values() if c.unit is not None}
-    return table_source(contents.path, "csv", table, units)
+    return table_source(contents.path, "csv", table)
 
 
 def _layout(lines: _Lines, path: Any) -> _Layout:
@@ -239,9 +220,8 @@ def _layout(lines: _Lines, path: Any) -> _Layout:
         raise CatalogError(f"{path}: the file has comments and no rows")
     if all(_is_number(name) for name in names if name):
         raise CatalogError(
-            f"{path}: the file has no line of names: it begins with '{head.strip()[:60]}'; "
-            "write the "
-            "columns' names above the rows"
+            f"{path}: the file has no line of names: it begins with '{head.strip()[:60]}'; write "
+            "the columns' names above the rows"
         )
     units = {}
     fields = [_split(line, separator) for line in below]
@@ -297,11 +277,6 @@ class _Rows(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
 
     def read(self, size: int = -1) -> bytes:
         """Return at most `size` bytes of rows."""

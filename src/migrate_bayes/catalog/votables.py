@@ -6,8 +6,8 @@ import io
 import warnings
 
 from migrate_bayes.catalog.contents import Contents
-from migrate_bayes.catalog.source import Source, quiet, table_source
-from migrate_bayes.core.errors import CatalogError, CatalogWarning, suggest
+from migrate_bayes.catalog.source import Source, choose_table, quiet, table_source
+from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
 
 def open_votable(contents: Contents, table: int | str | None) -> Source:
@@ -38,26 +38,11 @@ def open_votable(contents: Contents, table: int | str | None) -> Source:
     tables = [t for t in document.iter_tables() if len(t.fields)]
     if not tables:
         raise CatalogError(f"{path}: no table in this VOTable")
-    names = [str(t.ID or t.name or "") for t in tables]
-    said = ", ".join(f"{i} '{name}'" for i, name in enumerate(names))
-    if table is None:
-        index = next((i for i, t in enumerate(tables) if len(t.array)), 0)
-        if any(len(t.array) > len(tables[index].array) for t in tables):
-            warnings.warn(
-                f"{path}: table {index} is read, {len(tables[index].array)} rows, though another "
-                f"has more (tables: {said}); hdu = chooses one by number or name",
-                CatalogWarning, stacklevel=2,
-            )  # fmt: skip
-    elif isinstance(table, int) or table.isdecimal():
-        index = int(table)
-        if index >= len(tables):
-            raise CatalogError(f"{path}: there is no table {index}: choose one of {said}")
-    else:
-        same = [i for i, t in enumerate(tables) if table in (t.ID, t.name)]
-        if not same:
-            raise CatalogError(f"{path}: no table is named '{table}': {suggest(table, names)}")
-        index = same[0]
+    described = {i: (len(t.array), [t.ID or t.name, t.name]) for i, t in enumerate(tables)}
+    first = next((i for i, t in enumerate(tables) if len(t.array)), 0)
+    index, doubt = choose_table(path, "table", described, table, first)
+    if doubt:
+        warnings.warn(doubt, CatalogWarning, stacklevel=2)
     with quiet():
         chosen = tables[index].to_table(use_names_over_ids=True)
-    units = {c.name: str(c.unit) for c in chosen.columns.values() if c.unit is not None}
-    return table_source(path, "votable", chosen, units)
+    return table_source(path, "votable", chosen)

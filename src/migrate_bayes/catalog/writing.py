@@ -24,6 +24,7 @@ from migrate_bayes.catalog.contents import PACKED_ENDINGS
 from migrate_bayes.catalog.formats import format_of
 from migrate_bayes.catalog.memory_tables import open_memory
 from migrate_bayes.catalog.reader import as_catalog
+from migrate_bayes.catalog.source import resized
 from migrate_bayes.core.errors import CatalogError, ProductError
 from migrate_bayes.core.flags import FLAG_MEANING
 from migrate_bayes.core.io import atomic_output
@@ -173,18 +174,13 @@ def write_parquet(
         metadata = {f"migrate_bayes.{key}": text for key, text in record.items()}
         metadata["migrate_bayes.flags"] = json.dumps(flags)
     schema = pa.schema(fields, metadata)
-    waiting = schema.empty_table()
+    tables = (
+        pa.table([pa.array(part[f.name], type=f.type) for f in schema], schema=schema)
+        for part in parts
+    )
     with pq.ParquetWriter(path, schema) as out:
-        for part in parts:
-            new = pa.table([pa.array(part[f.name], type=f.type) for f in schema], schema=schema)
-            waiting = pa.concat_tables([waiting, new])
-            if len(waiting) >= ROW_GROUP:
-                waiting = waiting.combine_chunks()
-                whole = len(waiting) - len(waiting) % ROW_GROUP
-                out.write_table(waiting.slice(0, whole), row_group_size=ROW_GROUP)
-                waiting = waiting.slice(whole)
-        if len(waiting):
-            out.write_table(waiting.combine_chunks(), row_group_size=ROW_GROUP)
+        for group in resized(tables, ROW_GROUP):
+            out.write_table(group, row_group_size=ROW_GROUP)
 
 
 _FITS_CODES = {"f4": "E", "f8": "D", "i2": "I", "i4": "J", "i8": "K", "b1": "L", "i1": "I"}

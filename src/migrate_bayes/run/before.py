@@ -258,9 +258,8 @@ def _check_columns(
         if {"alpha_fe"} & set(i.observables) & columns and "alpha_fe_error" not in columns:
             found.add(
                 CatalogError(
-                    "column 'alpha_fe' has no 'alpha_fe_error': map one, as "
-                    "alpha_fe_error = { constant = 0.05 }, or leave 'alpha_fe' out of the "
-                    "observables of [isochrones]"
+                    "column 'alpha_fe' has no 'alpha_fe_error': map one, as alpha_fe_error = { "
+                    "constant = 0.05 }, or leave 'alpha_fe' out of the observables of [isochrones]"
                 )
             )
         if photometric(recipe, columns):

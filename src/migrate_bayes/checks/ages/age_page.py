@@ -289,11 +289,10 @@ def family_text(found: AgeValidation) -> list[str]:
         f"Dartmouth − PARSEC lies between {same[low].median:+.2f} ({sample_label(low)}) and "
         f"{same[high].median:+.2f} Gyr ({sample_label(high)}).",
         "Reading the label of the Dartmouth grid as the observed [Fe/H], while the PARSEC ages "
-        "are on the surface's scale, gives differences of "
-        f"{values[0]:+.2f} to {values[-1]:+.2f} Gyr; changing method, prior, observables or "
-        f"the kind of estimate for both alike moves no sample by more than {moved:.2f} Gyr. "
-        f"The largest median of all, {best.median:+.2f} Gyr, is that of "
-        f"“{sample_label(sample)}” under “{label}”.",
+        f"are on the surface's scale, gives differences of {values[0]:+.2f} to {values[-1]:+.2f} "
+        "Gyr; changing method, prior, observables or the kind of estimate for both alike moves no "
+        f"sample by more than {moved:.2f} Gyr. The largest median of all, {best.median:+.2f} Gyr, "
+        f"is that of “{sample_label(sample)}” under “{label}”.",
     ]
     if best.median < reported - 0.1:
         lines[-1] += (

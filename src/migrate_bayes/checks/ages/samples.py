@@ -220,22 +220,26 @@ def load_harps(path: str) -> Sample:
     """
     # The file's units and column names are not standard FITS.
     with warnings.catch_warnings(action="ignore"):
-        catalog = correct_extinction(read_catalog(path, columns="harps-gto"), source="none")
-    return Sample(
-        name="HARPS dwarfs",
-        catalog=catalog,
-        reference=catalog["ref_age50"].values,
-        reference_error=0.5 * (catalog["ref_age84"] - catalog["ref_age16"]).values,
-        reference_name="StarHorse",
-        usable=np.isfinite(catalog["abs_g"].values),
-        note="HARPS T_eff ± 40 K, log g ± 0.08, [Fe/H] ± 0.03, [α/Fe] from Mg, Si, Ti ± 0.03, M_G "
-        "from Gaia DR1 or Hipparcos parallaxes",
-    )
+        catalog = near_dwarfs(path, "harps-gto")
+    catalog["ref_age"] = catalog["ref_age50"]
+    catalog["ref_age_error"] = 0.5 * (catalog["ref_age84"] - catalog["ref_age16"])
+    return _published(
+        catalog, "HARPS dwarfs", "StarHorse", "abs_g",
+        "HARPS T_eff ± 40 K, log g ± 0.08, [Fe/H] ± 0.03, [α/Fe] from Mg, Si, Ti ± 0.03, M_G from "
+        "Gaia DR1 or Hipparcos parallaxes",
+    )  # fmt: skip
 
 
 def near_dwarfs(path: str, columns: str) -> xr.Dataset:
     """Read field dwarfs by a packaged map, near enough to neglect extinction."""
     return correct_extinction(read_catalog(path, columns=columns), source="none")
+
+
+def _published(catalog: xr.Dataset, name: str, reference: str, known: str, note: str) -> Sample:
+    """Make a sample of a catalogue that carries published ages; `known` makes a star usable."""
+    age, error = catalog["ref_age"].values, catalog["ref_age_error"].values
+    usable = np.isfinite(catalog[known].values)
+    return Sample(name, catalog, age, error, reference, usable, note)
 
 
 def load_cks(path: str) -> Sample:
@@ -244,16 +248,10 @@ def load_cks(path: str) -> Sample:
     They are of the same T_eff, log g and [Fe/H] (Johnson et al. 2017, AJ 154, 108): no truth, but a
     check of the method. Extinction (some hundredths of a magnitude) is neglected.
     """
-    catalog = near_dwarfs(path, "cks")
-    return Sample(
-        name="CKS planet hosts",
-        catalog=catalog,
-        reference=catalog["ref_age"].values,
-        reference_error=catalog["ref_age_error"].values,
-        reference_name="isoclassify",
-        usable=np.isfinite(catalog["abs_g"].values),
-        note="HIRES T_eff ± 60 K, log g ± 0.1, [Fe/H] ± 0.04, no [α/Fe], M_G from Gaia DR2",
-    )
+    return _published(
+        near_dwarfs(path, "cks"), "CKS planet hosts", "isoclassify", "abs_g",
+        "HIRES T_eff ± 60 K, log g ± 0.1, [Fe/H] ± 0.04, no [α/Fe], M_G from Gaia DR2",
+    )  # fmt: skip
 
 
 def load_apokasc(path: str) -> Sample:
@@ -263,15 +261,8 @@ def load_apokasc(path: str) -> Sample:
     al. 2018, ApJS 239, 32). There is no G: ages are of the APOGEE spectra alone.
     """
     catalog = read_catalog(path, columns="apokasc2")
-    return Sample(
-        name="APOKASC-2 giants",
-        catalog=catalog,
-        reference=catalog["ref_age"].values,
-        reference_error=catalog["ref_age_error"].values,
-        reference_name="asteroseismic",
-        usable=np.isfinite(catalog["ref_clump"].values),
-        note="APOGEE T_eff, log g, [Fe/H], [Mg/Fe] with their own errors",
-    )
+    note = "APOGEE T_eff, log g, [Fe/H], [Mg/Fe] with their own errors"
+    return _published(catalog, "APOKASC-2 giants", "asteroseismic", "ref_clump", note)
 
 
 def load_members(low: str, medium: str) -> Sample:

@@ -109,6 +109,22 @@ class Likelihood(Protocol):
         """Return the likelihood of about `n_stars` of the stars, spread over all ages."""
 
 
+class WrappedLikelihood:
+    """What wrappers of a `Likelihood` leave to the one below."""
+
+    def __init__(self, likelihood: Likelihood) -> None:
+        self.likelihood, self.n_stars = likelihood, likelihood.n_stars
+
+    @property
+    def workers(self) -> int | None:
+        """Threads of one evaluation."""
+        return self.likelihood.workers
+
+    @workers.setter
+    def workers(self, workers: int | None) -> None:
+        self.likelihood.workers = workers
+
+
 class SparseJacobian(NamedTuple):
     """∂θ/∂x: row r (a number of θ) has entries ``begin[r]:begin[r + 1]`` of x `column`, `slope`."""
 

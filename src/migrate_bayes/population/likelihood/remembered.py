@@ -21,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from migrate_bayes.population.likelihood.op import Likelihood
+from migrate_bayes.population.likelihood.op import Likelihood, WrappedLikelihood
 
 Floats = NDArray[np.float64]
 
@@ -91,21 +91,12 @@ def _checksum(key: bytes, body: bytes | memoryview) -> bytes:
     return hashlib.blake2b(key + bytes(body), digest_size=8).digest()
 
 
-class RememberedLikelihood:
+class RememberedLikelihood(WrappedLikelihood):
     """A `Likelihood` that looks passes up in a journal, and adds those that it lacks."""
 
     def __init__(self, likelihood: Likelihood, journal: Journal, part: str = "") -> None:
-        self._likelihood, self._journal, self._part = likelihood, journal, part
-        self.n_stars, self.evaluations = likelihood.n_stars, 0
-
-    @property
-    def workers(self) -> int | None:
-        """Threads of one evaluation."""
-        return self._likelihood.workers
-
-    @workers.setter
-    def workers(self, workers: int | None) -> None:
-        self._likelihood.workers = workers
+        super().__init__(likelihood)
+        self._journal, self._part, self.evaluations = journal, part, 0
 
     def _pass(self, method: str, shapes: list[tuple[int, ...]], *arguments: Floats) -> Any:
         key = hashlib.blake2b(f"{method} {self._part}".encode(), digest_size=16)
@@ -115,7 +106,7 @@ class RememberedLikelihood:
         numbers = self._journal.get(key.digest())
         if numbers is None:
             began = time.perf_counter()
-            result = getattr(self._likelihood, method)(*arguments)
+            result = getattr(self.likelihood, method)(*arguments)
             if time.perf_counter() - began >= WORTH:
                 found = result if isinstance(result, tuple) else (result,)
                 self._journal.put(key.digest(), np.concatenate([np.ravel(r) for r in found]))
@@ -141,9 +132,9 @@ class RememberedLikelihood:
 
     def per_star(self, theta: Floats, reduce: Floats | None = None) -> tuple[Floats, Floats]:
         """Return what the likelihood itself returns: it is not kept."""
-        return self._likelihood.per_star(theta, reduce)
+        return self.likelihood.per_star(theta, reduce)
 
     def subset(self, n_stars: int) -> RememberedLikelihood:
         """Return the likelihood of some of the stars, with the same journal."""
         part = f"{self._part}/{n_stars}"
-        return RememberedLikelihood(self._likelihood.subset(n_stars), self._journal, part)
+        return RememberedLikelihood(self.likelihood.subset(n_stars), self._journal, part)

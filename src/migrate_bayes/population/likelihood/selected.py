@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.population.likelihood.kernel import THETA
-from migrate_bayes.population.likelihood.op import Likelihood
+from migrate_bayes.population.likelihood.op import Likelihood, WrappedLikelihood
 
 Floats = NDArray[np.float64]
 
@@ -200,23 +200,14 @@ def project(theta, columns, radius, feh, log_s, radii, metallicities, a, slopes)
                             slopes[c, k, j, n, d] += factor[n] * of_y[d]
 
 
-class SelectedLikelihood:
+class SelectedLikelihood(WrappedLikelihood):
     """The `Likelihood` of selected stars: `likelihood` at θ′, as a function of θ."""
 
     def __init__(self, likelihood: Likelihood, completeness: Completeness) -> None:
-        self.likelihood, self.completeness = likelihood, completeness
-        self.n_stars = likelihood.n_stars
+        super().__init__(likelihood)
+        self.completeness = completeness
         #: Cells (component, age, class) at the last θ whose D was kept at `LEAST_CURVATURE`.
         self.guarded = 0
-
-    @property
-    def workers(self) -> int | None:
-        """Threads of one evaluation."""
-        return self.likelihood.workers
-
-    @workers.setter
-    def workers(self, n: int | None) -> None:
-        self.likelihood.workers = n
 
     @property
     def evaluations(self) -> int:

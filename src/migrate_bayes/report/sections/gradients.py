@@ -86,11 +86,10 @@ def disc(d: RunProducts, component: str) -> Image:
         plots.disc(stars, baseline, fit=d.fit, truth=d.truth, **look),
         f"The {component} disc: gradient against age, chemistry, orbits, radius by age",
         f"The {component} disc by selection '{selection}' ({mask.sum():,} stars{potential}). Top "
-        f"left: gradient against age. {BANDS if d.fit else ''}{POINTS}"
-        f"Dashed: the straight line through them. {PAPER if not d.truth else ''}"
-        "Below: chemistry with the dividing lines, and Z_max against radius. Right: [Fe/H] against "
-        "radius by maximum-likelihood age; contours at 5, 25, 50, 75 and 95% of the greatest "
-        "density. Axes hold all usable stars.",
+        f"left: gradient against age. {BANDS if d.fit else ''}{POINTS}Dashed: the straight line "
+        f"through them. {PAPER if not d.truth else ''}Below: chemistry with the dividing lines, "
+        "and Z_max against radius. Right: [Fe/H] against radius by maximum-likelihood age; "
+        "contours at 5, 25, 50, 75 and 95% of the greatest density. Axes hold all usable stars.",
     )
 
 
