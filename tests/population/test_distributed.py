@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from migrate_bayes.core.errors import FitError, RecipeError
-from migrate_bayes.core.parallel import BLOCKS_PER_TASK
+from migrate_bayes.core.parallel import BLOCKS_PER_TASK, open_scheduler
 from migrate_bayes.population import PopulationModel, population_data
 from migrate_bayes.population.likelihood.distributed import (
     ShardedLikelihood,
     _evaluate,
     _Shard,
     likelihood_on,
-    open_scheduler,
 )
 from migrate_bayes.population.likelihood.kernel import BLOCK
 from migrate_bayes.population.likelihood.layout import run_of_blocks, unpack
@@ -80,7 +79,7 @@ def test_two_processes_give_the_bits_of_one_and_survive_a_loss(data, theta):
     value, gradient = local.value_and_gradient(theta)
     wanted = np.random.default_rng(3).normal(size=(2, 2, 37))
     with open_scheduler("local:2") as client:
-        sharded = ShardedLikelihood(data.stars, client, threads=1)
+        sharded = ShardedLikelihood(data.stars, client)
         mine = sharded.value_and_gradient(theta)
         assert mine[0] == value
         assert sharded.value(theta) == value
@@ -165,7 +164,7 @@ def test_losing_workers_for_ever_is_an_error(data, theta, monkeypatch):
 
 def test_what_a_worker_does(data, theta):
     # In this process, where it can be looked at: runs in order, each a part of the whole sum.
-    parts = _evaluate(_Shard(data.stars), "value_and_gradient", (theta,), 1)
+    parts = _evaluate(_Shard(data.stars), "value_and_gradient", (theta,))
     assert len(parts) == 4
     value, _ = StarLikelihood(data.stars).value_and_gradient(theta)
     assert sum(p[0] for p in parts) == pytest.approx(value, rel=1e-14)

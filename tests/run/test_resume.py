@@ -8,15 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from types import SimpleNamespace
 
+import distributed
 import numpy as np
 import pytest
 
 from migrate_bayes.catalog import read_catalog, write_catalog
-from migrate_bayes.core.errors import CatalogError, PartsFailedError, ProductError
+from migrate_bayes.core import progress
+from migrate_bayes.core.errors import CatalogError, PartsFailedError, ProductError, SchedulerError
 from migrate_bayes.core.io import lock_folder, temporary_name
-from migrate_bayes.run import Recipe, Run, stages
-from migrate_bayes.stars import write_stars
+from migrate_bayes.core.parallel import default_workers
+from migrate_bayes.run import Recipe, Run, partitions, stages
+from migrate_bayes.run.partitions import PartMaker
+from migrate_bayes.stars import StarWriter, write_stars
 
 CONTENT = {
     "name": "few",
@@ -64,31 +70,34 @@ def parts_of(run, name="stars"):
     return {p.name: p.read_bytes() for p in sorted((run.folder / name).glob("*.nc"))}
 
 
-def stop_after(run, n, error=KeyboardInterrupt):
-    """Let the run fail while it makes its n-th chunk."""
-    whole, made = run._ages_of, []
+AGES, ORBITS = PartMaker.ages_of, PartMaker.orbits_of
 
-    def ages(chunk, family=None):
+
+def stop_after(monkeypatch, n, error=KeyboardInterrupt):
+    """Let runs fail while they make the n-th chunk."""
+    made = []
+
+    def ages(maker, chunk):
         if len(made) == n:
             raise error
         made.append(chunk)
-        return whole(chunk, family)
+        return AGES(maker, chunk)
 
-    run._ages_of = ages
+    monkeypatch.setattr(PartMaker, "ages_of", ages)
     return made
 
 
 @pytest.mark.parametrize("n", [0, 4, 8])
-def test_a_stopped_run_goes_on_to_the_same_bytes(finished, here, n):
+def test_a_stopped_run_goes_on_to_the_same_bytes(finished, here, n, monkeypatch):
     run, _ = here
-    stop_after(run, n)
+    stop_after(monkeypatch, n)
     with pytest.raises(KeyboardInterrupt):
         run.make_stars()
     assert not (run.folder / "stars").exists()
     with pytest.raises(ProductError, match="is not finished"):
         _ = Run(run.recipe, products=run.folder.path.parent).stars
     again, lines = make(run.folder.path.parent)
-    made = stop_after(again, -1)
+    made = stop_after(monkeypatch, -1)
     again.make_stars()
     assert parts_of(again) == parts_of(finished)
     assert not (run.folder / "stars.partial").exists()
@@ -139,12 +148,13 @@ def test_what_changes_no_star_costs_none(finished, changes):
     assert " kept: " in lines[0]
 
 
-def test_an_unfinished_product_of_another_recipe_is_refused(finished, here):
+def test_an_unfinished_product_of_another_recipe_is_refused(finished, here, monkeypatch):
     run, _ = here
-    stop_after(run, 4)
+    stop_after(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
         run.make_stars()
     folder, changes = run.folder.path.parent, {"isochrones": {"ages": [1.0, 2.0, 4.0, 8.0]}}
+    stop_after(monkeypatch, -1)
     with pytest.raises(ProductError, match=r"stars\.partial is stale: `isochrones\.ages` was"):
         make(folder, **changes)[0].make_stars()
     other, _ = make(folder, overwrite=True, **changes)
@@ -170,24 +180,23 @@ def test_another_catalogue_is_another_product(here, tmp_path):
     assert make(tmp_path, **told)[0].stars.sizes["star"] == catalog.sizes["star"]
 
 
-def test_a_catalogue_that_changes_under_way_is_refused(here, tmp_path):
+def test_a_catalogue_that_changes_under_way_is_refused(here, tmp_path, monkeypatch):
     path = tmp_path / "stars.parquet"
     catalog = read_catalog(here[0].folder.catalog)
     write_catalog(catalog, path)
     run, _ = make(tmp_path, data={"path": str(path)}, until="ages")
     assert run.catalog.n_stars == catalog.sizes["star"]
-    whole = run._ages_of
 
-    def ages(chunk, family=None):
+    def ages(maker, chunk):
         write_catalog(catalog.isel(star=slice(None, None, -1)), path, overwrite=True)
-        return whole(chunk, family)
+        return AGES(maker, chunk)
 
-    run._ages_of = ages
+    monkeypatch.setattr(PartMaker, "ages_of", ages)
     with pytest.raises(CatalogError, match="has changed since it was opened"):
         run.make_stars()
 
 
-def test_damaged_parts_are_named_and_made_again(finished, here):
+def test_damaged_parts_are_named_and_made_again(finished, here, monkeypatch):
     run, _ = here
     run.make_stars()
     flipped, cut = (run.folder / f"stars/part-0000{k}.nc" for k in (0, 2))
@@ -198,7 +207,7 @@ def test_damaged_parts_are_named_and_made_again(finished, here):
     with pytest.raises(ProductError, match=r"part-00000\.nc is missing or differs"):
         _ = make(run.folder.path.parent)[0].stars
     again, lines = make(run.folder.path.parent)
-    made = stop_after(again, -1)
+    made = stop_after(monkeypatch, -1)
     again.make_stars()
     assert [line for line in lines if "made again" in line] == [
         f"{path} is missing or damaged: it is made again" for path in (flipped, cut)
@@ -223,17 +232,15 @@ def test_an_edited_manifest_is_refused_until_overwritten(finished, here):
 
 def test_a_part_that_fails_is_set_aside_and_tried_again_on_request(finished, here, monkeypatch):
     run, lines = here
-    folder, whole = run.folder.path.parent, Run._ages_of
+    folder = run.folder.path.parent
     wrong = finished.stars["source_id"].values[25]
 
-    def ages(run, chunk, family=None):
-        made.append(chunk.sizes["star"])
+    def ages(maker, chunk):
         if wrong in chunk["source_id"].values:
             raise ZeroDivisionError("of this star")
-        return whole(run, chunk, family)
+        return AGES(maker, chunk)
 
-    made = []
-    monkeypatch.setattr(Run, "_ages_of", ages)
+    monkeypatch.setattr(PartMaker, "ages_of", ages)
     with pytest.raises(PartsFailedError, match=r"1 of 4 parts .* part 1 with ZeroDivisionError: o"):
         run.make_stars()
     assert "stars      part 1 failed: ZeroDivisionError: of this star" in lines
@@ -242,8 +249,7 @@ def test_a_part_that_fails_is_set_aside_and_tried_again_on_request(finished, her
     assert json.loads((run.folder / "progress.json").read_text())["state"] == "stopped"
     with pytest.raises(ProductError, match="is not finished"):
         _ = run.stars
-    made.clear()
-    monkeypatch.setattr(Run, "_ages_of", whole)
+    monkeypatch.setattr(PartMaker, "ages_of", AGES)
     with pytest.raises(PartsFailedError, match="--retry-failed"):
         make(folder)[0].make_stars()
     again, _ = make(folder, retry_failed=True)
@@ -251,34 +257,104 @@ def test_a_part_that_fails_is_set_aside_and_tried_again_on_request(finished, her
     assert parts_of(again) == parts_of(finished)
 
 
-def test_little_memory_is_met_by_fewer_stars_at_a_time(finished, here, monkeypatch):
-    run, lines = here
-    whole, sizes = Run._orbits_of, []
+def test_little_memory_is_met_by_fewer_stars_at_a_time(finished, here, monkeypatch, caplog):
+    run, _ = here
+    sizes = []
 
-    def orbits(run, chunk):
+    def orbits(maker, chunk):
         sizes.append(chunk.sizes["star"])
         if sizes[-1] > 4:
             raise MemoryError
-        return whole(run, chunk)
+        return ORBITS(maker, chunk)
 
-    monkeypatch.setattr(Run, "_orbits_of", orbits)
-    monkeypatch.setattr(stages, "_FEWEST", 1)
+    monkeypatch.setattr(PartMaker, "orbits_of", orbits)
+    monkeypatch.setattr(partitions, "FEWEST", 1)
     run.make_stars()
     assert max(sizes) == 7
-    assert any("Out of memory" in line for line in lines)
+    assert "out of memory with 6 stars at a time" in caplog.text
     assert parts_of(run) == parts_of(finished)
-    monkeypatch.setattr(stages, "_FEWEST", 4)
+    monkeypatch.setattr(partitions, "FEWEST", 4)
     with pytest.raises(MemoryError):
         make(run.folder.path.parent, overwrite=True, seed=1)[0].make_stars()
+
+
+@pytest.mark.slow
+def test_workers_make_the_same_bytes_though_one_is_killed(finished, here, monkeypatch):
+    run, _ = make(here[0].folder.path.parent, run={"scheduler": "local:2"})
+    add, clients = StarWriter.add, []
+
+    def kill_one(out, number, part):
+        if not clients:
+            clients.append(run.folder.client("local:2"))
+            os.kill(next(iter(clients[0].run(os.getpid).values())), signal.SIGKILL)
+        add(out, number, part)
+
+    monkeypatch.setattr(StarWriter, "add", kill_one)
+    run.make_stars()
+    assert parts_of(run) == parts_of(finished)
+    assert clients[0].status == "closed"
+    assert json.loads((run.folder / "progress.json").read_text())["done"] == run.catalog.n_stars
+
+
+@pytest.fixture
+def cluster_here(monkeypatch):
+    """A dask cluster in this process, where a test can put its faults."""
+
+    @contextmanager
+    def opened(_):
+        own = {"processes": False, "n_workers": 1, "threads_per_worker": 2}
+        with (
+            distributed.LocalCluster(**own, dashboard_address=None) as cluster,
+            distributed.Client(cluster, set_as_default=False) as client,
+        ):
+            yield client
+
+    monkeypatch.setattr(stages, "open_scheduler", opened)
+    monkeypatch.setattr(progress, "_silent", False)  # a worker sets it
+    return {"run": {"scheduler": "tcp://here"}}
+
+
+def test_faults_of_workers(finished, here, monkeypatch, cluster_here):
+    folder, wrong = here[0].folder.path.parent, finished.stars["source_id"].values[25]
+    run, lines = make(folder, **cluster_here)
+
+    def ages(maker, chunk):
+        assert default_workers() == 2
+        if wrong in chunk["source_id"].values:
+            raise ZeroDivisionError("of this star")
+        if chunk.sizes["star"] > 5:
+            last = SimpleNamespace(address="tcp://there")
+            raise distributed.scheduler.KilledWorker("part", last, 3)
+        return AGES(maker, chunk)
+
+    monkeypatch.setattr(PartMaker, "ages_of", ages)
+    monkeypatch.setattr(stages, "FEWEST", 1)
+    with pytest.raises(PartsFailedError, match=r"1 of 4 parts .* part 1 with ZeroDivisionError: o"):
+        run.make_stars()
+    assert any("again, 1 stars at a time" in line for line in lines)
+    (failed,) = json.loads((run.folder / "stars.partial/manifest.json").read_text())["failed"]
+    assert 'raise ZeroDivisionError("of this star")' in failed["traceback"]
+    monkeypatch.setattr(PartMaker, "ages_of", AGES)
+
+    def cancelled(call):
+        return distributed.CancelledError("scheduler-connection-lost")
+
+    again, _ = make(folder, retry_failed=True, **cluster_here)
+    with monkeypatch.context() as lost:
+        lost.setattr(distributed.Future, "exception", cancelled)
+        with pytest.raises(SchedulerError, match="same command goes on"):
+            again.make_stars()
+    again.make_stars()
+    assert parts_of(again) == parts_of(finished)
 
 
 def test_faults_of_the_machine_end_the_run_and_are_no_part_s(here, monkeypatch):
     run, _ = here
 
-    def full(run, chunk, family=None):
+    def full(maker, chunk):
         raise RuntimeError("NetCDF: HDF error") from OSError(errno.ENOSPC, "No space left")
 
-    monkeypatch.setattr(Run, "_ages_of", full)
+    monkeypatch.setattr(PartMaker, "ages_of", full)
     with pytest.raises(RuntimeError):
         run.make_stars()
     assert json.loads((run.folder / "stars.partial/manifest.json").read_text())["failed"] == []
@@ -357,12 +433,12 @@ isochrones = { ages = [1.0, 1.5, 2.0, 4.0, 8.0, 12.0, 14.5] }
 """
 COMMAND = (
     "import migrate_bayes.run.stages as s, sys, time; s.PART_SIZE = 20\n"
-    "whole = s.Run._ages_of\n"
-    "def slow(run, chunk, family=None):\n"
+    "whole = s.PartMaker.ages_of\n"
+    "def slow(maker, chunk):\n"
     "    print('chunk', file=sys.stderr, flush=True)\n"
     "    time.sleep(0.05)\n"
-    "    return whole(run, chunk, family)\n"
-    "s.Run._ages_of = slow\n"
+    "    return whole(maker, chunk)\n"
+    "s.PartMaker.ages_of = slow\n"
     "from migrate_bayes.cli import main\n"
     "main()"
 )

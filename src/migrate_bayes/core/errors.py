@@ -76,6 +76,10 @@ class PartsFailedError(ProductError):
     status = 3
 
 
+class SchedulerError(MigrateBayesError, RuntimeError):
+    """A dask scheduler or its workers cannot be reached, or were lost."""
+
+
 class FitError(MigrateBayesError, ValueError):
     """A fit cannot be done with the stars or the settings given."""
 

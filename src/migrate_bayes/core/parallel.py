@@ -1,16 +1,21 @@
-"""Threads over stars: slices have fixed bounds and are added in order, whatever the threads."""
+"""Threads and processes over stars: slices of fixed bounds, added in order, whoever made them."""
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+from migrate_bayes.core.errors import RecipeError, SchedulerError
 
 BLOCKS_PER_TASK = 64
 """Blocks of stars per task. It is fixed, since it decides the order of additions: a sum over stars
@@ -18,10 +23,16 @@ has the same bits whatever the number of threads, processes or machines."""
 
 
 def default_workers() -> int:
-    """Return ``$MIGRATE_BAYES_WORKERS``, or else the number of processors this process may use."""
+    """Return ``$MIGRATE_BAYES_WORKERS``, or else the number of processors this process may use.
+
+    Within a task of a dask worker, they are the threads of that worker.
+    """
     wanted = os.environ.get("MIGRATE_BAYES_WORKERS", "")
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)
+    if "distributed" in sys.modules:
+        with suppress(ValueError):
+            return sys.modules["distributed"].get_worker().state.nthreads
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -81,6 +92,67 @@ def apart_from_main() -> Iterator[None]:
             script = _main.pop()
             if not _main:
                 sys.modules["__main__"] = script
+
+
+def check_scheduler(scheduler: str) -> None:
+    """Raise the `RecipeError` of a scheduler that is none, or whose package is not installed."""
+    kind, _, rest = scheduler.partition(":")
+    local = kind == "local" and rest.isdigit() and int(rest) > 0
+    if scheduler == "threads":
+        return
+    if not local and not (kind in ("tcp", "tls", "ws", "wss", "ucx") and rest):
+        raise RecipeError(
+            f'scheduler \'{scheduler}\' is none: use "threads", "local:N" for N processes on this '
+            'machine, or the address of a running scheduler such as "tcp://host:8786"'
+        )
+    if importlib.util.find_spec("distributed") is None:
+        raise RecipeError(
+            f"scheduler '{scheduler}' needs the package distributed: "
+            "pip install 'migrate-bayes[distributed]'"
+        )
+
+
+@contextmanager
+def open_scheduler(scheduler: str) -> Iterator[Any]:
+    """Open a `distributed.Client`: of new local processes, or of a scheduler that runs already."""
+    check_scheduler(scheduler)
+    import dask
+    import distributed
+
+    # A shard should stay where it was put; threads and messages, rows of a part too, are ours.
+    quiet = {
+        "distributed.scheduler.work-stealing": False,
+        "distributed.admin.tick.limit": "1h",
+        "distributed.admin.large-graph-warning-threshold": "1TB",
+    }
+    kind, _, rest = scheduler.partition(":")
+    with dask.config.set(quiet), ExitStack() as stack:
+        cluster: Any = scheduler
+        if kind == "local":
+            local = distributed.LocalCluster(
+                n_workers=int(rest), threads_per_worker=1, memory_limit=0, worker_class=_nanny(),
+                dashboard_address="127.0.0.1:0",  # a free port, for this machine alone
+                silence_logs=logging.ERROR,
+            )  # fmt: skip
+            cluster = stack.enter_context(local)
+        try:
+            client = distributed.Client(cluster, timeout="20s", set_as_default=False)
+        except (OSError, TimeoutError) as error:
+            raise SchedulerError(f"no dask scheduler answers at {scheduler}: {error}") from None
+        yield stack.enter_context(client)
+
+
+def _nanny() -> type:
+    from distributed import Nanny
+
+    class OurNanny(Nanny):
+        """Starts a worker, and starts it anew if it was lost, without the user's script."""
+
+        async def instantiate(self) -> Any:
+            with apart_from_main():
+                return await super().instantiate()
+
+    return OurNanny
 
 
 def peak_memory_gb() -> float:

@@ -64,7 +64,8 @@ class SamplerOptions(Options):
         Climbs to the posterior's maximum, from different points; a second maximum is reported.
     scheduler : str
         Where to sum over the stars: ``"threads"``, ``"local:N"`` for N processes, or the address of
-        a dask scheduler. The numbers are the same.
+        a dask scheduler. The numbers are the same. A run's ``[run] scheduler`` stands in for
+        ``"threads"``.
 
     Examples
     --------

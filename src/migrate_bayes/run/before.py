@@ -26,6 +26,7 @@ from migrate_bayes.core.errors import (
     RecipeError,
     suggest,
 )
+from migrate_bayes.core.parallel import check_scheduler
 from migrate_bayes.core.places import why_not_writable
 from migrate_bayes.isochrones.age_options import EXCLUDE
 from migrate_bayes.run.recipe import Recipe
@@ -114,7 +115,8 @@ def check_run(
     for name in _isochrones(recipe):
         found.of(partial(_check_isochrones, name))
     found.of(lambda: _check_observables(recipe))
-    found.of(lambda: _check_scheduler(recipe.sampler.scheduler))
+    for scheduler in {recipe.run.scheduler, recipe.sampler.scheduler}:
+        found.of(partial(check_scheduler, scheduler))
     columns: set[str] | None = None
     if recipe.data.source == "file" and {"ages", "orbits"} & set(stages):
         opened = found.of(lambda: _columns_of(catalog, recipe))
@@ -187,12 +189,6 @@ def _check_observables(recipe: Recipe) -> None:
         if name not in OBSERVABLES:
             said = suggest(name, OBSERVABLES)
             raise RecipeError(f"'isochrones.observables': unknown observable '{name}': {said}")
-
-
-def _check_scheduler(scheduler: str) -> None:
-    from migrate_bayes.population.likelihood.distributed import check_scheduler
-
-    check_scheduler(scheduler)
 
 
 def _columns_of(catalog: Path, recipe: Recipe) -> tuple[set[str], bool]:

@@ -95,7 +95,7 @@ def of_fit(recipe: Recipe, stars: str, spec: ModelSpec) -> MadeFrom:
 
 def of_report(recipe: Recipe, stars: str, text: str, products: Mapping[str, str]) -> MadeFrom:
     """Return what decides the page: the recipe, and the checksums of what it shows."""
-    shown = _entries(recipe, but={"chunk_size": True, "sampler": {"scheduler"}})
+    shown = _entries(recipe, but={"chunk_size": True, "run": True, "sampler": {"scheduler"}})
     made: MadeFrom = {"version": __version__, "stars": stars, "products": dict(products)}
     return recipe.as_written(made | {"recipe": shown, "text": text})
 

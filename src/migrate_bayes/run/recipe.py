@@ -25,6 +25,7 @@ from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.orbits.orbit_options import OrbitOptions
 from migrate_bayes.population.fit_options import FitOptions, SamplerOptions
 from migrate_bayes.report.report_options import ReferenceOptions, ReportOptions
+from migrate_bayes.run.run_options import RunOptions
 
 if TYPE_CHECKING:
     from migrate_bayes.mock.truth import Truth
@@ -55,6 +56,8 @@ class Recipe(Options):
         Decides every random draw.
     chunk_size : int
         Stars at a time; changes no number.
+    run : RunOptions
+        Where parts of the stars are made; changes no number.
     until : {"fit", "ages"}
         Where `Run.all` ends, but for the report: a catalogue without velocities has ages alone.
     data, simulate, orbits, isochrones : Options
@@ -82,6 +85,7 @@ class Recipe(Options):
     description: str = ""
     seed: int = 20210301
     chunk_size: int = Field(default=65_536, gt=0)
+    run: RunOptions = RunOptions()
     until: Literal["fit", "ages"] = "fit"
     data: CatalogOptions = CatalogOptions()
     simulate: MockOptions = MockOptions()
@@ -141,7 +145,7 @@ class Recipe(Options):
         Layout, comments, chunks, where a sum is computed, and comparisons are not part of it. A
         path counts as the recipe's file has it, so that a copy elsewhere has the same hash.
         """
-        keys = ("chunk_size", "until", "compare", "report")
+        keys = ("chunk_size", "run", "until", "compare", "report")
         without: dict[str, Any] = dict.fromkeys(keys, True)
         without |= {"sampler": {"scheduler"}, "model": {"forms"}}
         content = self.as_written(self.model_dump(mode="json", exclude=without))

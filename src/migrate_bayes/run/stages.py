@@ -13,19 +13,18 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cached_property, wraps
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate
+from typing import TYPE_CHECKING, Any, Concatenate
 
 import xarray as xr
 
-from migrate_bayes.core.errors import CatalogError, FitError, MigrateBayesError, ProductError
+from migrate_bayes.core.errors import CatalogError, FitError, ProductError
 from migrate_bayes.core.flags import FLAG_MEANING, count_flags
 from migrate_bayes.core.io import (
     MADE_FROM,
-    disk_error,
     is_current,
     lock_folder,
     read_netcdf,
@@ -33,16 +32,17 @@ from migrate_bayes.core.io import (
     refuse_existing,
     write_netcdf,
 )
-from migrate_bayes.core.parallel import peak_memory_gb
+from migrate_bayes.core.parallel import open_scheduler, peak_memory_gb
 from migrate_bayes.core.places import expand
 from migrate_bayes.core.progress import progress, record_progress, say
 from migrate_bayes.core.provenance import content_hash, file_sha256, provenance
 from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.run import made_from
 from migrate_bayes.run.made_from import MadeFrom
+from migrate_bayes.run.partitions import FEWEST, LostWorkersError, PartMaker, make_parts
 from migrate_bayes.run.recipe import Recipe, resolve_data_path
-from migrate_bayes.stars import PART_SIZE, StarWriter, assemble_stars, open_run_stars, validate
-from migrate_bayes.stars.parts import damaged_parts, partial_folder, stars_digest
+from migrate_bayes.stars import PART_SIZE, StarWriter, open_run_stars, validate
+from migrate_bayes.stars.parts import Part, damaged_parts, partial_folder, stars_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,14 +50,11 @@ if TYPE_CHECKING:
     from migrate_bayes.catalog.catalog_options import CatalogOptions
     from migrate_bayes.catalog.reading import CatalogStream
     from migrate_bayes.population.data import PopulationData
+    from migrate_bayes.population.fit_options import SamplerOptions
     from migrate_bayes.population.results.diagnostics import Verdict
     from migrate_bayes.report.headline_table import Headline
     from migrate_bayes.report.published import Published
     from migrate_bayes.run.before import Stage
-
-
-# Stars at a time below which memory that does not suffice is an error.
-_FEWEST = 1024
 
 
 class RunFolder:
@@ -81,8 +78,9 @@ class RunFolder:
             self.catalog = self / "catalogue.parquet"
         else:
             self.catalog = resolve_data_path(recipe.data.path)
-        self._held = False
-        self._hashed: tuple[tuple[int, ...], str] | None = None
+        self._held: ExitStack | None = None
+        self._clients: dict[str, Any] = {}
+        self._hashed: tuple[tuple[Any, ...], str] | None = None
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -100,24 +98,38 @@ class RunFolder:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes out while the body writes products; may be nested."""
-        if self._held:
+        if self._held is not None:
             yield
             return
-        with lock_folder(self.path), record_progress(self / "progress.json"):
-            self._held = True
-            try:
-                yield
-            finally:
-                self._held = False
+        with ExitStack() as self._held:
+            self._held.callback(self.__dict__.update, _held=None, _clients={})
+            self._held.enter_context(lock_folder(self.path))
+            self._held.enter_context(record_progress(self / "progress.json"))
+            yield
+
+    def client(self, scheduler: str) -> Any:
+        """Return the client of a scheduler, one until the folder is let go; None of threads."""
+        if scheduler != "threads" and scheduler not in self._clients:
+            assert self._held is not None
+            self._clients[scheduler] = self._held.enter_context(open_scheduler(scheduler))
+        return self._clients.get(scheduler)
 
     def checksum(self) -> str:
-        """Return the SHA-256 of the catalogue, "" without one; it is read again if it changed."""
-        if not self.catalog.is_file():
+        """Return the SHA-256 of the catalogue, "" without one; it is read again if it changed.
+
+        Of a folder, it is a hash of the names and checksums of its files.
+        """
+        if self.catalog.is_dir():
+            files = sorted(path for path in self.catalog.rglob("*") if path.is_file())
+        else:
+            files = [self.catalog] if self.catalog.is_file() else []
+        if not files:
             return ""
-        s = self.catalog.stat()
-        state = (s.st_ino, s.st_size, s.st_mtime_ns)
+        stats = [path.stat() for path in files]
+        state = tuple((s.st_ino, s.st_size, s.st_mtime_ns) for s in stats)
         if self._hashed is None or self._hashed[0] != state:
-            self._hashed = state, file_sha256(self.catalog)
+            sums = {str(path.relative_to(self.catalog)): file_sha256(path) for path in files}
+            self._hashed = state, sums.get(".") or content_hash(sums)
         return self._hashed[1]
 
     @cached_property
@@ -294,21 +306,6 @@ class Run:
             done(f"{catalog.n_stars:,} stars in {self.folder.catalog.name}{whole}")
         return catalog
 
-    def _ages_of(self, chunk: xr.Dataset, family: str | None = None) -> xr.Dataset:
-        from migrate_bayes.catalog import flag_age_error
-        from migrate_bayes.isochrones import estimate_ages, external_ages
-
-        i, limit = self.recipe.isochrones, self.recipe.data.max_age_error
-        if family is not None:
-            i = i.model_copy(update={"source": family})
-        ages = external_ages(chunk) if i.source == "external" else estimate_ages(chunk, i)
-        return ages if limit is None else flag_age_error(ages, max_age_error=limit)
-
-    def _orbits_of(self, chunk: xr.Dataset) -> xr.Dataset:
-        from migrate_bayes.orbits import compute_orbits
-
-        return compute_orbits(chunk, self.recipe.orbits, seed=self.recipe.seed)
-
     def _stars_made_from(
         self, name: str, *, ages: bool, orbits: bool, family: str | None = None
     ) -> MadeFrom:
@@ -347,27 +344,29 @@ class Run:
         ):
             if self.retry_failed:
                 out.failed.clear()
-            lacking, failure = out.lacking(catalog.n_stars), None
+            left = out.lacking(catalog.n_stars)
             if n := len(out.parts):
-                self.say(f"{name:<10} goes on: {n} of {n + len(lacking)} parts are there")
-            chunks = catalog.parts(PART_SIZE, set(lacking), self.recipe.chunk_size)
-            for number, of_part in itertools.groupby(chunks, key=itemgetter(0)):
-                pieces = []
-                try:
-                    for _, chunk in of_part:
-                        pieces += self._made_of(chunk, ages=ages, orbits=orbits, family=family)
-                        advance(chunk.sizes["star"])
-                    if self.folder.checksum() != made["catalogue"]:
-                        raise CatalogError(f"{self.folder.catalog} has changed since it was opened")
-                    out.write(number, pieces)
-                except (MigrateBayesError, OSError, MemoryError):
-                    raise  # of no part alone
-                except Exception as error:
-                    if disk_error(error) is not None:
-                        raise
-                    failure = error
-                    out.fail(number, error)
-                    self.say(f"{name:<10} part {number} failed: {type(error).__name__}: {error}")
+                self.say(f"{name:<10} goes on: {n} of {n + len(left)} parts are there")
+            folder, attrs = out.folder.absolute(), self.folder.provenance
+            maker = PartMaker(self.recipe, folder, ages, orbits, family, attrs)
+            size, failure = self.recipe.chunk_size, None
+            while left:
+                lost = []
+                for number, part in self._parts_of(maker, made["catalogue"], left, size, advance):
+                    if isinstance(part, LostWorkersError) and size // 4 >= FEWEST:
+                        lost.append(number)
+                    elif isinstance(part, Exception):
+                        failure = part
+                        out.fail(number, part)
+                        self.say(f"{name:<10} part {number} failed: {type(part).__name__}: {part}")
+                    else:
+                        out.add(number, part)
+                left, size = lost, size // 4
+                if lost:
+                    self.say(
+                        f"{name:<10} workers were lost with parts {lost}, as if for memory: tried "
+                        f"again, {size:,} stars at a time"
+                    )
             if failure is not None and out.lacking(catalog.n_stars):
                 raise failure  # it was in reading the catalogue, which ended there
             what = " and ".join(["ages"] * ages + ["orbits"] * orbits)
@@ -376,23 +375,30 @@ class Run:
         self.__dict__.pop("stars", None)
         return path
 
-    def _made_of(
-        self, chunk: xr.Dataset, *, ages: bool, orbits: bool, family: str | None
-    ) -> list[xr.Dataset]:
-        """Return the stars of a chunk; of its halves, if memory does not suffice for the whole."""
-        try:
-            stages = {
-                "ages": self._ages_of(chunk, family) if ages else None,
-                "orbits": self._orbits_of(chunk) if orbits else None,
-            }
-            return [assemble_stars(chunk, **stages, attrs=self.folder.provenance)]
-        except MemoryError:
-            if (half := chunk.sizes["star"] // 2) < _FEWEST:
-                raise
-        self.say(f"Out of memory with {2 * half:,} stars at a time: half as many are tried.")
-        halves = (chunk.isel(star=slice(half)), chunk.isel(star=slice(half, None)))
-        wanted = {"ages": ages, "orbits": orbits}
-        return [star for part in halves for star in self._made_of(part, **wanted, family=family)]
+    def _parts_of(
+        self,
+        maker: PartMaker,
+        catalogue: str,
+        wanted: list[int],
+        size: int,
+        advance: Callable[[int], None],
+    ) -> Iterator[tuple[int, Part | Exception]]:
+        """Make some parts of a catalogue, by its checksum, reading `size` rows at a time."""
+
+        def rows(group: Iterable[tuple[int, xr.Dataset]]) -> Iterator[xr.Dataset]:
+            for _, chunk in group:
+                yield chunk
+                if client is None:
+                    advance(chunk.sizes["star"])
+            if self.folder.checksum() != catalogue:
+                raise CatalogError(f"{self.folder.catalog} has changed since it was opened")
+
+        client = self.folder.client(self.recipe.run.scheduler)
+        chunks = itertools.groupby(self.catalog.parts(PART_SIZE, set(wanted), size), itemgetter(0))
+        for number, part in make_parts(maker, ((k, rows(group)) for k, group in chunks), client):
+            if client is not None and isinstance(part, Part):
+                advance(part.stars)
+            yield number, part
 
     def _stars_kept(self, name: str, made: MadeFrom, overwrite: bool) -> bool:
         """Say whether a product of stars is there, the one to be made, and whole."""
@@ -523,6 +529,13 @@ class Run:
         data = population_data(self.stars, potential=m.potential, mask=mask, radius=m.radius)
         return data, mask
 
+    def _sampler(self, scheduler: str | None = None) -> SamplerOptions:
+        """Return the options of sampling; sums are made where parts are, if not told otherwise."""
+        given = self.recipe.sampler.scheduler
+        if scheduler is None:
+            scheduler = self.recipe.run.scheduler if given == "threads" else given
+        return self.recipe.sampler.model_copy(update={"scheduler": scheduler})
+
     @_alone
     def fit(self) -> xr.DataTree:
         """Fit the hierarchical model."""
@@ -553,9 +566,10 @@ class Run:
                 "selected": int(mask.sum()), "catalogued": stars.sizes["star"],
             }  # fmt: skip
             model = PopulationModel(data, spec)
-            sampler, passes = self.recipe.sampler, self.folder / "fit.partial"
+            here, passes = self._sampler("threads"), self.folder / "fit.partial"
+            client = self.folder.client(self._sampler().scheduler)
             with (
-                likelihood_on(data.stars, sampler.scheduler) as likelihood,
+                likelihood_on(data.stars, client or "threads") as likelihood,
                 Journal(passes, content_hash(made)) as journal,
             ):
                 if len(journal):
@@ -563,7 +577,6 @@ class Run:
                         f"fit        goes on: {len(journal):,} passes over the stars are there"
                     )
                 density = model.density.over(RememberedLikelihood(likelihood, journal))
-                here = sampler.model_copy(update={"scheduler": "threads"})
                 tree = model.sample(here, seed=seed, attrs=attrs, density=density)
             tree["membership"] = model.write_membership(
                 of_stars, tree, seed=seed, overwrite=True, attrs=self.folder.provenance
@@ -592,7 +605,7 @@ class Run:
         with self.folder.stage("models") as done:
             data, _ = self._fitted_stars()
             spec, forms = load_model_spec(r.model.spec), forms or r.model.forms
-            table, tree = compare_forms(data, spec, forms, seed=r.seed, sampler=r.sampler)
+            table, tree = compare_forms(data, spec, forms, seed=r.seed, sampler=self._sampler())
             made = made_from.of_fit(r, self._digest, spec) | {"forms": list(forms)}
             self._write(tree, path, made)
             done(f"{len(table)} forms, {data.n_stars:,} stars → {path}")

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import xarray as xr
@@ -38,6 +38,15 @@ _READER: Literal["h5netcdf"] = "h5netcdf"
 _OF_THE_RUN = ("created", "recipe_hash")
 _GO_ON = "the command that makes it goes on with it"
 _PART = re.compile(r"part-(\d{5,})\.nc")
+
+
+class Part(NamedTuple):
+    """What a manifest says of a part, and the attributes of its stars."""
+
+    file: str
+    stars: int
+    sha256: str
+    attrs: dict[str, Any]
 
 
 def _portable(value: Any) -> Any:
@@ -86,6 +95,24 @@ def _join(pieces: list[xr.Dataset]) -> xr.Dataset:
             raise ProductError(f"chunks of stars have different `{name}`")
         joined[name] = variable
     return xr.Dataset(joined, attrs=first.attrs).set_coords(list(first.coords))
+
+
+def write_part(folder: Path, number: int, pieces: list[xr.Dataset]) -> Part:
+    """Write a part from consecutive stars; the list of its pieces is emptied.
+
+    Raises
+    ------
+    ProductError
+        If the variables, age nodes or potentials of the pieces differ.
+    """
+    part = _join(pieces)
+    pieces.clear()  # their memory, before the copies that writing makes
+    file = folder / f"part-{number:05d}.nc"
+    with atomic_output(file, overwrite=True) as tmp:
+        _write_part(part, tmp)
+        checksum = file_sha256(tmp)
+    attrs = {str(k): _portable(v) for k, v in part.attrs.items()}
+    return Part(file.name, int(part.sizes["star"]), checksum, attrs)
 
 
 class StarWriter:
@@ -187,11 +214,10 @@ class StarWriter:
 
     def fail(self, number: int, error: Exception) -> None:
         """Set a part aside, with its error in the manifest; the product will not be whole."""
-        assert self._folder is not None
         trace = "".join(traceback.format_exception(error))
         said = f"{type(error).__name__}: {error}"
         self.failed[number] = {"part": number, "error": said, "traceback": trace}
-        self._write_manifest(self._folder, whole=False)
+        self._write_manifest(self.folder, whole=False)
 
     def append(self, stars: xr.Dataset) -> None:
         """Take the next stars, and write as many whole parts as there are.
@@ -216,29 +242,21 @@ class StarWriter:
                 piece = piece.isel(star=slice(0, room))
             pieces.append(piece)
             room -= piece.sizes["star"]
-        self.write(len(self.parts), pieces)
+        self.add(len(self.parts), write_part(self.folder, len(self.parts), pieces))
 
-    def write(self, number: int, pieces: list[xr.Dataset]) -> None:
-        """Write a part by its number; the list of its pieces is emptied.
+    def add(self, number: int, part: Part) -> None:
+        """Take up a part that was written in `folder`."""
+        self._attrs = part.attrs
+        self.parts[number] = {"file": part.file, "stars": part.stars, "sha256": part.sha256}
+        if self.made_from is not None:
+            self._write_manifest(self.folder, whole=False)
 
-        Raises
-        ------
-        ProductError
-            As `append`.
-        """
+    @property
+    def folder(self) -> Path:
+        """Where the parts are gathered."""
         if self._folder is None:
             raise RuntimeError("StarWriter is a context manager: enter it before writing")
-        part = _join(pieces)
-        pieces.clear()  # their memory, before the copies that writing makes
-        file = self._folder / f"part-{number:05d}.nc"
-        with atomic_output(file, overwrite=True) as tmp:
-            _write_part(part, tmp)
-            checksum = file_sha256(tmp)
-        self._attrs = {k: _portable(v) for k, v in part.attrs.items()}
-        stars = int(part.sizes["star"])
-        self.parts[number] = {"file": file.name, "stars": stars, "sha256": checksum}
-        if self.made_from is not None:
-            self._write_manifest(self._folder, whole=False)
+        return self._folder
 
     def _write_manifest(self, folder: Path, *, whole: bool) -> None:
         parts = [self.parts[k] for k in sorted(self.parts)]
@@ -260,7 +278,6 @@ class StarWriter:
 
     def _finish(self) -> None:
         """Write the last part and the manifest."""
-        assert self._folder is not None
         if self._waiting:
             self._write_next()
         if self.failed:
@@ -268,12 +285,12 @@ class StarWriter:
             raise PartsFailedError(
                 f"{len(self.failed)} of {len(self.parts) + len(self.failed)} parts of {self.path} "
                 f"failed, the first of them part {first['part']} with {first['error']}. The others "
-                f"are there; {self._folder / MANIFEST} has the tracebacks. Use --retry-failed to "
+                f"are there; {self.folder / MANIFEST} has the tracebacks. Use --retry-failed to "
                 "try again"
             )
-        self._write_manifest(self._folder, whole=True)
+        self._write_manifest(self.folder, whole=True)
         if self.made_from is not None:
-            replace_folder(self._folder, self.path)
+            replace_folder(self.folder, self.path)
 
 
 def write_stars(

@@ -13,19 +13,18 @@ workers that remain (or to the one that takes its place), and only what is missi
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from migrate_bayes.core.errors import FitError, RecipeError
-from migrate_bayes.core.parallel import BLOCKS_PER_TASK, apart_from_main, blocks, map_blocks
+from migrate_bayes.core.errors import FitError, SchedulerError
+from migrate_bayes.core.parallel import BLOCKS_PER_TASK, blocks, map_blocks, open_scheduler
 from migrate_bayes.population.likelihood.kernel import Blocks
 from migrate_bayes.population.likelihood.layout import PackedStars, run_of_blocks
 from migrate_bayes.population.likelihood.op import Likelihood, StarLikelihood, in_order
@@ -77,12 +76,10 @@ class _Shard:
         return self._runs
 
 
-def _evaluate(shard: _Shard, method: str, arguments: tuple, workers: int | None) -> list[Any]:
+def _evaluate(shard: _Shard, method: str, arguments: tuple) -> list[Any]:
     """Call a likelihood's method on every run of a shard, on the worker; results in order."""
     runs, arguments = shard.runs, tuple(map(_own, arguments))
-    return map_blocks(
-        lambda start, _: getattr(runs[start], method)(*arguments), len(runs), 1, workers=workers
-    )
+    return map_blocks(lambda start, _: getattr(runs[start], method)(*arguments), len(runs), 1)
 
 
 class _Held(NamedTuple):
@@ -95,11 +92,10 @@ class _Held(NamedTuple):
 class ShardedLikelihood:
     """The `Likelihood` of packed stars, summed by the workers of a `distributed.Client`.
 
-    `threads` are of one worker; as many as it has processors if not given. A `FitError` is raised
-    if there are no workers.
+    A `SchedulerError` is raised if there are no workers.
     """
 
-    def __init__(self, stars: PackedStars, client: Any, *, threads: int | None = None) -> None:
+    def __init__(self, stars: PackedStars, client: Any) -> None:
         self.stars, self.n_stars = stars, stars.n_stars
         self.client = client
         self.evaluations = 0
@@ -107,7 +103,6 @@ class ShardedLikelihood:
         self.recovered = 0
         # Threads of this process do nothing here; samplers set it all the same.
         self.workers: int | None = None
-        self._threads = threads
         self._lock = threading.Lock()
         runs = blocks(stars.n_blocks, BLOCKS_PER_TASK)
         wanted = max(1, min(len(self._workers()), len(runs)))
@@ -121,7 +116,7 @@ class ShardedLikelihood:
         try:
             self.client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError:
-            raise FitError(
+            raise SchedulerError(
                 f"no dask worker came to {self.client.scheduler.address} in {PATIENCE:g} s: start "
                 "some with `dask worker`, or use another scheduler"
             ) from None
@@ -159,7 +154,7 @@ class ShardedLikelihood:
                     held = self._held[i]
                     # On its own worker, or dask copies a busy worker's shard to an idle one.
                     call = self.client.submit(
-                        _evaluate, held.shard, method, arguments, self._threads, pure=False,
+                        _evaluate, held.shard, method, arguments, pure=False,
                         workers=[held.address], allow_other_workers=True,
                     )  # fmt: skip
                     under_way[i] = call, held
@@ -209,66 +204,9 @@ class ShardedLikelihood:
         return log_like, expectation
 
 
-def check_scheduler(scheduler: str) -> None:
-    """Raise the `RecipeError` of a scheduler that is none, or whose package is not installed."""
-    kind, _, rest = scheduler.partition(":")
-    local = kind == "local" and rest.isdigit() and int(rest) > 0
-    if scheduler == "threads":
-        return
-    if not local and not (kind in ("tcp", "tls", "ws", "wss", "ucx") and rest):
-        raise RecipeError(
-            f'scheduler \'{scheduler}\' is none: use "threads", "local:N" for N processes on this '
-            'machine, or the address of a running scheduler such as "tcp://host:8786"'
-        )
-    if importlib.util.find_spec("distributed") is None:
-        raise RecipeError(
-            f"scheduler '{scheduler}' needs the package distributed: "
-            "pip install 'migrate-bayes[distributed]'"
-        )
-
-
-@contextmanager
-def open_scheduler(scheduler: str) -> Iterator[Any]:
-    """Open a `distributed.Client`: of new local processes, or of a scheduler that runs already."""
-    check_scheduler(scheduler)
-    import dask
-    import distributed
-
-    kind, _, rest = scheduler.partition(":")
-    local = kind == "local"
-    if not local:
-        try:
-            client = distributed.Client(scheduler, timeout="20s", set_as_default=False)
-        except (OSError, TimeoutError) as error:
-            raise FitError(f"no dask scheduler answers at {scheduler}: {error}") from None
-        with client:
-            yield client
-        return
-
-    class Nanny(distributed.Nanny):
-        """Starts a worker, and starts it anew if it was lost, without the user's script."""
-
-        async def instantiate(self) -> Any:
-            with apart_from_main():
-                return await super().instantiate()
-
-    # A shard should stay where it was put; the threads of a process are ours, one for the sum.
-    quiet = {"distributed.scheduler.work-stealing": False, "distributed.admin.tick.limit": "1h"}
-    with (
-        dask.config.set(quiet),
-        distributed.LocalCluster(
-            n_workers=int(rest), threads_per_worker=1, memory_limit=0, worker_class=Nanny,
-            dashboard_address="127.0.0.1:0",  # a free port, for this machine alone
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):  # fmt: skip
-        yield client
-
-
 @contextmanager
 def likelihood_on(
-    packed: PackedStars, scheduler: str = "threads", *, workers: int | None = None
+    packed: PackedStars, scheduler: Any = "threads", *, workers: int | None = None
 ) -> Iterator[Likelihood]:
     """Open the likelihood that a recipe's ``[sampler] scheduler`` asks for.
 
@@ -276,8 +214,8 @@ def likelihood_on(
     ----------
     packed : PackedStars
         `PopulationData.stars`.
-    scheduler : str
-        ``"threads"``, ``"local:N"`` for N processes, or the address of a dask scheduler.
+    scheduler : str or distributed.Client
+        ``"threads"``, ``"local:N"`` for N processes, the address of a dask scheduler, or a client.
     workers : int, optional
         Threads, if `scheduler` is ``"threads"``.
 
@@ -290,7 +228,7 @@ def likelihood_on(
     ------
     RecipeError
         If `scheduler` is none of these, or `distributed` is not installed.
-    FitError
+    SchedulerError
         If no scheduler answers at the address, or no worker is there.
 
     Examples
@@ -304,6 +242,6 @@ def likelihood_on(
     if scheduler == "threads":
         yield StarLikelihood(packed, workers=workers)
         return
-    with open_scheduler(scheduler) as client:
-        threads = 1 if scheduler.startswith("local:") else None
-        yield ShardedLikelihood(packed, client, threads=threads)
+    opened = open_scheduler(scheduler) if isinstance(scheduler, str) else nullcontext(scheduler)
+    with opened as client:
+        yield ShardedLikelihood(packed, client)
