@@ -39,10 +39,11 @@ def twenty_a_part(monkeypatch):
     monkeypatch.setattr(stages, "PART_SIZE", 20)
 
 
-def make(folder, overwrite=False, retry_failed=False, **changes):
+def make(folder, overwrite=False, retry_failed=False, shard=None, **changes):
     lines = []
     told = Recipe.model_validate({**CONTENT, **changes})
     settings = {"overwrite": overwrite, "retry_failed": retry_failed, "say": lines.append}
+    settings["shard"] = shard
     run = Run(told, products=folder, **settings)
     return run, lines
 
@@ -276,6 +277,62 @@ def test_little_memory_is_met_by_fewer_stars_at_a_time(finished, here, monkeypat
     monkeypatch.setattr(partitions, "FEWEST", 4)
     with pytest.raises(MemoryError):
         make(run.folder.path.parent, overwrite=True, seed=1)[0].make_stars()
+
+
+def test_shards_are_gathered(finished, here, monkeypatch):
+    folder = here[0].folder.path.parent
+    make(folder, shard=(0, 3))[0].make_stars()
+    stop_after(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):  # in its only part
+        make(folder, shard=(2, 3))[0].make_stars()
+    stop_after(monkeypatch, -1)
+    with pytest.raises(ProductError, match="is stale"):
+        make(folder, seed=1)[0].make_stars()
+    one, _ = make(folder, shard=(1, 3))
+    one.make_stars()
+    path = one.folder.path
+    shards = [f"stars.shard-{k}-of-3" for k in range(3)]
+    assert sorted(p.name for p in path.glob("stars*")) == shards
+    (path / "stars.shard-1-of-3/part-00001.nc").write_bytes(b"cut")
+    made = stop_after(monkeypatch, -1)
+    whole, _ = make(folder)
+    whole.make_stars()
+    assert parts_of(whole) == parts_of(finished)
+    # The part that was cut, and the one that was not made.
+    assert sum(chunk.sizes["star"] for chunk in made) == 40
+    assert [p.name for p in path.glob("stars*")] == ["stars"]
+
+
+def test_a_kill_while_shards_are_gathered_loses_nothing(finished, here, monkeypatch):
+    folder = here[0].folder.path.parent
+    for k in range(2):
+        make(folder, shard=(k, 2))[0].make_stars()
+    with monkeypatch.context() as killed:
+        killed.setattr("migrate_bayes.stars.parts.shutil.rmtree", lambda path: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            make(folder)[0].make_stars()
+    made = stop_after(monkeypatch, -1)
+    whole, _ = make(folder)
+    whole.make_stars()
+    assert not made
+    assert parts_of(whole) == parts_of(finished)
+
+
+def test_shards_share_a_folder_and_no_other_run_does(here):
+    path = here[0].folder.path
+    with lock_folder(path, "0-of-2"), lock_folder(path, "1-of-2"):
+        for shard in ("", "1-of-2"):
+            with pytest.raises(ProductError, match="in use by process"), lock_folder(path, shard):
+                pass
+    with (
+        lock_folder(path),
+        pytest.raises(ProductError, match="in use"),
+        lock_folder(path, "0-of-2"),
+    ):
+        pass
+    here[0].folder.catalog.unlink()
+    with pytest.raises(ProductError, match="use `migrate-bayes simulate` first"):
+        make(path.parent, shard=(0, 2))[0].ages()
 
 
 @pytest.mark.slow

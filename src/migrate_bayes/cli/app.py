@@ -40,6 +40,14 @@ _state = {"debug": False}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 10.0  # seconds that a stage has to clean up
 
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and int(number) < int(of)):
+        raise typer.BadParameter(f"'{text}' is no shard: 0/8 to 7/8 are the shards of 8")
+    return int(number), int(of)
+
+
 RecipeArgument = Annotated[
     Path, typer.Argument(help="A run recipe (TOML), or the name of one of the package: demo.")
 ]
@@ -52,6 +60,10 @@ _SETTINGS: dict[str, tuple[Any, Any]] = {
         "--verify/--no-verify", help="Compare stars on disk with their checksums first.")], True),
     "retry_failed": (Annotated[bool, typer.Option(
         "--retry-failed", help="Try parts of stars again that failed before.")], False),
+    "shard": (Annotated[str | None, typer.Option(
+        "--shard", metavar="I/N", parser=_shard,
+        help="Make part I, I + N, ... of the stars and end; without it, gather the shards.",
+    )], None),
     "products": (Products, RUNS),
     "reports": (Reports, REPORTS),
 }  # fmt: skip
@@ -125,7 +137,7 @@ def check(stages: Run) -> None:
     print(f"'{stages.recipe.name}' can run: {stages.folder.catalog} → {stages.folder.path}")
 
 
-@_stage("overwrite", "stars", "verify", "retry_failed", "products", "reports")
+@_stage("overwrite", "stars", "verify", "retry_failed", "shard", "products", "reports")
 def run(stages: Run) -> None:
     """Run a recipe from data to report; the last line is the report's path.
 
@@ -145,13 +157,13 @@ def simulate(stages: Run) -> None:
     print(stages.simulate())
 
 
-@_stage("overwrite", "verify", "retry_failed", "products")
+@_stage("overwrite", "verify", "retry_failed", "shard", "products")
 def ages(stages: Run) -> None:
     """Compute age posteriors."""
     print(stages.ages())
 
 
-@_stage("overwrite", "verify", "retry_failed", "products")
+@_stage("overwrite", "verify", "retry_failed", "shard", "products")
 def orbits(stages: Run) -> None:
     """Compute phase space, guiding radii and Z_max."""
     print(stages.orbits())

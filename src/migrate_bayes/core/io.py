@@ -17,7 +17,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,23 +231,36 @@ def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, shard: str = "") -> Iterator[None]:
     """Keep other processes out of a folder of products, and remove what dead ones left there.
 
-    The lock is the kernel's: it ends with its process, however that ends. The file names the
-    process. `ProductError` if a live one holds it.
+    Shards of different names may be there together, and nothing else then. The lock is the
+    kernel's: it ends with its process, however that ends. The file names the process.
+    `ProductError` if a live one holds it.
     """
+    with ExitStack() as stack:
+        stack.enter_context(_lock(folder / LOCK, shared=bool(shard)))
+        if shard:
+            stack.enter_context(_lock(folder / f"{LOCK}-{shard}"))
+        else:
+            _remove_leftovers(folder)
+        yield
+
+
+@contextmanager
+def _lock(path: Path, *, shared: bool = False) -> Iterator[None]:
     import fcntl
 
+    folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("a+")
+        lock = path.open("a+")
     except OSError as error:
-        reason = why_not_writable(folder / LOCK) or error.strerror or error
+        reason = why_not_writable(path) or error.strerror or error
         raise ProductError(f"cannot write in {folder}: {reason}") from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
             holder = lock.read().strip() or "another process"
@@ -257,7 +270,6 @@ def lock_folder(folder: Path) -> Iterator[None]:
             ) from None
         except OSError:  # a file system without locks
             pass
-        _remove_leftovers(folder)
         now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
         lock.truncate(0)

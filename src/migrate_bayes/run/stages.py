@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Concatenate
 
 import xarray as xr
 
-from migrate_bayes.core.errors import CatalogError, FitError, ProductError
+from migrate_bayes.core.errors import CatalogError, FitError, ProductError, RecipeError
 from migrate_bayes.core.flags import FLAG_MEANING, count_flags
 from migrate_bayes.core.io import (
     MADE_FROM,
@@ -42,7 +42,13 @@ from migrate_bayes.run.made_from import MadeFrom
 from migrate_bayes.run.partitions import FEWEST, LostWorkersError, PartMaker, make_parts
 from migrate_bayes.run.recipe import Recipe, resolve_data_path
 from migrate_bayes.stars import PART_SIZE, StarWriter, open_run_stars, validate
-from migrate_bayes.stars.parts import Part, damaged_parts, partial_folder, stars_digest
+from migrate_bayes.stars.parts import (
+    Part,
+    damaged_parts,
+    partial_folder,
+    shard_name,
+    stars_digest,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,9 +73,10 @@ class RunFolder:
         reports: str | Path = "reports",
         *,
         catalog: str | Path | None = None,
+        shard: str = "",
         say: Callable[[str], None] = say,
     ) -> None:
-        self.recipe, self.say = recipe, say
+        self.recipe, self.shard, self.say = recipe, shard, say
         self.path = expand(products) / recipe.name
         self.report = expand(reports) / recipe.name
         if catalog is not None:
@@ -102,9 +109,11 @@ class RunFolder:
             yield
             return
         with ExitStack() as self._held:
-            self._held.callback(self.__dict__.update, _held=None, _clients={})
-            self._held.enter_context(lock_folder(self.path))
-            self._held.enter_context(record_progress(self / "progress.json"))
+            self._held.callback(setattr, self, "_held", None)
+            self._held.callback(self._clients.clear)
+            self._held.enter_context(lock_folder(self.path, self.shard))
+            record = f"progress-{self.shard}.json" if self.shard else "progress.json"
+            self._held.enter_context(record_progress(self / record))
             yield
 
     def client(self, scheduler: str) -> Any:
@@ -178,6 +187,9 @@ class Run:
         Compare the parts of stars that are there with their checksums.
     retry_failed : bool
         Make parts of stars again that failed before.
+    shard : tuple of int, optional
+        ``(i, n)``: of the stars, make the parts i, i + n, i + 2n, … and end; a run without it
+        gathers them.
     say : callable
         Takes lines for the user.
 
@@ -208,10 +220,17 @@ class Run:
         overwrite: bool = False,
         verify: bool = True,
         retry_failed: bool = False,
+        shard: tuple[int, int] | None = None,
         say: Callable[[str], None] = say,
     ) -> None:
-        self.recipe, self.recipe_text = recipe, recipe_text
-        self.folder = RunFolder(recipe, products, reports, catalog=catalog, say=say)
+        if shard is not None and not 0 <= shard[0] < shard[1]:
+            raise RecipeError(
+                f"shard {shard[0]} of {shard[1]}: shards are numbered from 0 to n - 1"
+            )
+        self.recipe, self.recipe_text, self.shard = recipe, recipe_text, shard
+        self.folder = RunFolder(
+            recipe, products, reports, catalog=catalog, shard=shard_name(shard), say=say
+        )
         self.overwrite, self.verify, self.retry_failed = overwrite, verify, retry_failed
         self.say = say
         # Its own mock, not another run's.
@@ -233,7 +252,8 @@ class Run:
             recipe, products=products, reports=reports, catalog=self._given,
             verify=self.verify, say=self.say,
         )  # fmt: skip
-        other.folder._held = self.folder._held  # one lock for both
+        # One lock, and one client, for both.
+        other.folder._held, other.folder._clients = self.folder._held, self.folder._clients
         return other
 
     def _kept(self, name: str, path: Path, made: MadeFrom) -> bool:
@@ -289,6 +309,8 @@ class Run:
         if "stars" in (found := (recorded(path) or {}).get("simulate", {})):
             made["simulate"]["stars"] = found["stars"]
         if not is_current(path, made, overwrite=self.overwrite):
+            if self.shard is not None:
+                raise ProductError(f"{path} is not there: use `migrate-bayes simulate` first")
             self.simulate()
 
     @cached_property
@@ -338,10 +360,11 @@ class Run:
         with (
             self.folder.stage(name) as done,
             StarWriter(
-                path, overwrite=overwrite, part_size=PART_SIZE, made_from=made, verify=self.verify
+                path, overwrite=overwrite, part_size=PART_SIZE, made_from=made,
+                verify=self.verify, shard=self.shard,
             ) as out,
-            progress(catalog.n_stars, name, done=out.n_stars) as advance,
-        ):
+            progress(out.room(catalog.n_stars), name, done=out.n_stars) as advance,
+        ):  # fmt: skip
             if self.retry_failed:
                 out.failed.clear()
             left = out.lacking(catalog.n_stars)
@@ -370,8 +393,9 @@ class Run:
             if failure is not None and out.lacking(catalog.n_stars):
                 raise failure  # it was in reading the catalogue, which ended there
             what = " and ".join(["ages"] * ages + ["orbits"] * orbits)
-            done(f"{what} of {catalog.n_stars:,} stars → {path}")
-        self._verified.add(name)
+            done(f"{what} of {out.n_stars:,} stars → {path if self.shard is None else folder}")
+        if self.shard is None:
+            self._verified.add(name)
         self.__dict__.pop("stars", None)
         return path
 
@@ -702,10 +726,15 @@ class Run:
 
     @_alone
     def all(self) -> Path:
-        """Run every stage, print what was found, and return the path of the report."""
+        """Run every stage, print what was found, and return the path of the report.
+
+        A shard ends with its stars.
+        """
         selection = self.recipe.model.selection
         outputs = [self.folder / "stars", self.folder / "fit.nc", self.folder.report]
         self.check("ages", "orbits", "fit", outputs=outputs)
+        if self.shard is not None:
+            return self.make_stars()
         for path, made in (self._of_stars("") if self.recipe.until == "fit" else {}).items():
             # What is stale for another reason than its stars is refused before any work.
             made["stars"] = (recorded(path) or {}).get("stars")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shutil
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -137,6 +138,9 @@ class StarWriter:
         What decides the content of the product.
     verify : bool
         Compare parts that are there with their checksums.
+    shard : tuple of int, optional
+        ``(i, n)``: write parts i, i + n, i + 2n, … and leave them in ``<path>.shard-i-of-n``. The
+        next writer of the whole takes them from there.
 
     Examples
     --------
@@ -160,6 +164,7 @@ class StarWriter:
         part_size: int = PART_SIZE,
         made_from: Mapping[str, Any] | None = None,
         verify: bool = True,
+        shard: tuple[int, int] | None = None,
     ) -> None:
         if part_size < 1:
             raise ProductError(f"part_size must be at least 1, not {part_size}")
@@ -167,7 +172,7 @@ class StarWriter:
         self.parts: dict[int, dict[str, Any]] = {}
         self.failed: dict[int, dict[str, Any]] = {}
         self._output = atomic_output(path, overwrite=overwrite, directory=True)
-        self._overwrite, self._verify = overwrite, verify
+        self._overwrite, self._verify, self._shard = overwrite, verify, shard
         self._stack = ExitStack()
         self._folder: Path | None = None
         self._waiting: list[xr.Dataset] = []
@@ -182,34 +187,64 @@ class StarWriter:
 
     def _go_on(self, made_from: Mapping[str, Any]) -> Path:
         """Take up the parts that are there; return the folder in which they are gathered."""
-        folder = partial_folder(self.path)
-        if is_current(self.path, made_from, overwrite=self._overwrite) and not folder.exists():
+        folder, whole = partial_folder(self.path), self._shard is None
+        if not whole:
+            folder = folder.with_name(f"{self.path.name}.shard-{shard_name(self._shard)}")
+        elif is_current(self.path, made_from, overwrite=self._overwrite) and not folder.exists():
             self.path.replace(folder)
-        try:
-            if is_current(folder, made_from, overwrite=self._overwrite):
-                found = _manifest(folder, whole=False)
-                damaged = _damaged(folder, found) if self._verify else []
-                self._attrs = found["attrs"]
-                numbered = zip(_numbers(found), found["parts"], strict=True)
-                self.parts = {k: p for k, p in numbered if folder / p["file"] not in damaged}
-                self.failed = {failure["part"]: failure for failure in found["failed"]}
-        except ProductError:
-            if not self._overwrite:
-                raise
+        self._take_up(folder, made_from)
         if not self.parts and not self.failed:
             # The folder is never without a manifest.
             with atomic_output(folder, overwrite=True, directory=True) as tmp:
                 self._write_manifest(tmp, whole=False)
+        shards = self.path.parent.glob(f"{self.path.name}.shard-*-of-*") if whole else ()
+        for shard in sorted(shards):
+            for file in self._take_up(shard, made_from, folder):
+                if (shard / file).exists():
+                    (shard / file).replace(folder / file)
+            self._write_manifest(folder, whole=False)
+            shutil.rmtree(shard)
         return folder
+
+    def _take_up(
+        self, folder: Path, made_from: Mapping[str, Any], moved_to: Path | None = None
+    ) -> list[str]:
+        """Enter the parts of a folder, but for damaged ones, and those that failed; name them."""
+        try:
+            if not is_current(folder, made_from, overwrite=self._overwrite):
+                return []
+            found = _manifest(folder, whole=False)
+        except ProductError:
+            if not self._overwrite:
+                raise
+            return []
+        damaged = {path.name for path in _damaged(folder, found)} if self._verify else set()
+        if damaged and moved_to is not None:
+            damaged &= {path.name for path in _damaged(moved_to, found)}
+        self._attrs = found["attrs"]
+        sound = [p for p in found["parts"] if p["file"] not in damaged]
+        self.parts |= dict(zip(_numbers({"parts": sound}), sound, strict=True))
+        failed = {failure["part"]: failure for failure in found["failed"]}
+        self.failed = {k: f for k, f in (self.failed | failed).items() if k not in self.parts}
+        return [part["file"] for part in sound]
 
     @property
     def n_stars(self) -> int:
         """Stars in the parts that are written."""
         return sum(part["stars"] for part in self.parts.values())
 
+    def numbers(self, n_stars: int) -> range:
+        """Return the numbers of the parts, or of the shard's, of so many stars."""
+        first, step = self._shard or (0, 1)
+        return range(first, -(-n_stars // self.part_size), step)
+
+    def room(self, n_stars: int) -> int:
+        """Return how many of so many stars the parts, or the shard's, will hold."""
+        return sum(min(self.part_size, n_stars - k * self.part_size) for k in self.numbers(n_stars))
+
     def lacking(self, n_stars: int) -> list[int]:
         """Return the numbers of the parts that are still to be made of so many stars."""
-        numbers = range(-(-n_stars // self.part_size))
+        numbers = self.numbers(n_stars)
         return [k for k in numbers if k not in self.parts and k not in self.failed]
 
     def fail(self, number: int, error: Exception) -> None:
@@ -288,6 +323,8 @@ class StarWriter:
                 f"are there; {self.folder / MANIFEST} has the tracebacks. Use --retry-failed to "
                 "try again"
             )
+        if self._shard is not None:
+            return
         self._write_manifest(self.folder, whole=True)
         if self.made_from is not None:
             replace_folder(self.folder, self.path)
@@ -332,6 +369,11 @@ def write_stars(
     with StarWriter(path, overwrite=overwrite, part_size=part_size) as out:
         out.append(stars)
     return Path(path)
+
+
+def shard_name(shard: tuple[int, int] | None) -> str:
+    """Name a shard in files: ``2-of-8``; the whole has no name."""
+    return "" if shard is None else f"{shard[0]}-of-{shard[1]}"
 
 
 def partial_folder(path: Path) -> Path:
