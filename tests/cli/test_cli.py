@@ -73,11 +73,15 @@ def test_gradient_form_and_show(tmp_path):
         '[orbits]\npotentials = ["MWPotential2014"]\ndraws = 10\n'
     )
     assert call("simulate", str(recipe), cwd=tmp_path).returncode == 0
-    again = call("simulate", str(recipe), cwd=tmp_path)
+    again = call("--log-file", "all.log", "simulate", str(recipe), cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "simulate   kept: runs/r/catalogue.parquet" in again.stdout
-    fewer = call("simulate", str(recipe), "--stars", "50", cwd=tmp_path)
+    fewer = call("--log-file", "all.log", "simulate", str(recipe), "--stars", "50", cwd=tmp_path)
     assert fewer.returncode == 2
+    assert "Traceback" not in fewer.stderr
+    log = (tmp_path / "all.log").read_text()
+    assert "INFO migrate_bayes.core.progress: simulate   kept: runs/r/catalogue.parquet" in log
+    assert "Traceback" in log
     assert "`simulate.stars` was 60, is 50; use --overwrite" in fewer.stderr
     shown = call("show", "runs/r/catalogue.parquet", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
@@ -97,6 +101,13 @@ def test_gradient_form_and_show(tmp_path):
         assert fit.returncode == 2
         assert "unknown gradient form 'cubic'" in fit.stderr
         assert "linear+deviations" in fit.stderr
+
+
+@pytest.mark.parametrize("shard", ["2/2", "1", "a/b", "-1/2"])
+def test_no_such_shard(shard):
+    done = CliRunner().invoke(app, ["ages", "demo", "--shard", shard])
+    assert done.exit_code == 2
+    assert "0/8 to 7/8 are the shards of 8" in done.output
 
 
 @pytest.mark.parametrize("command", ["run", "fit", "report"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import os
 import signal
 import sys
@@ -36,6 +37,7 @@ app.add_typer(checks.validate, name="validate")
 app.command()(checks.calibrate)
 app.command()(checks.bias)
 
+_log = logging.getLogger("migrate_bayes")
 _state = {"debug": False}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 10.0  # seconds that a stage has to clean up
@@ -72,8 +74,29 @@ _SETTINGS: dict[str, tuple[Any, Any]] = {
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    log_file: Annotated[
+        Path | None, typer.Option("--log-file", help="A file to which all that is said is added.")
+    ] = None,
 ) -> None:
     _state["debug"] = debug
+    if log_file is not None:
+        from migrate_bayes.core.errors import ProductError
+
+        try:
+            handler = logging.FileHandler(log_file, encoding="utf-8")
+        except OSError as error:
+            raise ProductError(f"cannot write {log_file}: {error.strerror}") from None
+        form = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+        handler.setFormatter(logging.Formatter(form))
+        _log.addHandler(handler)
+        _log.setLevel(logging.INFO)
+        _log.info(" ".join(sys.argv))
+
+
+def _fail(said: str, error: BaseException | None = None) -> None:
+    """Print an error; a log has its traceback too."""
+    print(f"migrate-bayes: {said}", file=sys.stderr)
+    _log.info(said, exc_info=error)
 
 
 def _run(recipe: Path, *, stars: int | None = None, **settings: Any) -> Run:
@@ -439,10 +462,9 @@ def _stop(number: int, _: object) -> None:
 
 def _end(number: int) -> None:
     """End at once, whatever threads are at work: what is on disk is whole."""
-    print(
-        f"migrate-bayes: stopped by {signal.Signals(number).name}; what is finished is kept, and "
-        "the same command goes on from there",
-        file=sys.stderr,
+    _fail(
+        f"stopped by {signal.Signals(number).name}; what is finished is kept, and the same command "
+        "goes on from there"
     )
     sys.stdout.flush()
     sys.stderr.flush()
@@ -460,6 +482,7 @@ def _warning(
     from migrate_bayes.core.errors import CatalogWarning
 
     kind = "warning" if issubclass(category, CatalogWarning) else category.__name__
+    _log.info("%s: %s", kind, message)
     return f"migrate-bayes: {kind}: {message}\n"
 
 
@@ -472,6 +495,10 @@ def main() -> None:
     from migrate_bayes.core.progress import plain_terminals
 
     plain_terminals()
+    to_stderr = logging.StreamHandler()
+    to_stderr.setLevel(logging.WARNING)
+    to_stderr.setFormatter(logging.Formatter("migrate-bayes: %(message)s"))
+    _log.addHandler(to_stderr)
     for number in _SIGNALS:
         signal.signal(number, _stop)
     warnings.formatwarning = _warning
@@ -480,12 +507,13 @@ def main() -> None:
     except MigrateBayesError as error:
         if _state["debug"]:
             raise
-        print(f"migrate-bayes: {error}", file=sys.stderr)
+        _fail(str(error), error)
         sys.exit(error.status)
     except Exception as error:
         if _state["debug"] or (reason := _of_this_machine(error)) is None:
+            _log.info("a defect of this package", exc_info=error)
             raise
-        print(f"migrate-bayes: {reason}", file=sys.stderr)
+        _fail(reason, error)
         sys.exit(2)
     except _Stopped as stopped:
         _end(stopped.args[0])

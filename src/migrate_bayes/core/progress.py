@@ -6,13 +6,14 @@ import codecs
 import datetime
 import io
 import json
+import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 #: What a terminal that is not UTF-8 shows in place of our signs; of another it shows ``?``.
 _PLAIN = {
@@ -30,8 +31,13 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("plain", _plain)
 
 
+_log = logging.getLogger(__name__)
+
+
 def say(line: object = "") -> None:
-    """Print a line, in plain signs if the terminal's encoding lacks ours."""
+    """Print a line, in plain signs if the terminal's encoding lacks ours; log it as information."""
+    if str(line).strip():
+        _log.info(line)
     try:
         print(line, flush=True)
     except UnicodeEncodeError:
@@ -56,8 +62,14 @@ def silence() -> None:
     _silent = True
 
 
+def _in_kernel() -> bool:
+    """Say whether a notebook's kernel runs this."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
 def _unseen() -> bool:
-    return _silent or not sys.stderr.isatty()
+    return _silent or not (sys.stderr.isatty() or _in_kernel())
 
 
 class _Record:
@@ -131,7 +143,7 @@ def progress(
     """Show a bar while the body runs; within another bar's body, as a line beneath it.
 
     Yields ``advance(n)``: say that `n` more of `total` (None: unknown) units are done, beside those
-    that were `done` before. No bar if stderr is not a terminal.
+    that were `done` before. No bar if stderr is neither a terminal nor a notebook's.
     """
     file = nullcontext() if _record is None or _silent else _record.of(total, label, unit, done)
     with file as record, _bar(total, label, unit, done) as bar:
@@ -150,7 +162,8 @@ def _bar(total: int | None, label: str, unit: str, done: int) -> Iterator[Callab
         yield lambda n: None
         return
     within = bool(_showing)
-    with nullcontext(_showing[0]) if within else _display() as bar:
+    display = _NotebookBars if _in_kernel() else _display
+    with nullcontext(_showing[0]) if within else display() as bar:
         _showing.append(bar)
         label = f"  {label}" if within else label
         task = bar.add_task(label, total=total, unit=unit, completed=done)
@@ -160,6 +173,53 @@ def _bar(total: int | None, label: str, unit: str, done: int) -> Iterator[Callab
             _showing.pop()
             if within:
                 bar.remove_task(task)
+
+
+class _NotebookBars:
+    """Bars as text beneath a notebook's cell, which need no widgets; gone at the end."""
+
+    def __enter__(self) -> Self:
+        from IPython.display import display
+
+        self._tasks: dict[int, list[Any]] = {}
+        self._shown = 0.0
+        self._cell = display({"text/plain": ""}, raw=True, display_id=True)
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._cell.update({"text/plain": ""}, raw=True)
+
+    def add_task(self, label: str, *, total: int | None, unit: str, completed: int) -> int:
+        """Begin a line."""
+        task = max(self._tasks, default=-1) + 1
+        self._tasks[task] = [label, total, unit, completed, completed, time.monotonic()]
+        self._show()
+        return task
+
+    def advance(self, task: int, n: int) -> None:
+        """Lengthen a bar; it is drawn twice a second at most."""
+        self._tasks[task][3] += n
+        if time.monotonic() > self._shown + 0.5:
+            self._show()
+
+    def remove_task(self, task: int) -> None:
+        """Take a line away."""
+        del self._tasks[task]
+        self._show()
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
+        lines = []
+        for label, total, unit, done, first, began in self._tasks.values():
+            rate, line = (done - first) / max(self._shown - began, 1e-9), f"{done:,}"
+            if total is not None:
+                line = f"{'█' * (20 * done // max(total, 1)):<20} {line}/{total:,}"
+            if rate:
+                line += f"  {rate:,.0f} {unit}/s"
+            if rate and total is not None:
+                line += f"  left {datetime.timedelta(seconds=round((total - done) / rate))}"
+            lines.append(f"{label:<12} {line}")
+        self._cell.update({"text/plain": "\n".join(lines)}, raw=True)
 
 
 def _display() -> Any:
@@ -189,7 +249,7 @@ def _display() -> Any:
 @contextmanager
 def status(label: str) -> Iterator[None]:
     """Show a spinner beside `label` while the body runs, if stderr is a terminal."""
-    if _unseen() or _showing:
+    if _unseen() or _showing or not sys.stderr.isatty():
         yield
         return
     from rich.console import Console
