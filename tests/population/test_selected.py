@@ -107,19 +107,37 @@ def curved(c, age, x, f):
     return -3.0 * (f + 0.1 * c) ** 2 + 0.3 * f * x + 0.02 * age * f - 0.1 * np.exp(2.0 * f)
 
 
+def uncertain(table):
+    """Give a table an error of two directions."""
+    log_s, f = table["ln_s"], table["feh"]
+    error = xr.concat([0.3 * f**2 + 0.0 * log_s, 0.1 * f * table["rg"] + 0.0 * log_s], "direction")
+    return table.assign(ln_s_error=error)
+
+
 @pytest.mark.parametrize("classes", [1, 3])
 def test_derivatives(classes):
+    """In θ, and in the amplitudes of the errors of ln S, which are its last columns."""
     rng = np.random.default_rng(4)
     stars, theta = stars_of(rng, classes=classes), theta_of(rng, classes=classes)
-    both = selected(curved, stars)
+    both = SelectedLikelihood(stars, Completeness.of(uncertain(table_of(curved)), AGES))
+    z = np.broadcast_to([0.4, -0.7], (*theta.shape[:2], 2))
+    theta = np.concatenate([theta, z], axis=-1)
     _, gradient = both.value_and_gradient(theta)
     for index in np.ndindex(2, len(AGES), theta.shape[2]):
+        if index[2] >= theta.shape[2] - 2:
+            continue
         step = np.zeros_like(theta)
         step[index] = 1e-5
         numeric = (both.value(theta + step) - both.value(theta - step)) / 2e-5
         assert gradient[index] == pytest.approx(numeric, rel=2e-3, abs=2e-2), index
+    for column in (-2, -1):
+        step = np.zeros_like(theta)
+        step[..., column] = 1e-5
+        numeric = (both.value(theta + step) - both.value(theta - step)) / 2e-5
+        assert gradient[..., column].sum() == pytest.approx(numeric, rel=2e-3, abs=2e-2)
     x = rng.normal(size=(*theta.shape, 4))
     x[2] = 0.0
+    x[..., -2:, :] = x[0, 0, -2:, :]
     value, score, information = both.score_outer(theta, x)
     assert value == pytest.approx(both.value(theta))
     np.testing.assert_allclose(score, np.tensordot(gradient, x, axes=3), rtol=1e-9)
@@ -167,6 +185,30 @@ def test_stars_that_a_survey_took_give_the_slope_of_all():
     slope, sd = fitted(both)
     assert abs(slope - G) < 3 * sd
     assert both.guarded == 0
+
+
+def test_an_error_of_s_is_the_table_that_it_makes():
+    rng = np.random.default_rng(6)
+    stars, theta, table = stars_of(rng), theta_of(rng), uncertain(table_of(curved))
+    z = np.array([0.4, -0.7])
+    one = Completeness.of(table, AGES)
+    error = table["ln_s_error"].transpose("component", "age", "rg", "feh", "direction").values
+    moved = one._replace(log_s=one.log_s + error @ z, directions=one.directions[..., :0])
+    with_z = np.concatenate([theta, np.broadcast_to(z, (*theta.shape[:2], 2))], axis=-1)
+    seam = SelectedLikelihood(stars, one).at_seam(with_z)
+    np.testing.assert_allclose(seam, SelectedLikelihood(stars, moved).at_seam(theta), rtol=1e-10)
+
+
+def test_errors_of_s_are_parameters_of_the_model():
+    stars = simulated_stars(300, seed=3)
+    model = PopulationModel(population_data(stars), completeness=uncertain(table_of(curved)))
+    assert model.pymc["completeness_error"].eval().shape == (2,)
+    density = PosteriorDensity(model, mode="FAST_COMPILE")
+    rng = np.random.default_rng(1)
+    x = density.start + 0.01 * rng.normal(size=density.n)
+    step = 1e-5 * rng.normal(size=density.n)
+    numeric = (density(x + step)[0] - density(x - step)[0]) / 2
+    assert density(x)[1] @ step == pytest.approx(numeric, rel=1e-4)
 
 
 @pytest.mark.slow

@@ -193,6 +193,12 @@ def orbits(stages: Run) -> None:
 
 
 @_stage("overwrite", "verify", "products")
+def inject(stages: Run) -> None:
+    """Inject stars into the survey: how it takes them by [Fe/H], radius and age."""
+    print(stages.inject())
+
+
+@_stage("overwrite", "verify", "products")
 def baseline(stages: Run) -> None:
     """Fit ODR in age bins, as the paper did."""
     from migrate_bayes.report.headline_table import print_baseline

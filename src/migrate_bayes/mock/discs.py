@@ -237,10 +237,10 @@ def draw_migration(
         "r_birth": np.where(thin, born, np.nan), "rg": rg, "feh": feh, "alpha_fe": alpha,
         "possible": possible,
     }  # fmt: skip
-    return star | _place(star, potential, u[6:])
+    return star | place(star, potential, u[6:])
 
 
-def _place(star: Columns, potential: Potential, u: NDArray) -> Columns:
+def place(star: Columns, potential: Potential, u: NDArray) -> Columns:
     """Place stars by six uniform numbers each: L_z exact, epicycle, vertical energy."""
     rg, thin, halo = star["rg"], star["component"] == 0, star["component"] == 3
     v_circ = circular_velocity(rg, potential)

@@ -33,6 +33,7 @@ from scipy.special import logsumexp
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.population.data import HEIGHT_OFFSET, ErrorClasses
 from migrate_bayes.population.likelihood.kernel import THETA, columns_of
+from migrate_bayes.population.likelihood.selected import Completeness
 from migrate_bayes.population.model.hierarchy import node_widths, spline_basis
 from migrate_bayes.population.model.specification import ModelSpec
 
@@ -44,6 +45,7 @@ MIGRATED_AGES: NDArray[np.float64] = np.r_[0.5:5.0:0.5, 5.0:14.1:1.0]
 
 _TURN_AGE = 3.0  # Gyr, below which an age's error is no longer proportional to it
 _AT_ONCE = 65_536  # stars drawn at once; fixed: it is part of what a seed means
+_STEPS = 401  # of the law of [Fe/H] that a completeness changes
 _FINE_STEP = 0.01  # Gyr, of the ages that a truth is drawn from: far finer than any grid of a fit
 _AGE_ERROR, _FEH_ERROR, _ALPHA_ERROR, _RADIUS_ERROR = 0.08, 0.03, 0.02, 0.1
 _OBSERVED = ("age", "feh", "radius", "alpha", "height")
@@ -160,6 +162,7 @@ def simulated_stars(
     ages: NDArray[np.float64] = AGES,
     potential: str = "MWPotential2014",
     classes: ErrorClasses | None = None,
+    completeness: Completeness | None = None,
 ) -> xr.Dataset:
     """Draw and observe stars of the population model.
 
@@ -181,6 +184,9 @@ def simulated_stars(
         Name of the one potential that R_g and Z_max are said to be of.
     classes : ErrorClasses, optional
         Classes of the error of R_g, if θ has a law of radii for each.
+    completeness : Completeness, optional
+        Of the ages of `truth`, an array: [Fe/H] is then drawn from its law times S, and P, μ and σ
+        of θ are those of the stars that are taken.
 
     Returns
     -------
@@ -212,6 +218,13 @@ def simulated_stars(
         size = rng.normal(scale=errors.spread, size=(5, _AT_ONCE))
         sd = {name: getattr(errors, name) * np.exp(size[j]) for j, name in enumerate(_OBSERVED)}
         of_class = np.zeros(_AT_ONCE, dtype=np.int64) if classes is None else classes(sd["radius"])
+        if completeness is not None:
+            first = slice(rows.stop - start)
+            law = columns_of(theta[cells[0][first], cells[1][first]], of_class[first])
+            some = np.random.default_rng([seed, block, 1])
+            normal[1, first] = _taken(
+                some, law, completeness, cells[0][first], cells[1][first], normal[0, first]
+            )
         true = _true(theta, *cells, normal, of_class) | {"age": true_ages[cells[1]]}
         star, node = _observe(true, rng, sd, errors, ages, rows.stop - start)
         for name, value in (star | node).items():
@@ -246,6 +259,27 @@ def _true(
         "alpha": t["a"] + t["b"] * feh + np.sqrt(t["t2"]) * noise[2],
         "height": t["m"] + np.sqrt(t["q2"]) * noise[3],
     }  # fmt: skip
+
+
+def _taken(
+    rng: np.random.Generator, law: dict[str, NDArray], completeness: Completeness,
+    component: NDArray, node: NDArray, of_radius: NDArray,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Draw the normal number of [Fe/H] of stars from N(0, 1) times S at their radius."""
+    radius = law["mu"] + np.sqrt(law["sigma2"]) * of_radius
+    mean = law["Z"] + law["G"] * (radius - PIVOT_RADIUS)
+    # By inversion on a grid: S may be small where the normal law is large.
+    grid = np.linspace(-6.0, 6.0, _STEPS)
+    log_s = completeness.at(
+        component, node, radius, mean[:, None] + np.sqrt(law["s2"])[:, None] * grid
+    )
+    weight = np.exp(log_s - log_s.max(axis=1, keepdims=True) - 0.5 * grid**2)
+    edge = np.cumsum(weight, axis=1)
+    target = rng.random(len(node)) * edge[:, -1]
+    cell = np.minimum((edge < target[:, None]).sum(axis=1), _STEPS - 1)
+    rows = np.arange(len(node))
+    within = (edge[rows, cell] - target) / weight[rows, cell]
+    return grid[cell] + (0.5 - within) * (grid[1] - grid[0])
 
 
 def _observe(

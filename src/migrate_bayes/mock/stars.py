@@ -9,6 +9,7 @@ of a disc of the population's laws.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -34,8 +35,7 @@ Columns = dict[str, NDArray[Any]]
 _LOGG_RANGE = (1.0, 5.0)
 _BLOCK = 4096
 
-# Keyed random numbers: what they are for, and which draw of a star is which.
-_PURPOSE = 0x10C4
+# Keyed random numbers: which draw of a star is which.
 _VISIT, _ATTEMPT = 0, 2  # draws 0 and 1: first and second observation; from 2 on: candidates
 _GAIA = 1 << 40  # beyond any candidate
 _MAX_ATTEMPTS = 2000
@@ -56,6 +56,7 @@ class SimpleSurvey:
     n_spectrum = N_SPECTRUM
     most_at_once = 4  # candidates of a star
     teff_range = (4200.0, 7500.0)
+    purpose = 0x10C4  # of the keyed random numbers
     shared: ClassVar[tuple[str, ...]] = ("grid",)
 
     @cached_property
@@ -71,7 +72,7 @@ class SimpleSurvey:
 
     def uniforms(self, number: NDArray[np.int64], draw: int, n: int) -> NDArray[np.float64]:
         """Return `n` uniform numbers for each star, shape (n, star)."""
-        return keyed_uniforms(self.seed, _PURPOSE, number.astype(np.uint64), draw, n)
+        return keyed_uniforms(self.seed, self.purpose, number.astype(np.uint64), draw, n)
 
     def is_repeated(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether a star is observed a second time."""
@@ -100,26 +101,7 @@ class SimpleSurvey:
 
     def stars(self, number: NDArray[np.int64]) -> Columns:
         """Make stars: candidates are drawn until one is in the survey and on the isochrones."""
-        true: Columns = {}
-        waiting = np.arange(len(number))
-        attempt = 0
-        while len(waiting) and attempt < _MAX_ATTEMPTS:
-            # Few left: several candidates of each at once; of those in the survey, the first.
-            n = len(waiting)
-            k = min(max(_BLOCK // n, 1), self.most_at_once, _MAX_ATTEMPTS - attempt)
-            kept, drawn = self._candidates(number[waiting], range(attempt, attempt + k))
-            which, first = np.unique(kept % n, return_index=True)
-            for name, values in drawn.items():
-                column = true.setdefault(name, np.empty(len(number), dtype=values.dtype))
-                column[waiting[which]] = values[first]
-            waiting = np.delete(waiting, which)
-            attempt += k
-        if len(waiting):
-            raise MigrateBayesError(
-                f"no observable star in {_MAX_ATTEMPTS} tries for {len(waiting)} stars of the mock "
-                f"survey, the first being number {number[waiting[0]]}: are the isochrones "
-                f"'{self.isochrones.source}' of these ages and metallicities, and [simulate] sane?"
-            )
+        true = first_seen(number, self._candidates, self.most_at_once)
         true["zmax"] = orbit_extrema(
             true["R"], true["v_r"], true["v_phi"], true["z"], true["v_z"], self.potential, workers=1
         ).zmax
@@ -132,15 +114,30 @@ class SimpleSurvey:
 
         Returns them and `more` uniform numbers for each, shape (more, n).
         """
-        migrates = self.truth.population == "migration"
-        n = discs.N_MIGRATION if migrates else discs.N_POPULATION + discs.N_ORBIT
+        n = self.n_births
         draws = [self.uniforms(number, _ATTEMPT + a, n + more) for a in attempts]
         u = np.concatenate(draws, axis=1)
-        ages = max(float(self.source.ages[0]), 1.0), min(float(self.source.ages[-1]), 13.5)
-        if migrates:
-            return discs.draw_migration(self.truth, ages, self.potential, u[:n]), u[n:]
-        star = discs.draw_population(self.truth, ages, u[:n])
-        return star | discs.draw_orbit(star, self.potential, u[discs.N_POPULATION : n]), u[n:]
+        return self.births(self.ages, u[:n]), u[n:]
+
+    @property
+    def ages(self) -> tuple[float, float]:
+        """Youngest and oldest stars, Gyr."""
+        ages = self.source.ages
+        return max(float(ages[0]), 1.0), min(float(ages[-1]), 13.5)
+
+    @property
+    def n_births(self) -> int:
+        """How many uniform numbers the birth of a star needs."""
+        if self.truth.population == "migration":
+            return discs.N_MIGRATION
+        return discs.N_POPULATION + discs.N_ORBIT
+
+    def births(self, ages: tuple[float, float], u: NDArray) -> Columns:
+        """Draw stars of the population and put them on their orbits; `ages` are the limits, Gyr."""
+        if self.truth.population == "migration":
+            return discs.draw_migration(self.truth, ages, self.potential, u)
+        star = discs.draw_population(self.truth, ages, u)
+        return star | discs.draw_orbit(star, self.potential, u[discs.N_POPULATION :])
 
     def _on_isochrone(self, star: Columns, u: NDArray, faintest: NDArray) -> Columns:
         """Give the stars a mass that makes them no fainter than M_G = `faintest`."""
@@ -220,6 +217,39 @@ class LamostSurvey(SimpleSurvey):
             observed &= u[4][kept] < star["probability"] / bound[kept]
         observed &= star.pop("ok")
         return kept[observed], {name: values[observed] for name, values in star.items()}
+
+
+def first_seen(
+    number: NDArray[np.int64],
+    candidates: Callable[[NDArray[np.int64], range], tuple[NDArray, Columns]],
+    most_at_once: int,
+) -> Columns:
+    """Draw candidates of each star until one is seen; return these, in the order of `number`.
+
+    `candidates` takes numbers and attempts, and returns which of all numbers' first, then second …
+    attempt are seen, and their columns.
+    """
+    true: Columns = {}
+    waiting = np.arange(len(number))
+    attempt = 0
+    while len(waiting) and attempt < _MAX_ATTEMPTS:
+        # Few left: several candidates of each at once; of those in the survey, the first.
+        n = len(waiting)
+        k = min(max(_BLOCK // n, 1), most_at_once, _MAX_ATTEMPTS - attempt)
+        kept, drawn = candidates(number[waiting], range(attempt, attempt + k))
+        which, first = np.unique(kept % n, return_index=True)
+        for name, values in drawn.items():
+            column = true.setdefault(name, np.empty(len(number), dtype=values.dtype))
+            column[waiting[which]] = values[first]
+        waiting = np.delete(waiting, which)
+        attempt += k
+    if len(waiting):
+        raise MigrateBayesError(
+            f"no observable star in {_MAX_ATTEMPTS} tries for {len(waiting)} stars, the first "
+            f"being number {number[waiting[0]]}: are there isochrones of these ages and "
+            "metallicities, and are the survey's population and limits sane?"
+        )
+    return true
 
 
 def get_survey(

@@ -62,12 +62,12 @@ def iter_simulated(
             yield np.arange(first, min(first + step, truth.stars + 1), dtype=np.int64)
 
     for number in numbers(chunk_size):
-        yield _catalog(number, *survey.observe(number), seed)
+        yield catalog_of(number, *survey.observe(number), seed)
     # Which stars are seen again is known without making them, so nothing need be remembered.
     again = np.concatenate([number[survey.is_repeated(number)] for number in numbers(1_000_000)])
     for first in range(0, len(again), chunk_size):
         number = again[first : first + chunk_size]
-        yield _catalog(number, *survey.observe(number, again=True), seed)
+        yield catalog_of(number, *survey.observe(number, again=True), seed)
 
 
 def simulate(
@@ -192,7 +192,8 @@ def simulate_to_parquet(
     return rows
 
 
-def _catalog(source_id: NDArray[np.int64], seen: Columns, true: Columns, seed: int) -> xr.Dataset:
+def catalog_of(source_id: NDArray[np.int64], seen: Columns, true: Columns, seed: int) -> xr.Dataset:
+    """Make a catalogue of what is seen of stars, the truth beside it."""
     variables: dict[str, Any] = {
         name: ("star", values.astype(np.float64), attributes(name)) for name, values in seen.items()
     }

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -53,8 +54,9 @@ class PopulationModel:
         model's context, so it can define parameters.
     completeness : xarray.Dataset, optional
         How the survey took stars by [Fe/H] at given age and radius: ``ln_s`` on ([component], age,
-        rg, feh), whose factors of disc, age and radius alone do not matter. All stars alike if not
-        given. See `population.likelihood.selected`.
+        rg, feh), whose factors of disc, age and radius alone do not matter, and ``ln_s_error`` with
+        the dimension direction more, if it has an error: its amplitudes are then parameters,
+        ``completeness_error``. All stars alike if not given. See `population.likelihood.selected`.
     likelihood : Likelihood, optional
         What sums over the stars, if the sum is not to be made in this process: see
         `likelihood_on`.
@@ -67,7 +69,7 @@ class PopulationModel:
         The model, with the stars as its potential ``stars``.
     theta : tensor, shape (n_components, n_ages, n_theta)
         What the stars see of the model; last axis as `likelihood.kernel.THETA`, then ln P, μ
-        and σ² of each further class of the error of R_g.
+        and σ² of each further class of the error of R_g, then the errors of the completeness.
     data, spec, likelihood
         As given.
 
@@ -110,10 +112,16 @@ class PopulationModel:
         self.completeness = (
             None if completeness is None else Completeness.of(completeness, data.ages)
         )
-        self.likelihood = self._selected(likelihood or StarLikelihood(data.stars, workers=workers))
+        self.likelihood = self.selected(likelihood or StarLikelihood(data.stars, workers=workers))
         self.pymc, self.theta = hierarchy(
             self.spec, data.ages, data.n_stars, gradient, levels=data.classes.level
         )
+        if self.completeness is not None and (n := self.completeness.directions.shape[-1]):
+            with self.pymc:
+                self.pymc.add_coord("completeness_direction", np.arange(n))
+                z = pm.Normal("completeness_error", dims="completeness_direction")
+                same = pt.broadcast_to(z, (*self.theta.shape[:2], n))
+                self.theta = pt.concatenate([self.theta, same], axis=-1)
         with self.pymc:
             pm.Potential("stars", PopulationLogLikelihood(self.likelihood)(self.theta)[0])
 
@@ -125,11 +133,16 @@ class PopulationModel:
         stars = f"{self.data.n_stars:,} stars"
         return f"PopulationModel({stars}, {self.spec.name}, {form}, {n} parameters)"
 
-    def _selected(self, likelihood: Likelihood) -> Likelihood:
+    def selected(self, likelihood: Likelihood) -> Likelihood:
         """Return the likelihood of stars as the survey took them."""
         if self.completeness is None:
             return likelihood
         return SelectedLikelihood(likelihood, self.completeness)
+
+    def _of_population(self, thetas: Floats) -> Floats:
+        """Leave out of θ the errors of the completeness, which are of the survey."""
+        n = 0 if self.completeness is None else self.completeness.directions.shape[-1]
+        return thetas[..., : thetas.shape[-1] - n]
 
     def _seen_by_stars(self, thetas: Floats) -> Floats:
         """Carry θ of several draws to what the kernel is called with."""
@@ -233,7 +246,7 @@ class PopulationModel:
         if apart:
             elsewhere = likelihood_on(self.data.stars, chosen.scheduler)
         with elsewhere as likelihood:
-            over = self._selected(likelihood) if apart else likelihood
+            over = self.selected(likelihood) if apart else likelihood
             return sample(
                 density.over(over), chosen, seed=seed, attrs=attrs, cores=cores,
                 prior_draws=prior_draws, progressbar=progressbar,
@@ -325,7 +338,7 @@ class PopulationModel:
             95%), dex, and `tail_probability`, P(replicated > data); NaN in bins of fewer than 20
             stars. The bins' edges are coordinates.
         """
-        thetas = self.theta_draws(fit, n=draws, seed=seed)
+        thetas = self._of_population(self.theta_draws(fit, n=draws, seed=seed))
         return predictive.posterior_predictive(
             self.data, thetas, stars=stars, seed=seed, completeness=self.completeness
         )
@@ -354,8 +367,10 @@ class PopulationModel:
             histograms. The band coordinate is the probability.
         """
         prior = draw_prior(self.pymc, draws, seed) if fit is None else _group(fit, "prior")
-        thetas, names = self.theta_draws(prior, n=draws, seed=seed), self.spec.components
-        return predictive.prior_predictive(self.data, thetas, names, stars=stars, seed=seed)
+        thetas = self._of_population(self.theta_draws(prior, n=draws, seed=seed))
+        return predictive.prior_predictive(
+            self.data, thetas, self.spec.components, stars=stars, seed=seed
+        )
 
     def log_likelihood(
         self, fit: Fit, *, stars: int = 5000, draws: int = 1000, seed: int = 0

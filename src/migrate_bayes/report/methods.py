@@ -278,6 +278,21 @@ def _baseline(m: Methods, recipe: Mapping[str, Any]) -> None:
     )
 
 
+def _taken(recipe: Mapping[str, Any]) -> str:
+    """Say how the survey took its stars."""
+    c = recipe["completeness"]
+    how = "that a table states"
+    if c["source"] == "inject":
+        whose = "the mock survey's limits"
+        if c["survey"] == "catalogue":
+            whose = "limits, places, depth and errors lent by the catalogue's own stars"
+        how = f"found by {c['injections']:,} stars injected into {whose}, with their ages and cuts"
+    return (
+        "The likelihood is normalised for how the survey takes stars by [Fe/H] at given age and "
+        f"radius, {how}."
+    )
+
+
 def _fit(
     m: Methods, recipe: Mapping[str, Any], fit: Mapping[str, Any], lacks: Collection[str]
 ) -> None:
@@ -290,6 +305,8 @@ def _fit(
     knots = spec.get("gradient_knots") if form in ("linear+deviations", "free") else None
     at = f" ({', '.join(f'{k:g}' for k in knots)} Gyr)" if knots else ""
     radius = "present" if model["radius"] == "r_present" else "guiding"
+    completeness = recipe.get("completeness", {}).get("source", "none")
+    share = json.loads(str(fit.get("completeness_share", "{}")))
     m.add(
         f"The hierarchical model is of the stars of selection '{model['selection']}' "
         f"({parse_selection(model['selection']).description}) and of their {radius} radii in "
@@ -300,6 +317,13 @@ def _fit(
         f"The thin disc's gradient is {_FORMS[form]}{at}." if form in _FORMS else "",
         f"The form is that of radial diffusion {m.cite('frankel2018')}."
         if form == "diffusion"
+        else "",
+        _taken(recipe)
+        if completeness != "none"
+        else "At given age and radius, stars of all [Fe/H] are taken to be observed alike.",
+        "Its error, of a limited number of injections, is in the fit, where it makes "
+        f"{max(share.values()):.0%} of the variance of a headline number at most."
+        if share
         else "",
         f"The posterior is sampled by NUTS {m.cite('hoffman2014')} with PyMC and nutpie "
         f"{m.cite('abrilpla2023')}: {sampler['chains']} chains of {sampler['draws']} draws after "

@@ -26,8 +26,9 @@ from migrate_bayes.core.errors import (
     RecipeError,
     suggest,
 )
+from migrate_bayes.core.options import is_none
 from migrate_bayes.core.parallel import check_scheduler
-from migrate_bayes.core.places import why_not_writable
+from migrate_bayes.core.places import expand, why_not_writable
 from migrate_bayes.isochrones.age_options import EXCLUDE
 from migrate_bayes.run.recipe import Recipe
 from migrate_bayes.selection.conditions import columns_of
@@ -117,6 +118,7 @@ def check_run(
     found.of(lambda: _check_observables(recipe))
     for scheduler in {recipe.run.scheduler, recipe.sampler.scheduler}:
         found.of(partial(check_scheduler, scheduler))
+    found.of(lambda: _check_completeness(recipe))
     columns: set[str] | None = None
     if recipe.data.source == "file" and {"ages", "orbits"} & set(stages):
         opened = found.of(lambda: _columns_of(catalog, recipe))
@@ -135,6 +137,19 @@ def check_run(
             found.add(ProductError(f"cannot write {path}: {reason}"))
     found.end(recipe.name)
     return notes
+
+
+def _check_completeness(recipe: Recipe) -> None:
+    c, data = recipe.completeness, recipe.data
+    if is_none(c.source):
+        return
+    if c.source != "inject":
+        if not expand(c.source).is_file():
+            raise RecipeError(f"'completeness.source': there is no file {c.source}")
+    elif c.survey == "mock" and data.source != "mock":
+        raise RecipeError("'completeness.survey': this is no mock; use \"catalogue\"")
+    elif recipe.isochrones.source == "external":
+        raise RecipeError("'completeness.source': external ages cannot be made of injected stars")
 
 
 def _check_model(recipe: Recipe) -> None:

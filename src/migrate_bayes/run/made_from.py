@@ -81,15 +81,40 @@ def of_baseline(recipe: Recipe, stars: str, selection: str | None = None) -> Mad
     return recipe.as_written(made)
 
 
-def of_fit(recipe: Recipe, stars: str, spec: ModelSpec) -> MadeFrom:
-    """Return what decides the hierarchical fit."""
+def of_completeness(recipe: Recipe, stars: str) -> MadeFrom:
+    """Return what decides an injected ln S; `stars` of the catalogue, if it is used."""
+    chain = of_stars(recipe, "", ages=True, orbits=False)
+    data = chain["data"]
     made = {
+        "version": __version__,
+        "seed": recipe.seed,
+        "completeness": _entries(recipe.completeness),
+        "selection": recipe.model.selection,
+        "data": {name: data[name] for name in ("min_snr", "extinction", "max_age_error")},
+        "isochrones": chain["isochrones"],
+    }
+    if recipe.completeness.survey == "mock":
+        mock = of_catalogue(recipe)
+        made |= {"survey": recipe.simulate.survey, "drawn_from": mock["isochrones"]}
+        made["orbits"] = mock["orbits"] | {"potential": mock["simulate"]["potential"]}
+    else:
+        made["stars"] = stars
+    return recipe.as_written(made)
+
+
+def of_fit(
+    recipe: Recipe, stars: str, spec: ModelSpec, completeness: str | None = None
+) -> MadeFrom:
+    """Return what decides the hierarchical fit; `completeness` by the digest of its table."""
+    made: MadeFrom = {
         "version": __version__,
         "stars": stars,
         "seed": recipe.seed,
         "model": _entries(recipe.model, but={"forms", "spec"}) | {"spec": _entries(spec)},
         "sampler": _entries(recipe.sampler, but={"scheduler"}),
     }
+    if completeness is not None:
+        made["completeness"] = completeness
     return recipe.as_written(made)
 
 

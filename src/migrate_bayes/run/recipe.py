@@ -20,6 +20,7 @@ from migrate_bayes.core.io import atomic_output
 from migrate_bayes.core.options import Options, is_none
 from migrate_bayes.core.places import MODELS, RECIPES, expand, packaged
 from migrate_bayes.core.provenance import content_hash
+from migrate_bayes.inject.completeness_options import CompletenessOptions
 from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.orbits.orbit_options import OrbitOptions
@@ -64,6 +65,8 @@ class Recipe(Options):
         How stars are read, simulated (if ``data.source`` is ``"mock"``), and given orbits and ages.
     reference, baseline : Options, optional
         Published values, and ODR in age bins; a recipe may leave them out.
+    completeness : Options
+        How the survey took its stars by [Fe/H].
     model, sampler : Options
         The hierarchical fit and its sampling.
     compare : Options, optional
@@ -93,6 +96,7 @@ class Recipe(Options):
     isochrones: AgeOptions = AgeOptions()
     reference: ReferenceOptions | None = None
     baseline: BaselineOptions | None = BaselineOptions()
+    completeness: CompletenessOptions = CompletenessOptions()
     model: FitOptions = FitOptions()
     sampler: SamplerOptions = SamplerOptions()
     compare: CompareOptions | None = None
@@ -242,6 +246,9 @@ def _find_paths(content: dict[str, Any], folder: Path) -> dict[str, str]:
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict) and str(choice.get("columns")).endswith(".toml"):
             choice["columns"] = find(choice["columns"])
+    table = content.get("completeness")
+    if isinstance(table, dict) and str(table.get("source")).endswith(".nc"):
+        table["source"] = find(table["source"])
     if isinstance(report := content.get("report"), dict) and "comparisons" in report:
         report["comparisons"] = _in_texts(report["comparisons"], find)
     return said

@@ -19,7 +19,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import CatalogError, FitError, ProductError, RecipeError
 from migrate_bayes.core.flags import FLAG_MEANING, count_flags
@@ -32,6 +34,7 @@ from migrate_bayes.core.io import (
     refuse_existing,
     write_netcdf,
 )
+from migrate_bayes.core.options import is_none
 from migrate_bayes.core.parallel import open_scheduler, peak_memory_gb
 from migrate_bayes.core.places import expand
 from migrate_bayes.core.progress import progress, record_progress, say
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
 
     from migrate_bayes.catalog.catalog_options import CatalogOptions
     from migrate_bayes.catalog.reading import CatalogStream
+    from migrate_bayes.inject.injections import Survey
     from migrate_bayes.population.data import PopulationData
     from migrate_bayes.population.fit_options import SamplerOptions
     from migrate_bayes.population.results.diagnostics import Verdict
@@ -490,6 +494,87 @@ class Run:
 
         return select(self.stars, selection, potential=self.recipe.model.potential)
 
+    # How the survey took them
+
+    @_alone
+    def inject(self) -> Path:
+        """Inject stars into the survey of the recipe; write ln S as ``completeness.nc``."""
+        from migrate_bayes.inject import count_injections, fit_completeness
+        from migrate_bayes.inject.injections import mock_survey
+
+        r, path = self.recipe, self.folder / "completeness.nc"
+        c = r.completeness
+        self.check(outputs=[path])
+        made = self._completeness_made_from()
+        if self._kept("inject", path, made):
+            return path
+        with self.folder.stage("inject") as done:
+            survey: Survey
+            if c.survey == "mock":
+                survey = mock_survey(r.simulate, r.seed, r.isochrones, r.orbits)
+            else:
+                survey = self._catalogue_survey()
+            counts = count_injections(survey, self._usable, c.injections)
+            top = float(survey.grid.feh_limits(0.0)[1])
+            table = fit_completeness(counts, directions=c.directions, highest_feh=top)
+            table = table.assign(counts.rename(feh="feh_cell"))
+            self._write(table, path, made)
+            n = counts.attrs["usable"]
+            done(f"{n:,} of {c.injections:,} injected stars usable → {path}")
+        return path
+
+    def _catalogue_survey(self) -> Survey:
+        from astropy.table import Table
+
+        from migrate_bayes.inject.catalogue_survey import CatalogueSurvey
+        from migrate_bayes.isochrones import build_grid
+
+        r, c, stars, observed = self.recipe, self.recipe.completeness, self.stars, None
+        if c.observed is not None:
+            table = Table.read(resolve_data_path(c.observed))
+            observed = np.asarray(table["g"], float), np.asarray(table["share"], float)
+        if "potential" in stars.dims:
+            stars = stars.sel(potential=r.model.potential)
+        return CatalogueSurvey(
+            stars, self.mask(r.model.selection).values, build_grid(r.isochrones.source),
+            seed=r.seed, observed=observed, thick_share=c.thick_share,
+        )  # fmt: skip
+
+    def _usable(self, catalog: xr.Dataset) -> NDArray[np.bool_]:
+        """Return which injected stars the recipe's own cuts take."""
+        from migrate_bayes.catalog import correct_extinction, quality_cuts
+        from migrate_bayes.selection import select
+
+        data, model = self.recipe.data, self.recipe.model
+        catalog = quality_cuts(catalog, min_snr=data.min_snr)
+        if data.extinction is not None and "phot_g_mean_mag" in catalog:
+            catalog = correct_extinction(catalog, source=data.extinction)
+        maker = PartMaker(self.recipe, self.folder.path, ages=True, orbits=False)
+        pieces = maker.made_of(catalog)
+        taken = (select(stars, model.selection, potential=model.potential) for stars in pieces)
+        return np.concatenate([of_piece.values for of_piece in taken])
+
+    def _completeness_made_from(self, digest: str | None = None) -> MadeFrom:
+        used = self.recipe.completeness.survey == "catalogue"
+        stars = (self._digest if digest is None else digest) if used else ""
+        return made_from.of_completeness(self.recipe, stars)
+
+    def _completeness(self) -> xr.Dataset | None:
+        """Return ln S as the recipe wants it, made if it is not there."""
+        source = self.recipe.completeness.source
+        if is_none(source):
+            return None
+        path = self.inject() if source == "inject" else expand(source)
+        return read_netcdf(path).to_dataset()
+
+    def _completeness_digest(self, digest: str) -> str | None:
+        source = self.recipe.completeness.source
+        if is_none(source):
+            return None
+        if source == "inject":
+            return content_hash(self._completeness_made_from(digest))
+        return file_sha256(expand(source))
+
     # Fits
 
     @_alone
@@ -582,6 +667,7 @@ class Run:
             self.verdict = judge(tree)
             return tree
         is_current(path, made, overwrite=self.overwrite)
+        completeness = self._completeness()
         with self.folder.stage("fit") as done:
             data, mask = self._fitted_stars()
             attrs = {
@@ -589,7 +675,7 @@ class Run:
                 "model": spec.model_dump_json(), "left_out": json.dumps(data.left_out),
                 "selected": int(mask.sum()), "catalogued": stars.sizes["star"],
             }  # fmt: skip
-            model = PopulationModel(data, spec)
+            model = PopulationModel(data, spec, completeness=completeness)
             here, passes = self._sampler("threads"), self.folder / "fit.partial"
             client = self.folder.client(self._sampler().scheduler)
             with (
@@ -600,7 +686,8 @@ class Run:
                     self.say(
                         f"fit        goes on: {len(journal):,} passes over the stars are there"
                     )
-                density = model.density.over(RememberedLikelihood(likelihood, journal))
+                kept = model.selected(RememberedLikelihood(likelihood, journal))
+                density = model.density.over(kept)
                 tree = model.sample(here, seed=seed, attrs=attrs, density=density)
             tree["membership"] = model.write_membership(
                 of_stars, tree, seed=seed, overwrite=True, attrs=self.folder.provenance
@@ -608,6 +695,8 @@ class Run:
             tree["posterior_predictive"] = model.predictive(tree, seed=seed)
             if "prior" in tree.children:
                 tree["prior_predictive"] = model.prior_predictive(tree, seed=seed)
+            if completeness is not None:
+                tree.attrs |= _of_completeness(tree["posterior"].to_dataset(), completeness)
             self.verdict = judge(tree)
             tree.attrs.update(self.verdict.attrs)
             self._write(tree, path, made)
@@ -717,7 +806,8 @@ class Run:
         r, folder = self.recipe, self.folder
         digest = self._digest if digest is None else digest
         spec = load_model_spec(r.model.spec)
-        made = {folder / "fit.nc": made_from.of_fit(r, digest, spec)}
+        taken = self._completeness_digest(digest)
+        made = {folder / "fit.nc": made_from.of_fit(r, digest, spec, taken)}
         if (b := r.baseline) is not None:
             made[folder / "baseline-variants.nc"] = made_from.of_baseline(r, digest)
             selections = zip(folder.baselines, (b.selection, b.thick_selection), strict=True)
@@ -737,7 +827,10 @@ class Run:
             return self.make_stars()
         for path, made in (self._of_stars("") if self.recipe.until == "fit" else {}).items():
             # What is stale for another reason than its stars is refused before any work.
-            made["stars"] = (recorded(path) or {}).get("stars")
+            there = recorded(path) or {}
+            made["stars"] = there.get("stars")
+            if "completeness" in made and self.recipe.completeness.survey == "catalogue":
+                made["completeness"] = there.get("completeness")
             is_current(path, made, overwrite=self.overwrite)
         if self._simulates:
             self.simulate()
@@ -767,6 +860,27 @@ class Run:
         found = [f"{c.name} {c.value} [{c.limit}] {mark[c.passed]}" for c in checks]
         self.say(f"Checks: {'; '.join(found)}")
         return page
+
+
+def _of_completeness(posterior: xr.Dataset, table: xr.Dataset) -> dict[str, str]:
+    """Return attributes of a fit: how S was made, and its error's share of the main variances."""
+    from migrate_bayes.population.results.diagnostics import HEADLINE
+
+    names = [name for name in HEADLINE if name in posterior]
+    share = dict.fromkeys(names, 0.0)
+    if "completeness_error" in posterior:
+        flat = posterior[[*names, "completeness_error"]].stack(sample=("chain", "draw"))
+        z = flat["completeness_error"].transpose("sample", ...).values
+        z = z - z.mean(axis=0)
+        for name in names:
+            y = flat[name].values - flat[name].values.mean()
+            by_z = z @ np.linalg.lstsq(z, y)[0]
+            share[name] = float((by_z @ by_z) / (y @ y))
+    made = {k: v for k, v in table.attrs.items() if k in ("observed", "usable") or "aic" in str(k)}
+    return {
+        "completeness": json.dumps(made, default=float),
+        "completeness_share": json.dumps(share),
+    }
 
 
 def gradient_table(

@@ -25,7 +25,8 @@ from scipy.stats import norm
 from migrate_bayes.checks.posterior import ranks
 from migrate_bayes.checks.posterior.ledger import complete
 from migrate_bayes.checks.posterior.ranks import LEVELS
-from migrate_bayes.checks.posterior.recipe import CalibrateRecipe, SurveySampler
+from migrate_bayes.checks.posterior.recipe import CalibrateRecipe, RidgeSection, SurveySampler
+from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.mock.model_stars import AGES, SurveyErrors, simulated_stars
 from migrate_bayes.population import PopulationModel, load_model_spec, population_data
@@ -49,7 +50,7 @@ class Refit:
     """A population model that is compiled once and fitted to one survey after another.
 
     `n_stars` is a survey's typical size; `errors`, if given, decide the classes of the error of
-    R_g.
+    R_g; `completeness` is a table as `PopulationModel` takes it.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Refit:
         errors: SurveyErrors | None = None,
         *,
         mode: str | None = None,
+        completeness: xr.Dataset | None = None,
     ) -> None:
         # The model needs stars to be built. These carry no information; `fit` replaces them.
         cube, one = np.zeros((n_stars, len(AGES))), np.ones(n_stars)
@@ -72,7 +74,7 @@ class Refit:
         )  # fmt: skip
         packed = pack(stars, flat_in_age(AGES))
         empty = PopulationData(packed, AGES, np.arange(n_stars), "", "rg", self.classes)
-        self.model = PopulationModel(empty, spec, workers=1)
+        self.model = PopulationModel(empty, spec, workers=1, completeness=completeness)
         self.density = PosteriorDensity(self.model, mode=mode)
         named = self.model.pymc.unobserved_RVs
         self._names = [str(v.name) for v in named]
@@ -86,6 +88,19 @@ class Refit:
         *values, theta = map(np.asarray, self._forward())
         return dict(zip(self._names, values, strict=True)), theta
 
+    def survey(
+        self, theta: Numbers, n: int, *, seed: int, errors: SurveyErrors | None = None
+    ) -> xr.Dataset:
+        """Draw and observe stars of θ, as the survey takes them."""
+        c = self.model.completeness
+        if c is not None:
+            end = theta.shape[2] - c.directions.shape[-1]
+            c = c._replace(log_s=c.log_s + c.directions @ theta[0, 0, end:])
+            theta = theta[..., :end]
+        return simulated_stars(
+            n, seed=seed, truth=theta, errors=errors, classes=self.classes, completeness=c
+        )
+
     def fit(self, stars: xr.Dataset, sampler: SurveySampler, *, seed: int) -> xr.DataTree:
         """Sample the posterior of one survey, on one thread.
 
@@ -94,7 +109,8 @@ class Refit:
         data = population_data(stars, classes=self.classes, trim=1e-7)
         if not np.array_equal(data.ages, AGES):
             raise FitError("the stars are on other age nodes than the model")
-        density = self.density.over(StarLikelihood(data.stars, workers=1))
+        likelihood = self.model.selected(StarLikelihood(data.stars, workers=1))
+        density = self.density.over(likelihood)
         with warnings.catch_warnings():
             # `Calibration.methods` counts these surveys.
             warnings.filterwarnings("ignore", message="the surrogate's importance weights")
@@ -115,19 +131,29 @@ def _scalars(named: Mapping[Any, Any], lead: int) -> dict[str, Numbers]:
     return out
 
 
+def _ridge(section: RidgeSection) -> xr.Dataset:
+    """Tabulate a made-up completeness."""
+    axes = {"age": [1.0, 12.0], "rg": np.arange(2.0, 15.1, 0.5), "feh": np.arange(-2.0, 1.51, 0.05)}
+    x = xr.Dataset(coords=axes)
+    ridge = section.centre + section.slope * (x["rg"] - PIVOT_RADIUS)
+    off = (x["feh"] - ridge + 0.0 * x["age"]) / section.width
+    error = section.error * xr.concat([off, off**2 - 1.0], dim="direction")
+    table = xr.Dataset({"ln_s": -0.5 * off**2})
+    return table.assign(ln_s_error=error) if section.error else table
+
+
 def survey_function(recipe: CalibrateRecipe) -> Callable[[int], dict[str, Any]]:
     """Compile the model; return the function from a survey's number to its result."""
     errors = SurveyErrors(**recipe.errors.model_dump())
-    refit = Refit(load_model_spec(recipe.spec), recipe.stars, errors)
+    table = None if recipe.selection is None else _ridge(recipe.selection)
+    refit = Refit(load_model_spec(recipe.spec), recipe.stars, errors, completeness=table)
 
     def one(survey: int) -> dict[str, Any]:
         began = time.process_time()
         seeds = [int(s) for s in np.random.SeedSequence([recipe.seed, survey]).generate_state(3)]
         named, theta = refit.draw_prior(seeds[0])
         truth = _scalars(named, 0)
-        stars = simulated_stars(
-            recipe.stars, seed=seeds[1], truth=theta, errors=errors, classes=refit.classes
-        )
+        stars = refit.survey(theta, recipe.stars, seed=seeds[1], errors=errors)
         main = [name for name in recipe.main if name in truth]
         if not main:
             raise FitError(f"none of {', '.join(recipe.main)} is a parameter of this model")

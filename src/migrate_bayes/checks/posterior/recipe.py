@@ -45,6 +45,19 @@ class SurveySampler(Options):
     starts: int = Field(default=1, gt=0)
 
 
+class RidgeSection(Options):
+    """A made-up survey, ln S = −([Fe/H] − centre − slope (R_g − 8 kpc))² / (2 width²).
+
+    Two directions of ln S, its slope and its curvature in [Fe/H], are uncertain by `error` at one
+    `width` from the ridge.
+    """
+
+    centre: float = 0.0  # dex
+    slope: float = 0.05  # dex/kpc
+    width: Positive = 0.3  # dex
+    error: float = Field(default=0.1, ge=0)
+
+
 class SurveyRecipe(Options):
     """Entries that calibration and bias share."""
 
@@ -92,6 +105,8 @@ class CalibrateRecipe(SurveyRecipe):
         Parameters whose coverage decides.
     errors : ErrorSection
         Errors of observation.
+    selection : RidgeSection, optional
+        How the surveys take stars by [Fe/H]; all alike if not given.
     sampler : SurveySampler
         Sampling of each survey's posterior.
 
@@ -108,6 +123,7 @@ class CalibrateRecipe(SurveyRecipe):
     ranks: int = Field(default=80, ge=40, multiple_of=40)
     main: tuple[str, ...] = MAIN
     errors: ErrorSection = ErrorSection()
+    selection: RidgeSection | None = None
     sampler: SurveySampler = SurveySampler()
 
 

@@ -30,6 +30,10 @@ and the product with N(R; μ, σ²) is a normal law again, so that the kernel is
 
 ΣP′ is not 1: it carries the normaliser. Each age node has its own, which only stars at that node
 feel: a node without stars moves nothing. D is kept above `LEAST_CURVATURE`.
+
+**Error of S.** A table made of a limited number of injections has an error, by independent
+directions δ_j: :math:`\ln S + Σ_j z_j δ_j`, z_j ~ N(0, 1). The z are parameters; they are the last
+columns of θ, the same at all components and ages, and end at this seam.
 """
 
 from __future__ import annotations
@@ -54,12 +58,15 @@ LEAST_CURVATURE = 0.2
 
 # ln S of what is never taken.
 _NEVER = -40.0
+# Least α: a law of [Fe/H] that hardly meets S, which a climb may try.
+_LEAST = 1e-200
 
 
 def _nodes(n: int) -> tuple[Floats, Floats]:
-    """Abscissae and weights of the mean over a standard normal."""
+    """Abscissae and weights of the mean over a standard normal, without those of no weight."""
     at, weight = hermegauss(n)
-    return at, weight / weight.sum()
+    kept = weight > 1e-9 * weight.sum()
+    return at[kept], weight[kept] / weight[kept].sum()
 
 
 _RADII, _METALLICITIES = _nodes(7), _nodes(25)
@@ -76,6 +83,8 @@ class Completeness(NamedTuple):
         dex, at equal steps. Beyond the ends of both S is that of the end.
     log_s : ndarray, shape (2, n_ages, n_radii, n_feh)
         ln S of the thin and the thick disc, 0 at its highest for each disc, age and radius.
+    directions : ndarray, shape (2, n_ages, n_radii, n_feh, n_directions)
+        Independent errors of ln S, each of one standard deviation.
 
     Examples
     --------
@@ -90,39 +99,48 @@ class Completeness(NamedTuple):
     radius: Floats
     feh: Floats
     log_s: Floats
+    directions: Floats
 
     @classmethod
     def of(cls, table: xr.Dataset, ages: Floats) -> Completeness:
         """Take `ln_s` on ([component], age, rg, feh) of a table to the age nodes of a fit.
 
-        Between its ages ln S is linear, beyond them that of the end. A `FitError` is raised if a
-        dimension is missing, an axis has unequal steps, or a value is NaN.
+        Between its ages ln S is linear, beyond them that of the end; so is `ln_s_error`, with the
+        dimension `direction` more, if the table has it. A `FitError` is raised if a dimension is
+        missing, an axis has unequal steps, or a value is NaN.
         """
         wanted = {"age", "rg", "feh"}
         if "ln_s" not in table or wanted - set(table["ln_s"].dims):
             raise FitError("a completeness table has `ln_s` on the dimensions age, rg and feh")
-        log_s = table["ln_s"]
-        if "component" not in log_s.dims:
-            log_s = log_s.expand_dims(component=["thin", "thick"])
-        missing = {"thin", "thick"} - {str(name) for name in log_s["component"].values}
-        if missing:
-            raise FitError(f"the completeness table has no component {', '.join(sorted(missing))}")
-        log_s = log_s.sel(component=["thin", "thick"]).transpose("component", "age", "rg", "feh")
-        if bool(log_s.isnull().any()):
-            raise FitError("the completeness table has values that are NaN")
-        axes = [np.asarray(log_s[name].values, dtype=float) for name in ("age", "rg", "feh")]
+        none = xr.DataArray(np.empty(0), dims="direction") * table["ln_s"]
+        arrays = [table["ln_s"].expand_dims("direction"), table.get("ln_s_error", none)]
+        for i, array in enumerate(arrays):
+            if "component" not in array.dims:
+                array = array.expand_dims(component=["thin", "thick"])
+            if missing := {"thin", "thick"} - {str(name) for name in array["component"].values}:
+                names = ", ".join(sorted(missing))
+                raise FitError(f"the completeness table has no component {names}")
+            dims = "component", "age", "rg", "feh", "direction"
+            arrays[i] = array.sel(component=["thin", "thick"]).transpose(*dims)
+            if bool(arrays[i].isnull().any()):
+                raise FitError("the completeness table has values that are NaN")
+        axes = [np.asarray(table[name].values, dtype=float) for name in ("age", "rg", "feh")]
         for name, axis in zip(("rg", "feh"), axes[1:], strict=True):
             step = np.diff(axis)
             if len(axis) < 2 or step.min() <= 0 or np.ptp(step) > 1e-6 * step.mean():
                 raise FitError(f"the axis {name} of the completeness table has unequal steps")
-        values = np.maximum(log_s.values.astype(float), _NEVER)
         first = np.clip(np.searchsorted(axes[0], ages) - 1, 0, max(len(axes[0]) - 2, 0))
         last = np.minimum(first + 1, len(axes[0]) - 1)
         width = np.where(last > first, axes[0][last] - axes[0][first], 1.0)
-        share = np.clip((ages - axes[0][first]) / width, 0.0, 1.0)[:, None, None]
-        values = values - values.max(axis=-1, keepdims=True)
-        at_ages = (1.0 - share) * values[:, first] + share * values[:, last]
-        return cls(axes[1], axes[2], np.ascontiguousarray(at_ages))
+        share = np.clip((ages - axes[0][first]) / width, 0.0, 1.0)[:, None, None, None]
+
+        log_s, directions = (array.values.astype(float) for array in arrays)
+        log_s = np.maximum(log_s, _NEVER)
+        log_s, directions = (
+            np.ascontiguousarray((1.0 - share) * values[:, first] + share * values[:, last])
+            for values in (log_s - log_s.max(axis=3, keepdims=True), directions)
+        )
+        return cls(axes[1], axes[2], log_s[..., 0].copy(), directions)
 
     def at(
         self, component: NDArray[np.int64], node: NDArray[np.int64], radius: Floats, feh: Floats
@@ -153,16 +171,22 @@ def _between(x: float, first: float, step: float, n: int) -> tuple[int, float, f
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def project(theta, columns, radius, feh, log_s, radii, metallicities, a, slopes):  # type: ignore[no-untyped-def]
-    """Fill a_0, a_1, a_2 of each (component, age, class), and their slopes in (μ, σ², Z, G, s²).
+def project(  # type: ignore[no-untyped-def]
+    theta, columns, radius, feh, log_s, directions, radii, metallicities, a, slopes
+):
+    """Fill a_0, a_1, a_2 of each (component, age, class) and their slopes in (μ, σ², Z, G, s², z).
 
     `columns`, shape (n_classes,), are those of the classes' ln P in θ; `a` has shape (2, n_ages,
-    n_classes, 3), `slopes` (2, n_ages, n_classes, 3, 5).
+    n_classes, 3), `slopes` (2, n_ages, n_classes, 3, 5 + n_directions).
     """
     t, w = radii
     p, v = metallicities
     step_r, step_f = radius[1] - radius[0], feh[1] - feh[0]
+    n_directions = directions.shape[4]
+    of_z = np.empty(n_directions)
     for c in range(2):
+        # A direction of the one disc is 0 for the other.
+        mine = np.array([d for d in range(n_directions) if np.any(directions[c, :, :, :, d])])
         for k in range(theta.shape[1]):
             th = theta[c, k]
             Z, G, s = th[3], th[4], np.sqrt(th[5])
@@ -174,6 +198,7 @@ def project(theta, columns, radius, feh, log_s, radii, metallicities, a, slopes)
                     x = mu + sigma * t[q] - PIVOT_RADIUS
                     i, u, du = _between(x + PIVOT_RADIUS, radius[0], step_r, len(radius))
                     alpha = of_f = of_r = of_s = 0.0
+                    of_z[:] = 0.0
                     for n in range(len(p)):
                         F = Z + G * x + s * p[n]
                         m, e, de = _between(F, feh[0], step_f, len(feh))
@@ -189,6 +214,12 @@ def project(theta, columns, radius, feh, log_s, radii, metallicities, a, slopes)
                         of_f += S * rise * de
                         of_s += S * rise * de * p[n]
                         of_r += S * (high - low) * du
+                        below, above = directions[c, k, i], directions[c, k, i + 1]
+                        for d in mine:
+                            inner = below[m, d] + e * (below[m + 1, d] - below[m, d])
+                            outer = above[m, d] + e * (above[m + 1, d] - above[m, d])
+                            of_z[d] += S * (inner + u * (outer - inner))
+                    alpha = max(alpha, _LEAST)
                     y = -np.log(alpha)
                     dF, dR, ds = -of_f / alpha, -of_r / alpha, -of_s / alpha
                     along = dR + G * dF
@@ -198,6 +229,8 @@ def project(theta, columns, radius, feh, log_s, radii, metallicities, a, slopes)
                         a[c, k, j, n] += factor[n] * y
                         for d in range(5):
                             slopes[c, k, j, n, d] += factor[n] * of_y[d]
+                        for d in range(n_directions):
+                            slopes[c, k, j, n, 5 + d] -= factor[n] * of_z[d] / alpha
 
 
 class SelectedLikelihood(WrappedLikelihood):
@@ -206,6 +239,8 @@ class SelectedLikelihood(WrappedLikelihood):
     def __init__(self, likelihood: Likelihood, completeness: Completeness) -> None:
         super().__init__(likelihood)
         self.completeness = completeness
+        #: How many columns of θ, the last, are amplitudes of the errors of ln S.
+        self.n_errors = completeness.directions.shape[-1]
         #: Cells (component, age, class) at the last θ whose D was kept at `LEAST_CURVATURE`.
         self.guarded = 0
 
@@ -219,12 +254,15 @@ class SelectedLikelihood(WrappedLikelihood):
         return SelectedLikelihood(self.likelihood.subset(n_stars), self.completeness)
 
     def _selected(self, theta: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
-        """Return θ′, ∂(ln P′, μ′, σ′²)/∂(ln P, μ, σ², Z, G, s²) of each class, and its columns."""
+        """Return θ′, ∂(ln P′, μ′, σ′²)/∂(ln P, μ, σ², Z, G, s², z) of each class, its columns."""
         theta = np.ascontiguousarray(theta, dtype=np.float64)
-        begin = np.array([0, *range(len(THETA), theta.shape[2], 3)])
+        table, n_z = self.completeness, self.completeness.directions.shape[-1]
+        end = theta.shape[2] - n_z
+        begin = np.array([0, *range(len(THETA), end, 3)])
         shape = (2, theta.shape[1], len(begin))
-        a, da = np.empty((*shape, 3)), np.empty((*shape, 3, 5))
-        project(theta, begin, *self.completeness, _RADII, _METALLICITIES, a, da)
+        a, da = np.empty((*shape, 3)), np.empty((*shape, 3, 5 + n_z))
+        log_s = table.log_s + table.directions @ theta[0, 0, end:] if n_z else table.log_s
+        project(theta, begin, *table._replace(log_s=log_s), _RADII, _METALLICITIES, a, da)
         D = 1.0 - 2.0 * a[..., 2]
         held = D < LEAST_CURVATURE
         self.guarded = int(held.sum())
@@ -232,11 +270,11 @@ class SelectedLikelihood(WrappedLikelihood):
         dD = np.where(held[..., None], 0.0, -2.0 * da[..., 2, :])
         mu, s2 = theta[:2][..., begin + 1], theta[:2][..., begin + 2]
         sigma, a1 = np.sqrt(s2), a[..., 1]
-        out = theta.copy()
+        out = theta[..., :end].copy()
         out[:2, :, begin] += a[..., 0] - a[..., 2] + 0.5 * a1**2 / D - 0.5 * np.log(D)
         out[:2, :, begin + 1] = mu + a1 * sigma / D
         out[:2, :, begin + 2] = s2 / D
-        slope = np.zeros((*shape, 3, 6))
+        slope = np.zeros((*shape, 3, 6 + n_z))
         one, inverse, shift = a1[..., None], 1.0 / D[..., None], (a1 * sigma / D**2)[..., None]
         slope[..., 0, 0] = 1.0
         slope[..., 0, 1:] = (
@@ -248,7 +286,7 @@ class SelectedLikelihood(WrappedLikelihood):
         slope[..., 1, 2] += 0.5 * a1 / (sigma * D)
         slope[..., 2, 1:] = -(s2 / D**2)[..., None] * dD
         slope[..., 2, 2] += 1.0 / D
-        inputs = np.stack([np.array([at, at + 1, at + 2, 3, 4, 5]) for at in begin])
+        inputs = np.stack([[at, at + 1, at + 2, 3, 4, 5, *range(end, end + n_z)] for at in begin])
         return out, slope, inputs
 
     def at_seam(self, theta: Floats) -> Floats:
@@ -263,7 +301,8 @@ class SelectedLikelihood(WrappedLikelihood):
         """Return Σ ln L and its gradient in θ; see `Likelihood.value_and_gradient`."""
         selected, slope, inputs = self._selected(theta)
         value, of_selected = self.likelihood.value_and_gradient(selected)
-        gradient = of_selected.copy()
+        gradient = np.zeros(theta.shape)
+        gradient[..., : selected.shape[2]] = of_selected
         gradient[:2, :, inputs[:, :3].ravel()] = 0.0
         for j, columns in enumerate(inputs):
             of_class = of_selected[:2][..., columns[:3]]
@@ -274,7 +313,7 @@ class SelectedLikelihood(WrappedLikelihood):
         """Return Σ ln L, gradient and Fisher information in x; see `Likelihood.score_outer`."""
         selected, slope, inputs = self._selected(theta)
         rows = np.asarray(jacobian, dtype=np.float64)
-        carried = rows.copy()
+        carried = rows[:, :, : selected.shape[2]].copy()
         for j, columns in enumerate(inputs):
             carried[:2, :, columns[:3]] = np.einsum(
                 "ckix,ckxn->ckin", slope[:, :, j], rows[:2][:, :, columns]

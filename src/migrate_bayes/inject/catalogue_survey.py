@@ -1,0 +1,256 @@
+r"""A catalogue as its own survey: its stars lend injected ones their places, depth and errors.
+
+No model of the Galaxy is needed. An injected star of age A and guiding radius R stands where a
+catalogued star of like age and radius stands, at its distance and extinction, and one of its
+`_NEAR` neighbours in (A, R) is chosen with weight 1/p, p being the share of a generation that the
+survey takes at that place: catalogued stars are many where the survey sees far. With S/N, errors
+and limits it goes in the same way: those of a catalogued star of like magnitude and colour.
+
+The share of stars *observed* at a magnitude comes from the recipe (`observed`: a table of `g` and
+`share`); without it every star within the catalogue's own range of magnitudes is. How cuts go with
+magnitude, for p, is read from the catalogue too: the usable share of its stars in (G, M_G).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.special import ndtri
+
+from migrate_bayes.core.counter_rng import keyed_uniforms
+from migrate_bayes.core.errors import FitError
+from migrate_bayes.inject.injections import PURPOSE, Births
+from migrate_bayes.isochrones import WorkingGrid, draw_stars
+from migrate_bayes.mock.footprint import brightness_bound
+from migrate_bayes.mock.stars import first_seen
+from migrate_bayes.selection.conditions import dividing_line
+
+Columns = dict[str, NDArray[Any]]
+Floats = NDArray[np.float64]
+
+_NEAR = 32  # catalogued stars, one of which lends its place, or its errors
+_AGE_SCALE, _RADIUS_SCALE = 1.0, 0.3  # Gyr and kpc, in which "near" is measured
+_G_SCALE, _TEFF_SCALE = 0.1, 100.0  # mag and K
+_MOST = 100_000  # stars that lend places
+_MASSES = 32  # of a generation, for the share of it that is taken
+_HEIGHT = 1.0  # kpc, that divides the discs if there is no [α/Fe]
+_LOANS = ("snr_g", "snr_r", "snr_i", "teff_error", "logg_error", "feh_error", "alpha_fe_error")
+_MAG = 5.0 / np.log(10.0)
+
+
+def _finite(stars: xr.Dataset, names: tuple[str, ...]) -> NDArray[np.bool_]:
+    return np.logical_and.reduce([np.isfinite(stars[name].values) for name in names])
+
+
+class CatalogueSurvey(Births):
+    """A catalogue's own limits, places, depth and errors.
+
+    Parameters
+    ----------
+    stars : xarray.Dataset
+        StarPosteriors of the catalogue in one potential.
+    usable : array of bool, shape (star,)
+        Those that the recipe fits.
+    grid : WorkingGrid
+        Isochrones of the injected stars.
+    seed : int
+        Of the keyed random numbers.
+    observed : tuple of array, optional
+        G (mag, increasing) and the share of stars observed there; all within the catalogue's range
+        if not given.
+    thick_share : float
+        Share of the thick disc.
+
+    Raises
+    ------
+    FitError
+        If the catalogue has no G, no distances, or too few usable stars.
+    """
+
+    def __init__(
+        self,
+        stars: xr.Dataset,
+        usable: NDArray[np.bool_],
+        grid: WorkingGrid,
+        *,
+        seed: int,
+        observed: tuple[Floats, Floats] | None = None,
+        thick_share: float = 0.25,
+    ) -> None:
+        needed = ("phot_g_mean_mag", "abs_g", "a_g", "distance", "teff", "logg", "feh")
+        if lacking := [name for name in needed if name not in stars]:
+            names = ", ".join(lacking)
+            raise FitError(f"the catalogue cannot be its own survey: it has no {names}")
+        self.grid, self.seed, self.thick_share = grid, seed, thick_share
+        seen = _finite(stars, needed)
+        known = seen & usable & _finite(stars, ("rg_mean", "age_median", "ln_zmax_mean"))
+        if known.sum() < 10 * _NEAR:
+            raise FitError(f"only {int(known.sum())} usable stars, too few to lend their places")
+        rng = np.random.default_rng(seed)
+        rows = np.flatnonzero(known)
+        rows = rng.choice(rows, min(len(rows), _MOST), replace=False) if len(rows) > _MOST else rows
+        self._lend = {name: stars[name].values for name in _LOANS if name in stars}
+        self._lend["width"] = (
+            0.5 * (stars["distance_hi"] - stars["distance_lo"]).values / (stars["distance"].values)
+        )
+        if "parallax_error" in stars:
+            self._lend["parallax_error"] = stars["parallax_error"].values
+        g, teff = stars["phot_g_mean_mag"].values, stars["teff"].values
+        self._depth = np.flatnonzero(seen)
+        where = np.column_stack([g[seen] / _G_SCALE, teff[seen] / _TEFF_SCALE])
+        self._like = cKDTree(where)
+        self._limits = np.quantile(g[seen], [0.001, 0.999])
+        self._observed = observed
+        low, high = np.quantile(teff[seen], [0.001, 0.999]), stars["logg"].values[seen]
+        self.teff_range = float(low[0]), float(low[1])
+        self.logg_range = float(np.quantile(high, 0.001)), float(np.quantile(high, 0.999))
+        self._usable_share(g[seen], stars["abs_g"].values[seen], usable[seen])
+        lent = ("distance", "a_g", "abs_g_error", "rg_mean", "age_median", "ln_zmax_mean",
+                 "r_present", "z", "feh", "alpha_fe")  # fmt: skip
+        self._at = {n: stars[n].values[rows].astype(float) for n in lent if n in stars}
+        self._at["width"] = self._lend["width"][rows]
+        self._weight = self._weights()
+        thick = self._at["ln_zmax_mean"] > np.log(_HEIGHT)
+        if "alpha_fe" in self._at and np.isfinite(self._at["alpha_fe"]).mean() > 0.5:
+            thick = self._at["alpha_fe"] > dividing_line(self._at["feh"])
+        near = np.column_stack(
+            [self._at["age_median"] / _AGE_SCALE, self._at["rg_mean"] / _RADIUS_SCALE]
+        )
+        self._places = []
+        for disc in (~thick, thick):
+            disc = disc if disc.sum() >= _NEAR else np.ones_like(disc)
+            self._places.append((np.flatnonzero(disc), cKDTree(near[disc])))
+
+    @cached_property
+    def ages(self) -> tuple[float, float]:
+        """Youngest and oldest stars, Gyr."""
+        return max(float(self.grid.ages[0]), 1.0), min(float(self.grid.ages[-1]), 13.5)
+
+    def _usable_share(self, g: Floats, abs_g: Floats, usable: NDArray[np.bool_]) -> None:
+        """Tabulate the usable share of the catalogue's stars in (G, M_G)."""
+        self._edges = np.arange(g.min(), g.max() + 0.25, 0.25), np.arange(-4.0, 12.1, 0.5)
+        every, *_ = np.histogram2d(g, abs_g, self._edges)
+        good, *_ = np.histogram2d(g[usable], abs_g[usable], self._edges)
+        self._share = good / np.maximum(every, 1.0)
+
+    def _taken(self, g: Floats) -> Floats:
+        """Return the share of stars of a magnitude that the survey observes."""
+        inside = (g >= self._limits[0]) & (g <= self._limits[1])
+        if self._observed is None:
+            return inside.astype(float)
+        return np.where(inside, np.interp(g, *self._observed), 0.0)
+
+    @property
+    def _faintest(self) -> float:
+        return float(self._limits[1])
+
+    def _weights(self) -> Floats:
+        """Return 1/p of the stars that lend places, p the share of a generation that is taken."""
+        at = self._at
+        n = len(at["distance"])
+        modulus = 5.0 * np.log10(at["distance"]) + 10.0 + at["a_g"]
+        age = np.clip(at["age_median"], *self.ages)
+        alpha = at.get("alpha_fe", np.full(n, 0.05))
+        alpha = np.clip(np.where(np.isfinite(alpha), alpha, 0.05), *self._alphas)
+        feh = np.minimum(at["feh"], self.grid.feh_limits(alpha)[1] - 1e-3)
+        total = np.zeros(n)
+        for k in range(_MASSES):
+            star = self._on_isochrone(
+                {"age": age, "feh": feh, "alpha_fe": alpha},
+                np.full(n, (k + 0.5) / _MASSES), self._faintest - modulus,
+            )  # fmt: skip
+            g = star["abs_g"] + modulus
+            i, j = (
+                np.clip(np.searchsorted(edge, v) - 1, 0, len(edge) - 2)
+                for edge, v in zip(self._edges, (g, star["abs_g"]), strict=True)
+            )
+            with np.errstate(invalid="ignore"):
+                share = star["probability"] * self._taken(g) * self._share[i, j] / _MASSES
+            total += np.where(star["ok"], share, 0.0)
+        # A star whose like are hardly ever taken must not stand for thousands.
+        return 1.0 / np.maximum(total, 0.02 * np.median(total))
+
+    @property
+    def _alphas(self) -> tuple[float, float]:
+        return float(self.grid.alpha[0]), float(self.grid.alpha[-1])
+
+    def _on_isochrone(self, star: Columns, u: Floats, faintest: Floats) -> Columns:
+        return draw_stars(
+            self.grid, star["age"], star["feh"], star["alpha_fe"], u,
+            teff_range=self.teff_range, logg_range=self.logg_range, abs_g_max=faintest,
+        )  # fmt: skip
+
+    @cached_property
+    def _bound(self) -> Any:
+        return brightness_bound(self.grid, self.teff_range, self.logg_range)
+
+    def _at_most(self, age: Floats, faintest: Floats) -> Floats:
+        """Return an upper bound of the share of a generation brighter than M_G, shape (n, m)."""
+        ages, first, step, share = self._bound
+        i = np.clip(np.searchsorted(ages, age, side="right") - 1, 0, len(ages) - 1)[:, None]
+        k = np.floor((faintest - first) / step).astype(np.int64)
+        return np.where(k < 0, 0.0, share[i, np.clip(k, 0, share.shape[1] - 1)])
+
+    def uniforms(self, number: NDArray[np.int64], draw: int, n: int) -> Floats:
+        """Return `n` uniform numbers for each star, shape (n, star)."""
+        return keyed_uniforms(self.seed, PURPOSE, number.astype(np.uint64), draw, n)
+
+    def is_repeated(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """No star is observed a second time."""
+        return np.zeros(len(number), dtype=bool)
+
+    def _candidates(self, number: NDArray[np.int64], attempts: range) -> tuple[NDArray, Columns]:
+        """Draw candidates of each star; return which are observed, and these."""
+        u = np.concatenate([self.uniforms(number, 2 + a, 9) for a in attempts], axis=1)
+        star = self.compositions(self.ages, u)
+        star["alpha_fe"] = np.clip(star["alpha_fe"], *self._alphas)
+        n = len(star["age"])
+        near = np.empty((n, _NEAR), dtype=np.int64)
+        where = np.column_stack([star["age"] / _AGE_SCALE, star["rg"] / _RADIUS_SCALE])
+        for disc, (rows, tree) in enumerate(self._places):
+            mine = star["component"] == disc
+            near[mine] = rows[tree.query(where[mine], _NEAR)[1]]
+        modulus = 5.0 * np.log10(self._at["distance"]) + 10.0 + self._at["a_g"]
+        bound = self._at_most(star["age"], self._faintest - modulus[near])
+        edge = np.cumsum(self._weight[near] * bound, axis=1)
+        pick = np.minimum((edge < u[5][:, None] * edge[:, -1:]).sum(axis=1), _NEAR - 1)
+        index = np.arange(n)
+        row, most = near[index, pick], bound[index, pick]
+        star["row"] = row
+        star |= self._on_isochrone(star, u[6], self._faintest - modulus[row])
+        star["g"] = star["abs_g"] + modulus[row]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            chance = star["probability"] / most * self._taken(star["g"])
+            kept = np.flatnonzero(star.pop("ok") & (u[7] < chance))
+        return kept, {name: values[kept] for name, values in star.items()}
+
+    def observe(self, number: NDArray[np.int64], *, again: bool = False) -> tuple[Columns, Columns]:
+        """Return what is seen of the stars, and the truth."""
+        true = first_seen(number, self._candidates, 64)
+        u = self.uniforms(number, 0, 6)
+        e = ndtri(u[:5])
+        row = true.pop("row")
+        near = self._like.query(
+            np.column_stack([true["g"] / _G_SCALE, true["teff"] / _TEFF_SCALE]), _NEAR
+        )[1]
+        pick = near[np.arange(len(number)), (u[5] * _NEAR).astype(np.int64)]
+        loan = {name: values[self._depth[pick]] for name, values in self._lend.items()}
+        place = {name: values[row] for name, values in self._at.items()}
+        width = place["width"]
+        if "parallax_error" in loan:
+            width = loan["parallax_error"] * place["distance"]
+        other = np.maximum(place["abs_g_error"] ** 2 - (_MAG * place["width"]) ** 2, 0.0)
+        seen = {name: loan[name] for name in _LOANS if name in loan}
+        seen["abs_g_error"] = np.sqrt(other + (_MAG * width) ** 2)
+        for k, name in enumerate(("teff", "logg", "feh", "alpha_fe", "abs_g")):
+            if (error := f"{name}_error") in seen:
+                seen[name] = true[name] + seen[error] * e[k]
+        true |= {
+            "zmax": np.exp(place["ln_zmax_mean"]), "R": place["r_present"], "z": place["z"],
+        }  # fmt: skip
+        return seen, true

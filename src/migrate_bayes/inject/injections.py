@@ -1,0 +1,262 @@
+r"""Inject stars of every age, radius and [Fe/H] into a survey, and count those that pass.
+
+The injected population is no Galaxy's: ages are uniform, R_g is normal about the Sun's with
+`_RADIUS`, and [Fe/H] is normal about a falling line with a wide scatter, truncated at `_WIDEST`
+standard deviations (`InjectedMetallicity`). Whatever is chosen for ages and radii cancels
+(`population.likelihood.selected`); the law of [Fe/H] is known and is divided out. Kinematics at
+given age and radius are those of the mock's discs.
+
+Candidates are drawn until the survey observes one, so the stars that pass have the density of the
+injected population times S, up to a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from migrate_bayes.catalog.quality import total_snr
+from migrate_bayes.core.constants import PIVOT_RADIUS
+from migrate_bayes.core.progress import progress
+from migrate_bayes.isochrones import WorkingGrid
+from migrate_bayes.isochrones.age_options import AgeOptions
+from migrate_bayes.mock import discs
+from migrate_bayes.mock.mock_options import MockOptions
+from migrate_bayes.mock.stars import LamostSurvey, SimpleSurvey, get_survey
+from migrate_bayes.mock.survey import catalog_of
+from migrate_bayes.orbits.orbit_options import OrbitOptions
+
+Columns = dict[str, NDArray[Any]]
+Floats = NDArray[np.float64]
+
+_RADIUS, _RADII = (8.3, 2.6), (2.0, 16.0)  # kpc: centre and sd; limits
+_WIDEST = 3.0
+PURPOSE = 0x1A9EC7  # of the keyed random numbers
+_FEH_STEP, _AGE_STEP, _RADIUS_STEP = 0.05, 0.5, 0.5  # dex, Gyr, kpc: of the cells
+CHUNK = 65_536
+"""Stars at a time; it decides nothing."""
+
+
+@dataclass(frozen=True)
+class InjectedMetallicity:
+    """Law of the injected [Fe/H] at a guiding radius, of the thin and of the thick disc.
+
+    Parameters
+    ----------
+    mean : tuple of float
+        At 8 kpc, dex.
+    slope : tuple of float
+        dex/kpc.
+    sd : tuple of float
+        dex; wider than any disc's scatter, so that few stars of the survey lie beyond.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from migrate_bayes.inject import InjectedMetallicity
+    >>> law = InjectedMetallicity()
+    >>> bool(law.of(np.array([0]), np.array([8.0]), np.array([0.5]))[0] == law.mean[0])
+    True
+    """
+
+    mean: tuple[float, float] = (-0.10, -0.50)
+    slope: tuple[float, float] = (-0.04, 0.0)
+    sd: tuple[float, float] = (0.30, 0.30)
+
+    def centre(self, component: NDArray[np.int64], radius: Floats) -> Floats:
+        """Return the law's mean, dex, of discs (0 or 1) at radii (kpc)."""
+        mean, slope = np.asarray(self.mean)[component], np.asarray(self.slope)[component]
+        return mean + slope * (radius - PIVOT_RADIUS)
+
+    def of(self, component: NDArray[np.int64], radius: Floats, u: Floats) -> Floats:
+        """Turn uniform numbers into [Fe/H], dex."""
+        z = discs.truncated_normal(u, 0.0, 1.0, -_WIDEST, _WIDEST)
+        return self.centre(component, radius) + np.asarray(self.sd)[component] * z
+
+    def log_density(self, component: int, radius: Floats, feh: Floats) -> Floats:
+        """Return ln of the density, up to a constant, shape (n_radii, n_feh); −∞ beyond."""
+        which = np.full(len(radius), component)
+        z = (feh - self.centre(which, radius)[:, None]) / self.sd[component]
+        return np.where(np.abs(z) < _WIDEST, -0.5 * z**2, -np.inf)
+
+
+class Births:
+    """What is injected in place of a survey's own population."""
+
+    purpose = PURPOSE
+    n_births = discs.N_MIGRATION
+    law = InjectedMetallicity()
+    thick_share = 0.25
+
+    def births(self, ages: tuple[float, float], u: NDArray) -> Columns:
+        """Draw stars by uniform numbers, shape (`n_births`, n), and put them on orbits."""
+        star = self.compositions(ages, u)
+        return star | discs.place(star, self.potential, u[6:])  # type: ignore[attr-defined]
+
+    def compositions(self, ages: tuple[float, float], u: NDArray) -> Columns:
+        """Draw disc, age, R_g and composition."""
+        component = (u[0] < self.thick_share).astype(np.int64)
+        age = ages[0] + (ages[1] - ages[0]) * u[1]
+        rg = discs.truncated_normal(u[2], *_RADIUS, *_RADII)
+        feh = self.law.of(component, rg, u[3])
+        # [α/Fe] decides nothing at given [Fe/H] and age but which isochrone a star is on.
+        alpha = np.where(component, 0.20, 0.03) - 0.10 * feh + 0.03 * ndtri(u[4])
+        return {
+            "component": component, "thick": component == 1, "age": age, "rg": rg, "feh": feh,
+            "alpha_fe": alpha,
+        }  # fmt: skip
+
+
+class Survey(Protocol):
+    """Who takes injected stars: a mock survey, or a catalogue."""
+
+    law: InjectedMetallicity
+
+    @property
+    def seed(self) -> int:
+        """Of the keyed random numbers."""
+
+    @property
+    def ages(self) -> tuple[float, float]:
+        """Youngest and oldest stars, Gyr."""
+
+    @property
+    def grid(self) -> WorkingGrid:
+        """Isochrones of the stars."""
+
+    def observe(self, number: NDArray[np.int64], *, again: bool = False) -> tuple[Columns, Columns]:
+        """Return what is seen of the stars, and the truth."""
+
+    def is_repeated(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether a star is observed a second time."""
+
+
+class _Simple(Births, SimpleSurvey):
+    pass
+
+
+class _Lamost(Births, LamostSurvey):
+    pass
+
+
+def mock_survey(
+    truth: MockOptions, seed: int, isochrones: AgeOptions, orbits: OrbitOptions
+) -> Survey:
+    """Return the mock survey of a recipe with the injected population in place of its own."""
+    survey = get_survey(truth, seed, isochrones, orbits)
+    kind = _Lamost if isinstance(survey, LamostSurvey) else _Simple
+    return kind(truth, seed, isochrones, survey.potential)
+
+
+def observe(survey: Survey, number: NDArray[np.int64]) -> xr.Dataset:
+    """Return injected stars as a catalogue; of a star that is seen twice the better observation.
+
+    True orbits stand beside it as `rg_mean`, `ln_zmax_mean`, `r_present` and `z`, kpc, for
+    selections that ask for them.
+    """
+    seen, true = survey.observe(number)
+    again = survey.is_repeated(number)
+    if again.any():
+        second, _ = survey.observe(number[again], again=True)
+        rows = np.flatnonzero(again)
+        better = total_snr(_plain(second)) > total_snr(_plain(seen))[rows]
+        for name, values in second.items():
+            seen[name][rows[better]] = values[better]
+    orbits = {
+        "rg_mean": true["rg"], "ln_zmax_mean": np.log(np.maximum(true["zmax"], 1e-4)),
+        "r_present": true["R"], "z": true["z"],
+    }  # fmt: skip
+    catalog = catalog_of(number, seen, true, survey.seed)
+    return catalog.assign({name: ("star", values) for name, values in orbits.items()})
+
+
+def _plain(columns: Columns) -> xr.Dataset:
+    return xr.Dataset({name: ("star", values) for name, values in columns.items()})
+
+
+def count_injections(
+    survey: Survey, usable: Callable[[xr.Dataset], NDArray[np.bool_]], n: int
+) -> xr.Dataset:
+    """Inject stars and count those that pass, by disc, age, radius and [Fe/H].
+
+    Parameters
+    ----------
+    survey : Survey
+        Of `mock_survey`, or a `CatalogueSurvey`.
+    usable : callable
+        A catalogue in, and which of its stars pass the recipe's cuts out.
+    n : int
+        Injected stars that the survey observes.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``passed`` on (component, age, rg, feh), whose coordinates are the middles of cells, and
+        ``log_injected``: ln of the injected law of [Fe/H] at their radii, up to a constant.
+        Attributes ``observed`` and ``usable``: numbers of stars.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from migrate_bayes.inject import count_injections
+    >>> from migrate_bayes.inject.injections import mock_survey
+    >>> from migrate_bayes.isochrones.age_options import AgeOptions
+    >>> from migrate_bayes.mock import MockOptions
+    >>> from migrate_bayes.orbits import OrbitOptions
+    >>> survey = mock_survey(MockOptions(), 1, AgeOptions(), OrbitOptions())
+    >>> counts = count_injections(survey, lambda stars: stars["ref_true_age"].values > 5.0, 50)
+    >>> int(counts["passed"].sel(age=slice(0.0, 5.0)).sum()), counts.attrs["observed"]
+    (0, 50)
+    """
+    cells = Cells(survey.ages)
+    counts = np.zeros(cells.shape, dtype=np.int64)
+    with progress(n, "inject") as advance:
+        for first in range(1, n + 1, CHUNK):
+            number = np.arange(first, min(first + CHUNK, n + 1), dtype=np.int64)
+            catalog = observe(survey, number)
+            cells.add(counts, catalog.isel(star=np.flatnonzero(usable(catalog))))
+            advance(len(number))
+    coords = cells.coords
+    law = [survey.law.log_density(c, coords["rg"], coords["feh"]) for c in range(2)]
+    return xr.Dataset(
+        {
+            "passed": (("component", "age", "rg", "feh"), counts),
+            "log_injected": (("component", "rg", "feh"), np.stack(law)),
+        },
+        coords=coords,
+        attrs={"observed": n, "usable": int(counts.sum())},
+    )
+
+
+class Cells:
+    """Cells in age (Gyr), R_g (kpc) and [Fe/H] (dex), in which injected stars are counted."""
+
+    def __init__(self, ages: tuple[float, float]) -> None:
+        feh = np.arange(-2.0, 0.8, _FEH_STEP)
+        radii = np.arange(_RADII[0], _RADII[1] + 0.01, _RADIUS_STEP)
+        self.edges = np.arange(ages[0], ages[1] + 0.01, _AGE_STEP), radii, feh
+        self.shape = (2, *(len(edge) - 1 for edge in self.edges))
+
+    @property
+    def coords(self) -> dict[str, Any]:
+        """Middles of the cells."""
+        middles = (0.5 * (edge[1:] + edge[:-1]) for edge in self.edges)
+        named = dict(zip(("age", "rg", "feh"), middles, strict=True))
+        return {"component": ["thin", "thick"], **named}
+
+    def add(self, counts: NDArray[np.int64], stars: xr.Dataset) -> None:
+        """Count stars by their true disc, age, radius and [Fe/H]."""
+        names = ("age", "rg", "feh")
+        where = [stars["ref_true_component"].values.astype(np.int64)]
+        inside = np.ones(stars.sizes["star"], dtype=bool)
+        for name, edge in zip(names, self.edges, strict=True):
+            at = np.searchsorted(edge, stars[f"ref_true_{name}"].values, side="right") - 1
+            inside &= (at >= 0) & (at < len(edge) - 1)
+            where.append(at)
+        np.add.at(counts, tuple(index[inside] for index in where), 1)

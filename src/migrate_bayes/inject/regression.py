@@ -1,0 +1,324 @@
+r"""ln S([Fe/H], R_g, age) from counts of injected stars, with its error.
+
+Counts of one disc in cells of age A, radius R and [Fe/H] F are Poisson with
+
+.. math::
+
+   \ln \langle n \rangle = \ln g(F \mid R) + f(A, R) + h(A, F) + r(A, R, F), \qquad
+   \ln S = h + r
+
+g is the injected law of [Fe/H]; f takes whatever depends on age and radius alone, which no fit
+needs; h and r are tensor products of cubic B-splines, r with few functions of age. Second
+differences of their coefficients are penalised. How much, and whether r is there at all, is chosen
+by Akaike's criterion, the deviance and twice the effective number of parameters.
+
+**Error.** A limited number of injections leaves ln S an error of covariance Σ (of the
+coefficients). What it does to the gradient at given age is to first order the slope in R of
+
+.. math:: \operatorname{Cov}_{N(F; m(R), s^2)\,S}(F, δ \ln S)
+
+a linear form a of the coefficients for each age. The directions of ln S that the fit carries are
+the eigenvectors of :math:`A Σ A^T`, as Σ maps them back: with independent standard normal
+amplitudes they have the error that the gradients have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.interpolate import BSpline
+from scipy.linalg import block_diag, cho_factor, cho_solve
+
+from migrate_bayes.core.errors import FitError
+
+Floats = NDArray[np.float64]
+
+NEVER = -40.0
+"""ln S of what is never taken."""
+# Functions of age, of radius and of [Fe/H]; of age in r.
+_AGES, _RADII, _FEHS, _FEW = 7, 6, 12, 3
+_PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+_SMALL = 1e-4  # penalty of any coefficient, so that all have a value
+# The law of [Fe/H] and radius by which the error of a gradient is judged: any disc's, about.
+_SD, _RADIUS, _WIDTH = 0.2, 8.3, 1.6
+_FEWEST = 1000
+_KEPT = 0.99  # share of the variance of the gradients that the directions have to have
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A tensor product of splines in age, radius and [Fe/H]; None is a constant along that axis."""
+
+    age: BSpline | None
+    radius: BSpline | None
+    feh: BSpline | None
+
+    def at(self, *axes: Floats) -> list[Floats]:
+        """Return the functions of each axis, shapes (n_ages, p), (n_radii, q), (n_feh, s)."""
+        splines = self.age, self.radius, self.feh
+        return [
+            np.ones((len(x), 1)) if b is None else b(x) for b, x in zip(splines, axes, strict=True)
+        ]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers of functions of the axes."""
+        return tuple(1 if b is None else b.c.shape[1] for b in (self.age, self.radius, self.feh))
+
+    @property
+    def rough(self) -> Floats:
+        """Sum the squares of second differences of the coefficients along each axis."""
+        total = np.zeros((int(np.prod(self.sizes)),) * 2)
+        for axis, size in enumerate(self.sizes):
+            if size == 1:
+                continue
+            d = np.diff(np.eye(size), 2, axis=0)
+            factors = [d.T @ d if k == axis else np.eye(n) for k, n in enumerate(self.sizes)]
+            total += np.kron(np.kron(factors[0], factors[1]), factors[2])
+        return total
+
+
+def _terms(cells: xr.Dataset, *, with_radius: bool) -> list[_Term]:
+    """Return f, h and, if asked for, r, with splines over the range of the cells."""
+
+    def spline(name: str, n: int, degree: int) -> BSpline:
+        x = cells[name].values
+        inner = np.linspace(x[0], x[-1], n - degree + 1)
+        knots = np.concatenate([[x[0]] * degree, inner, [x[-1]] * degree])
+        return BSpline(knots, np.eye(n), degree, extrapolate=True)
+
+    age, feh, radius = spline("age", _AGES, 3), spline("feh", _FEHS, 3), spline("rg", _RADII, 3)
+    terms = [_Term(age, radius, None), _Term(age, None, feh)]
+    return [*terms, _Term(spline("age", _FEW, 2), radius, feh)] if with_radius else terms
+
+
+def _sum(terms: list[_Term], coefficients: Floats, *axes: Floats) -> Floats:
+    """Return the sum of terms, shape (n_ages, n_radii, n_feh, ...); coefficients (n, ...)."""
+    total: Any = 0.0
+    ends = np.cumsum([int(np.prod(term.sizes)) for term in terms])[:-1]
+    for term, part in zip(terms, np.split(coefficients, ends), strict=True):
+        c = part.reshape(*term.sizes, *part.shape[1:])
+        total = total + np.einsum("ap,rq,fs,pqs...->arf...", *term.at(*axes), c, optimize=True)
+    return total
+
+
+def _weighted(terms: list[_Term], weight: Floats, *axes: Floats) -> Floats:
+    """Return Xᵀ diag(w) X of the sum of terms, w of shape (n_ages, n_radii, n_feh).
+
+    X has as many rows as w has cells, but it is a product over the axes, and so is the sum (Currie,
+    Durban & Eilers 2006, JRSS B 68, 259).
+    """
+    bases = [term.at(*axes) for term in terms]
+    blocks = []
+    for mine in bases:
+        row = []
+        for other in bases:
+            both = [np.einsum("xp,xq->xpq", b, c) for b, c in zip(mine, other, strict=True)]
+            out = np.einsum("arf,fuv->aruv", weight, both[2])
+            out = np.einsum("aruv,rst->austv", out, both[1])
+            out = np.einsum("austv,apq->psuqtv", out, both[0])
+            row.append(out.reshape(int(np.prod(out.shape[:3])), -1))
+        blocks.append(row)
+    return np.block(blocks)
+
+
+@dataclass(frozen=True)
+class _Regression:
+    """Coefficients of one disc, the inverse of their curvature, and what the fit cost."""
+
+    terms: list[_Term]
+    coefficients: Floats
+    covariance: Floats
+    deviance: float
+    parameters: float
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion."""
+        return self.deviance + 2.0 * self.parameters
+
+    @property
+    def first(self) -> int:
+        """Where the coefficients of ln S begin, after those of f."""
+        return int(np.prod(self.terms[0].sizes))
+
+    def log_s(self, *axes: Floats) -> Floats:
+        """Return ln S on a grid, shape (n_ages, n_radii, n_feh)."""
+        return _sum(self.terms[1:], self.coefficients[self.first :], *axes)
+
+
+def _regress(
+    n: Floats, offset: Floats, terms: list[_Term], weight: float, *axes: Floats
+) -> _Regression:
+    """Maximise the penalised Poisson likelihood by Newton steps."""
+    sizes = [int(np.prod(term.sizes)) for term in terms]
+    penalty = block_diag(*(f * t.rough for t, f in zip(terms, [1.0, weight, weight], strict=False)))
+    penalty += _SMALL * np.eye(sum(sizes))
+    inside = np.isfinite(offset)
+    offset = np.where(inside, offset, 0.0)
+    bases = [term.at(*axes) for term in terms]
+
+    def onto(values: Floats) -> Floats:
+        parts = [np.einsum("arf,ap,rq,fs->pqs", values, *b, optimize=True).ravel() for b in bases]
+        return np.concatenate(parts)
+
+    eta = np.log(np.maximum(n, 0.1)) - offset  # a start: the counts themselves
+    last = np.inf
+    for _ in range(100):
+        mean = np.where(inside, np.exp(np.clip(eta + offset, -60.0, 25.0)), 0.0)
+        curvature = _weighted(terms, mean, *axes)
+        factor = cho_factor(curvature + penalty)
+        coefficients = cho_solve(factor, onto(np.where(inside, mean * eta + n - mean, 0.0)))
+        # Where nothing has passed the likelihood has no end: steps of ln S are limited.
+        step = np.clip(_sum(terms, coefficients, *axes) - eta, -5.0, 5.0)
+        eta = eta + step
+        ratio = np.log(np.where(n > 0, n, 1.0)) - np.where(n > 0, eta + offset, 0.0)
+        deviance = 2.0 * float((n * ratio - np.where(inside, n - mean, 0.0)).sum())
+        if abs(last - deviance) < 1e-6 * max(deviance, 1.0):
+            break
+        last = deviance
+    covariance = cho_solve(factor, np.eye(len(coefficients)))
+    used = float((covariance * curvature).sum())
+    return _Regression(terms, coefficients, covariance, deviance, used)
+
+
+def _best(counts: xr.Dataset, disc: str, *, with_radius: bool) -> _Regression:
+    """Fit one disc with the penalty of the least criterion."""
+    cells = counts.sel(component=disc)
+    terms = _terms(cells, with_radius=with_radius)
+    axes = [cells[name].values for name in ("age", "rg", "feh")]
+    n = cells["passed"].transpose("age", "rg", "feh").values.astype(np.float64)
+    offset = np.broadcast_to(cells["log_injected"].transpose("rg", "feh").values, n.shape)
+    # Where an age and radius have no star at all there is nothing to divide among [Fe/H].
+    offset = np.where((n.sum(axis=2) > 0)[..., None], offset, -np.inf)
+    n = np.where(np.isfinite(offset), n, 0.0)
+    fits = [_regress(n, offset, terms, weight, *axes) for weight in _PENALTIES]
+    return min(fits, key=lambda fit: fit.aic)
+
+
+def _directions(fit: _Regression, counts: xr.Dataset, disc: str) -> Floats:
+    """Return columns of coefficients of h and r: directions of ln S, most important first."""
+    cells = counts.sel(component=disc)
+    age, radius, feh = (cells[name].values for name in ("age", "rg", "feh"))
+    some = radius[np.abs(radius - _RADIUS) < 2.5 * _WIDTH]
+    by_radius = np.exp(-0.5 * ((some - _RADIUS) / _WIDTH) ** 2)
+    x = some - (by_radius @ some) / by_radius.sum()
+    law = cells["log_injected"].sel(rg=some).transpose("rg", "feh").values
+    centre = (np.exp(law) @ feh) / np.exp(law).sum(axis=1)
+    normal = np.exp(-0.5 * ((feh - centre[:, None]) / _SD) ** 2)
+    log_s = fit.log_s(age, some, feh)
+    w = normal * np.exp(log_s - log_s.max(axis=2, keepdims=True))
+    w /= w.sum(axis=2, keepdims=True)
+    form = w * (feh - (w @ feh)[..., None]) * (by_radius * x / (by_radius @ x**2))[:, None]
+    bases = [term.at(age, some, feh) for term in fit.terms[1:]]
+    A = np.concatenate(
+        [
+            np.einsum("arf,ap,rq,fs->apqs", form, *b, optimize=True).reshape(len(age), -1)
+            for b in bases
+        ],
+        axis=1,
+    )
+    sigma = fit.covariance[fit.first :, fit.first :]
+    values, vectors = np.linalg.eigh(A @ sigma @ A.T)
+    order = np.argsort(values)[::-1]
+    share = np.cumsum(values[order]) / values.sum()
+    kept = order[: int(np.searchsorted(share, _KEPT)) + 1]
+    return sigma @ A.T @ vectors[:, kept] / np.sqrt(values[kept])
+
+
+def fit_completeness(
+    counts: xr.Dataset, *, directions: int = 6, highest_feh: float = np.inf
+) -> xr.Dataset:
+    """Fit ln S to counts of injected stars.
+
+    Parameters
+    ----------
+    counts : xarray.Dataset
+        Of `count_injections`.
+    directions : int
+        Most directions of error of each disc.
+    highest_feh : float
+        End of the isochrones, dex: above it S is 0.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``ln_s`` on (component, age, rg, feh), 0 at its highest for each disc, age and radius, and
+        ``ln_s_error`` on (direction, component, age, rg, feh): changes of ln S by one standard
+        deviation each, independent of each other. Attributes ``aic_…`` compare ln S of age and
+        [Fe/H] alone with that of radius too, for each disc, and the terms are those of the less.
+
+    Raises
+    ------
+    FitError
+        If too few stars have passed.
+
+    Examples
+    --------
+    All [Fe/H] alike, of 250,000 stars:
+
+    >>> import numpy as np
+    >>> from migrate_bayes.inject import InjectedMetallicity, fit_completeness
+    >>> from migrate_bayes.inject.injections import Cells
+    >>> cells = Cells((1.0, 13.5))
+    >>> law = [InjectedMetallicity().log_density(c, cells.coords["rg"], cells.coords["feh"])
+    ...        for c in (0, 1)]
+    >>> counts = xr.Dataset({"log_injected": (("component", "rg", "feh"), np.stack(law))},
+    ...                     coords=cells.coords)
+    >>> rate = 250_000 / 50 / 28 * np.exp(counts["log_injected"]) / 15
+    >>> rate = rate.expand_dims(age=counts["age"].values)
+    >>> counts["passed"] = np.random.default_rng(1).poisson(rate) + 0 * rate
+    >>> near = fit_completeness(counts)["ln_s"].sel(component="thin", rg=8.25, feh=slice(-0.5, 0.3))
+    >>> bool(near.std() < 0.1)
+    True
+    """
+    passed = counts["passed"].sum(("age", "rg", "feh"))
+    for disc in counts["component"].values:
+        if (few := int(passed.sel(component=disc))) < _FEWEST:
+            raise FitError(
+                f"only {few} injected stars of the {disc} disc pass the cuts, fewer than "
+                f"{_FEWEST}: set `injections` of [completeness] higher"
+            )
+    age, radius = counts["age"].values, counts["rg"].values
+    step = float(counts["feh"][1] - counts["feh"][0])
+    top = min(highest_feh, float(counts["feh"][-1]))
+    feh: NDArray[Any] = top + step * np.arange(-int((top - float(counts["feh"][0])) / step), 2)
+    shape = 2, len(age), len(radius), len(feh)
+    log_s, errors, attrs = np.empty(shape), list[Floats](), dict[str, float]()
+    for c, disc in enumerate(("thin", "thick")):
+        fits = [_best(counts, disc, with_radius=with_radius) for with_radius in (False, True)]
+        attrs |= {f"aic_{disc}_age": fits[0].aic, f"aic_{disc}_age_radius": fits[1].aic}
+        fit = min(fits, key=lambda fit: fit.aic)
+        log_s[c] = fit.log_s(age, radius, feh)
+        law = counts["log_injected"].sel(component=disc).sel(feh=feh, method="nearest")
+        share = law.transpose("rg", "feh").values + log_s[c]
+        share = np.exp(share - share.max(axis=-1, keepdims=True))
+        share /= share.sum(axis=-1, keepdims=True)
+        for column in _directions(fit, counts, disc).T[:directions]:
+            change = np.zeros(shape)
+            change[c] = _sum(fit.terms[1:], column, age, radius, feh)
+            # At each age and radius 0 for the stars that pass: else μ and σ would move with it.
+            change[c] -= (share * change[c]).sum(axis=-1, keepdims=True)
+            errors.append(change)
+        attrs[f"parameters_{disc}"] = fit.parameters
+    log_s = np.maximum(log_s - log_s.max(axis=-1, keepdims=True), NEVER)
+    every = np.stack(errors) if errors else np.empty((0, *shape))
+    if top == highest_feh:
+        log_s[..., -1], every[..., -1] = NEVER, 0.0
+    axes = ("component", "age", "rg", "feh")
+    out = xr.Dataset(
+        {"ln_s": (axes, log_s), "ln_s_error": (("direction", *axes), every)},
+        coords={
+            "component": ["thin", "thick"],
+            "age": ("age", age, {"units": "Gyr"}), "rg": ("rg", radius, {"units": "kpc"}),
+            "feh": ("feh", feh, {"units": "dex"}),
+        },
+        attrs=attrs | dict(counts.attrs),
+    )  # fmt: skip
+    out["ln_s"].attrs = {"units": "", "long_name": "ln of the share taken, 0 at its highest"}
+    out["ln_s_error"].attrs = {"units": "", "long_name": "error of ln S by independent directions"}
+    return out

@@ -1,0 +1,88 @@
+"""ln S from counts: known laws are found again, within the error that is claimed."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from migrate_bayes.core.errors import FitError
+from migrate_bayes.inject import InjectedMetallicity, fit_completeness
+from migrate_bayes.inject.injections import Cells
+
+LAW, CELLS = InjectedMetallicity(), Cells((1.0, 13.5))
+AGE, RADIUS, FEH = (CELLS.coords[name] for name in ("age", "rg", "feh"))
+
+
+def counted(log_s, n, seed):
+    """Counts of `n` stars that pass ln S(age, R − 8 kpc, F), a quarter of them thick."""
+    rng = np.random.default_rng(seed)
+    law = np.stack([LAW.log_density(c, RADIUS, FEH) for c in range(2)])
+    rate = np.exp(law[:, None] + log_s(*np.meshgrid(AGE, RADIUS - 8.0, FEH, indexing="ij")))
+    rate *= np.exp(-0.5 * ((RADIUS - 8.3) / 2.6) ** 2)[:, None]
+    rate *= (
+        np.array([0.75, 0.25])[:, None, None, None]
+        * n
+        / rate.sum(axis=(1, 2, 3))[:, None, None, None]
+    )
+    return xr.Dataset(
+        {
+            "passed": (("component", "age", "rg", "feh"), rng.poisson(rate)),
+            "log_injected": (("component", "rg", "feh"), law),
+        },
+        coords=CELLS.coords,
+    )
+
+
+def steepening(log_s):
+    """Slope in R, at each age, of the mean [Fe/H] that ln S (age, rg, feh) moves."""
+    feh, near = log_s["feh"].values, np.abs(log_s["rg"].values - 8.3) < 3.0
+    x = log_s["rg"].values[near] - 8.3
+    centre = -0.05 - 0.05 * x
+    w = np.exp(-0.5 * ((feh - centre[:, None]) / 0.18) ** 2)
+    values = np.where(w > 1e-6, log_s.values[:, near], 0.0)
+    S = w * np.exp(values - np.max(values, axis=-1, keepdims=True))
+    mean = (S * feh).sum(axis=-1) / S.sum(axis=-1)
+    by_radius = np.exp(-0.5 * (x / 1.5) ** 2)
+    x = x - by_radius @ x / by_radius.sum()
+    return mean @ (by_radius * x) / (by_radius @ x**2)
+
+
+def law_of_survey(age, x, f):
+    return -1.5 * (f + 0.1) ** 2 - 0.3 * f + 0.12 * x * f * (1.0 - age / 20.0) + 0.05 * age * f
+
+
+def test_a_known_law_is_found_within_its_error():
+    pulls = []
+    for seed in range(3):
+        table = fit_completeness(counted(law_of_survey, 300_000, seed))
+        found = table["ln_s"].sel(component="thin").isel(feh=slice(0, -1))
+        axes = np.meshgrid(found["age"], found["rg"] - 8.0, found["feh"], indexing="ij")
+        true = found.copy(data=law_of_survey(*axes))
+        error = [
+            steepening(found + found.copy(data=d)) - steepening(found)
+            for d in table["ln_s_error"].sel(component="thin").isel(feh=slice(0, -1)).values
+        ]
+        sd = np.sqrt(np.square(error).sum(axis=0))
+        pulls.append((steepening(found) - steepening(true)) / sd)
+        assert table.attrs["aic_thin_age_radius"] < table.attrs["aic_thin_age"] - 50.0
+        assert np.abs(steepening(true)).max() > 8.0 * np.median(sd)
+    print(np.round(np.array(pulls)[:, ::4], 2))
+    assert 0.4 < np.sqrt(np.mean(np.square(pulls))) < 1.7
+
+
+def test_what_takes_all_alike_is_flat_and_needs_no_radius():
+    table = fit_completeness(counted(lambda age, x, f: 0.0 * f, 200_000, 5))
+    assert table.attrs["aic_thin_age"] < table.attrs["aic_thin_age_radius"] + 4.0
+    near = table["ln_s"].sel(component="thin", rg=slice(6, 11), feh=slice(-0.5, 0.3))
+    assert float((near - near.mean("feh")).std()) < 0.05
+
+
+def test_nothing_is_taken_beyond_the_isochrones():
+    table = fit_completeness(counted(law_of_survey, 50_000, 1), highest_feh=0.43)
+    assert float(table["feh"][-2]) == pytest.approx(0.43)
+    assert (table["ln_s"].isel(feh=-1) == -40.0).all()
+    assert (table["ln_s_error"].isel(feh=-1) == 0.0).all()
+
+
+def test_too_few_stars_are_refused():
+    with pytest.raises(FitError, match=r"only \d+ injected stars of the thick disc .*injections"):
+        fit_completeness(counted(law_of_survey, 2000, 1))
