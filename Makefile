@@ -35,7 +35,7 @@ paper: $(STAMP)
 	$(BIN)/migrate-bayes report runs/paper.toml --overwrite
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
+import sys
+import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from migrate_bayes.cli import main
+
 _PROJECT = Path(__file__).resolve().parents[1]
 
 _UNITS = {
-    "ra": "deg",
-    "dec": "deg",
-    "parallax": "mas",
-    "pmra": "mas/yr",
-    "pmdec": "mas/yr",
-    "radial_velocity": "km/s",
-    "distance": "kpc",
-    "distance_lo": "kpc",
-    "distance_hi": "kpc",
-    "phot_g_mean_mag": "mag",
-    "phot_bp_mean_mag": "mag",
-    "phot_rp_mean_mag": "mag",
-    "teff": "K",
-    "logg": "dex",
-    "feh": "dex",
-    "alpha_fe": "dex",
-    "snr_g": "",
-    "snr_r": "",
-    "snr_i": "",
-    "a_v": "mag",
-    "abs_g": "mag",
-    "bp_rp": "mag",
-}
+    name: unit
+    for unit, names in {
+        "deg": "ra dec", "mas": "parallax", "mas/yr": "pmra pmdec", "km/s": "radial_velocity",
+        "kpc": "distance distance_lo distance_hi", "K": "teff", "dex": "logg feh alpha_fe",
+        "mag": "phot_g_mean_mag phot_bp_mean_mag phot_rp_mean_mag a_v abs_g bp_rp",
+        "": "snr_g snr_r snr_i",
+    }.items()
+    for name in names.split()
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +44,43 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return locate
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., SimpleNamespace]:
+    """Give ``function(*arguments)``: `main` in this process and ``tmp_path``, told as of another.
+
+    A process of its own takes seconds to begin with; tests of `migrate_bayes.cli` begin some.
+    """
+    monkeypatch.chdir(tmp_path)
+    log = logging.getLogger("migrate_bayes")
+
+    def call(*arguments: object) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["migrate-bayes", *map(str, arguments)])
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before, level = list(log.handlers), log.level
+        capsys.readouterr()
+        code: object = 0
+        with warnings.catch_warnings(action="default"):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code or 0
+            except Exception:
+                traceback.print_exc()
+                code = 1
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for made in set(log.handlers) - set(before):
+            log.removeHandler(made)
+            made.close()
+        log.setLevel(level)
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
+
+    return call
 
 
 @pytest.fixture(scope="session")

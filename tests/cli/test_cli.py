@@ -12,16 +12,6 @@ from migrate_bayes.population.results.diagnostics import Check, Verdict
 from migrate_bayes.run import Run
 
 
-def call(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "migrate_bayes", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        check=False,
-    )
-
-
 def test_help_needs_nothing_heavy():
     code = (
         "import sys; sys.argv = ['migrate-bayes', '--help']\n"
@@ -53,51 +43,51 @@ RECIPE = '[data]\npath = "{path}"\n[isochrones]\nsource = "{source}"\n'
         ),
     ],
 )
-def test_errors_are_one_message_and_code_2(tmp_path, recipe, message):
+def test_errors_are_one_message_and_code_2(command, tmp_path, recipe, message):
     path = tmp_path / "recipe.toml"
     if recipe is not None:
         path.write_text(recipe)
-    done = call("run", str(path), cwd=tmp_path)
+    done = command("run", str(path))
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert done.stderr.startswith("migrate-bayes: ")
     assert "Traceback" not in done.stderr
-    debug = call("--debug", "run", str(path), "--overwrite", cwd=tmp_path)
+    debug = command("--debug", "run", str(path), "--overwrite")
     assert "Traceback" in debug.stderr
 
 
-def test_gradient_form_and_show(tmp_path):
+def test_gradient_form_and_show(command, tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text(
         '[data]\nsource = "mock"\n[simulate]\nstars = 60\n'
         '[orbits]\npotentials = ["MWPotential2014"]\ndraws = 10\n'
     )
-    assert call("simulate", str(recipe), cwd=tmp_path).returncode == 0
-    again = call("--log-file", "all.log", "simulate", str(recipe), cwd=tmp_path)
+    assert command("simulate", str(recipe)).returncode == 0
+    again = command("--log-file", "all.log", "simulate", str(recipe))
     assert again.returncode == 0, again.stderr
     assert "simulate   kept: runs/r/catalogue.parquet" in again.stdout
-    fewer = call("--log-file", "all.log", "simulate", str(recipe), "--stars", "50", cwd=tmp_path)
+    fewer = command("--log-file", "all.log", "simulate", str(recipe), "--stars", "50")
     assert fewer.returncode == 2
     assert "Traceback" not in fewer.stderr
     log = (tmp_path / "all.log").read_text()
     assert "INFO migrate_bayes.core.progress: simulate   kept: runs/r/catalogue.parquet" in log
     assert "Traceback" in log
     assert "`simulate.stars` was 60, is 50; use --overwrite" in fewer.stderr
-    shown = call("show", "runs/r/catalogue.parquet", cwd=tmp_path)
+    shown = command("show", "runs/r/catalogue.parquet")
     assert shown.returncode == 0, shown.stderr
     assert "ref_true_age" in shown.stdout
-    missing = call("show", "runs/r/nothing.nc", cwd=tmp_path)
+    missing = command("show", "runs/r/nothing.nc")
     assert missing.returncode == 2
     assert "no such product" in missing.stderr
-    done = call("ages", str(recipe), cwd=tmp_path)
+    done = command("ages", str(recipe))
     assert done.returncode == 0, done.stderr
-    shown = call("show", "runs/r/ages", cwd=tmp_path)
+    shown = command("show", "runs/r/ages")
     assert shown.returncode == 0, shown.stderr
     assert "log_age_likelihood" in shown.stdout
     # A wrong entry is said at once, whatever the stage.
     recipe.write_text(recipe.read_text() + '[model]\nspec = { form = "cubic" }\n')
-    for command in ("simulate", "fit"):
-        fit = call(command, str(recipe), "--overwrite", cwd=tmp_path)
+    for stage in ("simulate", "fit"):
+        fit = command(stage, str(recipe), "--overwrite")
         assert fit.returncode == 2
         assert "unknown gradient form 'cubic'" in fit.stderr
         assert "linear+deviations" in fit.stderr
@@ -136,12 +126,12 @@ def test_a_fit_that_may_not_be_believed_ends_with_status_3_and_says_so(
     assert "Exit status 3" in CliRunner().invoke(app, [command, "--help"]).output
 
 
-def test_isochrone_sources_are_listed(tmp_path):
-    done = call("isochrones", "dartmouth", "basti", cwd=tmp_path)
+def test_isochrone_sources_are_listed(command):
+    done = command("isochrones", "dartmouth", "basti")
     assert done.returncode == 0, done.stderr
     for word in ("1 to 15 (29)", "-2 to 0.3 (9)", "Gaia_BP_EDR3", "Hidalgo et al. 2018"):
         assert word in done.stdout
-    unknown = call("isochrones", "dartmuth", cwd=tmp_path)
+    unknown = command("isochrones", "dartmuth")
     assert unknown.returncode == 2
     assert "did you mean 'dartmouth'" in unknown.stderr
 

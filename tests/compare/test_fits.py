@@ -10,6 +10,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from migrate_bayes.cli import app
+from migrate_bayes.compare import fits
 from migrate_bayes.compare.compare_options import CompareOptions
 from migrate_bayes.compare.fits import HEADLINE_MAP, Fitter
 from migrate_bayes.compare.influence import (
@@ -385,6 +386,7 @@ def test_a_comparison_of_nothing_to_believe_divides_nothing(compared):
 def test_what_the_chains_of_a_variant_say_is_kept_without_the_chains(stars, monkeypatch):
     """The fit of the headline agrees with itself; that of the churning strength does not."""
     sample, rng = ("chain", "draw"), np.random.default_rng(0)
+    data = population_data(stars, potential="right")
 
     def apart(model, *_, **__):
         draws = {name: (sample, rng.normal(size=(4, 300))) for name in [*TRUTH, "sigma_rm8"]}
@@ -395,10 +397,13 @@ def test_what_the_chains_of_a_variant_say_is_kept_without_the_chains(stars, monk
         return xr.DataTree.from_dict({"posterior": posterior})
 
     monkeypatch.setattr(PopulationModel, "sample", apart)
+    # Where the maximum is and what each star says of it is of no matter here.
+    monkeypatch.setattr(Fitter, "_at_mode", lambda *_: (None, None))
+    monkeypatch.setattr(fits, "quantity_gradient", lambda *args: (None, len(args[2])))
+    monkeypatch.setattr(fits, "influence", lambda *args: np.zeros((data.n_stars, args[2])))
     compare = CompareOptions.model_validate(
         {"potentials": "all", "method": "sample", "histories": [{"label": "flat"}]}
     )
-    data = population_data(stars, potential="right")
     tree = Fitter(SPEC, compare, SamplerOptions(), seed=1).fit(data, "linear")
     assert tree.attrs["believed"] == "no"
     (cause, *_) = judge(tree).causes

@@ -4,8 +4,45 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from migrate_bayes.population import ModelSpec, PopulationModel, population_data
+from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.sampling.density import PosteriorDensity
+
 AGES = np.concatenate([np.arange(0.5, 5.0, 0.25), np.arange(5.0, 14.1, 0.5)])
 TRUTH = {"gradient_young": -0.075, "flattening_rate": 0.003, "gradient_thick": 0.02}
+SMALL = {
+    "metallicity": {"thin": [1.0, 12.0], "thick": [8.0]},
+    "scatter": {"thin": [5.0], "thick": [8.0]},
+    "radius": {"thin": [5.0], "thick": [8.0]},
+    "radius_scatter": {"thin": [5.0], "thick": [8.0]},
+    "height": {"thin": [1.0, 12.0], "thick": [8.0]},
+    "age_weight": {"thin": [1.0, 4.0, 8.0, 13.0], "thick": [2.0, 8.0, 13.0]},
+}
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Entries of a model of few parameters."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def small_density(make_stars):
+    """Give ``function(data, mode)``: the density of the small linear model over any `make_stars`.
+
+    What takes time is its compilation, once for each mode.
+    """
+    made = {}
+
+    def over(data, mode="FAST_COMPILE"):
+        if mode not in made:
+            model = PopulationModel(
+                population_data(make_stars(60)), ModelSpec(form="linear", **SMALL)
+            )
+            made[mode] = PosteriorDensity(model, mode=mode)
+        return made[mode].over(StarLikelihood(data.stars))
+
+    return over
 
 
 @pytest.fixture(scope="session")

@@ -10,24 +10,14 @@ import migrate_bayes.population.compare_forms as forms
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.population import ModelSpec, PopulationModel, compare_elpd, population_data
 from migrate_bayes.population.results.membership import age_intervals
-from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
+from migrate_bayes.population.sampling.density import find_mode
 from migrate_bayes.stars import open_stars
 
 N = 5000
-SMALL = {
-    "form": "linear",
-    "metallicity": {"thin": [1.0, 12.0], "thick": [8.0]},
-    "scatter": {"thin": [5.0], "thick": [8.0]},
-    "radius": {"thin": [5.0], "thick": [8.0]},
-    "radius_scatter": {"thin": [5.0], "thick": [8.0]},
-    "height": {"thin": [1.0, 12.0], "thick": [8.0]},
-    "age_weight": {"thin": [1.0, 4.0, 8.0, 13.0], "thick": [2.0, 8.0, 13.0]},
-}
 
 
-def laplace(model, n=60, seed=0):
+def laplace(density, n=60, seed=0):
     """Draws of the normal at the mode, as a posterior of two chains."""
-    density = PosteriorDensity(model, mode="FAST_COMPILE")
     mode = find_mode(density)
     rng = np.random.default_rng(seed)
     x = (
@@ -48,16 +38,21 @@ def data(make_stars):
 
 
 @pytest.fixture(scope="module")
-def model(data):
-    return PopulationModel(data, ModelSpec(**SMALL))
+def model(data, small):
+    return PopulationModel(data, ModelSpec(form="linear", **small))
 
 
 @pytest.fixture(scope="module")
-def posterior(model):
-    return laplace(model)
+def density(data, small_density):
+    return small_density(data)
 
 
-def test_a_form_that_may_not_be_believed_is_not_ranked(data, monkeypatch):
+@pytest.fixture(scope="module")
+def posterior(density):
+    return laplace(density)
+
+
+def test_a_form_that_may_not_be_believed_is_not_ranked(data, small, monkeypatch):
     """The best of all by its elpd, but its chains disagree."""
     rng = np.random.default_rng(0)
 
@@ -81,7 +76,9 @@ def test_a_form_that_may_not_be_believed_is_not_ranked(data, monkeypatch):
             return made.assign_attrs(n_stars=50)
 
     monkeypatch.setattr(forms, "PopulationModel", StandIn)
-    table, tree = forms.compare_forms(data, ModelSpec(**SMALL), ["constant", "free", "linear"])
+    table, tree = forms.compare_forms(
+        data, ModelSpec(form="linear", **small), ["constant", "free", "linear"]
+    )
     assert list(table.index) == ["linear", "constant", "free"]
     assert table["difference"].tolist()[:2] == [0.0, -50.0]
     assert table.loc["free"].drop("doubt").isna().all()
@@ -91,7 +88,7 @@ def test_a_form_that_may_not_be_believed_is_not_ranked(data, monkeypatch):
     (row,) = [line for line in lines if "× free" in line]
     assert row.split()[2:] == ["withheld"] * 6
     assert "free: The fit may not be believed: R-hat" in lines[-1]
-    table, _ = forms.compare_forms(data, ModelSpec(**SMALL | {"form": "free"}), ["free", "linear"])
+    table, _ = forms.compare_forms(data, ModelSpec(**small | {"form": "free"}), ["free", "linear"])
     assert table.loc["linear", "difference"] == 0.0
 
 
@@ -106,8 +103,8 @@ def test_age_intervals_of_even_and_of_certain_ages():
     np.testing.assert_allclose(found[:, 1], 1.5 + 1.5 * q)
 
 
-def test_streamed_membership_is_the_one_in_memory(tmp_path, model, data, posterior):
-    one_thread = PopulationModel(data, ModelSpec(**SMALL), workers=1)
+def test_streamed_membership_is_the_one_in_memory(tmp_path, model, data, small, posterior):
+    one_thread = PopulationModel(data, ModelSpec(form="linear", **small), workers=1)
     whole = one_thread.membership(posterior, draws=7, seed=3)
     path = tmp_path / "membership"
     summary = model.write_membership(
@@ -192,7 +189,7 @@ def test_pointwise_is_each_stars_likelihood(model, data, posterior):
     np.testing.assert_allclose(values[-1, -1], whole[index], rtol=1e-10)
 
 
-def test_subsampled_leave_one_out_is_that_of_all_stars(model, data, posterior):
+def test_subsampled_leave_one_out_is_that_of_all_stars(model, density, posterior):
     whole = model.loo(posterior, stars=N)
     part = model.loo(posterior, stars=1000, seed=5)
     assert float(whole["subsampling_sd"]) == 0.0
@@ -200,11 +197,10 @@ def test_subsampled_leave_one_out_is_that_of_all_stars(model, data, posterior):
     assert 0 < float(part["subsampling_sd"]) < 3
     assert abs(float(part["elpd"] - whole["elpd"])) < 4 * float(part["subsampling_sd"])
     # As many parameters as the model has, about: a few are held by their priors.
-    n_parameters = PosteriorDensity(model, mode="FAST_COMPILE").n
-    assert 0.5 * n_parameters < float(whole["p_loo"]) < 1.3 * n_parameters
+    assert 0.5 * density.n < float(whole["p_loo"]) < 1.3 * density.n
 
 
-def test_what_predicts_worse_is_ranked_lower(data, model, posterior, make_stars):
+def test_what_predicts_worse_is_ranked_lower(model, small, posterior, make_stars):
     # The same model with another flattening: its loss is that of the likelihood, star by star.
     wrong = posterior.assign(flattening_rate=posterior["flattening_rate"] - 0.02)
     one = model.loo(posterior, stars=1500)
@@ -221,6 +217,6 @@ def test_what_predicts_worse_is_ranked_lower(data, model, posterior, make_stars)
         every.append(model.likelihood.value_and_gradient(theta)[0])
     assert row["difference"] == pytest.approx(every[1] - every[0], rel=0.15)
     other = population_data(make_stars(100, seed=1))
-    small = PopulationModel(other, ModelSpec(**SMALL)).loo(posterior)
+    small = PopulationModel(other, ModelSpec(form="linear", **small)).loo(posterior)
     with pytest.raises(FitError, match="not models of the same stars"):
         compare_elpd({"right": one, "small": small})

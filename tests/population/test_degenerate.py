@@ -41,15 +41,6 @@ def _no_metallicity_at_impossible_ages():
     return stars
 
 
-SMALL = {
-    "metallicity": {"thin": [1.0, 12.0], "thick": [8.0]},
-    "scatter": {"thin": [5.0], "thick": [8.0]},
-    "radius": {"thin": [5.0], "thick": [8.0]},
-    "radius_scatter": {"thin": [5.0], "thick": [8.0]},
-    "height": {"thin": [1.0, 12.0], "thick": [8.0]},
-    "age_weight": {"thin": [1.0, 4.0, 8.0, 13.0], "thick": [2.0, 8.0, 13.0]},
-}
-
 SAMPLES = {
     "50 stars": _few,
     "no thick disc": _no_thick,
@@ -60,8 +51,8 @@ SAMPLES = {
 
 
 @pytest.fixture(scope="module")
-def model_and_density():
-    model = PopulationModel(population_data(_few()), ModelSpec(form="linear", **SMALL))
+def model_and_density(small):
+    model = PopulationModel(population_data(_few()), ModelSpec(form="linear", **small))
     return model, PosteriorDensity(model)
 
 

@@ -354,17 +354,18 @@ def test_uneven_weights_are_mended_by_more_of_them(of_few, monkeypatch, size, ba
     assert len(np.unique(draws[..., 0])) == size * batches
 
 
-def test_weights_that_cannot_be_trusted_end_in_nuts(density, monkeypatch):
+def test_weights_that_cannot_be_trusted_end_in_nuts(of_few, monkeypatch):
     from migrate_bayes.population.sampling import posterior
 
-    bad = np.zeros((2, 50, density.n)), xr.Dataset(), {"pareto_k": 0.9}
+    few, mode = of_few
+    bad = np.zeros((2, 50, few.n)), xr.Dataset(), {"pareto_k": 0.9}
+    monkeypatch.setattr(posterior, "find_modes", lambda *args, **options: [mode])
     monkeypatch.setattr(posterior, "sample_surrogate", lambda *args, **options: bad)
     monkeypatch.setattr(posterior, "run_nuts", gaussian)
     with pytest.warns(RuntimeWarning, match=r"k̂ = 0.90, limit 0.7\): sampling with NUTS instead"):
-        tree = density.model.sample(
-            method="surrogate", density=density.over(density.likelihood.subset(300)),
-            draws=10, tune=20, chains=2, starts=1, patience=1, seed=1, prior_draws=0,
-            progressbar=False,
+        tree = few.model.sample(
+            method="surrogate", density=few, draws=10, tune=20, chains=2, starts=1, patience=1,
+            seed=1, prior_draws=0, progressbar=False,
         )  # fmt: skip
     assert tree.attrs["method"] == "nuts"
     assert tree.attrs["surrogate_pareto_k"] == 0.9

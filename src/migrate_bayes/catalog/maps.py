@@ -196,17 +196,19 @@ def _doubting(value: Mapping[str, Any], where: str) -> Entry:
     return Entry("doubts", tuple(doubts), optional=bool(value.get("optional")), doubts=doubts)
 
 
-def doubted(step: Step, block: Block, n: int) -> NDArray[np.float64]:
+def _doubts_of(step: Step) -> dict[str, tuple[str, Any]]:
+    """Return the kind and the number of each column of `survey_flag`, by its name in the file."""
+    by_name = {column.lower(): doubt for column, doubt in (step.entry.doubts or {}).items()}
+    return {str(o): by_name[str(o).lower()] for o in step.operands} if by_name else {}
+
+
+def _doubted(step: Step, block: Block, n: int) -> NDArray[np.float64]:
     """Return 1 for the stars that a survey's own flags doubt, else 0."""
     found = np.zeros(n, dtype=bool)
-    assert step.entry.doubts is not None
-    by_name = {column.lower(): doubt for column, doubt in step.entry.doubts.items()}
-    for operand in step.operands:
-        kind, number = by_name[str(operand).lower()]
-        values = np.nan_to_num(block[str(operand)])
+    for name, (kind, number) in _doubts_of(step).items():
+        values = np.nan_to_num(block[name])
         if kind == "bits":
-            mask = sum(1 << bit for bit in number)
-            found |= (values.astype(np.int64) & mask) != 0
+            found |= (values.astype(np.int64) & sum(1 << bit for bit in number)) != 0
         else:
             found |= values > (0.5 if kind == "figures" else number)
     return found.astype(np.float64)
@@ -215,13 +217,12 @@ def doubted(step: Step, block: Block, n: int) -> NDArray[np.float64]:
 class _Figures(dict[str, float]):
     """Numbers of texts of figures: 1 if one of the first is not 0."""
 
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.count = count
+    def __init__(self, count: float) -> None:
+        self.count = int(count)
 
     def get(self, text: str, default: Any = None) -> Any:
         head = text[: self.count]
-        return default if not head else float(any(figure != "0" for figure in head))
+        return float(bool(head.strip("0"))) if head else default
 
 
 def words_of(step: Step) -> dict[str, Mapping[str, float] | float]:
@@ -234,11 +235,7 @@ def words_of(step: Step) -> dict[str, Mapping[str, float] | float]:
         return {str(o): c.sexagesimal for o, c in both if c.sexagesimal}
     if entry.words:
         return {str(o): entry.words for o in step.operands}
-    by_name = {c.lower(): d for c, d in (entry.doubts or {}).items() if d[0] == "figures"}
-    return {
-        str(o): _Figures(int(by_name[str(o).lower()][1]))
-        for o in step.operands if str(o).lower() in by_name
-    }  # fmt: skip
+    return {o: _Figures(n) for o, (kind, n) in _doubts_of(step).items() if kind == "figures"}
 
 
 def _base(name: str) -> Mapping[str, Any]:
@@ -486,20 +483,15 @@ def missing_columns(column_map: ColumnMap, names: Sequence[str]) -> list[str]:
     return [n for n, e in column_map.entries.items() if not e.optional and lacks(e, names)]
 
 
-def _share(column_map: ColumnMap, names: Sequence[str]) -> float:
-    """Return how much of a map a file of these columns has; 0 if it lacks what the map needs."""
-    if missing_columns(column_map, names):
-        return 0.0
-    found = sum(not lacks(entry, names) for entry in column_map.entries.values())
-    return found / len(column_map.entries)
-
-
 def fitting_maps(names: Sequence[str]) -> list[str]:
     """Return the packaged maps that fit a file of these columns, the best first."""
-    shares = {name: _share(load_column_map(name), names) for name in column_map_names()}
-    # A map of optional columns alone fits any file.
-    fit = [name for name, share in shares.items() if share > 0.5]
-    return sorted(fit, key=lambda name: -shares[name])
+    maps = [load_column_map(name) for name in column_map_names()]
+    # The share of a map that the file has. One of optional columns alone fits any file.
+    share = {
+        m.name: np.mean([not lacks(entry, names) for entry in m.entries.values()])
+        for m in maps if not missing_columns(m, names)
+    }  # fmt: skip
+    return sorted((name for name in share if share[name] > 0.5), key=lambda name: -share[name])
 
 
 def draft_map(names: Sequence[str]) -> str:
@@ -598,7 +590,7 @@ def evaluate(
     if step.entry.operation == "doubts":
         if seen is not None:
             seen.finite += n
-        found = doubted(step, block, n)
+        found = _doubted(step, block, n)
         if out is None:
             return found
         out[:] = found

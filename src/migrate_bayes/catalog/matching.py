@@ -103,7 +103,9 @@ def match(
         right = np.concatenate([right, alone])
     taken = set(first.column_names)
     second = second.rename_columns([f"{n}_2" if n in taken else n for n in second.column_names])
-    one, two = first.take(_places(left)), second.take(_places(right))
+    one, two = (
+        table.take(pa.array(at, mask=at < 0)) for table, at in ((first, left), (second, right))
+    )
     fields = [*one.schema, *two.schema]
     arrays = [*one.columns, *two.columns]
     if apart is not None:
@@ -208,12 +210,6 @@ def _on_sky(
         index[rows] = np.flatnonzero(good[1])[place[near]]
         apart[rows] = separation[near].arcsec
     return index, apart
-
-
-def _places(rows: NDArray[np.int64]) -> Any:
-    import pyarrow as pa
-
-    return pa.array(rows, mask=rows < 0)
 
 
 def _floats(column: Any) -> NDArray[np.float64]:

@@ -106,6 +106,8 @@ def check_run(
     Traceback (most recent call last):
     migrate_bayes.core.errors.OrbitError: zmax_draws must be 0, or from 2 to draws (100), not 1
     """
+    from migrate_bayes.isochrones.sources.registry import check_source
+
     found = _Findings()
     notes: list[str] = []
     found.of(lambda: _check_model(recipe))
@@ -114,7 +116,7 @@ def check_run(
     if "fit" in stages and recipe.until == "fit" and labels is not None and p not in labels:
         found.add(RecipeError(f"'model.potential': no orbits in '{p}'; {suggest(p, labels)}"))
     for name in _isochrones(recipe):
-        found.of(partial(_check_isochrones, name))
+        found.of(partial(check_source, name))
     found.of(lambda: _check_observables(recipe))
     for scheduler in {recipe.run.scheduler, recipe.sampler.scheduler}:
         found.of(partial(check_scheduler, scheduler))
@@ -189,12 +191,6 @@ def _isochrones(recipe: Recipe) -> list[str]:
     if compare is not None:
         names += [*compare.families, *(v.family for v in compare.variants if v.family is not None)]
     return list(dict.fromkeys(str(n) for n in names if n != "external"))
-
-
-def _check_isochrones(name: str) -> None:
-    from migrate_bayes.isochrones.sources.registry import check_source
-
-    check_source(name)
 
 
 def _check_observables(recipe: Recipe) -> None:

@@ -4,13 +4,6 @@ import subprocess
 import sys
 
 
-def call(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "migrate_bayes", *arguments],
-        capture_output=True, text=True, cwd=cwd, check=False,
-    )  # fmt: skip
-
-
 def test_help_is_light_and_names_what_it_does():
     code = (
         "import sys; sys.argv = ['migrate-bayes', 'validate', 'ages', '--help']\n"
@@ -25,22 +18,22 @@ def test_help_is_light_and_names_what_it_does():
         assert word in done.stdout
 
 
-def test_a_bad_recipe_is_one_message(tmp_path):
+def test_a_bad_recipe_is_one_message(command, tmp_path):
     path = tmp_path / "v.toml"
     path.write_text("[families]\nsource = ['mist']\n")
-    done = call("validate", "ages", str(path), cwd=tmp_path)
+    done = command("validate", "ages", str(path))
     assert done.returncode == 2
     assert done.stderr.startswith("migrate-bayes: ")
     assert "did you mean 'sources'" in done.stderr
-    missing = call("validate", "ages", str(tmp_path / "none.toml"), cwd=tmp_path)
+    missing = command("validate", "ages", str(tmp_path / "none.toml"))
     assert missing.returncode == 2
     assert "cannot read recipe" in missing.stderr
 
 
-def test_nothing_runs_where_a_product_stands(tmp_path):
+def test_nothing_runs_where_a_product_stands(command, tmp_path):
     (tmp_path / "runs" / "validate-ages").mkdir(parents=True)
     (tmp_path / "runs" / "validate-ages" / "ages.nc").touch()
-    done = call("validate", "ages", cwd=tmp_path)
+    done = command("validate", "ages")
     assert done.returncode == 2
     assert "use --overwrite" in done.stderr
     assert done.stdout == ""

@@ -171,13 +171,7 @@ def coverage_figure(found: Calibration) -> Any:
 
     Examples
     --------
-    >>> from migrate_bayes.checks.posterior import Calibration, coverage_figure
-    >>> one = {"truth": {"slope": 0.0}, "mean": {"slope": 0.1}, "sd": {"slope": 1.0}, "ess": 90.0}
-    >>> one |= {"r_hat": 1.0, "divergences": 0, "seconds": 3.0, "method": "nuts", "pareto_k": None}
-    >>> results = [one | {"rank": {"slope": survey % 40}} for survey in range(80)]
-    >>> made = coverage_figure(Calibration(results, main=["slope"], n_ranks=40))
-    >>> [ax.get_title() for ax in made.axes]
-    ['central 50%', 'central 80%', 'central 95%']
+    See `rank_figure`.
     """
     made = new_figure(9.5, 0.42 * len(found.main) + 1.5)
     axes = made.subplots(1, len(LEVELS), sharey=True)
@@ -212,13 +206,7 @@ def recovery_figure(found: Calibration) -> Any:
 
     Examples
     --------
-    >>> from migrate_bayes.checks.posterior import Calibration, recovery_figure
-    >>> one = {"truth": {"slope": 0.0}, "mean": {"slope": 0.1}, "sd": {"slope": 1.0}, "ess": 90.0}
-    >>> one |= {"r_hat": 1.0, "divergences": 0, "seconds": 3.0, "method": "nuts", "pareto_k": None}
-    >>> results = [one | {"rank": {"slope": survey % 40}} for survey in range(80)]
-    >>> made = recovery_figure(Calibration(results, main=["slope"], n_ranks=40))
-    >>> made.get_supxlabel()
-    'truth'
+    See `rank_figure`.
     """
     made, axes = _panels(len(found.main), height=3.0)
     for ax, name in zip(axes, found.main, strict=True):
