@@ -598,7 +598,7 @@ def test_logarithmic_units(tmp_path, unit, name, value, expected, ending):
 @pytest.mark.parametrize(("unit", "name"), [
     ("dex", "phot_g_mean_mag"), ("mag", "feh"), ("dex", "age"), ("dex(K)", "teff_error"),
     ("K", "ra"),
-    ("mpc", "distance"), ("myr", "age"), ("h:m:s", "ra"), ("km", "radial_velocity"),
+    ("mpc", "distance"), ("myr", "age"), ("h:m:s", "teff"), ("km", "radial_velocity"),
     ("what", "teff"),
     ("dex(kpc)", "age"), ("mag", "distance"), ("dex(yr)", "feh"),
 ])  # fmt: skip

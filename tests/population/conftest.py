@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from migrate_bayes.mock.model_stars import AGES
 from migrate_bayes.population import ModelSpec, PopulationModel, population_data
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.sampling.density import PosteriorDensity
 
-AGES = np.concatenate([np.arange(0.5, 5.0, 0.25), np.arange(5.0, 14.1, 0.5)])
 TRUTH = {"gradient_young": -0.075, "flattening_rate": 0.003, "gradient_thick": 0.02}
 SMALL = {
     "metallicity": {"thin": [1.0, 12.0], "thick": [8.0]},
@@ -28,7 +28,7 @@ def small():
 
 @pytest.fixture(scope="session")
 def small_density(make_stars):
-    """Give ``function(data, mode)``: the density of the small linear model over any `make_stars`.
+    """Give ``function(data, mode)``: the density of the small linear model over some stars.
 
     What takes time is its compilation, once for each mode.
     """

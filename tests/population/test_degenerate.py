@@ -7,7 +7,7 @@ from migrate_bayes.core.errors import FitError, RecipeError
 from migrate_bayes.mock.model_stars import AGES, PopulationTruth, simulated_stars
 from migrate_bayes.population import ModelSpec, PopulationModel, population_data
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
+from migrate_bayes.population.sampling.density import find_mode
 
 
 def _few():
@@ -51,9 +51,10 @@ SAMPLES = {
 
 
 @pytest.fixture(scope="module")
-def model_and_density(small):
-    model = PopulationModel(population_data(_few()), ModelSpec(form="linear", **small))
-    return model, PosteriorDensity(model)
+def model_and_density(small, small_density):
+    data = population_data(_few())
+    model = PopulationModel(data, ModelSpec(form="linear", **small))
+    return model, small_density(data, mode=None)
 
 
 # Without a spread of radii the trajectories are long: 50,000 passes for the draws asked for here.

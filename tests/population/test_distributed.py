@@ -31,9 +31,9 @@ def data(make_stars):
 
 
 @pytest.fixture(scope="module")
-def theta():
+def theta(data):
     rng = np.random.default_rng(2)
-    theta = np.empty((2, 37, 11))
+    theta = np.empty((2, len(data.ages), 11))
     theta[:] = [-3.0, 8.0, 2.0, -0.1, -0.05, 0.03, 0.1, -0.1, 0.002, -0.8, 0.5]
     return theta + 0.01 * rng.normal(size=theta.shape) * np.abs(theta)
 
@@ -77,7 +77,7 @@ def test_no_such_scheduler(name, message, data):
 def test_two_processes_give_the_bits_of_one_and_survive_a_loss(data, theta):
     local = StarLikelihood(data.stars)
     value, gradient = local.value_and_gradient(theta)
-    wanted = np.random.default_rng(3).normal(size=(2, 2, 37))
+    wanted = np.random.default_rng(3).normal(size=(2, *theta.shape[:2]))
     with open_scheduler("local:2") as client:
         sharded = ShardedLikelihood(data.stars, client)
         mine = sharded.value_and_gradient(theta)

@@ -307,7 +307,7 @@ def test_a_fit_that_was_killed_goes_on_to_the_same_bits(of_few, tmp_path, monkey
     undisturbed = Mortal(few.likelihood, 10**9)
     mode, (draws, stats, about) = fit(undisturbed)
     made = 0
-    for n in (2, 15, 60, 100, 150, 10**9):
+    for n in (2, 60, 150, 10**9):
         mortal = Mortal(few.likelihood, n)
         with remembered.Journal(path, "this fit") as journal:
             likelihood = remembered.RememberedLikelihood(mortal, journal)

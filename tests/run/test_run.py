@@ -212,7 +212,9 @@ def test_a_finished_run_is_kept_and_a_stale_one_refused(finished):
     assert state() == before
 
 
-@pytest.mark.parametrize(("chunk", "workers"), [(137, "1"), (450, "2")])
+@pytest.mark.parametrize(
+    ("chunk", "workers"), [(137, "1"), pytest.param(450, "2", marks=pytest.mark.slow)]
+)
 def test_stars_do_not_depend_on_chunks_or_workers(finished, tmp_path, monkeypatch, chunk, workers):
     run, _, _ = finished
     monkeypatch.setenv("MIGRATE_BAYES_WORKERS", workers)
@@ -255,6 +257,8 @@ def test_recipe_chooses_scale_and_nodes_of_the_ages(tmp_path):
 def test_separate_stages_make_the_same_stars(finished, tmp_path):
     run, _, _ = finished
     halves = Run(recipe(), products=tmp_path, say=lambda line: None)
+    halves.folder.path.mkdir()
+    shutil.copy(run.folder.catalog, halves.folder.catalog)
     with pytest.raises(ProductError, match="run `migrate-bayes run`, or `ages` and `orbits`"):
         _ = halves.stars
     halves.ages()

@@ -506,11 +506,9 @@ def described(path: Path) -> str:
     from pyarrow.parquet import read_metadata
 
     said = read_metadata(path).metadata
-    words = {
-        k: said[f"migrate_bayes.{k}".encode()].decode() for k in ("service", "fetched", "sha256")
-    }
-    rows = int(said[b"migrate_bayes.rows"])
-    return f"{rows:,} rows from {words['service']}, {words['fetched']}, sha256 {words['sha256']}"
+    keys = ("rows", "service", "fetched", "sha256")
+    rows, service, date, digest = (said[f"migrate_bayes.{k}".encode()].decode() for k in keys)
+    return f"{int(rows):,} rows from {service}, {date}, sha256 {digest}"
 
 
 def data_sha256(path: str | Path) -> str:

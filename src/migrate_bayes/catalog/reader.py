@@ -33,7 +33,7 @@ from migrate_bayes.catalog.maps import (
     plan,
     words_of,
 )
-from migrate_bayes.catalog.source import as_float
+from migrate_bayes.catalog.source import Cells, as_float
 from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
 Columns = str | Mapping[str, Any] | None  # a packaged map's name, or a map's content
@@ -407,7 +407,7 @@ def as_catalog(stars: Any) -> xr.Dataset:
         if canonical == "" or (name in SYMMETRIC.values() and not is_unit(unit)):
             continue  # a pure number; or of StarPosteriors, a fraction of the age
         how = conversion_to(unit, file="the Dataset", column=name, canonical=name)
-        plain = as_float(variable.values, "the Dataset", name, 0)
+        plain = as_float(variable.values, Cells("the Dataset", name))
         column = COLUMNS[name]
         # Whatever else is out of bounds, the stages flag.
         value = clean(plain, how, (), 1.0, (-np.inf, np.inf), column.usual, Seen(), 0)

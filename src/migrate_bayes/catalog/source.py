@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,16 +83,19 @@ class Source(NamedTuple):
                     values = _element(piece[base[name]], name, base[name], self.path)
                     gone = _mask(piece[masks[base[name]]]) if base[name] in masks else None
                     if name == identifier:
-                        block[name] = _with_mask(_as_numpy(values), gone)
+                        values = _as_numpy(values)
+                        if gone is not None:
+                            values = np.ma.MaskedArray(values, np.ma.getmaskarray(values) | gone)
+                        block[name] = values
                         continue
-                    also = (missing or {}).get(name, ())
+                    cells = Cells(self.path, name, first_row, (missing or {}).get(name, ()))
                     meant = (words or {}).get(name)
                     if isinstance(meant, float):
-                        number = _angles(values, meant, self.path, name, first_row, also)
+                        number = _angles(values, meant, cells)
                     elif meant is not None:
                         number = _words_as_float(_as_numpy(values), meant)
                     else:
-                        number = as_float(values, self.path, name, first_row, also)
+                        number = as_float(values, cells)
                     block[name] = number if gone is None else np.where(gone, np.nan, number)
             rows = len(next(iter(block.values())))
             first_row += rows
@@ -180,10 +183,6 @@ def _mask(values: Any) -> NDArray[np.bool_]:
     return texts.astype(bool) | np.ma.getmaskarray(plain)
 
 
-def _with_mask(values: Any, gone: NDArray[np.bool_] | None) -> Any:
-    return values if gone is None else np.ma.MaskedArray(values, np.ma.getmaskarray(values) | gone)
-
-
 def _element(values: Any, name: str, column: str, path: Path | str) -> Any:
     """Return one number per row: an element of a column of arrays, if that was asked for."""
     if name == column:
@@ -205,20 +204,27 @@ def _words_as_float(values: Any, words: Mapping[str, float]) -> NDArray[np.float
     return np.array([words.get(t.strip(), np.nan) for t in texts], dtype=np.float64)
 
 
-def _angles(
-    values: Any,
-    degrees: float,
-    path: Path | str,
-    column: str,
-    first_row: int,
-    missing: Sequence[str],
-) -> NDArray[np.float64]:
+class Cells(NamedTuple):
+    """Where values of a column are, for messages, and which words in them stand for nothing."""
+
+    path: Path | str
+    column: str
+    first_row: int = 0
+    missing: Sequence[str] = ()
+
+    def error(self, what: str, row: int | None = None) -> CatalogError:
+        """Word an error of the column, or of one of its rows here."""
+        at = "" if row is None else f" in row {self.first_row + row + 1} (counting from 1)"
+        return CatalogError(f"{self.path}: column '{self.column}' {what.replace('<row>', at)}")
+
+
+def _angles(values: Any, degrees: float, cells: Cells) -> NDArray[np.float64]:
     """Return the degrees of texts of hours (15 degrees) or degrees (1), minutes and seconds."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     plain = np.ma.filled(np.ma.MaskedArray(_as_numpy(values)).astype(object), None)
-    texts = _without_nothing(pa.array([_as_text(v) for v in plain.tolist()], pa.string()), missing)
+    texts = _without_nothing(pa.array([_as_text(v) for v in plain.tolist()], pa.string()), cells)
     parts = pc.extract_regex(pc.utf8_trim(texts, " \t\r\n\x00\xa0"), _SEXAGESIMAL)
     whole, minutes, seconds = (
         _cast(pc.struct_field(parts, name)) for name in ("whole", "minutes", "seconds")
@@ -228,11 +234,11 @@ def _angles(
     known = np.array(texts.is_valid())
     wrong = known & ~((minutes < 60.0) & (seconds <= 60.0))
     for row in np.flatnonzero(wrong).tolist():
-        out[row] = _angle(texts[row].as_py(), degrees, path, column, first_row + row)
+        out[row] = _angle(texts[row].as_py(), degrees, cells, row)
     return out
 
 
-def _angle(text: str, degrees: float, path: Path | str, column: str, row: int) -> float:
+def _angle(text: str, degrees: float, cells: Cells, row: int) -> float:
     """Return the degrees of a text that is spelled in a rarer way."""
     from astropy.coordinates import Angle
 
@@ -241,16 +247,14 @@ def _angle(text: str, degrees: float, path: Path | str, column: str, row: int) -
             return float(Angle(text, unit="hourangle" if degrees == 15.0 else "deg").degree)
     except (ValueError, TypeError):
         unit = "hours" if degrees == 15.0 else "degrees"
-        raise CatalogError(
-            f"{path}: column '{column}' is read as {unit}, minutes and seconds, which '{text}' in "
-            f"row {row + 1} (counting from 1) is not: mend it, name the column's true unit in the "
-            f'column map, or say what is missing: missing = ["{text}"]'
-        ) from None
+        raise cells.error(
+            f"is read as {unit}, minutes and seconds, which '{text}'<row> is not: mend it, name "
+            "the column's true unit in the column map, or say what is missing: "
+            f'missing = ["{text}"]', row,
+        ) from None  # fmt: skip
 
 
-def as_float(
-    values: Any, path: Path | str, column: str, first_row: int, missing: Sequence[str] = ()
-) -> NDArray[np.float64]:
+def as_float(values: Any, cells: Cells) -> NDArray[np.float64]:
     """Return numbers, NaN for what is masked or a word for nothing, refusing any other text.
 
     In double or single precision. Numbers without a mask come back as they are, not copied.
@@ -262,7 +266,7 @@ def as_float(
         if pa.types.is_dictionary(values.type):
             values = values.cast(values.type.value_type)
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-            return _text_as_float(values, path, column, first_row, missing)
+            return _text_as_float(values, cells)
         if pa.types.is_decimal(values.type):
             values = values.cast(pa.float64())
         if pa.types.is_nested(values.type):
@@ -279,9 +283,8 @@ def as_float(
     if plain.dtype == object and not arrays:
         arrays = any(isinstance(v, list | tuple | dict | np.ndarray) for v in plain.tolist())
     if arrays:
-        raise CatalogError(
-            f"{path}: column '{column}' holds arrays; map a column of numbers, or an element of "
-            f"it as '{column}[0]'"
+        raise cells.error(
+            f"holds arrays; map a column of numbers, or an element of it as '{cells.column}[0]'"
         )
     if plain.dtype.kind in "fiub":
         kind = plain.dtype if plain.dtype == np.float32 else np.float64
@@ -291,13 +294,13 @@ def as_float(
         kind = {"M": "times or coordinates", "m": "times", "c": "complex numbers"}.get(
             plain.dtype.kind, "no numbers"
         )
-        raise CatalogError(f"{path}: column '{column}' holds {kind}; map a column of numbers")
+        raise cells.error(f"holds {kind}; map a column of numbers")
     import pyarrow as pa
 
     texts = [_as_text(v) for v in plain.tolist()]
     if mask is not np.ma.nomask:
         texts = [None if m else t for t, m in zip(texts, mask.tolist(), strict=True)]
-    return _text_as_float(pa.array(texts, pa.string()), path, column, first_row, missing)
+    return _text_as_float(pa.array(texts, pa.string()), cells)
 
 
 def _as_text(value: Any) -> str | None:
@@ -309,23 +312,17 @@ def _as_text(value: Any) -> str | None:
     return str(value)
 
 
-def _text_as_float(
-    texts: Any, path: Path | str, column: str, first_row: int, missing: Sequence[str]
-) -> NDArray[np.float64]:
+def _text_as_float(texts: Any, cells: Cells) -> NDArray[np.float64]:
     """Return the numbers that texts spell, by Arrow's parser, or Python's if it knows better."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     texts = pc.utf8_trim(texts, " \t\r\n\x00\xa0")
-    try:
+    with suppress(pa.ArrowInvalid):
         return _cast(texts)
-    except pa.ArrowInvalid:
-        pass
-    texts = _without_nothing(texts, missing)
-    try:
+    texts = _without_nothing(texts, cells)
+    with suppress(pa.ArrowInvalid):
         return _cast(texts)
-    except pa.ArrowInvalid:
-        pass
     out = np.empty(len(texts))
     for row, text in enumerate(texts.to_pylist()):
         number = np.nan if text is None else _number(text)
@@ -338,27 +335,21 @@ def _text_as_float(
                     "degrees"
                 )
             if text.startswith(("[", "(")):
-                raise CatalogError(
-                    f"{path}: column '{column}' holds arrays, as '{text[:40]}' in row "
-                    f"{first_row + row + 1} (counting from 1); {what}"
-                )
+                raise cells.error(f"holds arrays, as '{text[:40]}'<row>; {what}", row)
             if re.fullmatch(r"[+-]?\d+,\d+", text):
                 what = "write decimal points in place of commas"
-            raise CatalogError(
-                f"{path}: column '{column}' holds text: '{text}' in row {first_row + row + 1} "
-                f"(counting from 1); {what}"
-                + ("" if angle else f', or say what is missing: missing = ["{text}"]')
-            )
+            also = "" if angle else f', or say what is missing: missing = ["{text}"]'
+            raise cells.error(f"holds text: '{text}'<row>; {what}{also}", row)
         out[row] = number
     return out
 
 
-def _without_nothing(texts: Any, missing: Sequence[str]) -> Any:
+def _without_nothing(texts: Any, cells: Cells) -> Any:
     """Return texts of which those that stand for nothing are null."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    nothing = pa.array([*_NOTHING, *(word.strip().lower() for word in missing)], texts.type)
+    nothing = pa.array([*_NOTHING, *(word.strip().lower() for word in cells.missing)], texts.type)
     blank = pc.or_(
         pc.is_in(pc.utf8_lower(texts), nothing),
         pc.invert(pc.match_substring_regex(texts, r"[0-9A-Za-z]")),

@@ -13,6 +13,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, takewhile
 from typing import Any, BinaryIO, NamedTuple
 
 from migrate_bayes.catalog.contents import Contents
@@ -156,21 +157,15 @@ def _checked(data: bytes) -> bytes:
 
 def _special(lines: _Lines) -> str:
     """Name astropy's reader of a file that needs one."""
-    head: list[str] = []
-    for line in lines.lines():
-        head.append(line)
-        if line.startswith("Byte-by-byte Description of file"):
-            return "mrt"
-        if len(head) == 1 and not line.startswith(("Title:", "\\", "|", "=")):
-            return ""
-        if len(head) > 400:
-            return ""
-        if not line.startswith(("\\", "|")) and head[0].startswith(("\\", "|")):
-            bars = [one for one in head if one.startswith("|")]
-            return (
-                "ipac" if len(bars) >= 2 and all(one.rstrip().endswith("|") for one in bars) else ""
-            )
-    return ""
+    head = list(islice(lines.lines(), 400))
+    if not head or not head[0].startswith(("Title:", "\\", "|", "=")):
+        return ""
+    if any(line.startswith("Byte-by-byte Description of file") for line in head):
+        return "mrt"
+    top = list(takewhile(lambda line: line.startswith(("\\", "|")), head))
+    bars = [line.rstrip() for line in top if line.startswith("|")]
+    whole = len(bars) >= 2 and all(line.endswith("|") for line in bars)
+    return "ipac" if whole and len(top) < len(head) else ""
 
 
 def _by_astropy(contents: Contents, format: str) -> Source:
