@@ -55,6 +55,7 @@ def command(
     A process of its own takes seconds to begin with; tests of `migrate_bayes.cli` begin some.
     """
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     log = logging.getLogger("migrate_bayes")
 
     def call(*arguments: object) -> SimpleNamespace:
