@@ -32,6 +32,8 @@ data = {{ source = "mock" }}
 simulate = {{ stars = {stars} }}
 orbits = {{ zmax_potentials = ["MWPotential2014"] }}
 run = {{ scheduler = "{scheduler}" }}
+# A short fit, whose verdict is of no interest.
+sampler = {{ draws = 100, tune = 100, chains = 2, starts = 1, patience = 1 }}
 """
 SMALL_PARTS = "import sys, migrate_bayes.run.stages as s; s.PART_SIZE = int(sys.argv.pop(1))\n"
 MAIN = SMALL_PARTS + "from migrate_bayes.cli import main; main()"

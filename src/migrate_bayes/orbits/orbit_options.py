@@ -65,7 +65,7 @@ class OrbitOptions(Options):
         default=None, validation_alias=AliasChoices("zmax_potentials", "zmax")
     )
     scaling: Literal["rescaled", "native"] = "rescaled"
-    draws: int = Field(default=100, gt=1)
+    draws: int = Field(default=100, gt=1, le=100_000)
     zmax_draws: int = Field(default=0, ge=0)
     sweep: SweepOptions | None = None
 

@@ -75,10 +75,10 @@ class SamplerOptions(Options):
     """
 
     method: Literal["auto", "nuts", "surrogate"] = "auto"
-    draws: int = Field(default=1000, gt=0)
-    tune: int = Field(default=200, gt=0)
-    chains: int = Field(default=4, gt=0)
+    draws: int = Field(default=1000, gt=0, le=10**6)
+    tune: int = Field(default=200, gt=0, le=10**6)
+    chains: int = Field(default=4, gt=0, le=1000)
     target_accept: float = Field(default=0.85, gt=0, lt=1)
-    patience: int = Field(default=4, gt=0)
-    starts: int = Field(default=4, gt=0)
+    patience: int = Field(default=4, gt=0, le=1000)
+    starts: int = Field(default=4, gt=0, le=1000)
     scheduler: str = "threads"

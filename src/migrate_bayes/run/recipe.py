@@ -118,7 +118,7 @@ class Recipe(Options):
             raise ValueError("[selections] is a table of names")
 
         def written(given: Any, entry: str) -> Any:
-            if entry == "selections":
+            if entry == "selections" and isinstance(given, list | tuple):
                 return tuple(expand(one, own) for one in given)
             if entry not in ("variants", "columns"):
                 return expand(given, own)
