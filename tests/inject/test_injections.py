@@ -122,7 +122,7 @@ def test_a_fit_with_completeness(run):
     with_s.simulate()
     with_s.make_stars()
     fit = with_s.fit()
-    assert fit["posterior"].sizes["completeness_direction"] == 2
+    assert fit["sample_stats"]["completeness_error"].sizes["completeness_direction"] == 2
     assert set(json.loads(fit.attrs["completeness_share"])) >= {"gradient_young"}
     assert run(completeness=_INJECTED).fit().identical(fit)
     with pytest.raises(ProductError, match=r"fit\.nc is stale: `completeness` was"):

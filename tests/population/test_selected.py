@@ -14,7 +14,7 @@ from migrate_bayes.population.likelihood.layout import StarArrays, pack
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.likelihood.selected import Completeness, SelectedLikelihood
 from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
-from migrate_bayes.population.sampling.posterior import posterior_tree
+from migrate_bayes.population.sampling.posterior import _moves, posterior_tree
 
 AGES = np.array([1.0, 4.0, 8.0])
 RG, FEH = np.linspace(3.0, 14.0, 45), np.linspace(-3.0, 2.0, 501)
@@ -116,28 +116,17 @@ def uncertain(table):
 
 @pytest.mark.parametrize("classes", [1, 3])
 def test_derivatives(classes):
-    """In θ, and in the amplitudes of the errors of ln S, which are its last columns."""
     rng = np.random.default_rng(4)
     stars, theta = stars_of(rng, classes=classes), theta_of(rng, classes=classes)
-    both = SelectedLikelihood(stars, Completeness.of(uncertain(table_of(curved)), AGES))
-    z = np.broadcast_to([0.4, -0.7], (*theta.shape[:2], 2))
-    theta = np.concatenate([theta, z], axis=-1)
+    both = selected(curved, stars)
     _, gradient = both.value_and_gradient(theta)
     for index in np.ndindex(2, len(AGES), theta.shape[2]):
-        if index[2] >= theta.shape[2] - 2:
-            continue
         step = np.zeros_like(theta)
         step[index] = 1e-5
         numeric = (both.value(theta + step) - both.value(theta - step)) / 2e-5
         assert gradient[index] == pytest.approx(numeric, rel=2e-3, abs=2e-2), index
-    for column in (-2, -1):
-        step = np.zeros_like(theta)
-        step[..., column] = 1e-5
-        numeric = (both.value(theta + step) - both.value(theta - step)) / 2e-5
-        assert gradient[..., column].sum() == pytest.approx(numeric, rel=2e-3, abs=2e-2)
     x = rng.normal(size=(*theta.shape, 4))
     x[2] = 0.0
-    x[..., -2:, :] = x[0, 0, -2:, :]
     value, score, information = both.score_outer(theta, x)
     assert value == pytest.approx(both.value(theta))
     np.testing.assert_allclose(score, np.tensordot(gradient, x, axes=3), rtol=1e-9)
@@ -187,28 +176,37 @@ def test_stars_that_a_survey_took_give_the_slope_of_all():
     assert both.guarded == 0
 
 
-def test_an_error_of_s_is_the_table_that_it_makes():
+def test_a_moved_table_is_one_standard_deviation_away():
     rng = np.random.default_rng(6)
-    stars, theta, table = stars_of(rng), theta_of(rng), uncertain(table_of(curved))
-    z = np.array([0.4, -0.7])
-    one = Completeness.of(table, AGES)
-    error = table["ln_s_error"].transpose("component", "age", "rg", "feh", "direction").values
-    moved = one._replace(log_s=one.log_s + error @ z, directions=one.directions[..., :0])
-    with_z = np.concatenate([theta, np.broadcast_to(z, (*theta.shape[:2], 2))], axis=-1)
-    seam = SelectedLikelihood(stars, one).at_seam(with_z)
-    np.testing.assert_allclose(seam, SelectedLikelihood(stars, moved).at_seam(theta), rtol=1e-10)
+    stars, theta = stars_of(rng), theta_of(rng)
+    one = SelectedLikelihood(stars, Completeness.of(uncertain(table_of(curved)), AGES))
+    assert one.n_errors == 2
+    c = one.completeness
+    other = SelectedLikelihood(stars, c._replace(log_s=c.log_s - 0.7 * c.directions[..., 1]))
+    np.testing.assert_array_equal(one.moved(1, -0.7).at_seam(theta), other.at_seam(theta))
 
 
-def test_errors_of_s_are_parameters_of_the_model():
-    stars = simulated_stars(300, seed=3)
-    model = PopulationModel(population_data(stars), completeness=uncertain(table_of(curved)))
-    assert model.pymc["completeness_error"].eval().shape == (2,)
+def test_an_error_of_s_moves_the_posterior_as_another_s_would():
+    """To first order C ∂∇ln L/∂z is the way from one maximum to the other."""
+    few = {"thin": [1.0, 12.0], "thick": [8.0]}
+    names = ("metallicity", "scatter", "radius", "radius_scatter", "height", "alpha")
+    spec = ModelSpec(form="constant", outliers=False, **dict.fromkeys(names, few))
+    model = PopulationModel(
+        population_data(simulated_stars(8000, seed=3)), spec,
+        completeness=uncertain(table_of(lambda c, age, x, f: -(f**2))),
+    )  # fmt: skip
     density = PosteriorDensity(model, mode="FAST_COMPILE")
-    rng = np.random.default_rng(1)
-    x = density.start + 0.01 * rng.normal(size=density.n)
-    step = 1e-5 * rng.normal(size=density.n)
-    numeric = (density(x + step)[0] - density(x - step)[0]) / 2
-    assert density(x)[1] @ step == pytest.approx(numeric, rel=1e-4)
+    mode = find_mode(density, tolerance=1e-9)
+    noise = np.random.default_rng(1).normal(size=(1, 4000, density.n))
+    draws = mode.vector + noise @ np.linalg.cholesky(mode.covariance).T
+    moves = _moves(density, density.likelihood, mode, draws)
+    for k, by in ((0, 0.1), (1, -0.1)):
+        there = find_mode(density.over(density.likelihood.moved(k, by)), tolerance=1e-9)
+        way, sd = (there.vector - mode.vector) / by, np.sqrt(np.diag(mode.covariance))
+        # The covariance is of the scores of few stars: 5%.
+        assert moves[k][0] == pytest.approx(way[0], rel=0.2)
+        whole = np.linalg.norm(way / sd)
+        assert np.linalg.norm((moves[k] - way) / sd) < 0.35 * whole
 
 
 @pytest.mark.slow

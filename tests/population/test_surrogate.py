@@ -370,20 +370,3 @@ def test_weights_that_cannot_be_trusted_end_in_nuts(of_few, monkeypatch):
     assert tree.attrs["method"] == "nuts"
     assert tree.attrs["surrogate_pareto_k"] == 0.9
     assert tree["posterior"].sizes["draw"] == 10
-
-
-def test_errors_of_the_completeness_are_coordinates_as_they_are(density):
-    """The last columns of θ, negative too, are neither logarithms nor shares."""
-    rng = np.random.default_rng(3)
-    thetas = np.stack(
-        [density.theta(density.start + 0.05 * v) for v in rng.normal(size=(9, density.n))]
-    )
-    z = np.broadcast_to(rng.normal(size=(9, 1, 1, 3)), (*thetas.shape[:3], 3))
-    both = np.concatenate([thetas, z], axis=-1)
-    np.testing.assert_array_equal(natural(both[0], 3)[..., :-3], natural(thetas[0]))
-    np.testing.assert_array_equal(natural(both[0], 3)[..., -3:], z[0])
-    found = Coordinates.spanning(both[0], both[1:], errors=3)
-    slope = rng.normal(size=found.n)
-    step = 1e-6 * (both[1] - both[0])
-    moved = found.of(both[0] + step) - found.of(both[0])
-    assert np.vdot(found.pullback(both[0], slope), step) == pytest.approx(slope @ moved, rel=1e-4)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
-import pytensor.tensor as pt
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -55,8 +54,8 @@ class PopulationModel:
     completeness : xarray.Dataset, optional
         How the survey took stars by [Fe/H] at given age and radius: ``ln_s`` on ([component], age,
         rg, feh), whose factors of disc, age and radius alone do not matter, and ``ln_s_error`` with
-        the dimension direction more, if it has an error: its amplitudes are then parameters,
-        ``completeness_error``. All stars alike if not given. See `population.likelihood.selected`.
+        the dimension direction more, if it has an error. All stars alike if not given. See
+        `population.likelihood.selected`.
     likelihood : Likelihood, optional
         What sums over the stars, if the sum is not to be made in this process: see
         `likelihood_on`.
@@ -69,7 +68,7 @@ class PopulationModel:
         The model, with the stars as its potential ``stars``.
     theta : tensor, shape (n_components, n_ages, n_theta)
         What the stars see of the model; last axis as `likelihood.kernel.THETA`, then ln P, μ
-        and σ² of each further class of the error of R_g, then the errors of the completeness.
+        and σ² of each further class of the error of R_g.
     data, spec, likelihood
         As given.
 
@@ -116,12 +115,6 @@ class PopulationModel:
         self.pymc, self.theta = hierarchy(
             self.spec, data.ages, data.n_stars, gradient, levels=data.classes.level
         )
-        if self.completeness is not None and (n := self.completeness.directions.shape[-1]):
-            with self.pymc:
-                self.pymc.add_coord("completeness_direction", np.arange(n))
-                z = pm.Normal("completeness_error", dims="completeness_direction")
-                same = pt.broadcast_to(z, (*self.theta.shape[:2], n))
-                self.theta = pt.concatenate([self.theta, same], axis=-1)
         with self.pymc:
             pm.Potential("stars", PopulationLogLikelihood(self.likelihood)(self.theta)[0])
 
@@ -138,11 +131,6 @@ class PopulationModel:
         if self.completeness is None:
             return likelihood
         return SelectedLikelihood(likelihood, self.completeness)
-
-    def _of_population(self, thetas: Floats) -> Floats:
-        """Leave out of θ the errors of the completeness, which are of the survey."""
-        n = 0 if self.completeness is None else self.completeness.directions.shape[-1]
-        return thetas[..., : thetas.shape[-1] - n]
 
     def _seen_by_stars(self, thetas: Floats) -> Floats:
         """Carry θ of several draws to what the kernel is called with."""
@@ -227,10 +215,11 @@ class PopulationModel:
         -------
         xarray.DataTree
             Groups `posterior` (equal draws), `sample_stats` and `prior`, with units on every
-            variable. The root's attributes hold provenance, `method`, the cost of the fit
-            (`wall_seconds`, `mode_seconds`, `passes` over the stars), the worst `r_hat` and
-            `ess_bulk` of the free parameters and, of a surrogate, `pareto_k` and
-            `importance_ess`.
+            variable. With a completeness that has an error, this is in the draws, and its
+            amplitudes are `completeness_error` in `sample_stats`. The root's attributes hold
+            provenance, `method`, the cost of the fit (`wall_seconds`, `mode_seconds`, `passes` over
+            the stars), the worst `r_hat` and `ess_bulk` of the free parameters and, of a surrogate,
+            `pareto_k` and `importance_ess`.
 
         Raises
         ------
@@ -338,7 +327,7 @@ class PopulationModel:
             95%), dex, and `tail_probability`, P(replicated > data); NaN in bins of fewer than 20
             stars. The bins' edges are coordinates.
         """
-        thetas = self._of_population(self.theta_draws(fit, n=draws, seed=seed))
+        thetas = self.theta_draws(fit, n=draws, seed=seed)
         return predictive.posterior_predictive(
             self.data, thetas, stars=stars, seed=seed, completeness=self.completeness
         )
@@ -367,10 +356,8 @@ class PopulationModel:
             histograms. The band coordinate is the probability.
         """
         prior = draw_prior(self.pymc, draws, seed) if fit is None else _group(fit, "prior")
-        thetas = self._of_population(self.theta_draws(prior, n=draws, seed=seed))
-        return predictive.prior_predictive(
-            self.data, thetas, self.spec.components, stars=stars, seed=seed
-        )
+        thetas, names = self.theta_draws(prior, n=draws, seed=seed), self.spec.components
+        return predictive.prior_predictive(self.data, thetas, names, stars=stars, seed=seed)
 
     def log_likelihood(
         self, fit: Fit, *, stars: int = 5000, draws: int = 1000, seed: int = 0

@@ -696,7 +696,7 @@ class Run:
             if "prior" in tree.children:
                 tree["prior_predictive"] = model.prior_predictive(tree, seed=seed)
             if completeness is not None:
-                tree.attrs |= _of_completeness(tree["posterior"].to_dataset(), completeness)
+                tree.attrs |= _of_completeness(tree, completeness)
             self.verdict = judge(tree)
             tree.attrs.update(self.verdict.attrs)
             self._write(tree, path, made)
@@ -862,18 +862,19 @@ class Run:
         return page
 
 
-def _of_completeness(posterior: xr.Dataset, table: xr.Dataset) -> dict[str, str]:
+def _of_completeness(fit: xr.DataTree, table: xr.Dataset) -> dict[str, str]:
     """Return attributes of a fit: how S was made, and its error's share of the main variances."""
     from migrate_bayes.population.results.diagnostics import HEADLINE
 
+    posterior, stats = fit["posterior"].to_dataset(), fit["sample_stats"].to_dataset()
     names = [name for name in HEADLINE if name in posterior]
     share = dict.fromkeys(names, 0.0)
-    if "completeness_error" in posterior:
-        flat = posterior[[*names, "completeness_error"]].stack(sample=("chain", "draw"))
-        z = flat["completeness_error"].transpose("sample", ...).values
+    if "completeness_error" in stats:
+        errors = stats["completeness_error"].stack(sample=("chain", "draw"))
+        z = errors.transpose("sample", ...).values
         z = z - z.mean(axis=0)
         for name in names:
-            y = flat[name].values - flat[name].values.mean()
+            y = posterior[name].values.ravel() - float(posterior[name].mean())
             by_z = z @ np.linalg.lstsq(z, y)[0]
             share[name] = float((by_z @ by_z) / (y @ y))
     made = {k: v for k, v in table.attrs.items() if k in ("observed", "usable") or "aic" in str(k)}

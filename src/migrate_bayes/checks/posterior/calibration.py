@@ -92,14 +92,10 @@ class Refit:
         self, theta: Numbers, n: int, *, seed: int, errors: SurveyErrors | None = None
     ) -> xr.Dataset:
         """Draw and observe stars of θ, as the survey takes them."""
-        c = self.model.completeness
-        if c is not None:
-            end = theta.shape[2] - c.directions.shape[-1]
-            c = c._replace(log_s=c.log_s + c.directions @ theta[0, 0, end:])
-            theta = theta[..., :end]
         return simulated_stars(
-            n, seed=seed, truth=theta, errors=errors, classes=self.classes, completeness=c
-        )
+            n, seed=seed, truth=theta, errors=errors, classes=self.classes,
+            completeness=self.model.completeness,
+        )  # fmt: skip
 
     def fit(self, stars: xr.Dataset, sampler: SurveySampler, *, seed: int) -> xr.DataTree:
         """Sample the posterior of one survey, on one thread.
@@ -137,9 +133,7 @@ def _ridge(section: RidgeSection) -> xr.Dataset:
     x = xr.Dataset(coords=axes)
     ridge = section.centre + section.slope * (x["rg"] - PIVOT_RADIUS)
     off = (x["feh"] - ridge + 0.0 * x["age"]) / section.width
-    error = section.error * xr.concat([off, off**2 - 1.0], dim="direction")
-    table = xr.Dataset({"ln_s": -0.5 * off**2})
-    return table.assign(ln_s_error=error) if section.error else table
+    return xr.Dataset({"ln_s": -0.5 * off**2})
 
 
 def survey_function(recipe: CalibrateRecipe) -> Callable[[int], dict[str, Any]]:

@@ -46,16 +46,11 @@ class SurveySampler(Options):
 
 
 class RidgeSection(Options):
-    """A made-up survey, ln S = −([Fe/H] − centre − slope (R_g − 8 kpc))² / (2 width²).
-
-    Two directions of ln S, its slope and its curvature in [Fe/H], are uncertain by `error` at one
-    `width` from the ridge.
-    """
+    """A made-up survey, ln S = −([Fe/H] − centre − slope (R_g − 8 kpc))² / (2 width²)."""
 
     centre: float = 0.0  # dex
     slope: float = 0.05  # dex/kpc
     width: Positive = 0.3  # dex
-    error: float = Field(default=0.1, ge=0)
 
 
 class SurveyRecipe(Options):

@@ -32,8 +32,14 @@ and the product with N(R; μ, σ²) is a normal law again, so that the kernel is
 feel: a node without stars moves nothing. D is kept above `LEAST_CURVATURE`.
 
 **Error of S.** A table made of a limited number of injections has an error, by independent
-directions δ_j: :math:`\ln S + Σ_j z_j δ_j`, z_j ~ N(0, 1). The z are parameters; they are the last
-columns of θ, the same at all components and ages, and end at this seam.
+directions δ_j: :math:`\ln S + \sum_j z_j δ_j`, z_j ~ N(0, 1). The stars know nothing of z: S is an
+integral over what they might have been, and a likelihood that was free to choose z would take
+whatever makes α small. So z keeps its law, and moves the posterior of the parameters x to first
+order:
+
+.. math:: x \leftarrow x + C \sum_j z_j \frac{\partial}{\partial z_j} \nabla_x \ln L
+
+with C the posterior's covariance (`sampling.posterior`).
 """
 
 from __future__ import annotations
@@ -171,22 +177,16 @@ def _between(x: float, first: float, step: float, n: int) -> tuple[int, float, f
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def project(  # type: ignore[no-untyped-def]
-    theta, columns, radius, feh, log_s, directions, radii, metallicities, a, slopes
-):
-    """Fill a_0, a_1, a_2 of each (component, age, class) and their slopes in (μ, σ², Z, G, s², z).
+def project(theta, columns, radius, feh, log_s, radii, metallicities, a, slopes):  # type: ignore[no-untyped-def]
+    """Fill a_0, a_1, a_2 of each (component, age, class), and their slopes in (μ, σ², Z, G, s²).
 
     `columns`, shape (n_classes,), are those of the classes' ln P in θ; `a` has shape (2, n_ages,
-    n_classes, 3), `slopes` (2, n_ages, n_classes, 3, 5 + n_directions).
+    n_classes, 3), `slopes` (2, n_ages, n_classes, 3, 5).
     """
     t, w = radii
     p, v = metallicities
     step_r, step_f = radius[1] - radius[0], feh[1] - feh[0]
-    n_directions = directions.shape[4]
-    of_z = np.empty(n_directions)
     for c in range(2):
-        # A direction of the one disc is 0 for the other.
-        mine = np.array([d for d in range(n_directions) if np.any(directions[c, :, :, :, d])])
         for k in range(theta.shape[1]):
             th = theta[c, k]
             Z, G, s = th[3], th[4], np.sqrt(th[5])
@@ -198,7 +198,6 @@ def project(  # type: ignore[no-untyped-def]
                     x = mu + sigma * t[q] - PIVOT_RADIUS
                     i, u, du = _between(x + PIVOT_RADIUS, radius[0], step_r, len(radius))
                     alpha = of_f = of_r = of_s = 0.0
-                    of_z[:] = 0.0
                     for n in range(len(p)):
                         F = Z + G * x + s * p[n]
                         m, e, de = _between(F, feh[0], step_f, len(feh))
@@ -214,11 +213,6 @@ def project(  # type: ignore[no-untyped-def]
                         of_f += S * rise * de
                         of_s += S * rise * de * p[n]
                         of_r += S * (high - low) * du
-                        below, above = directions[c, k, i], directions[c, k, i + 1]
-                        for d in mine:
-                            inner = below[m, d] + e * (below[m + 1, d] - below[m, d])
-                            outer = above[m, d] + e * (above[m + 1, d] - above[m, d])
-                            of_z[d] += S * (inner + u * (outer - inner))
                     alpha = max(alpha, _LEAST)
                     y = -np.log(alpha)
                     dF, dR, ds = -of_f / alpha, -of_r / alpha, -of_s / alpha
@@ -229,8 +223,6 @@ def project(  # type: ignore[no-untyped-def]
                         a[c, k, j, n] += factor[n] * y
                         for d in range(5):
                             slopes[c, k, j, n, d] += factor[n] * of_y[d]
-                        for d in range(n_directions):
-                            slopes[c, k, j, n, 5 + d] -= factor[n] * of_z[d] / alpha
 
 
 class SelectedLikelihood(WrappedLikelihood):
@@ -239,7 +231,7 @@ class SelectedLikelihood(WrappedLikelihood):
     def __init__(self, likelihood: Likelihood, completeness: Completeness) -> None:
         super().__init__(likelihood)
         self.completeness = completeness
-        #: How many columns of θ, the last, are amplitudes of the errors of ln S.
+        #: Independent errors of ln S.
         self.n_errors = completeness.directions.shape[-1]
         #: Cells (component, age, class) at the last θ whose D was kept at `LEAST_CURVATURE`.
         self.guarded = 0
@@ -253,16 +245,19 @@ class SelectedLikelihood(WrappedLikelihood):
         """Return the likelihood of about `n_stars` of the stars; see `Likelihood.subset`."""
         return SelectedLikelihood(self.likelihood.subset(n_stars), self.completeness)
 
+    def moved(self, direction: int, by: float) -> SelectedLikelihood:
+        """Return the likelihood with ln S moved by so many standard deviations of its error."""
+        c = self.completeness
+        log_s = c.log_s + by * c.directions[..., direction]
+        return SelectedLikelihood(self.likelihood, c._replace(log_s=log_s))
+
     def _selected(self, theta: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
-        """Return θ′, ∂(ln P′, μ′, σ′²)/∂(ln P, μ, σ², Z, G, s², z) of each class, its columns."""
+        """Return θ′, ∂(ln P′, μ′, σ′²)/∂(ln P, μ, σ², Z, G, s²) of each class, and its columns."""
         theta = np.ascontiguousarray(theta, dtype=np.float64)
-        table, n_z = self.completeness, self.completeness.directions.shape[-1]
-        end = theta.shape[2] - n_z
-        begin = np.array([0, *range(len(THETA), end, 3)])
+        begin = np.array([0, *range(len(THETA), theta.shape[2], 3)])
         shape = (2, theta.shape[1], len(begin))
-        a, da = np.empty((*shape, 3)), np.empty((*shape, 3, 5 + n_z))
-        log_s = table.log_s + table.directions @ theta[0, 0, end:] if n_z else table.log_s
-        project(theta, begin, *table._replace(log_s=log_s), _RADII, _METALLICITIES, a, da)
+        a, da = np.empty((*shape, 3)), np.empty((*shape, 3, 5))
+        project(theta, begin, *self.completeness[:3], _RADII, _METALLICITIES, a, da)
         D = 1.0 - 2.0 * a[..., 2]
         held = D < LEAST_CURVATURE
         self.guarded = int(held.sum())
@@ -270,11 +265,11 @@ class SelectedLikelihood(WrappedLikelihood):
         dD = np.where(held[..., None], 0.0, -2.0 * da[..., 2, :])
         mu, s2 = theta[:2][..., begin + 1], theta[:2][..., begin + 2]
         sigma, a1 = np.sqrt(s2), a[..., 1]
-        out = theta[..., :end].copy()
+        out = theta.copy()
         out[:2, :, begin] += a[..., 0] - a[..., 2] + 0.5 * a1**2 / D - 0.5 * np.log(D)
         out[:2, :, begin + 1] = mu + a1 * sigma / D
         out[:2, :, begin + 2] = s2 / D
-        slope = np.zeros((*shape, 3, 6 + n_z))
+        slope = np.zeros((*shape, 3, 6))
         one, inverse, shift = a1[..., None], 1.0 / D[..., None], (a1 * sigma / D**2)[..., None]
         slope[..., 0, 0] = 1.0
         slope[..., 0, 1:] = (
@@ -286,7 +281,7 @@ class SelectedLikelihood(WrappedLikelihood):
         slope[..., 1, 2] += 0.5 * a1 / (sigma * D)
         slope[..., 2, 1:] = -(s2 / D**2)[..., None] * dD
         slope[..., 2, 2] += 1.0 / D
-        inputs = np.stack([[at, at + 1, at + 2, 3, 4, 5, *range(end, end + n_z)] for at in begin])
+        inputs = np.stack([np.array([at, at + 1, at + 2, 3, 4, 5]) for at in begin])
         return out, slope, inputs
 
     def at_seam(self, theta: Floats) -> Floats:
@@ -301,8 +296,7 @@ class SelectedLikelihood(WrappedLikelihood):
         """Return Σ ln L and its gradient in θ; see `Likelihood.value_and_gradient`."""
         selected, slope, inputs = self._selected(theta)
         value, of_selected = self.likelihood.value_and_gradient(selected)
-        gradient = np.zeros(theta.shape)
-        gradient[..., : selected.shape[2]] = of_selected
+        gradient = of_selected.copy()
         gradient[:2, :, inputs[:, :3].ravel()] = 0.0
         for j, columns in enumerate(inputs):
             of_class = of_selected[:2][..., columns[:3]]
@@ -313,7 +307,7 @@ class SelectedLikelihood(WrappedLikelihood):
         """Return Σ ln L, gradient and Fisher information in x; see `Likelihood.score_outer`."""
         selected, slope, inputs = self._selected(theta)
         rows = np.asarray(jacobian, dtype=np.float64)
-        carried = rows[:, :, : selected.shape[2]].copy()
+        carried = rows.copy()
         for j, columns in enumerate(inputs):
             carried[:2, :, columns[:3]] = np.einsum(
                 "ckix,ckxn->ckin", slope[:, :, j], rows[:2][:, :, columns]

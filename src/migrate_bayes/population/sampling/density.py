@@ -23,10 +23,9 @@ evidence, :math:`\ln p(\hat x) + \frac12 \ln |2 π Σ|`, Σ being the covariance
 from __future__ import annotations
 
 import copy
-import operator
 import threading
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property, partial, reduce
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -128,9 +127,7 @@ class PosteriorDensity:
         self.start = np.asarray(DictToArrayBijection.map(point).data, dtype=np.float64)
         self.n = len(self.start)
         others = [p for p in model.potentials if p.name != "stars"]
-        # Interpreted PyTensor knows no sum of more than 32 terms, and `logp` makes one.
-        terms = model.logp(vars=[*model.free_RVs, *others], sum=False)
-        prior = reduce(operator.add, [term.sum() for term in terms])
+        prior = model.logp(vars=[*model.free_RVs, *others])
         theta, *named = model.replace_rvs_by_values([population.theta, *model.unobserved_RVs])
         outputs, x = join_nonshared_inputs(
             point, [prior, theta, *named], [model.rvs_to_values[rv] for rv in model.free_RVs]

@@ -23,6 +23,7 @@ from migrate_bayes.core.parallel import default_workers
 from migrate_bayes.core.progress import status
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.population.fit_options import SamplerOptions
+from migrate_bayes.population.likelihood.selected import SelectedLikelihood
 from migrate_bayes.population.results.diagnostics import HEADLINE, MAX_PARETO_K, MAX_R_HAT
 from migrate_bayes.population.sampling.density import Mode, PosteriorDensity, find_modes, run_nuts
 from migrate_bayes.population.sampling.surrogate import sample_surrogate
@@ -143,6 +144,13 @@ def sample(
                     break
         finally:
             density.likelihood.workers = workers
+    likelihood = density.likelihood
+    if isinstance(likelihood, SelectedLikelihood) and likelihood.n_errors:
+        moves = _moves(density, likelihood, mode, unconstrained)
+        z = np.random.default_rng([seed, 2]).normal(size=(*unconstrained.shape[:2], len(moves)))
+        tree = posterior_tree(density, unconstrained + z @ moves)
+        dims = "chain", "draw", "completeness_direction"
+        stats = stats.assign(completeness_error=(dims, z))
     tree["sample_stats"] = stats
     if prior_draws:
         tree["prior"] = label(draw_prior(model, prior_draws, seed))
@@ -153,6 +161,28 @@ def sample(
     tree.attrs["modes"] = json.dumps(_described(density, modes))
     tree.attrs |= about | _convergence(tree, free) | (attrs or {})
     return tree
+
+
+def _moves(
+    density: PosteriorDensity,
+    likelihood: SelectedLikelihood,
+    mode: Mode,
+    draws: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return how each error of ln S, by one standard deviation, moves the posterior, shape (j, n).
+
+    The equation is in `likelihood.selected`; two passes over the stars for each.
+    """
+    flat, step = draws.reshape(-1, density.n), 0.1
+    # Of few draws correlations are noise: those at the mode, with the spread of the draws.
+    scale = flat.std(axis=0) / np.sqrt(np.diag(mode.covariance))
+    covariance, centre = scale[:, None] * mode.covariance * scale, flat.mean(axis=0)
+
+    def slope(direction: int, by: float) -> NDArray[np.float64]:
+        return density.over(likelihood.moved(direction, by))(centre)[1]
+
+    twist = [slope(j, step) - slope(j, -step) for j in range(likelihood.n_errors)]
+    return np.stack(twist) / (2.0 * step) @ covariance
 
 
 def posterior_tree(density: PosteriorDensity, unconstrained: NDArray[np.float64]) -> xr.DataTree:

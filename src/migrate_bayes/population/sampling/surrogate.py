@@ -82,28 +82,25 @@ _RIDGE = 1e-3
 _LOG = [THETA.index(name) for name in ("sigma2", "s2", "t2", "q2")]
 
 
-def _columns(theta: Floats, errors: int) -> tuple[list[int], list[int]]:
-    """Return the columns of ln P and of variances, those of further error classes too.
-
-    The last `errors` columns are those of the completeness, and stay as they are.
-    """
-    further = range(len(THETA), theta.shape[-1] - errors, 3)
+def _columns(theta: Floats) -> tuple[list[int], list[int]]:
+    """Return the columns of ln P and of variances, those of further error classes too."""
+    further = range(len(THETA), theta.shape[-1], 3)
     return [0, *further], [*_LOG, *(at + 2 for at in further)]
 
 
-def natural(theta: Floats, errors: int = 0) -> Floats:
+def natural(theta: Floats) -> Floats:
     """Return η, the same shape as θ."""
     eta = np.array(theta)
-    weight, log = _columns(theta, errors)
+    weight, log = _columns(theta)
     eta[..., log] = np.log(theta[..., log])
     eta[..., weight] -= eta[..., weight].mean(axis=(-3, -2))
     return eta
 
 
-def natural_gradient(theta: Floats, gradient: Floats, errors: int = 0) -> Floats:
+def natural_gradient(theta: Floats, gradient: Floats) -> Floats:
     """Turn ∂f/∂θ into ∂f/∂η, the weights kept normalised: Σ P = 1 for any η."""
     out = np.array(gradient)
-    weight, log = _columns(theta, errors)
+    weight, log = _columns(theta)
     out[..., log] *= theta[..., log]
     out[..., weight] -= np.exp(theta[..., weight]) * gradient[..., weight].sum(axis=(-3, -2))
     return out
@@ -118,30 +115,26 @@ class Coordinates(NamedTuple):
     """The subspace of η that a posterior moves in: η_0, D (0 if θ is fixed), U.
 
     Shapes (n_components, n_ages, n_theta), the same, and (n_components * n_ages * n_theta, n).
-    `errors` of the columns of θ are of the completeness.
     """
 
     origin: Floats
     spread: Floats
     directions: Floats
-    errors: int = 0
 
     @classmethod
-    def spanning(
-        cls, centre: Floats, thetas: Floats, *, errors: int = 0, tolerance: float = 3e-5
-    ) -> Coordinates:
+    def spanning(cls, centre: Floats, thetas: Floats, *, tolerance: float = 3e-5) -> Coordinates:
         """Find the subspace about θ = `centre` that θ at many points of the posterior lies in.
 
         Directions in which the points spread by less than `tolerance` times the widest are left
         out.
         """
-        origin = natural(centre, errors)
-        moved = np.stack([natural(theta, errors) for theta in thetas]) - origin
+        origin = natural(centre)
+        moved = np.stack([natural(theta) for theta in thetas]) - origin
         spread = np.sqrt(np.mean(moved**2, axis=0))
         spread[spread < 1e-12] = 0.0
         scaled = _over(moved, spread).reshape(len(thetas), -1)
         _, size, rows = np.linalg.svd(scaled, full_matrices=False)
-        return cls(origin, spread, np.ascontiguousarray(rows[size > tolerance * size[0]].T), errors)
+        return cls(origin, spread, np.ascontiguousarray(rows[size > tolerance * size[0]].T))
 
     @property
     def n(self) -> int:
@@ -150,21 +143,16 @@ class Coordinates(NamedTuple):
 
     def of(self, theta: Floats) -> Floats:
         """Return φ at θ."""
-        return (
-            self.directions.T
-            @ _over(natural(theta, self.errors) - self.origin, self.spread).ravel()
-        )
+        return self.directions.T @ _over(natural(theta) - self.origin, self.spread).ravel()
 
     def gradient(self, theta: Floats, slope: Floats) -> Floats:
         """Turn ∂f/∂θ into ∂f/∂φ."""
-        return (
-            self.directions.T @ (natural_gradient(theta, slope, self.errors) * self.spread).ravel()
-        )
+        return self.directions.T @ (natural_gradient(theta, slope) * self.spread).ravel()
 
     def pullback(self, theta: Floats, slope: Floats) -> Floats:
         """Turn ∂f/∂φ into ∂f/∂θ, f being a function of φ(θ)."""
         out = _over((self.directions @ slope).reshape(theta.shape), self.spread)
-        weight, log = _columns(theta, self.errors)
+        weight, log = _columns(theta)
         out[..., log] /= theta[..., log]
         out[..., weight] -= out[..., weight].mean(axis=(-3, -2))
         return out
@@ -172,7 +160,7 @@ class Coordinates(NamedTuple):
     def jacobian(self, theta: Floats) -> Floats:
         """Return ∂θ/∂φ at θ, shape (n_components, n_ages, n_theta, n)."""
         out = (self.spread.reshape(-1, 1) * self.directions).reshape(*theta.shape, self.n)
-        weight, log = _columns(theta, self.errors)
+        weight, log = _columns(theta)
         out[..., log, :] *= theta[..., log, None]
         for at in weight:
             out[..., at, :] -= np.tensordot(np.exp(theta[..., at]), out[..., at, :], axes=2)
@@ -299,8 +287,7 @@ def sample_surrogate(
     points = mode.vector + z @ np.linalg.cholesky(mode.covariance).T
     thetas = np.stack([density.theta(x) for x in points])
     usable = np.isfinite(thetas).all(axis=(1, 2, 3))
-    errors = getattr(density.likelihood, "n_errors", 0)
-    coordinates = Coordinates.spanning(theta, thetas[usable], errors=errors)
+    coordinates = Coordinates.spanning(theta, thetas[usable])
     _, slope, information = density.likelihood.score_outer(theta, coordinates.jacobian(theta))
     surrogate = Surrogate(np.zeros(coordinates.n), slope, information)
     phi = slopes = np.empty((0, coordinates.n))
