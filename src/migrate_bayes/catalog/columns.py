@@ -136,6 +136,9 @@ def attributes(name: str) -> dict[str, Any]:
     return {"units": column.unit, "long_name": column.long_name}
 
 
+_IN_CACHE = 32_768
+
+
 def star_keys(source_id: ArrayLike) -> NDArray[np.uint64]:
     """Hash identifiers to 64 bits, the same on every machine and in every run.
 
@@ -162,10 +165,17 @@ def star_keys(source_id: ArrayLike) -> NDArray[np.uint64]:
     """
     ids = np.asarray(source_id)
     if ids.dtype.kind in "iu":
-        key = ids.astype(np.int64).view(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-        key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return key ^ (key >> np.uint64(31))
+        key = ids.astype(np.int64).view(np.uint64)
+        flat = key.reshape(-1)
+        for start in range(0, flat.size, _IN_CACHE):
+            part = flat[start : start + _IN_CACHE]
+            part += np.uint64(0x9E3779B97F4A7C15)
+            part ^= part >> np.uint64(30)
+            part *= np.uint64(0xBF58476D1CE4E5B9)
+            part ^= part >> np.uint64(27)
+            part *= np.uint64(0x94D049BB133111EB)
+            part ^= part >> np.uint64(31)
+        return key
     texts = (t.decode() if isinstance(t, bytes) else str(t) for t in ids.tolist())
     digests = b"".join(hashlib.blake2b(t.encode(), digest_size=8).digest() for t in texts)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)

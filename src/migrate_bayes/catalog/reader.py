@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def _identifiers(values: Any, text: bool, path: Any, name: str, first_row: int) 
     elif plain.dtype.kind == "u" and np.any(plain > 2**63 - 1):
         raise _too_large(path, name, first_row, plain > 2**63 - 1, plain)
     try:
-        return plain.astype(np.int64)
+        return plain.astype(np.int64, copy=False)
     except (ValueError, OverflowError):
         return _spelled_otherwise(plain, path, name, first_row)
 
@@ -254,7 +254,7 @@ class CatalogReader:
         for _, _, later in parts[1:]:
             for name, what in seen.items():
                 what.add(later[name])
-        return np.concatenate([ids for ids, _, _ in parts]), values, seen
+        return joined([ids for ids, _, _ in parts]), values, seen
 
     def _parts(
         self,
@@ -342,6 +342,11 @@ class CatalogReader:
         return list(found)
 
 
+def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Concatenate arrays; a single one as it is."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 _Part = tuple[NDArray[Any], dict[str, NDArray[np.float64]], dict[str, Seen]]
 Places = list[tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.float64]]]
 
@@ -376,7 +381,7 @@ def checked(
             "absent"
         )
     if places:
-        keys, ra, dec = (np.concatenate(parts) for parts in zip(*places, strict=True))
+        keys, ra, dec = map(joined, zip(*places, strict=True))
         measured.check_identifiers(keys, ra, dec, file=str(path), names=reader.names_of)
 
 

@@ -13,9 +13,13 @@ A turning point is the zero of v_z (of |z|) or of s = R v_R + z v_z (of r). It i
 cubic Hermite polynomial through the two ends of a step, whose integral ranks it; the one that sets
 the record is then reached by a shorter step of the integrator itself.
 
-Each orbit is checked. If its energy error implies an error in Z_max beyond the tolerance, it is
-integrated again with a smaller ε. An orbit that may be chaotic (eccentric), or whose Z_max still
-grows late in the span, is integrated again too, and the difference of the two runs is its error.
+Each orbit is checked, early in the span and at its end. If its energy error implies an error in
+Z_max beyond the tolerance, it is integrated again with a smaller ε. An orbit that may be chaotic
+(eccentric), whose Z_max still grows late in the span, or whose highest peaks differ between the
+quarters of the span, is integrated again too, and the difference of the two runs is its error. In
+the last kind the phases drift past each other so slowly (near a resonance) that they decide which
+heights are reached at all: energy knows nothing of an error in phase. Whatever is done, a share of
+the spread of an extreme between quarters is part of its error.
 """
 
 from __future__ import annotations
@@ -38,6 +42,11 @@ MAX_STEPS = 400_000
 REPEATS, REPEATS_DIFFERENT = 5, 3
 # What makes an orbit doubtful: r_peri/r_apo below, or growth of Z_max over the second half above.
 ROUND, GROWTH = 0.3, 3e-3
+# The same of the spread of Z_max between quarters of the span; and the shares of a spread that are
+# counted as errors, after one run and after several.
+SPREAD, SHARE, SHARE_AGAIN = 0.02, 0.1, 0.05
+# What of the span is left at the early check.
+EARLY = 0.875
 # How much of the energy error at the other extremes is counted as one of Z_max.
 ELSEWHERE = 0.3
 # Z_max, r_peri, r_apo; their relative errors (Z_max of the plane: to 1e-4); Z_max at half span.
@@ -194,17 +203,40 @@ def _save(best, q, m, x):
 
 
 @numba.njit(cache=True, nogil=True)
-def _look(q, m, best):
+def _forget(quarters):
+    """Begin a run: no peak of |z|, least or greatest r² in any quarter of the span."""
+    quarters[:, 0], quarters[:, 1], quarters[:, 2] = 0.0, math.inf, 0.0
+
+
+@numba.njit(cache=True, nogil=True)
+def _spread(quarters, k):
+    """Spread of an extreme between quarters, relative to the outermost: z, least r², greatest r².
+
+    A quarter without an extreme says nothing.
+    """
+    least, most = math.inf, 0.0
+    for value in quarters[:, k]:
+        if 0.0 < value < math.inf:
+            least, most = min(least, value), max(most, value)
+    if not most > 0.0:
+        return 0.0
+    ratio = least / most if k == 0 else math.sqrt(least / most)
+    return 1.0 / ratio - 1.0 if k == 1 else 1.0 - ratio
+
+
+@numba.njit(cache=True, nogil=True)
+def _look(q, m, best, quarters, k):
     """If lane m has turned, save a peak of |z| or an extreme of r that exceeds those so far.
 
     `best` (3, 8): the saved states for Z_max, pericentre and apocentre; the last column is 1 if
-    there is one.
+    there is one. `quarters` (lane, quarter, 3): |z| and r² of extremes; this is quarter `k`.
     """
     h = q[lanes.H + m]
     vz0, vz1 = q[lanes.VZ_OLD + m], q[lanes.VZ + m]
     if vz0 * vz1 <= 0.0 and vz0 != vz1:
         x, rise = hermite_peak(vz0, vz1, q[lanes.AZ_OLD + m] * h, q[lanes.AZ + m] * h)
         peak = abs(q[lanes.Z_OLD + m] + h * rise)
+        quarters[m, k, 0] = max(quarters[m, k, 0], peak)
         if peak > q[lanes.TOP + m]:
             q[lanes.TOP + m] = peak
             _save(best[0], q, m, x)
@@ -217,12 +249,15 @@ def _look(q, m, best):
         x, rise = hermite_peak(s0, s1, g0, g1)
         r2 = R0 * R0 + z0 * z0 + 2.0 * h * rise
         if s0 < s1:
+            quarters[m, k, 1] = min(quarters[m, k, 1], max(r2, 0.0))
             if r2 < q[lanes.NEAR + m]:
                 q[lanes.NEAR + m] = max(r2, 0.0)
                 _save(best[1], q, m, x)
-        elif r2 > q[lanes.FAR + m]:
-            q[lanes.FAR + m] = r2
-            _save(best[2], q, m, x)
+        else:
+            quarters[m, k, 2] = max(quarters[m, k, 2], r2)
+            if r2 > q[lanes.FAR + m]:
+                q[lanes.FAR + m] = r2
+                _save(best[2], q, m, x)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -262,6 +297,23 @@ def _finish(q, m, best, energy, table, out):
 
 
 @numba.njit(cache=True, nogil=True)
+def _early(q, m, best, energy, table):
+    """Return what the energy error is at the highest peak so far, as a relative error of Z_max."""
+    _, z, _, _, _, az, wrong = refine(best[0], q[lanes.L2 + m], energy, table)
+    top = q[lanes.TOP + m]
+    if not (z * az < 0.0 and top > 1e-3 * PLANE):
+        return 0.0  # in the plane, where there is no peak
+    return abs(wrong) / (abs(az) * max(top, PLANE))
+
+
+@numba.njit(cache=True, nogil=True)
+def _shorter(epsilon, error):
+    """Return a step that is right by the error (in tolerances) of one that was not."""
+    # Fourth order: the error falls with the fourth power of the step.
+    return epsilon / min(max(1.2 * error**0.25, 1.4), 4.0)
+
+
+@numba.njit(cache=True, nogil=True)
 def _differ(out, before):
     """Take the difference of two runs into the errors of the second; return that of Z_max.
 
@@ -290,6 +342,7 @@ def extrema_block(orbits, table, control, q, out, status):
     epsilon, repeats = np.zeros(WIDTH), np.zeros(WIDTH, np.int64)
     energy, half = np.zeros(WIDTH), np.zeros(WIDTH)
     best, before = np.zeros((WIDTH, 3, 8)), np.zeros((WIDTH, 3))
+    quarters, looked = np.zeros((WIDTH, 4, 3)), np.zeros(WIDTH, np.int64)
     out[:] = np.nan
     upcoming, active = 0, 0
     for m in range(WIDTH):
@@ -308,10 +361,24 @@ def extrema_block(orbits, table, control, q, out, status):
             if i >= 0:
                 failed = not (q[lanes.R2 + m] < limit and q[lanes.GOES + m] > 0.0)
                 if not failed:
-                    _look(q, m, best[m])
+                    quarter = min(int(4.0 - 4.0 * q[lanes.LEFT + m] / span), 3)
+                    _look(q, m, best[m], quarters, quarter)
                 if 2.0 * q[lanes.LEFT + m] >= span:
                     half[m] = q[lanes.TOP + m]
                 if not failed and q[lanes.LEFT + m] > 0.0:
+                    if (
+                        looked[m] < REPEATS and q[lanes.LEFT + m] < EARLY * span
+                        and best[m, 0, 7] > 0.0
+                    ):  # fmt: skip
+                        error = _early(q, m, best[m], energy[m], table) / tolerance
+                        looked[m] += 1
+                        if error > 1.0:
+                            epsilon[m] = _shorter(epsilon[m], error)
+                            half[m] = abs(z[i])
+                            _forget(quarters[m])
+                            load(q, m, orbits, i, epsilon[m], span, table, best[m, :, 7])
+                        else:
+                            looked[m] = REPEATS
                     continue
                 error, different, elsewhere = 0.0, 0.0, 0.0
                 if not failed:
@@ -325,12 +392,14 @@ def extrema_block(orbits, table, control, q, out, status):
                         again = (
                             out[i, NEAR] < ROUND * out[i, FAR]
                             or half[m] < (1.0 - GROWTH) * out[i, TOP]
+                            or _spread(quarters[m], 0) > SPREAD
                         )
                     if again or (error > 1.0 and repeats[m] < REPEATS):
-                        # Fourth order: the error falls with the fourth power of the step.
-                        epsilon[m] /= min(max(1.2 * error**0.25, 1.4), 4.0)
+                        epsilon[m] = _shorter(epsilon[m], error)
                         repeats[m] += 1
                         half[m] = abs(z[i])
+                        looked[m] = REPEATS
+                        _forget(quarters[m])
                         before[m] = out[i, :3]
                         load(q, m, orbits, i, epsilon[m], span, table, best[m, :, 7])
                         continue
@@ -340,6 +409,10 @@ def extrema_block(orbits, table, control, q, out, status):
                 else:
                     # The energy may be right at one peak by chance: not by chance at all three.
                     out[i, TOP_ERROR] = max(out[i, TOP_ERROR], ELSEWHERE * elsewhere)
+                    share = SHARE if repeats[m] == 0 else SHARE_AGAIN
+                    for k in range(3):
+                        spread = (share if k == 0 else SHARE) * _spread(quarters[m], k)
+                        out[i, TOP_ERROR + k] = max(out[i, TOP_ERROR + k], spread)
                     status[i] = OK if max(error, different) <= 1.0 else INEXACT
                 active -= 1
             # The lane is free: find it another orbit.
@@ -356,7 +429,8 @@ def extrema_block(orbits, table, control, q, out, status):
                 if total >= shape[6]:
                     status[i] = UNBOUND
                     continue
-                orbit[m], repeats[m] = i, 0
+                orbit[m], repeats[m], looked[m] = i, 0, 0
+                _forget(quarters[m])
                 epsilon[m] = _first_epsilon(R[i], vr[i], (R[i] * vt[i]) ** 2, steps, table)
                 energy[m], half[m] = total, abs(z[i])
                 load(q, m, orbits, i, epsilon[m], span, table, best[m, :, 7])
