@@ -34,7 +34,8 @@ def fitted(stars, **options):
     return sigma.mean(), sigma.std(), density.named(mode.vector[None])["gradient"][0, 0]
 
 
-@pytest.mark.parametrize("selected", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("selected", [False, True])
 def test_recovered_under_the_right_history(selected):
     stars = migrated_stars(6000, seed=1, selected=selected)
     sigma, error, gradient = fitted(stars, birth_gradient_rate=0.0)

@@ -304,6 +304,7 @@ def fitted_gradient(density):
     return value, float(np.sqrt(mode.covariance[at, at]))
 
 
+@pytest.mark.slow
 def test_errors_of_radii_that_grow_with_distance_do_not_bend_the_line(small):
     """One law of radii shrinks far stars towards the Sun, and bends the line by many sd."""
     data = population_data(far_is_uncertain(2000, 1))
@@ -423,6 +424,7 @@ def test_deviations_do_not_depend_on_their_coordinates(make_stars, monkeypatch):
     assert values[0] == pytest.approx(values[1], rel=1e-12)
 
 
+@pytest.mark.slow
 def test_enhancement_of_the_thin_disc_is_a_function_of_age():
     # In a survey with old thin-disc stars one mean [α/Fe] for all ages takes these for the thick
     # disc's, and loses their gradient.
