@@ -72,14 +72,11 @@ def test_harps_orbits_have_two_velocities_interchanged(shared_data):
     assert np.mean(catalog["ref_Rg"].values < peri) > 0.3  # present radii inside the pericentre
 
 
-def test_harps_astrometry_gives_the_published_velocities(shared_data):
-    """Units and signs of every astrometric column at once, by astropy's transformation."""
+def sky_of(catalog):
     from astropy import units as u
-    from astropy.coordinates import CartesianDifferential, Galactocentric, SkyCoord
+    from astropy.coordinates import SkyCoord
 
-    catalog = read_catalog(shared_data(FILES["harps-gto"]), columns="harps-gto")
-    catalog = catalog.isel(star=np.flatnonzero(np.isfinite(catalog["distance"].values)))
-    sky = SkyCoord(
+    return SkyCoord(
         catalog["ra"].values * u.deg,
         catalog["dec"].values * u.deg,
         distance=catalog["distance"].values * u.kpc,
@@ -87,6 +84,16 @@ def test_harps_astrometry_gives_the_published_velocities(shared_data):
         pm_dec=catalog["pmdec"].values * u.mas / u.yr,
         radial_velocity=catalog["radial_velocity"].values * u.km / u.s,
     )
+
+
+def test_harps_astrometry_gives_the_published_velocities(shared_data):
+    """Units and signs of every astrometric column at once, by astropy's transformation."""
+    from astropy import units as u
+    from astropy.coordinates import CartesianDifferential, Galactocentric
+
+    catalog = read_catalog(shared_data(FILES["harps-gto"]), columns="harps-gto")
+    catalog = catalog.isel(star=np.flatnonzero(np.isfinite(catalog["distance"].values)))
+    sky = sky_of(catalog)
     frame = Galactocentric(
         galcen_distance=8.3 * u.kpc,
         z_sun=11 * u.pc,
@@ -147,18 +154,10 @@ def test_hypatia(shared_data):
     # Units, signs and the frame of the radial velocity: (U, V, W) as published, but for
     # stars whose distance or proper motion was another one.
     from astropy import units as u
-    from astropy.coordinates import SkyCoord
 
     known = np.isfinite((catalog["distance"] * catalog["pmra"] * catalog["radial_velocity"]).values)
     catalog = catalog.isel(star=np.flatnonzero(known & np.isfinite(catalog["ra"].values)))
-    sky = SkyCoord(
-        catalog["ra"].values * u.deg,
-        catalog["dec"].values * u.deg,
-        distance=catalog["distance"].values * u.kpc,
-        pm_ra_cosdec=catalog["pmra"].values * u.mas / u.yr,
-        pm_dec=catalog["pmdec"].values * u.mas / u.yr,
-        radial_velocity=catalog["radial_velocity"].values * u.km / u.s,
-    )
+    sky = sky_of(catalog)
     velocity = sky.galactic.velocity.d_xyz.to_value(u.km / u.s)
     for got, name in zip(velocity, "UVW", strict=True):
         assert np.median(np.abs(got - catalog[f"ref_{name}"].values)) < 1.0, name

@@ -12,19 +12,24 @@ from migrate_bayes.population.results.diagnostics import Check, Verdict
 from migrate_bayes.run import Run
 
 
-def test_help_needs_nothing_heavy():
+@pytest.mark.parametrize(("arguments", "words"), [
+    ([], ["run", "simulate", "ages", "orbits", "baseline", "fit", "report", "show", "benchmark",
+          "isochrones", "calibrate", "bias"]),
+    (["validate", "ages"], ["--json", "--stars", "--overwrite", "M67"]),
+])  # fmt: skip
+def test_help_needs_nothing_heavy(arguments, words):
     code = (
-        "import sys; sys.argv = ['migrate-bayes', '--help']\n"
+        f"import sys; sys.argv = {['migrate-bayes', *arguments, '--help']}\n"
         "from migrate_bayes.cli import main\n"
         "try:\n    main()\nexcept SystemExit: pass\n"
-        "heavy = {'numpy', 'xarray', 'pymc', 'galpy', 'astropy', 'numba'} & set(sys.modules)\n"
+        "heavy = {'numpy', 'pandas', 'xarray', 'pymc', 'galpy', 'astropy', 'numba', 'matplotlib'}\n"
+        "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "simulate", "ages", "orbits", "baseline", "fit", "report", "show",
-                    "benchmark", "isochrones", "calibrate", "bias"):  # fmt: skip
-        assert command in done.stdout
+    for word in words:
+        assert word in done.stdout
 
 
 RECIPE = '[data]\npath = "{path}"\n[isochrones]\nsource = "{source}"\n'

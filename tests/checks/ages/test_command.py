@@ -1,22 +1,5 @@
 """`migrate-bayes validate ages` as a person meets it."""
 
-import subprocess
-import sys
-
-
-def test_help_is_light_and_names_what_it_does():
-    code = (
-        "import sys; sys.argv = ['migrate-bayes', 'validate', 'ages', '--help']\n"
-        "from migrate_bayes.cli import main\n"
-        "try:\n    main()\nexcept SystemExit: pass\n"
-        "heavy = {'numpy', 'xarray', 'pandas', 'matplotlib', 'numba'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    for word in ("--json", "--stars", "--overwrite", "M67"):
-        assert word in done.stdout
-
 
 def test_a_bad_recipe_is_one_message(command, tmp_path):
     path = tmp_path / "v.toml"
