@@ -305,6 +305,7 @@ BOUNDARIES = {
     ),
     "ruwe-1.4": ({"ruwe": [1.4 - JUST, 1.4, float("nan")]}, [True, False, False]),
     "single-star": ({"non_single_star": [0, 1, 4]}, [True, False, False]),
+    "unblended": ({"ipd_frac_multi_peak": [2.0, 2.0 + JUST, 0.0]}, [True, False, True]),
     "survey-clean": ({"survey_flag": [0.0, 1.0]}, [True, False]),
     "evolved": (
         {"teff": [5400.0, 5399.0, 5399.0], "logg": [4.5, 4.0, 4.0 + JUST]}, [True, True, False],
