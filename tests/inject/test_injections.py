@@ -32,10 +32,11 @@ def test_law_of_metallicity():
     law, n = InjectedMetallicity(), 200_000
     u = np.random.default_rng(1).random(n)
     for component, radius in ((0, 6.0), (1, 10.0)):
-        feh = law.of(np.full(n, component), np.full(n, radius), u)
-        edges = np.linspace(-1.3, 0.9, 45)
+        feh = law.of(np.full(n, component), np.full(n, 4.0), np.full(n, radius), u)
+        edges = np.linspace(-1.9, 1.3, 65)
         middles = 0.5 * (edges[1:] + edges[:-1])
-        expected = np.exp(law.log_density(component, np.array([radius]), middles)[0])
+        at = np.array([4.0]), np.array([radius]), middles
+        expected = np.exp(law.log_density(*at)[component, 0, 0])
         counts = np.histogram(feh, edges)[0]
         expected *= n / expected.sum()
         inside = expected > 0

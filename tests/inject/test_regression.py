@@ -15,8 +15,8 @@ AGE, RADIUS, FEH = (CELLS.coords[name] for name in ("age", "rg", "feh"))
 def counted(log_s, n, seed):
     """Counts of `n` stars that pass ln S(age, R − 8 kpc, F), a quarter of them thick."""
     rng = np.random.default_rng(seed)
-    law = np.stack([LAW.log_density(c, RADIUS, FEH) for c in range(2)])
-    rate = np.exp(law[:, None] + log_s(*np.meshgrid(AGE, RADIUS - 8.0, FEH, indexing="ij")))
+    law = LAW.log_density(AGE, RADIUS, FEH)
+    rate = np.exp(law + log_s(*np.meshgrid(AGE, RADIUS - 8.0, FEH, indexing="ij")))
     rate *= np.exp(-0.5 * ((RADIUS - 8.3) / 2.6) ** 2)[:, None]
     rate *= (
         np.array([0.75, 0.25])[:, None, None, None]
@@ -26,7 +26,7 @@ def counted(log_s, n, seed):
     return xr.Dataset(
         {
             "passed": (("component", "age", "rg", "feh"), rng.poisson(rate)),
-            "log_injected": (("component", "rg", "feh"), law),
+            "log_injected": (("component", "age", "rg", "feh"), law),
         },
         coords=CELLS.coords,
     )

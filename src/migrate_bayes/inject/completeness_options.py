@@ -42,4 +42,4 @@ class CompletenessOptions(Options):
     observed: str | None = None
     injections: int = Field(default=1_000_000, gt=0)
     thick_share: float = Field(default=0.25, gt=0, lt=1)
-    directions: int = Field(default=6, ge=0)
+    directions: int = Field(default=12, ge=0)

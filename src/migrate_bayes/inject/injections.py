@@ -45,44 +45,50 @@ CHUNK = 65_536
 
 @dataclass(frozen=True)
 class InjectedMetallicity:
-    """Law of the injected [Fe/H] at a guiding radius, of the thin and of the thick disc.
+    """Law of the injected [Fe/H], of the thin and of the thick disc: normal, truncated at 3 sd.
 
     Parameters
     ----------
     mean : tuple of float
-        At 8 kpc, dex.
+        At age 0 and 8 kpc, dex.
+    rate : tuple of float
+        Change of the mean with age, dex/Gyr.
     slope : tuple of float
         dex/kpc.
     sd : tuple of float
-        dex; wider than any disc's scatter, so that few stars of the survey lie beyond.
+        dex. The law is wide enough for any disc: what lies beyond it, ln S has to be continued to.
 
     Examples
     --------
     >>> import numpy as np
     >>> from migrate_bayes.inject import InjectedMetallicity
     >>> law = InjectedMetallicity()
-    >>> bool(law.of(np.array([0]), np.array([8.0]), np.array([0.5]))[0] == law.mean[0])
+    >>> thin, young, near = np.array([0]), np.array([0.0]), np.array([8.0])
+    >>> bool(law.of(thin, young, near, np.array([0.5]))[0] == law.mean[0])
     True
     """
 
-    mean: tuple[float, float] = (-0.10, -0.50)
+    mean: tuple[float, float] = (-0.05, -0.50)
+    rate: tuple[float, float] = (-0.035, 0.0)
     slope: tuple[float, float] = (-0.04, 0.0)
-    sd: tuple[float, float] = (0.30, 0.30)
+    sd: tuple[float, float] = (0.40, 0.40)
 
-    def centre(self, component: NDArray[np.int64], radius: Floats) -> Floats:
-        """Return the law's mean, dex, of discs (0 or 1) at radii (kpc)."""
-        mean, slope = np.asarray(self.mean)[component], np.asarray(self.slope)[component]
-        return mean + slope * (radius - PIVOT_RADIUS)
+    def centre(self, component: NDArray[np.int64], age: Floats, radius: Floats) -> Floats:
+        """Return the law's mean, dex, of discs (0 or 1) at ages (Gyr) and radii (kpc)."""
+        mean, rate, slope = (
+            np.asarray(of_discs)[component] for of_discs in (self.mean, self.rate, self.slope)
+        )
+        return mean + rate * age + slope * (radius - PIVOT_RADIUS)
 
-    def of(self, component: NDArray[np.int64], radius: Floats, u: Floats) -> Floats:
+    def of(self, component: NDArray[np.int64], age: Floats, radius: Floats, u: Floats) -> Floats:
         """Turn uniform numbers into [Fe/H], dex."""
         z = discs.truncated_normal(u, 0.0, 1.0, -_WIDEST, _WIDEST)
-        return self.centre(component, radius) + np.asarray(self.sd)[component] * z
+        return self.centre(component, age, radius) + np.asarray(self.sd)[component] * z
 
-    def log_density(self, component: int, radius: Floats, feh: Floats) -> Floats:
-        """Return ln of the density, up to a constant, shape (n_radii, n_feh); −∞ beyond."""
-        which = np.full(len(radius), component)
-        z = (feh - self.centre(which, radius)[:, None]) / self.sd[component]
+    def log_density(self, age: Floats, radius: Floats, feh: Floats) -> Floats:
+        """Return ln of the density up to a constant, (2, n_ages, n_radii, n_feh); −∞ beyond."""
+        disc, age, radius, feh = np.meshgrid([0, 1], age, radius, feh, indexing="ij", sparse=True)
+        z = (feh - self.centre(disc, age, radius)) / np.asarray(self.sd)[disc]
         return np.where(np.abs(z) < _WIDEST, -0.5 * z**2, -np.inf)
 
 
@@ -104,7 +110,7 @@ class Births:
         component = (u[0] < self.thick_share).astype(np.int64)
         age = ages[0] + (ages[1] - ages[0]) * u[1]
         rg = discs.truncated_normal(u[2], *_RADIUS, *_RADII)
-        feh = self.law.of(component, rg, u[3])
+        feh = self.law.of(component, age, rg, u[3])
         # [α/Fe] decides nothing at given [Fe/H] and age but which isochrone a star is on.
         alpha = np.where(component, 0.20, 0.03) - 0.10 * feh + 0.03 * ndtri(u[4])
         return {
@@ -198,7 +204,7 @@ def count_injections(
     -------
     xarray.Dataset
         ``passed`` on (component, age, rg, feh), whose coordinates are the middles of cells, and
-        ``log_injected``: ln of the injected law of [Fe/H] at their radii, up to a constant.
+        ``log_injected``: ln of the injected law of [Fe/H] there, up to a constant.
         Attributes ``observed`` and ``usable``: numbers of stars.
 
     Examples
@@ -223,11 +229,11 @@ def count_injections(
             cells.add(counts, catalog.isel(star=np.flatnonzero(usable(catalog))))
             advance(len(number))
     coords = cells.coords
-    law = [survey.law.log_density(c, coords["rg"], coords["feh"]) for c in range(2)]
+    law = survey.law.log_density(*(coords[name] for name in ("age", "rg", "feh")))
     return xr.Dataset(
         {
             "passed": (("component", "age", "rg", "feh"), counts),
-            "log_injected": (("component", "rg", "feh"), np.stack(law)),
+            "log_injected": (("component", "age", "rg", "feh"), law),
         },
         coords=coords,
         attrs={"observed": n, "usable": int(counts.sum())},

@@ -17,9 +17,9 @@ coefficients). What it does to the gradient at given age is to first order the s
 
 .. math:: \operatorname{Cov}_{N(F; m(R), s^2)\,S}(F, δ \ln S)
 
-a linear form a of the coefficients for each age. The directions of ln S that the fit carries are
-the eigenvectors of :math:`A Σ A^T`, as Σ maps them back: with independent standard normal
-amplitudes they have the error that the gradients have.
+a linear form a of the coefficients for each age, and for some laws N that a disc might have. The
+directions of ln S that the fit carries are the eigenvectors of :math:`A Σ A^T`, as Σ maps them
+back: with independent standard normal amplitudes they have the error that the gradients have.
 """
 
 from __future__ import annotations
@@ -39,12 +39,15 @@ Floats = NDArray[np.float64]
 
 NEVER = -40.0
 """ln S of what is never taken."""
-# Functions of age, of radius and of [Fe/H]; of age in r.
-_AGES, _RADII, _FEHS, _FEW = 7, 6, 12, 3
+# Functions of age, radius and [Fe/H] in f and h; of age and radius in r.
+_AGES, _RADII, _FEHS = 7, 6, 12
+_FEW_AGES, _FEW_RADII = 3, 4
 _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 _SMALL = 1e-4  # penalty of any coefficient, so that all have a value
-# The law of [Fe/H] and radius by which the error of a gradient is judged: any disc's, about.
-_SD, _RADIUS, _WIDTH = 0.2, 8.3, 1.6
+# Laws by which the error of a gradient is judged: sd of [Fe/H], at steps (dex) from the injected
+# mean; mean and sd of the radius.
+_SD, _STEPS = 0.2, (-0.25, 0.0, 0.25)
+_RADIUS, _WIDTH = 8.3, 1.6
 _FEWEST = 1000
 _KEPT = 0.99  # share of the variance of the gradients that the directions have to have
 
@@ -93,7 +96,9 @@ def _terms(cells: xr.Dataset, *, with_radius: bool) -> list[_Term]:
 
     age, feh, radius = spline("age", _AGES, 3), spline("feh", _FEHS, 3), spline("rg", _RADII, 3)
     terms = [_Term(age, radius, None), _Term(age, None, feh)]
-    return [*terms, _Term(spline("age", _FEW, 2), radius, feh)] if with_radius else terms
+    if not with_radius:
+        return terms
+    return [*terms, _Term(spline("age", _FEW_AGES, 2), spline("rg", _FEW_RADII, 3), feh)]
 
 
 def _sum(terms: list[_Term], coefficients: Floats, *axes: Floats) -> Floats:
@@ -192,7 +197,7 @@ def _best(counts: xr.Dataset, disc: str, *, with_radius: bool) -> _Regression:
     terms = _terms(cells, with_radius=with_radius)
     axes = [cells[name].values for name in ("age", "rg", "feh")]
     n = cells["passed"].transpose("age", "rg", "feh").values.astype(np.float64)
-    offset = np.broadcast_to(cells["log_injected"].transpose("rg", "feh").values, n.shape)
+    offset = cells["log_injected"].transpose("age", "rg", "feh").values
     # Where an age and radius have no star at all there is nothing to divide among [Fe/H].
     offset = np.where((n.sum(axis=2) > 0)[..., None], offset, -np.inf)
     n = np.where(np.isfinite(offset), n, 0.0)
@@ -207,21 +212,19 @@ def _directions(fit: _Regression, counts: xr.Dataset, disc: str) -> Floats:
     some = radius[np.abs(radius - _RADIUS) < 2.5 * _WIDTH]
     by_radius = np.exp(-0.5 * ((some - _RADIUS) / _WIDTH) ** 2)
     x = some - (by_radius @ some) / by_radius.sum()
-    law = cells["log_injected"].sel(rg=some).transpose("rg", "feh").values
-    centre = (np.exp(law) @ feh) / np.exp(law).sum(axis=1)
-    normal = np.exp(-0.5 * ((feh - centre[:, None]) / _SD) ** 2)
+    law = np.exp(cells["log_injected"].sel(rg=some).transpose("age", "rg", "feh").values)
+    centre = (law @ feh) / law.sum(axis=2)
     log_s = fit.log_s(age, some, feh)
-    w = normal * np.exp(log_s - log_s.max(axis=2, keepdims=True))
-    w /= w.sum(axis=2, keepdims=True)
-    form = w * (feh - (w @ feh)[..., None]) * (by_radius * x / (by_radius @ x**2))[:, None]
     bases = [term.at(age, some, feh) for term in fit.terms[1:]]
-    A = np.concatenate(
-        [
-            np.einsum("arf,ap,rq,fs->apqs", form, *b, optimize=True).reshape(len(age), -1)
-            for b in bases
-        ],
-        axis=1,
-    )
+    forms = []
+    for step in _STEPS:
+        normal = -0.5 * ((feh - centre[..., None] - step) / _SD) ** 2 + log_s
+        w = np.exp(normal - normal.max(axis=2, keepdims=True))
+        w /= w.sum(axis=2, keepdims=True)
+        form = w * (feh - (w @ feh)[..., None]) * (by_radius * x / (by_radius @ x**2))[:, None]
+        parts = [np.einsum("arf,ap,rq,fs->apqs", form, *b, optimize=True) for b in bases]
+        forms.append(np.concatenate([part.reshape(len(age), -1) for part in parts], axis=1))
+    A = np.concatenate(forms)
     sigma = fit.covariance[fit.first :, fit.first :]
     values, vectors = np.linalg.eigh(A @ sigma @ A.T)
     order = np.argsort(values)[::-1]
@@ -231,7 +234,7 @@ def _directions(fit: _Regression, counts: xr.Dataset, disc: str) -> Floats:
 
 
 def fit_completeness(
-    counts: xr.Dataset, *, directions: int = 6, highest_feh: float = np.inf
+    counts: xr.Dataset, *, directions: int = 12, highest_feh: float = np.inf
 ) -> xr.Dataset:
     """Fit ln S to counts of injected stars.
 
@@ -265,13 +268,11 @@ def fit_completeness(
     >>> from migrate_bayes.inject import InjectedMetallicity, fit_completeness
     >>> from migrate_bayes.inject.injections import Cells
     >>> cells = Cells((1.0, 13.5))
-    >>> law = [InjectedMetallicity().log_density(c, cells.coords["rg"], cells.coords["feh"])
-    ...        for c in (0, 1)]
-    >>> counts = xr.Dataset({"log_injected": (("component", "rg", "feh"), np.stack(law))},
-    ...                     coords=cells.coords)
-    >>> rate = 250_000 / 50 / 28 * np.exp(counts["log_injected"]) / 15
-    >>> rate = rate.expand_dims(age=counts["age"].values)
-    >>> counts["passed"] = np.random.default_rng(1).poisson(rate) + 0 * rate
+    >>> axes = cells.coords["age"], cells.coords["rg"], cells.coords["feh"]
+    >>> law = InjectedMetallicity().log_density(*axes)
+    >>> passed = np.random.default_rng(1).poisson(250_000 * np.exp(law) / np.exp(law).sum())
+    >>> dims = "component", "age", "rg", "feh"
+    >>> counts = xr.Dataset({"passed": (dims, passed), "log_injected": (dims, law)}, cells.coords)
     >>> near = fit_completeness(counts)["ln_s"].sel(component="thin", rg=8.25, feh=slice(-0.5, 0.3))
     >>> bool(near.std() < 0.1)
     True
@@ -295,7 +296,7 @@ def fit_completeness(
         fit = min(fits, key=lambda fit: fit.aic)
         log_s[c] = fit.log_s(age, radius, feh)
         law = counts["log_injected"].sel(component=disc).sel(feh=feh, method="nearest")
-        share = law.transpose("rg", "feh").values + log_s[c]
+        share = law.transpose("age", "rg", "feh").values + log_s[c]
         share = np.exp(share - share.max(axis=-1, keepdims=True))
         share /= share.sum(axis=-1, keepdims=True)
         for column in _directions(fit, counts, disc).T[:directions]:
