@@ -70,7 +70,7 @@ def test_stars_are_counted_where_they_are():
     at = np.argwhere(counts)[0]
     coords = cells.coords
     assert at[0] == 1
-    for name, k, width in (("age", at[1], 0.5), ("rg", at[2], 0.5), ("feh", at[3], 0.05)):
+    for name, k, width in (("age", at[1], 0.25), ("rg", at[2], 0.5), ("feh", at[3], 0.05)):
         assert abs(coords[name][k] - true[name][0]) <= width / 2
 
 

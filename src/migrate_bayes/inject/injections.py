@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 _RADIUS, _RADII = (8.3, 2.6), (2.0, 16.0)  # kpc: centre and sd; limits
 _WIDEST = 3.0
 PURPOSE = 0x1A9EC7  # of the keyed random numbers
-_FEH_STEP, _AGE_STEP, _RADIUS_STEP = 0.05, 0.5, 0.5  # dex, Gyr, kpc: of the cells
+_FEH_STEP, _AGE_STEP, _RADIUS_STEP = 0.05, 0.25, 0.5  # dex, Gyr, kpc: of the cells
 CHUNK = 65_536
 """Stars at a time; it decides nothing."""
 

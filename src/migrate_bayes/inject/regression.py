@@ -61,8 +61,11 @@ class _Term:
     feh: BSpline | None
 
     def at(self, *axes: Floats) -> list[Floats]:
-        """Return the functions of each axis, shapes (n_ages, p), (n_radii, q), (n_feh, s)."""
-        splines = self.age, self.radius, self.feh
+        """Return the functions of each axis, shapes (n_ages, p), (n_radii, q), (n_feh, s).
+
+        Those of age are splines in ln(age): the limit in T_eff takes the young, and changes fast.
+        """
+        splines, axes = (self.age, self.radius, self.feh), (np.log(axes[0]), *axes[1:])
         return [
             np.ones((len(x), 1)) if b is None else b(x) for b, x in zip(splines, axes, strict=True)
         ]
@@ -89,7 +92,7 @@ def _terms(cells: xr.Dataset, *, with_radius: bool) -> list[_Term]:
     """Return f, h and, if asked for, r, with splines over the range of the cells."""
 
     def spline(name: str, n: int, degree: int) -> BSpline:
-        x = cells[name].values
+        x = np.log(cells[name].values) if name == "age" else cells[name].values
         inner = np.linspace(x[0], x[-1], n - degree + 1)
         knots = np.concatenate([[x[0]] * degree, inner, [x[-1]] * degree])
         return BSpline(knots, np.eye(n), degree, extrapolate=True)
