@@ -396,11 +396,17 @@ def test_faults_of_workers(finished, here, monkeypatch, cluster_here):
     def cancelled(call):
         return distributed.CancelledError("scheduler-connection-lost")
 
+    def refused(client):
+        raise distributed.comm.CommClosedError("Connection refused")
+
     again, _ = make(folder, retry_failed=True, **cluster_here)
-    with monkeypatch.context() as lost:
-        lost.setattr(distributed.Future, "exception", cancelled)
-        with pytest.raises(SchedulerError, match="same command goes on"):
-            again.make_stars()
+    for of, name, fault in (
+        (distributed.Future, "exception", cancelled), (distributed.Client, "nthreads", refused),
+    ):  # fmt: skip
+        with monkeypatch.context() as lost:
+            lost.setattr(of, name, fault)
+            with pytest.raises(SchedulerError, match="same command goes on"):
+                again.make_stars()
     again.make_stars()
     assert parts_of(again) == parts_of(finished)
 

@@ -153,10 +153,7 @@ def _made_by_workers(maker: PartMaker, parts: Parts, client: Any) -> Iterator[Ma
         for call in done.next_batch():
             number, error = under_way.pop(call), call.exception()
             if isinstance(error, CancelledError | CommClosedError):
-                raise SchedulerError(
-                    f"the dask scheduler at {client.scheduler.address} was lost ({error}): what is "
-                    "finished is kept, and the same command goes on from there"
-                )
+                raise error
             if isinstance(error, KilledWorker):
                 error = LostWorkersError(str(error))
             yield number, call.result() if error is None else error
@@ -170,5 +167,11 @@ def _made_by_workers(maker: PartMaker, parts: Parts, client: Any) -> Iterator[Ma
                 yield from finished()
         while under_way:
             yield from finished()
+    except (CancelledError, CommClosedError, TimeoutError) as error:
+        raise SchedulerError(
+            f"the dask scheduler at {client.scheduler.address} was lost ({error}): what is "
+            "finished is kept, and the same command goes on from there"
+        ) from None
     finally:
-        client.cancel([*under_way])
+        if client.status == "running":
+            client.cancel([*under_way])
