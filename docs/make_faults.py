@@ -2,11 +2,11 @@
 
     python docs/make_faults.py [--stars 5000] [--part 500] [--kills 10] [--folder runs/faults]
 
-A mock survey goes through all stages undisturbed, and once more with SIGKILL at moments drawn from
-the whole of the undisturbed run's time. Printed: in which stage each kill fell, the parts that were
-there and those that the next process found, products that differ, and the overhead in CPU seconds,
-which the start of a process after each kill dominates in a small run. Then the stars alone are made
-by two dask workers, and by three shards that are gathered.
+A mock survey goes through all stages undisturbed, and again with SIGKILL after CPU times that are
+drawn from the whole of the undisturbed run's; a run that ends before its kill is compared and begun
+anew. Printed: the last line before each kill, the parts of the stars before and after it, products
+that differ, and the overhead in CPU seconds, which in a small run is the start of a process after
+each kill. Then the stars alone are made by two dask workers, and by three shards that are gathered.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ class Faults:
             command += ["--reports", str(folder / "reports")]
         with log.open("w") as out:
             process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
-            began, status = time.monotonic(), None
+            status = None
             while status is None:
                 pid, code, used = os.wait4(process.pid, os.WNOHANG)
                 if pid:
                     status = process.returncode = os.waitstatus_to_exitcode(code)
                     self.cpu += used.ru_utime + used.ru_stime
-                elif kill_after is not None and time.monotonic() - began > kill_after:
+                elif kill_after is not None and cpu_of(process.pid) > kill_after:
                     process.send_signal(signal.SIGKILL)
                 time.sleep(0.02)
         said = log.read_text()
@@ -79,6 +79,12 @@ class Faults:
             if (path := self.folder / where / "faults" / name / "manifest.json").exists():
                 return len(json.loads(path.read_text())["parts"])
         return 0
+
+
+def cpu_of(pid: int) -> float:
+    """Return the CPU seconds of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def attributes(item: h5py.HLObject) -> dict[str, str]:
@@ -129,24 +135,26 @@ def main() -> None:
     shutil.rmtree(asked.folder, ignore_errors=True)
     faults, rng = Faults(asked.stars, asked.part, asked.folder), np.random.default_rng(asked.seed)
 
-    began = time.monotonic()
-    faults.run("whole", "run")
-    seconds, whole = time.monotonic() - began, faults.cpu
-    print(f"undisturbed: {seconds:.0f} s, {whole:.0f} s of CPU", flush=True)
-
-    faults.cpu = 0.0
-    for delay in rng.uniform(0, seconds, asked.kills):
-        before = faults.parts("killed")
-        ended, said = faults.run("killed", "run", kill_after=delay)
-        lines = [line for line in said.splitlines() if line.strip()]
-        there = faults.parts("killed")
-        assert there >= before, (before, there)
-        last = "ended" if ended else f"after: {lines[-1][:60] if lines else 'nothing'}"
-        print(f"  {delay:6.1f} s  {before:3d} → {there:3d} parts  {last}", flush=True)
-    faults.run("killed", "run")
-    print(f"killed {asked.kills} times: {faults.cpu:.0f} s of CPU, {faults.cpu / whole - 1:+.0%}")
     folders = [asked.folder / name / "faults" for name in ("whole", "killed", "engine", "shards")]
-    print("products that differ:", differences(*folders[:2]) or "none", flush=True)
+    faults.run("whole", "run")
+    whole, kills, runs, ended, faults.cpu = faults.cpu, 0, 0, False, 0.0
+    print(f"undisturbed: {whole:.0f} s of CPU", flush=True)
+    while kills < asked.kills or not ended:
+        delay, before = rng.uniform(0, whole), faults.parts("killed")
+        last = kills == asked.kills
+        ended, said = faults.run("killed", "run", kill_after=None if last else delay)
+        assert faults.parts("killed") >= before, (before, faults.parts("killed"))
+        if ended:
+            runs += 1
+            print("ended; products that differ:", differences(*folders[:2]) or "none", flush=True)
+            shutil.rmtree(asked.folder / "killed")
+            continue
+        kills += 1
+        lines = [line for line in said.splitlines() if line.strip()]
+        parts = f"{before:3d} → {faults.parts('killed'):3d} parts"
+        print(f"  {delay:6.1f} s  {parts}  after: {lines[-1][:60] if lines else ''}", flush=True)
+    spent = faults.cpu / (runs * whole) - 1
+    print(f"{kills} kills in {runs} runs: {faults.cpu:.0f} s of CPU, {spent:+.0%}", flush=True)
 
     for name in ("engine", "shards"):
         (asked.folder / name / "faults").mkdir(parents=True)
