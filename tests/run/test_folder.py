@@ -51,3 +51,19 @@ def test_provenance_names_the_catalogue_by_its_checksum(tmp_path):
     folder.catalog.write_bytes(b"stars")
     assert "catalogue.parquet" in folder.provenance["inputs"]
     assert folder.provenance["recipe_hash"] == folder.recipe.hash
+
+
+def test_a_folder_of_files_has_a_checksum(tmp_path):
+    """Regression: a HATS catalogue could change without a word."""
+    catalog = tmp_path / "hats"
+    part = catalog / "Npix=0.parquet"
+    catalog.mkdir()
+    part.write_bytes(b"stars")
+    folder = RunFolder(recipe(data={"path": str(catalog)}), tmp_path)
+    first = folder.checksum()
+    part.touch()
+    assert folder.checksum() == first
+    part.write_bytes(b"other")
+    second = folder.checksum()
+    part.rename(catalog / "Npix=1.parquet")
+    assert len({"", first, second, folder.checksum()}) == 4

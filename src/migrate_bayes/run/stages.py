@@ -138,8 +138,8 @@ class RunFolder:
             files = [self.catalog] if self.catalog.is_file() else []
         if not files:
             return ""
-        stats = [path.stat() for path in files]
-        state = tuple((s.st_ino, s.st_size, s.st_mtime_ns) for s in stats)
+        stats = [(str(path), path.stat()) for path in files]
+        state = tuple((name, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in stats)
         if self._hashed is None or self._hashed[0] != state:
             sums = {str(path.relative_to(self.catalog)): file_sha256(path) for path in files}
             self._hashed = state, sums.get(".") or content_hash(sums)
