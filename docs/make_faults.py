@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 
 #: What tells when and how fast a product was made.
-OF_THE_DAY = {"created", "seconds", "cost", "sampling_time", "recipe_hash"}
+OF_THE_DAY = {"created", "created_at", "mode_seconds", "wall_seconds", "sampling_time"}
 RECIPE = """
 name = "faults"
 data = {{ source = "mock" }}
@@ -99,7 +99,7 @@ def content(path: Path) -> dict[str, object]:
     def visit(name: str, item: h5py.HLObject) -> None:
         found[name] = attributes(item)
         if isinstance(item, h5py.Dataset) and name.rsplit("/")[-1] not in OF_THE_DAY:
-            found[f"{name} values"] = np.asarray(item[()]).tobytes()
+            found[f"{name} values"] = repr(np.asarray(item[()]).tolist())
 
     with h5py.File(path) as file:
         found["/"] = attributes(file)

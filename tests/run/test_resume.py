@@ -361,7 +361,7 @@ def cluster_here(monkeypatch):
     def opened(_):
         own = {"processes": False, "n_workers": 1, "threads_per_worker": 2}
         with (
-            distributed.LocalCluster(**own, dashboard_address=None) as cluster,
+            distributed.LocalCluster(**own, dashboard_address="127.0.0.1:0") as cluster,
             distributed.Client(cluster, set_as_default=False) as client,
         ):
             yield client
