@@ -65,7 +65,9 @@ class SurveyRecipe(Options):
     def hash(self) -> str:
         """Hash of the entries that decide one survey's numbers; their number is not part of it."""
         counts = {"surveys", "fits", "description"}
-        return content_hash(self.model_dump(mode="json", exclude=counts))
+        content = self.model_dump(mode="json", exclude=counts)
+        # An entry that came later, and is not made use of, decides nothing.
+        return content_hash({k: v for k, v in content.items() if (k, v) != ("selection", None)})
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
