@@ -16,6 +16,7 @@ from migrate_bayes.inject.injections import Cells, mock_survey, observe
 from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.orbits.orbit_options import OrbitOptions
+from migrate_bayes.run.made_from import of_completeness
 
 
 @pytest.fixture(scope="module", params=["simple", "lamost"])
@@ -109,7 +110,31 @@ def test_a_table_is_kept_until_what_decides_it_changes(run):
         changed.inject()
 
 
+def test_a_table_of_what_is_observed_decides_too(tmp_path):
+    """Its content, not its name: another content makes another completeness."""
+    table = tmp_path / "observed.ecsv"
+
+    def made():
+        entries = _INJECTED | {"survey": "catalogue", "observed": str(table)}
+        recipe = Recipe(name="few", data={"source": "mock"}, completeness=entries)
+        return of_completeness(recipe, "stars")
+
+    table.write_text("g,share\n10,1\n18,0\n")
+    one = made()
+    assert made() == one
+    table.write_text("g,share\n10,1\n18,0.5\n")
+    assert made() != one
+
+
+def test_share_of_the_thick_disc(survey):
+    few = type(survey)(survey.truth, survey.seed, survey.isochrones, survey.potential, 0.01)
+    thick = [observe(one, np.arange(1, 201))["ref_true_component"].mean() for one in (survey, few)]
+    assert float(thick[0]) > 5 * float(thick[1])
+
+
 def test_completeness_that_cannot_be_is_refused_at_once(run):
+    with pytest.raises(RecipeError, match=r"'completeness\.observed': there is no file nowhere"):
+        run(completeness=_INJECTED | {"observed": "nowhere.ecsv"}).check()
     with pytest.raises(RecipeError, match="there is no file nowhere"):
         run(completeness={"source": "nowhere.nc"}).check()
     with pytest.raises(RecipeError, match="external ages cannot be made"):
@@ -136,13 +161,14 @@ def test_a_catalogue_is_its_own_survey():
     seen = observe(survey, np.arange(1, 1501))
     stars = correct_extinction(seen)
     stars["age_median"] = stars["ref_true_age"]
+    stars["snr"] = stars["snr_g"] + 1.0  # of a whole spectrum
     own = CatalogueSurvey(stars, every(stars), survey.grid, seed=7)
     number = np.arange(1, 301)
     catalog = observe(own, number)
     assert set(catalog) >= {"teff", "logg", "feh", "abs_g", "abs_g_error", "snr_g", "rg_mean"}
     xr.testing.assert_equal(observe(own, number[200:]), catalog.isel(star=slice(200, None)))
-    lent = np.isin(catalog["snr_g"].values, stars["snr_g"].values)
-    assert lent.all()
+    assert np.isin(catalog["snr_g"].values, stars["snr_g"].values).all()
+    np.testing.assert_array_equal(catalog["snr"], catalog["snr_g"] + 1.0)
     pull = (catalog["feh"] - catalog["ref_true_feh"]) / catalog["feh_error"]
     assert 0.8 < float(pull.std()) < 1.2
     # A star far from the Sun's radius stands farther from the Sun than one at it.

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import ndtri
 
+from migrate_bayes.catalog.quality import SNR_BANDS
 from migrate_bayes.core.counter_rng import keyed_uniforms
 from migrate_bayes.core.errors import FitError
-from migrate_bayes.inject.injections import PURPOSE, Births
+from migrate_bayes.inject.injections import PURPOSE, InjectedMetallicity, draw_compositions
 from migrate_bayes.isochrones import WorkingGrid, draw_stars
-from migrate_bayes.mock.footprint import brightness_bound
-from migrate_bayes.mock.stars import first_seen
+from migrate_bayes.mock.footprint import Bound, brightness_bound, share_above
+from migrate_bayes.mock.stars import ages_of_stars, first_seen
 from migrate_bayes.selection.conditions import dividing_line
 
 Columns = dict[str, NDArray[Any]]
@@ -39,7 +40,7 @@ _G_SCALE, _TEFF_SCALE = 0.1, 100.0  # mag and K
 _MOST = 100_000  # stars that lend places
 _MASSES = 32  # of a generation, for the share of it that is taken
 _HEIGHT = 1.0  # kpc, that divides the discs if there is no [α/Fe]
-_LOANS = ("snr_g", "snr_r", "snr_i", "teff_error", "logg_error", "feh_error", "alpha_fe_error")
+_LOANS = (*SNR_BANDS, *(f"{n}_error" for n in ("teff", "logg", "feh", "alpha_fe", "parallax")))
 _MAG = 5.0 / np.log(10.0)
 
 
@@ -47,7 +48,7 @@ def _finite(stars: xr.Dataset, names: tuple[str, ...]) -> NDArray[np.bool_]:
     return np.logical_and.reduce([np.isfinite(stars[name].values) for name in names])
 
 
-class CatalogueSurvey(Births):
+class CatalogueSurvey:
     """A catalogue's own limits, places, depth and errors.
 
     Parameters
@@ -72,6 +73,8 @@ class CatalogueSurvey(Births):
         If the catalogue has no G, no distances, or too few usable stars.
     """
 
+    law = InjectedMetallicity()
+
     def __init__(
         self,
         stars: xr.Dataset,
@@ -82,38 +85,34 @@ class CatalogueSurvey(Births):
         observed: tuple[Floats, Floats] | None = None,
         thick_share: float = 0.25,
     ) -> None:
-        needed = ("phot_g_mean_mag", "abs_g", "a_g", "distance", "teff", "logg", "feh")
+        needed = ("phot_g_mean_mag", "abs_g", "abs_g_error", "a_g", "distance", "distance_lo",
+                  "distance_hi", "teff", "logg", "feh")  # fmt: skip
         if lacking := [name for name in needed if name not in stars]:
             names = ", ".join(lacking)
             raise FitError(f"the catalogue cannot be its own survey: it has no {names}")
-        self.grid, self.seed, self.thick_share = grid, seed, thick_share
+        self.grid, self.seed, self._thick_share = grid, seed, thick_share
         seen = _finite(stars, needed)
         known = seen & usable & _finite(stars, ("rg_mean", "age_median", "ln_zmax_mean"))
         if known.sum() < 10 * _NEAR:
             raise FitError(f"only {int(known.sum())} usable stars, too few to lend their places")
-        rng = np.random.default_rng(seed)
         rows = np.flatnonzero(known)
-        rows = rng.choice(rows, min(len(rows), _MOST), replace=False) if len(rows) > _MOST else rows
-        self._lend = {name: stars[name].values for name in _LOANS if name in stars}
-        self._lend["width"] = (
-            0.5 * (stars["distance_hi"] - stars["distance_lo"]).values / (stars["distance"].values)
+        if len(rows) > _MOST:
+            rows = np.random.default_rng(seed).choice(rows, _MOST, replace=False)
+        g, teff, logg = (stars[n].values[seen] for n in ("phot_g_mean_mag", "teff", "logg"))
+        self._lend = {name: stars[name].values[seen] for name in _LOANS if name in stars}
+        self._like = cKDTree(np.column_stack([g / _G_SCALE, teff / _TEFF_SCALE]))
+        (self._brightest, self._faintest), self._teff_range, self._logg_range = (
+            tuple(np.quantile(values, [0.001, 0.999]).tolist()) for values in (g, teff, logg)
         )
-        if "parallax_error" in stars:
-            self._lend["parallax_error"] = stars["parallax_error"].values
-        g, teff = stars["phot_g_mean_mag"].values, stars["teff"].values
-        self._depth = np.flatnonzero(seen)
-        where = np.column_stack([g[seen] / _G_SCALE, teff[seen] / _TEFF_SCALE])
-        self._like = cKDTree(where)
-        self._limits = np.quantile(g[seen], [0.001, 0.999])
         self._observed = observed
-        low, high = np.quantile(teff[seen], [0.001, 0.999]), stars["logg"].values[seen]
-        self.teff_range = float(low[0]), float(low[1])
-        self.logg_range = float(np.quantile(high, 0.001)), float(np.quantile(high, 0.999))
-        self._usable_share(g[seen], stars["abs_g"].values[seen], usable[seen])
-        lent = ("distance", "a_g", "abs_g_error", "rg_mean", "age_median", "ln_zmax_mean",
-                 "r_present", "z", "feh", "alpha_fe")  # fmt: skip
+        self._usable_share(g, stars["abs_g"].values[seen], usable[seen])
+        lent = ("distance", "distance_lo", "distance_hi", "a_g", "abs_g_error", "rg_mean",
+                "age_median", "ln_zmax_mean", "r_present", "z", "feh", "alpha_fe")  # fmt: skip
         self._at = {n: stars[n].values[rows].astype(float) for n in lent if n in stars}
-        self._at["width"] = self._lend["width"][rows]
+        self._at["width"] = (
+            0.5 * (self._at["distance_hi"] - self._at["distance_lo"]) / self._at["distance"]
+        )
+        self._modulus = 5.0 * np.log10(self._at["distance"]) + 10.0 + self._at["a_g"]
         self._weight = self._weights()
         thick = self._at["ln_zmax_mean"] > np.log(_HEIGHT)
         if "alpha_fe" in self._at and np.isfinite(self._at["alpha_fe"]).mean() > 0.5:
@@ -126,10 +125,10 @@ class CatalogueSurvey(Births):
             disc = disc if disc.sum() >= _NEAR else np.ones_like(disc)
             self._places.append((np.flatnonzero(disc), cKDTree(near[disc])))
 
-    @cached_property
+    @property
     def ages(self) -> tuple[float, float]:
         """Youngest and oldest stars, Gyr."""
-        return max(float(self.grid.ages[0]), 1.0), min(float(self.grid.ages[-1]), 13.5)
+        return ages_of_stars(self.grid.ages)
 
     def _usable_share(self, g: Floats, abs_g: Floats, usable: NDArray[np.bool_]) -> None:
         """Tabulate the usable share of the catalogue's stars in (G, M_G)."""
@@ -140,20 +139,16 @@ class CatalogueSurvey(Births):
 
     def _taken(self, g: Floats) -> Floats:
         """Return the share of stars of a magnitude that the survey observes."""
-        inside = (g >= self._limits[0]) & (g <= self._limits[1])
+        inside = (g >= self._brightest) & (g <= self._faintest)
         if self._observed is None:
             return inside.astype(float)
         return np.where(inside, np.interp(g, *self._observed), 0.0)
-
-    @property
-    def _faintest(self) -> float:
-        return float(self._limits[1])
 
     def _weights(self) -> Floats:
         """Return 1/p of the stars that lend places, p the share of a generation that is taken."""
         at = self._at
         n = len(at["distance"])
-        modulus = 5.0 * np.log10(at["distance"]) + 10.0 + at["a_g"]
+        modulus = self._modulus
         age = np.clip(at["age_median"], *self.ages)
         alpha = at.get("alpha_fe", np.full(n, 0.05))
         alpha = np.clip(np.where(np.isfinite(alpha), alpha, 0.05), *self._alphas)
@@ -182,19 +177,12 @@ class CatalogueSurvey(Births):
     def _on_isochrone(self, star: Columns, u: Floats, faintest: Floats) -> Columns:
         return draw_stars(
             self.grid, star["age"], star["feh"], star["alpha_fe"], u,
-            teff_range=self.teff_range, logg_range=self.logg_range, abs_g_max=faintest,
+            teff_range=self._teff_range, logg_range=self._logg_range, abs_g_max=faintest,
         )  # fmt: skip
 
     @cached_property
-    def _bound(self) -> Any:
-        return brightness_bound(self.grid, self.teff_range, self.logg_range)
-
-    def _at_most(self, age: Floats, faintest: Floats) -> Floats:
-        """Return an upper bound of the share of a generation brighter than M_G, shape (n, m)."""
-        ages, first, step, share = self._bound
-        i = np.clip(np.searchsorted(ages, age, side="right") - 1, 0, len(ages) - 1)[:, None]
-        k = np.floor((faintest - first) / step).astype(np.int64)
-        return np.where(k < 0, 0.0, share[i, np.clip(k, 0, share.shape[1] - 1)])
+    def _bound(self) -> Bound:
+        return brightness_bound(self.grid, self._teff_range, self._logg_range)
 
     def uniforms(self, number: NDArray[np.int64], draw: int, n: int) -> Floats:
         """Return `n` uniform numbers for each star, shape (n, star)."""
@@ -207,7 +195,7 @@ class CatalogueSurvey(Births):
     def _candidates(self, number: NDArray[np.int64], attempts: range) -> tuple[NDArray, Columns]:
         """Draw candidates of each star; return which are observed, and these."""
         u = np.concatenate([self.uniforms(number, 2 + a, 9) for a in attempts], axis=1)
-        star = self.compositions(self.ages, u)
+        star = draw_compositions(self.law, self._thick_share, self.ages, u)
         star["alpha_fe"] = np.clip(star["alpha_fe"], *self._alphas)
         n = len(star["age"])
         near = np.empty((n, _NEAR), dtype=np.int64)
@@ -215,8 +203,8 @@ class CatalogueSurvey(Births):
         for disc, (rows, tree) in enumerate(self._places):
             mine = star["component"] == disc
             near[mine] = rows[tree.query(where[mine], _NEAR)[1]]
-        modulus = 5.0 * np.log10(self._at["distance"]) + 10.0 + self._at["a_g"]
-        bound = self._at_most(star["age"], self._faintest - modulus[near])
+        modulus = self._modulus
+        bound = share_above(star["age"], self._faintest - modulus[near], self._bound)
         edge = np.cumsum(self._weight[near] * bound, axis=1)
         pick = np.minimum((edge < u[5][:, None] * edge[:, -1:]).sum(axis=1), _NEAR - 1)
         index = np.arange(n)
@@ -239,13 +227,12 @@ class CatalogueSurvey(Births):
             np.column_stack([true["g"] / _G_SCALE, true["teff"] / _TEFF_SCALE]), _NEAR
         )[1]
         pick = near[np.arange(len(number)), (u[5] * _NEAR).astype(np.int64)]
-        loan = {name: values[self._depth[pick]] for name, values in self._lend.items()}
+        seen = {name: values[pick] for name, values in self._lend.items()}
         place = {name: values[row] for name, values in self._at.items()}
         width = place["width"]
-        if "parallax_error" in loan:
-            width = loan["parallax_error"] * place["distance"]
+        if "parallax_error" in seen:
+            width = seen.pop("parallax_error") * place["distance"]
         other = np.maximum(place["abs_g_error"] ** 2 - (_MAG * place["width"]) ** 2, 0.0)
-        seen = {name: loan[name] for name in _LOANS if name in loan}
         seen["abs_g_error"] = np.sqrt(other + (_MAG * width) ** 2)
         for k, name in enumerate(("teff", "logg", "feh", "alpha_fe", "abs_g")):
             if (error := f"{name}_error") in seen:

@@ -92,31 +92,20 @@ class InjectedMetallicity:
         return np.where(np.abs(z) < _WIDEST, -0.5 * z**2, -np.inf)
 
 
-class Births:
-    """What is injected in place of a survey's own population."""
-
-    purpose = PURPOSE
-    n_births = discs.N_MIGRATION
-    law = InjectedMetallicity()
-    thick_share = 0.25
-
-    def births(self, ages: tuple[float, float], u: NDArray) -> Columns:
-        """Draw stars by uniform numbers, shape (`n_births`, n), and put them on orbits."""
-        star = self.compositions(ages, u)
-        return star | discs.place(star, self.potential, u[6:])  # type: ignore[attr-defined]
-
-    def compositions(self, ages: tuple[float, float], u: NDArray) -> Columns:
-        """Draw disc, age, R_g and composition."""
-        component = (u[0] < self.thick_share).astype(np.int64)
-        age = ages[0] + (ages[1] - ages[0]) * u[1]
-        rg = discs.truncated_normal(u[2], *_RADIUS, *_RADII)
-        feh = self.law.of(component, age, rg, u[3])
-        # [α/Fe] decides nothing at given [Fe/H] and age but which isochrone a star is on.
-        alpha = np.where(component, 0.20, 0.03) - 0.10 * feh + 0.03 * ndtri(u[4])
-        return {
-            "component": component, "thick": component == 1, "age": age, "rg": rg, "feh": feh,
-            "alpha_fe": alpha,
-        }  # fmt: skip
+def draw_compositions(
+    law: InjectedMetallicity, thick_share: float, ages: tuple[float, float], u: NDArray
+) -> Columns:
+    """Draw disc, age, R_g, [Fe/H] and [α/Fe] of injected stars by five uniform numbers each."""
+    component = (u[0] < thick_share).astype(np.int64)
+    age = ages[0] + (ages[1] - ages[0]) * u[1]
+    rg = discs.truncated_normal(u[2], *_RADIUS, *_RADII)
+    feh = law.of(component, age, rg, u[3])
+    # [α/Fe] decides nothing at given [Fe/H] and age but which isochrone a star is on.
+    alpha = np.where(component, 0.20, 0.03) - 0.10 * feh + 0.03 * ndtri(u[4])
+    return {
+        "component": component, "thick": component == 1, "age": age, "rg": rg, "feh": feh,
+        "alpha_fe": alpha,
+    }  # fmt: skip
 
 
 class Survey(Protocol):
@@ -143,21 +132,38 @@ class Survey(Protocol):
         """Return whether a star is observed a second time."""
 
 
-class _Simple(Births, SimpleSurvey):
-    pass
+@dataclass(frozen=True)
+class _Simple(SimpleSurvey):
+    """A mock survey with the injected population in place of its own."""
+
+    thick_share: float = 0.25
+
+    purpose = PURPOSE
+    n_births = discs.N_MIGRATION
+    law = InjectedMetallicity()
+
+    def births(self, ages: tuple[float, float], u: NDArray) -> Columns:
+        """Draw injected stars by uniform numbers, shape (`n_births`, n), and put them on orbits."""
+        star = draw_compositions(self.law, self.thick_share, ages, u)
+        return star | discs.place(star, self.potential, u[6:])
 
 
-class _Lamost(Births, LamostSurvey):
+@dataclass(frozen=True)
+class _Lamost(_Simple, LamostSurvey):
     pass
 
 
 def mock_survey(
-    truth: MockOptions, seed: int, isochrones: AgeOptions, orbits: OrbitOptions
+    truth: MockOptions,
+    seed: int,
+    isochrones: AgeOptions,
+    orbits: OrbitOptions,
+    thick_share: float = 0.25,
 ) -> Survey:
     """Return the mock survey of a recipe with the injected population in place of its own."""
     survey = get_survey(truth, seed, isochrones, orbits)
     kind = _Lamost if isinstance(survey, LamostSurvey) else _Simple
-    return kind(truth, seed, isochrones, survey.potential)
+    return kind(truth, seed, isochrones, survey.potential, thick_share)
 
 
 def observe(survey: Survey, number: NDArray[np.int64]) -> xr.Dataset:

@@ -189,6 +189,16 @@ def _share_above(age, m, bound):
 
 
 @numba.njit(cache=True, nogil=True)
+def share_above(age, faintest, bound):
+    """Bound the shares of generations, ages (n), that are brighter than M_G, shape (n, m)."""
+    out = np.empty_like(faintest)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = _share_above(age[i], faintest[i, j], bound)
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
 def _choose(candidates, sun, bound, phi, limits, total):
     age, R, z, faintest, u, place = candidates
     r0, z_sun, sin_dec = sun

@@ -122,8 +122,7 @@ class SimpleSurvey:
     @property
     def ages(self) -> tuple[float, float]:
         """Youngest and oldest stars, Gyr."""
-        ages = self.source.ages
-        return max(float(ages[0]), 1.0), min(float(ages[-1]), 13.5)
+        return ages_of_stars(self.source.ages)
 
     @property
     def n_births(self) -> int:
@@ -217,6 +216,11 @@ class LamostSurvey(SimpleSurvey):
             observed &= u[4][kept] < star["probability"] / bound[kept]
         observed &= star.pop("ok")
         return kept[observed], {name: values[observed] for name, values in star.items()}
+
+
+def ages_of_stars(ages: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the youngest and oldest stars (Gyr) that are made of isochrones of these ages."""
+    return max(float(ages[0]), 1.0), min(float(ages[-1]), 13.5)
 
 
 def first_seen(

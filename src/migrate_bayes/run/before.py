@@ -145,12 +145,15 @@ def _check_completeness(recipe: Recipe) -> None:
     c, data = recipe.completeness, recipe.data
     if is_none(c.source):
         return
+    files = {"source": None if c.source == "inject" else c.source, "observed": c.observed}
+    for entry, path in files.items():
+        if path is not None and not expand(path).is_file():
+            raise RecipeError(f"'completeness.{entry}': there is no file {path}")
     if c.source != "inject":
-        if not expand(c.source).is_file():
-            raise RecipeError(f"'completeness.source': there is no file {c.source}")
-    elif c.survey == "mock" and data.source != "mock":
+        return
+    if c.survey == "mock" and data.source != "mock":
         raise RecipeError("'completeness.survey': this is no mock; use \"catalogue\"")
-    elif recipe.isochrones.source == "external":
+    if recipe.isochrones.source == "external":
         raise RecipeError("'completeness.source': external ages cannot be made of injected stars")
 
 

@@ -99,6 +99,8 @@ def of_completeness(recipe: Recipe, stars: str) -> MadeFrom:
         made["orbits"] = mock["orbits"] | {"potential": mock["simulate"]["potential"]}
     else:
         made["stars"] = stars
+        if (observed := recipe.completeness.observed) is not None:
+            made["observed"] = file_sha256(observed)
     return recipe.as_written(made)
 
 

@@ -246,9 +246,11 @@ def _find_paths(content: dict[str, Any], folder: Path) -> dict[str, str]:
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict) and str(choice.get("columns")).endswith(".toml"):
             choice["columns"] = find(choice["columns"])
-    table = content.get("completeness")
-    if isinstance(table, dict) and str(table.get("source")).endswith(".nc"):
-        table["source"] = find(table["source"])
+    if isinstance(table := content.get("completeness"), dict):
+        if str(table.get("source")).endswith(".nc"):
+            table["source"] = find(table["source"])
+        if isinstance(observed := table.get("observed"), str):
+            table["observed"] = find(observed)
     if isinstance(report := content.get("report"), dict) and "comparisons" in report:
         report["comparisons"] = _in_texts(report["comparisons"], find)
     return said

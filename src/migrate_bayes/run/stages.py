@@ -511,7 +511,7 @@ class Run:
         with self.folder.stage("inject") as done:
             survey: Survey
             if c.survey == "mock":
-                survey = mock_survey(r.simulate, r.seed, r.isochrones, r.orbits)
+                survey = mock_survey(r.simulate, r.seed, r.isochrones, r.orbits, c.thick_share)
             else:
                 survey = self._catalogue_survey()
             counts = count_injections(survey, self._usable, c.injections)
@@ -531,7 +531,7 @@ class Run:
 
         r, c, stars, observed = self.recipe, self.recipe.completeness, self.stars, None
         if c.observed is not None:
-            table = Table.read(resolve_data_path(c.observed))
+            table = Table.read(expand(c.observed))
             observed = np.asarray(table["g"], float), np.asarray(table["share"], float)
         if "potential" in stars.dims:
             stars = stars.sel(potential=r.model.potential)
