@@ -81,6 +81,12 @@ def test_what_cannot_be_compared(compare, message):
         variants_of(recipe, "linear", ["MWPotential2014", "McMillan17"])
 
 
+def test_a_completeness_is_not_passed_over():
+    content = {"name": "r", "compare": {"forms": ["linear"]}, "completeness": {"source": "inject"}}
+    with pytest.raises(RecipeError, match=r"a recipe without \[completeness\]"):
+        variants_of(Recipe.model_validate(content), "constant")
+
+
 @pytest.mark.parametrize("wrong", [{}, {"path": "x.fits"}, {"min_snrr": 9}])
 def test_a_choice_of_data_is_of_the_same_stars(wrong):
     content = {"name": "r", "compare": {"data": [{"label": "a", **wrong}]}}

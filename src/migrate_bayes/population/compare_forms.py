@@ -33,8 +33,11 @@ def compare_forms(
     seed: int = 0,
     stars: int = 5000,
     sampler: SamplerOptions | None = None,
+    completeness: xr.Dataset | None = None,
 ) -> tuple[Any, xr.DataTree]:
     """Fit a model with one gradient form after another, all else as it is.
+
+    `completeness` is as of `PopulationModel`.
 
     `stars` of a random subsample are left out in turn. Returns the table of `compare_elpd`, with
     mean and standard deviation of the main parameters; and a group for each form, with its
@@ -51,7 +54,7 @@ def compare_forms(
     with likelihood_on(data.stars, sampler.scheduler) as likelihood:
         for form in dict.fromkeys(forms):
             one = spec.model_copy(update={"form": form})
-            model = PopulationModel(data, one, likelihood=likelihood)
+            model = PopulationModel(data, one, completeness=completeness, likelihood=likelihood)
             tree = model.sample(sampler, seed=seed, prior_draws=0)
             posterior = tree["posterior"].to_dataset()
             left_out = model.loo(posterior, stars=stars, seed=seed)

@@ -24,6 +24,7 @@ from migrate_bayes.compare.product import build_comparison
 from migrate_bayes.compare.variants import ComparedVariant, FittedVariant, list_variants
 from migrate_bayes.core.errors import FitError, ProductError, RecipeError
 from migrate_bayes.core.io import read_netcdf, write_netcdf
+from migrate_bayes.core.options import is_none
 from migrate_bayes.core.progress import say
 from migrate_bayes.core.provenance import content_hash, file_sha256, provenance
 from migrate_bayes.orbits.potential import Potential, list_potentials
@@ -301,6 +302,11 @@ def variants_of(recipe: Recipe, form: str, potentials: Iterable[str] = ()) -> li
     try:
         if c is None:
             raise RecipeError('no section [compare]: it says what varies, as potentials = "all"')
+        if not is_none(recipe.completeness.source):
+            raise RecipeError(
+                "a comparison takes all [Fe/H] to be observed alike: compare a recipe without "
+                "[completeness]"
+            )
         reference = ComparedVariant(
             "reference", m.potential, recipe.isochrones.source, m.selection, m.radius,
             c.form or form,

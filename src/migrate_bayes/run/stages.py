@@ -715,11 +715,16 @@ class Run:
 
         r, path = self.recipe, self.folder / "models.nc"
         refuse_existing(path, overwrite=self.overwrite)
+        completeness = self._completeness()
         with self.folder.stage("models") as done:
             data, _ = self._fitted_stars()
             spec, forms = load_model_spec(r.model.spec), forms or r.model.forms
-            table, tree = compare_forms(data, spec, forms, seed=r.seed, sampler=self._sampler())
-            made = made_from.of_fit(r, self._digest, spec) | {"forms": list(forms)}
+            table, tree = compare_forms(
+                data, spec, forms, seed=r.seed, sampler=self._sampler(), completeness=completeness
+            )
+            digest = self._digest
+            made = made_from.of_fit(r, digest, spec, self._completeness_digest(digest))
+            made |= {"forms": list(forms)}
             self._write(tree, path, made)
             done(f"{len(table)} forms, {data.n_stars:,} stars → {path}")
         return table
