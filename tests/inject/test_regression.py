@@ -76,6 +76,21 @@ def test_what_takes_all_alike_is_flat_and_needs_no_radius():
     assert float((near - near.mean("feh")).std()) < 0.05
 
 
+def test_the_share_of_each_age_is_told_where_stars_have_their_places():
+    def thin_out(age, x, f):
+        return law_of_survey(age, x, f) - 0.06 * age
+
+    counts = counted(thin_out, 300_000, 4)
+    assert "ln_share" not in fit_completeness(counts)
+    table = fit_completeness(counts.assign_attrs(places_given=1))
+    centre = -0.05 - 0.035 * AGE
+    law = np.exp(-0.5 * ((FEH - centre[:, None]) / 0.2) ** 2)
+    law /= law.sum(axis=1, keepdims=True)
+    true = np.log((law * np.exp(thin_out(AGE[:, None], 0.0, FEH))).sum(axis=1))
+    found = table["ln_share"].sel(component="thin").values
+    np.testing.assert_allclose(found, true - true.mean(), atol=0.06)
+
+
 def test_nothing_is_taken_beyond_the_isochrones():
     table = fit_completeness(counted(law_of_survey, 50_000, 1), highest_feh=0.43)
     assert float(table["feh"][-2]) == pytest.approx(0.43)

@@ -74,6 +74,7 @@ class CatalogueSurvey:
     """
 
     law = InjectedMetallicity()
+    places_given = True
 
     def __init__(
         self,

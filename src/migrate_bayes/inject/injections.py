@@ -112,6 +112,8 @@ class Survey(Protocol):
     """Who takes injected stars: a mock survey, or a catalogue."""
 
     law: InjectedMetallicity
+    places_given: bool
+    """Whether a star has its place before it is asked if the survey takes it."""
 
     @property
     def seed(self) -> int:
@@ -141,6 +143,7 @@ class _Simple(SimpleSurvey):
     purpose = PURPOSE
     n_births = discs.N_MIGRATION
     law = InjectedMetallicity()
+    places_given = False
 
     def births(self, ages: tuple[float, float], u: NDArray) -> Columns:
         """Draw injected stars by uniform numbers, shape (`n_births`, n), and put them on orbits."""
@@ -211,7 +214,7 @@ def count_injections(
     xarray.Dataset
         ``passed`` on (component, age, rg, feh), whose coordinates are the middles of cells, and
         ``log_injected``: ln of the injected law of [Fe/H] there, up to a constant.
-        Attributes ``observed`` and ``usable``: numbers of stars.
+        Attributes ``observed`` and ``usable``, numbers of stars, and ``places_given``, 1 or 0.
 
     Examples
     --------
@@ -242,7 +245,11 @@ def count_injections(
             "log_injected": (("component", "age", "rg", "feh"), law),
         },
         coords=coords,
-        attrs={"observed": n, "usable": int(counts.sum())},
+        attrs={
+            "observed": n,
+            "usable": int(counts.sum()),
+            "places_given": int(survey.places_given),
+        },
     )
 
 

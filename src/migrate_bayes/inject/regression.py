@@ -158,6 +158,15 @@ class _Regression:
         """Return ln S on a grid, shape (n_ages, n_radii, n_feh)."""
         return _sum(self.terms[1:], self.coefficients[self.first :], *axes)
 
+    def log_share(self, age: Floats, radius: Floats, feh: Floats, centre: Floats) -> Floats:
+        """Return ln of the share of each age, of the [Fe/H] and radii of the laws of errors."""
+        every = _sum(self.terms, self.coefficients, age, radius, feh)
+        law = np.exp(-0.5 * ((feh - centre[..., None]) / _SD) ** 2)
+        law /= law.sum(axis=2, keepdims=True)
+        by_radius = np.exp(-0.5 * ((radius - _RADIUS) / _WIDTH) ** 2)[:, None]
+        share: Floats = np.log((by_radius * law * np.exp(every)).sum(axis=(1, 2)))
+        return share - share.mean()
+
 
 def _regress(
     n: Floats, offset: Floats, terms: list[_Term], weight: float, *axes: Floats
@@ -208,6 +217,12 @@ def _best(counts: xr.Dataset, disc: str, *, with_radius: bool) -> _Regression:
     return min(fits, key=lambda fit: fit.aic)
 
 
+def _centre(cells: xr.Dataset) -> Floats:
+    """Return the mean of the injected [Fe/H], shape (n_ages, n_radii)."""
+    law = np.exp(cells["log_injected"].transpose("age", "rg", "feh").values)
+    return np.asarray((law @ cells["feh"].values) / law.sum(axis=2))
+
+
 def _directions(fit: _Regression, counts: xr.Dataset, disc: str) -> Floats:
     """Return columns of coefficients of h and r: directions of ln S, most important first."""
     cells = counts.sel(component=disc)
@@ -215,8 +230,7 @@ def _directions(fit: _Regression, counts: xr.Dataset, disc: str) -> Floats:
     some = radius[np.abs(radius - _RADIUS) < 2.5 * _WIDTH]
     by_radius = np.exp(-0.5 * ((some - _RADIUS) / _WIDTH) ** 2)
     x = some - (by_radius @ some) / by_radius.sum()
-    law = np.exp(cells["log_injected"].sel(rg=some).transpose("age", "rg", "feh").values)
-    centre = (law @ feh) / law.sum(axis=2)
+    centre = _centre(cells.sel(rg=some))
     log_s = fit.log_s(age, some, feh)
     bases = [term.at(age, some, feh) for term in fit.terms[1:]]
     forms = []
@@ -255,8 +269,10 @@ def fit_completeness(
     xarray.Dataset
         ``ln_s`` on (component, age, rg, feh), 0 at its highest for each disc, age and radius, and
         ``ln_s_error`` on (direction, component, age, rg, feh): changes of ln S by one standard
-        deviation each, independent of each other. Attributes ``aic_…`` compare ln S of age and
-        [Fe/H] alone with that of radius too, for each disc, and the terms are those of the less.
+        deviation each, independent of each other; of stars with a given place ``ln_share`` on
+        (component, age), the share of an age that is taken. Attributes ``aic_…`` compare ln S of
+        age and [Fe/H] alone with that of radius too, for each disc; the terms are those of the
+        less.
 
     Raises
     ------
@@ -293,11 +309,13 @@ def fit_completeness(
     feh: NDArray[Any] = top + step * np.arange(-int((top - float(counts["feh"][0])) / step), 2)
     shape = 2, len(age), len(radius), len(feh)
     log_s, errors, attrs = np.empty(shape), list[Floats](), dict[str, float]()
+    log_share = np.empty(shape[:2])
     for c, disc in enumerate(("thin", "thick")):
         fits = [_best(counts, disc, with_radius=with_radius) for with_radius in (False, True)]
         attrs |= {f"aic_{disc}_age": fits[0].aic, f"aic_{disc}_age_radius": fits[1].aic}
         fit = min(fits, key=lambda fit: fit.aic)
         log_s[c] = fit.log_s(age, radius, feh)
+        log_share[c] = fit.log_share(age, radius, feh, _centre(counts.sel(component=disc)))
         law = counts["log_injected"].sel(component=disc).sel(feh=feh, method="nearest")
         share = law.transpose("age", "rg", "feh").values + log_s[c]
         share = np.exp(share - share.max(axis=-1, keepdims=True))
@@ -323,6 +341,9 @@ def fit_completeness(
         },
         attrs=attrs | dict(counts.attrs),
     )  # fmt: skip
+    if counts.attrs.get("places_given"):
+        out["ln_share"] = ("component", "age"), log_share
+        out["ln_share"].attrs = {"units": "", "long_name": "ln of the share of an age, mean 0"}
     out["ln_s"].attrs = {"units": "", "long_name": "ln of the share taken, 0 at its highest"}
     out["ln_s_error"].attrs = {"units": "", "long_name": "error of ln S by independent directions"}
     return out

@@ -11,9 +11,17 @@ those of the *sample* and Z, G, s, a, b those of the *population*, the law of th
    α_{ck}(R) = \int N(F; m(R), s^2)\, S_{ck}(F, R)\, dF, \qquad m(R) = Z + G (R - R_0)
 
 divided by S: whether a star passes is seen in its data, so that S, the mean over their errors,
-stands in the normaliser alone. Any factor of S that depends on c, k and R alone cancels, and is
-taken out of a table when it is read: no density of the Galaxy and no absolute completeness is
-needed, only how S changes with [Fe/H].
+stands in the normaliser alone. P is of the sample: a factor of S that depends on c, k and R alone
+is taken out of a table when it is read, so that S is 1 on the average over `_REFERENCE`, the
+[Fe/H] of discs. No density of the Galaxy and no absolute completeness is needed, only how S changes
+with [Fe/H]. The exception is the share of the stars of an age that are taken *at given place*
+(`ln_share`, of a catalogue that lends its places). A star's age likelihood counts the stars of an
+age in its phase, and is a density of the stars that are taken if divided by their share.
+
+α is a sum over points in [Fe/H], at equal steps finer than any disc is wide: smooth in (Z, G, s),
+as a quadrature that moves with the law over the table's corners is not. It is calculated at fixed
+radii, and :math:`\ln α` is a cubic in between. Below :math:`e^{-4}` of the highest S it is bent, to
+end at :math:`e^{-5}`.
 
 With :math:`R = μ + σ t`, :math:`-\ln α` is projected on the Hermite polynomials under N(μ, σ²),
 
@@ -44,6 +52,7 @@ with C the posterior's covariance (`sampling.posterior`).
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -64,8 +73,11 @@ LEAST_CURVATURE = 0.2
 
 # ln S of what is never taken.
 _NEVER = -40.0
-# Least α: a law of [Fe/H] that hardly meets S, which a climb may try.
-_LEAST = 1e-200
+# From here on -ln α bends, and ends at 1 more. S stands in the normaliser alone: a law of [Fe/H]
+# that lies where nothing is ever taken, above the end of the isochrones, would gain -ln α without
+# end for each star in the wing of its errors, and be the posterior's maximum.
+_MOST = 4.0
+_LEAST = 1e-200  # α of a law that a climb may try
 
 
 def _nodes(n: int) -> tuple[Floats, Floats]:
@@ -75,7 +87,17 @@ def _nodes(n: int) -> tuple[Floats, Floats]:
     return at[kept], weight[kept] / weight[kept].sum()
 
 
-_RADII, _METALLICITIES = _nodes(7), _nodes(25)
+_RADII = _nodes(7)
+
+# Mean at age 0, its change with age (dex/Gyr), and sd of the [Fe/H] of thin and thick disc, by
+# which S is normalised. By its highest value, at [Fe/H] = -2, every old star became a thick one.
+_REFERENCE = ((-0.05, -0.035, 0.2), (-0.5, 0.0, 0.2))
+
+# Widest steps of the sums over [Fe/H] (dex) and of the radii (kpc) at which α is calculated. At
+# 0.025 dex the sum of a law of s = 0.02 dex is its integral to 1e-5, of s = 0.03 to 1e-12.
+_STEP_FEH, _STEP_RADIUS = 0.025, 0.5
+# How far beyond the table's radii α is calculated, kpc; further out ln α is a straight line.
+_BEYOND = 2.0
 
 
 class Completeness(NamedTuple):
@@ -88,7 +110,8 @@ class Completeness(NamedTuple):
     feh : ndarray, shape (n_feh,)
         dex, at equal steps. Beyond the ends of both S is that of the end.
     log_s : ndarray, shape (2, n_ages, n_radii, n_feh)
-        ln S of the thin and the thick disc, 0 at its highest for each disc, age and radius.
+        ln S of the thin and the thick disc, for each disc, age and radius relative to the mean of S
+        over `_REFERENCE`, and with `ln_share`.
     directions : ndarray, shape (2, n_ages, n_radii, n_feh, n_directions)
         Independent errors of ln S, each of one standard deviation.
 
@@ -111,15 +134,19 @@ class Completeness(NamedTuple):
     def of(cls, table: xr.Dataset, ages: Floats) -> Completeness:
         """Take `ln_s` on ([component], age, rg, feh) of a table to the age nodes of a fit.
 
-        Between its ages ln S is linear, beyond them that of the end; so is `ln_s_error`, with the
-        dimension `direction` more, if the table has it. A `FitError` is raised if a dimension is
-        missing, an axis has unequal steps, or a value is NaN.
+        Between its ages ln S is linear, beyond them that of the end; so are, if the table has them,
+        `ln_share` on ([component], age), and `ln_s_error` with the dimension `direction` more. A
+        `FitError` is raised if a dimension is missing, an axis has unequal steps, or a value NaN.
         """
         wanted = {"age", "rg", "feh"}
         if "ln_s" not in table or wanted - set(table["ln_s"].dims):
             raise FitError("a completeness table has `ln_s` on the dimensions age, rg and feh")
         none = xr.DataArray(np.empty(0), dims="direction") * table["ln_s"]
-        arrays = [table["ln_s"].expand_dims("direction"), table.get("ln_s_error", none)]
+        share = table.get("ln_share", xr.zeros_like(table["age"])) + 0.0 * table["ln_s"]
+        arrays = [
+            table["ln_s"].expand_dims("direction"), table.get("ln_s_error", none),
+            share.isel(rg=0, feh=0).expand_dims(["rg", "feh", "direction"]),
+        ]  # fmt: skip
         for i, array in enumerate(arrays):
             if "component" not in array.dims:
                 array = array.expand_dims(component=["thin", "thick"])
@@ -138,15 +165,21 @@ class Completeness(NamedTuple):
         first = np.clip(np.searchsorted(axes[0], ages) - 1, 0, max(len(axes[0]) - 2, 0))
         last = np.minimum(first + 1, len(axes[0]) - 1)
         width = np.where(last > first, axes[0][last] - axes[0][first], 1.0)
-        share = np.clip((ages - axes[0][first]) / width, 0.0, 1.0)[:, None, None, None]
+        upper = np.clip((ages - axes[0][first]) / width, 0.0, 1.0)[:, None, None, None]
 
-        log_s, directions = (array.values.astype(float) for array in arrays)
-        log_s = np.maximum(log_s, _NEVER)
-        log_s, directions = (
-            np.ascontiguousarray((1.0 - share) * values[:, first] + share * values[:, last])
-            for values in (log_s - log_s.max(axis=3, keepdims=True), directions)
+        log_s, directions, share = (
+            (1.0 - upper) * values[:, first] + upper * values[:, last]
+            for values in (array.values.astype(float) for array in arrays)
         )
-        return cls(axes[1], axes[2], log_s[..., 0].copy(), directions)
+        mean, rate, sd = (np.array(of)[:, None, None, None] for of in zip(*_REFERENCE, strict=True))
+        law = np.exp(-0.5 * ((axes[2] - mean - rate * ages[:, None, None]) / sd) ** 2)
+        law /= law.sum(axis=3, keepdims=True)
+        log_s = log_s[..., 0] - log_s[..., 0].max(axis=3, keepdims=True)
+        log_s -= np.log((law * np.exp(log_s)).sum(axis=3, keepdims=True))
+        return cls(
+            axes[1], axes[2], np.maximum(log_s + share[..., 0], _NEVER),
+            np.ascontiguousarray(directions),
+        )  # fmt: skip
 
     def at(
         self, component: NDArray[np.int64], node: NDArray[np.int64], radius: Floats, feh: Floats
@@ -164,63 +197,123 @@ class Completeness(NamedTuple):
         return np.where(component[:, None] < 2, (1.0 - u) * low + u * high, 0.0)
 
 
-@njit(inline="always")
-def _between(x: float, first: float, step: float, n: int) -> tuple[int, float, float]:
-    """Return the cell that x is in, the place within, and d(place)/dx, 0 beyond the ends."""
-    u = (x - first) / step
-    if u <= 0.0:
-        return 0, 0.0, 0.0
-    if u >= n - 1.0:
-        return n - 2, 1.0, 0.0
-    i = min(int(u), n - 2)
-    return i, u - i, 1.0 / step
+def _finer(values: Floats, axis: int, parts: int) -> Floats:
+    """Return values at equal steps with `parts` times as many steps, linear in between."""
+    values = np.moveaxis(values, axis, -1)
+    share = np.arange(parts) / parts
+    inner = values[..., :-1, None] + share * np.diff(values, axis=-1)[..., None]
+    inner = inner.reshape(*values.shape[:-1], -1)
+    return np.moveaxis(np.concatenate([inner, values[..., -1:]], axis=-1), -1, axis)
+
+
+class _Comb(NamedTuple):
+    """S as weights of points: α is a sum of the law of [Fe/H] over them, smooth in its parameters.
+
+    `radius` (n_radii,) and `feh` (n_feh,) at equal steps; `weight` (2, n_ages, n_radii, n_feh), the
+    integral of S, whose logarithm is linear between the table's points, over the cell of each
+    point; `below` (2, n_ages, n_radii), S below the first cell.
+    """
+
+    radius: Floats
+    feh: Floats
+    weight: Floats
+    below: Floats
+
+    @classmethod
+    def of(cls, completeness: Completeness) -> _Comb:
+        """Take a table to steps that are small enough, and to radii beyond its ends."""
+        radius, feh, log_s = completeness.radius, completeness.feh, completeness.log_s
+        for axis, step in ((2, _STEP_RADIUS), (3, _STEP_FEH)):
+            x = radius if axis == 2 else feh
+            parts = int(np.ceil((x[1] - x[0]) / step - 1e-6))
+            x, log_s = _finer(x, 0, parts), _finer(log_s, axis, parts)
+            radius, feh = (x, feh) if axis == 2 else (radius, x)
+        n = int(np.ceil(_BEYOND / (radius[1] - radius[0])))
+        radius = radius[0] + (radius[1] - radius[0]) * np.arange(-n, len(radius) + n)
+        log_s = np.pad(log_s, [(0, 0), (0, 0), (n, n), (0, 0)], mode="edge")
+
+        rise = np.diff(log_s, axis=3)
+        none = np.zeros((*log_s.shape[:3], 1))
+        half = 0.5 * np.stack([np.concatenate([rise, none], 3), -np.concatenate([none, rise], 3)])
+        # The mean of e^(x u) over 0 < u < 1, for each half of a cell.
+        mean = np.where(np.abs(half) < 1e-6, 1.0, np.expm1(half) / np.where(half == 0, 1.0, half))
+        weight = 0.5 * (feh[1] - feh[0]) * np.exp(log_s) * mean.sum(axis=0)
+        return cls(radius, feh, weight, np.exp(log_s[..., 0]))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def project(theta, columns, radius, feh, log_s, radii, metallicities, a, slopes):  # type: ignore[no-untyped-def]
-    """Fill a_0, a_1, a_2 of each (component, age, class), and their slopes in (μ, σ², Z, G, s²).
-
-    `columns`, shape (n_classes,), are those of the classes' ln P in θ; `a` has shape (2, n_ages,
-    n_classes, 3), `slopes` (2, n_ages, n_classes, 3, 5).
-    """
-    t, w = radii
-    p, v = metallicities
-    step_r, step_f = radius[1] - radius[0], feh[1] - feh[0]
+def _log_alpha(theta, radius, feh, weight, below, y):  # type: ignore[no-untyped-def]
+    """Fill -ln α, ∂/∂m and ∂/∂(s²), y of shape (2, n_ages, n_radii, 3)."""
+    first = feh[0] - 0.5 * (feh[1] - feh[0])
     for c in range(2):
         for k in range(theta.shape[1]):
-            th = theta[c, k]
-            Z, G, s = th[3], th[4], np.sqrt(th[5])
+            Z, G, s = theta[c, k, 3], theta[c, k, 4], np.sqrt(theta[c, k, 5])
+            for i in range(len(radius)):
+                mean = Z + G * (radius[i] - PIVOT_RADIUS)
+                alpha = of_m = of_s = 0.0
+                for n in range(len(feh)):
+                    z = (feh[n] - mean) / s
+                    N = weight[c, k, i, n] * np.exp(-0.5 * z * z)
+                    alpha += N
+                    of_m += N * z
+                    of_s += N * (z * z - 1.0)
+                z = (first - mean) / s
+                N = below[c, k, i] * np.exp(-0.5 * z * z)
+                norm = 1.0 / (s * np.sqrt(2.0 * np.pi))
+                alpha = alpha * norm + 0.5 * below[c, k, i] * math.erfc(-z * np.sqrt(0.5))
+                alpha = max(alpha, _LEAST)
+                y[c, k, i, 0] = -np.log(alpha)
+                slope = -norm / alpha
+                if y[c, k, i, 0] > _MOST:
+                    bend = np.exp(_MOST - y[c, k, i, 0])
+                    y[c, k, i, 0], slope = _MOST + 1.0 - bend, slope * bend
+                y[c, k, i, 1] = slope * (of_m / s - N)
+                y[c, k, i, 2] = slope * (of_s / s - N * z) * 0.5 / s
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def project(theta, columns, radius, y, radii, a, slopes):  # type: ignore[no-untyped-def]
+    """Fill a_0, a_1, a_2 of each (component, age, class), and their slopes in (μ, σ², Z, G, s²).
+
+    `y`, shape (2, n_ages, n_radii, 3), is that of `_log_alpha`, a cubic between the radii
+    (Catmull-Rom). `columns`, shape (n_classes,), are those of the classes' ln P in θ; `a` has shape
+    (2, n_ages, n_classes, 3), `slopes` (2, n_ages, n_classes, 3, 5).
+    """
+    t, w = radii
+    step, last = radius[1] - radius[0], len(radius) - 3
+    value, along = np.empty(4), np.empty(4)
+    for c in range(2):
+        for k in range(theta.shape[1]):
             for j in range(len(columns)):
-                mu, sigma = th[columns[j] + 1], np.sqrt(th[columns[j] + 2])
+                mu, sigma = theta[c, k, columns[j] + 1], np.sqrt(theta[c, k, columns[j] + 2])
                 a[c, k, j] = 0.0
                 slopes[c, k, j] = 0.0
                 for q in range(len(t)):
-                    x = mu + sigma * t[q] - PIVOT_RADIUS
-                    i, u, du = _between(x + PIVOT_RADIUS, radius[0], step_r, len(radius))
-                    alpha = of_f = of_r = of_s = 0.0
-                    for n in range(len(p)):
-                        F = Z + G * x + s * p[n]
-                        m, e, de = _between(F, feh[0], step_f, len(feh))
-                        low = log_s[c, k, i, m] + e * (log_s[c, k, i, m + 1] - log_s[c, k, i, m])
-                        high = log_s[c, k, i + 1, m] + e * (
-                            log_s[c, k, i + 1, m + 1] - log_s[c, k, i + 1, m]
-                        )
-                        rise = (1.0 - u) * (log_s[c, k, i, m + 1] - log_s[c, k, i, m]) + u * (
-                            log_s[c, k, i + 1, m + 1] - log_s[c, k, i + 1, m]
-                        )
-                        S = v[n] * np.exp(low + u * (high - low))
-                        alpha += S
-                        of_f += S * rise * de
-                        of_s += S * rise * de * p[n]
-                        of_r += S * (high - low) * du
-                    alpha = max(alpha, _LEAST)
-                    y = -np.log(alpha)
-                    dF, dR, ds = -of_f / alpha, -of_r / alpha, -of_s / alpha
-                    along = dR + G * dF
-                    of_y = (along, along * t[q] * 0.5 / sigma, dF, dF * x, ds * 0.5 / s)
+                    x = (mu + sigma * t[q] - radius[0]) / step
+                    inside = min(max(x, 1.0), last + 1.0)
+                    i = min(int(inside), last)
+                    u = inside - i
+                    value[0] = u * (-0.5 + u * (1.0 - 0.5 * u))
+                    value[1] = 1.0 + u * u * (1.5 * u - 2.5)
+                    value[2] = u * (0.5 + u * (2.0 - 1.5 * u))
+                    value[3] = u * u * (0.5 * u - 0.5)
+                    along[0] = -0.5 + u * (2.0 - 1.5 * u)
+                    along[1] = u * (4.5 * u - 5.0)
+                    along[2] = 0.5 + u * (4.0 - 4.5 * u)
+                    along[3] = u * (1.5 * u - 1.0)
+                    of_y0 = of_mu = of_Z = of_G = of_s2 = 0.0
+                    for n in range(4):
+                        at = y[c, k, i - 1 + n]
+                        share = value[n] + (x - inside) * along[n]
+                        of_y0 += share * at[0]
+                        of_mu += along[n] * at[0] / step
+                        of_Z += share * at[1]
+                        of_G += share * at[1] * (radius[i - 1 + n] - PIVOT_RADIUS)
+                        of_s2 += share * at[2]
+                    of_y = (of_mu, of_mu * t[q] * 0.5 / sigma, of_Z, of_G, of_s2)
                     factor = (w[q], w[q] * t[q], 0.5 * w[q] * (t[q] * t[q] - 1.0))
                     for n in range(3):
-                        a[c, k, j, n] += factor[n] * y
+                        a[c, k, j, n] += factor[n] * of_y0
                         for d in range(5):
                             slopes[c, k, j, n, d] += factor[n] * of_y[d]
 
@@ -230,7 +323,7 @@ class SelectedLikelihood(WrappedLikelihood):
 
     def __init__(self, likelihood: Likelihood, completeness: Completeness) -> None:
         super().__init__(likelihood)
-        self.completeness = completeness
+        self.completeness, self._comb = completeness, _Comb.of(completeness)
         #: Independent errors of ln S.
         self.n_errors = completeness.directions.shape[-1]
         #: Cells (component, age, class) at the last θ whose D was kept at `LEAST_CURVATURE`.
@@ -257,7 +350,9 @@ class SelectedLikelihood(WrappedLikelihood):
         begin = np.array([0, *range(len(THETA), theta.shape[2], 3)])
         shape = (2, theta.shape[1], len(begin))
         a, da = np.empty((*shape, 3)), np.empty((*shape, 3, 5))
-        project(theta, begin, *self.completeness[:3], _RADII, _METALLICITIES, a, da)
+        y = np.empty((2, theta.shape[1], len(self._comb.radius), 3))
+        _log_alpha(theta, *self._comb, y)
+        project(theta, begin, self._comb.radius, y, _RADII, a, da)
         D = 1.0 - 2.0 * a[..., 2]
         held = D < LEAST_CURVATURE
         self.guarded = int(held.sum())
