@@ -4,10 +4,18 @@ import numpy as np
 import pymc as pm
 import pytensor
 import pytest
+import xarray as xr
 
-from migrate_bayes.mock.model_stars import MIGRATED_AGES, migrated_stars
+from migrate_bayes.mock.model_stars import (
+    _SURVEY_RADIUS,
+    _SURVEY_WIDTH,
+    MIGRATED_AGES,
+    migrated_stars,
+)
 from migrate_bayes.population import ModelSpec, PopulationModel, population_data
-from migrate_bayes.population.model.hierarchy import RadialDiffusion
+from migrate_bayes.population.model.hierarchy import RadialDiffusion, node_widths
+from migrate_bayes.population.results.birth_radii import births_of
+from migrate_bayes.population.results.membership import membership
 from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
 
 SIGMA, SPREAD, NOW = 3.5, 3.0, -0.075  # kpc, kpc, dex/kpc
@@ -32,6 +40,64 @@ def fitted(stars, **options):
     named = density.named(draws)
     sigma = named["sigma_rm8"]
     return sigma.mean(), sigma.std(), density.named(mode.vector[None])["gradient"][0, 0]
+
+
+def true_theta(ages, *, selected, rate):
+    """θ of `migrated_stars`: all of one disc."""
+    theta = np.zeros((3, len(ages), 11))
+    moved = SIGMA**2 * ages / 8.0
+    kept, slope = SPREAD**2 / (SPREAD**2 + moved), NOW + rate * ages
+    mean, variance = np.full(len(ages), 8.0), SPREAD**2 + moved
+    if selected:
+        weight = 1.0 / variance + 1.0 / _SURVEY_WIDTH**2
+        mean = (mean / variance + _SURVEY_RADIUS / _SURVEY_WIDTH**2) / weight
+        variance = 1.0 / weight
+    scatter = 0.06**2 + slope**2 * kept * moved
+    shares = np.log(node_widths(ages) / node_widths(ages).sum())
+    columns = shares, mean, variance, 0.05 - 0.03 * ages, slope * kept, scatter
+    theta[0, :, :6] = np.stack(columns, axis=1)
+    theta[0, :, 6:] = 0.03, -0.1, 0.025**2, 0.0, 1.0
+    theta[1:] = theta[0]
+    theta[1:, :, 0] = -60.0
+    return theta
+
+
+@pytest.mark.parametrize(("selected", "rate"), [(False, 0.0), (True, 0.0), (True, -0.003)])
+def test_birth_radii_of_stars_that_migrated(selected, rate):
+    """Pulls of R_b and of R − R_b are standard normal, near the Sun too."""
+    stars = migrated_stars(4000, seed=5, selected=selected, birth_gradient_rate=rate)
+    data = population_data(stars)
+    theta = true_theta(data.ages, selected=selected, rate=rate)[None]
+    truth = {"birth_gradient": NOW, "birth_radius_spread": SPREAD, "sigma_rm8": SIGMA}
+    draws = xr.Dataset({name: ("sample", [value]) for name, value in truth.items()})
+    births = births_of(draws, theta, data.ages, (8.0, 0.0), rate)
+    found = membership(data, theta, ("thin", "thick", "outlier"), births=births)
+    stars = stars.isel(star=np.isin(stars["source_id"], found["source_id"]))
+    born, now = stars["true_birth_radius"].values, stars["true_rg"].values
+    for name, true in (("birth_radius", born), ("radius_change", now - born)):
+        pull = (found[name].values - true) / found[f"{name}_sd"].values
+        print(name, pull.mean(), pull.std(), (np.abs(pull) < 1).mean(), (np.abs(pull) < 2).mean())
+        assert abs(pull.mean()) < 0.05
+        assert 0.95 < pull.std() < 1.05
+        assert (np.abs(pull) < 1).mean() == pytest.approx(0.683, abs=0.025)
+        assert (np.abs(pull) < 2).mean() == pytest.approx(0.954, abs=0.012)
+        assert np.corrcoef(found[name], true)[0, 1] > 0.7
+    assert found["birth_radius_sd"].mean() < 0.75 * (now - born).std()
+    assert found["birth_radius"].attrs["units"] == "kpc"
+
+
+def test_no_diffusion_leaves_a_star_where_it_was_born():
+    stars = migrated_stars(500, seed=6, sigma_rm8=1e-3)
+    data = population_data(stars)
+    theta = true_theta(data.ages, selected=False, rate=0.0)[None]
+    theta[:, 0, :, 5] = 0.06**2
+    values = {"birth_gradient": NOW, "birth_radius_spread": SPREAD, "sigma_rm8": 1e-3}
+    draws = xr.Dataset({name: ("sample", [value]) for name, value in values.items()})
+    births = births_of(draws, theta, data.ages, (5.0, 0.3), 0.0)
+    found = membership(data, theta, ("thin", "thick", "outlier"), births=births)
+    stars = stars.isel(star=np.isin(stars["source_id"], found["source_id"]))
+    np.testing.assert_allclose(found["radius_change"], 0.0, atol=1e-3)
+    assert np.corrcoef(found["birth_radius"], stars["true_rg"])[0, 1] > 0.99
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from migrate_bayes.report import RunProducts, headline, write_report
 from migrate_bayes.report.page import FIGURES, curve_table
 
 # What the made-up run has nothing for: no place either.
-NO_PLACE = ("published", "replicated", "expected")
+NO_PLACE = ("published", "replicated", "expected", "migration")
 VOID = {"meta", "img", "input", "br", "link"}
 
 

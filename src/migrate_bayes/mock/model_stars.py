@@ -356,7 +356,8 @@ def migrated_stars(
     Returns
     -------
     xarray.Dataset
-        The variables of StarPosteriors that the population fit reads, without Z_max.
+        The variables of StarPosteriors that the population fit reads, without Z_max; `true_age`,
+        `true_rg` and `true_birth_radius`.
 
     Examples
     --------
@@ -389,6 +390,9 @@ def migrated_stars(
         "alpha_fe_error": np.full(n, _ALPHA_ERROR),
         "rg_mean": (radius + _RADIUS_ERROR * rng.normal(size=n))[:, None],
         "rg_sd": np.full((n, 1), _RADIUS_ERROR),
+        "true_age": age,
+        "true_rg": radius,
+        "true_birth_radius": birth,
     }
     return _dataset(columns, MIGRATED_AGES, "MWPotential2014", n)
 

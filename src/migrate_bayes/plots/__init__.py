@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "panels": ["disc", "metallicity_radius", "slices"],
         "planes": ["chemistry", "kiel"],
         "posteriors": [
-            "age_posterior", "energy", "posterior_predictive", "prior_posterior",
+            "age_posterior", "energy", "migration", "posterior_predictive", "prior_posterior",
             "prior_predictive", "ranks",
         ],
     },

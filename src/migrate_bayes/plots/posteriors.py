@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ SHOWN: dict[Any, str] = {
     "sigma_rm8": r"$\sigma_\mathrm{RM8}$ [kpc]",
     "thick_fraction": "thick fraction",
 }
+_FEWEST = 10  # stars of a bin
 _DISCS = {"thin": BLUE, "thick": VERMILION}
 _LABELS = {"feh": "[Fe/H]  [dex]", "alpha_fe": r"[$\alpha$/Fe]  [dex]"}
 
@@ -68,6 +70,52 @@ def age_posterior(stars: xr.Dataset, star: int = 0, *, ax: Axes | None = None) -
     name = one["source_id"].item() if "source_id" in one.coords else star
     ax.set(xlabel="age  [Gyr]", ylabel=r"density  [Gyr$^{-1}$]", title=f"star {name}")
     ax.set(xlim=(0.0, float(ages[-1])), ylim=(0.0, None))
+    return ax
+
+
+@in_style
+def migration(fit: xr.DataTree, *, ax: Axes | None = None) -> Axes:
+    """Draw how far stars have moved from their birth radii, by age.
+
+    Points are medians of the thin disc's stars (p > 0.5) in bins of their age under the population,
+    bars their central 68%, which holds each star's own error too; the band is ± the diffusion of
+    the model, the root mean square of all stars' changes.
+
+    Parameters
+    ----------
+    fit : xarray.DataTree
+        Groups `membership`, with `radius_change` (the form ``diffusion``), and `posterior`.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> import migrate_bayes as mb
+    >>> age, rng = np.linspace(1.0, 11.0, 400), np.random.default_rng(0)
+    >>> moved = rng.normal(size=400) * np.sqrt(age)
+    >>> names = "age_population", "radius_change", "p_thin"
+    >>> stars = xr.Dataset({n: ("star", v) for n, v in zip(names, (age, moved, 0 * age + 1))})
+    >>> draws = xr.Dataset({"sigma_rm8": (("chain", "draw"), np.full((2, 4), 2.8))})
+    >>> fit = xr.DataTree.from_dict({"membership": stars, "posterior": draws})
+    >>> mb.plots.migration(fit).get_xlabel()
+    'age  [Gyr]'
+    """
+    stars = fit["membership"].to_dataset()[["age_population", "radius_change", "p_thin"]].load()
+    age, change = stars["age_population"].values, stars["radius_change"].values
+    thin = (stars["p_thin"].values > 0.5) & np.isfinite(change)
+    ax = axes_of(ax, 5.6, 4.2)
+    edges = np.arange(0.0, 14.1, 1.0)
+    for low, high in pairwise(edges):
+        some = change[thin & (age >= low) & (age < high)]
+        if len(some) < _FEWEST:
+            continue
+        below, middle, above = np.quantile(some, [0.16, 0.5, 0.84])
+        bars = [[middle - below], [above - middle]]
+        ax.errorbar(0.5 * (low + high), middle, bars, fmt="o", color=BLUE, ms=4, capsize=2)
+    t = np.linspace(0.0, 14.0, 200)
+    diffused = float(fit["posterior"]["sigma_rm8"].mean()) * np.sqrt(t / 8.0)
+    ax.fill_between(t, -diffused, diffused, color="0.88", lw=0, zorder=0)
+    ax.axhline(0.0, color=GREY, lw=0.8)
+    ax.set(xlabel="age  [Gyr]", ylabel=r"$R_g - R_\mathrm{birth}$  [kpc]", xlim=(0.0, 14.0))
     return ax
 
 

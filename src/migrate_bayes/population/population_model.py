@@ -28,6 +28,7 @@ from migrate_bayes.population.likelihood.selected import Completeness, SelectedL
 from migrate_bayes.population.model.hierarchy import GradientForm, hierarchy
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.results import loo, membership, predictive
+from migrate_bayes.population.results.birth_radii import Birth, births_of
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.posterior import draw_prior, sample
 from migrate_bayes.stars import PART_SIZE
@@ -168,14 +169,19 @@ class PopulationModel:
         -------
         ndarray, shape (n, n_components, n_ages, n_theta)
         """
-        flat = _group(fit).stack(sample=("chain", "draw"))
-        pick = np.arange(flat.sizes["sample"])
-        if n is not None and n < len(pick):
-            pick = np.random.default_rng(seed).choice(pick, size=n, replace=False)
-        names = [rv.name for rv in self.pymc.free_RVs]
-        columns = [flat[name].transpose("sample", ...).values[pick] for name in names]
+        some = _some_draws(_group(fit), n, seed)
+        columns = [some[rv.name].transpose("sample", ...).values for rv in self.pymc.free_RVs]
         theta = self._theta_function
-        return np.stack([theta(*(np.asarray(c[i]) for c in columns)) for i in range(len(pick))])
+        return np.stack([theta(*map(np.asarray, values)) for values in zip(*columns, strict=True)])
+
+    def _of_stars(self, fit: Fit, n: int, seed: int) -> tuple[Floats, list[Birth]]:
+        """Return θ of some draws as stars see it, and what their birth radii follow from."""
+        thetas, births = self.theta_draws(fit, n=n, seed=seed), list[Birth]()
+        stated = self.spec.birth_radius
+        if self.spec.form == "diffusion" and self._gradient is None and stated is not None:
+            some, rate = _some_draws(_group(fit), n, seed), self.spec.birth_gradient_rate or 0.0
+            births = births_of(some, thetas, self.data.ages, stated, rate)
+        return self._seen_by_stars(thetas), births
 
     def sample(
         self,
@@ -257,10 +263,14 @@ class PopulationModel:
         xarray.Dataset
             On `star` (coordinate `source_id`), float32: `p_thin`, `p_thick` (and `p_outlier`),
             `p_thin_sd` (over the draws), and, in Gyr, `age_population`, `age_population_sd`,
-            `age_population_lo`, `age_population_median`, `age_population_hi`.
+            `age_population_lo`, `age_population_median`, `age_population_hi`. Under the form
+            ``diffusion`` also, in kpc and as a star of the thin disc, `birth_radius` and
+            `radius_change` with their `_sd`, for the mean birth radius that the model states.
         """
-        thetas = self._seen_by_stars(self.theta_draws(fit, n=draws, seed=seed))
-        return membership.membership(self.data, thetas, self.spec.components, workers=self.workers)
+        thetas, births = self._of_stars(fit, draws, seed)
+        return membership.membership(
+            self.data, thetas, self.spec.components, births=births, workers=self.workers
+        )
 
     def write_membership(
         self,
@@ -299,9 +309,9 @@ class PopulationModel:
         ProductError
             If `path` exists and may not be replaced, or cannot be written.
         """
-        thetas = self._seen_by_stars(self.theta_draws(fit, n=draws, seed=seed))
+        thetas, births = self._of_stars(fit, draws, seed)
         return membership.write_membership(
-            path, self.data, thetas, self.spec.components, workers=self.workers,
+            path, self.data, thetas, self.spec.components, births=births, workers=self.workers,
             part_size=part_size, overwrite=overwrite, attrs=attrs,
         )  # fmt: skip
 
@@ -410,6 +420,15 @@ class PopulationModel:
         pointwise = self.log_likelihood(fit, stars=stars, draws=draws, seed=seed)
         every, _ = self.likelihood.per_star(self.theta_draws(fit).mean(axis=0))
         return loo.leave_one_out(pointwise, every)
+
+
+def _some_draws(posterior: xr.Dataset, n: int | None, seed: int) -> xr.Dataset:
+    """Return `n` draws at random, without replacement, along `sample`; all, in order, if fewer."""
+    flat = posterior.stack(sample=("chain", "draw"))
+    if n is None or n >= flat.sizes["sample"]:
+        return flat
+    pick = np.random.default_rng(seed).choice(flat.sizes["sample"], size=n, replace=False)
+    return flat.isel(sample=pick)
 
 
 def _group(fit: Fit, group: str = "posterior") -> xr.Dataset:

@@ -64,6 +64,7 @@ FIGURES: tuple[Place, ...] = (
     Place("paper", "figure-13", "13 · High-quality sample", gradients.high_quality),
     Place("paper", "r-present", "The present radius: the “U shape”", gradients.present_radius),
     Place("stars", "membership", "Membership", stars.membership),
+    Place("stars", "migration", "Migration since birth", stars.migration),
     Place("stars", "kiel", "Kiel diagram", stars.kiel),
     Place("reference", "published", "Published values, star by star", stars.published),
     Place("diagnostics", "replicated", "Posterior predictive check", stars.posterior_predictive),

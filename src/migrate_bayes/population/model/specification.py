@@ -135,6 +135,11 @@ class ModelSpec(Options):
         For ``diffusion``: what else than the gradient the migrants shape. ``"scatter"``: [Fe/H] at
         given radius, over a scatter at birth that is one for all ages. ``"radius"``: the spread of
         radii; only for a sample not selected by radius.
+    birth_radius : (float, float) or None
+        For ``diffusion``: the stated mean birth radius today (kpc) and its change with age
+        (kpc/Gyr), that of an exponential disc which grows inside-out (Frankel et al. 2018, ApJ 865,
+        96: twice 3 kpc, less by 30% 8 Gyr ago). Birth radii of stars follow from it; None: none
+        are made.
     metallicity, scatter, radius, radius_scatter, radius_error, height, alpha, age_weight : \
 FunctionKnots
         Of each disc, the ages (Gyr) at which a function of age is free: mean [Fe/H] at 8 kpc and
@@ -167,6 +172,7 @@ FunctionKnots
     least_height_gap: float = 0.3
     birth_gradient_rate: float | None = 0.0
     diffusion_widens: tuple[Literal["scatter", "radius"], ...] = ("scatter",)
+    birth_radius: tuple[float, float] | None = (6.0, -0.225)
     metallicity: FunctionKnots = FunctionKnots(thin=(1.0, 3.5, 7.0, 12.0), thick=(3.0, 12.0))
     scatter: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
     radius: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))

@@ -7,6 +7,7 @@ No per-star parameter is sampled. With the posterior draws of the hyperparameter
 exactly; from it follow the membership of each component, summed over ages, and the age posterior,
 summed over components. A run of a few thousand stars is done at a time, all draws of it before the
 next, so memory does not grow with draws × stars; `write_membership` streams all of it to file.
+Under the form ``diffusion`` birth radii are added (`population.results.birth_radii`).
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from migrate_bayes.core.io import temporary_name
 from migrate_bayes.core.parallel import BLOCKS_PER_TASK, map_blocks
 from migrate_bayes.core.progress import progress
 from migrate_bayes.population.data import PopulationData
-from migrate_bayes.population.likelihood.layout import PackedStars, run_of_blocks
+from migrate_bayes.population.likelihood.layout import PackedStars, run_of_blocks, unpack
 from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.results import birth_radii
+from migrate_bayes.population.results.birth_radii import Birth
 from migrate_bayes.stars import PART_SIZE, StarWriter
 
 Floats = NDArray[np.float64]
@@ -54,15 +57,21 @@ def age_intervals(ages: Floats, probability: NDArray[np.floating], quantiles: Fl
 
 
 def _means(
-    packed: PackedStars, thetas: Floats, start: int, stop: int
-) -> tuple[NDArray[np.int64], Floats, Floats, Floats]:
-    """Numbers, P(component) (n_comp, n), its variance, P(age) (n_ages, n) of the stars of a run."""
+    packed: PackedStars, thetas: Floats, births: Sequence[Birth], start: int, stop: int
+) -> tuple[NDArray[np.int64], Floats, Floats, Floats, dict[str, Floats]]:
+    """Numbers, P(component) (n_comp, n), its variance, P(age) (n_ages, n) of the stars of a run.
+
+    If `births` are given, their birth radii too.
+    """
     part, index = run_of_blocks(packed, start, stop)
     likelihood = StarLikelihood(part, workers=1)
     n_comp, n_ages = thetas.shape[1:3]
     of_component = np.repeat(np.eye(n_comp)[:, :, None], n_ages, axis=2)
     of_age = np.repeat(np.eye(n_ages)[:, None], n_comp, axis=1)
-    wanted = np.concatenate([of_component, of_age])
+    of_thin = of_age * np.eye(n_comp)[0][:, None] if births else of_age[:0]
+    wanted = np.concatenate([of_component, of_age, of_thin])
+    plain = unpack(part, np.arange(len(index))) if births else None
+    born = np.zeros((5, len(index)))
     first = np.zeros((len(wanted), len(index)))
     squares = np.zeros((n_comp, len(index)))
     for j, theta in enumerate(thetas):
@@ -71,7 +80,23 @@ def _means(
         off = value - first
         first += off / (j + 1)
         squares += off[:n_comp] * (value[:n_comp] - first[:n_comp])
-    return index, first[:n_comp], squares / len(thetas), first[n_comp:]
+        if plain is not None:
+            weight = value[n_comp + n_ages :].T
+            mean, variance, moved, other = birth_radii.moments(plain, theta, births[j])
+            every = np.ones_like(mean), mean, variance + mean**2, moved, other + moved**2
+            born += [(weight * values).sum(axis=1) for values in every]
+    age = first[n_comp : n_comp + n_ages]
+    return index, first[:n_comp], squares / len(thetas), age, _birth_summaries(born)
+
+
+def _birth_summaries(sums: Floats) -> dict[str, Floats]:
+    """Return what is kept of birth radii, from sums of weight and of both radii and squares."""
+    if not sums[0].any():
+        return {}
+    with np.errstate(invalid="ignore"):
+        born, born2, moved, moved2 = sums[1:] / sums[0]  # NaN: no star of the thin disc
+        sds = (np.sqrt(np.maximum(v - m**2, 0.0)) for m, v in ((born, born2), (moved, moved2)))
+    return dict(zip(birth_radii.WORDS, (born, next(sds), moved, next(sds)), strict=True))
 
 
 def _summaries(
@@ -99,11 +124,13 @@ _WORDS = {
     "age_population_median": "median age under the population",
     "age_population_hi": "84% quantile of age under the population",
     "age_posterior": "P(age node | star) under the population",
+    **birth_radii.WORDS,
 }
 
 
 def _attrs(name: str) -> dict[str, str]:
-    return {"units": "Gyr" if name.startswith("age_pop") else "", "long_name": _WORDS[name]}
+    units = "kpc" if name in birth_radii.WORDS else "Gyr" if name.startswith("age_pop") else ""
+    return {"units": units, "long_name": _WORDS[name]}
 
 
 def membership(
@@ -111,6 +138,7 @@ def membership(
     thetas: Floats,
     components: Sequence[str],
     *,
+    births: Sequence[Birth] = (),
     workers: int | None = None,
     by_star: NDArray[np.float32] | None = None,
 ) -> xr.Dataset:
@@ -122,16 +150,16 @@ def membership(
     packed, step = data.stars, 16 * BLOCKS_PER_TASK  # blocks done at a time, in threads
     with progress(packed.n_stars, "membership") as advance:
         for begin in range(0, packed.n_blocks, step):
-            for index, first, variance, age in map_blocks(
-                lambda a, b, at=begin: _means(packed, thetas, at + a, at + b),  # type: ignore[misc]
+            for index, first, variance, age, born in map_blocks(
+                lambda a, b, at=begin: _means(packed, thetas, births, at + a, at + b),  # type: ignore[misc]
                 min(step, packed.n_blocks - begin), BLOCKS_PER_TASK, workers=workers,
             ):  # fmt: skip
                 advance(len(index))
                 if by_star is not None:
                     by_star[index] = age.T
-                found = _summaries(data.ages, components, first, variance, age)
+                found = _summaries(data.ages, components, first, variance, age) | born
                 for name, values in found.items():
-                    column = columns.setdefault(name, np.empty(data.n_stars, dtype=np.float32))
+                    column = columns.setdefault(name, np.full(data.n_stars, np.nan, np.float32))
                     column[index] = values
     return xr.Dataset(
         {name: ("star", values, _attrs(name)) for name, values in columns.items()},
@@ -146,6 +174,7 @@ def write_membership(
     thetas: Floats,
     components: Sequence[str],
     *,
+    births: Sequence[Birth] = (),
     workers: int | None = None,
     part_size: int = PART_SIZE,
     overwrite: bool = False,
@@ -163,7 +192,9 @@ def write_membership(
         try:
             shape, ages = (data.n_stars, len(data.ages)), ("age", data.ages, {"units": "Gyr"})
             by_star = np.memmap(scratch / "ages.f4", dtype=np.float32, mode="w+", shape=shape)
-            summary = membership(data, thetas, components, workers=workers, by_star=by_star)
+            summary = membership(
+                data, thetas, components, births=births, workers=workers, by_star=by_star
+            )
             summary.attrs.update(attrs or {})
             for start in range(0, data.n_stars, part_size):
                 rows = slice(start, start + part_size)

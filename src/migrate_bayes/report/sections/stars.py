@@ -75,6 +75,23 @@ def membership(d: RunProducts) -> Image | None:
     )
 
 
+def migration(d: RunProducts) -> Image | None:
+    """Change of radius since birth, under the form ``diffusion``."""
+    if d.fit is None or "membership" not in d.fit.children:
+        return None
+    if "radius_change" not in d.fit["membership"]:
+        return None
+    return encode(
+        plots.migration(d.fit),
+        "Change of guiding radius since birth against age",
+        "Guiding radius less birth radius of the thin disc's stars, each its posterior mean under "
+        "the form “diffusion”: medians and central 68% in bins of age. Grey: ± the model's "
+        "diffusion. The mean birth radius at each age is stated in the model file, and no result: "
+        "another one moves all points of an age alike.",
+        wide=False,
+    )
+
+
 def kiel(d: RunProducts) -> Image | None:
     """The Kiel diagram by age."""
     try:
