@@ -81,10 +81,21 @@ def test_what_cannot_be_compared(compare, message):
         variants_of(recipe, "linear", ["MWPotential2014", "McMillan17"])
 
 
-def test_a_completeness_is_not_passed_over():
-    content = {"name": "r", "compare": {"forms": ["linear"]}, "completeness": {"source": "inject"}}
-    with pytest.raises(RecipeError, match=r"a recipe without \[completeness\]"):
-        variants_of(Recipe.model_validate(content), "constant")
+def test_completeness_is_compared_on_the_stars_that_it_is_of():
+    content = {"name": "r", "completeness": {"source": "inject"}}
+    compared = {"forms": ["linear"], "completeness": ["none", "s/mine.nc"]}
+    recipe = Recipe.model_validate(content | {"compare": compared})
+    variants = variants_of(recipe, "free")
+    assert [(v.label, v.completeness) for v in variants] == [
+        ("reference", "inject"), ("linear in age", "inject"),
+        ("all [Fe/H] taken alike", "none"), ("ln S of mine", "s/mine.nc"),
+    ]  # fmt: skip
+    for other in ({"families": ["mist"]}, {"radii": ["r_present"]}, {"selections": ["thin"]}):
+        with pytest.raises(RecipeError, match=r"ln S is of the reference's stars"):
+            variants_of(Recipe.model_validate(content | {"compare": other}), "free")
+    without = [{"label": "MIST, none", "family": "mist", "completeness": "none"}]
+    recipe = Recipe.model_validate(content | {"compare": {"variants": without}})
+    assert variants_of(recipe, "free")[1].completeness == "none"
 
 
 @pytest.mark.parametrize("wrong", [{}, {"path": "x.fits"}, {"min_snrr": 9}])

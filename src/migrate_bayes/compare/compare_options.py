@@ -93,9 +93,9 @@ class VariantOptions(Options):
     ----------
     label : str
         Name of the variant.
-    potential, family, selection, radius, form, data : str, optional
+    potential, family, selection, radius, form, data, completeness : str, optional
         Label of the orbits, isochrone source, selection, radius, form of the gradient, label of a
-        `DataChoice`.
+        `DataChoice`, source of ln S.
 
     Examples
     --------
@@ -111,6 +111,8 @@ class VariantOptions(Options):
     radius: Radius | None = None
     form: str | None = None
     data: str | None = None
+    completeness: str | None = None
+    _OWN_NONE = frozenset({"completeness"})
 
 
 class CompareOptions(Options):
@@ -124,6 +126,9 @@ class CompareOptions(Options):
         Isochrone sources, selections, radii, forms of the gradient.
     data : tuple of DataChoice
         Other entries of ``[data]``: cuts, extinction, the parallax zero point.
+    completeness : tuple of str
+        Other sources of ln S, as ``[completeness] source``: ``"none"``, ``"inject"`` or files. ln S
+        is of the reference's stars: a variant of other stars, ages or radii must be without.
     variants : tuple of VariantOptions
         Departures in several choices at once.
     form : str, optional
@@ -148,6 +153,7 @@ class CompareOptions(Options):
     radii: tuple[Radius, ...] = ()
     forms: tuple[str, ...] = ()
     data: tuple[DataChoice, ...] = ()
+    completeness: tuple[str, ...] = ()
     variants: tuple[VariantOptions, ...] = ()
     form: str | None = None
     method: Literal["laplace", "sample"] = "laplace"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import xarray as xr
@@ -13,7 +14,11 @@ from migrate_bayes.core.errors import RecipeError, suggest
 from migrate_bayes.population.model.specification import FORMS
 
 #: Coordinates of a variant that may differ, in the order of tables.
-FACTORS = ("potential", "scaling", "r0", "v0", "family", "selection", "radius", "form", "data")
+FACTORS = (
+    "potential", "scaling", "r0", "v0", "family", "selection", "radius", "form", "data",
+    "completeness",
+)  # fmt: skip
+_OF_STARS = "family", "selection", "radius", "data"  # what ln S is of, beside the orbits
 _RADIUS_LABELS = {"rg": "R_g", "r_present": "R today"}
 
 
@@ -27,6 +32,7 @@ class ComparedVariant(NamedTuple):
     radius: str
     form: str
     data: str = ""  # label of a choice; "" for the recipe's own [data]
+    completeness: str = "none"  # source of ln S
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -56,6 +62,12 @@ class FittedVariant(NamedTuple):
     tree: xr.DataTree
 
 
+def _of_completeness(source: str) -> str:
+    """Return a label for a source of ln S."""
+    words = {"none": "all [Fe/H] taken alike", "inject": "ln S by injection"}
+    return words.get(source, f"ln S of {Path(source).stem}")
+
+
 def list_variants(
     compare: CompareOptions, reference: ComparedVariant, potentials: Iterable[str] = ()
 ) -> list[ComparedVariant]:
@@ -70,6 +82,7 @@ def list_variants(
         *({"label": _RADIUS_LABELS[r], "radius": r} for r in compare.radii),
         *({"label": f"{form} in age", "form": form} for form in compare.forms),
         *({"label": choice.label, "data": choice.label} for choice in compare.data),
+        *({"label": _of_completeness(s), "completeness": s} for s in compare.completeness),
     ]
     for named in compare.variants:
         given = named.model_dump(exclude_none=True)
@@ -87,6 +100,13 @@ def list_variants(
             )
         if variant.data not in choices:
             raise RecipeError(f"no [data] '{variant.data}'; {suggest(variant.data, choices[1:])}")
+        other = [n for n in _OF_STARS if getattr(variant, n) != getattr(reference, n)]
+        if variant.completeness != "none" and other:
+            raise RecipeError(
+                f"variant '{variant.label}': ln S is of the reference's stars, and would be "
+                f'another one with another {" and ".join(other)}; give it completeness = "none", '
+                "or compare without [completeness]"
+            )
         if known and variant.orbits not in known:
             raise RecipeError(
                 f"the stars have no orbits in '{variant.orbits}'; {suggest(variant.orbits, known)}"

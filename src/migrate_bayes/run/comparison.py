@@ -225,7 +225,7 @@ class ComparedRun:
         }
         content: dict[str, Any] = {
             "stars": stars,
-            "variant": variant.key,
+            "variant": variant.key[:6],  # ln S stands beside it
             "data": None
             if choice is None
             else choice.model_dump(mode="json", include=set(choice.changes)),
@@ -237,6 +237,8 @@ class ComparedRun:
             "histories": [h.model_dump() for h in c.histories],
             "seed": r.seed,
         }
+        if (taken := self.run.completeness_digest(variant.completeness)) is not None:
+            content["completeness"] = taken
         return content_hash(content)
 
     def fit(self) -> Iterator[FittedVariant]:
@@ -279,7 +281,8 @@ class ComparedRun:
                 stars, potential=orbits, mask=mask, radius=radius, classes=fitter.classes
             )
             fitter.classes = data.classes
-            tree = fitter.fit(data, variant.form)
+            completeness = self.run.completeness(variant.completeness)
+            tree = fitter.fit(data, variant.form, completeness)
             for disc, selection in selections.items():
                 if selection is None or b is None:
                     continue
@@ -302,14 +305,10 @@ def variants_of(recipe: Recipe, form: str, potentials: Iterable[str] = ()) -> li
     try:
         if c is None:
             raise RecipeError('no section [compare]: it says what varies, as potentials = "all"')
-        if not is_none(recipe.completeness.source):
-            raise RecipeError(
-                "a comparison takes all [Fe/H] to be observed alike: compare a recipe without "
-                "[completeness]"
-            )
+        source = recipe.completeness.source
         reference = ComparedVariant(
             "reference", m.potential, recipe.isochrones.source, m.selection, m.radius,
-            c.form or form,
+            c.form or form, completeness="none" if is_none(source) else source,
         )  # fmt: skip
         return list_variants(c, reference, potentials)
     except RecipeError as error:

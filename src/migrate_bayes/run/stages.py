@@ -559,16 +559,15 @@ class Run:
         stars = (self._digest if digest is None else digest) if used else ""
         return made_from.of_completeness(self.recipe, stars)
 
-    def _completeness(self) -> xr.Dataset | None:
-        """Return ln S as the recipe wants it, made if it is not there."""
-        source = self.recipe.completeness.source
+    def completeness(self, source: str) -> xr.Dataset | None:
+        """Return ln S of a source, as ``[completeness]`` names it, made if it is not there."""
         if is_none(source):
             return None
         path = self.inject() if source == "inject" else expand(source)
         return read_netcdf(path).to_dataset()
 
-    def _completeness_digest(self, digest: str) -> str | None:
-        source = self.recipe.completeness.source
+    def completeness_digest(self, source: str, digest: str | None = None) -> str | None:
+        """Return what decides ln S of a source, with stars of this digest."""
         if is_none(source):
             return None
         if source == "inject":
@@ -667,7 +666,7 @@ class Run:
             self.verdict = judge(tree)
             return tree
         is_current(path, made, overwrite=self.overwrite)
-        completeness = self._completeness()
+        completeness = self.completeness(self.recipe.completeness.source)
         with self.folder.stage("fit") as done:
             data, mask = self._fitted_stars()
             attrs = {
@@ -715,7 +714,7 @@ class Run:
 
         r, path = self.recipe, self.folder / "models.nc"
         refuse_existing(path, overwrite=self.overwrite)
-        completeness = self._completeness()
+        completeness = self.completeness(r.completeness.source)
         with self.folder.stage("models") as done:
             data, _ = self._fitted_stars()
             spec, forms = load_model_spec(r.model.spec), forms or r.model.forms
@@ -723,7 +722,9 @@ class Run:
                 data, spec, forms, seed=r.seed, sampler=self._sampler(), completeness=completeness
             )
             digest = self._digest
-            made = made_from.of_fit(r, digest, spec, self._completeness_digest(digest))
+            made = made_from.of_fit(
+                r, digest, spec, self.completeness_digest(r.completeness.source, digest)
+            )
             made |= {"forms": list(forms)}
             self._write(tree, path, made)
             done(f"{len(table)} forms, {data.n_stars:,} stars → {path}")
@@ -811,7 +812,7 @@ class Run:
         r, folder = self.recipe, self.folder
         digest = self._digest if digest is None else digest
         spec = load_model_spec(r.model.spec)
-        taken = self._completeness_digest(digest)
+        taken = self.completeness_digest(r.completeness.source, digest)
         made = {folder / "fit.nc": made_from.of_fit(r, digest, spec, taken)}
         if (b := r.baseline) is not None:
             made[folder / "baseline-variants.nc"] = made_from.of_baseline(r, digest)

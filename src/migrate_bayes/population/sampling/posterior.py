@@ -24,7 +24,12 @@ from migrate_bayes.core.progress import status
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.selected import SelectedLikelihood
-from migrate_bayes.population.results.diagnostics import HEADLINE, MAX_PARETO_K, MAX_R_HAT
+from migrate_bayes.population.results.diagnostics import (
+    GRAVE_EVIDENCE,
+    HEADLINE,
+    MAX_PARETO_K,
+    MAX_R_HAT,
+)
 from migrate_bayes.population.sampling.density import Mode, PosteriorDensity, find_modes, run_nuts
 from migrate_bayes.population.sampling.surrogate import sample_surrogate
 
@@ -134,8 +139,10 @@ def sample(
         workers = density.likelihood.workers
         # Chains that run side by side have one thread each.
         density.likelihood.workers = 1 if cores > 1 else workers
+        # With two answers the numbers are withheld, however long the chains are.
+        divided = len(modes) > 1 and mode.log_evidence - modes[1].log_evidence < GRAVE_EVIDENCE
         try:
-            for thin in sorted({1, options.patience}):
+            for thin in [1] if divided else sorted({1, options.patience}):
                 unconstrained, stats = run_nuts(
                     density, mode, options, seed=seed, thin=thin, cores=cores, progressbar=shown
                 )
@@ -144,11 +151,9 @@ def sample(
                     break
         finally:
             density.likelihood.workers = workers
-    likelihood = density.likelihood
-    if isinstance(likelihood, SelectedLikelihood) and likelihood.n_errors:
-        moves = _moves(density, likelihood, mode, unconstrained)
-        z = np.random.default_rng([seed, 2]).normal(size=(*unconstrained.shape[:2], len(moves)))
-        tree = posterior_tree(density, unconstrained + z @ moves)
+    unconstrained, z = with_errors(density, mode, unconstrained, seed)
+    if z is not None:
+        tree = posterior_tree(density, unconstrained)
         dims = "chain", "draw", "completeness_direction"
         stats = stats.assign(completeness_error=(dims, z))
     tree["sample_stats"] = stats
@@ -161,6 +166,21 @@ def sample(
     tree.attrs["modes"] = json.dumps(_described(density, modes))
     tree.attrs |= about | _convergence(tree, free) | (attrs or {})
     return tree
+
+
+def with_errors(
+    density: PosteriorDensity, mode: Mode, draws: NDArray[np.float64], seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Move draws, shape (chain, draw, n), by the error of ln S; return its amplitudes too.
+
+    None, and the draws as they are, if there is no completeness or it has no error.
+    """
+    likelihood = density.likelihood
+    if not isinstance(likelihood, SelectedLikelihood) or not likelihood.n_errors:
+        return draws, None
+    moves = _moves(density, likelihood, mode, draws)
+    z = np.random.default_rng([seed, 2]).normal(size=(*draws.shape[:2], len(moves)))
+    return draws + z @ moves, z
 
 
 def _moves(
