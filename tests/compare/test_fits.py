@@ -214,6 +214,27 @@ def test_churning_is_of_the_stated_spread_and_history(stars):
     assert draws["sigma_rm8 (one)"].attrs["units"] == "kpc"
 
 
+def test_a_variant_is_fitted_with_its_completeness(stars):
+    """ln S of a ridge in [Fe/H] that falls with radius moves the gradient; S = 1 moves nothing."""
+    data = population_data(stars, potential="right")
+    axes = {"age": AGES, "rg": np.arange(4.0, 13.0), "feh": np.arange(-2.0, 1.0, 0.05)}
+    *_, x, f = np.meshgrid(*axes.values(), indexing="ij")
+    none = xr.Dataset({"ln_s": (tuple(axes), 0.0 * f)}, coords=axes)
+    ridge = none.assign(ln_s=(tuple(axes), -0.5 * ((f + 0.1 * (x - 8.0)) / 0.3) ** 2))
+    error = 0.6 * ridge["ln_s"].expand_dims("direction")
+    compare = CompareOptions.model_validate({"forms": ["linear"], "draws": 400, "histories": []})
+    fitter = Fitter(SPEC, compare, SamplerOptions(), seed=1, expected=4)
+    plain, same, other, uncertain = (
+        fitter.fit(data, "linear", table)["posterior"]["gradient_young"].values
+        for table in (None, none, ridge, ridge.assign(ln_s_error=error))
+    )
+    np.testing.assert_allclose(same, plain, atol=1e-6)
+    # With s = 0.12 and s′ = s / √(1 + s² / 0.3²): G = (G′ + 0.1 s′² / 0.3²) s² / s′², +0.004.
+    assert 0.003 < other.mean() - plain.mean() < 0.006
+    assert uncertain.mean() == pytest.approx(other.mean(), abs=0.3 * other.std())
+    assert uncertain.std() > 1.1 * other.std()
+
+
 RECIPE = """
 name = "mocked"
 [data]
