@@ -78,6 +78,7 @@ _NEVER = -40.0
 # end for each star in the wing of its errors, and be the posterior's maximum.
 _MOST = 4.0
 _LEAST = 1e-200  # α of a law that a climb may try
+_FARTHEST = 36.0  # standard deviations: e^(z²/2) is a number
 
 
 def _nodes(n: int) -> tuple[Floats, Floats]:
@@ -209,7 +210,7 @@ def _finer(values: Floats, axis: int, parts: int) -> Floats:
 class _Comb(NamedTuple):
     """S as weights of points: α is a sum of the law of [Fe/H] over them, smooth in its parameters.
 
-    `radius` (n_radii,) and `feh` (n_feh,) at equal steps; `weight` (2, n_ages, n_radii, n_feh), the
+    `radius` (n_radii,) and `feh` (n_feh,) at equal steps; `weight` (2, n_ages, n_feh, n_radii), the
     integral of S, whose logarithm is linear between the table's points, over the cell of each
     point; `below` (2, n_ages, n_radii), S below the first cell.
     """
@@ -238,37 +239,62 @@ class _Comb(NamedTuple):
         # The mean of e^(x u) over 0 < u < 1, for each half of a cell.
         mean = np.where(np.abs(half) < 1e-6, 1.0, np.expm1(half) / np.where(half == 0, 1.0, half))
         weight = 0.5 * (feh[1] - feh[0]) * np.exp(log_s) * mean.sum(axis=0)
-        return cls(radius, feh, weight, np.exp(log_s[..., 0]))
+        by_feh = np.ascontiguousarray(weight.transpose(0, 1, 3, 2))
+        return cls(radius, feh, by_feh, np.exp(log_s[..., 0]))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp"})
 def _log_alpha(theta, radius, feh, weight, below, y):  # type: ignore[no-untyped-def]
-    """Fill -ln α, ∂/∂m and ∂/∂(s²), y of shape (2, n_ages, n_radii, 3)."""
-    first = feh[0] - 0.5 * (feh[1] - feh[0])
+    """Fill -ln α, ∂/∂m and ∂/∂(s²), y of shape (2, n_ages, n_radii, 3).
+
+    From one point to the next a normal law changes by a ratio, which itself changes by one factor:
+    no exponential for a point, and all radii at once. From the point in the middle outwards the
+    law is in range for s of 0.02 dex and more.
+    """
+    step, last, n_radii = feh[1] - feh[0], len(feh) - 1, len(radius)
+    first = feh[0] - 0.5 * step
+    start, law, ratio, x = np.empty((4, n_radii))
+    alpha, of_m, of_s = np.empty((3, n_radii))
     for c in range(2):
         for k in range(theta.shape[1]):
             Z, G, s = theta[c, k, 3], theta[c, k, 4], np.sqrt(theta[c, k, 5])
-            for i in range(len(radius)):
-                mean = Z + G * (radius[i] - PIVOT_RADIUS)
-                alpha = of_m = of_s = 0.0
-                for n in range(len(feh)):
-                    z = (feh[n] - mean) / s
-                    N = weight[c, k, i, n] * np.exp(-0.5 * z * z)
-                    alpha += N
-                    of_m += N * z
-                    of_s += N * (z * z - 1.0)
-                z = (first - mean) / s
-                N = below[c, k, i] * np.exp(-0.5 * z * z)
-                norm = 1.0 / (s * np.sqrt(2.0 * np.pi))
-                alpha = alpha * norm + 0.5 * below[c, k, i] * math.erfc(-z * np.sqrt(0.5))
-                alpha = max(alpha, _LEAST)
-                y[c, k, i, 0] = -np.log(alpha)
-                slope = -norm / alpha
-                if y[c, k, i, 0] > _MOST:
-                    bend = np.exp(_MOST - y[c, k, i, 0])
-                    y[c, k, i, 0], slope = _MOST + 1.0 - bend, slope * bend
-                y[c, k, i, 1] = slope * (of_m / s - N)
-                y[c, k, i, 2] = slope * (of_s / s - N * z) * 0.5 / s
+            d = step / s
+            shrink, norm = np.exp(-d * d), 1.0 / (s * np.sqrt(2.0 * np.pi))
+            middle = Z + G * (radius[n_radii // 2] - PIVOT_RADIUS)
+            nearest = int(min(max((middle - feh[0]) / step + 0.5, 0.0), last))
+            for i in range(n_radii):
+                z = (feh[nearest] - Z - G * (radius[i] - PIVOT_RADIUS)) / s
+                start[i] = min(max(z, -_FARTHEST), _FARTHEST)
+                alpha[i] = weight[c, k, nearest, i]
+                of_m[i] = alpha[i] * start[i]
+                of_s[i] = alpha[i] * (start[i] * start[i] - 1.0)
+            for sign in (1, -1):
+                for i in range(n_radii):
+                    x[i], law[i] = start[i], 1.0
+                    ratio[i] = np.exp(-sign * d * start[i] - 0.5 * d * d)
+                for n in range(1, (last - nearest if sign > 0 else nearest) + 1):
+                    row = weight[c, k, nearest + sign * n]
+                    for i in range(n_radii):
+                        law[i] *= ratio[i]
+                        ratio[i] *= shrink
+                        x[i] += sign * d
+                        N = row[i] * law[i]
+                        alpha[i] += N
+                        of_m[i] += N * x[i]
+                        of_s[i] += N * (x[i] * x[i] - 1.0)
+            for i in range(n_radii):
+                scale = norm * np.exp(-0.5 * start[i] * start[i])
+                z = (first - Z - G * (radius[i] - PIVOT_RADIUS)) / s
+                N = norm * below[c, k, i] * np.exp(-0.5 * z * z)
+                total = alpha[i] * scale + 0.5 * below[c, k, i] * math.erfc(-z * np.sqrt(0.5))
+                total = max(total, _LEAST)
+                value, slope = -np.log(total), -1.0 / total
+                if value > _MOST:
+                    bend = np.exp(_MOST - value)
+                    value, slope = _MOST + 1.0 - bend, slope * bend
+                y[c, k, i, 0] = value
+                y[c, k, i, 1] = slope * (of_m[i] * scale / s - N)
+                y[c, k, i, 2] = slope * (of_s[i] * scale / s - N * z) * 0.5 / s
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
