@@ -60,7 +60,7 @@ def fit(
         stated = {"birth_radius_spread": [float(np.log(spread)), 0.02]}
         changed["priors"] = changed.get("priors", {}) | stated
     model = PopulationModel(data, ModelSpec.model_validate(changed))
-    tree = model.sample(seed=1, draws=500, prior_draws=0)
+    tree = model.sample(seed=1, draws=500, prior_draws=0, method="surrogate")
     posterior = tree["posterior"].to_dataset()
 
     def words(values: xr.DataArray) -> str:
