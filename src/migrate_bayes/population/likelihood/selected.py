@@ -20,8 +20,7 @@ age in its phase, and is a density of the stars that are taken if divided by the
 
 α is a sum over points in [Fe/H], at equal steps finer than any disc is wide: smooth in (Z, G, s),
 as a quadrature that moves with the law over the table's corners is not. It is calculated at fixed
-radii, and :math:`\ln α` is a cubic in between. Below :math:`e^{-4}` of the highest S it is bent, to
-end at :math:`e^{-5}`.
+radii, and :math:`\ln α` is a cubic in between. Below −4 it is bent, to end at −5 (`_MOST`).
 
 With :math:`R = μ + σ t`, :math:`-\ln α` is projected on the Hermite polynomials under N(μ, σ²),
 
