@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import numpy as np
@@ -54,6 +55,32 @@ def test_rows_are_medians_beside_the_baseline(
     assert rows["slope_youngest"].hierarchical is not None
     assert rows["slope_youngest"].hierarchical.value == pytest.approx(float(curve.median()))
     assert rows["gradient_thick"].odr is None
+
+
+def test_errors_are_divided_by_what_makes_them_and_add_up(fit: xr.DataTree) -> None:
+    """Injections have a share of the posterior's variance; choices of comparisons add theirs."""
+    assert not headline(fit).budget
+    sd = float(fit["posterior"]["gradient_young"].std())
+    fit = fit.copy()
+    fit.attrs["completeness_share"] = json.dumps({"gradient_young": 0.36})
+
+    def compared(**sds: float) -> xr.DataTree:
+        one = xr.Dataset(
+            {"sd": (("quantity", "source"), [list(sds.values())])},
+            {"quantity": ["gradient_young"], "source": list(sds)},
+        )
+        return xr.DataTree.from_dict({"variance": one})
+
+    one = compared(stars=9.0, potential=0.5 * sd, selection=7.0)
+    other = compared(stars=9.0, potential=0.2 * sd, family=2.0 * sd)
+    budget = headline(fit, comparisons=[one, other]).budget
+    young = dict(zip(budget.header, budget.rows[0], strict=True))
+    assert list(young)[2:] == ["± total", "stars", "injections", "potential", "isochrones"]
+    parts = [float(young[name]) for name in list(young)[3:]]
+    total = sd * (1.0 + 0.25 + 4.0) ** 0.5
+    np.testing.assert_allclose(parts, sd * np.array([0.8, 0.6, 0.5, 2.0]), atol=0.06 * total)
+    assert float(young["± total"].split("±")[1]) == pytest.approx(total, rel=0.06)
+    assert "isochrones" not in headline(fit, comparisons=[one]).budget.header
 
 
 def test_truth_of_a_curve_is_read_from_it_and_says_what_its_rate_is(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import xarray as xr
 
 from migrate_bayes.core.progress import say
-from migrate_bayes.core.table import Estimate, Table
+from migrate_bayes.core.table import Estimate, Table, decimals
 from migrate_bayes.mock.truth import as_truth
 from migrate_bayes.population.results.diagnostics import (
     Verdict,
@@ -21,6 +22,12 @@ from migrate_bayes.population.results.diagnostics import (
 )
 
 WITHHELD = "withheld"
+
+# Choices that a comparison varies and no star decides; the others ask another question.
+_SYSTEMATIC = {
+    "potential": "potential", "scaling": "scaling", "r0": "R₀", "v0": "V₀", "family": "isochrones",
+    "data": "data",
+}  # fmt: skip
 
 
 class HeadlineRow(NamedTuple):
@@ -56,11 +63,13 @@ class HeadlineRow(NamedTuple):
 class Headline(list[HeadlineRow]):
     """Rows; `note` says what a mock's true flattening rate is, if that needs saying.
 
-    `verdict` is that on the fit: if it may not be believed, no row has its numbers.
+    `verdict` is that on the fit: if it may not be believed, no row has its numbers. `budget`
+    divides their errors, if more than the stars is known to make them.
     """
 
     note: str = ""
     verdict: Verdict = Verdict()
+    budget: Table = Table("", (), ())
 
     def table(self) -> Table:
         """Word the rows, without the columns that are empty throughout."""
@@ -86,6 +95,8 @@ class Headline(list[HeadlineRow]):
     def print(self) -> None:
         """Print the table, the note and what the verdict says to stdout."""
         _print(self.table())
+        if self.budget:
+            _print(self.budget)
         for line in filter(None, [self.note, *self.verdict.lines]):
             say(line)
 
@@ -97,6 +108,7 @@ def headline(
     *,
     thick_baseline: xr.Dataset | None = None,
     verdict: Verdict | None = None,
+    comparisons: Sequence[xr.DataTree] = (),
 ) -> Headline:
     """Collect the headline numbers of a run.
 
@@ -114,6 +126,8 @@ def headline(
         Of the thick disc.
     verdict : Verdict, optional
         `migrate_bayes.population.judge` of the fit, if it is at hand.
+    comparisons : sequence of xarray.DataTree
+        Products of ``migrate-bayes compare`` on these stars: systematic errors are theirs.
 
     Returns
     -------
@@ -163,7 +177,55 @@ def headline(
     ]  # fmt: skip
     found = Headline(r for r in rows if r.hierarchical or r.withheld or r.odr_scatter or r.odr)
     found.note, found.verdict = truth.note, verdict
+    if fit is not None and verdict.believed:
+        found.budget = error_budget(found, fit, comparisons)
     return found
+
+
+def error_budget(
+    rows: Sequence[HeadlineRow], fit: xr.DataTree, comparisons: Sequence[xr.DataTree]
+) -> Table:
+    """Divide the errors of the headline numbers by what makes them; no rows if that is one thing.
+
+    By the law of total variance: the posterior's variance, of which the injections that a
+    completeness was made of have a share, and the variance between the choices of each comparison,
+    without its noise (`migrate_bayes.compare.decomposition`). Of choices that several comparisons
+    vary, the largest counts.
+    """
+    share = json.loads(str(fit.attrs.get("completeness_share", "{}")))
+    parts: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if row.hierarchical is None or row.name not in fit["posterior"]:
+            continue
+        sd = float(fit["posterior"][row.name].std())
+        of_s = float(share.get(row.name, 0.0))
+        mine = {"stars": sd * (1.0 - of_s) ** 0.5}
+        if of_s > 0.0:
+            mine["injections"] = sd * of_s**0.5
+        for tree in comparisons:
+            of_choices = tree["variance"].to_dataset() if "variance" in tree.children else None
+            if of_choices is None or row.name not in of_choices["quantity"]:
+                continue
+            for source in map(str, of_choices["source"].values):
+                if source in _SYSTEMATIC:
+                    between = float(of_choices["sd"].sel(quantity=row.name, source=source))
+                    mine[source] = max(mine.get(source, 0.0), between)
+        parts[row.name] = mine
+    sources = list(dict.fromkeys(source for mine in parts.values() for source in mine))
+    if len(sources) < 2:
+        return Table("", (), ())
+    lines = []
+    for row in rows:
+        if row.name not in parts or row.hierarchical is None:
+            continue
+        of_row = parts[row.name]
+        total = sum(sd**2 for sd in of_row.values()) ** 0.5
+        digits = decimals(total)
+        each = [f"{of_row[s]:.{digits}f}" if s in of_row else "" for s in sources]
+        value = f"{row.hierarchical.value:.{digits}f} ± {total:.{digits}f}"
+        lines.append([row.label, row.unit, value, *each])
+    header = ["quantity", "unit", "± total", *(_SYSTEMATIC.get(s, s) for s in sources)]
+    return Table("Errors of the headline numbers, by what makes them (1σ)", header, lines)
 
 
 def estimate_text(estimate: Estimate | None) -> str:

@@ -174,7 +174,8 @@ def _sections(
         sections.append(Section(title, key, list(text), drawn.get(key, ()), **own))
 
     if d.headline:
-        add("Metallicity gradients", "headline")
+        budget = [d.headline.budget] if d.headline.budget else []
+        add("Metallicity gradients", "headline", tables=budget)
     if d.fit is not None or d.baseline is not None:
         folded = [curve_table(d.fit)] if d.verdict.believed else []
         for disc, b in {"thin": d.baseline, "thick": d.thick_baseline}.items():

@@ -109,7 +109,7 @@ class RunProducts:
         """The numbers at the top."""
         return headline(
             self.fit, self.baseline, self.truth, thick_baseline=self.thick_baseline,
-            verdict=self.verdict,
+            verdict=self.verdict, comparisons=self.comparisons,
         )  # fmt: skip
 
     @cached_property
