@@ -78,8 +78,8 @@ def migration(fit: xr.DataTree, *, ax: Axes | None = None) -> Axes:
     """Draw how far stars have moved from their birth radii, by age.
 
     Points are medians of the thin disc's stars (p > 0.5) in bins of their age under the population,
-    bars their central 68%, which holds each star's own error too; the band is ± the diffusion of
-    the model, the root mean square of all stars' changes.
+    bars their central 68%: of posterior means, which scatter less than what they are means of. The
+    band is ± the diffusion of the model, the root mean square of all stars' changes.
 
     Parameters
     ----------
