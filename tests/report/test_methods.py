@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.core.errors import ProductError
+from migrate_bayes.population import ModelSpec
 from migrate_bayes.report import RunProducts
 from migrate_bayes.report.methods import methods, sources
 from migrate_bayes.report.page import curve_table, statement_table, variant_table
@@ -76,6 +77,16 @@ def test_methods_name_the_giants_family() -> None:
     assert "photometric errors" not in text
     text, _ = written(data={"source": "mock"}, isochrones={"giants": "exclude"})
     assert "Giants are left out" in text
+
+
+def test_methods_say_which_mean_birth_radius_is_stated() -> None:
+    recipe = Recipe.model_validate({"name": "r", "data": {"source": "mock"}})
+    recipe = recipe.model_dump(mode="json")
+    for spec, said in (({"form": "diffusion"}, True), ({"form": "linear"}, False)):
+        spec = ModelSpec.model_validate(spec | {"birth_radius": [7.0, -0.2]})
+        found = methods(recipe, {}, {"model": spec.model_dump_json()}, 9)
+        words = "is stated: 7 kpc today, changing by -0.2 kpc per Gyr of age."
+        assert (words in " ".join(found.paragraphs)) == said
 
 
 def test_every_work_cited_is_listed_once_and_no_other() -> None:

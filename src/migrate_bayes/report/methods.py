@@ -318,6 +318,10 @@ def _fit(
         f"The form is that of radial diffusion {m.cite('frankel2018')}."
         if form == "diffusion"
         else "",
+        "Birth radii of stars follow from it, their [Fe/H] and their age, for a mean birth radius "
+        f"that is stated: {born[0]:g} kpc today, changing by {born[1]:g} kpc per Gyr of age."
+        if form == "diffusion" and (born := spec.get("birth_radius"))
+        else "",
         _taken(recipe)
         if completeness != "none"
         else "At given age and radius, stars of all [Fe/H] are taken to be observed alike.",
