@@ -137,6 +137,8 @@ def test_completeness_that_cannot_be_is_refused_at_once(run):
         run(completeness=_INJECTED | {"observed": "nowhere.ecsv"}).check()
     with pytest.raises(RecipeError, match="there is no file nowhere"):
         run(completeness={"source": "nowhere.nc"}).check()
+    with pytest.raises(RecipeError, match=r"'compare\.completeness': there is no file nowhere"):
+        run(compare={"completeness": ["nowhere.nc"]}).check()
     with pytest.raises(RecipeError, match="external ages cannot be made"):
         run(completeness=_INJECTED, isochrones={"source": "external"}).check()
 

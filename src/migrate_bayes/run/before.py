@@ -142,18 +142,22 @@ def check_run(
 
 
 def _check_completeness(recipe: Recipe) -> None:
-    c, data = recipe.completeness, recipe.data
-    if is_none(c.source):
-        return
-    files = {"source": None if c.source == "inject" else c.source, "observed": c.observed}
-    for entry, path in files.items():
-        if path is not None and not expand(path).is_file():
-            raise RecipeError(f"'completeness.{entry}': there is no file {path}")
-    if c.source != "inject":
-        return
-    if c.survey == "mock" and data.source != "mock":
+    c, compare = recipe.completeness, recipe.compare
+    sources = {"completeness.source": [c.source]}
+    if compare is not None:
+        named = (v.completeness for v in compare.variants)
+        sources["compare.completeness"] = list(compare.completeness)
+        sources["compare.variants"] = [source for source in named if source is not None]
+    injected = any("inject" in of_entry for of_entry in sources.values())
+    if injected and c.observed is not None:
+        sources["completeness.observed"] = [c.observed]
+    for entry, paths in sources.items():
+        for path in paths:
+            if not is_none(path) and path != "inject" and not expand(path).is_file():
+                raise RecipeError(f"'{entry}': there is no file {path}")
+    if injected and c.survey == "mock" and recipe.data.source != "mock":
         raise RecipeError("'completeness.survey': this is no mock; use \"catalogue\"")
-    if recipe.isochrones.source == "external":
+    if injected and recipe.isochrones.source == "external":
         raise RecipeError("'completeness.source': external ages cannot be made of injected stars")
 
 
