@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -112,7 +112,7 @@ class VariantOptions(Options):
     form: str | None = None
     data: str | None = None
     completeness: str | None = None
-    _OWN_NONE = frozenset({"completeness"})
+    _OWN_NONE: ClassVar[frozenset[str]] = frozenset({"completeness"})
 
 
 class CompareOptions(Options):

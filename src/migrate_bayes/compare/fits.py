@@ -19,6 +19,8 @@ from migrate_bayes.compare.compare_options import CompareOptions, IsmHistory
 from migrate_bayes.compare.influence import Array, QuantityMap, influence, quantity_gradient
 from migrate_bayes.population.data import ErrorClasses, PopulationData
 from migrate_bayes.population.fit_options import SamplerOptions
+from migrate_bayes.population.likelihood.op import Likelihood, StarLikelihood
+from migrate_bayes.population.likelihood.selected import Completeness, SelectedLikelihood
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.population_model import PopulationModel
 from migrate_bayes.population.results.diagnostics import Check, Verdict, judge
@@ -72,19 +74,24 @@ class Fitter:
         self._compiled: dict[tuple[str, bytes], PosteriorDensity] = {}
         self._first: dict[str, Mode] = {}
 
-    def _at_mode(self, model: PopulationModel) -> tuple[PosteriorDensity, Mode]:
+    def _at_mode(
+        self, data: PopulationData, spec: ModelSpec, completeness: xr.Dataset | None
+    ) -> tuple[PosteriorDensity, Mode]:
         """Compile, or take what was compiled and put these stars beneath it; climb."""
-        data, spec = model.data, model.spec.model_dump_json()
-        key = (spec, data.ages.tobytes() + data.classes.level.tobytes())
+        model = spec.model_dump_json()
+        key = (model, data.ages.tobytes() + data.classes.level.tobytes())
         if key not in self._compiled:
-            self._compiled[key] = PosteriorDensity(model, mode=self._mode)
-        density = self._compiled[key].over(model.likelihood)
+            self._compiled[key] = PosteriorDensity(PopulationModel(data, spec), mode=self._mode)
+        likelihood: Likelihood = StarLikelihood(data.stars)
+        if completeness is not None:
+            likelihood = SelectedLikelihood(likelihood, Completeness.of(completeness, data.ages))
+        density = self._compiled[key].over(likelihood)
         # The same model on other ages has the same parameters, if not the same graph.
-        if spec in self._first:
-            density.start = _approach(density, self._first[spec])
+        if model in self._first:
+            density.start = _approach(density, self._first[model])
         # Sharp, for the difference of two maxima may be far below the error of either.
         mode = find_mode(density, tolerance=1e-8)
-        self._first.setdefault(spec, mode)
+        self._first.setdefault(model, mode)
         return density, mode
 
     def fit(
@@ -96,16 +103,14 @@ class Fitter:
         the gradient, beside `influence` (star, quantity).
         """
         spec = self.spec.model_copy(update={"form": form})
-        values, curve, columns, causes = self._one(
-            PopulationModel(data, spec, completeness=completeness), HEADLINE_MAP
-        )
+        values, curve, columns, causes = self._one(data, spec, completeness, HEADLINE_MAP)
         units, psi = dict(HEADLINE), [columns]
         for history in self.compare.histories:
             name = f"sigma_rm8 ({history.label})"
             stated = {"form": "diffusion", "birth_gradient_rate": history.gradient_rate}
             churned = self.spec.model_copy(update=stated)
-            model = PopulationModel(data, churned, completeness=completeness)
-            draws, _, columns, of_this = self._one(model, {name: _churning(history)})
+            churning = {name: _churning(history)}
+            draws, _, columns, of_this = self._one(data, churned, completeness, churning)
             causes += [cause._replace(value=f"{cause.value} of {name}") for cause in of_this]
             values |= draws
             units[name] = "kpc"
@@ -127,9 +132,13 @@ class Fitter:
         return tree
 
     def _one(
-        self, model: PopulationModel, quantities: QuantityMap
+        self,
+        data: PopulationData,
+        spec: ModelSpec,
+        completeness: xr.Dataset | None,
+        quantities: QuantityMap,
     ) -> tuple[dict[str, Array], xr.Dataset, Array, list[Check]]:
-        density, mode = self._at_mode(model)
+        density, mode = self._at_mode(data, spec, completeness)
         _, slope = quantity_gradient(density, mode, quantities)
         columns = influence(density, mode, slope)
         if self.compare.method == "laplace":
@@ -138,18 +147,13 @@ class Fitter:
             x = mode.vector + z @ np.linalg.cholesky(mode.covariance).T
             tree = posterior_tree(density, with_errors(density, mode, x[None], self.seed)[0])
         else:
-            tree = model.sample(
+            tree = PopulationModel(data, spec, completeness=completeness).sample(
                 self.sampler, seed=self.seed, prior_draws=0, method="auto", scheduler="threads"
             )
         flat = tree["posterior"].to_dataset().stack(sample=("chain", "draw"))
         named = {str(k): v.transpose("sample", ...).values for k, v in flat.data_vars.items()}
         draws = {name: take(named) for name, take in quantities.items()}
-        return (
-            draws,
-            _curve(named["gradient"], model.data.ages, model.spec),
-            columns,
-            judge(tree).causes,
-        )
+        return draws, _curve(named["gradient"], data.ages, spec), columns, judge(tree).causes
 
 
 def _approach(density: PosteriorDensity, near: Mode) -> Array:

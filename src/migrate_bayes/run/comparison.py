@@ -225,7 +225,7 @@ class ComparedRun:
         }
         content: dict[str, Any] = {
             "stars": stars,
-            "variant": variant.key[:6],  # ln S stands beside it
+            "variant": variant.key[:-1],  # without ln S, which stands below by its content
             "data": None
             if choice is None
             else choice.model_dump(mode="json", include=set(choice.changes)),

@@ -212,10 +212,20 @@ def column_of_class(theta: np.ndarray, error_class: int) -> int:
     return 0 if one_law else _FIRST + _EACH * (error_class - 1)
 
 
+def first_columns(theta: np.ndarray) -> np.ndarray:
+    """Return the column of ln P of every class that θ has; those of μ and σ² follow."""
+    return np.array([0, *range(_FIRST, theta.shape[-1], _EACH)])
+
+
+def columns_of_classes(theta: np.ndarray, error_class: np.ndarray) -> np.ndarray:
+    """Return the column of ln P of each class: 0 if θ has one law for all."""
+    first = first_columns(theta)
+    return first[np.minimum(error_class, len(first) - 1)]
+
+
 def columns_of(theta: np.ndarray, error_class: np.ndarray) -> dict[str, np.ndarray]:
     """Return the columns of θ (n, n_theta) by name; ln P, μ and σ² are of each row's class."""
-    one_law = (error_class == 0) | (theta.shape[1] == _FIRST)
-    at = np.where(one_law, 0, _FIRST + _EACH * (error_class - 1))
+    at = columns_of_classes(theta, error_class)
     rows = np.arange(len(theta))
     named = dict(zip(THETA, theta.T, strict=False))
     return named | {name: theta[rows, at + i] for i, name in enumerate(THETA[:_EACH])}

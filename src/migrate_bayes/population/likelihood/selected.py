@@ -62,7 +62,7 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
-from migrate_bayes.population.likelihood.kernel import THETA
+from migrate_bayes.population.likelihood.kernel import first_columns
 from migrate_bayes.population.likelihood.op import Likelihood, WrappedLikelihood
 
 Floats = NDArray[np.float64]
@@ -372,7 +372,7 @@ class SelectedLikelihood(WrappedLikelihood):
     def _selected(self, theta: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
         """Return θ′, ∂(ln P′, μ′, σ′²)/∂(ln P, μ, σ², Z, G, s²) of each class, and its columns."""
         theta = np.ascontiguousarray(theta, dtype=np.float64)
-        begin = np.array([0, *range(len(THETA), theta.shape[2], 3)])
+        begin = first_columns(theta)
         shape = (2, theta.shape[1], len(begin))
         a, da = np.empty((*shape, 3)), np.empty((*shape, 3, 5))
         y = np.empty((2, theta.shape[1], len(self._comb.radius), 3))

@@ -28,7 +28,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
-from migrate_bayes.population.likelihood.kernel import THETA
+from migrate_bayes.population.likelihood.kernel import THETA, columns_of_classes
 from migrate_bayes.population.likelihood.layout import StarArrays
 
 Floats = NDArray[np.float64]
@@ -92,8 +92,7 @@ def moments(
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return mean and variance of R_b and of R − R_b at each age, each of shape (n, n_ages)."""
     Z, G, s2, a, b, t2 = theta[0].T[THETA.index("Z") : THETA.index("t2") + 1]
-    one_law = (stars.error_class == 0) | (theta.shape[2] == len(THETA))
-    at = np.where(one_law, 0, len(THETA) + 3 * (stars.error_class - 1))
+    at = columns_of_classes(theta, stars.error_class)
     mu, sigma2 = (theta[0][:, at + i].T for i in (1, 2))
     # The precision of (R, F): of the data, of [α/Fe], and of the disc's laws.
     alpha_variance = t2 + stars.alpha_variance[:, None]

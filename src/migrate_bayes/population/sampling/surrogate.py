@@ -53,7 +53,7 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.progress import progress
 from migrate_bayes.population.fit_options import SamplerOptions
-from migrate_bayes.population.likelihood.kernel import THETA
+from migrate_bayes.population.likelihood.kernel import THETA, first_columns
 from migrate_bayes.population.results.diagnostics import MAX_PARETO_K, MIN_ESS_PER_CHAIN
 from migrate_bayes.population.sampling.density import Mode, PosteriorDensity, run_nuts
 
@@ -84,8 +84,8 @@ _LOG = [THETA.index(name) for name in ("sigma2", "s2", "t2", "q2")]
 
 def _columns(theta: Floats) -> tuple[list[int], list[int]]:
     """Return the columns of ln P and of variances, those of further error classes too."""
-    further = range(len(THETA), theta.shape[-1], 3)
-    return [0, *further], [*_LOG, *(at + 2 for at in further)]
+    first = first_columns(theta)
+    return first.tolist(), [*_LOG, *(int(at) + 2 for at in first[1:])]
 
 
 def natural(theta: Floats) -> Floats:
