@@ -81,6 +81,25 @@ def test_what_cannot_be_compared(compare, message):
         variants_of(recipe, "linear", ["MWPotential2014", "McMillan17"])
 
 
+def test_tables_of_ln_s_stand_beside_the_recipe(tmp_path):
+    (tmp_path / "mine.nc").touch()
+    (tmp_path / "r.toml").write_text("""
+        name = "r"
+        [data]
+        source = "mock"
+        [completeness]
+        source = "mine.nc"
+        [compare]
+        completeness = ["none", "inject", "mine.nc"]
+        variants = [{ label = "a", form = "linear", completeness = "mine.nc" }]
+    """)
+    recipe = load_recipe(tmp_path / "r.toml")
+    there = str(tmp_path / "mine.nc")
+    assert recipe.completeness.source == there
+    assert recipe.compare.completeness == ("none", "inject", there)
+    assert recipe.compare.variants[0].completeness == there
+
+
 def test_completeness_is_compared_on_the_stars_that_it_is_of():
     content = {"name": "r", "completeness": {"source": "inject"}}
     compared = {"forms": ["linear"], "completeness": ["none", "s/mine.nc"]}

@@ -225,6 +225,9 @@ def _find_paths(content: dict[str, Any], folder: Path) -> dict[str, str]:
         match = _PATH_WITHIN.fullmatch(text)
         return find(text) if match and (match["before"] or match["after"]) else text
 
+    def find_table(text: Any) -> Any:
+        return find(text) if str(text).endswith(".nc") else text
+
     for section, names in {"isochrones": ("source", "giants"), "simulate": ("potential",)}.items():
         if isinstance(table := content.get(section), dict):
             table |= {name: _in_texts(table[name], find_within) for name in names if name in table}
@@ -246,9 +249,14 @@ def _find_paths(content: dict[str, Any], folder: Path) -> dict[str, str]:
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict) and str(choice.get("columns")).endswith(".toml"):
             choice["columns"] = find(choice["columns"])
+    if isinstance(compare, dict):
+        variants = compare.get("variants")
+        tables = [v for v in variants if isinstance(v, dict)] if isinstance(variants, list) else []
+        for table in (compare, *tables):
+            if "completeness" in table:
+                table["completeness"] = _in_texts(table["completeness"], find_table)
     if isinstance(table := content.get("completeness"), dict):
-        if str(table.get("source")).endswith(".nc"):
-            table["source"] = find(table["source"])
+        table |= {"source": find_table(table["source"])} if "source" in table else {}
         if isinstance(observed := table.get("observed"), str):
             table["observed"] = find(observed)
     if isinstance(report := content.get("report"), dict) and "comparisons" in report:
