@@ -103,9 +103,9 @@ def list_variants(
         other = [n for n in _OF_STARS if getattr(variant, n) != getattr(reference, n)]
         if variant.completeness != "none" and other:
             raise RecipeError(
-                f"variant '{variant.label}': ln S is of the reference's stars, and would be "
-                f'another one with another {" and ".join(other)}; give it completeness = "none", '
-                "or compare without [completeness]"
+                f"variant '{variant.label}' has another {' and '.join(other)}, but ln S is of the "
+                'reference\'s stars: give it completeness = "none", or compare without '
+                "[completeness]"
             )
         if known and variant.orbits not in known:
             raise RecipeError(

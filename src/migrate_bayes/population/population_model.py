@@ -175,7 +175,7 @@ class PopulationModel:
         return np.stack([theta(*map(np.asarray, values)) for values in zip(*columns, strict=True)])
 
     def _of_stars(self, fit: Fit, n: int, seed: int) -> tuple[Floats, list[Birth]]:
-        """Return θ of some draws as stars see it, and what their birth radii follow from."""
+        """Return θ of some draws at the seam, and their coefficients of the birth radius."""
         thetas, births = self.theta_draws(fit, n=n, seed=seed), list[Birth]()
         stated = self.spec.birth_radius
         if self.spec.form == "diffusion" and self._gradient is None and stated is not None:

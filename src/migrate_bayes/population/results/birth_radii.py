@@ -43,7 +43,7 @@ WORDS = {
 
 
 class Birth(NamedTuple):
-    """What birth radii follow from, of one draw; arrays on the age nodes.
+    """Coefficients of the birth radius for one draw; arrays on the age nodes.
 
     `mean` is R̄_b (kpc), `kept` κ, `pull` γ (kpc/dex), `variance` that of R_b given R and F (kpc²).
     """
@@ -57,7 +57,7 @@ class Birth(NamedTuple):
 def births_of(
     posterior: xr.Dataset, thetas: Floats, ages: Floats, stated: tuple[float, float], rate: float
 ) -> list[Birth]:
-    """Return what birth radii follow from, for draws of a posterior of the form ``diffusion``.
+    """Return the coefficients of the birth radius for draws of the form ``diffusion``.
 
     Parameters
     ----------
