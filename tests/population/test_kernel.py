@@ -10,6 +10,7 @@ from migrate_bayes.population.likelihood.kernel import (
     OUTLIER,
     PIVOT_RADIUS,
     THETA,
+    bent_by,
     n_columns,
 )
 from migrate_bayes.population.likelihood.layout import StarArrays, pack, run_of_blocks, unpack
@@ -187,6 +188,109 @@ def test_gradient_against_finite_differences(outliers):
                     values.append(likelihood.value_and_gradient(moved)[0])
                 numeric = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
                 assert gradient[c, k, p] == pytest.approx(numeric, rel=2e-6, abs=2e-6), THETA[p]
+
+
+def with_bends(rng, theta, *bends):
+    """Give each disc and age changes of the gradient at radii r over widths w."""
+    columns = []
+    for r, w in bends:
+        b = rng.normal(0.0, 0.05, theta.shape[:2])
+        columns += [b, np.full_like(b, r), np.full_like(b, w)]
+    columns.append(np.full(theta.shape[:2], len(bends)))
+    return np.concatenate([theta, np.stack(columns, axis=-1)], axis=-1)
+
+
+def test_a_bend_is_a_change_of_the_gradient():
+    row = np.array([[0.0] * len(THETA) + [0.05, 11.0, 0.02, 1.0]])
+    far = np.array([[8.0, 9.0, 10.0, 12.0, 14.0]])
+    np.testing.assert_allclose(bent_by(row, far), [[0.0, 0.0, 0.0, 0.05, 0.15]], atol=1e-12)
+    # Inwards of R_0 what changes is the gradient inside: that at R_0 stays.
+    row[0, len(THETA) + 1] = 6.0
+    np.testing.assert_allclose(
+        bent_by(row, far - 4.0), [[0.1, 0.05, 0.001 * np.log(2.0), 0.0, 0.0]], atol=1e-12
+    )
+    # An error of the radius blurs it as the mean over the error does: w² grows by its variance.
+    row[0, len(THETA) + 1 :] = 11.0, 0.2, 1.0
+    error = 0.3 * np.random.default_rng(0).normal(size=400_000)
+    for radius in (10.5, 11.0, 11.6):
+        blurred = bent_by(row, np.array([[radius]]), 0.09)[0, 0]
+        assert blurred == pytest.approx(bent_by(row, radius + error[None]).mean(), abs=3e-4)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_bends_of_the_profile(classes):
+    """A bent law is, to each star, a straight one of its own level and gradient."""
+    rng = np.random.default_rng(21)
+    n = BLOCK + 30
+    stars = random_stars(rng, n) | {"error_class": rng.integers(0, classes, n)}
+    theta = random_theta(rng, outliers=True)
+    further = [random_theta(rng, outliers=True)[..., :3] for _ in range(classes - 1)]
+    straight = np.concatenate([theta, *further], axis=-1)
+    theta = with_bends(rng, straight, (7.0, 0.3), (8.0, 1.0), (11.0, 0.125))
+    assert theta.shape[-1] == n_columns(classes, 3)
+    both = StarLikelihood(pack_stars(stars, trim=1e-300))
+    log_like, _ = both.per_star(theta)
+    Z, G = THETA.index("Z"), THETA.index("G")
+    for i in range(0, n, 7):
+        one = {k: v[i : i + 1] for k, v in stars.items()}
+        own = straight.copy()
+        R, e2, step = one["radius"], one["radius_variance"], 1e-5
+        for c, k in np.ndindex(2, N_AGES):
+            low, at, high = (bent_by(theta[c, k][None], R + d, e2)[0] for d in (-step, 0, step))
+            slope = (high - low) / (2 * step)
+            own[c, k, Z] += at - slope * (R[0] - PIVOT_RADIUS)
+            own[c, k, G] += slope
+        alone = StarLikelihood(pack_stars(one, trim=1e-300)).value(own)
+        assert log_like[i] == pytest.approx(alone, rel=1e-8)
+    # No bend at all is the straight profile.
+    flat = theta.copy()
+    flat[..., [-10, -7, -4]] = 0.0
+    np.testing.assert_allclose(both.per_star(flat)[0], both.per_star(straight)[0], rtol=1e-13)
+
+    value, gradient = both.value_and_gradient(theta)
+    assert value == pytest.approx(log_like.sum(), rel=1e-13)
+    for c, k in np.ndindex(2, N_AGES):
+        for p in (1, Z, G, *range(theta.shape[2] - 10, theta.shape[2] - 1, 3)):
+            step = np.zeros_like(theta)
+            step[c, k, p] = 1e-5
+            numeric = (both.value(theta + step) - both.value(theta - step)) / 2e-5
+            assert gradient[c, k, p] == pytest.approx(numeric, rel=1e-5, abs=1e-5), p
+    x = rng.normal(size=(*theta.shape, 5))
+    _, score, information = both.score_outer(theta, x)
+    scores = _score_by_star(stars, theta, x)
+    np.testing.assert_allclose(score, np.tensordot(gradient, x, axes=3), rtol=1e-9, atol=1e-8)
+    np.testing.assert_allclose(information, scores.T @ scores, rtol=1e-9, atol=1e-6)
+
+
+def test_a_bent_profile_against_quadrature():
+    """The mean over the error of R_g and the star's radius, without the step to first order."""
+    rng = np.random.default_rng(22)
+    n = BLOCK
+    stars = random_stars(rng, n)
+    stars["radius_variance"] = rng.uniform(0.05, 0.3, n) ** 2
+    theta = with_bends(rng, random_theta(rng), (7.0, 0.125), (11.0, 0.125))
+    log_like, _ = StarLikelihood(pack_stars(stars, trim=1e-300)).per_star(theta)
+    grid = np.linspace(-6.0, 6.0, 2001)
+    exact = np.empty(n)
+    for i in range(n):
+        R, e2 = stars["radius"][i], stars["radius_variance"][i]
+        terms = []
+        for c, k in np.ndindex(2, N_AGES):
+            lnp, mu, s2r, Z, G, s2, a, b, t2, m, q2 = theta[c, k, : len(THETA)]
+            at = R + np.sqrt(e2) * grid
+            law = Z + G * (at - PIVOT_RADIUS) + bent_by(theta[c, k][None], at[None])[0]
+            F, eF = stars["feh"][i, k], stars["feh_variance"][i, k]
+            A, eA = stars["alpha"][i], stars["alpha_variance"][i]
+            cov = np.array([[s2 + eF, b * s2], [b * s2, b**2 * s2 + t2 + eA]])
+            seen = np.stack([F - law, A - a - b * law], axis=-1)
+            of_radius = norm.logpdf(at, mu, np.sqrt(s2r)) + norm.logpdf(grid)
+            of_rest = multivariate_normal([0, 0], cov).logpdf(seen)
+            total = logsumexp(of_radius + of_rest) + np.log(grid[1] - grid[0])
+            height = norm(m, np.sqrt(q2 + stars["height_variance"][i])).logpdf(stars["height"][i])
+            terms.append(stars["log_weight"][i, k] + lnp + total + height)
+        exact[i] = logsumexp(terms)
+    assert np.abs(log_like - exact).max() < 0.01
+    assert abs((log_like - exact).mean()) < 5e-4
 
 
 def test_weights_sum_of_gradient_is_number_of_stars():

@@ -27,6 +27,8 @@ from migrate_bayes.population.sampling.density import (
     find_mode,
     find_modes,
 )
+from migrate_bayes.population.sampling.posterior import posterior_tree
+from migrate_bayes.report import headline
 
 MODELS = Path(__file__).parents[2] / "models"
 TRUTH = {"gradient_young": -0.075, "flattening_rate": 0.003, "gradient_thick": 0.02}
@@ -322,6 +324,46 @@ def test_errors_of_radii_that_grow_with_distance_do_not_bend_the_line(small):
     assert abs(value + 0.06) < 3.0 * sd
 
 
+@pytest.mark.slow
+def test_a_broken_profile_is_found(small):
+    """A plateau inside 7 kpc and a flatter outer disc; the gradient is that between the knots."""
+    straight = PopulationTruth(thick_fraction=0.1).theta(AGES)
+    bends = [(-0.07, 7.0, 0.125), (0.05, 10.5, 0.125)]
+    columns = np.array([v for bend in bends for v in bend] + [len(bends)])
+    theta = np.concatenate([straight, np.broadcast_to(columns, (2, len(AGES), 7))], axis=-1)
+    theta[1, :, -7] = theta[1, :, -4] = 0.0
+    theta[0, :, 2] = 1.8**2
+    stars = simulated_stars(5000, seed=8, truth=theta)
+    spec = ModelSpec(
+        **small, form="linear", profile="broken", profile_knots=(7.0, 10.5), outliers=False
+    )
+    model = PopulationModel(population_data(stars), spec)
+    density = point_by_point(model)
+    mode = find_mode(density)
+    rng = np.random.default_rng(0)
+    draws = mode.vector + rng.normal(size=(200, density.n)) @ np.linalg.cholesky(mode.covariance).T
+    fit = posterior_tree(density, draws[None])
+    posterior = fit["posterior"].to_dataset() if isinstance(fit, xr.DataTree) else fit
+    wanted = {"profile_bend": [-0.07, 0.05], "gradient_young": -0.075, "flattening_rate": 0.003}
+    for name, true in wanted.items():
+        mean, sd = posterior[name].mean(("chain", "draw")), posterior[name].std(("chain", "draw"))
+        assert np.all(np.abs(mean - true) < 3.5 * sd), name
+    assert posterior["profile_bend"].std(("chain", "draw")).max() < 0.012
+    assert list(posterior["profile_knot"]) == [7.0, 10.5]
+    # Replicates of the stars have the profile too.
+    found = {}
+    for name, some in (("bent", posterior), ("straight", 0.0 * posterior["profile_bend"])):
+        given = posterior if name == "bent" else posterior.assign(profile_bend=some)
+        checks = model.predictive(given, draws=60).sel(observable="feh")
+        data = checks["data"]
+        outside = (data < checks["replicated_lo"]) | (data > checks["replicated_hi"])
+        found[name] = float(outside.sum() / np.isfinite(data).sum())
+    assert found["bent"] < 0.2
+    assert found["straight"] > found["bent"] + 0.1
+    rows = {row.name: row for row in headline(xr.DataTree.from_dict({"posterior": posterior}))}
+    assert rows["profile_bend[7]"].label == "Change of the gradient at 7 kpc"
+
+
 def test_error_classes():
     rng = np.random.default_rng(2)
     radius, error = rng.normal(8.0, 1.5, 900), 0.2 * np.exp(0.5 * rng.normal(size=900))
@@ -387,12 +429,26 @@ def test_star_without_age_is_counted_and_left_out(make_stars):
         ({"refrence_age": 3}, "unknown entry 'refrence_age'; did you mean 'reference_age'"),
         ({"gradient_knots": [1, 2]}, "three or more increasing ages"),
         ({"metallicity": {"thin": [3, 1], "thick": [8]}}, "increasing ages"),
+        ({"profile": "broken", "profile_knots": [9, 7]}, "increasing radii in kpc"),
+        ({"profile_knots": [7, 9]}, "of the profile 'broken' or 'spline'"),
+        ({"profile": "spline", "form": "diffusion"}, "diffusion' moves a straight line"),
         ({"priors": {"flatening_rate": [0, 1]}}, "did you mean 'flattening_rate'"),
     ],
 )
 def test_wrong_specifications(content, message):
     with pytest.raises(RecipeError, match=message):
         load_model_spec(content)
+
+
+def test_a_varied_model_is_a_whole_one():
+    spec = ModelSpec(form="linear", young_age=2.0)
+    assert spec.varied("free") == ModelSpec(form="free", young_age=2.0)
+    assert spec.varied("broken").bends == ((7.0, 0.125), (11.0, 0.125))
+    assert len(spec.varied("spline").bends) == 6
+    with pytest.raises(RecipeError, match="unknown gradient form 'brokn'; did you mean 'broken'"):
+        spec.varied("brokn")
+    with pytest.raises(RecipeError, match="diffusion' moves a straight line"):
+        spec.varied("diffusion").varied("broken")
 
 
 def test_specification_files(tmp_path):

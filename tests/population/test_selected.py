@@ -11,7 +11,7 @@ from scipy.stats import norm
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.mock.model_stars import PopulationTruth, SurveyErrors, simulated_stars
 from migrate_bayes.population import ModelSpec, PopulationModel, population_data
-from migrate_bayes.population.likelihood.kernel import OUTLIER, PIVOT_RADIUS, THETA
+from migrate_bayes.population.likelihood.kernel import OUTLIER, PIVOT_RADIUS, THETA, bend_columns
 from migrate_bayes.population.likelihood.layout import StarArrays, pack
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.likelihood.selected import Completeness, SelectedLikelihood
@@ -136,13 +136,21 @@ def uncertain(table):
     return table.assign(ln_s_error=error)
 
 
-@pytest.mark.parametrize("classes", [1, 3])
-def test_derivatives(classes):
+@pytest.mark.parametrize(("classes", "bends"), [(1, ()), (3, ()), (3, ((7.0, 0.5), (9.5, 1.0)))])
+def test_derivatives(classes, bends):
     rng = np.random.default_rng(4)
     stars, theta = stars_of(rng, classes=classes), theta_of(rng, classes=classes)
+    if bends:
+        of_each = [(0.05 * rng.normal(size=(3, 3)), *at) for at in bends]
+        columns = [np.full((3, 3), v) for of_bend in of_each for v in of_bend]
+        columns.append(np.full((3, 3), float(len(bends))))
+        theta = np.concatenate([theta, np.stack(columns, axis=-1)], axis=-1)
     both = selected(curved, stars)
     _, gradient = both.value_and_gradient(theta)
-    for index in np.ndindex(2, len(AGES), theta.shape[2]):
+    fixed = [i for at in bend_columns(theta) for i in (at + 1, at + 2)] + [-1] * bool(bends)
+    free = np.delete(np.arange(theta.shape[2]), fixed)
+    for c, k, p in itertools.product(range(2), range(len(AGES)), free):
+        index = c, k, p
         step = np.zeros_like(theta)
         step[index] = 1e-5
         numeric = (both.value(theta + step) - both.value(theta - step)) / 2e-5

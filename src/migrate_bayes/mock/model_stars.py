@@ -32,7 +32,7 @@ from scipy.special import logsumexp
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.population.data import HEIGHT_OFFSET, ErrorClasses
-from migrate_bayes.population.likelihood.kernel import THETA, columns_of
+from migrate_bayes.population.likelihood.kernel import THETA, bent_by, columns_of
 from migrate_bayes.population.likelihood.selected import Completeness
 from migrate_bayes.population.model.hierarchy import node_widths, spline_basis
 from migrate_bayes.population.model.specification import ModelSpec
@@ -220,11 +220,14 @@ def simulated_stars(
         of_class = np.zeros(_AT_ONCE, dtype=np.int64) if classes is None else classes(sd["radius"])
         if completeness is not None:
             first = slice(rows.stop - start)
-            law = columns_of(theta[cells[0][first], cells[1][first]], of_class[first])
-            some = np.random.default_rng([seed, block, 1])
-            normal[1, first] = _taken(
-                some, law, completeness, cells[0][first], cells[1][first], normal[0, first]
+            law, some = (
+                theta[cells[0][first], cells[1][first]],
+                np.random.default_rng([seed, block, 1]),
             )
+            normal[1, first] = _taken(
+                some, law, of_class[first], completeness, cells[0][first], cells[1][first],
+                normal[0, first],
+            )  # fmt: skip
         true = _true(theta, *cells, normal, of_class) | {"age": true_ages[cells[1]]}
         star, node = _observe(true, rng, sd, errors, ages, rows.stop - start)
         for name, value in (star | node).items():
@@ -251,9 +254,11 @@ def _true(
     theta: NDArray, component: NDArray, node: NDArray, noise: NDArray, of_class: NDArray
 ) -> dict[str, NDArray]:
     """True component, R_g, [Fe/H], [α/Fe], ln(Z_max + Z_0) of one block."""
-    t = columns_of(theta[component, node], of_class)
+    of_star = theta[component, node]
+    t = columns_of(of_star, of_class)
     radius = t["mu"] + np.sqrt(t["sigma2"]) * noise[0]
-    feh = t["Z"] + t["G"] * (radius - PIVOT_RADIUS) + np.sqrt(t["s2"]) * noise[1]
+    mean = t["Z"] + t["G"] * (radius - PIVOT_RADIUS) + bent_by(of_star, radius)
+    feh = mean + np.sqrt(t["s2"]) * noise[1]
     return {
         "component": component, "rg": radius, "feh": feh,
         "alpha": t["a"] + t["b"] * feh + np.sqrt(t["t2"]) * noise[2],
@@ -262,12 +267,13 @@ def _true(
 
 
 def _taken(
-    rng: np.random.Generator, law: dict[str, NDArray], completeness: Completeness,
+    rng: np.random.Generator, theta: NDArray, of_class: NDArray, completeness: Completeness,
     component: NDArray, node: NDArray, of_radius: NDArray,
 ) -> NDArray[np.float64]:  # fmt: skip
     """Draw the normal number of [Fe/H] of stars from N(0, 1) times S at their radius."""
+    law = columns_of(theta, of_class)
     radius = law["mu"] + np.sqrt(law["sigma2"]) * of_radius
-    mean = law["Z"] + law["G"] * (radius - PIVOT_RADIUS)
+    mean = law["Z"] + law["G"] * (radius - PIVOT_RADIUS) + bent_by(theta, radius)
     # By inversion on a grid: S may be small where the normal law is large.
     grid = np.linspace(-6.0, 6.0, _STEPS)
     log_s = completeness.at(

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from migrate_bayes.core.errors import RecipeError, suggest
+from migrate_bayes.core.errors import RecipeError
 from migrate_bayes.core.table import Estimate, Table
 from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.distributed import likelihood_on
-from migrate_bayes.population.model.specification import FORMS, ModelSpec
+from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.population_model import PopulationModel
 from migrate_bayes.population.results.diagnostics import judge
 from migrate_bayes.population.results.loo import compare_elpd
@@ -35,7 +35,7 @@ def compare_forms(
     sampler: SamplerOptions | None = None,
     completeness: xr.Dataset | None = None,
 ) -> tuple[Any, xr.DataTree]:
-    """Fit a model with one gradient form after another, all else as it is.
+    """Fit a model with one gradient form, or bent profile, after another, all else as it is.
 
     `completeness` is as of `PopulationModel`.
 
@@ -44,16 +44,13 @@ def compare_forms(
     `posterior` and `leave_one_out`, and the table, as JSON, in the root's attribute `table`. A form
     whose fit may not be believed is not ranked: its numbers are NaN, and `doubt` says why.
     """
-    for form in forms:
-        if form not in FORMS:
-            raise RecipeError(f"unknown gradient form '{form}'; {suggest(form, FORMS)}")
-    if len(set(forms)) < 2:
+    specs = {form: spec.varied(form) for form in forms}
+    if len(specs) < 2:
         raise RecipeError("a comparison needs two gradient forms or more")
     results, groups, doubt = {}, {}, {}
     sampler = sampler or SamplerOptions()
     with likelihood_on(data.stars, sampler.scheduler) as likelihood:
-        for form in dict.fromkeys(forms):
-            one = spec.model_copy(update={"form": form})
+        for form, one in specs.items():
             model = PopulationModel(data, one, completeness=completeness, likelihood=likelihood)
             tree = model.sample(sampler, seed=seed, prior_draws=0)
             posterior = tree["posterior"].to_dataset()

@@ -23,7 +23,7 @@ class FitOptions(Options):
     radius : {"rg", "r_present"}
         Regress on the guiding radius or on today's radius.
     forms : tuple of str
-        Gradient forms that `compare-models` ranks.
+        Gradient forms that `compare-models` ranks; also the profiles ``"broken"`` and ``"spline"``.
 
     Examples
     --------

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import xarray as xr
 
+from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.progress import say
 from migrate_bayes.core.table import Estimate, Table, decimals
 from migrate_bayes.mock.truth import as_truth
@@ -158,6 +159,7 @@ def headline(
         ("gradient_thick", "Thick-disc gradient", slope, thick_baseline, "mean_slope"),
         ("sigma_rm8", "Radial-migration strength σ_RM8", "kpc", None, ""),
     ]
+    where = ""
     fitted = {name: posterior_estimate(fit, name) for name, *_ in wanted}
     true = {name: truth.get(name) for name in fitted}
     if (youngest := youngest_bin(baseline)) is not None:
@@ -166,6 +168,18 @@ def headline(
         wanted.insert(1, (name, f"Thin-disc gradient, {low:g}–{high:g} Gyr", slope, baseline, name))
         fitted[name] = gradient_estimate(fit, "thin", age)
         true[name] = None if there is None else float(there)
+    posterior = {} if fit is None or "posterior" not in fit.children else fit["posterior"].data_vars
+    if (change := posterior.get("profile_bend")) is not None:
+        at = change["profile_knot"].values
+        inner, outer = at[at < PIVOT_RADIUS], at[at > PIVOT_RADIUS]
+        ends = [f"from {inner[-1]:g}"] if len(inner) else []
+        ends += [f"to {outer[0]:g}"] if len(outer) else []
+        where = f"Gradients of the thin disc are at {PIVOT_RADIUS:g} kpc, {' '.join(ends)} kpc."
+        for i, radius in enumerate(at):
+            name = f"profile_bend[{radius:g}]"
+            wanted.append((name, f"Change of the gradient at {radius:g} kpc", slope, None, ""))
+            fitted[name] = Estimate.of_draws(change.isel(profile_knot=i).values.ravel())
+            true[name] = None
     rows = [
         HeadlineRow(
             name, label, unit, true[name], fitted[name] if verdict.believed else None,
@@ -176,7 +190,7 @@ def headline(
         for name, label, unit, source, variable in wanted
     ]  # fmt: skip
     found = Headline(r for r in rows if r.hierarchical or r.withheld or r.odr_scatter or r.odr)
-    found.note, found.verdict = truth.note, verdict
+    found.note, found.verdict = " ".join(filter(None, [truth.note, where])), verdict
     if fit is not None and verdict.believed:
         found.budget = error_budget(found, fit, comparisons)
     return found

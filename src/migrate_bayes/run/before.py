@@ -162,12 +162,12 @@ def _check_completeness(recipe: Recipe) -> None:
 
 
 def _check_model(recipe: Recipe) -> None:
-    from migrate_bayes.population.model.specification import FORMS, load_model_spec
+    from migrate_bayes.population.model.specification import RANKED, load_model_spec
 
     load_model_spec(recipe.model.spec)
     for form in recipe.model.forms:
-        if form not in FORMS:
-            raise RecipeError(f"'model.forms': unknown form '{form}'; {suggest(form, FORMS)}")
+        if form not in RANKED:
+            raise RecipeError(f"'model.forms': unknown form '{form}'; {suggest(form, RANKED)}")
 
 
 def _check_potentials(recipe: Recipe) -> list[str]:

@@ -50,6 +50,19 @@ the star, which is made when the stars are packed:
 of `THETA`, each further class in three columns of its own after these (`n_columns`). A θ without
 them has one law for all.
 
+*A profile that bends.* The mean of [Fe/H] at given radius need not be a straight line. Each bend
+adds to it, in a disc and age, a change of the gradient by *b* about the radius *r*, over a width of
+some *w*, less its own tangent at R_0:
+
+.. math::
+
+   B(R) = b\,[φ(R) - φ(R_0) - φ'(R_0) (R - R_0)], \qquad φ(R) = w \ln(1 + e^{(R - r)/w})
+
+so that Z and G stay mean and gradient at R_0. It enters to first order in the error of the star's
+radius, by its value and slope at R̂, with the width that the error makes of it,
+:math:`w^2 + 3 e_R^2 / π^2`. b, r and w of each bend stand in three columns after those of the
+classes, their number in a last one (`n_bends`).
+
 Layout. Stars are sorted by class and by the age nodes they touch and cut into blocks of `BLOCK`;
 within a block all stars share one span of nodes, and every quantity is a contiguous row of `BLOCK`
 numbers (see `population.likelihood.layout`). Every loop below then runs over rows with scalar θ,
@@ -75,6 +88,10 @@ THETA = ("log_weight", "mu", "sigma2", "Z", "G", "s2", "a", "b", "t2", "m", "q2"
 
 # Columns of THETA, and those of each further error class: ln P, μ, σ².
 _FIRST, _EACH = len(THETA), 3
+
+# Variance, over e_R², by which an error of the radius widens w² of a bend: the variance of a
+# logistic law of scale w is π² w²/3.
+_WIDENED = 3.0 / math.pi**2
 
 #: Stars per block: rows of one block and their scratch fit in the first-level cache.
 BLOCK = 64
@@ -200,21 +217,138 @@ def one_star(rows: StarRows, i: int) -> StarRows:
     return StarRows(R[i], eR[i], A[i], eA[i], z[i], ez[i])
 
 
-def n_columns(n_classes: int) -> int:
-    """Return the length of θ's last axis for so many error classes."""
-    return _FIRST + _EACH * (n_classes - 1)
+def n_columns(n_classes: int, n_bends: int = 0) -> int:
+    """Return the length of θ's last axis for so many error classes and bends."""
+    return _FIRST + _EACH * (n_classes - 1 + n_bends) + (n_bends > 0)
 
 
 @njit(inline="always")
-def column_of_class(theta: np.ndarray, error_class: int) -> int:
-    """Return the column of ln P of a class; those of μ and σ² follow."""
-    one_law = error_class == 0 or theta.shape[2] == _FIRST
+def column_of_class(width: int, error_class: int) -> int:
+    """Return the column of ln P of a class; those of μ and σ² follow.
+
+    `width` is the number of θ's columns before those of the bends.
+    """
+    one_law = error_class == 0 or width == _FIRST
     return 0 if one_law else _FIRST + _EACH * (error_class - 1)
+
+
+@njit(forceinline=True)
+def width_of_laws(theta, n_bent):  # type: ignore[no-untyped-def]
+    """Return the number of θ's columns before those of the bends."""
+    if n_bent is None:
+        return theta.shape[2]
+    return theta.shape[2] - 1 - _EACH * n_bent
+
+
+def n_bends(theta: np.ndarray) -> int:
+    """Return the number of bends; θ, of any shape, has a last column for it if there are any."""
+    return int(theta.flat[theta.shape[-1] - 1]) if (theta.shape[-1] - _FIRST) % _EACH else 0
+
+
+def bend_columns(theta: np.ndarray) -> np.ndarray:
+    """Return the column of b of every bend; those of r and w follow."""
+    end = theta.shape[-1] - 1
+    return np.arange(end - _EACH * n_bends(theta), end, _EACH)
+
+
+def bends(theta: np.ndarray, radius: np.ndarray, variance: np.ndarray | float = 0.0) -> np.ndarray:
+    """Return Σ B/b of each bend, shape (n_bends, ...), of errors of this variance (kpc²).
+
+    `radius` (kpc) has any shape; r and w are those of θ's first row.
+    """
+    first = theta.reshape(-1, theta.shape[-1])[0]
+    made = [np.zeros((0, *np.shape(radius)))]
+    for at in bend_columns(theta):
+        r, w = first[at + 1 : at + 3]
+        wide = np.sqrt(w**2 + _WIDENED * np.asarray(variance))
+        from_pivot, u = radius - PIVOT_RADIUS, (PIVOT_RADIUS - r) / w
+        tangent = w * np.logaddexp(0.0, u) + from_pivot / (1.0 + np.exp(-u))
+        made.append((wide * np.logaddexp(0.0, (radius - r) / wide) - tangent)[None])
+    return np.concatenate(made)
+
+
+def bent_by(
+    theta: np.ndarray, radius: np.ndarray, variance: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """Return Σ B, dex, of each row of θ (n, n_theta) at `radius` (n,) or (n, m)."""
+    shape = bends(theta, radius, variance)
+    b = theta[:, bend_columns(theta)].T
+    return (b.reshape(*b.shape, *[1] * (shape.ndim - 2)) * shape).sum(axis=0)
+
+
+class Bends(NamedTuple):
+    """What the bends are to a block's stars.
+
+    `value` and `slope`, shape (n_bends, `BLOCK`), of the tangent to B/b at R̂: its value at R_0, and
+    its gradient; `shift` and `tilt`, shape (`BLOCK`,), the same of all bends in one disc and age.
+    """
+
+    value: np.ndarray
+    slope: np.ndarray
+    shift: np.ndarray
+    tilt: np.ndarray
+
+
+@njit(inline="always")
+def empty_bends(n: int) -> Bends:
+    """Make room for the bends of a block."""
+    shape = (n, BLOCK)
+    return Bends(np.empty(shape), np.empty(shape), np.empty(BLOCK), np.empty(BLOCK))
+
+
+@njit(inline="always")
+def column_of_bend(theta: np.ndarray, j: int) -> int:
+    """Return the column of b of a bend; those of r and w follow."""
+    n = theta.shape[2] - 1
+    return n - _EACH * (int(theta[0, 0, n]) - j)
+
+
+@njit(inline="always")
+def fill_bends(theta, radius, variance, bend):  # type: ignore[no-untyped-def]
+    """Fill value and slope of every bend at a block's stars."""
+    for j in range(len(bend.value)):
+        at = column_of_bend(theta, j)
+        r, w = theta[0, 0, at + 1], theta[0, 0, at + 2]
+        u = math.exp(-(PIVOT_RADIUS - r) / w)
+        slope_0, value_0 = 1.0 / (1.0 + u), PIVOT_RADIUS - r + w * math.log1p(u)
+        for i in range(BLOCK):
+            wide = math.sqrt(w * w + _WIDENED * variance[i])
+            u = math.exp(-abs(radius[i] - r) / wide)
+            phi = max(radius[i] - r, 0.0) + wide * math.log1p(u)
+            of_r = 1.0 / (1.0 + u) if radius[i] > r else u / (1.0 + u)
+            bend.value[j, i] = phi - of_r * (radius[i] - PIVOT_RADIUS) - value_0
+            bend.slope[j, i] = of_r - slope_0
+
+
+@njit(inline="always")
+def add_bends(th, bend):  # type: ignore[no-untyped-def]
+    """Fill what all bends of one disc and age add to Z and G of a block's stars."""
+    n = len(bend.value)
+    for i in range(BLOCK):
+        bend.shift[i] = 0.0
+        bend.tilt[i] = 0.0
+    for j in range(n):
+        b = th[len(th) - 1 - _EACH * (n - j)]
+        for i in range(BLOCK):
+            bend.shift[i] += b * bend.value[j, i]
+            bend.tilt[i] += b * bend.slope[j, i]
+
+
+@njit(forceinline=True)
+def of_star(law, bend, i):  # type: ignore[no-untyped-def]
+    """Return the law that star `i` of a block sees: that of all, if the profile has no bend."""
+    if bend is None:
+        return law
+    mu, sig2, Zc, G, s2, a, b, t2, m, q2 = law
+    Zc += bend.shift[i] - bend.tilt[i] * PIVOT_RADIUS
+    return Law(mu, sig2, Zc, G + bend.tilt[i], s2, a, b, t2, m, q2)
 
 
 def first_columns(theta: np.ndarray) -> np.ndarray:
     """Return the column of ln P of every class that θ has; those of μ and σ² follow."""
-    return np.array([0, *range(_FIRST, theta.shape[-1], _EACH)])
+    bent = n_bends(theta)
+    end = theta.shape[-1] - (1 + _EACH * bent if bent else 0)
+    return np.array([0, *range(_FIRST, end, _EACH)])
 
 
 def columns_of_classes(theta: np.ndarray, error_class: np.ndarray) -> np.ndarray:
@@ -350,17 +484,19 @@ def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
 # within its caller, with additions in another order, and which of the two runs depends on whether
 # the caller was compiled just now or long ago.
 @njit(forceinline=True, nogil=True, fastmath=FAST, error_model="numpy")
-def probabilities(table, base, k0, span, at, theta, log_share, probability, root, top, total):  # type: ignore[no-untyped-def]
+def probabilities(table, base, k0, span, at, theta, log_share, bend, probability, root, top, total):  # type: ignore[no-untyped-def]
     """Fill exp(ln p(c, k, star) - top) of one block, up to (2π)², and its sum over (c, k).
 
     `table` has a row of `BLOCK` numbers for each quantity, the block's own from row `base` on; `at`
-    is the column of its class's ln P;
-    `probability` and `root` have one for each (c, k) of the discs, and a last one for the outliers,
-    of whose share `log_share` is ln.
+    is the column of its class's ln P; `bend`, None of a straight profile, is filled. `probability`
+    and `root` have one for each (c, k) of the discs, and a last one for the outliers, of whose
+    share `log_share` is ln.
     """
     B = BLOCK
     n_discs = min(theta.shape[0], N_DISCS)
     R, eR, A, eA, z, ez = star_rows(table, base)
+    if bend is not None:
+        fill_bends(theta, R, eR, bend)
     for i in range(B):
         top[i] = -1e300
         total[i] = 0.0
@@ -371,8 +507,11 @@ def probabilities(table, base, k0, span, at, theta, log_share, probability, root
             node = base + N_STAR_ROWS + 3 * kk
             lnw, F, eF = table[node], table[node + 1], table[node + 2]
             lnp_out, root_out = probability[c * span + kk], root[c * span + kk]
+            if bend is not None:
+                add_bends(th, bend)
             for i in range(B):
-                chi, product = log_normal(R[i], eR[i], F[i], eF[i], A[i], eA[i], z[i], ez[i], law)
+                mine = of_star(law, bend, i)
+                chi, product = log_normal(R[i], eR[i], F[i], eF[i], A[i], eA[i], z[i], ez[i], mine)
                 lnp_out[i] = lnw[i] + lnp + chi
                 root_out[i] = math.sqrt(product)
             for i in range(B):
@@ -395,10 +534,11 @@ def probabilities(table, base, k0, span, at, theta, log_share, probability, root
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, gradient):  # type: ignore[no-untyped-def]
+def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsibility, gradient):  # type: ignore[no-untyped-def]
     """Add up Σ weight · ln L over the blocks `start` to `stop`, and its gradient in θ.
 
-    Arrays of size 0 are skipped; `blocks` is a `Blocks`. Each star's ln L is written to `log_like`
+    Arrays of size 0 are skipped; `blocks` is a `Blocks`; `n_bent` is the number of bends, None for
+    a straight profile, which has code of its own. Each star's ln L is written to `log_like`
     at ``(block - start) * BLOCK + position``, and P(c, k | star i) likewise to `responsibility`,
     shape (n_components, n_ages, n); the gradient is added to `gradient`, of θ's shape.
     """
@@ -415,20 +555,25 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
     share_of_outliers = 0.0
     top = np.empty(BLOCK)
     total = np.empty(BLOCK)
+    bend = None if n_bent is None else empty_bends(n_bent)
+    width = width_of_laws(theta, n_bent)
+    of_Z, of_G = np.empty(BLOCK), np.empty(BLOCK)
     total_ll = 0.0
     B = BLOCK
     for j in range(start, stop):
         base = offset[j] // B
         span = n_nodes[j]
         k0 = first_node[j]
-        at = column_of_class(theta, error_class[j])
-        probabilities(table, base, k0, span, at, theta, log_share, probability, root, top, total)
+        at = column_of_class(width, error_class[j])
+        probabilities(
+            table, base, k0, span, at, theta, log_share, bend, probability, root, top, total
+        )
         weight = table[base]
         for i in range(B):
-            value = top[i] + math.log(total[i]) - 2.0 * LOG_2PI
+            ln_L = top[i] + math.log(total[i]) - 2.0 * LOG_2PI
             if log_like.size > 0:
-                log_like[(j - start) * B + i] = value
-            total_ll += weight[i] * value
+                log_like[(j - start) * B + i] = ln_L
+            total_ll += weight[i] * ln_L
             total[i] = weight[i] / total[i]
         if responsibility.size > 0:
             for c in range(n_comp):
@@ -471,11 +616,16 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
                 node = base + N_STAR_ROWS + 3 * kk
                 F, eF = table[node + 1], table[node + 2]
                 g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = g9 = g10 = 0.0
+                if bend is not None:
+                    add_bends(theta[c, k0 + kk], bend)
                 for i in range(B):
                     w = p[i] * total[i]
                     d1, d2, d3, d4, d5, d6, d7, d8, d9, d10 = slopes(
-                        one_star(star, i), F[i], eF[i], law
+                        one_star(star, i), F[i], eF[i], of_star(law, bend, i)
                     )
+                    if bend is not None:
+                        of_Z[i] = w * d3
+                        of_G[i] = w * d4
                     g1 += w * d1
                     g2 += w * d2
                     g3 += w * d3
@@ -498,6 +648,12 @@ def log_likelihood_blocks(blocks, theta, start, stop, log_like, responsibility, 
                 g[8] += g8
                 g[9] += g9
                 g[10] += g10
+                if bend is not None:
+                    for q in range(len(bend.value)):
+                        of_b = 0.0
+                        for i in range(B):
+                            of_b += of_Z[i] * bend.value[q, i] + of_G[i] * bend.slope[q, i]
+                        g[column_of_bend(theta, q)] += of_b
     if outliers and gradient.size > 0:
         for k in range(theta.shape[1]):
             share = math.exp(theta[N_DISCS, k, 0] - log_share)

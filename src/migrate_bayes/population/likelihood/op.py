@@ -41,15 +41,21 @@ from migrate_bayes.population.likelihood.kernel import (
     N_STAR_ROWS,
     NEGLIGIBLE,
     THETA,
+    add_bends,
+    column_of_bend,
     column_of_class,
+    empty_bends,
     law_of,
     log_likelihood_blocks,
     log_share_of_outliers,
+    n_bends,
     n_columns,
+    of_star,
     one_star,
     probabilities,
     slopes,
     star_rows,
+    width_of_laws,
 )
 from migrate_bayes.population.likelihood.layout import PackedStars, thinned
 
@@ -134,7 +140,7 @@ class SparseJacobian(NamedTuple):
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer):  # type: ignore[no-untyped-def]
+def score_outer_blocks(blocks, theta, n_bent, jacobian, start, stop, score_sum, outer):  # type: ignore[no-untyped-def]
     """Add up ln L, the scores s and their outer products s sᵀ over a range of blocks.
 
     Σ weight · s, shape (n,), is added to `score_sum`, and Σ weight · s sᵀ, shape (n, n), to the
@@ -164,6 +170,8 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
     root = np.empty((n_comp * widest + 1, B))
     top = np.empty(B)
     total = np.empty(B)
+    bend = None if n_bent is None else empty_bends(n_bent)
+    width = width_of_laws(theta, n_bent)
     g = np.empty((len(THETA), B))
     s = np.empty((n, B))
     ws = np.empty(B)
@@ -172,8 +180,10 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
         base = offset[j] // B
         span = n_nodes[j]
         k0 = first_node[j]
-        at = column_of_class(theta, error_class[j])
-        probabilities(table, base, k0, span, at, theta, log_share, probability, root, top, total)
+        at = column_of_class(width, error_class[j])
+        probabilities(
+            table, base, k0, span, at, theta, log_share, bend, probability, root, top, total
+        )
         weight = table[base]
         star = star_rows(table, base)
         for i in range(B):
@@ -191,10 +201,12 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
                 law = law_of(theta[c, k0 + kk], at)
                 node = base + N_STAR_ROWS + 3 * kk
                 F, eF = table[node + 1], table[node + 2]
+                if bend is not None:
+                    add_bends(theta[c, k0 + kk], bend)
                 for i in range(B):
                     w = p[i] * total[i]
                     d1, d2, d3, d4, d5, d6, d7, d8, d9, d10 = slopes(
-                        one_star(star, i), F[i], eF[i], law
+                        one_star(star, i), F[i], eF[i], of_star(law, bend, i)
                     )
                     g[0, i] = w
                     g[1, i] = w * d1
@@ -215,6 +227,15 @@ def score_outer_blocks(blocks, theta, jacobian, start, stop, score_sum, outer): 
                         score, factor = s[column[e]], slope[e]
                         for i in range(B):
                             score[i] += factor * slopes_of_q[i]
+                if bend is not None:
+                    for q in range(len(bend.value)):
+                        entry = row + column_of_bend(theta, q)
+                        for e in range(begin[entry], begin[entry + 1]):
+                            score, factor = s[column[e]], slope[e]
+                            for i in range(B):
+                                score[i] += factor * (
+                                    g[3, i] * bend.value[q, i] + g[4, i] * bend.slope[q, i]
+                                )
         if outliers:
             p = probability[n_comp * span]
             for x in range(n):
@@ -264,8 +285,9 @@ class StarLikelihood:
     def _checked(self, theta: Floats) -> Floats:
         """Return θ as the kernel reads it: it does not look beyond the ends of an array."""
         theta = np.ascontiguousarray(theta, dtype=np.float64)
-        needed = n_columns(1 + int(self.stars.blocks.error_class.max(initial=0)))
-        if len(THETA) != theta.shape[2] < needed:
+        bent = n_bends(theta)
+        needed = n_columns(1 + int(self.stars.blocks.error_class.max(initial=0)), bent)
+        if n_columns(1, bent) != theta.shape[2] < needed:
             has = f"θ has {theta.shape[2]} columns"
             raise ValueError(f"{has}, and the error classes of these stars need {needed}")
         return theta
@@ -276,7 +298,9 @@ class StarLikelihood:
 
         def task(start: int, stop: int) -> tuple[float, Floats]:
             blocks, gradient = self.stars.blocks, np.zeros(shape)
-            value = log_likelihood_blocks(blocks, theta, start, stop, _NO_ROW, _NO_CUBE, gradient)
+            value = log_likelihood_blocks(
+                blocks, theta, n_bends(theta) or None, start, stop, _NO_ROW, _NO_CUBE, gradient
+            )
             return value, gradient
 
         return in_order(self._sum(task))
@@ -294,7 +318,8 @@ class StarLikelihood:
         def task(start: int, stop: int) -> tuple[float, NDArray, NDArray]:
             score, outer = np.zeros(n), np.zeros((n, n))
             blocks = self.stars.blocks
-            value = score_outer_blocks(blocks, theta, sparse, start, stop, score, outer)
+            bent = n_bends(theta) or None
+            value = score_outer_blocks(blocks, theta, bent, sparse, start, stop, score, outer)
             return value, score, outer
 
         value, gradient, information = in_order(self._sum(task))
@@ -313,7 +338,9 @@ class StarLikelihood:
             n = (stop - start) * BLOCK
             piece = np.empty(n)
             cube = np.zeros((*theta.shape[:2], n)) if len(wanted) else _NO_CUBE
-            log_likelihood_blocks(packed.blocks, theta, start, stop, piece, cube, _NO_CUBE)
+            log_likelihood_blocks(
+                packed.blocks, theta, n_bends(theta) or None, start, stop, piece, cube, _NO_CUBE
+            )
             star = packed.star[start * BLOCK : stop * BLOCK]
             real = star >= 0
             log_like[star[real]] = piece[real]

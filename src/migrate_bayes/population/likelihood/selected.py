@@ -62,7 +62,7 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
-from migrate_bayes.population.likelihood.kernel import first_columns
+from migrate_bayes.population.likelihood.kernel import bend_columns, bends, first_columns
 from migrate_bayes.population.likelihood.op import Likelihood, WrappedLikelihood
 
 Floats = NDArray[np.float64]
@@ -243,9 +243,10 @@ class _Comb(NamedTuple):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp"})
-def _log_alpha(theta, radius, feh, weight, below, y):  # type: ignore[no-untyped-def]
+def _log_alpha(theta, bent, radius, feh, weight, below, y):  # type: ignore[no-untyped-def]
     """Fill -ln α, ∂/∂m and ∂/∂(s²), y of shape (2, n_ages, n_radii, 3).
 
+    `bent`, shape (2, n_ages, n_radii), is what the bends of the profile add to m at the radii.
     From one point to the next a normal law changes by a ratio, which itself changes by one factor:
     no exponential for a point, and all radii at once. From the point in the middle outwards the
     law is in range for s of 0.02 dex and more.
@@ -259,10 +260,11 @@ def _log_alpha(theta, radius, feh, weight, below, y):  # type: ignore[no-untyped
             Z, G, s = theta[c, k, 3], theta[c, k, 4], np.sqrt(theta[c, k, 5])
             d = step / s
             shrink, norm = np.exp(-d * d), 1.0 / (s * np.sqrt(2.0 * np.pi))
-            middle = Z + G * (radius[n_radii // 2] - PIVOT_RADIUS)
+            rise = bent[c, k]
+            middle = Z + G * (radius[n_radii // 2] - PIVOT_RADIUS) + rise[n_radii // 2]
             nearest = int(min(max((middle - feh[0]) / step + 0.5, 0.0), last))
             for i in range(n_radii):
-                z = (feh[nearest] - Z - G * (radius[i] - PIVOT_RADIUS)) / s
+                z = (feh[nearest] - Z - G * (radius[i] - PIVOT_RADIUS) - rise[i]) / s
                 start[i] = min(max(z, -_FARTHEST), _FARTHEST)
                 alpha[i] = weight[c, k, nearest, i]
                 of_m[i] = alpha[i] * start[i]
@@ -283,7 +285,7 @@ def _log_alpha(theta, radius, feh, weight, below, y):  # type: ignore[no-untyped
                         of_s[i] += N * (x[i] * x[i] - 1.0)
             for i in range(n_radii):
                 scale = norm * np.exp(-0.5 * start[i] * start[i])
-                z = (first - Z - G * (radius[i] - PIVOT_RADIUS)) / s
+                z = (first - Z - G * (radius[i] - PIVOT_RADIUS) - rise[i]) / s
                 N = norm * below[c, k, i] * np.exp(-0.5 * z * z)
                 total = alpha[i] * scale + 0.5 * below[c, k, i] * math.erfc(-z * np.sqrt(0.5))
                 total = max(total, _LEAST)
@@ -297,12 +299,13 @@ def _log_alpha(theta, radius, feh, weight, below, y):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def project(theta, columns, radius, y, radii, a, slopes):  # type: ignore[no-untyped-def]
-    """Fill a_0, a_1, a_2 of each (component, age, class), and their slopes in (μ, σ², Z, G, s²).
+def project(theta, columns, shapes, radius, y, radii, a, slopes):  # type: ignore[no-untyped-def]
+    """Fill a_0, a_1, a_2 of each (component, age, class), and their slopes in (μ, σ², Z, G, s², b).
 
     `y`, shape (2, n_ages, n_radii, 3), is that of `_log_alpha`, a cubic between the radii
     (Catmull-Rom). `columns`, shape (n_classes,), are those of the classes' ln P in θ; `a` has shape
-    (2, n_ages, n_classes, 3), `slopes` (2, n_ages, n_classes, 3, 5).
+    (2, n_ages, n_classes, 3), `slopes` (2, n_ages, n_classes, 3, 5 + n_bends). `shapes`, shape
+    (n_bends, n_radii), are those of the bends, B/b.
     """
     t, w = radii
     step, last = radius[1] - radius[0], len(radius) - 3
@@ -341,6 +344,15 @@ def project(theta, columns, radius, y, radii, a, slopes):  # type: ignore[no-unt
                         a[c, k, j, n] += factor[n] * of_y0
                         for d in range(5):
                             slopes[c, k, j, n, d] += factor[n] * of_y[d]
+                    for b in range(len(shapes)):
+                        of_b = 0.0
+                        for n in range(4):
+                            at = y[c, k, i - 1 + n]
+                            of_b += (
+                                (value[n] + (x - inside) * along[n]) * at[1] * shapes[b, i - 1 + n]
+                            )
+                        for n in range(3):
+                            slopes[c, k, j, n, 5 + b] += factor[n] * of_b
 
 
 class SelectedLikelihood(WrappedLikelihood):
@@ -370,14 +382,15 @@ class SelectedLikelihood(WrappedLikelihood):
         return SelectedLikelihood(self.likelihood, c._replace(log_s=log_s))
 
     def _selected(self, theta: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
-        """Return θ′, ∂(ln P′, μ′, σ′²)/∂(ln P, μ, σ², Z, G, s²) of each class, and its columns."""
+        """Return θ′, ∂(ln P′, μ′, σ′²)/∂(ln P, μ, σ², Z, G, s², b) of each class, its columns."""
         theta = np.ascontiguousarray(theta, dtype=np.float64)
-        begin = first_columns(theta)
+        begin, of_bends, radius = first_columns(theta), bend_columns(theta), self._comb.radius
         shape = (2, theta.shape[1], len(begin))
-        a, da = np.empty((*shape, 3)), np.empty((*shape, 3, 5))
-        y = np.empty((2, theta.shape[1], len(self._comb.radius), 3))
-        _log_alpha(theta, *self._comb, y)
-        project(theta, begin, self._comb.radius, y, _RADII, a, da)
+        shapes = bends(theta, radius)
+        a, da = np.empty((*shape, 3)), np.empty((*shape, 3, 5 + len(shapes)))
+        y = np.empty((2, theta.shape[1], len(radius), 3))
+        _log_alpha(theta, theta[:2][..., of_bends] @ shapes, *self._comb, y)
+        project(theta, begin, shapes, radius, y, _RADII, a, da)
         D = 1.0 - 2.0 * a[..., 2]
         held = D < LEAST_CURVATURE
         self.guarded = int(held.sum())
@@ -389,7 +402,7 @@ class SelectedLikelihood(WrappedLikelihood):
         out[:2, :, begin] += a[..., 0] - a[..., 2] + 0.5 * a1**2 / D - 0.5 * np.log(D)
         out[:2, :, begin + 1] = mu + a1 * sigma / D
         out[:2, :, begin + 2] = s2 / D
-        slope = np.zeros((*shape, 3, 6))
+        slope = np.zeros((*shape, 3, 6 + len(shapes)))
         one, inverse, shift = a1[..., None], 1.0 / D[..., None], (a1 * sigma / D**2)[..., None]
         slope[..., 0, 0] = 1.0
         slope[..., 0, 1:] = (
@@ -401,7 +414,7 @@ class SelectedLikelihood(WrappedLikelihood):
         slope[..., 1, 2] += 0.5 * a1 / (sigma * D)
         slope[..., 2, 1:] = -(s2 / D**2)[..., None] * dD
         slope[..., 2, 2] += 1.0 / D
-        inputs = np.stack([np.array([at, at + 1, at + 2, 3, 4, 5]) for at in begin])
+        inputs = np.stack([np.array([at, at + 1, at + 2, 3, 4, 5, *of_bends]) for at in begin])
         return out, slope, inputs
 
     def at_seam(self, theta: Floats) -> Floats:

@@ -423,6 +423,16 @@ def _ordered(
     return thick - apart, thick
 
 
+def _bends(spec: ModelSpec) -> list:
+    """Add what the gradient changes by at each knot of the profile; return the columns of θ."""
+    if not spec.bends:
+        return []
+    pm.modelcontext(None).add_coord("profile_knot", [radius for radius, _ in spec.bends])
+    change = pm.Normal("profile_bend", *spec.prior("profile_bend"), dims="profile_knot")
+    columns = [v for j, (r, w) in enumerate(spec.bends) for v in (change[j], r, w)]
+    return [*columns, float(len(spec.bends))]
+
+
 def hierarchy(
     spec: ModelSpec,
     ages: Floats,
@@ -436,7 +446,7 @@ def hierarchy(
     `n_stars` sets a coordinate of the sampler, and whether the law of radii has a second power of
     the error. `levels` are those of `ErrorClasses`; there is one class if not given. Returns the
     model and θ, shape (n_components, n_ages, n_theta): last axis as `likelihood.kernel.THETA`, then
-    ln P, μ and σ² of each further class.
+    ln P, μ and σ² of each further class, and b, r and w of each bend with their number.
     """
     knots = list(spec.gradient_knots)
     coords = {
@@ -466,11 +476,15 @@ def hierarchy(
             law = [*OUTLIER, *OUTLIER[:2] * (len(powers) - 1)]
             blocks.append((flat, [pt.as_tensor(v * np.ones(len(ages))) for v in law]))
         cubes = []
-        for mix, (log_age, columns) in zip(log_mix, blocks, strict=True):
+        bends = _bends(spec)
+        for c, (mix, (log_age, columns)) in enumerate(zip(log_mix, blocks, strict=True)):
             weight, rest = mix + log_age, columns[10:]
             laws = zip([weight] * (len(rest) // 2), rest[::2], rest[1::2], strict=True)
             further = [column for law in laws for column in law]
-            cubes.append(pt.stack([weight, *columns[:10], *further], axis=-1))
+            # The thin disc's alone: of the others b is nothing.
+            bent = [column * np.float64(c == 0 or i % 3 > 0) for i, column in enumerate(bends)]
+            bent = [column * np.ones(len(ages)) for column in bent]
+            cubes.append(pt.stack([weight, *columns[:10], *further, *bent], axis=-1))
         theta = pt.stack(cubes)
         mean_age = [pt.dot(pt.exp(log_age), ages) for log_age, _ in blocks[:2]]
         pm.Deterministic("mean_age", pt.stack(mean_age), dims="disc")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from migrate_bayes.core.errors import RecipeError, describe_validation, suggest
 from migrate_bayes.core.options import Options
@@ -26,6 +26,12 @@ Form = Literal[
     "diffusion",  # a birth gradient flattened by radial diffusion
 ]
 FORMS: tuple[Form, ...] = get_args(Form)
+
+#: Mean [Fe/H] of the thin disc against radius: a straight line, or one that bends.
+Profile = Literal["linear", "broken", "spline"]
+
+#: What `compare-models` ranks: forms of the gradient, and profiles that bend.
+RANKED = (*FORMS, *get_args(Profile)[1:])
 
 # Priors of what each disc has: thin, thick.
 _PRIORS_OF_DISCS = {
@@ -56,6 +62,7 @@ DEFAULT_PRIORS: dict[str, tuple[float, ...]] = {
     "sigma_G": (0.0, 0.01),
     "gradient_thick": (0.0, 0.05),
     "gradient_thick_rate": (0.0, 0.01),
+    "profile_bend": (0.0, 0.04),
     "birth_gradient": (-0.07, 0.03),
     "birth_gradient_rate": (0.0, 0.003),
     "birth_radius_spread": (1.1, 0.4),
@@ -79,14 +86,18 @@ DEFAULT_PRIORS: dict[str, tuple[float, ...]] = {
 }
 
 
-def _increasing(least: int, words: str) -> AfterValidator:
+def _increasing(least: int, words: str, what: str = "ages in Gyr") -> AfterValidator:
     def check(knots: tuple[float, ...]) -> tuple[float, ...]:
         if len(knots) < least or any(b <= a for a, b in itertools.pairwise(knots)):
-            raise ValueError(f"{words} increasing ages in Gyr")
+            raise ValueError(f"{words} increasing {what}")
         return knots
 
     return AfterValidator(check)
 
+
+# Radii (kpc) at which the gradient changes, and within what scale at a break: its width is four.
+_PROFILE_KNOTS = {"broken": (7.0, 11.0), "spline": (5.0, 6.5, 8.0, 9.5, 11.0, 12.5)}
+_BREAK = 0.125
 
 Knots = Annotated[tuple[float, ...], _increasing(1, "knots must be one or more")]
 
@@ -117,6 +128,12 @@ class ModelSpec(Options):
         is the least-squares slope for the forms that have none as a parameter.
     thick_gradient : {"constant", "linear"}
         Gradient form of the thick disc.
+    profile : {"linear", "broken", "spline"}
+        Mean [Fe/H] of the thin disc against radius: a straight line, or one whose gradient changes
+        at `profile_knots`, within 0.5 kpc of each or smoothly from one to the next. Gradients are
+        then those at 8 kpc. The thick disc's is a straight line.
+    profile_knots : tuple of float, optional
+        kpc; 7 and 11 if not given, of a spline 5 to 12.5 by 1.5.
     outliers : bool
         Add a broad component of fixed shape, for stars of no disc and gross errors.
     radius_by_error : bool
@@ -166,6 +183,13 @@ FunctionKnots
         tuple[float, ...], _increasing(3, "gradient_knots must be three or more")
     ] = (1.0, 2.5, 4.5, 6.5, 9.0, 12.0)
     thick_gradient: Literal["constant", "linear"] = "constant"
+    profile: Profile = "linear"
+    profile_knots: (
+        Annotated[
+            tuple[float, ...], _increasing(1, "profile_knots must be one or more", "radii in kpc")
+        ]
+        | None
+    ) = None
     outliers: bool = True
     radius_by_error: bool = True
     least_alpha_gap: float = 0.08
@@ -207,6 +231,39 @@ FunctionKnots
         default = DEFAULT_PRIORS[name]
         given = self.priors.get(name, default)
         return given + default[len(given) :]
+
+    @model_validator(mode="after")
+    def _of_one_profile(self) -> Self:
+        if self.profile != "linear" and self.form == "diffusion":
+            raise ValueError("the form 'diffusion' moves a straight line: its profile is 'linear'")
+        if self.profile_knots and self.profile == "linear":
+            raise ValueError("profile_knots are of the profile 'broken' or 'spline'")
+        return self
+
+    def varied(self, name: str) -> ModelSpec:
+        """Return the model with another form of the gradient, or a profile that bends (`RANKED`).
+
+        A `RecipeError` is raised if there is none of the name.
+        """
+        if name not in RANKED:
+            raise RecipeError(f"unknown gradient form '{name}'; {suggest(name, RANKED)}")
+        changed = {"form" if name in FORMS else "profile": name}
+        try:
+            return type(self).model_validate(self.model_dump() | changed)
+        except ValidationError as error:
+            raise RecipeError(describe_validation(error, ModelSpec)) from None
+
+    @property
+    def bends(self) -> tuple[tuple[float, float], ...]:
+        """Radius and width (kpc) of each change of the gradient with radius."""
+        if self.profile == "linear":
+            return ()
+        knots = self.profile_knots or _PROFILE_KNOTS[self.profile]
+        if self.profile == "broken":
+            return tuple((radius, _BREAK) for radius in knots)
+        # Half a step: the curvature is then all but even from one knot to the next.
+        step = (knots[-1] - knots[0]) / max(len(knots) - 1, 1) or 1.0
+        return tuple((radius, step / 2) for radius in knots)
 
     @property
     def components(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from scipy.special import logsumexp
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.population.data import PopulationData
-from migrate_bayes.population.likelihood.kernel import THETA, columns_of
+from migrate_bayes.population.likelihood.kernel import THETA, bent_by, columns_of
 from migrate_bayes.population.likelihood.layout import (
     ABSENT_VARIANCE,
     StarArrays,
@@ -68,10 +68,13 @@ def _mixture(theta: Floats, share: Floats, error: float, alpha_error: float) -> 
     """
     cells = theta.reshape(-1, theta.shape[-1])
     of_class = np.repeat(np.arange(len(share)), len(cells))
-    t = columns_of(np.tile(cells, (len(share), 1)), of_class)
+    of_all = np.tile(cells, (len(share), 1))
+    t = columns_of(of_all, of_class)
     t["log_weight"] = t["log_weight"] + np.log(np.maximum(share, 1e-300))[of_class]
     weight = np.exp(t["log_weight"] - logsumexp(t["log_weight"]))
-    feh = t["Z"] + t["G"] * (t["mu"] - PIVOT_RADIUS)
+    # A bend over all radii, whose spread widens it.
+    bent = bent_by(of_all, t["mu"], t["sigma2"])
+    feh = t["Z"] + t["G"] * (t["mu"] - PIVOT_RADIUS) + bent
     spread = t["G"] ** 2 * t["sigma2"] + t["s2"]
     alpha = t["a"] + t["b"] * feh
     alpha_variance = t["b"] ** 2 * spread + t["t2"] + alpha_error**2
@@ -133,14 +136,16 @@ def _replicate(
     edge = np.cumsum(probability, axis=0)
     pick = np.minimum((edge < rng.random(n) * edge[-1]).sum(axis=0), len(edge) - 1)
     component, node = np.divmod(pick, theta.shape[1])
-    t = columns_of(theta[component, node], stars.error_class)
+    of_star = theta[component, node]
+    t = columns_of(of_star, stars.error_class)
     rows = np.arange(n)
     e_feh = stars.feh_variance[rows, node]
     h = t["sigma2"] / (t["sigma2"] + stars.radius_variance)
     radius = t["mu"] + h * (stars.radius - t["mu"])
     spread = t["s2"] + t["G"] ** 2 * h * stars.radius_variance
     total = spread + e_feh
-    mean = t["Z"] + t["G"] * (radius - PIVOT_RADIUS)
+    bent = bent_by(of_star, radius, h * stars.radius_variance)
+    mean = t["Z"] + t["G"] * (radius - PIVOT_RADIUS) + bent
     if completeness is not None:
         # Of some true [Fe/H] of the population one that the survey took.
         some = mean[:, None] + np.sqrt(spread)[:, None] * rng.normal(size=(n, _TRIED))
