@@ -25,8 +25,8 @@ from migrate_bayes.checks.posterior.calibration import Refit
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.mock.model_stars import AGES, PopulationTruth, SurveyErrors, simulated_stars
 from migrate_bayes.population import ModelSpec, population_data
-from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.likelihood.theta import THETA
 from migrate_bayes.population.results.diagnostics import judge
 from migrate_bayes.population.results.predictive import posterior_predictive
 

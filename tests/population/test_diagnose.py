@@ -11,7 +11,7 @@ from migrate_bayes.cli import app
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.mock.model_stars import PopulationTruth, simulated_stars
 from migrate_bayes.population import population_data
-from migrate_bayes.population.likelihood.kernel import THETA
+from migrate_bayes.population.likelihood.theta import THETA
 from migrate_bayes.population.results.diagnostics import (
     Check,
     Verdict,

@@ -5,16 +5,11 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 
-from migrate_bayes.population.likelihood.kernel import (
-    BLOCK,
-    OUTLIER,
-    PIVOT_RADIUS,
-    THETA,
-    bent_by,
-    n_columns,
-)
+from migrate_bayes.core.constants import PIVOT_RADIUS
+from migrate_bayes.population.likelihood.kernel import BLOCK
 from migrate_bayes.population.likelihood.layout import StarArrays, pack, run_of_blocks, unpack
 from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.likelihood.theta import OUTLIER, THETA, bent_by, n_columns
 
 N_AGES = 7
 

@@ -16,8 +16,8 @@ from migrate_bayes.population import (
     population_data,
 )
 from migrate_bayes.population.data import ErrorClasses
-from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.likelihood.theta import THETA
 from migrate_bayes.population.model.hierarchy import ALPHA_PIVOT, walk_covariance
 from migrate_bayes.population.model.specification import FORMS
 from migrate_bayes.population.sampling.density import (

@@ -8,13 +8,14 @@ import pytest
 import xarray as xr
 from scipy.stats import norm
 
+from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.mock.model_stars import PopulationTruth, SurveyErrors, simulated_stars
 from migrate_bayes.population import ModelSpec, PopulationModel, population_data
-from migrate_bayes.population.likelihood.kernel import OUTLIER, PIVOT_RADIUS, THETA, bend_columns
 from migrate_bayes.population.likelihood.layout import StarArrays, pack
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.likelihood.selected import Completeness, SelectedLikelihood
+from migrate_bayes.population.likelihood.theta import OUTLIER, THETA, bend_columns
 from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
 from migrate_bayes.population.sampling.posterior import _moves, posterior_tree
 

@@ -12,7 +12,7 @@ from migrate_bayes.mock.model_stars import (
     SurveyErrors,
     simulated_stars,
 )
-from migrate_bayes.population.likelihood.kernel import THETA
+from migrate_bayes.population.likelihood.theta import THETA
 
 N = 20_000
 

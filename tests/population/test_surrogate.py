@@ -10,8 +10,8 @@ from scipy.stats import norm
 
 from migrate_bayes.mock.model_stars import AGES, PopulationTruth, simulated_stars
 from migrate_bayes.population import ModelSpec, PopulationModel, SamplerOptions, population_data
-from migrate_bayes.population.likelihood.kernel import THETA
 from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.likelihood.theta import THETA
 from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
 from migrate_bayes.population.sampling.surrogate import (
     Coordinates,

@@ -32,8 +32,8 @@ from scipy.special import logsumexp
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.population.data import HEIGHT_OFFSET, ErrorClasses
-from migrate_bayes.population.likelihood.kernel import THETA, bent_by, columns_of
 from migrate_bayes.population.likelihood.selected import Completeness
+from migrate_bayes.population.likelihood.theta import THETA, bent_by, columns_of
 from migrate_bayes.population.model.hierarchy import node_widths, spline_basis
 from migrate_bayes.population.model.specification import ModelSpec
 
@@ -174,7 +174,7 @@ def simulated_stars(
         Of NumPy's generator; the first stars of a longer sample are those of a shorter.
     truth : PopulationTruth or ndarray, shape (n_components, n_ages, n_theta), optional
         A `PopulationTruth` (the default) draws ages from a continuum. An array is θ at `ages` (last
-        axis as `population.likelihood.kernel.THETA`), and every true age is one of the nodes:
+        axis as `population.likelihood.theta.THETA`), and every true age is one of the nodes:
         the model's own world, with no error of discretisation, as calibration needs it.
     errors : SurveyErrors, optional
         Sizes of the errors.

@@ -1,7 +1,8 @@
 r"""The population likelihood and its gradient, in one pass over the stars.
 
-For star *i*, component *c* and age node *k*, with the hyperparameters θ[c, k, :] (`THETA`) and the
-star's own error variances :math:`e^2`, the observables are jointly Gaussian:
+For star *i*, component *c* and age node *k*, with the hyperparameters θ[c, k, :] (columns in
+`likelihood.theta`) and the star's own error variances :math:`e^2`, the observables are jointly
+Gaussian:
 
 .. math::
 
@@ -82,16 +83,14 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
-
-#: Names of the last axis of θ, in order. Variances, not standard deviations, are stored.
-THETA = ("log_weight", "mu", "sigma2", "Z", "G", "s2", "a", "b", "t2", "m", "q2")
-
-# Columns of THETA, and those of each further error class: ln P, μ, σ².
-_FIRST, _EACH = len(THETA), 3
-
-# Variance, over e_R², by which an error of the radius widens w² of a bend: the variance of a
-# logistic law of scale w is π² w²/3.
-_WIDENED = 3.0 / math.pi**2
+from migrate_bayes.population.likelihood.theta import (
+    N_DISCS,
+    OUTLIER,
+    WIDENED,
+    column_of_bend,
+    column_of_class,
+    width_of_laws,
+)
 
 #: Stars per block: rows of one block and their scratch fit in the first-level cache.
 BLOCK = 64
@@ -99,13 +98,6 @@ BLOCK = 64
 #: Rows of a block before its node rows: star weight, R_g, e_R², [α/Fe], e_A², H, e_H², and ln of
 #: the outliers' likelihood times (2π)².
 N_STAR_ROWS = 8
-
-#: Components with a law of their own at each age; what comes after them are the outliers.
-N_DISCS = 2
-
-#: θ of the outliers after the weight: so broad that it holds any star that belongs to no disc.
-#: Fixed, because a handful of such stars cannot inform it.
-OUTLIER = (8.0, 25.0, -0.5, 0.0, 0.64, 0.1, 0.0, 0.04, 0.0, 2.0)
 
 LOG_2PI = math.log(2.0 * math.pi)
 # The result must not depend on vector width beyond rounding: reassociation is allowed only where
@@ -217,65 +209,6 @@ def one_star(rows: StarRows, i: int) -> StarRows:
     return StarRows(R[i], eR[i], A[i], eA[i], z[i], ez[i])
 
 
-def n_columns(n_classes: int, n_bends: int = 0) -> int:
-    """Return the length of θ's last axis for so many error classes and bends."""
-    return _FIRST + _EACH * (n_classes - 1 + n_bends) + (n_bends > 0)
-
-
-@njit(inline="always")
-def column_of_class(width: int, error_class: int) -> int:
-    """Return the column of ln P of a class; those of μ and σ² follow.
-
-    `width` is the number of θ's columns before those of the bends.
-    """
-    one_law = error_class == 0 or width == _FIRST
-    return 0 if one_law else _FIRST + _EACH * (error_class - 1)
-
-
-@njit(forceinline=True)
-def width_of_laws(theta, n_bent):  # type: ignore[no-untyped-def]
-    """Return the number of θ's columns before those of the bends."""
-    if n_bent is None:
-        return theta.shape[2]
-    return theta.shape[2] - 1 - _EACH * n_bent
-
-
-def n_bends(theta: np.ndarray) -> int:
-    """Return the number of bends; θ, of any shape, has a last column for it if there are any."""
-    return int(theta.flat[theta.shape[-1] - 1]) if (theta.shape[-1] - _FIRST) % _EACH else 0
-
-
-def bend_columns(theta: np.ndarray) -> np.ndarray:
-    """Return the column of b of every bend; those of r and w follow."""
-    end = theta.shape[-1] - 1
-    return np.arange(end - _EACH * n_bends(theta), end, _EACH)
-
-
-def bends(theta: np.ndarray, radius: np.ndarray, variance: np.ndarray | float = 0.0) -> np.ndarray:
-    """Return Σ B/b of each bend, shape (n_bends, ...), of errors of this variance (kpc²).
-
-    `radius` (kpc) has any shape; r and w are those of θ's first row.
-    """
-    first = theta.reshape(-1, theta.shape[-1])[0]
-    made = [np.zeros((0, *np.shape(radius)))]
-    for at in bend_columns(theta):
-        r, w = first[at + 1 : at + 3]
-        wide = np.sqrt(w**2 + _WIDENED * np.asarray(variance))
-        from_pivot, u = radius - PIVOT_RADIUS, (PIVOT_RADIUS - r) / w
-        tangent = w * np.logaddexp(0.0, u) + from_pivot / (1.0 + np.exp(-u))
-        made.append((wide * np.logaddexp(0.0, (radius - r) / wide) - tangent)[None])
-    return np.concatenate(made)
-
-
-def bent_by(
-    theta: np.ndarray, radius: np.ndarray, variance: np.ndarray | float = 0.0
-) -> np.ndarray:
-    """Return Σ B, dex, of each row of θ (n, n_theta) at `radius` (n,) or (n, m)."""
-    shape = bends(theta, radius, variance)
-    b = theta[:, bend_columns(theta)].T
-    return (b.reshape(*b.shape, *[1] * (shape.ndim - 2)) * shape).sum(axis=0)
-
-
 class Bends(NamedTuple):
     """What the bends are to a block's stars.
 
@@ -297,22 +230,16 @@ def empty_bends(n: int) -> Bends:
 
 
 @njit(inline="always")
-def column_of_bend(theta: np.ndarray, j: int) -> int:
-    """Return the column of b of a bend; those of r and w follow."""
-    n = theta.shape[2] - 1
-    return n - _EACH * (int(theta[0, 0, n]) - j)
-
-
-@njit(inline="always")
 def fill_bends(theta, radius, variance, bend):  # type: ignore[no-untyped-def]
     """Fill value and slope of every bend at a block's stars."""
-    for j in range(len(bend.value)):
-        at = column_of_bend(theta, j)
+    n = len(bend.value)
+    for j in range(n):
+        at = column_of_bend(theta.shape[2], n, j)
         r, w = theta[0, 0, at + 1], theta[0, 0, at + 2]
         u = math.exp(-(PIVOT_RADIUS - r) / w)
         slope_0, value_0 = 1.0 / (1.0 + u), PIVOT_RADIUS - r + w * math.log1p(u)
         for i in range(BLOCK):
-            wide = math.sqrt(w * w + _WIDENED * variance[i])
+            wide = math.sqrt(w * w + WIDENED * variance[i])
             u = math.exp(-abs(radius[i] - r) / wide)
             phi = max(radius[i] - r, 0.0) + wide * math.log1p(u)
             of_r = 1.0 / (1.0 + u) if radius[i] > r else u / (1.0 + u)
@@ -328,7 +255,7 @@ def add_bends(th, bend):  # type: ignore[no-untyped-def]
         bend.shift[i] = 0.0
         bend.tilt[i] = 0.0
     for j in range(n):
-        b = th[len(th) - 1 - _EACH * (n - j)]
+        b = th[column_of_bend(len(th), n, j)]
         for i in range(BLOCK):
             bend.shift[i] += b * bend.value[j, i]
             bend.tilt[i] += b * bend.slope[j, i]
@@ -342,27 +269,6 @@ def of_star(law, bend, i):  # type: ignore[no-untyped-def]
     mu, sig2, Zc, G, s2, a, b, t2, m, q2 = law
     Zc += bend.shift[i] - bend.tilt[i] * PIVOT_RADIUS
     return Law(mu, sig2, Zc, G + bend.tilt[i], s2, a, b, t2, m, q2)
-
-
-def first_columns(theta: np.ndarray) -> np.ndarray:
-    """Return the column of ln P of every class that θ has; those of μ and σ² follow."""
-    bent = n_bends(theta)
-    end = theta.shape[-1] - (1 + _EACH * bent if bent else 0)
-    return np.array([0, *range(_FIRST, end, _EACH)])
-
-
-def columns_of_classes(theta: np.ndarray, error_class: np.ndarray) -> np.ndarray:
-    """Return the column of ln P of each class: 0 if θ has one law for all."""
-    first = first_columns(theta)
-    return first[np.minimum(error_class, len(first) - 1)]
-
-
-def columns_of(theta: np.ndarray, error_class: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the columns of θ (n, n_theta) by name; ln P, μ and σ² are of each row's class."""
-    at = columns_of_classes(theta, error_class)
-    rows = np.arange(len(theta))
-    named = dict(zip(THETA, theta.T, strict=False))
-    return named | {name: theta[rows, at + i] for i, name in enumerate(THETA[:_EACH])}
 
 
 @njit(inline="always")
@@ -649,11 +555,11 @@ def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsi
                 g[9] += g9
                 g[10] += g10
                 if bend is not None:
-                    for q in range(len(bend.value)):
+                    for q in range(n_bent):
                         of_b = 0.0
                         for i in range(B):
                             of_b += of_Z[i] * bend.value[q, i] + of_G[i] * bend.slope[q, i]
-                        g[column_of_bend(theta, q)] += of_b
+                        g[column_of_bend(len(g), n_bent, q)] += of_b
     if outliers and gradient.size > 0:
         for k in range(theta.shape[1]):
             share = math.exp(theta[N_DISCS, k, 0] - log_share)

@@ -37,27 +37,29 @@ from migrate_bayes.population.likelihood.kernel import (
     BLOCK,
     FAST,
     LOG_2PI,
-    N_DISCS,
     N_STAR_ROWS,
     NEGLIGIBLE,
-    THETA,
     add_bends,
-    column_of_bend,
-    column_of_class,
     empty_bends,
     law_of,
     log_likelihood_blocks,
     log_share_of_outliers,
-    n_bends,
-    n_columns,
     of_star,
     one_star,
     probabilities,
     slopes,
     star_rows,
-    width_of_laws,
 )
 from migrate_bayes.population.likelihood.layout import PackedStars, thinned
+from migrate_bayes.population.likelihood.theta import (
+    N_DISCS,
+    THETA,
+    column_of_bend,
+    column_of_class,
+    n_bends,
+    n_columns,
+    width_of_laws,
+)
 
 Floats = NDArray[np.float64]
 
@@ -80,7 +82,7 @@ def in_order(parts: Sequence[tuple]) -> tuple:
 class Likelihood(Protocol):
     """The sum over stars, as samplers and results see it: a function of θ.
 
-    θ has shape (n_components, n_ages, n_theta), last axis as `likelihood.kernel.THETA`, then ln P,
+    θ has shape (n_components, n_ages, n_theta), last axis as `likelihood.theta.THETA`, then ln P,
     μ and σ² of each further class of the error of R_g; n_theta is 11 for one class.
     """
 
@@ -228,8 +230,8 @@ def score_outer_blocks(blocks, theta, n_bent, jacobian, start, stop, score_sum, 
                         for i in range(B):
                             score[i] += factor * slopes_of_q[i]
                 if bend is not None:
-                    for q in range(len(bend.value)):
-                        entry = row + column_of_bend(theta, q)
+                    for q in range(n_bent):
+                        entry = row + column_of_bend(n_theta, n_bent, q)
                         for e in range(begin[entry], begin[entry + 1]):
                             score, factor = s[column[e]], slope[e]
                             for i in range(B):

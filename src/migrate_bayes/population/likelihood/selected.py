@@ -62,8 +62,8 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
-from migrate_bayes.population.likelihood.kernel import bend_columns, bends, first_columns
 from migrate_bayes.population.likelihood.op import Likelihood, WrappedLikelihood
+from migrate_bayes.population.likelihood.theta import bend_columns, bends, first_columns
 
 Floats = NDArray[np.float64]
 

@@ -61,7 +61,7 @@ from pytensor.tensor.random.op import RandomVariable
 from scipy.interpolate import CubicSpline
 
 from migrate_bayes.core.errors import FitError
-from migrate_bayes.population.likelihood.kernel import OUTLIER
+from migrate_bayes.population.likelihood.theta import OUTLIER
 from migrate_bayes.population.model.specification import FunctionKnots, ModelSpec
 
 Floats = NDArray[np.float64]
@@ -445,7 +445,7 @@ def hierarchy(
 
     `n_stars` sets a coordinate of the sampler, and whether the law of radii has a second power of
     the error. `levels` are those of `ErrorClasses`; there is one class if not given. Returns the
-    model and θ, shape (n_components, n_ages, n_theta): last axis as `likelihood.kernel.THETA`, then
+    model and θ, shape (n_components, n_ages, n_theta): last axis as `likelihood.theta.THETA`, then
     ln P, μ and σ² of each further class, and b, r and w of each bend with their number.
     """
     knots = list(spec.gradient_knots)

@@ -28,8 +28,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
-from migrate_bayes.population.likelihood.kernel import THETA, columns_of_classes
 from migrate_bayes.population.likelihood.layout import StarArrays
+from migrate_bayes.population.likelihood.theta import THETA, columns_of_classes
 
 Floats = NDArray[np.float64]
 

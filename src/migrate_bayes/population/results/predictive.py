@@ -30,7 +30,6 @@ from scipy.special import logsumexp
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.population.data import PopulationData
-from migrate_bayes.population.likelihood.kernel import THETA, bent_by, columns_of
 from migrate_bayes.population.likelihood.layout import (
     ABSENT_VARIANCE,
     StarArrays,
@@ -40,6 +39,7 @@ from migrate_bayes.population.likelihood.layout import (
 )
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.likelihood.selected import Completeness
+from migrate_bayes.population.likelihood.theta import THETA, bent_by, columns_of
 from migrate_bayes.population.model.hierarchy import flat_in_age, node_widths
 
 Floats = NDArray[np.float64]

@@ -53,7 +53,7 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.progress import progress
 from migrate_bayes.population.fit_options import SamplerOptions
-from migrate_bayes.population.likelihood.kernel import THETA, first_columns
+from migrate_bayes.population.likelihood.theta import THETA, first_columns
 from migrate_bayes.population.results.diagnostics import MAX_PARETO_K, MIN_ESS_PER_CHAIN
 from migrate_bayes.population.sampling.density import Mode, PosteriorDensity, run_nuts
 

@@ -1,0 +1,119 @@
+"""θ, all that the stars see of a model: what its columns hold.
+
+θ[component, age, column] has the columns `THETA`. If the law of radii is another for each class of
+the error of R_g, three columns follow for each class after the first: ln P, μ and σ². If the
+profile [Fe/H](R_g) bends, three more follow for each bend, b, r and w, and one with their number.
+`population.likelihood.kernel` has the equations.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from migrate_bayes.core.constants import PIVOT_RADIUS
+
+#: Names of the last axis of θ, in order. Variances, not standard deviations, are stored.
+THETA = ("log_weight", "mu", "sigma2", "Z", "G", "s2", "a", "b", "t2", "m", "q2")
+
+# Columns of THETA, and those of each further error class or bend.
+_FIRST, _EACH = len(THETA), 3
+
+#: Components with a law of their own at each age; what comes after them are the outliers.
+N_DISCS = 2
+
+#: θ of the outliers after the weight: so broad that it holds any star that belongs to no disc.
+#: Fixed, because a handful of such stars cannot inform it.
+OUTLIER = (8.0, 25.0, -0.5, 0.0, 0.64, 0.1, 0.0, 0.04, 0.0, 2.0)
+
+# Variance, over e_R², by which an error of the radius widens w² of a bend: the variance of a
+# logistic law of scale w is π² w²/3.
+WIDENED = 3.0 / math.pi**2
+
+
+def n_columns(n_classes: int, n_bends: int = 0) -> int:
+    """Return the length of θ's last axis for so many error classes and bends."""
+    return _FIRST + _EACH * (n_classes - 1 + n_bends) + (n_bends > 0)
+
+
+@njit(inline="always")
+def column_of_class(width: int, error_class: int) -> int:
+    """Return the column of ln P of a class; those of μ and σ² follow.
+
+    `width` is the number of θ's columns before those of the bends.
+    """
+    one_law = error_class == 0 or width == _FIRST
+    return 0 if one_law else _FIRST + _EACH * (error_class - 1)
+
+
+@njit(forceinline=True)
+def width_of_laws(theta, n_bent):  # type: ignore[no-untyped-def]
+    """Return the number of θ's columns before those of the bends."""
+    if n_bent is None:
+        return theta.shape[2]
+    return theta.shape[2] - 1 - _EACH * n_bent
+
+
+def n_bends(theta: np.ndarray) -> int:
+    """Return the number of bends; θ, of any shape, has a last column for it if there are any."""
+    return int(theta.flat[theta.shape[-1] - 1]) if (theta.shape[-1] - _FIRST) % _EACH else 0
+
+
+def bend_columns(theta: np.ndarray) -> np.ndarray:
+    """Return the column of b of every bend; those of r and w follow."""
+    end = theta.shape[-1] - 1
+    return np.arange(end - _EACH * n_bends(theta), end, _EACH)
+
+
+def bends(theta: np.ndarray, radius: np.ndarray, variance: np.ndarray | float = 0.0) -> np.ndarray:
+    """Return Σ B/b of each bend, shape (n_bends, ...), of errors of this variance (kpc²).
+
+    `radius` (kpc) has any shape; r and w are those of θ's first row.
+    """
+    first = theta.reshape(-1, theta.shape[-1])[0]
+    made = [np.zeros((0, *np.shape(radius)))]
+    for at in bend_columns(theta):
+        r, w = first[at + 1 : at + 3]
+        wide = np.sqrt(w**2 + WIDENED * np.asarray(variance))
+        from_pivot, u = radius - PIVOT_RADIUS, (PIVOT_RADIUS - r) / w
+        tangent = w * np.logaddexp(0.0, u) + from_pivot / (1.0 + np.exp(-u))
+        made.append((wide * np.logaddexp(0.0, (radius - r) / wide) - tangent)[None])
+    return np.concatenate(made)
+
+
+def bent_by(
+    theta: np.ndarray, radius: np.ndarray, variance: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """Return Σ B, dex, of each row of θ (n, n_theta) at `radius` (n,) or (n, m)."""
+    shape = bends(theta, radius, variance)
+    b = theta[:, bend_columns(theta)].T
+    return (b.reshape(*b.shape, *[1] * (shape.ndim - 2)) * shape).sum(axis=0)
+
+
+@njit(inline="always")
+def column_of_bend(n_columns: int, n_bends: int, j: int) -> int:
+    """Return the column of b of a bend; those of r and w follow."""
+    return n_columns - 1 - _EACH * (n_bends - j)
+
+
+def first_columns(theta: np.ndarray) -> np.ndarray:
+    """Return the column of ln P of every class that θ has; those of μ and σ² follow."""
+    bent = n_bends(theta)
+    end = theta.shape[-1] - (1 + _EACH * bent if bent else 0)
+    return np.array([0, *range(_FIRST, end, _EACH)])
+
+
+def columns_of_classes(theta: np.ndarray, error_class: np.ndarray) -> np.ndarray:
+    """Return the column of ln P of each class: 0 if θ has one law for all."""
+    first = first_columns(theta)
+    return first[np.minimum(error_class, len(first) - 1)]
+
+
+def columns_of(theta: np.ndarray, error_class: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the columns of θ (n, n_theta) by name; ln P, μ and σ² are of each row's class."""
+    at = columns_of_classes(theta, error_class)
+    rows = np.arange(len(theta))
+    named = dict(zip(THETA, theta.T, strict=False))
+    return named | {name: theta[rows, at + i] for i, name in enumerate(THETA[:_EACH])}
