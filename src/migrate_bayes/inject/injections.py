@@ -23,7 +23,9 @@ from scipy.special import ndtri
 
 from migrate_bayes.catalog.quality import total_snr
 from migrate_bayes.core.constants import PIVOT_RADIUS
+from migrate_bayes.core.errors import FitError
 from migrate_bayes.core.progress import progress
+from migrate_bayes.inject.shares import NO_SHARES, Shares
 from migrate_bayes.isochrones import WorkingGrid
 from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock import discs
@@ -38,6 +40,12 @@ Floats = NDArray[np.float64]
 _RADIUS, _RADII = (8.3, 2.6), (2.0, 16.0)  # kpc: centre and sd; limits
 _WIDEST = 3.0
 PURPOSE = 0x1A9EC7  # of the keyed random numbers
+_SHARES = 1 << 41  # first draw of those that the tables of shares take a candidate by
+MOST_ATTEMPTS = 200_000
+"""Candidates of a star: tables of shares take few of those within a survey's limits."""
+_ASKED = 20_000  # candidates by which tables are judged
+_RAREST = 0.001  # share of them that tables have to take
+_DOUBTFUL = 0.05  # share of them outside of a table
 _FEH_STEP, _AGE_STEP, _RADIUS_STEP = 0.05, 0.25, 0.5  # dex, Gyr, kpc: of the cells
 CHUNK = 65_536
 """Stars at a time; it decides nothing."""
@@ -116,6 +124,10 @@ class Survey(Protocol):
     """Whether a star has its place before it is asked if the survey takes it."""
 
     @property
+    def shares(self) -> Shares:
+        """Tables that the survey's limits are multiplied by."""
+
+    @property
     def seed(self) -> int:
         """Of the keyed random numbers."""
 
@@ -133,14 +145,73 @@ class Survey(Protocol):
     def is_repeated(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether a star is observed a second time."""
 
+    def uniforms(self, number: NDArray[np.int64], draw: int, n: int) -> Floats:
+        """Return `n` uniform numbers for each star, shape (n, star)."""
+
+    def within_limits(
+        self, number: NDArray[np.int64], attempts: range
+    ) -> tuple[NDArray[np.int64], Columns]:
+        """Draw candidates of each star; return which are within the survey's limits, and these."""
+
+
+def taken_by_shares(
+    survey: Survey, number: NDArray[np.int64], attempts: range
+) -> tuple[NDArray[np.int64], Columns]:
+    """Return the candidates within the limits of a survey that its tables take."""
+    kept, star = survey.within_limits(number, attempts)
+    if not survey.shares.tables:
+        return kept, star
+    u = np.concatenate([survey.uniforms(number, _SHARES + a, 1)[0] for a in attempts])
+    taken = u[kept] < survey.shares.of(star)
+    return kept[taken], {name: values[taken] for name, values in star.items()}
+
+
+def judge_shares(survey: Survey) -> tuple[list[dict[str, Any]], list[str]]:
+    """Ask what the tables of a survey do to stars within its limits.
+
+    Returns, of each table, its file's name, the mean share that it takes of these stars, and which
+    part of them lies beyond each axis; and doubts. A `FitError` is raised if the tables take next
+    to none.
+    """
+    if not survey.shares.tables:
+        return [], []
+    parts: list[Columns] = []
+    number, attempt, found = np.arange(1, 4097), 0, 0
+    while found < _ASKED and attempt < MOST_ATTEMPTS:
+        kept, star = survey.within_limits(number, range(attempt, attempt + 1))
+        parts.append(star)
+        attempt, found = attempt + 1, found + len(kept)
+    stars = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    said, doubts = [], []
+    for table in survey.shares.tables:
+        outside = table.outside(stars)
+        said.append(
+            {"table": table.name, "taken": float(table.of(stars).mean()), "outside": outside}
+        )
+        doubts += [
+            f"{part:.0%} of the injected stars lie outside of {table.name} in {axis}: "
+            + ("none of them is taken" if table.ends_at(axis) else "its end is taken for them")
+            for axis, part in outside.items() if part > _DOUBTFUL
+        ]  # fmt: skip
+    if (rate := float(survey.shares.of(stars).mean())) < _RAREST:
+        each = ", ".join(f"{one['table']} {one['taken']:.2g}" for one in said)
+        raise FitError(
+            f"completeness.shares take {rate:.1g} of the stars within the survey's limits (by "
+            f"themselves: {each}): are the tables of this survey, and their columns in degrees and "
+            "magnitudes?"
+        )
+    return said, doubts
+
 
 @dataclass(frozen=True)
 class _Simple(SimpleSurvey):
     """A mock survey with the injected population in place of its own."""
 
     thick_share: float = 0.25
+    shares: Shares = NO_SHARES
 
     purpose = PURPOSE
+    most_attempts = MOST_ATTEMPTS
     n_births = discs.N_MIGRATION
     law = InjectedMetallicity()
     places_given = False
@@ -149,6 +220,17 @@ class _Simple(SimpleSurvey):
         """Draw injected stars by uniform numbers, shape (`n_births`, n), and put them on orbits."""
         star = draw_compositions(self.law, self.thick_share, ages, u)
         return star | discs.place(star, self.potential, u[6:])
+
+    def within_limits(
+        self, number: NDArray[np.int64], attempts: range
+    ) -> tuple[NDArray[np.int64], Columns]:
+        """Draw candidates of each star; return which are within the survey's limits, and these."""
+        return super()._candidates(number, attempts)
+
+    def _candidates(
+        self, number: NDArray[np.int64], attempts: range
+    ) -> tuple[NDArray[np.int64], Columns]:
+        return taken_by_shares(self, number, attempts)
 
 
 @dataclass(frozen=True)
@@ -162,11 +244,12 @@ def mock_survey(
     isochrones: AgeOptions,
     orbits: OrbitOptions,
     thick_share: float = 0.25,
+    shares: Shares = NO_SHARES,
 ) -> Survey:
     """Return the mock survey of a recipe with the injected population in place of its own."""
     survey = get_survey(truth, seed, isochrones, orbits)
     kind = _Lamost if isinstance(survey, LamostSurvey) else _Simple
-    return kind(truth, seed, isochrones, survey.potential, thick_share)
+    return kind(truth, seed, isochrones, survey.potential, thick_share, shares)
 
 
 def observe(survey: Survey, number: NDArray[np.int64]) -> xr.Dataset:

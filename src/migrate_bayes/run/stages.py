@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from migrate_bayes.catalog.catalog_options import CatalogOptions
     from migrate_bayes.catalog.reading import CatalogStream
     from migrate_bayes.inject.injections import Survey
+    from migrate_bayes.inject.shares import Shares
     from migrate_bayes.population.data import PopulationData
     from migrate_bayes.population.fit_options import SamplerOptions
     from migrate_bayes.population.results.diagnostics import Verdict
@@ -500,7 +501,8 @@ class Run:
     def inject(self) -> Path:
         """Inject stars into the survey of the recipe; write ln S as ``completeness.nc``."""
         from migrate_bayes.inject import count_injections, fit_completeness
-        from migrate_bayes.inject.injections import mock_survey
+        from migrate_bayes.inject.injections import judge_shares, mock_survey
+        from migrate_bayes.inject.share_files import read_shares
 
         r, path = self.recipe, self.folder / "completeness.nc"
         c = r.completeness
@@ -510,34 +512,39 @@ class Run:
             return path
         with self.folder.stage("inject") as done:
             survey: Survey
+            shares = read_shares(c.shares)
             if c.survey == "mock":
-                survey = mock_survey(r.simulate, r.seed, r.isochrones, r.orbits, c.thick_share)
+                survey = mock_survey(
+                    r.simulate, r.seed, r.isochrones, r.orbits, c.thick_share, shares
+                )
             else:
-                survey = self._catalogue_survey()
+                survey = self._catalogue_survey(shares)
+            judged, doubts = judge_shares(survey)
+            for note in (*map(_of_share, judged), *doubts):
+                self.say(f"inject     {note}")
+            self.notes += doubts
             counts = count_injections(survey, self._usable, c.injections)
             top = float(survey.grid.feh_limits(0.0)[1])
             table = fit_completeness(counts, directions=c.directions, highest_feh=top)
             table = table.assign(counts.rename(feh="feh_cell"))
+            sums = [file_sha256(expand(one.path)) for one in c.shares]
+            judged = [one | {"sha256": of} for one, of in zip(judged, sums, strict=True)]
+            table.attrs["shares"] = json.dumps(judged)
             self._write(table, path, made)
             n = counts.attrs["usable"]
             done(f"{n:,} of {c.injections:,} injected stars usable → {path}")
         return path
 
-    def _catalogue_survey(self) -> Survey:
-        from astropy.table import Table
-
+    def _catalogue_survey(self, shares: Shares) -> Survey:
         from migrate_bayes.inject.catalogue_survey import CatalogueSurvey
         from migrate_bayes.isochrones import build_grid
 
-        r, c, stars, observed = self.recipe, self.recipe.completeness, self.stars, None
-        if c.observed is not None:
-            table = Table.read(expand(c.observed))
-            observed = np.asarray(table["g"], float), np.asarray(table["share"], float)
+        r, c, stars = self.recipe, self.recipe.completeness, self.stars
         if "potential" in stars.dims:
             stars = stars.sel(potential=r.model.potential)
         return CatalogueSurvey(
             stars, self.mask(r.model.selection).values, build_grid(r.isochrones.source),
-            seed=r.seed, observed=observed, thick_share=c.thick_share,
+            seed=r.seed, shares=shares, thick_share=c.thick_share,
         )  # fmt: skip
 
     def _usable(self, catalog: xr.Dataset) -> NDArray[np.bool_]:
@@ -866,6 +873,12 @@ class Run:
         found = [f"{c.name} {c.value} [{c.limit}] {mark[c.passed]}" for c in checks]
         self.say(f"Checks: {'; '.join(found)}")
         return page
+
+
+def _of_share(judged: dict[str, Any]) -> str:
+    """Say what a table of shares does to stars within the survey's limits."""
+    outside = ", ".join(f"{axis} {part:.1%}" for axis, part in judged["outside"].items())
+    return f"{judged['table']}: {judged['taken']:.1%} taken; outside of it in {outside}"
 
 
 def _of_completeness(fit: xr.DataTree, table: xr.Dataset) -> dict[str, str]:
