@@ -15,12 +15,21 @@ from migrate_bayes import Recipe, Run
 from migrate_bayes.catalog import correct_extinction
 from migrate_bayes.core.errors import FitError, ProductError, RecipeError
 from migrate_bayes.core.io import read_netcdf
+from migrate_bayes.core.provenance import file_sha256
 from migrate_bayes.inject import InjectedMetallicity, count_injections, injections, regression
 from migrate_bayes.inject.catalogue_survey import CatalogueSurvey
 from migrate_bayes.inject.completeness_options import ShareOptions
-from migrate_bayes.inject.injections import Cells, judge_shares, mock_survey, observe
+from migrate_bayes.inject.injections import (
+    Cells,
+    judge_shares,
+    mock_survey,
+    observe,
+    taken_by_shares,
+)
 from migrate_bayes.inject.share_files import read_shares
 from migrate_bayes.isochrones.age_options import AgeOptions
+from migrate_bayes.mock import footprint
+from migrate_bayes.mock.footprint import completeness
 from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.orbits.orbit_options import OrbitOptions
 from migrate_bayes.run.made_from import of_completeness
@@ -101,20 +110,28 @@ def run(tmp_path, monkeypatch):
 _INJECTED = {"source": "inject", "injections": 3000, "directions": 1}
 
 
-def test_a_table_is_kept_until_what_decides_it_changes(run):
-    path = run(completeness=_INJECTED).inject()
+def test_a_product_is_kept_until_what_decides_it_changes(run, tmp_path):
+    columns = {"G": [10.0, 16.8], "share": [1.0, 0.7]}
+    injected = _INJECTED | {"shares": [share_table(tmp_path / "g.ecsv", columns)]}
+    path = run(completeness=injected).inject()
     table = read_netcdf(path).to_dataset()
     assert table["ln_s"].dims == ("component", "age", "rg", "feh")
     assert int(table["passed"].sum()) == table.attrs["usable"] > 500
     assert table.sizes["direction"] == 2
+    (shares,) = json.loads(table.attrs["shares"])
+    assert shares["sha256"] == file_sha256(tmp_path / "g.ecsv")
+    assert 0.7 < shares["taken"] < 1.0
     written = path.stat().st_mtime_ns
-    assert run(completeness=_INJECTED).inject() == path
+    assert run(completeness=injected).inject() == path
     assert path.stat().st_mtime_ns == written
-    changed = run(completeness=_INJECTED)
+    changed = run(completeness=injected)
     model = changed.recipe.model.model_copy(update={"selection": "quality"})
     changed.recipe = changed.recipe.model_copy(update={"model": model})
     with pytest.raises(ProductError, match=r'stale: `selection` was "all", is "quality"'):
         changed.inject()
+    share_table(tmp_path / "g.ecsv", columns | {"share": [1.0, 0.6]})
+    with pytest.raises(ProductError, match="stale: `shares` was"):
+        run(completeness=injected).inject()
 
 
 def share_table(path, columns):
@@ -165,19 +182,19 @@ def test_no_star_is_taken_where_the_share_is_zero(survey, tmp_path):
     assert abs(len(thinned) - expected.sum()) < 4.0 * spread + 1.0
 
 
-def test_a_table_of_the_limit_stands_for_the_limit(tmp_path, monkeypatch):
-    """A survey to G = 14, and a deeper one whose table ends there: the same stars pass."""
-    end = share_table(tmp_path / "end.ecsv", {"G_min": [-9.0], "G_max": [14.0], "share": [1.0]})
-    deep = mock_survey(
-        MockOptions(survey="simple"), 3, AgeOptions(), OrbitOptions(), shares=read_shares([end])
-    )
-    number = np.arange(1, 2001)
-    by_table = observe(deep, number)
-    monkeypatch.setattr("migrate_bayes.mock.stars.SimpleSurvey.faint_limit", 14.0)
-    by_limit = observe(
-        mock_survey(MockOptions(survey="simple"), 4, AgeOptions(), OrbitOptions()), number
-    )
-    assert float(by_table["phot_g_mean_mag"].max()) < 14.1
+def test_a_table_of_the_survey_s_depth_stands_for_its_depth(tmp_path, monkeypatch):
+    """The LAMOST-like survey, and one to g = 18 with its shares as a table: the same stars pass."""
+    lamost = mock_survey(MockOptions(survey="lamost"), 4, AgeOptions(), OrbitOptions())
+    number = np.arange(1, 1501)
+    by_limit = observe(lamost, number)
+    g = np.linspace(9.0, 18.0, 181)
+    table = share_table(tmp_path / "g.ecsv", {"g": g, "share": completeness(g - 1e-9)})
+    monkeypatch.setattr(footprint, "faintest_g", lambda u: np.full(np.shape(u), 18.0))
+    deep = replace(lamost, seed=3)
+    by_table = observe(replace(deep, shares=read_shares([table])), number)
+    without = observe(deep, number)
+    faint = [float((stars["phot_g_mean_mag"] > 15.0).mean()) for stars in (by_table, without)]
+    assert faint[0] < 0.8 * faint[1]  # the table does something
     for name in ("age", "rg", "feh"):
         one, other = (stars[f"ref_true_{name}"].values for stars in (by_table, by_limit))
         assert stats.ks_2samp(one, other).pvalue > 1e-3
@@ -240,7 +257,7 @@ def test_a_fit_with_completeness(run):
         run().fit()
 
 
-def test_a_catalogue_is_its_own_survey():
+def test_a_catalogue_is_its_own_survey(tmp_path):
     """Its stars lend places of like age and radius, and errors of like magnitude."""
     survey = mock_survey(MockOptions(survey="simple"), 5, AgeOptions(), OrbitOptions())
     seen = observe(survey, np.arange(1, 1501))
@@ -260,3 +277,21 @@ def test_a_catalogue_is_its_own_survey():
     x = np.abs(catalog["ref_true_rg"] - 8.0)
     far, near = catalog["r_present"][x > 2.0], catalog["r_present"][x < 1.0]
     assert np.abs(far - 8.0).mean() > np.abs(near - 8.0).mean()
+
+    # Tables: of ones they change no bit; where they take none no star is, and the rest is held up
+    # against them.
+    ones = {"BP-RP": [0.5, 1.0], "share": [0.4, 0.4]}
+    shares = read_shares([share_table(tmp_path / "ones.ecsv", ones)])
+    alike = CatalogueSurvey(stars, every(stars), survey.grid, seed=7, shares=shares)
+    xr.testing.assert_identical(observe(alike, number[:50]), catalog.isel(star=slice(50)))
+    north = {"ra": [0.0], "dec": [90.0], "radius": [90.0], "share": [0.5]}
+    north |= {"J_min": [0.0], "J_max": [30.0], "(J-Ks)0_min": [-1.0], "(J-Ks)0_max": [2.0]}
+    shares = read_shares([share_table(tmp_path / "north.ecsv", north)])
+    half = CatalogueSurvey(stars, every(stars), survey.grid, seed=7, shares=shares)
+    _, taken = taken_by_shares(half, number, range(2))
+    _, within = half.within_limits(number, range(2))
+    assert (taken["dec"] > 0.0).all()
+    assert 0.2 < len(taken["dec"]) / (within["dec"] > 0.0).sum() < 0.8
+    assert half.contradicted == pytest.approx(float((stars["dec"] < 0.0).mean()), abs=1e-3)
+    with pytest.raises(FitError, match="it has no ra"):
+        CatalogueSurvey(stars.drop_vars("ra"), every(stars), survey.grid, seed=7, shares=shares)

@@ -205,8 +205,12 @@ class CatalogueSurvey:
                 some: Columns = {str(name): star[name][good] for name in ("abs_g", "bp_rp")}
                 share[good] *= self.shares.of(self._at_places(some, good))
             total[good] += share[good]
+        # Where tables take no star, none lends its place.
+        lends = (total > 0.0) if self.shares.tables else np.ones(n, dtype=bool)
+        if not lends.any():
+            raise FitError("completeness.shares take no star at any place of the catalogue's stars")
         # A star whose like are hardly ever taken must not stand for thousands.
-        return 1.0 / np.maximum(total, 0.02 * np.median(total))
+        return np.where(lends, 1.0 / np.maximum(total, 0.02 * np.median(total[lends])), 0.0)
 
     @property
     def _alphas(self) -> tuple[float, float]:

@@ -128,6 +128,10 @@ class Survey(Protocol):
         """Tables that the survey's limits are multiplied by."""
 
     @property
+    def contradicted(self) -> float:
+        """Which part of the survey's own stars its tables say is never taken."""
+
+    @property
     def seed(self) -> int:
         """Of the keyed random numbers."""
 
@@ -193,6 +197,10 @@ def judge_shares(survey: Survey) -> tuple[list[dict[str, Any]], list[str]]:
             + ("none of them is taken" if table.ends_at(axis) else "its end is taken for them")
             for axis, part in outside.items() if part > _DOUBTFUL
         ]  # fmt: skip
+    if (part := survey.contradicted) > _DOUBTFUL:
+        doubts.append(
+            f"{part:.0%} of the catalogue's own stars are where completeness.shares take none"
+        )
     if (rate := float(survey.shares.of(stars).mean())) < _RAREST:
         each = ", ".join(f"{one['table']} {one['taken']:.2g}" for one in said)
         raise FitError(
@@ -212,6 +220,7 @@ class _Simple(SimpleSurvey):
 
     purpose = PURPOSE
     most_attempts = MOST_ATTEMPTS
+    contradicted = 0.0  # it has no stars but by its tables
     n_births = discs.N_MIGRATION
     law = InjectedMetallicity()
     places_given = False
