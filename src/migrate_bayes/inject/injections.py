@@ -33,6 +33,7 @@ from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.mock.stars import LamostSurvey, SimpleSurvey, get_survey
 from migrate_bayes.mock.survey import catalog_of
 from migrate_bayes.orbits.orbit_options import OrbitOptions
+from migrate_bayes.population.likelihood.selected import REFERENCE
 
 Columns = dict[str, NDArray[Any]]
 Floats = NDArray[np.float64]
@@ -58,7 +59,7 @@ class InjectedMetallicity:
     Parameters
     ----------
     mean : tuple of float
-        At age 0 and 8 kpc, dex.
+        At age 0 and 8 kpc, dex; by default, as `rate`, that of the law by which S is normalised.
     rate : tuple of float
         Change of the mean with age, dex/Gyr.
     slope : tuple of float
@@ -76,8 +77,8 @@ class InjectedMetallicity:
     True
     """
 
-    mean: tuple[float, float] = (-0.05, -0.50)
-    rate: tuple[float, float] = (-0.035, 0.0)
+    mean: tuple[float, float] = (REFERENCE[0][0], REFERENCE[1][0])
+    rate: tuple[float, float] = (REFERENCE[0][1], REFERENCE[1][1])
     slope: tuple[float, float] = (-0.04, 0.0)
     sd: tuple[float, float] = (0.40, 0.40)
 

@@ -34,6 +34,7 @@ from scipy.interpolate import BSpline
 from scipy.linalg import block_diag, cho_factor, cho_solve
 
 from migrate_bayes.core.errors import FitError
+from migrate_bayes.population.likelihood.selected import REFERENCE
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +47,7 @@ _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 _SMALL = 1e-4  # penalty of any coefficient, so that all have a value
 # Laws by which the error of a gradient is judged: sd of [Fe/H], at steps (dex) from the injected
 # mean; mean and sd of the radius.
-_SD, _STEPS = 0.2, (-0.25, 0.0, 0.25)
+_SD, _STEPS = REFERENCE[0][2], (-0.25, 0.0, 0.25)
 _RADIUS, _WIDTH = 8.3, 1.6
 _FEWEST = 1000
 _KEPT = 0.99  # share of the variance of the gradients that the directions have to have

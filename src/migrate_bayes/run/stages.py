@@ -242,6 +242,7 @@ class Run:
         self._simulates = recipe.data.source == "mock" and catalog is None
         self._given = catalog
         self._verified: set[str] = set()
+        self._digest_of_another: str | None = None
         self.notes: list[str] = []
         self.verdict: Verdict | None = None
 
@@ -485,8 +486,14 @@ class Run:
         self._verified |= products.keys()
         return validate(stars, orbits=whole)
 
+    def take_stars(self, stars: xr.Dataset, digest: str) -> None:
+        """Take the stars of another run, with a digest of them, in place of its own."""
+        self.__dict__["stars"], self._digest_of_another = stars, digest
+
     @property
     def _digest(self) -> str:
+        if self._digest_of_another is not None:
+            return self._digest_of_another
         return stars_digest(self.folder.path)
 
     def mask(self, selection: str) -> xr.DataArray:
