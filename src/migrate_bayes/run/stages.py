@@ -206,6 +206,8 @@ class Run:
         What the report says of this run.
     verdict : Verdict or None
         Of `migrate_bayes.population.judge` on the fit, once it is made or reported.
+    headline : Headline or None
+        Numbers at the top of the report, once it is made.
 
     Examples
     --------
@@ -245,6 +247,7 @@ class Run:
         self._digest_of_another: str | None = None
         self.notes: list[str] = []
         self.verdict: Verdict | None = None
+        self.headline: Headline | None = None
 
     def __repr__(self) -> str:
         stars = "mock stars" if self.recipe.data.source == "mock" else str(self.folder.catalog)
@@ -758,10 +761,6 @@ class Run:
 
     def report(self) -> Path:
         """Write the HTML page of the products that exist; return its path."""
-        return self._report()[0]
-
-    def _report(self) -> tuple[Path, Headline]:
-        """Write the page; return its path and the numbers at its top."""
         from migrate_bayes.report import RunProducts, write_report
 
         r, shown, folder = self.recipe, self.recipe.report, self.folder
@@ -817,7 +816,8 @@ class Run:
             if not kept:
                 write_report(products, folder.report, overwrite=True)
                 done(f"{page.stat().st_size / 1024**2:.1f} MB")
-        return page, products.headline
+        self.headline = products.headline
+        return page
 
     def _of_stars(self, digest: str | None = None) -> dict[Path, MadeFrom]:
         """Return the products of the fits with what decides them; `digest` is the stars'."""
@@ -873,7 +873,9 @@ class Run:
         fit = self.fit()
         if self.verdict is not None and self.verdict.believed:
             gradient_table(fit["posterior"].to_dataset()).print(self.say)
-        page, numbers = self._report()
+        page = self.report()
+        assert self.headline is not None
+        numbers = self.headline
         numbers.print()
         mark = {True: "pass", False: "FAIL", None: "not known"}
         checks = [c for c in numbers.verdict.checks if c.limit != "–"]
