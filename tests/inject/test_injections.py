@@ -111,9 +111,12 @@ _INJECTED = {"source": "inject", "injections": 3000, "directions": 1}
 
 
 def test_a_product_is_kept_until_what_decides_it_changes(run, tmp_path):
+    said = []
     columns = {"G": [10.0, 16.8], "share": [1.0, 0.7]}
     injected = _INJECTED | {"shares": [share_table(tmp_path / "g.ecsv", columns)]}
-    path = run(completeness=injected).inject()
+    first = run(completeness=injected)
+    first.say = said.append
+    path = first.inject()
     table = read_netcdf(path).to_dataset()
     assert table["ln_s"].dims == ("component", "age", "rg", "feh")
     assert int(table["passed"].sum()) == table.attrs["usable"] > 500
@@ -121,6 +124,9 @@ def test_a_product_is_kept_until_what_decides_it_changes(run, tmp_path):
     (shares,) = json.loads(table.attrs["shares"])
     assert shares["sha256"] == file_sha256(tmp_path / "g.ecsv")
     assert 0.7 < shares["taken"] < 1.0
+    assert abs(table.attrs["alpha_slope_thin"]) < 5.0 * table.attrs["alpha_slope_error_thin"]
+    assert any(line.startswith("inject     g.ecsv: ") for line in said)
+    assert any("AIC of ln S, thick disc" in line for line in said)
     written = path.stat().st_mtime_ns
     assert run(completeness=injected).inject() == path
     assert path.stat().st_mtime_ns == written

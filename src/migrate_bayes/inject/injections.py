@@ -40,6 +40,8 @@ Floats = NDArray[np.float64]
 
 _RADIUS, _RADII = (8.3, 2.6), (2.0, 16.0)  # kpc: centre and sd; limits
 _WIDEST = 3.0
+ALPHA_SD = 0.03
+"""Scatter of the injected [α/Fe] at given [Fe/H], dex."""
 PURPOSE = 0x1A9EC7  # of the keyed random numbers
 _SHARES = 1 << 41  # first draw of those that the tables of shares take a candidate by
 MOST_ATTEMPTS = 200_000
@@ -109,11 +111,13 @@ def draw_compositions(
     age = ages[0] + (ages[1] - ages[0]) * u[1]
     rg = discs.truncated_normal(u[2], *_RADIUS, *_RADII)
     feh = law.of(component, age, rg, u[3])
-    # [α/Fe] decides nothing at given [Fe/H] and age but which isochrone a star is on.
-    alpha = np.where(component, 0.20, 0.03) - 0.10 * feh + 0.03 * ndtri(u[4])
+    # [α/Fe] decides nothing at given [Fe/H] and age but which isochrone a star is on: whether that
+    # is so, those that pass tell by `alpha_residual`, a standard normal number before.
+    residual = ndtri(u[4])
+    alpha = np.where(component, 0.20, 0.03) - 0.10 * feh + ALPHA_SD * residual
     return {
         "component": component, "thick": component == 1, "age": age, "rg": rg, "feh": feh,
-        "alpha_fe": alpha,
+        "alpha_fe": alpha, "alpha_residual": residual,
     }  # fmt: skip
 
 
@@ -278,7 +282,7 @@ def observe(survey: Survey, number: NDArray[np.int64]) -> xr.Dataset:
             seen[name][rows[better]] = values[better]
     orbits = {
         "rg_mean": true["rg"], "ln_zmax_mean": np.log(np.maximum(true["zmax"], 1e-4)),
-        "r_present": true["R"], "z": true["z"],
+        "r_present": true["R"], "z": true["z"], "alpha_residual": true["alpha_residual"],
     }  # fmt: skip
     catalog = catalog_of(number, seen, true, survey.seed)
     return catalog.assign({name: ("star", values) for name, values in orbits.items()})
@@ -306,7 +310,9 @@ def count_injections(
     -------
     xarray.Dataset
         ``passed`` on (component, age, rg, feh), whose coordinates are the middles of cells, and
-        ``log_injected``: ln of the injected law of [Fe/H] there, up to a constant.
+        ``log_injected``: ln of the injected law of [Fe/H] there, up to a constant. ``alpha_sum`` on
+        (component, rg): of those that pass, the sum of their residuals of [α/Fe], in units of its
+        scatter.
         Attributes ``observed`` and ``usable``, numbers of stars, and ``places_given``, 1 or 0.
 
     Examples
@@ -324,11 +330,15 @@ def count_injections(
     """
     cells = Cells(survey.ages)
     counts = np.zeros(cells.shape, dtype=np.int64)
+    alpha_sum = np.zeros((2, cells.shape[2]))
     with progress(n, "inject") as advance:
         for first in range(1, n + 1, CHUNK):
             number = np.arange(first, min(first + CHUNK, n + 1), dtype=np.int64)
             catalog = observe(survey, number)
-            cells.add(counts, catalog.isel(star=np.flatnonzero(usable(catalog))))
+            passed = catalog.isel(star=np.flatnonzero(usable(catalog)))
+            cells.add(counts, passed)
+            inside, (disc, _, radius, _) = cells.of(passed)
+            np.add.at(alpha_sum, (disc, radius), passed["alpha_residual"].values[inside])
             advance(len(number))
     coords = cells.coords
     law = survey.law.log_density(*(coords[name] for name in ("age", "rg", "feh")))
@@ -336,6 +346,7 @@ def count_injections(
         {
             "passed": (("component", "age", "rg", "feh"), counts),
             "log_injected": (("component", "age", "rg", "feh"), law),
+            "alpha_sum": (("component", "rg"), alpha_sum),
         },
         coords=coords,
         attrs={
@@ -362,13 +373,16 @@ class Cells:
         named = dict(zip(("age", "rg", "feh"), middles, strict=True))
         return {"component": ["thin", "thick"], **named}
 
-    def add(self, counts: NDArray[np.int64], stars: xr.Dataset) -> None:
-        """Count stars by their true disc, age, radius and [Fe/H]."""
-        names = ("age", "rg", "feh")
+    def of(self, stars: xr.Dataset) -> tuple[NDArray[np.bool_], tuple[NDArray[np.int64], ...]]:
+        """Return which stars are in a cell, and these cells: disc, age, radius and [Fe/H]."""
         where = [stars["ref_true_component"].values.astype(np.int64)]
         inside = np.ones(stars.sizes["star"], dtype=bool)
-        for name, edge in zip(names, self.edges, strict=True):
+        for name, edge in zip(("age", "rg", "feh"), self.edges, strict=True):
             at = np.searchsorted(edge, stars[f"ref_true_{name}"].values, side="right") - 1
             inside &= (at >= 0) & (at < len(edge) - 1)
             where.append(at)
-        np.add.at(counts, tuple(index[inside] for index in where), 1)
+        return inside, tuple(index[inside] for index in where)
+
+    def add(self, counts: NDArray[np.int64], stars: xr.Dataset) -> None:
+        """Count stars by their true disc, age, radius and [Fe/H]."""
+        np.add.at(counts, self.of(stars)[1], 1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cached_property, wraps
 from operator import itemgetter
@@ -541,6 +541,8 @@ class Run:
             judged = [one | {"sha256": of} for one, of in zip(judged, sums, strict=True)]
             table.attrs["shares"] = json.dumps(judged)
             self._write(table, path, made)
+            for disc in ("thin", "thick"):
+                self.say(f"inject     {_of_terms(table.attrs, disc)}")
             n = counts.attrs["usable"]
             done(f"{n:,} of {c.injections:,} injected stars usable → {path}")
         return path
@@ -890,6 +892,19 @@ def _of_share(judged: dict[str, Any]) -> str:
     return f"{judged['table']}: {judged['taken']:.1%} taken; outside of it in {outside}"
 
 
+def _of_terms(attrs: Mapping[str, Any], disc: str) -> str:
+    """Say which terms Akaike's criterion asks for in ln S of a disc."""
+    of_age, with_radius = attrs[f"aic_{disc}_age"], attrs[f"aic_{disc}_age_radius"]
+    chosen, slope = min(of_age, with_radius), attrs[f"alpha_slope_{disc}"]
+    alphas = (attrs[f"aic_{disc}_alpha{term}"] - chosen for term in ("", "_radius"))
+    by_alpha, by_both = (f"{change:+.1f}" for change in alphas)
+    return (
+        f"AIC of ln S, {disc} disc: {with_radius - of_age:+.1f} with radius, then {by_alpha} with "
+        f"[α/Fe] ({slope:+.2f} ± {attrs[f'alpha_slope_error_{disc}']:.2f} per dex), {by_both} with "
+        "[α/Fe] by radius"
+    )
+
+
 def _of_completeness(fit: xr.DataTree, table: xr.Dataset) -> dict[str, str]:
     """Return attributes of a fit: how S was made, and its error's share of the main variances."""
     from migrate_bayes.population.results.diagnostics import HEADLINE
@@ -905,7 +920,11 @@ def _of_completeness(fit: xr.DataTree, table: xr.Dataset) -> dict[str, str]:
             y = posterior[name].values.ravel() - float(posterior[name].mean())
             by_z = z @ np.linalg.lstsq(z, y)[0]
             share[name] = float((by_z @ by_z) / (y @ y))
-    made = {k: v for k, v in table.attrs.items() if k in ("observed", "usable") or "aic" in str(k)}
+    made = {
+        k: v
+        for k, v in table.attrs.items()
+        if k in ("observed", "usable") or str(k).startswith(("aic", "alpha"))
+    }
     return {
         "completeness": json.dumps(made, default=float),
         "completeness_share": json.dumps(share),
