@@ -112,7 +112,7 @@ _INJECTED = {"source": "inject", "injections": 3000, "directions": 1}
 
 def test_a_product_is_kept_until_what_decides_it_changes(run, tmp_path):
     said = []
-    columns = {"G": [10.0, 16.8], "share": [1.0, 0.7]}
+    columns = {"G": [14.0, 16.8], "share": [1.0, 0.7]}
     injected = _INJECTED | {"shares": [share_table(tmp_path / "g.ecsv", columns)]}
     first = run(completeness=injected)
     first.say = said.append
@@ -128,7 +128,10 @@ def test_a_product_is_kept_until_what_decides_it_changes(run, tmp_path):
     assert any(line.startswith("inject     g.ecsv: ") for line in said)
     assert any("AIC of ln S, thick disc" in line for line in said)
     written = path.stat().st_mtime_ns
-    assert run(completeness=injected).inject() == path
+    again = run(completeness=injected)
+    assert again.inject() == path
+    again.completeness("inject")
+    assert ["outside of g.ecsv in G" in note for note in again.notes] == [True]
     assert path.stat().st_mtime_ns == written
     changed = run(completeness=injected)
     model = changed.recipe.model.model_copy(update={"selection": "quality"})

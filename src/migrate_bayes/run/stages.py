@@ -532,14 +532,13 @@ class Run:
             judged, doubts = judge_shares(survey)
             for note in (*map(_of_share, judged), *doubts):
                 self.say(f"inject     {note}")
-            self.notes += doubts
             counts = count_injections(survey, self._usable, c.injections)
             top = float(survey.grid.feh_limits(0.0)[1])
             table = fit_completeness(counts, directions=c.directions, highest_feh=top)
             table = table.assign(counts.rename(feh="feh_cell"))
-            sums = [file_sha256(expand(one.path)) for one in c.shares]
+            sums = made.get("shares", [])
             judged = [one | {"sha256": of} for one, of in zip(judged, sums, strict=True)]
-            table.attrs["shares"] = json.dumps(judged)
+            table.attrs |= {"shares": json.dumps(judged), "doubts": json.dumps(doubts)}
             self._write(table, path, made)
             for disc in ("thin", "thick"):
                 self.say(f"inject     {_of_terms(table.attrs, disc)}")
@@ -583,7 +582,10 @@ class Run:
         if is_none(source):
             return None
         path = self.inject() if source == "inject" else expand(source)
-        return read_netcdf(path).to_dataset()
+        table = read_netcdf(path).to_dataset()
+        doubts = json.loads(table.attrs.get("doubts", "[]"))
+        self.notes += [doubt for doubt in doubts if doubt not in self.notes]
+        return table
 
     def completeness_digest(self, source: str, digest: str | None = None) -> str | None:
         """Return what decides ln S of a source, with stars of this digest."""
