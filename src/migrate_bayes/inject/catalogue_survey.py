@@ -27,9 +27,9 @@ from migrate_bayes.catalog.quality import SNR_BANDS
 from migrate_bayes.core.counter_rng import keyed_uniforms
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.inject.injections import (
-    MOST_ATTEMPTS,
     PURPOSE,
     InjectedMetallicity,
+    attempts_with,
     draw_compositions,
     taken_by_shares,
 )
@@ -265,7 +265,7 @@ class CatalogueSurvey:
     def observe(self, number: NDArray[np.int64], *, again: bool = False) -> tuple[Columns, Columns]:
         """Return what is seen of the stars, and the truth."""
         candidates = partial(taken_by_shares, self)
-        true = first_seen(number, candidates, 64, MOST_ATTEMPTS)
+        true = first_seen(number, candidates, 64, attempts_with(self.shares))
         u = self.uniforms(number, 0, 6)
         e = ndtri(u[:5])
         row = true.pop("row")

@@ -30,7 +30,7 @@ from migrate_bayes.isochrones import WorkingGrid
 from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock import discs
 from migrate_bayes.mock.mock_options import MockOptions
-from migrate_bayes.mock.stars import LamostSurvey, SimpleSurvey, get_survey
+from migrate_bayes.mock.stars import MOST_ATTEMPTS, LamostSurvey, SimpleSurvey, get_survey
 from migrate_bayes.mock.survey import catalog_of
 from migrate_bayes.orbits.orbit_options import OrbitOptions
 from migrate_bayes.population.likelihood.selected import REFERENCE
@@ -44,11 +44,10 @@ ALPHA_SD = 0.03
 """Scatter of the injected [α/Fe] at given [Fe/H], dex."""
 PURPOSE = 0x1A9EC7  # of the keyed random numbers
 _SHARES = 1 << 41  # first draw of those that the tables of shares take a candidate by
-MOST_ATTEMPTS = 200_000
-"""Candidates of a star: tables of shares take few of those within a survey's limits."""
 _ASKED = 20_000  # candidates by which tables are judged
 _RAREST = 0.001  # share of them that tables have to take
 _DOUBTFUL = 0.05  # share of them outside of a table
+_MOST_CALLS = 1000
 _FEH_STEP, _AGE_STEP, _RADIUS_STEP = 0.05, 0.25, 0.5  # dex, Gyr, kpc: of the cells
 CHUNK = 65_536
 """Stars at a time; it decides nothing."""
@@ -175,6 +174,11 @@ def taken_by_shares(
     return kept[taken], {name: values[taken] for name, values in star.items()}
 
 
+def attempts_with(shares: Shares) -> int:
+    """Return after how many candidates a star is given up: tables may take one of 1 / `_RAREST`."""
+    return round(MOST_ATTEMPTS / _RAREST) if shares.tables else MOST_ATTEMPTS
+
+
 def judge_shares(survey: Survey) -> tuple[list[dict[str, Any]], list[str]]:
     """Ask what the tables of a survey do to stars within its limits.
 
@@ -186,7 +190,7 @@ def judge_shares(survey: Survey) -> tuple[list[dict[str, Any]], list[str]]:
         return [], []
     parts: list[Columns] = []
     number, attempt, found = np.arange(1, 4097), 0, 0
-    while found < _ASKED and attempt < MOST_ATTEMPTS:
+    while found < _ASKED and attempt < _MOST_CALLS:
         kept, star = survey.within_limits(number, range(attempt, attempt + 1))
         parts.append(star)
         attempt, found = attempt + 1, found + len(kept)
@@ -224,7 +228,6 @@ class _Simple(SimpleSurvey):
     shares: Shares = NO_SHARES
 
     purpose = PURPOSE
-    most_attempts = MOST_ATTEMPTS
     contradicted = 0.0  # it has no stars but by its tables
     n_births = discs.N_MIGRATION
     law = InjectedMetallicity()
@@ -234,6 +237,11 @@ class _Simple(SimpleSurvey):
         """Draw injected stars by uniform numbers, shape (`n_births`, n), and put them on orbits."""
         star = draw_compositions(self.law, self.thick_share, ages, u)
         return star | discs.place(star, self.potential, u[6:])
+
+    @property
+    def most_attempts(self) -> int:
+        """Candidates after which a star is given up."""
+        return attempts_with(self.shares)
 
     def within_limits(
         self, number: NDArray[np.int64], attempts: range

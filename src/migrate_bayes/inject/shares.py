@@ -30,6 +30,7 @@ from scipy.spatial import cKDTree
 
 from migrate_bayes.catalog.passbands import OTHER_BANDS, in_band
 from migrate_bayes.mock.footprint import galactic
+from migrate_bayes.mock.stars import G_RP
 
 Columns = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.float64]
@@ -41,7 +42,6 @@ BANDS = (*_GAIA, *OTHER_BANDS)
 _BAND = "|".join(BANDS)
 _AXIS = re.compile(rf"(?:{_BAND})|(?:{_BAND})-(?:{_BAND})|\((?:{_BAND})-(?:{_BAND})\)0")
 FIELD = ("ra", "dec", "radius")
-_G_RP = 0.59  # of BP - RP: as `mock.stars.magnitudes`
 
 
 def _magnitude(band: str, star: Columns) -> Floats:
@@ -59,7 +59,7 @@ def value_of(axis: str, star: Columns) -> Floats:
     """Return a magnitude or colour (mag) of stars with ``g``, ``bp``, ``rp`` and ``bp_rp``."""
     if axis.startswith("("):  # without dust; what G is does not matter
         c = np.asarray(star["bp_rp"], dtype=np.float64)
-        star = {"g": np.zeros_like(c), "bp": (1.0 - _G_RP) * c, "rp": -_G_RP * c}
+        star = {"g": np.zeros_like(c), "bp": (1.0 - G_RP) * c, "rp": -G_RP * c}
         axis = axis[1:-2]
     first, _, second = axis.partition("-")
     value = _magnitude(first, star)

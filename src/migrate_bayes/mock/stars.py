@@ -35,6 +35,10 @@ Columns = dict[str, NDArray[Any]]
 
 _LOGG_RANGE = (1.0, 5.0)
 _BLOCK = 4096
+MOST_ATTEMPTS = 2000
+"""Candidates after which a star is given up."""
+G_RP = 0.59
+"""(G - RP) / (BP - RP): the mean relation of the isochrones, which have BP - RP alone."""
 
 # Keyed random numbers: which draw of a star is which.
 _VISIT, _ATTEMPT = 0, 2  # draws 0 and 1: first and second observation; from 2 on: candidates
@@ -55,10 +59,14 @@ class SimpleSurvey:
     repeats = 0.02  # share of stars observed a second time, at lower S/N
     n_spectrum = N_SPECTRUM
     most_at_once = 4  # candidates of a star
-    most_attempts = 2000
     teff_range = (4200.0, 7500.0)
     purpose = 0x10C4  # of the keyed random numbers
     shared: ClassVar[tuple[str, ...]] = ("grid",)
+
+    @property
+    def most_attempts(self) -> int:
+        """Candidates after which a star is given up."""
+        return MOST_ATTEMPTS
 
     @cached_property
     def source(self) -> Any:
@@ -278,9 +286,7 @@ def magnitudes(star: Columns) -> Columns:
         a_v * extinction_ratio(band, a_v, bp_rp=colour) for band in ("G", "BP", "RP")
     )
     modulus = _modulus(star["distance"])
-    # G lies between BP and RP: M_BP and M_RP from the colour by G - RP ≈ 0.59 (BP - RP), the
-    # mean relation of the isochrones; only BP - RP enters anything below.
-    g_rp = 0.59 * colour
+    g_rp = G_RP * colour
     return {
         "g": star["abs_g"] + modulus + a_g,
         "bp": star["abs_g"] - g_rp + colour + modulus + a_bp,
