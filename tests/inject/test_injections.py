@@ -1,19 +1,35 @@
 """Injected stars: their law is the stated one, and no number depends on how they are drawn."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import xarray as xr
+from astropy import units as u
+from astropy.table import Table
+from astropy_healpix import HEALPix
+from scipy import stats
 
 from migrate_bayes import Recipe, Run
 from migrate_bayes.catalog import correct_extinction
-from migrate_bayes.core.errors import ProductError, RecipeError
+from migrate_bayes.core.errors import FitError, ProductError, RecipeError
 from migrate_bayes.core.io import read_netcdf
+from migrate_bayes.core.provenance import file_sha256
 from migrate_bayes.inject import InjectedMetallicity, count_injections, injections, regression
 from migrate_bayes.inject.catalogue_survey import CatalogueSurvey
-from migrate_bayes.inject.injections import Cells, mock_survey, observe
+from migrate_bayes.inject.completeness_options import ShareOptions
+from migrate_bayes.inject.injections import (
+    Cells,
+    judge_shares,
+    mock_survey,
+    observe,
+    taken_by_shares,
+)
+from migrate_bayes.inject.share_files import read_shares
 from migrate_bayes.isochrones.age_options import AgeOptions
+from migrate_bayes.mock import footprint
+from migrate_bayes.mock.footprint import completeness
 from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.orbits.orbit_options import OrbitOptions
 from migrate_bayes.run.made_from import of_completeness
@@ -94,36 +110,129 @@ def run(tmp_path, monkeypatch):
 _INJECTED = {"source": "inject", "injections": 3000, "directions": 1}
 
 
-def test_a_table_is_kept_until_what_decides_it_changes(run):
-    path = run(completeness=_INJECTED).inject()
+def test_a_product_is_kept_until_what_decides_it_changes(run, tmp_path):
+    said = []
+    columns = {"G": [14.0, 16.8], "share": [1.0, 0.7]}
+    injected = _INJECTED | {"shares": [share_table(tmp_path / "g.ecsv", columns)]}
+    first = run(completeness=injected)
+    first.say = said.append
+    path = first.inject()
     table = read_netcdf(path).to_dataset()
     assert table["ln_s"].dims == ("component", "age", "rg", "feh")
     assert int(table["passed"].sum()) == table.attrs["usable"] > 500
     assert table.sizes["direction"] == 2
+    (shares,) = json.loads(table.attrs["shares"])
+    assert shares["sha256"] == file_sha256(tmp_path / "g.ecsv")
+    assert 0.7 < shares["taken"] < 1.0
+    assert abs(table.attrs["alpha_slope_thin"]) < 5.0 * table.attrs["alpha_slope_error_thin"]
+    assert any(line.startswith("inject     g.ecsv: ") for line in said)
+    assert any("AIC of ln S, thick disc" in line for line in said)
     written = path.stat().st_mtime_ns
-    assert run(completeness=_INJECTED).inject() == path
+    again = run(completeness=injected)
+    assert again.inject() == path
+    again.completeness("inject")
+    assert ["outside of g.ecsv in G" in note for note in again.notes] == [True]
     assert path.stat().st_mtime_ns == written
-    changed = run(completeness=_INJECTED)
+    changed = run(completeness=injected)
     model = changed.recipe.model.model_copy(update={"selection": "quality"})
     changed.recipe = changed.recipe.model_copy(update={"model": model})
     with pytest.raises(ProductError, match=r'stale: `selection` was "all", is "quality"'):
         changed.inject()
+    share_table(tmp_path / "g.ecsv", columns | {"share": [1.0, 0.6]})
+    with pytest.raises(ProductError, match="stale: `shares` was"):
+        run(completeness=injected).inject()
 
 
-def test_a_table_of_what_is_observed_decides_too(tmp_path):
+def share_table(path, columns):
+    Table(columns).write(path, overwrite=True)
+    return ShareOptions(path=str(path))
+
+
+def test_a_table_of_shares_decides_too(tmp_path):
     """Its content, not its name: another content makes another completeness."""
-    table = tmp_path / "observed.ecsv"
 
-    def made():
-        entries = _INJECTED | {"survey": "catalogue", "observed": str(table)}
-        recipe = Recipe(name="few", data={"source": "mock"}, completeness=entries)
-        return of_completeness(recipe, "stars")
+    def made(*share):
+        table = share_table(tmp_path / "g.ecsv", {"G": [10.0, 18.0], "share": share})
+        entries = _INJECTED | {"shares": [table]}
+        return of_completeness(
+            Recipe(name="few", data={"source": "mock"}, completeness=entries), "stars"
+        )
 
-    table.write_text("g,share\n10,1\n18,0\n")
-    one = made()
-    assert made() == one
-    table.write_text("g,share\n10,1\n18,0.5\n")
-    assert made() != one
+    assert made(1.0, 0.0) == made(1.0, 0.0)
+    assert made(1.0, 0.0) != made(1.0, 0.5)
+
+
+def test_a_share_of_all_stars_alike_changes_no_bit(survey, tmp_path):
+    """Neither do two of them: what is common to all cancels."""
+    one = share_table(tmp_path / "one.ecsv", {"G": [10.0, 18.0], "share": [1.0, 1.0]})
+    few = share_table(tmp_path / "few.ecsv", {"BP-RP": [0.5, 1.0], "share": [0.3, 0.3]})
+    alike = replace(survey, shares=read_shares([one, few, one]))
+    number = np.arange(1, 101)
+    xr.testing.assert_identical(observe(alike, number), observe(survey, number))
+
+
+def test_no_star_is_taken_where_the_share_is_zero(survey, tmp_path):
+    """Half of the sky, of HEALPix; elsewhere a third is taken, in proportion."""
+    pixel = np.arange(768)
+    longitude, _ = HEALPix(8, "ring").healpix_to_lonlat(pixel)
+    share = np.where(longitude.deg < 180.0, 0.0, np.where(longitude.deg < 270.0, 0.25, 0.75))
+    table = share_table(tmp_path / "sky.ecsv", {"healpix": pixel, "share": share})
+    entries = {"nside": 8, "ordering": "ring", "frame": "icrs"}
+    half = read_shares([table.model_copy(update=entries)])
+    number = np.arange(1, 601)
+    kept, star = survey.within_limits(number, range(4))
+    thinned, taken = replace(survey, shares=half)._candidates(number, range(4))
+    assert set(thinned) < set(kept)
+    at = HEALPix(8, "ring").lonlat_to_healpix(taken["ra"] * u.deg, taken["dec"] * u.deg)
+    assert (share[at] > 0.0).all()
+    expected = half.of(star)
+    assert np.unique(expected).tolist() == [0.0, 1.0 / 3.0, 1.0]
+    spread = np.sqrt((expected * (1.0 - expected)).sum())
+    assert abs(len(thinned) - expected.sum()) < 4.0 * spread + 1.0
+
+
+def test_a_table_of_the_survey_s_depth_stands_for_its_depth(tmp_path, monkeypatch):
+    """The LAMOST-like survey, and one to g = 18 with its shares as a table: the same stars pass."""
+    lamost = mock_survey(MockOptions(survey="lamost"), 4, AgeOptions(), OrbitOptions())
+    number = np.arange(1, 1501)
+    by_limit = observe(lamost, number)
+    g = np.linspace(9.0, 18.0, 181)
+    table = share_table(tmp_path / "g.ecsv", {"g": g, "share": completeness(g - 1e-9)})
+    monkeypatch.setattr(footprint, "faintest_g", lambda u: np.full(np.shape(u), 18.0))
+    deep = replace(lamost, seed=3)
+    by_table = observe(replace(deep, shares=read_shares([table])), number)
+    without = observe(deep, number)
+    faint = [float((stars["phot_g_mean_mag"] > 15.0).mean()) for stars in (by_table, without)]
+    assert faint[0] < 0.8 * faint[1]  # the table does something
+    for name in ("age", "rg", "feh"):
+        one, other = (stars[f"ref_true_{name}"].values for stars in (by_table, by_limit))
+        assert stats.ks_2samp(one, other).pvalue > 1e-3
+    # What S is of: [Fe/H] in each quarter of ages.
+    edges = np.quantile(by_limit["ref_true_age"], [0.25, 0.5, 0.75])
+    mean, error = np.empty((2, 4)), np.empty((2, 4))
+    for i, sample in enumerate((by_table, by_limit)):
+        quarter = np.digitize(sample["ref_true_age"], edges)
+        for k in range(4):
+            feh = sample["ref_true_feh"].values[quarter == k]
+            mean[i, k], error[i, k] = feh.mean(), feh.std() / np.sqrt(len(feh))
+    assert (np.abs(mean[0] - mean[1]) < 4.0 * np.hypot(*error)).all()
+
+
+def test_what_tables_do_is_said_and_next_to_nothing_refused(survey, tmp_path, monkeypatch):
+    monkeypatch.setattr(injections, "_ASKED", 500)
+    some = share_table(tmp_path / "some.ecsv", {"G": [-9.0, 12.0], "share": [1.0, 0.5]})
+    cells = {"H_min": [-9.0], "H_max": [11.0], "share": [1.0]}
+    shares = read_shares([some, share_table(tmp_path / "h.ecsv", cells)])
+    said, doubts = judge_shares(replace(survey, shares=shares))
+    assert [one["table"] for one in said] == ["some.ecsv", "h.ecsv"]
+    assert said[1]["taken"] == pytest.approx(1.0 - said[1]["outside"]["H"], abs=1e-9)
+    assert "outside of some.ecsv in G: its end is taken" in doubts[0]
+    assert "outside of h.ecsv in H: none of them is taken" in doubts[1]
+    assert judge_shares(survey) == ([], [])
+    never = {"G_min": [-9.0], "G_max": [-8.0], "share": [1.0]}
+    shares = read_shares([share_table(tmp_path / "never.ecsv", never)])
+    with pytest.raises(FitError, match=r"take 0 of the stars .* never\.ecsv 0"):
+        judge_shares(replace(survey, shares=shares))
 
 
 def test_share_of_the_thick_disc(survey):
@@ -133,8 +242,8 @@ def test_share_of_the_thick_disc(survey):
 
 
 def test_completeness_that_cannot_be_is_refused_at_once(run):
-    with pytest.raises(RecipeError, match=r"'completeness\.observed': there is no file nowhere"):
-        run(completeness=_INJECTED | {"observed": "nowhere.ecsv"}).check()
+    with pytest.raises(RecipeError, match=r"'completeness\.shares': there is no file nowhere"):
+        run(completeness=_INJECTED | {"shares": [{"path": "nowhere.ecsv"}]}).check()
     with pytest.raises(RecipeError, match="there is no file nowhere"):
         run(completeness={"source": "nowhere.nc"}).check()
     with pytest.raises(RecipeError, match=r"'compare\.completeness': there is no file nowhere"):
@@ -157,7 +266,7 @@ def test_a_fit_with_completeness(run):
         run().fit()
 
 
-def test_a_catalogue_is_its_own_survey():
+def test_a_catalogue_is_its_own_survey(tmp_path):
     """Its stars lend places of like age and radius, and errors of like magnitude."""
     survey = mock_survey(MockOptions(survey="simple"), 5, AgeOptions(), OrbitOptions())
     seen = observe(survey, np.arange(1, 1501))
@@ -177,3 +286,21 @@ def test_a_catalogue_is_its_own_survey():
     x = np.abs(catalog["ref_true_rg"] - 8.0)
     far, near = catalog["r_present"][x > 2.0], catalog["r_present"][x < 1.0]
     assert np.abs(far - 8.0).mean() > np.abs(near - 8.0).mean()
+
+    # Tables: of ones they change no bit; where they take none no star is, and the rest is held up
+    # against them.
+    ones = {"BP-RP": [0.5, 1.0], "share": [0.4, 0.4]}
+    shares = read_shares([share_table(tmp_path / "ones.ecsv", ones)])
+    alike = CatalogueSurvey(stars, every(stars), survey.grid, seed=7, shares=shares)
+    xr.testing.assert_identical(observe(alike, number[:50]), catalog.isel(star=slice(50)))
+    north = {"ra": [0.0], "dec": [90.0], "radius": [90.0], "share": [0.5]}
+    north |= {"J_min": [0.0], "J_max": [30.0], "(J-Ks)0_min": [-1.0], "(J-Ks)0_max": [2.0]}
+    shares = read_shares([share_table(tmp_path / "north.ecsv", north)])
+    half = CatalogueSurvey(stars, every(stars), survey.grid, seed=7, shares=shares)
+    _, taken = taken_by_shares(half, number, range(2))
+    _, within = half.within_limits(number, range(2))
+    assert (taken["dec"] > 0.0).all()
+    assert 0.2 < len(taken["dec"]) / (within["dec"] > 0.0).sum() < 0.8
+    assert half.contradicted == pytest.approx(float((stars["dec"] < 0.0).mean()), abs=1e-3)
+    with pytest.raises(FitError, match="it has no ra"):
+        CatalogueSurvey(stars.drop_vars("ra"), every(stars), survey.grid, seed=7, shares=shares)

@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.core.errors import FitError
-from migrate_bayes.inject import InjectedMetallicity, fit_completeness
-from migrate_bayes.inject.injections import Cells
+from migrate_bayes.inject import InjectedMetallicity, fit_completeness, regression
+from migrate_bayes.inject.injections import ALPHA_SD, Cells
 
 LAW, CELLS = InjectedMetallicity(), Cells((1.0, 13.5))
 AGE, RADIUS, FEH = (CELLS.coords[name] for name in ("age", "rg", "feh"))
@@ -74,6 +74,22 @@ def test_what_takes_all_alike_is_flat_and_needs_no_radius():
     assert table.attrs["aic_thin_age"] < table.attrs["aic_thin_age_radius"] + 4.0
     near = table["ln_s"].sel(component="thin", rg=slice(6, 11), feh=slice(-0.5, 0.3))
     assert float((near - near.mean("feh")).std()) < 0.05
+
+
+@pytest.mark.parametrize(("slope", "by_radius"), [(0.0, 0.0), (1.5, 0.0), (0.0, 0.8)])
+def test_a_slope_in_alpha_is_told_and_judged(slope, by_radius):
+    """Residuals of [α/Fe] of those that pass, drawn from the law times exp(κ δ)."""
+    counts = counted(lambda age, x, f: 0.0 * f, 100_000, 6)
+    n = counts["passed"].sum(("age", "feh")).values
+    kappa = slope + by_radius * (RADIUS - 8.3)
+    drawn = np.random.default_rng(7).normal(n * kappa * ALPHA_SD, np.sqrt(n))
+    counts = counts.assign(alpha_sum=(("component", "rg"), drawn))
+    for disc in ("thin", "thick"):
+        told = regression.by_alpha(counts.sel(component=disc), disc, 50.0)
+        assert abs(told[f"alpha_slope_{disc}"] - slope) < 4.0 * told[f"alpha_slope_error_{disc}"]
+        alone, with_radius = told[f"aic_{disc}_alpha"], told[f"aic_{disc}_alpha_radius"]
+        assert (alone < 50.0 - 5.0) == (slope > 0.0)
+        assert (with_radius < alone - 10.0) == (by_radius > 0.0)
 
 
 def test_the_share_of_each_age_is_told_where_stars_have_their_places():

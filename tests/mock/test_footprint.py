@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
+from migrate_bayes.catalog.passbands import in_band
 from migrate_bayes.isochrones import build_grid, draw_stars
 from migrate_bayes.mock.footprint import (
     BLUEST,
@@ -16,7 +17,6 @@ from migrate_bayes.mock.footprint import (
     dust,
     faintest_g,
     galactic,
-    sdss_g,
     targeted,
 )
 
@@ -78,9 +78,9 @@ def test_random_limits_make_the_completeness():
 
 def test_sdss_g_is_fainter_than_gaias_but_for_the_bluest():
     # The Sun: G - g about -0.4 at BP - RP = 0.82.
-    assert sdss_g(10.0, 0.82) == pytest.approx(10.0 + 0.4, abs=0.05)
+    assert in_band("g", 10.0, 0.82) == pytest.approx(10.0 + 0.4, abs=0.05)
     colours = np.linspace(0.0, 3.0, 100)
-    assert np.all(0.0 - sdss_g(0.0, colours) < BLUEST)
+    assert np.all(0.0 - in_band("g", 0.0, colours) < BLUEST)
 
 
 def test_bound_is_above_every_isochrone(bound):

@@ -81,7 +81,7 @@ def test_laws_are_what_they_say(survey):
 
 def test_a_survey_of_nothing_ends_with_an_error(monkeypatch):
     monkeypatch.setattr("migrate_bayes.mock.stars.SimpleSurvey.faint_limit", -20.0)
-    monkeypatch.setattr("migrate_bayes.mock.stars._MAX_ATTEMPTS", 3)
+    monkeypatch.setattr("migrate_bayes.mock.stars.SimpleSurvey.most_attempts", 3)
     with pytest.raises(MigrateBayesError, match="no observable star in 3 tries for 10 stars"):
         simulate(MockOptions(stars=10))
 

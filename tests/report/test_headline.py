@@ -81,6 +81,18 @@ def test_errors_are_divided_by_what_makes_them_and_add_up(fit: xr.DataTree) -> N
     np.testing.assert_allclose(parts, sd * np.array([0.8, 0.6, 0.5, 2.0]), atol=0.06 * total)
     assert float(young["± total"].split("±")[1]) == pytest.approx(total, rel=0.06)
     assert "isochrones" not in headline(fit, comparisons=[one]).budget.header
+    # The same as plain numbers.
+    found = json.loads(json.dumps(headline(fit, comparisons=[one, other]).summary()))
+    young = found["quantities"]["gradient_young"]
+    np.testing.assert_allclose(
+        [young["errors"][name] for name in ("stars", "injections", "potential", "family")],
+        sd * np.array([0.8, 0.6, 0.5, 2.0]),
+    )
+    assert found["believed"]
+    assert young["total"] == pytest.approx(total)
+    assert young["hierarchical"]["value"] == np.median(fit["posterior"]["gradient_young"])
+    alone = headline(fit).summary()["quantities"]["flattening_rate"]
+    assert alone["total"] == pytest.approx(float(fit["posterior"]["flattening_rate"].std()))
 
 
 def test_truth_of_a_curve_is_read_from_it_and_says_what_its_rate_is(

@@ -8,7 +8,7 @@ import xarray as xr
 
 from migrate_bayes.core.errors import CatalogError, ProductError, RecipeError
 from migrate_bayes.core.flags import StarFlag
-from migrate_bayes.run import Recipe, load_recipe
+from migrate_bayes.run import Recipe, Run, load_recipe
 from migrate_bayes.run.comparison import ComparedRun, _slug, variants_of
 from migrate_bayes.stars import write_stars
 
@@ -79,6 +79,21 @@ def test_what_cannot_be_compared(compare, message):
     recipe = Recipe.model_validate({"name": "r", "compare": compare})
     with pytest.raises(RecipeError, match=message):
         variants_of(recipe, "linear", ["MWPotential2014", "McMillan17"])
+
+
+def test_tables_of_shares_stand_beside_the_recipe(tmp_path):
+    (tmp_path / "g.ecsv").touch()
+    (tmp_path / "r.toml").write_text("""
+        [data]
+        source = "mock"
+        [[completeness.shares]]
+        path = "g.ecsv"
+        columns = { "(J-Ks)0" = "jk" }
+    """)
+    recipe = load_recipe(tmp_path / "r.toml")
+    (table,) = recipe.completeness.shares
+    assert table.path == str(tmp_path / "g.ecsv")
+    assert recipe.as_written(recipe.completeness.model_dump())["shares"][0]["path"] == "g.ecsv"
 
 
 def test_tables_of_ln_s_stand_beside_the_recipe(tmp_path):
@@ -199,3 +214,38 @@ def test_stars_of_another_run(stars, tmp_path):
         _ = ComparedRun(Recipe.model_validate(elsewhere), **settings).stars
     with pytest.raises(ProductError, match="run `migrate-bayes run`"):
         ComparedRun(Recipe.model_validate(content), products=tmp_path, source=tmp_path / "no")
+
+
+def test_ln_s_of_a_catalogue_is_of_the_stars_of_the_other_run(tmp_path, monkeypatch):
+    """A comparison on another run's stars has none of its own to inject among."""
+    asked = []
+
+    class AskedError(Exception):
+        pass
+
+    def survey(run, shares):
+        asked.append(run.stars["potential"].values.tolist())
+        raise AskedError
+
+    monkeypatch.setattr(Run, "_catalogue_survey", survey)
+    monkeypatch.setattr(ComparedRun, "_fit_one", lambda self, *_: self.run.completeness("inject"))
+    content = {
+        "name": "robust", "data": {"source": "mock"}, "compare": {"forms": ["linear"]},
+        "completeness": {"source": "inject", "survey": "catalogue"},
+        "orbits": {"potentials": ["MWPotential2014"]},
+    }  # fmt: skip
+    digests = []
+    for kind in ("paper", "other"):
+        ages = [1.0, 2.0] if kind == "paper" else [1.0, 3.0]
+        shared = _stars(ages, ["MWPotential2014"], 1.0, 8.0, [0] * N).assign_coords(
+            r0=("potential", [8.27]), v0=("potential", [236.0]), scaling=("potential", ["rescaled"])
+        )
+        write_stars(shared, tmp_path / kind / "stars")
+        (tmp_path / kind / "catalogue.parquet").touch()
+        recipe = Recipe.model_validate(content)
+        run = ComparedRun(recipe, products=tmp_path, source=tmp_path / kind, say=lambda line: None)
+        with pytest.raises(AskedError):
+            next(run.fit())
+        digests.append(run.run.completeness_digest("inject"))
+    assert asked == [["MWPotential2014"]] * 2
+    assert digests[0] != digests[1]

@@ -154,6 +154,12 @@ def test_a_fit_whose_chains_disagree_is_reported_without_its_numbers(
     last = done.output.splitlines()[-1]
     assert last.startswith("The fit may not be believed: R-hat")
     assert "(thick_fraction)" in last
+    done = CliRunner().invoke(app, ["report", str(path), "--json", *places], catch_exceptions=False)
+    assert done.exit_code == 3
+    found = json.loads(done.stdout)
+    assert not found["believed"]
+    assert found["causes"] == last
+    assert found["quantities"]["gradient_young"]["hierarchical"] is None
     made = (tmp_path / "reports/small/index.html").read_text()
     assert "This fit may not be believed" in made
     assert "Hierarchical gradient(age)" not in made

@@ -53,13 +53,16 @@ def _shard(text: str) -> tuple[int, int]:
 RecipeArgument = Annotated[
     Path, typer.Argument(help="A run recipe (TOML), or the name of one of the package: demo.")
 ]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify/--no-verify", help="Compare stars on disk with their checksums first."),
+]
 #: Options of stages, by name: type and default.
 _SETTINGS: dict[str, tuple[Any, Any]] = {
     "overwrite": (Overwrite, False),
     "stars": (Annotated[int | None, typer.Option(
         "--stars", min=1, help="Stars of the mock, in place of the recipe's.")], None),
-    "verify": (Annotated[bool, typer.Option(
-        "--verify/--no-verify", help="Compare stars on disk with their checksums first.")], True),
+    "verify": (Verify, True),
     "retry_failed": (Annotated[bool, typer.Option(
         "--retry-failed", help="Try parts of stars again that failed before.")], False),
     "shard": (Annotated[str | None, typer.Option(
@@ -255,15 +258,34 @@ def diagnose(
         raise typer.Exit(1)
 
 
-@_stage("overwrite", "verify", "products", "reports")
-def report(stages: Run) -> None:
+@app.command()
+def report(
+    recipe: RecipeArgument,
+    as_json: AsJson = False,
+    overwrite: Overwrite = False,
+    verify: Verify = True,
+    products: Products = RUNS,
+    reports: Reports = REPORTS,
+) -> None:
     """Render the report of fits that exist; the last line is its path.
+
+    With --json: the headline numbers, and their errors by what makes them.
 
     Exit status 3: the report was written, but a check says that the fit may not be believed. Its
     numbers are withheld; the last line names the cause and the next step.
     """
-    print(stages.report())
-    _conclude(stages)
+    stages = _run(
+        recipe, overwrite=overwrite, verify=verify, products=products, reports=reports,
+        say=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),
+    )  # fmt: skip
+    page = stages.report()
+    if not as_json or stages.headline is None:
+        print(page)
+        _conclude(stages)
+    else:
+        print(json.dumps(stages.headline.summary() | {"page": str(page)}, ensure_ascii=False))
+        if not stages.headline.verdict.believed:
+            raise typer.Exit(3)
 
 
 @app.command()

@@ -6,14 +6,14 @@ catalogued star of like age and radius stands, at its distance and extinction, a
 survey takes at that place: catalogued stars are many where the survey sees far. With S/N, errors
 and limits it goes in the same way: those of a catalogued star of like magnitude and colour.
 
-The share of stars *observed* at a magnitude comes from the recipe (`observed`: a table of `g` and
-`share`); without it every star within the catalogue's own range of magnitudes is. How cuts go with
-magnitude, for p, is read from the catalogue too: the usable share of its stars in (G, M_G).
+The share of stars *observed* at a place, magnitude and colour comes from the recipe (`shares`);
+without it every star within the catalogue's own range of magnitudes is. How cuts go with magnitude,
+for p, is read from the catalogue too: the usable share of its stars in (G, M_G).
 """
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,21 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import ndtri
 
+from migrate_bayes.catalog.extinction import extinction_ratio
 from migrate_bayes.catalog.quality import SNR_BANDS
 from migrate_bayes.core.counter_rng import keyed_uniforms
 from migrate_bayes.core.errors import FitError
-from migrate_bayes.inject.injections import PURPOSE, InjectedMetallicity, draw_compositions
+from migrate_bayes.inject.injections import (
+    PURPOSE,
+    InjectedMetallicity,
+    attempts_with,
+    draw_compositions,
+    taken_by_shares,
+)
+from migrate_bayes.inject.shares import NO_SHARES, Shares
 from migrate_bayes.isochrones import WorkingGrid, draw_stars
 from migrate_bayes.mock.footprint import Bound, brightness_bound, share_above
-from migrate_bayes.mock.stars import ages_of_stars, first_seen
+from migrate_bayes.mock.stars import ages_of_stars, first_seen, magnitudes
 from migrate_bayes.selection.conditions import dividing_line
 
 Columns = dict[str, NDArray[Any]]
@@ -61,16 +69,16 @@ class CatalogueSurvey:
         Isochrones of the injected stars.
     seed : int
         Of the keyed random numbers.
-    observed : tuple of array, optional
-        G (mag, increasing) and the share of stars observed there; all within the catalogue's range
-        if not given.
+    shares : Shares
+        Tables of the share of stars observed; all within the catalogue's range without them.
     thick_share : float
         Share of the thick disc.
 
     Raises
     ------
     FitError
-        If the catalogue has no G, no distances, or too few usable stars.
+        If the catalogue has no G, no distances, too few usable stars, or no positions that `shares`
+        ask for.
     """
 
     law = InjectedMetallicity()
@@ -83,11 +91,15 @@ class CatalogueSurvey:
         grid: WorkingGrid,
         *,
         seed: int,
-        observed: tuple[Floats, Floats] | None = None,
+        shares: Shares = NO_SHARES,
         thick_share: float = 0.25,
     ) -> None:
-        needed = ("phot_g_mean_mag", "abs_g", "abs_g_error", "a_g", "distance", "distance_lo",
-                  "distance_hi", "teff", "logg", "feh")  # fmt: skip
+        needed: tuple[str, ...] = (
+            "phot_g_mean_mag", "abs_g", "abs_g_error", "a_g", "distance", "distance_lo",
+            "distance_hi", "teff", "logg", "feh",
+        )  # fmt: skip
+        if shares.needs_place:
+            needed += ("ra", "dec")
         if lacking := [name for name in needed if name not in stars]:
             names = ", ".join(lacking)
             raise FitError(f"the catalogue cannot be its own survey: it has no {names}")
@@ -105,10 +117,11 @@ class CatalogueSurvey:
         (self._brightest, self._faintest), self._teff_range, self._logg_range = (
             tuple(np.quantile(values, [0.001, 0.999]).tolist()) for values in (g, teff, logg)
         )
-        self._observed = observed
+        self.shares = shares
         self._usable_share(g, stars["abs_g"].values[seen], usable[seen])
         lent = ("distance", "distance_lo", "distance_hi", "a_g", "abs_g_error", "rg_mean",
-                "age_median", "ln_zmax_mean", "r_present", "z", "feh", "alpha_fe")  # fmt: skip
+                "age_median", "ln_zmax_mean", "r_present", "z", "feh", "alpha_fe", "ra",
+                "dec", "abs_g", "bp_rp")  # fmt: skip
         self._at = {n: stars[n].values[rows].astype(float) for n in lent if n in stars}
         self._at["width"] = (
             0.5 * (self._at["distance_hi"] - self._at["distance_lo"]) / self._at["distance"]
@@ -138,12 +151,32 @@ class CatalogueSurvey:
         good, *_ = np.histogram2d(g[usable], abs_g[usable], self._edges)
         self._share = good / np.maximum(every, 1.0)
 
-    def _taken(self, g: Floats) -> Floats:
-        """Return the share of stars of a magnitude that the survey observes."""
-        inside = (g >= self._brightest) & (g <= self._faintest)
-        if self._observed is None:
-            return inside.astype(float)
-        return np.where(inside, np.interp(g, *self._observed), 0.0)
+    def _within(self, g: Floats) -> NDArray[np.bool_]:
+        """Return whether a magnitude is within the catalogue's range."""
+        return (g >= self._brightest) & (g <= self._faintest)
+
+    def _at_places(self, star: Columns, row: NDArray[np.int64]) -> Columns:
+        """Return what tables of shares ask of stars with M_G and BP-RP, at lent places."""
+        place: Columns = {str(n): self._at[n][row] for n in ("ra", "dec") if n in self._at}
+        place |= {"g": star["abs_g"] + self._modulus[row]}
+        if not self.shares.needs_colour:
+            return place
+        a_g, colour = self._at["a_g"][row], star["bp_rp"]
+        a_v = a_g / 0.8
+        for _ in range(3):  # the law's ratio changes little with A_V
+            a_v = a_g / extinction_ratio("G", a_v, bp_rp=colour)
+        behind = {"abs_g": star["abs_g"], "bp_rp": colour, "a_v": a_v}
+        behind["distance"] = self._at["distance"][row]
+        return magnitudes(behind) | place | {"bp_rp": colour}
+
+    @property
+    def contradicted(self) -> float:
+        """Which part of the catalogue's own stars the tables of shares say is never taken."""
+        if not self.shares.tables or (self.shares.needs_colour and "bp_rp" not in self._at):
+            return 0.0
+        seen = np.flatnonzero(np.isfinite(self._at.get("bp_rp", self._at["abs_g"])))
+        own: Columns = {str(n): self._at[n][seen] for n in ("abs_g", "bp_rp") if n in self._at}
+        return float(np.mean(self.shares.of(self._at_places(own, seen)) == 0.0))
 
     def _weights(self) -> Floats:
         """Return 1/p of the stars that lend places, p the share of a generation that is taken."""
@@ -166,10 +199,18 @@ class CatalogueSurvey:
                 for edge, v in zip(self._edges, (g, star["abs_g"]), strict=True)
             )
             with np.errstate(invalid="ignore"):
-                share = star["probability"] * self._taken(g) * self._share[i, j] / _MASSES
-            total += np.where(star["ok"], share, 0.0)
+                share = star["probability"] * self._within(g) * self._share[i, j] / _MASSES
+            good = np.flatnonzero(star["ok"] & (share > 0))
+            if self.shares.tables:
+                some: Columns = {str(name): star[name][good] for name in ("abs_g", "bp_rp")}
+                share[good] *= self.shares.of(self._at_places(some, good))
+            total[good] += share[good]
+        # Where tables take no star, none lends its place.
+        lends = (total > 0.0) if self.shares.tables else np.ones(n, dtype=bool)
+        if not lends.any():
+            raise FitError("completeness.shares take no star at any place of the catalogue's stars")
         # A star whose like are hardly ever taken must not stand for thousands.
-        return 1.0 / np.maximum(total, 0.02 * np.median(total))
+        return np.where(lends, 1.0 / np.maximum(total, 0.02 * np.median(total[lends])), 0.0)
 
     @property
     def _alphas(self) -> tuple[float, float]:
@@ -193,8 +234,10 @@ class CatalogueSurvey:
         """No star is observed a second time."""
         return np.zeros(len(number), dtype=bool)
 
-    def _candidates(self, number: NDArray[np.int64], attempts: range) -> tuple[NDArray, Columns]:
-        """Draw candidates of each star; return which are observed, and these."""
+    def within_limits(
+        self, number: NDArray[np.int64], attempts: range
+    ) -> tuple[NDArray[np.int64], Columns]:
+        """Draw candidates of each star; return which are within the limits, and these."""
         u = np.concatenate([self.uniforms(number, 2 + a, 9) for a in attempts], axis=1)
         star = draw_compositions(self.law, self._thick_share, self.ages, u)
         star["alpha_fe"] = np.clip(star["alpha_fe"], *self._alphas)
@@ -214,13 +257,15 @@ class CatalogueSurvey:
         star |= self._on_isochrone(star, u[6], self._faintest - modulus[row])
         star["g"] = star["abs_g"] + modulus[row]
         with np.errstate(invalid="ignore", divide="ignore"):
-            chance = star["probability"] / most * self._taken(star["g"])
-            kept = np.flatnonzero(star.pop("ok") & (u[7] < chance))
-        return kept, {name: values[kept] for name, values in star.items()}
+            inside = star.pop("ok") & self._within(star["g"])
+            kept = np.flatnonzero(inside & (u[7] < star["probability"] / most))
+        star = {name: values[kept] for name, values in star.items()}
+        return kept, self._at_places(star, star["row"]) | star if self.shares.tables else star
 
     def observe(self, number: NDArray[np.int64], *, again: bool = False) -> tuple[Columns, Columns]:
         """Return what is seen of the stars, and the truth."""
-        true = first_seen(number, self._candidates, 64)
+        candidates = partial(taken_by_shares, self)
+        true = first_seen(number, candidates, 64, attempts_with(self.shares))
         u = self.uniforms(number, 0, 6)
         e = ndtri(u[:5])
         row = true.pop("row")

@@ -23,21 +23,31 @@ from scipy.special import ndtri
 
 from migrate_bayes.catalog.quality import total_snr
 from migrate_bayes.core.constants import PIVOT_RADIUS
+from migrate_bayes.core.errors import FitError
 from migrate_bayes.core.progress import progress
+from migrate_bayes.inject.shares import NO_SHARES, Shares
 from migrate_bayes.isochrones import WorkingGrid
 from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock import discs
 from migrate_bayes.mock.mock_options import MockOptions
-from migrate_bayes.mock.stars import LamostSurvey, SimpleSurvey, get_survey
+from migrate_bayes.mock.stars import MOST_ATTEMPTS, LamostSurvey, SimpleSurvey, get_survey
 from migrate_bayes.mock.survey import catalog_of
 from migrate_bayes.orbits.orbit_options import OrbitOptions
+from migrate_bayes.population.likelihood.selected import REFERENCE
 
 Columns = dict[str, NDArray[Any]]
 Floats = NDArray[np.float64]
 
 _RADIUS, _RADII = (8.3, 2.6), (2.0, 16.0)  # kpc: centre and sd; limits
 _WIDEST = 3.0
+ALPHA_SD = 0.03
+"""Scatter of the injected [α/Fe] at given [Fe/H], dex."""
 PURPOSE = 0x1A9EC7  # of the keyed random numbers
+_SHARES = 1 << 41  # first draw of those that the tables of shares take a candidate by
+_ASKED = 20_000  # candidates by which tables are judged
+_RAREST = 0.001  # share of them that tables have to take
+_DOUBTFUL = 0.05  # share of them outside of a table
+_MOST_CALLS = 1000
 _FEH_STEP, _AGE_STEP, _RADIUS_STEP = 0.05, 0.25, 0.5  # dex, Gyr, kpc: of the cells
 CHUNK = 65_536
 """Stars at a time; it decides nothing."""
@@ -50,7 +60,7 @@ class InjectedMetallicity:
     Parameters
     ----------
     mean : tuple of float
-        At age 0 and 8 kpc, dex.
+        At age 0 and 8 kpc, dex; by default, as `rate`, that of the law by which S is normalised.
     rate : tuple of float
         Change of the mean with age, dex/Gyr.
     slope : tuple of float
@@ -68,8 +78,8 @@ class InjectedMetallicity:
     True
     """
 
-    mean: tuple[float, float] = (-0.05, -0.50)
-    rate: tuple[float, float] = (-0.035, 0.0)
+    mean: tuple[float, float] = (REFERENCE[0][0], REFERENCE[1][0])
+    rate: tuple[float, float] = (REFERENCE[0][1], REFERENCE[1][1])
     slope: tuple[float, float] = (-0.04, 0.0)
     sd: tuple[float, float] = (0.40, 0.40)
 
@@ -100,11 +110,13 @@ def draw_compositions(
     age = ages[0] + (ages[1] - ages[0]) * u[1]
     rg = discs.truncated_normal(u[2], *_RADIUS, *_RADII)
     feh = law.of(component, age, rg, u[3])
-    # [α/Fe] decides nothing at given [Fe/H] and age but which isochrone a star is on.
-    alpha = np.where(component, 0.20, 0.03) - 0.10 * feh + 0.03 * ndtri(u[4])
+    # [α/Fe] decides nothing at given [Fe/H] and age but which isochrone a star is on: whether that
+    # is so, those that pass tell by `alpha_residual`, a standard normal number before.
+    residual = ndtri(u[4])
+    alpha = np.where(component, 0.20, 0.03) - 0.10 * feh + ALPHA_SD * residual
     return {
         "component": component, "thick": component == 1, "age": age, "rg": rg, "feh": feh,
-        "alpha_fe": alpha,
+        "alpha_fe": alpha, "alpha_residual": residual,
     }  # fmt: skip
 
 
@@ -114,6 +126,14 @@ class Survey(Protocol):
     law: InjectedMetallicity
     places_given: bool
     """Whether a star has its place before it is asked if the survey takes it."""
+
+    @property
+    def shares(self) -> Shares:
+        """Tables that the survey's limits are multiplied by."""
+
+    @property
+    def contradicted(self) -> float:
+        """Which part of the survey's own stars its tables say is never taken."""
 
     @property
     def seed(self) -> int:
@@ -133,14 +153,82 @@ class Survey(Protocol):
     def is_repeated(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether a star is observed a second time."""
 
+    def uniforms(self, number: NDArray[np.int64], draw: int, n: int) -> Floats:
+        """Return `n` uniform numbers for each star, shape (n, star)."""
+
+    def within_limits(
+        self, number: NDArray[np.int64], attempts: range
+    ) -> tuple[NDArray[np.int64], Columns]:
+        """Draw candidates of each star; return which are within the survey's limits, and these."""
+
+
+def taken_by_shares(
+    survey: Survey, number: NDArray[np.int64], attempts: range
+) -> tuple[NDArray[np.int64], Columns]:
+    """Return the candidates within the limits of a survey that its tables take."""
+    kept, star = survey.within_limits(number, attempts)
+    if not survey.shares.tables:
+        return kept, star
+    u = np.concatenate([survey.uniforms(number, _SHARES + a, 1)[0] for a in attempts])
+    taken = u[kept] < survey.shares.of(star)
+    return kept[taken], {name: values[taken] for name, values in star.items()}
+
+
+def attempts_with(shares: Shares) -> int:
+    """Return after how many candidates a star is given up: tables may take one of 1 / `_RAREST`."""
+    return round(MOST_ATTEMPTS / _RAREST) if shares.tables else MOST_ATTEMPTS
+
+
+def judge_shares(survey: Survey) -> tuple[list[dict[str, Any]], list[str]]:
+    """Ask what the tables of a survey do to stars within its limits.
+
+    Returns, of each table, its file's name, the mean share that it takes of these stars, and which
+    part of them lies beyond each axis; and doubts. A `FitError` is raised if the tables take next
+    to none.
+    """
+    if not survey.shares.tables:
+        return [], []
+    parts: list[Columns] = []
+    number, attempt, found = np.arange(1, 4097), 0, 0
+    while found < _ASKED and attempt < _MOST_CALLS:
+        kept, star = survey.within_limits(number, range(attempt, attempt + 1))
+        parts.append(star)
+        attempt, found = attempt + 1, found + len(kept)
+    stars = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    said, doubts = [], []
+    for table in survey.shares.tables:
+        outside = table.outside(stars)
+        said.append(
+            {"table": table.name, "taken": float(table.of(stars).mean()), "outside": outside}
+        )
+        doubts += [
+            f"{part:.0%} of the injected stars lie outside of {table.name} in {axis}: "
+            + ("none of them is taken" if table.ends_at(axis) else "its end is taken for them")
+            for axis, part in outside.items() if part > _DOUBTFUL
+        ]  # fmt: skip
+    if (part := survey.contradicted) > _DOUBTFUL:
+        doubts.append(
+            f"{part:.0%} of the catalogue's own stars are where completeness.shares take none"
+        )
+    if (rate := float(survey.shares.of(stars).mean())) < _RAREST:
+        each = ", ".join(f"{one['table']} {one['taken']:.2g}" for one in said)
+        raise FitError(
+            f"completeness.shares take {rate:.1g} of the stars within the survey's limits (by "
+            f"themselves: {each}): are the tables of this survey, and their columns in degrees and "
+            "magnitudes?"
+        )
+    return said, doubts
+
 
 @dataclass(frozen=True)
 class _Simple(SimpleSurvey):
     """A mock survey with the injected population in place of its own."""
 
     thick_share: float = 0.25
+    shares: Shares = NO_SHARES
 
     purpose = PURPOSE
+    contradicted = 0.0  # it has no stars but by its tables
     n_births = discs.N_MIGRATION
     law = InjectedMetallicity()
     places_given = False
@@ -149,6 +237,22 @@ class _Simple(SimpleSurvey):
         """Draw injected stars by uniform numbers, shape (`n_births`, n), and put them on orbits."""
         star = draw_compositions(self.law, self.thick_share, ages, u)
         return star | discs.place(star, self.potential, u[6:])
+
+    @property
+    def most_attempts(self) -> int:
+        """Candidates after which a star is given up."""
+        return attempts_with(self.shares)
+
+    def within_limits(
+        self, number: NDArray[np.int64], attempts: range
+    ) -> tuple[NDArray[np.int64], Columns]:
+        """Draw candidates of each star; return which are within the survey's limits, and these."""
+        return super()._candidates(number, attempts)
+
+    def _candidates(
+        self, number: NDArray[np.int64], attempts: range
+    ) -> tuple[NDArray[np.int64], Columns]:
+        return taken_by_shares(self, number, attempts)
 
 
 @dataclass(frozen=True)
@@ -162,11 +266,12 @@ def mock_survey(
     isochrones: AgeOptions,
     orbits: OrbitOptions,
     thick_share: float = 0.25,
+    shares: Shares = NO_SHARES,
 ) -> Survey:
     """Return the mock survey of a recipe with the injected population in place of its own."""
     survey = get_survey(truth, seed, isochrones, orbits)
     kind = _Lamost if isinstance(survey, LamostSurvey) else _Simple
-    return kind(truth, seed, isochrones, survey.potential, thick_share)
+    return kind(truth, seed, isochrones, survey.potential, thick_share, shares)
 
 
 def observe(survey: Survey, number: NDArray[np.int64]) -> xr.Dataset:
@@ -185,7 +290,7 @@ def observe(survey: Survey, number: NDArray[np.int64]) -> xr.Dataset:
             seen[name][rows[better]] = values[better]
     orbits = {
         "rg_mean": true["rg"], "ln_zmax_mean": np.log(np.maximum(true["zmax"], 1e-4)),
-        "r_present": true["R"], "z": true["z"],
+        "r_present": true["R"], "z": true["z"], "alpha_residual": true["alpha_residual"],
     }  # fmt: skip
     catalog = catalog_of(number, seen, true, survey.seed)
     return catalog.assign({name: ("star", values) for name, values in orbits.items()})
@@ -213,7 +318,9 @@ def count_injections(
     -------
     xarray.Dataset
         ``passed`` on (component, age, rg, feh), whose coordinates are the middles of cells, and
-        ``log_injected``: ln of the injected law of [Fe/H] there, up to a constant.
+        ``log_injected``: ln of the injected law of [Fe/H] there, up to a constant. ``alpha_sum`` on
+        (component, rg): of those that pass, the sum of their residuals of [α/Fe], in units of its
+        scatter.
         Attributes ``observed`` and ``usable``, numbers of stars, and ``places_given``, 1 or 0.
 
     Examples
@@ -231,11 +338,15 @@ def count_injections(
     """
     cells = Cells(survey.ages)
     counts = np.zeros(cells.shape, dtype=np.int64)
+    alpha_sum = np.zeros((2, cells.shape[2]))
     with progress(n, "inject") as advance:
         for first in range(1, n + 1, CHUNK):
             number = np.arange(first, min(first + CHUNK, n + 1), dtype=np.int64)
             catalog = observe(survey, number)
-            cells.add(counts, catalog.isel(star=np.flatnonzero(usable(catalog))))
+            passed = catalog.isel(star=np.flatnonzero(usable(catalog)))
+            cells.add(counts, passed)
+            inside, (disc, _, radius, _) = cells.of(passed)
+            np.add.at(alpha_sum, (disc, radius), passed["alpha_residual"].values[inside])
             advance(len(number))
     coords = cells.coords
     law = survey.law.log_density(*(coords[name] for name in ("age", "rg", "feh")))
@@ -243,6 +354,7 @@ def count_injections(
         {
             "passed": (("component", "age", "rg", "feh"), counts),
             "log_injected": (("component", "age", "rg", "feh"), law),
+            "alpha_sum": (("component", "rg"), alpha_sum),
         },
         coords=coords,
         attrs={
@@ -269,13 +381,16 @@ class Cells:
         named = dict(zip(("age", "rg", "feh"), middles, strict=True))
         return {"component": ["thin", "thick"], **named}
 
-    def add(self, counts: NDArray[np.int64], stars: xr.Dataset) -> None:
-        """Count stars by their true disc, age, radius and [Fe/H]."""
-        names = ("age", "rg", "feh")
+    def of(self, stars: xr.Dataset) -> tuple[NDArray[np.bool_], tuple[NDArray[np.int64], ...]]:
+        """Return which stars are in a cell, and these cells: disc, age, radius and [Fe/H]."""
         where = [stars["ref_true_component"].values.astype(np.int64)]
         inside = np.ones(stars.sizes["star"], dtype=bool)
-        for name, edge in zip(names, self.edges, strict=True):
+        for name, edge in zip(("age", "rg", "feh"), self.edges, strict=True):
             at = np.searchsorted(edge, stars[f"ref_true_{name}"].values, side="right") - 1
             inside &= (at >= 0) & (at < len(edge) - 1)
             where.append(at)
-        np.add.at(counts, tuple(index[inside] for index in where), 1)
+        return inside, tuple(index[inside] for index in where)
+
+    def add(self, counts: NDArray[np.int64], stars: xr.Dataset) -> None:
+        """Count stars by their true disc, age, radius and [Fe/H]."""
+        np.add.at(counts, self.of(stars)[1], 1)

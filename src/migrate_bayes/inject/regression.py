@@ -12,6 +12,11 @@ needs; h and r are tensor products of cubic B-splines, r with few functions of a
 differences of their coefficients are penalised. How much, and whether r is there at all, is chosen
 by Akaike's criterion, the deviance and twice the effective number of parameters.
 
+**[α/Fe].** S is taken not to depend on [α/Fe] at given [Fe/H] and age. Were ln S to have a slope κ
+in it, the injected residual δ of [α/Fe], a normal law of the scatter t, would pass as
+:math:`N(κ t^2, t^2)`: the deviance falls by what a linear fit of δ explains. The attributes have
+Akaike's criterion of a κ for all, and of one that changes with radius, beside the ones above.
+
 **Error.** A limited number of injections leaves ln S an error of covariance Σ (of the
 coefficients). What it does to the gradient at given age is to first order the slope in R of
 
@@ -34,6 +39,8 @@ from scipy.interpolate import BSpline
 from scipy.linalg import block_diag, cho_factor, cho_solve
 
 from migrate_bayes.core.errors import FitError
+from migrate_bayes.inject.injections import ALPHA_SD
+from migrate_bayes.population.likelihood.selected import REFERENCE
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +53,7 @@ _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 _SMALL = 1e-4  # penalty of any coefficient, so that all have a value
 # Laws by which the error of a gradient is judged: sd of [Fe/H], at steps (dex) from the injected
 # mean; mean and sd of the radius.
-_SD, _STEPS = 0.2, (-0.25, 0.0, 0.25)
+_SD, _STEPS = REFERENCE[0][2], (-0.25, 0.0, 0.25)
 _RADIUS, _WIDTH = 8.3, 1.6
 _FEWEST = 1000
 _KEPT = 0.99  # share of the variance of the gradients that the directions have to have
@@ -223,6 +230,23 @@ def _centre(cells: xr.Dataset) -> Floats:
     return np.asarray((law @ cells["feh"].values) / law.sum(axis=2))
 
 
+def by_alpha(cells: xr.Dataset, disc: str, aic: float) -> dict[str, float]:
+    """Return what a slope of ln S in [α/Fe] is, and what it does to the criterion."""
+    if "alpha_sum" not in cells:
+        return {}
+    n = cells["passed"].sum(("age", "feh")).values.astype(np.float64)
+    total, x = cells["alpha_sum"].values, cells["rg"].values
+    basis = np.stack([np.ones_like(x), x - (n @ x) / n.sum()])
+    curvature, slope = (n * basis**2).sum(axis=1), basis @ total  # the two are orthogonal
+    gain = slope**2 / curvature
+    return {
+        f"alpha_slope_{disc}": slope[0] / curvature[0] / ALPHA_SD,
+        f"alpha_slope_error_{disc}": curvature[0] ** -0.5 / ALPHA_SD,
+        f"aic_{disc}_alpha": aic - gain[0] + 2.0,
+        f"aic_{disc}_alpha_radius": aic - gain.sum() + 4.0,
+    }
+
+
 def _directions(fit: _Regression, counts: xr.Dataset, disc: str) -> Floats:
     """Return columns of coefficients of h and r: directions of ln S, most important first."""
     cells = counts.sel(component=disc)
@@ -272,7 +296,8 @@ def fit_completeness(
         deviation each, independent of each other; of stars with a given place ``ln_share`` on
         (component, age), the share of an age that is taken. Attributes ``aic_…`` compare ln S of
         age and [Fe/H] alone with that of radius too, for each disc; the terms are those of the
-        less.
+        less. Two more are of these terms and a slope in [α/Fe], ``alpha_slope_…`` per dex, which is
+        not in ``ln_s``.
 
     Raises
     ------
@@ -314,6 +339,7 @@ def fit_completeness(
         fits = [_best(counts, disc, with_radius=with_radius) for with_radius in (False, True)]
         attrs |= {f"aic_{disc}_age": fits[0].aic, f"aic_{disc}_age_radius": fits[1].aic}
         fit = min(fits, key=lambda fit: fit.aic)
+        attrs |= by_alpha(counts.sel(component=disc), disc, fit.aic)
         log_s[c] = fit.log_s(age, radius, feh)
         log_share[c] = fit.log_share(age, radius, feh, _centre(counts.sel(component=disc)))
         law = counts["log_injected"].sel(component=disc).sel(feh=feh, method="nearest")

@@ -6,10 +6,9 @@ r"""Selection function of a LAMOST-like survey: footprint, depth, dust, and azim
   (150° < l < 210°, abs(b) < 30°: Liu et al. 2014, IAU Symp. 298, 310) and in the Kepler field
   (within 8° of l, b = 76.3°, 13.5°: De Cat et al. 2015, ApJS 220, 19), and `ELSEWHERE` of the rest.
   Plates and their gaps are not drawn.
-* **Depth**: g from 10 to 18, in the SDSS system, from Gaia's by the relation of the eDR3
-  documentation (section 5.5.1, table 5.6), G - g = 0.2199 - 0.6365 c - 0.1548 c² + 0.0064 c³ with
-  c = BP - RP; the share observed falls from bright to faint as 1/(1 + exp((g - 16.2)/0.6)), since a
-  field has more faint stars than fibres.
+* **Depth**: g from 10 to 18, in the SDSS system (`catalog.passbands`); the share observed falls
+  from bright to faint as 1/(1 + exp((g - 16.2)/0.6)), since a field has more faint stars than
+  fibres.
 * **Dust**: an exponential disc, in closed form. With k = sin|b|/h_z - cos l cos b/h_R,
 
   .. math:: A_V(d) = a_0 \frac{1 - e^{-k d}}{k}
@@ -121,12 +120,6 @@ def targeted(ra: ArrayLike, dec: ArrayLike) -> Floats:
 def dust(distance: ArrayLike, ra: ArrayLike, dec: ArrayLike) -> Floats:
     """Return A_V (mag) at a distance (kpc) in a direction (ICRS, deg)."""
     return _look(distance, ra, dec)[1]
-
-
-def sdss_g(gaia_g: ArrayLike, bp_rp: ArrayLike) -> Floats:
-    """Return SDSS g from Gaia G and BP - RP, as observed (mag)."""
-    c = np.asarray(bp_rp, dtype=np.float64)
-    return np.asarray(gaia_g) - (0.2199 + c * (-0.6365 + c * (-0.1548 + c * 0.0064)))
 
 
 def completeness(g: ArrayLike) -> Floats:

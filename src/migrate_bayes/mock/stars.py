@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from migrate_bayes.catalog.extinction import extinction_ratio
+from migrate_bayes.catalog.passbands import in_band
 from migrate_bayes.core.counter_rng import keyed_uniforms
 from migrate_bayes.core.errors import MigrateBayesError
 from migrate_bayes.core.parallel import map_blocks
@@ -34,11 +35,14 @@ Columns = dict[str, NDArray[Any]]
 
 _LOGG_RANGE = (1.0, 5.0)
 _BLOCK = 4096
+MOST_ATTEMPTS = 2000
+"""Candidates after which a star is given up."""
+G_RP = 0.59
+"""(G - RP) / (BP - RP): the mean relation of the isochrones, which have BP - RP alone."""
 
 # Keyed random numbers: which draw of a star is which.
 _VISIT, _ATTEMPT = 0, 2  # draws 0 and 1: first and second observation; from 2 on: candidates
 _GAIA = 1 << 40  # beyond any candidate
-_MAX_ATTEMPTS = 2000
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,11 @@ class SimpleSurvey:
     teff_range = (4200.0, 7500.0)
     purpose = 0x10C4  # of the keyed random numbers
     shared: ClassVar[tuple[str, ...]] = ("grid",)
+
+    @property
+    def most_attempts(self) -> int:
+        """Candidates after which a star is given up."""
+        return MOST_ATTEMPTS
 
     @cached_property
     def source(self) -> Any:
@@ -101,7 +110,7 @@ class SimpleSurvey:
 
     def stars(self, number: NDArray[np.int64]) -> Columns:
         """Make stars: candidates are drawn until one is in the survey and on the isochrones."""
-        true = first_seen(number, self._candidates, self.most_at_once)
+        true = first_seen(number, self._candidates, self.most_at_once, self.most_attempts)
         true["zmax"] = orbit_extrema(
             true["R"], true["v_r"], true["v_phi"], true["z"], true["v_z"], self.potential, workers=1
         ).zmax
@@ -157,7 +166,7 @@ class SimpleSurvey:
         drawn = self._on_isochrone(star, u[0], faintest)
         kept = np.flatnonzero(drawn.pop("ok") & star.pop("possible", True))
         star = {name: values[kept] for name, values in (star | drawn).items()}
-        return kept, star | _magnitudes(star)
+        return kept, star | magnitudes(star)
 
 
 @dataclass(frozen=True)
@@ -210,8 +219,8 @@ class LamostSurvey(SimpleSurvey):
         faintest = star["limit"] + BLUEST - _modulus(star["distance"]) - 0.6 * star["a_v"]
         star |= self._on_isochrone(star, u[0][kept], faintest)
         with np.errstate(invalid="ignore"):
-            star |= _magnitudes(star)
-            star["sdss_g"] = footprint.sdss_g(star["g"], star["bp"] - star["rp"])
+            star |= magnitudes(star)
+            star["sdss_g"] = in_band("g", star["g"], star["bp"] - star["rp"])
             observed = (star["sdss_g"] >= G_RANGE[0]) & (star["sdss_g"] < star.pop("limit"))
             observed &= u[4][kept] < star["probability"] / bound[kept]
         observed &= star.pop("ok")
@@ -227,6 +236,7 @@ def first_seen(
     number: NDArray[np.int64],
     candidates: Callable[[NDArray[np.int64], range], tuple[NDArray, Columns]],
     most_at_once: int,
+    most_attempts: int,
 ) -> Columns:
     """Draw candidates of each star until one is seen; return these, in the order of `number`.
 
@@ -236,10 +246,10 @@ def first_seen(
     true: Columns = {}
     waiting = np.arange(len(number))
     attempt = 0
-    while len(waiting) and attempt < _MAX_ATTEMPTS:
+    while len(waiting) and attempt < most_attempts:
         # Few left: several candidates of each at once; of those in the survey, the first.
         n = len(waiting)
-        k = min(max(_BLOCK // n, 1), most_at_once, _MAX_ATTEMPTS - attempt)
+        k = min(max(_BLOCK // n, 1), most_at_once, most_attempts - attempt)
         kept, drawn = candidates(number[waiting], range(attempt, attempt + k))
         which, first = np.unique(kept % n, return_index=True)
         for name, values in drawn.items():
@@ -249,7 +259,7 @@ def first_seen(
         attempt += k
     if len(waiting):
         raise MigrateBayesError(
-            f"no observable star in {_MAX_ATTEMPTS} tries for {len(waiting)} stars, the first "
+            f"no observable star in {most_attempts} tries for {len(waiting)} stars, the first "
             f"being number {number[waiting[0]]}: are there isochrones of these ages and "
             "metallicities, and are the survey's population and limits sane?"
         )
@@ -269,16 +279,14 @@ def _modulus(distance: NDArray[np.float64]) -> NDArray[np.float64]:
     return 5.0 * np.log10(distance) + 10.0
 
 
-def _magnitudes(star: Columns) -> Columns:
-    """Apparent magnitudes in the Gaia bands, reddened."""
+def magnitudes(star: Columns) -> Columns:
+    """Return apparent magnitudes in the Gaia bands, reddened, as `g`, `bp` and `rp`."""
     a_v, colour = star["a_v"], star["bp_rp"]
     a_g, a_bp, a_rp = (
         a_v * extinction_ratio(band, a_v, bp_rp=colour) for band in ("G", "BP", "RP")
     )
     modulus = _modulus(star["distance"])
-    # G lies between BP and RP: M_BP and M_RP from the colour by G - RP ≈ 0.59 (BP - RP), the
-    # mean relation of the isochrones; only BP - RP enters anything below.
-    g_rp = 0.59 * colour
+    g_rp = G_RP * colour
     return {
         "g": star["abs_g"] + modulus + a_g,
         "bp": star["abs_g"] - g_rp + colour + modulus + a_bp,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import xarray as xr
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.progress import say
-from migrate_bayes.core.table import Estimate, Table, decimals
+from migrate_bayes.core.table import Estimate, Table, decimals, plain
 from migrate_bayes.mock.truth import as_truth
 from migrate_bayes.population.results.diagnostics import (
     Verdict,
@@ -64,13 +65,43 @@ class HeadlineRow(NamedTuple):
 class Headline(list[HeadlineRow]):
     """Rows; `note` says what a mock's true flattening rate is, if that needs saying.
 
-    `verdict` is that on the fit: if it may not be believed, no row has its numbers. `budget`
-    divides their errors, if more than the stars is known to make them.
+    `verdict` is that on the fit: if it may not be believed, no row has its numbers. `errors` are
+    the parts of their errors (1σ) by what makes them: of each row's name, by source.
     """
 
     note: str = ""
     verdict: Verdict = Verdict()
-    budget: Table = Table("", (), ())
+    errors: Mapping[str, Mapping[str, float]] = {}
+
+    @property
+    def budget(self) -> Table:
+        """Word the parts of the errors; no rows if there is no more than one."""
+        return _budget_table(self, self.errors)
+
+    def summary(self) -> dict[str, Any]:
+        """Give the rows as plain numbers, None for what is not known: what ``--json`` prints.
+
+        Of each quantity the estimates with their 68% interval (of the baseline 1σ), `errors`, the
+        standard deviations by what makes them, and `total`, by the law of total variance. If the
+        fit may not be believed, `believed` is false and `causes` says why; its numbers are None.
+        """
+
+        def of(estimate: Estimate | None) -> dict[str, float] | None:
+            return None if estimate is None else asdict(estimate)
+
+        quantities = {
+            row.name: {
+                "label": row.label, "unit": row.unit, "truth": row.truth,
+                "hierarchical": of(row.hierarchical), "odr+scatter": of(row.odr_scatter),
+                "odr": of(row.odr), "errors": dict(parts := self.errors.get(row.name, {})),
+                "total": total_error(parts) if parts else None,
+            }
+            for row in self
+        }  # fmt: skip
+        found = {"believed": self.verdict.believed, "quantities": quantities}
+        if not self.verdict.believed:
+            found["causes"] = self.verdict.sentence
+        return dict(plain(found))
 
     def table(self) -> Table:
         """Word the rows, without the columns that are empty throughout."""
@@ -192,14 +223,14 @@ def headline(
     found = Headline(r for r in rows if r.hierarchical or r.withheld or r.odr_scatter or r.odr)
     found.note, found.verdict = " ".join(filter(None, [truth.note, where])), verdict
     if fit is not None and verdict.believed:
-        found.budget = error_budget(found, fit, comparisons)
+        found.errors = error_budget(found, fit, comparisons)
     return found
 
 
 def error_budget(
     rows: Sequence[HeadlineRow], fit: xr.DataTree, comparisons: Sequence[xr.DataTree]
-) -> Table:
-    """Divide the errors of the headline numbers by what makes them; no rows if that is one thing.
+) -> dict[str, dict[str, float]]:
+    """Divide the errors of the headline numbers by what makes them: sd by source, of each name.
 
     By the law of total variance: the posterior's variance, of which the injections that a
     completeness was made of have a share, and the variance between the choices of each comparison,
@@ -225,6 +256,15 @@ def error_budget(
                     between = float(of_choices["sd"].sel(quantity=row.name, source=source))
                     mine[source] = max(mine.get(source, 0.0), between)
         parts[row.name] = mine
+    return parts
+
+
+def total_error(parts: Mapping[str, float]) -> float:
+    """Return the total of independent errors."""
+    return sum(sd**2 for sd in parts.values()) ** 0.5
+
+
+def _budget_table(rows: Sequence[HeadlineRow], parts: Mapping[str, Mapping[str, float]]) -> Table:
     sources = list(dict.fromkeys(source for mine in parts.values() for source in mine))
     if len(sources) < 2:
         return Table("", (), ())
@@ -233,7 +273,7 @@ def error_budget(
         if row.name not in parts or row.hierarchical is None:
             continue
         of_row = parts[row.name]
-        total = sum(sd**2 for sd in of_row.values()) ** 0.5
+        total = total_error(of_row)
         digits = decimals(total)
         each = [f"{of_row[s]:.{digits}f}" if s in of_row else "" for s in sources]
         value = f"{row.hierarchical.value:.{digits}f} ± {total:.{digits}f}"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from migrate_bayes.isochrones.age_options import EXCLUDE
@@ -286,6 +287,9 @@ def _taken(recipe: Mapping[str, Any]) -> str:
         whose = "the mock survey's limits"
         if c["survey"] == "catalogue":
             whose = "limits, places, depth and errors lent by the catalogue's own stars"
+        if c.get("shares"):
+            tables = ", ".join(f"'{Path(one['path']).name}'" for one in c["shares"])
+            whose += f" times the shares that {tables} give by place, magnitude or colour"
         how = f"found by {c['injections']:,} stars injected into {whose}, with their ages and cuts"
     return (
         "The likelihood is normalised for how the survey takes stars by [Fe/H] at given age and "

@@ -142,6 +142,8 @@ def check_run(
 
 
 def _check_completeness(recipe: Recipe) -> None:
+    from migrate_bayes.inject.share_files import read_shares
+
     c, compare = recipe.completeness, recipe.compare
     sources = {"completeness.source": [c.source]}
     if compare is not None:
@@ -149,12 +151,15 @@ def _check_completeness(recipe: Recipe) -> None:
         sources["compare.completeness"] = list(compare.completeness)
         sources["compare.variants"] = [source for source in named if source is not None]
     injected = any("inject" in of_entry for of_entry in sources.values())
-    if injected and c.observed is not None:
-        sources["completeness.observed"] = [c.observed]
     for entry, paths in sources.items():
         for path in paths:
             if not is_none(path) and path != "inject" and not expand(path).is_file():
                 raise RecipeError(f"'{entry}': there is no file {path}")
+    if injected:
+        try:
+            read_shares(c.shares)
+        except CatalogError as error:
+            raise RecipeError(f"'completeness.shares': {error}") from None
     if injected and c.survey == "mock" and recipe.data.source != "mock":
         raise RecipeError("'completeness.survey': this is no mock; use \"catalogue\"")
     if injected and recipe.isochrones.source == "external":

@@ -255,6 +255,10 @@ class ComparedRun:
         stars_of = {
             (v.data, v.family): self.of_data(self._choice(v.data), v.family) for v in variants
         }
+        if self.source is not None:
+            whole = {"stars", "ages", "orbits"}  # not the ages of other families
+            theirs = {n: d for n, d in self._ingredients.items() if n.rpartition("/")[-1] in whole}
+            self.run.take_stars(self.stars, content_hash(theirs))
         fitter = Fitter(self.spec, r.compare, r.sampler, seed=r.seed, expected=len(variants))
         for variant in variants:
             stars = stars_of[variant.data, variant.family]

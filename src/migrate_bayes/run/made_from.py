@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrate_bayes import __version__
 from migrate_bayes.core.options import Options
+from migrate_bayes.core.places import expand
 from migrate_bayes.core.provenance import file_sha256
 
 if TYPE_CHECKING:
@@ -99,8 +100,8 @@ def of_completeness(recipe: Recipe, stars: str) -> MadeFrom:
         made["orbits"] = mock["orbits"] | {"potential": mock["simulate"]["potential"]}
     else:
         made["stars"] = stars
-        if (observed := recipe.completeness.observed) is not None:
-            made["observed"] = file_sha256(observed)
+    if shares := recipe.completeness.shares:
+        made["shares"] = [file_sha256(expand(one.path)) for one in shares]
     return recipe.as_written(made)
 
 

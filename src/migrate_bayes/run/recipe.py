@@ -257,8 +257,10 @@ def _find_paths(content: dict[str, Any], folder: Path) -> dict[str, str]:
                 table["completeness"] = _in_texts(table["completeness"], find_table)
     if isinstance(table := content.get("completeness"), dict):
         table |= {"source": find_table(table["source"])} if "source" in table else {}
-        if isinstance(observed := table.get("observed"), str):
-            table["observed"] = find(observed)
+        shares = table.get("shares")
+        for one in shares if isinstance(shares, list) else ():
+            if isinstance(one, dict) and isinstance(path := one.get("path"), str):
+                one["path"] = find(path)
     if isinstance(report := content.get("report"), dict) and "comparisons" in report:
         report["comparisons"] = _in_texts(report["comparisons"], find)
     return said

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cached_property, wraps
 from operator import itemgetter
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from migrate_bayes.catalog.catalog_options import CatalogOptions
     from migrate_bayes.catalog.reading import CatalogStream
     from migrate_bayes.inject.injections import Survey
+    from migrate_bayes.inject.shares import Shares
     from migrate_bayes.population.data import PopulationData
     from migrate_bayes.population.fit_options import SamplerOptions
     from migrate_bayes.population.results.diagnostics import Verdict
@@ -205,6 +206,8 @@ class Run:
         What the report says of this run.
     verdict : Verdict or None
         Of `migrate_bayes.population.judge` on the fit, once it is made or reported.
+    headline : Headline or None
+        Numbers at the top of the report, once it is made.
 
     Examples
     --------
@@ -241,8 +244,10 @@ class Run:
         self._simulates = recipe.data.source == "mock" and catalog is None
         self._given = catalog
         self._verified: set[str] = set()
+        self._digest_of_another: str | None = None
         self.notes: list[str] = []
         self.verdict: Verdict | None = None
+        self.headline: Headline | None = None
 
     def __repr__(self) -> str:
         stars = "mock stars" if self.recipe.data.source == "mock" else str(self.folder.catalog)
@@ -484,8 +489,14 @@ class Run:
         self._verified |= products.keys()
         return validate(stars, orbits=whole)
 
+    def take_stars(self, stars: xr.Dataset, digest: str) -> None:
+        """Take the stars of another run, with a digest of them, in place of its own."""
+        self.__dict__["stars"], self._digest_of_another = stars, digest
+
     @property
     def _digest(self) -> str:
+        if self._digest_of_another is not None:
+            return self._digest_of_another
         return stars_digest(self.folder.path)
 
     def mask(self, selection: str) -> xr.DataArray:
@@ -500,7 +511,8 @@ class Run:
     def inject(self) -> Path:
         """Inject stars into the survey of the recipe; write ln S as ``completeness.nc``."""
         from migrate_bayes.inject import count_injections, fit_completeness
-        from migrate_bayes.inject.injections import mock_survey
+        from migrate_bayes.inject.injections import judge_shares, mock_survey
+        from migrate_bayes.inject.share_files import read_shares
 
         r, path = self.recipe, self.folder / "completeness.nc"
         c = r.completeness
@@ -510,34 +522,40 @@ class Run:
             return path
         with self.folder.stage("inject") as done:
             survey: Survey
+            shares = read_shares(c.shares)
             if c.survey == "mock":
-                survey = mock_survey(r.simulate, r.seed, r.isochrones, r.orbits, c.thick_share)
+                survey = mock_survey(
+                    r.simulate, r.seed, r.isochrones, r.orbits, c.thick_share, shares
+                )
             else:
-                survey = self._catalogue_survey()
+                survey = self._catalogue_survey(shares)
+            judged, doubts = judge_shares(survey)
+            for note in (*map(_of_share, judged), *doubts):
+                self.say(f"inject     {note}")
             counts = count_injections(survey, self._usable, c.injections)
             top = float(survey.grid.feh_limits(0.0)[1])
             table = fit_completeness(counts, directions=c.directions, highest_feh=top)
             table = table.assign(counts.rename(feh="feh_cell"))
+            sums = made.get("shares", [])
+            judged = [one | {"sha256": of} for one, of in zip(judged, sums, strict=True)]
+            table.attrs |= {"shares": json.dumps(judged), "doubts": json.dumps(doubts)}
             self._write(table, path, made)
+            for disc in ("thin", "thick"):
+                self.say(f"inject     {_of_terms(table.attrs, disc)}")
             n = counts.attrs["usable"]
             done(f"{n:,} of {c.injections:,} injected stars usable → {path}")
         return path
 
-    def _catalogue_survey(self) -> Survey:
-        from astropy.table import Table
-
+    def _catalogue_survey(self, shares: Shares) -> Survey:
         from migrate_bayes.inject.catalogue_survey import CatalogueSurvey
         from migrate_bayes.isochrones import build_grid
 
-        r, c, stars, observed = self.recipe, self.recipe.completeness, self.stars, None
-        if c.observed is not None:
-            table = Table.read(expand(c.observed))
-            observed = np.asarray(table["g"], float), np.asarray(table["share"], float)
+        r, c, stars = self.recipe, self.recipe.completeness, self.stars
         if "potential" in stars.dims:
             stars = stars.sel(potential=r.model.potential)
         return CatalogueSurvey(
             stars, self.mask(r.model.selection).values, build_grid(r.isochrones.source),
-            seed=r.seed, observed=observed, thick_share=c.thick_share,
+            seed=r.seed, shares=shares, thick_share=c.thick_share,
         )  # fmt: skip
 
     def _usable(self, catalog: xr.Dataset) -> NDArray[np.bool_]:
@@ -564,7 +582,10 @@ class Run:
         if is_none(source):
             return None
         path = self.inject() if source == "inject" else expand(source)
-        return read_netcdf(path).to_dataset()
+        table = read_netcdf(path).to_dataset()
+        doubts = json.loads(table.attrs.get("doubts", "[]"))
+        self.notes += [doubt for doubt in doubts if doubt not in self.notes]
+        return table
 
     def completeness_digest(self, source: str, digest: str | None = None) -> str | None:
         """Return what decides ln S of a source, with stars of this digest."""
@@ -744,10 +765,6 @@ class Run:
 
     def report(self) -> Path:
         """Write the HTML page of the products that exist; return its path."""
-        return self._report()[0]
-
-    def _report(self) -> tuple[Path, Headline]:
-        """Write the page; return its path and the numbers at its top."""
         from migrate_bayes.report import RunProducts, write_report
 
         r, shown, folder = self.recipe, self.recipe.report, self.folder
@@ -803,7 +820,8 @@ class Run:
             if not kept:
                 write_report(products, folder.report, overwrite=True)
                 done(f"{page.stat().st_size / 1024**2:.1f} MB")
-        return page, products.headline
+        self.headline = products.headline
+        return page
 
     def _of_stars(self, digest: str | None = None) -> dict[Path, MadeFrom]:
         """Return the products of the fits with what decides them; `digest` is the stars'."""
@@ -859,13 +877,34 @@ class Run:
         fit = self.fit()
         if self.verdict is not None and self.verdict.believed:
             gradient_table(fit["posterior"].to_dataset()).print(self.say)
-        page, numbers = self._report()
+        page = self.report()
+        assert self.headline is not None
+        numbers = self.headline
         numbers.print()
         mark = {True: "pass", False: "FAIL", None: "not known"}
         checks = [c for c in numbers.verdict.checks if c.limit != "–"]
         found = [f"{c.name} {c.value} [{c.limit}] {mark[c.passed]}" for c in checks]
         self.say(f"Checks: {'; '.join(found)}")
         return page
+
+
+def _of_share(judged: dict[str, Any]) -> str:
+    """Say what a table of shares does to stars within the survey's limits."""
+    outside = ", ".join(f"{axis} {part:.1%}" for axis, part in judged["outside"].items())
+    return f"{judged['table']}: {judged['taken']:.1%} taken; outside of it in {outside}"
+
+
+def _of_terms(attrs: Mapping[str, Any], disc: str) -> str:
+    """Say which terms Akaike's criterion asks for in ln S of a disc."""
+    of_age, with_radius = attrs[f"aic_{disc}_age"], attrs[f"aic_{disc}_age_radius"]
+    chosen, slope = min(of_age, with_radius), attrs[f"alpha_slope_{disc}"]
+    alphas = (attrs[f"aic_{disc}_alpha{term}"] - chosen for term in ("", "_radius"))
+    by_alpha, by_both = (f"{change:+.1f}" for change in alphas)
+    return (
+        f"AIC of ln S, {disc} disc: {with_radius - of_age:+.1f} with radius, then {by_alpha} with "
+        f"[α/Fe] ({slope:+.2f} ± {attrs[f'alpha_slope_error_{disc}']:.2f} per dex), {by_both} with "
+        "[α/Fe] by radius"
+    )
 
 
 def _of_completeness(fit: xr.DataTree, table: xr.Dataset) -> dict[str, str]:
@@ -883,7 +922,11 @@ def _of_completeness(fit: xr.DataTree, table: xr.Dataset) -> dict[str, str]:
             y = posterior[name].values.ravel() - float(posterior[name].mean())
             by_z = z @ np.linalg.lstsq(z, y)[0]
             share[name] = float((by_z @ by_z) / (y @ y))
-    made = {k: v for k, v in table.attrs.items() if k in ("observed", "usable") or "aic" in str(k)}
+    made = {
+        k: v
+        for k, v in table.attrs.items()
+        if k in ("observed", "usable") or str(k).startswith(("aic", "alpha"))
+    }
     return {
         "completeness": json.dumps(made, default=float),
         "completeness_share": json.dumps(share),

@@ -12,7 +12,7 @@ those of the *sample* and Z, G, s, a, b those of the *population*, the law of th
 
 divided by S: whether a star passes is seen in its data, so that S, the mean over their errors,
 stands in the normaliser alone. P is of the sample: a factor of S that depends on c, k and R alone
-is taken out of a table when it is read, so that S is 1 on the average over `_REFERENCE`, the
+is taken out of a table when it is read, so that S is 1 on the average over `REFERENCE`, the
 [Fe/H] of discs. No density of the Galaxy and no absolute completeness is needed, only how S changes
 with [Fe/H]. The exception is the share of the stars of an age that are taken *at given place*
 (`ln_share`, of a catalogue that lends its places). A star's age likelihood counts the stars of an
@@ -89,9 +89,9 @@ def _nodes(n: int) -> tuple[Floats, Floats]:
 
 _RADII = _nodes(7)
 
-# Mean at age 0, its change with age (dex/Gyr), and sd of the [Fe/H] of thin and thick disc, by
-# which S is normalised. By its highest value, at [Fe/H] = -2, every old star became a thick one.
-_REFERENCE = ((-0.05, -0.035, 0.2), (-0.5, 0.0, 0.2))
+#: Mean at age 0, its change with age (dex/Gyr), and sd of the [Fe/H] of thin and thick disc, by
+#: which S is normalised. By its highest value, at [Fe/H] = -2, every old star became a thick one.
+REFERENCE = ((-0.05, -0.035, 0.2), (-0.5, 0.0, 0.2))
 
 # Widest steps of the sums over [Fe/H] (dex) and of the radii (kpc) at which α is calculated. At
 # 0.025 dex the sum of a law of s = 0.02 dex is its integral to 1e-5, of s = 0.03 to 1e-12.
@@ -111,7 +111,7 @@ class Completeness(NamedTuple):
         dex, at equal steps. Beyond the ends of both S is that of the end.
     log_s : ndarray, shape (2, n_ages, n_radii, n_feh)
         ln S of the thin and the thick disc, for each disc, age and radius relative to the mean of S
-        over `_REFERENCE`, and with `ln_share`.
+        over `REFERENCE`, and with `ln_share`.
     directions : ndarray, shape (2, n_ages, n_radii, n_feh, n_directions)
         Independent errors of ln S, each of one standard deviation.
 
@@ -171,7 +171,7 @@ class Completeness(NamedTuple):
             (1.0 - upper) * values[:, first] + upper * values[:, last]
             for values in (array.values.astype(float) for array in arrays)
         )
-        mean, rate, sd = (np.array(of)[:, None, None, None] for of in zip(*_REFERENCE, strict=True))
+        mean, rate, sd = (np.array(of)[:, None, None, None] for of in zip(*REFERENCE, strict=True))
         law = np.exp(-0.5 * ((axes[2] - mean - rate * ages[:, None, None]) / sd) ** 2)
         law /= law.sum(axis=3, keepdims=True)
         log_s = log_s[..., 0] - log_s[..., 0].max(axis=3, keepdims=True)
