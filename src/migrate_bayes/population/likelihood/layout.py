@@ -1,8 +1,8 @@
 """The stars, packed for the likelihood kernel, and parts of them.
 
-`pack` trims each star's negligible age nodes, sorts the stars by the nodes that are left and cuts
-them into blocks of equal width, each a run of contiguous rows: the kernel then reads memory in
-order and needs no index. The order of the stars given does not change the sum beyond rounding.
+`pack` trims each star's negligible age nodes and cuts the stars into blocks of about the same nodes,
+each a run of contiguous rows: the kernel then reads memory in order and needs no index. The order
+of the stars given does not change the sum beyond rounding.
 """
 
 from __future__ import annotations
@@ -77,6 +77,25 @@ def _filled(values: NDArray[np.floating], variance: NDArray[np.floating]) -> tup
     return np.where(absent, 0.0, values), np.where(absent, ABSENT_VARIANCE, variance)
 
 
+def _of_like_span(
+    stars: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Order stars so that those of a block have about the same first and last node.
+
+    They are halved, at a whole number of blocks, by whichever of the two differs more, and again: a
+    block has to span the nodes of all its stars.
+    """
+    if len(stars) <= BLOCK:
+        return stars
+    span = first[stars], last[stars]
+    high, low = span if np.ptp(span[0]) > np.ptp(span[1]) else span[::-1]
+    # A stable sort of small numbers: the result is a function of the catalogue alone.
+    stars = stars[np.argsort((high * 128 + low).astype(np.int16), kind="stable")]
+    half = -(-len(stars) // BLOCK) // 2 * BLOCK
+    parts = (_of_like_span(part, first, last) for part in (stars[:half], stars[half:]))
+    return np.concatenate(list(parts))
+
+
 def pack(
     stars: StarArrays,
     age_share: NDArray[np.floating],
@@ -99,9 +118,8 @@ def pack(
     first = keep.argmax(axis=1)
     last = n_ages - 1 - keep[:, ::-1].argmax(axis=1)
     of_class = np.broadcast_to(stars.error_class, n_stars)
-    # Stars of like span side by side waste the least; the original index breaks ties, so the
-    # packing is a function of the catalogue alone.
-    order = np.lexsort((np.arange(n_stars), last, first, of_class))
+    by_class = (np.flatnonzero(of_class == j) for j in range(int(of_class.max(initial=0)) + 1))
+    order = np.concatenate([_of_like_span(mine, first, last) for mine in by_class])
     # Each class fills blocks of its own, the last one up with its last star, of no weight.
     count = np.bincount(of_class) if n_stars else np.zeros(1, dtype=np.int64)
     blocks_of = -(-count // BLOCK)
