@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -30,6 +31,25 @@ _UNITS = {
     }.items()
     for name in names.split()
 }  # fmt: skip
+
+
+# With a file to a worker, the last one to begin must not be a long one. The first two compile other
+# functions: of ages and orbits, and of the population's likelihood.
+_LONGEST = ("run/test_run.py", "population/test_model.py", "compare/test_fits.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(_LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from going through all that was imported, again and again.
+
+    That was a tenth of what the building of a PyTensor graph takes.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

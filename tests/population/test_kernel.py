@@ -83,8 +83,8 @@ def joint_normal_log_likelihood(stars, theta):
                 terms[i, c, k] = (
                     stars["log_weight"][i, k]
                     + lnp
-                    + multivariate_normal([mu, mean_f, a + b * mean_f], cov).logpdf(observed)
-                    + norm(m, sd_z).logpdf(stars["height"][i])
+                    + multivariate_normal.logpdf(observed, [mu, mean_f, a + b * mean_f], cov)
+                    + norm.logpdf(stars["height"][i], m, sd_z)
                 )
     return logsumexp(terms, axis=(1, 2)), terms
 

@@ -237,8 +237,8 @@ def gaussian(target, mode, options, *, seed, thin, **_):
 
 
 @pytest.fixture(scope="module")
-def of_few(density):
-    few = density.over(density.likelihood.subset(300))
+def of_few(small_density):
+    few = small_density(population_data(simulated_stars(300, seed=8)))
     return few, find_mode(few)
 
 

@@ -87,27 +87,39 @@ def _compiled(inputs: Sequence[Any], outputs: Any, mode: Any, example: Sequence[
     return function
 
 
-class _ManyPoints:
-    """Functions of x at many points through one interpreted graph, compiled when first used.
+# Where each variable of a graph was made is not looked up, which takes a seventh of the time: only
+# PyTensor's messages about a faulty graph would say it.
+_UNTRACED = pytensor.config.change_flags(traceback__limit=0)
 
-    Interpreted PyTensor takes milliseconds for a point, and little longer for a hundred.
+
+class _ManyPoints:
+    """An interpreted function of x, and of others that are held, at many points; made at first use.
+
+    Interpreted PyTensor takes milliseconds for a point, and little longer for a hundred. The graph
+    is the function's own, rewritten already: nothing is left to rewrite, which is what takes time.
     """
 
-    def __init__(self, outputs: Sequence[Any], x: Any) -> None:
-        self._outputs, self._x = list(outputs), x
+    def __init__(self, function: Callable[[], Any], *held: Any) -> None:
+        self._function, self._held = function, held
 
     @cached_property
+    @_UNTRACED
     def _all(self) -> Any:
-        many = pt.dmatrix("points")
-        outputs = vectorize_graph(self._outputs, {self._x: many})
-        return pytensor.function([many], outputs, mode=_interpreted())
+        graph, many = self._function().maker.fgraph.clone(), pt.dmatrix("points")
+        held = map(pt.constant, self._held)
+        # Shared variables, which are inputs too, come after those of the function.
+        replaced = dict(zip(graph.inputs, [many, *held], strict=False))
+        mode = pytensor.compile.mode.Mode(linker=_interpreted().linker, optimizer=None)
+        outputs = vectorize_graph(graph.outputs, replaced)
+        return pytensor.function([many], outputs, mode=mode), [o.ndim for o in graph.outputs]
 
     def __call__(self, points: Floats) -> list[Floats]:
         """Evaluate at points, shape (m, n); each output has m as its leading dimension."""
+        function, ndim = self._all
         # A variable that does not depend on x has no dimension of points.
         return [
-            np.broadcast_to(value, (len(points), *value.shape)) if value.ndim == out.ndim else value
-            for value, out in zip(self._all(points), self._outputs, strict=True)
+            np.broadcast_to(value, (len(points), *value.shape)) if value.ndim == n else value
+            for value, n in zip(function(points), ndim, strict=True)
         ]
 
 
@@ -119,6 +131,7 @@ class PosteriorDensity:
     initial point.
     """
 
+    @_UNTRACED
     def __init__(self, population: SplitModel, *, mode: str | None = None) -> None:
         self.model = population
         self.likelihood: Likelihood = population.likelihood
@@ -136,20 +149,20 @@ class PosteriorDensity:
         slope = pt.dtensor3("theta_gradient")
         share = pt.dscalar("share_of_prior")
         gradient = pytensor.grad(share * prior + (theta * slope).sum(), x)
-        self._mode: Any = mode
-        self._thetas = self._slopes = None
-        if mode == "FAST_COMPILE":
-            self._mode = _interpreted()
-            self._thetas = _ManyPoints([theta], x)
-            self._slopes = _ManyPoints([pytensor.grad(prior, x)], x)
+        interpreted = mode == "FAST_COMPILE"
+        self._mode: Any = _interpreted() if interpreted else mode
         self._lock = threading.Lock()
-        self._down = _compiled([x], [theta, prior], self._mode, [self.start])
+        self._down = down = _compiled([x], [theta, prior], self._mode, [self.start])
         flat = np.zeros_like(self.theta(self.start))
-        self._up = _compiled([x, slope, share], gradient, self._mode, [self.start, flat, 1.0])
+        self._up = up = _compiled([x, slope, share], gradient, self._mode, [self.start, flat, 1.0])
         self._names = [str(rv.name) for rv in model.unobserved_RVs]
-        self._named_all = _ManyPoints(named, x)
         # A cache is shared by the copies of `over`.
         self._named_one = cache(lambda: _compiled([x], named, self._mode, [self.start]))
+        self._thetas = self._slopes = self._named_all = None
+        if interpreted:
+            self._thetas = _ManyPoints(lambda: down)
+            self._slopes = _ManyPoints(lambda: up, flat, 1.0)
+            self._named_all = _ManyPoints(self._named_one)
 
     def over(self, likelihood: Likelihood) -> PosteriorDensity:
         """Return the same model, without compiling again, over other stars of the same ages."""
@@ -216,7 +229,7 @@ class PosteriorDensity:
         """Carry unconstrained draws, shape (..., n), to every named variable of the model."""
         flat = np.ascontiguousarray(draws, dtype=np.float64).reshape(-1, self.n)
         with self._lock:
-            if self._mode is not None and len(flat) >= _MANY:
+            if self._named_all is not None and len(flat) >= _MANY:
                 starts = range(0, len(flat), _AT_ONCE)
                 parts = [self._named_all(flat[i : i + _AT_ONCE]) for i in starts]
                 columns = [np.concatenate(part) for part in zip(*parts, strict=True)]
