@@ -25,7 +25,7 @@ myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 4
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 600
+nb_execution_timeout = -1  # a busy machine takes its time
 nb_merge_streams = True
 
 autodoc_typehints = "none"
