@@ -83,8 +83,11 @@ def options_within(annotation: Any) -> list[type[Options]]:
     return [found for part in get_args(annotation) for found in options_within(part)]
 
 
-def recipe_section(model: type[Options], name: str = "", lines: str = "-~^") -> Iterator[str]:
-    """Give a table of a section's entries, then the sections within it."""
+def recipe_section(
+    model: type[Options], name: str = "", lines: str = "-~^", told: dict[type, str] | None = None
+) -> Iterator[str]:
+    """Give a table of a section's entries, then the sections within it, each kind once."""
+    told = {} if told is None else told
     said = {p.name: p for p in ClassDoc(model)["Parameters"]}
     said = {name.strip(): p for names, p in said.items() for name in names.split(",")}
     rows, within = [], []
@@ -103,8 +106,12 @@ def recipe_section(model: type[Options], name: str = "", lines: str = "-~^") -> 
     for entry, inner, bracket in within:
         path = f"{name}.{entry}" if name else entry
         yield heading(f"{bracket}{path}{bracket.replace('[', ']')}", lines[0])
+        if inner in told:
+            yield f"As ``[{told[inner]}]``.\n\n"
+            continue
+        told[inner] = path
         yield inspect.getdoc(inner).splitlines()[0] + "\n\n"
-        yield from recipe_section(inner, path, lines[1:])
+        yield from recipe_section(inner, path, lines[1:], told)
 
 
 def _toml(value: Any) -> str:
