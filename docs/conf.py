@@ -27,6 +27,7 @@ nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_timeout = -1  # a busy machine takes its time
 nb_merge_streams = True
+nb_execution_excludepatterns = ["tutorials/choices.md"]  # minutes
 
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True
@@ -40,7 +41,6 @@ html_sidebars = {"index": [], "which-tool": [], "gallery": [], "citing": [], "ch
 html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
-    "header_links_before_dropdown": 9,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
