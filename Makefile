@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.14 python3 python; do \
 	if command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; \
 	then echo $$p; break; fi; done)
 
-.PHONY: install demo paper test test-slow check clean
+.PHONY: install demo paper test test-slow check docs clean
 
 install: $(STAMP)
 
@@ -47,6 +47,19 @@ check: $(STAMP)
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -q tests/test_api.py
 
+# The site, docs/_build/html/index.html. Notebooks are executed, and kept until they change; with
+# DOCS_NOTEBOOKS=off they are shown without output.
+DOCS_NOTEBOOKS ?= cache
+
+docs: $(VENV)/.docs
+	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs src
+	$(BIN)/python -m sphinx -W --keep-going -q -D nb_execution_mode=$(DOCS_NOTEBOOKS) docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/pip install -qq -c constraints.txt -e ".[docs]"
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build src/*.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build docs/_build docs/reference/generated src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

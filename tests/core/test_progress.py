@@ -54,6 +54,10 @@ def test_a_notebook_has_bars_without_widgets(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     display = SimpleNamespace(display=lambda shown, raw, display_id: Handle())
     monkeypatch.setitem(sys.modules, "IPython.display", display)
+    monkeypatch.setattr(module.time, "monotonic", lambda: 0.0)
+    with progress(100, "quick") as advance:
+        advance(100)
+    assert cell == []
     monkeypatch.setattr(module.time, "monotonic", lambda: next(times))
     with progress(100, "ages", done=20) as whole, status("thinking"):
         whole(40)

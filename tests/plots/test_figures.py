@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
@@ -16,7 +17,7 @@ from migrate_bayes.plots import Curve, star_columns
 from migrate_bayes.plots.columns import thin_probability
 from migrate_bayes.plots.compared import comparison_curves
 from migrate_bayes.plots.planes import in_cells
-from migrate_bayes.plots.style import image_base64
+from migrate_bayes.plots.style import image_base64, paper_style
 from migrate_bayes.run.recipe import Recipe
 from migrate_bayes.stars import open_stars, write_stars
 
@@ -354,3 +355,14 @@ def test_age_posterior_of_stars_on_disk(stars: xr.Dataset, tmp_path: Path) -> No
     assert str(stars["source_id"].values[3]) in ax.get_title()
     x, y = ax.get_lines()[0].get_data()
     assert abs(x[y.argmax()] - float(stars["age_ml"][3])) <= 0.25
+
+
+def test_a_backend_loaded_by_the_first_figure_stays_interactive():
+    was = mpl.is_interactive()
+    try:
+        mpl.interactive(False)
+        with paper_style():
+            mpl.interactive(True)
+        assert mpl.is_interactive()
+    finally:
+        mpl.interactive(was)

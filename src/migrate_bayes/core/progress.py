@@ -176,18 +176,20 @@ def _bar(total: int | None, label: str, unit: str, done: int) -> Iterator[Callab
 
 
 class _NotebookBars:
-    """Bars as text beneath a notebook's cell, which need no widgets; gone at the end."""
+    """Bars as text beneath a notebook's cell, which need no widgets; gone at the end.
+
+    There are none in the first half second: what is quick leaves no empty output behind.
+    """
 
     def __enter__(self) -> Self:
-        from IPython.display import display
-
         self._tasks: dict[int, list[Any]] = {}
-        self._shown = 0.0
-        self._cell = display({"text/plain": ""}, raw=True, display_id=True)
+        self._cell: Any = None
+        self._shown = time.monotonic()
         return self
 
     def __exit__(self, *failure: Any) -> None:
-        self._cell.update({"text/plain": ""}, raw=True)
+        if self._cell is not None:
+            self._cell.update({"text/plain": ""}, raw=True)
 
     def add_task(self, label: str, *, total: int | None, unit: str, completed: int) -> int:
         """Begin a line."""
@@ -208,8 +210,14 @@ class _NotebookBars:
         self._show()
 
     def _show(self) -> None:
-        self._shown = time.monotonic()
-        lines = []
+        now = time.monotonic()
+        if self._cell is None:
+            if now < self._shown + 0.5:
+                return
+            from IPython.display import display
+
+            self._cell = display({"text/plain": ""}, raw=True, display_id=True)
+        self._shown, lines = now, []
         for label, total, unit, done, first, began in self._tasks.values():
             rate, line = (done - first) / max(self._shown - began, 1e-9), f"{done:,}"
             if total is not None:

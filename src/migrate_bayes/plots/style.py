@@ -61,6 +61,10 @@ def paper_style() -> Iterator[None]:
 
     with mpl.rc_context(_STYLE):
         yield
+        interactive = mpl.is_interactive()
+    # A notebook's backend that is loaded by the first figure, within, must stay interactive: else
+    # no later figure is shown.
+    mpl.interactive(interactive)
 
 
 def in_style[**P, R](draw: Callable[P, R]) -> Callable[P, R]:

@@ -1,1 +1,1 @@
-"""Timings and errors of stages beside independent codes; benchmarks/README.md describes each."""
+"""Timings and errors of stages beside independent codes; docs/benchmarks.md describes each."""

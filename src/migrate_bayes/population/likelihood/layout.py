@@ -1,8 +1,8 @@
 """The stars, packed for the likelihood kernel, and parts of them.
 
-`pack` trims each star's negligible age nodes and cuts the stars into blocks of about the same nodes,
-each a run of contiguous rows: the kernel then reads memory in order and needs no index. The order
-of the stars given does not change the sum beyond rounding.
+`pack` trims each star's negligible age nodes and cuts the stars into blocks of about the same
+nodes, each a run of contiguous rows: the kernel then reads memory in order and needs no index. The
+order of the stars given does not change the sum beyond rounding.
 """
 
 from __future__ import annotations
