@@ -1,11 +1,15 @@
 """The PyMC model, its density and its posterior."""
 
+import functools
+import operator
 from pathlib import Path
 
 import numpy as np
 import pymc as pm
+import pytensor
 import pytest
 import xarray as xr
+from pymc.blocking import DictToArrayBijection
 
 from migrate_bayes.core.errors import FitError, RecipeError
 from migrate_bayes.mock.model_stars import AGES, PopulationTruth, simulated_stars
@@ -24,6 +28,7 @@ from migrate_bayes.population.sampling.density import (
     Mode,
     PosteriorDensity,
     _distinct,
+    _interpreted,
     find_mode,
     find_modes,
 )
@@ -39,20 +44,38 @@ def quick(model):
     return PosteriorDensity(model, mode="FAST_COMPILE")
 
 
-@pytest.mark.parametrize("form", [
-    f if f in ("linear", "diffusion") else pytest.param(f, marks=pytest.mark.slow) for f in FORMS
-])  # fmt: skip
-def test_density_is_the_pymc_models_own(make_stars, form):
-    spec = ModelSpec(form=form, outliers=form == "linear")
-    model = PopulationModel(population_data(make_stars(50)), spec)
-    density = quick(model)
+def of_point(model, variable):
+    """Compile one variable of a model, as a function of a point: sooner done than a density."""
+    graph = model.pymc
+    (out,) = graph.replace_rvs_by_values([variable])
+    return graph.compile_fn(
+        out, inputs=graph.value_vars, on_unused_input="ignore", mode="FAST_COMPILE"
+    )
+
+
+def assert_is_the_pymc_models_own(density):
+    graph = density.model.pymc
+    # Two at a time: interpreted PyTensor cannot add up more than 32 terms in one.
+    total = functools.reduce(operator.add, [term.sum() for term in graph.logp(sum=False)])
+    values = [graph.rvs_to_values[rv] for rv in graph.free_RVs]
+    whole = graph.compile_fn(
+        [total, *pytensor.grad(total, values)], inputs=values, mode=_interpreted()
+    )
     x = density.start + 0.1 * np.random.default_rng(0).normal(size=density.n)
-    whole = model.pymc.logp_dlogp_function(ravel_inputs=True, mode="FAST_COMPILE")
-    whole.set_extra_values({})
-    value, gradient = whole(x)
+    start = DictToArrayBijection.map(graph.initial_point())
+    point = DictToArrayBijection.rmap(start._replace(data=x))
+    value, *gradient = whole(point)
     mine = density(x)
     assert mine[0] == pytest.approx(float(value), rel=1e-11)
-    np.testing.assert_allclose(mine[1], gradient, rtol=1e-8, atol=1e-7)
+    expected = np.concatenate([np.ravel(slope) for slope in gradient])
+    np.testing.assert_allclose(mine[1], expected, rtol=1e-8, atol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+def test_density_of_each_form_is_the_pymc_models_own(make_stars, form):
+    spec = ModelSpec(form=form, outliers=form == "linear")
+    assert_is_the_pymc_models_own(quick(PopulationModel(population_data(make_stars(50)), spec)))
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +104,10 @@ def of_many(make_stars, request):
     """
     spec = ModelSpec(form=request.param, outliers=True, thick_gradient="linear")
     return quick(PopulationModel(population_data(make_stars(50)), spec))
+
+
+def test_density_is_the_pymc_models_own(of_many):
+    assert_is_the_pymc_models_own(of_many)
 
 
 def test_density_of_a_model_of_many_parameters_is_the_sum_of_its_terms(of_many):
@@ -241,12 +268,9 @@ def test_the_model_files_are_what_they_say(path):
 def test_thick_gradient_may_change_with_age(make_stars):
     data = population_data(make_stars(20))
     model = PopulationModel(data, ModelSpec(form="constant", thick_gradient="linear"))
-    density = quick(model)
-    x = density.start.copy()
-    names = [v.name for v in model.pymc.free_RVs]
-    x[names.index("gradient_thick")] = 0.02
-    x[names.index("gradient_thick_rate")] = -0.001
-    curve = density.named(x[None])["gradient"][0]
+    point = model.pymc.initial_point()
+    point |= {"gradient_thick": np.array(0.02), "gradient_thick_rate": np.array(-0.001)}
+    curve = of_point(model, model.pymc["gradient"])(point)
     np.testing.assert_allclose(curve[1], 0.02 - 0.001 * (data.ages - 5.0), rtol=1e-12)
     np.testing.assert_allclose(curve[0], curve[0, 0], rtol=1e-12)
 
@@ -291,13 +315,6 @@ def far_is_uncertain(n, seed, *, permuted=False):
     return stars
 
 
-def point_by_point(model):
-    """As `quick`, for one climb: what would compile derivatives at many points at once is left."""
-    density = quick(model)
-    density._thetas = density._slopes = None
-    return density
-
-
 def fitted_gradient(density):
     mode = find_mode(density)
     draws = np.stack([mode.vector, mode.vector])
@@ -311,11 +328,11 @@ def test_errors_of_radii_that_grow_with_distance_do_not_bend_the_line(small):
     """One law of radii shrinks far stars towards the Sun, and bends the line by many sd."""
     data = population_data(far_is_uncertain(2000, 1))
     settings = small | {"form": "constant", "outliers": False}
-    density = point_by_point(PopulationModel(data, ModelSpec(**settings)))
+    density = quick(PopulationModel(data, ModelSpec(**settings)))
     value, sd = fitted_gradient(density)
     assert abs(value + 0.06) < 3.0 * sd
     one_law = ModelSpec(**settings, radius_by_error=False)
-    bent, sd = fitted_gradient(point_by_point(PopulationModel(data, one_law)))
+    bent, sd = fitted_gradient(quick(PopulationModel(data, one_law)))
     assert bent + 0.06 < -4.0 * sd
     # Errors that know nothing of the radius change nothing. They are the same, and so are classes.
     permuted = population_data(far_is_uncertain(2000, 1, permuted=True))
@@ -459,17 +476,17 @@ def test_specification_files(tmp_path):
         load_model_spec(tmp_path / "bad.toml")
 
 
-def test_deviations_do_not_depend_on_their_coordinates(make_stars, monkeypatch):
+def test_deviations_do_not_depend_on_their_coordinates(of_default, monkeypatch):
     # The density of (σ_G, d) is one whatever length l stretches the sampled coordinate v.
     from migrate_bayes.population.model import hierarchy
 
-    data, sigma = population_data(make_stars(40)), 0.004
+    data, sigma = of_default.model.data, 0.004
     deviation = np.array([0.001, -0.002, 0.0015, 0.003])
     values = []
-    for length in (0.1, 3.0):
+    for length in (hierarchy._DEVIATION_ERROR, 3.0):
         monkeypatch.setattr(hierarchy, "_DEVIATION_ERROR", length)
-        density = quick(PopulationModel(data, ModelSpec()))
-        stretch = np.sqrt(1 + (sigma / (length / np.sqrt(40))) ** 2)
+        density = quick(PopulationModel(data, ModelSpec())) if values else of_default
+        stretch = np.sqrt(1 + (sigma / (length / np.sqrt(data.n_stars))) ** 2)
         point = density.model.pymc.initial_point()
         point["sigma_G_log__"] = np.log(sigma)
         point["deviation_G"] = deviation * stretch / sigma
@@ -507,10 +524,12 @@ def test_enhancement_of_the_thin_disc_is_a_function_of_age():
 
 def test_discs_keep_their_names_whatever_the_parameters(make_stars):
     spec = ModelSpec(alpha={"thin": (1.0, 12.0), "thick": (3.0, 11.0)})
-    density = quick(PopulationModel(population_data(make_stars(50)), spec))
+    model = PopulationModel(population_data(make_stars(50)), spec)
+    theta_of, start = of_point(model, model.theta), model.pymc.initial_point()
     rng = np.random.default_rng(3)
     for _ in range(50):
-        theta = density.theta(3.0 * rng.normal(size=density.n))
+        point = {name: 3.0 * rng.normal(size=np.shape(value)) for name, value in start.items()}
+        theta = theta_of(point)
         t = dict(zip(THETA, np.moveaxis(theta, -1, 0), strict=True))
         alpha = t["a"] + t["b"] * ALPHA_PIVOT
         assert (alpha[1] - alpha[0] >= spec.least_alpha_gap - 1e-12).all()
