@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from migrate_bayes.cli import app
 from migrate_bayes.core.errors import ProductError
+from migrate_bayes.population import PopulationModel
+from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.run import Recipe, Run
 from migrate_bayes.run.stages import gradient_table
 from migrate_bayes.stars import open_stars
@@ -96,10 +98,13 @@ def test_report_alone_has_all_that_a_run_s_report_has(finished, tmp_path):
         assert f'id="{anchor}"' in page.read_text()
 
 
-def test_a_catalogue_without_alpha_goes_all_the_way(finished, tmp_path):
+def test_a_catalogue_without_alpha_goes_all_the_way(finished, tmp_path, monkeypatch):
     """Selections of the paper's ask for [α/Fe]: what cannot be had without it is said, no more."""
     import pyarrow.parquet as pq
 
+    # Compilation would take longer than these few draws.
+    density = property(lambda model: PosteriorDensity(model, mode="FAST_COMPILE"))
+    monkeypatch.setattr(PopulationModel, "density", density)
     whole = pq.read_table(finished[0].folder.catalog)
     path = tmp_path / "plain.parquet"
     pq.write_table(whole.drop_columns(["alpha_fe", "alpha_fe_error"]), path)
