@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
+import migrate_bayes
 from migrate_bayes.cli import app
 from migrate_bayes.population.results.diagnostics import Check, Verdict
 from migrate_bayes.run import Run
@@ -129,6 +130,12 @@ def test_a_fit_that_may_not_be_believed_ends_with_status_3_and_says_so(
     assert done.exit_code == 3
     assert done.output.splitlines()[-1] == bad.sentence
     assert "Exit status 3" in CliRunner().invoke(app, [command, "--help"]).output
+
+
+def test_version_and_short_help():
+    assert CliRunner().invoke(app, ["--version"]).output.strip() == migrate_bayes.__version__
+    whole, short = (CliRunner().invoke(app, ["fit", option]).output for option in ("--help", "-h"))
+    assert short == whole
 
 
 def test_isochrone_sources_are_listed(command):

@@ -28,7 +28,7 @@ app = typer.Typer(
     name="migrate-bayes",
     help="Metallicity gradients with stellar age, from catalogue to hierarchical fit and report.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -74,8 +74,22 @@ _SETTINGS: dict[str, tuple[Any, Any]] = {
 }  # fmt: skip
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from migrate_bayes import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+        ),
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     log_file: Annotated[
         Path | None, typer.Option("--log-file", help="A file to which all that is said is added.")
