@@ -826,3 +826,9 @@ def test_a_users_dataset_is_freed_of_sentinels():
         mb.quality_cuts(
             xr.Dataset({"source_id": ("star", [4.6e18, 1.0]), "ra": ("star", [1.0, 2])})
         )
+
+
+def test_a_table_in_memory_is_not_a_file_to_draft_a_map_of():
+    with pytest.raises(CatalogError, match="the DataFrame: ") as caught:
+        read_catalog(pd.DataFrame({"nothing": [1.0]}), columns={"teff": "temperature"})
+    assert str(caught.value).endswith("Name them in a column map")

@@ -355,7 +355,7 @@ def test_a_broken_profile_is_found(small):
         **small, form="linear", profile="broken", profile_knots=(7.0, 10.5), outliers=False
     )
     model = PopulationModel(population_data(stars), spec)
-    density = point_by_point(model)
+    density = quick(model)
     mode = find_mode(density)
     rng = np.random.default_rng(0)
     draws = mode.vector + rng.normal(size=(200, density.n)) @ np.linalg.cholesky(mode.covariance).T

@@ -460,7 +460,9 @@ def _said_absent(column_map: ColumnMap, absent: Mapping[str, Entry], source: Sou
             f'extends = "{column_map.name}"'
         )
     else:
-        how = f"Name them in a column map: `migrate-bayes columns {source.path}` drafts one"
+        how = "Name them in a column map"
+        if isinstance(source.path, Path):
+            how += f": `migrate-bayes columns {source.path}` drafts one"
     count = f"{len(lines)} columns are not among the {len(source.names)} of the file"
     listed = lines[0] if len(lines) == 1 else count + "".join(f"\n  {line}" for line in lines)
     return f"{source.path}: {listed}\n{how}{said}"
