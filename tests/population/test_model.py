@@ -21,8 +21,8 @@ from migrate_bayes.population import (
 )
 from migrate_bayes.population.data import ErrorClasses
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.likelihood.theta import THETA
-from migrate_bayes.population.model.hierarchy import ALPHA_PIVOT, walk_covariance
+from migrate_bayes.population.likelihood.theta import THETA, bend_columns
+from migrate_bayes.population.model.hierarchy import ALPHA_PIVOT, hierarchy, walk_covariance
 from migrate_bayes.population.model.specification import FORMS
 from migrate_bayes.population.sampling.density import (
     Mode,
@@ -466,6 +466,25 @@ def test_a_varied_model_is_a_whole_one():
         spec.varied("brokn")
     with pytest.raises(RecipeError, match="diffusion' moves a straight line"):
         spec.varied("diffusion").varied("broken")
+
+
+@pytest.mark.parametrize("outliers", [False, True])
+def test_every_component_knows_of_the_bends_that_the_thin_disc_has(outliers):
+    # The functions of θ read the first of some rows, which may be of any component.
+    spec = ModelSpec(form="constant", profile="broken", outliers=outliers)
+    graph, theta = hierarchy(spec, AGES, 10)
+    inputs, change = graph.free_RVs, np.array([-0.06, 0.04])
+    knots = {v.name: len(graph.coords[graph.named_vars_to_dims[v.name][0]]) for v in inputs
+             if v.ndim}  # fmt: skip
+    point = [np.full(knots[v.name], 0.1) if v.ndim else np.float64(0.1) for v in inputs]
+    point[[v.name for v in inputs].index("profile_bend")] = change
+    value = pytensor.function(inputs, theta, on_unused_input="ignore", mode="FAST_COMPILE")(*point)
+    for c, component in enumerate(value):
+        at = bend_columns(component[-1:])
+        assert len(at) == 2
+        b = component[:, at]
+        np.testing.assert_array_equal(b, np.broadcast_to(change * (c == 0), b.shape))
+        np.testing.assert_array_equal(component[:, at + 1], [[7.0, 11.0]] * len(AGES))
 
 
 def test_specification_files(tmp_path):

@@ -423,14 +423,19 @@ def _ordered(
     return thick - apart, thick
 
 
-def _bends(spec: ModelSpec) -> list:
-    """Add what the gradient changes by at each knot of the profile; return the columns of θ."""
+def _bends(spec: ModelSpec) -> tuple[list, list]:
+    """Add what the gradient changes by at each knot of the profile.
+
+    Returns columns of θ, those of the thin disc and those of the others, which have no bend.
+    """
     if not spec.bends:
-        return []
+        return [], []
     pm.modelcontext(None).add_coord("profile_knot", [radius for radius, _ in spec.bends])
     change = pm.Normal("profile_bend", *spec.prior("profile_bend"), dims="profile_knot")
-    columns = [v for j, (r, w) in enumerate(spec.bends) for v in (change[j], r, w)]
-    return [*columns, float(len(spec.bends))]
+    thin = [v for j, (r, w) in enumerate(spec.bends) for v in (change[j], r, w)]
+    others = [v for r, w in spec.bends for v in (0.0, r, w)]
+    n = float(len(spec.bends))
+    return [*thin, n], [*others, n]
 
 
 def hierarchy(
@@ -476,15 +481,14 @@ def hierarchy(
             law = [*OUTLIER, *OUTLIER[:2] * (len(powers) - 1)]
             blocks.append((flat, [pt.as_tensor(v * np.ones(len(ages))) for v in law]))
         cubes = []
-        bends = _bends(spec)
-        for c, (mix, (log_age, columns)) in enumerate(zip(log_mix, blocks, strict=True)):
+        of_thin, of_others = _bends(spec)
+        bends = [of_thin, *[of_others] * (len(blocks) - 1)]
+        for mix, (log_age, columns), bent in zip(log_mix, blocks, bends, strict=True):
             weight, rest = mix + log_age, columns[10:]
             laws = zip([weight] * (len(rest) // 2), rest[::2], rest[1::2], strict=True)
             further = [column for law in laws for column in law]
-            # The thin disc's alone: of the others b is nothing.
-            bent = [column * np.float64(c == 0 or i % 3 > 0) for i, column in enumerate(bends)]
-            bent = [column * np.ones(len(ages)) for column in bent]
-            cubes.append(pt.stack([weight, *columns[:10], *further, *bent], axis=-1))
+            of_profile = [column * np.ones(len(ages)) for column in bent]
+            cubes.append(pt.stack([weight, *columns[:10], *further, *of_profile], axis=-1))
         theta = pt.stack(cubes)
         mean_age = [pt.dot(pt.exp(log_age), ages) for log_age, _ in blocks[:2]]
         pm.Deterministic("mean_age", pt.stack(mean_age), dims="disc")
