@@ -218,3 +218,20 @@ def test_reasons_stand_where_a_bin_has_no_slope(
 ) -> None:
     print_baseline(fit_baseline(make_stars(300), min_stars=15))  # type: ignore[operator]
     assert "stars, fewer than 15" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("knots", "words"), [
+    ([7.0, 11.0], "at 8 kpc, and hold from 7 kpc to 11 kpc."),
+    ([10.0], "at 8 kpc, and hold to 10 kpc."),
+    ([6.5, 8.0, 9.5], "at 8 kpc, a knot of its profile."),
+])  # fmt: skip
+def test_gradients_of_a_bent_profile_say_where_they_hold(knots, words):
+    draws = np.random.default_rng(0).normal(0.05, 0.01, (2, 200, len(knots)))
+    posterior = xr.Dataset(
+        {"profile_bend": (("chain", "draw", "profile_knot"), draws)}, {"profile_knot": knots}
+    )
+    found = headline(xr.DataTree.from_dict({"posterior": posterior}))
+    assert found.note.endswith(words)
+    assert [row.label for row in found] == [
+        f"Change of the gradient at {radius:g} kpc" for radius in knots
+    ]

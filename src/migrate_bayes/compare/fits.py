@@ -102,13 +102,13 @@ class Fitter:
         `posterior` (draw) holds the quantities compared, `curve` (component, age) mean and sd of
         the gradient, beside `influence` (star, quantity).
         """
-        spec = self.spec.model_copy(update={"form": form})
+        spec = self.spec.changed(form=form)
         values, curve, columns, causes = self._one(data, spec, completeness, HEADLINE_MAP)
         units, psi = dict(HEADLINE), [columns]
         for history in self.compare.histories:
             name = f"sigma_rm8 ({history.label})"
             stated = {"form": "diffusion", "birth_gradient_rate": history.gradient_rate}
-            churned = self.spec.model_copy(update=stated)
+            churned = self.spec.changed(**stated)
             churning = {name: _churning(history)}
             draws, _, columns, of_this = self._one(data, churned, completeness, churning)
             causes += [cause._replace(value=f"{cause.value} of {name}") for cause in of_this]

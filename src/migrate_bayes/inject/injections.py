@@ -344,9 +344,9 @@ def count_injections(
             number = np.arange(first, min(first + CHUNK, n + 1), dtype=np.int64)
             catalog = observe(survey, number)
             passed = catalog.isel(star=np.flatnonzero(usable(catalog)))
-            cells.add(counts, passed)
-            inside, (disc, _, radius, _) = cells.of(passed)
-            np.add.at(alpha_sum, (disc, radius), passed["alpha_residual"].values[inside])
+            inside, cell = cells.of(passed)
+            np.add.at(counts, cell, 1)
+            np.add.at(alpha_sum, cell[:3:2], passed["alpha_residual"].values[inside])
             advance(len(number))
     coords = cells.coords
     law = survey.law.log_density(*(coords[name] for name in ("age", "rg", "feh")))
@@ -382,7 +382,7 @@ class Cells:
         return {"component": ["thin", "thick"], **named}
 
     def of(self, stars: xr.Dataset) -> tuple[NDArray[np.bool_], tuple[NDArray[np.int64], ...]]:
-        """Return which stars are in a cell, and these cells: disc, age, radius and [Fe/H]."""
+        """Return which stars are in a cell, and these cells: true disc, age, radius and [Fe/H]."""
         where = [stars["ref_true_component"].values.astype(np.int64)]
         inside = np.ones(stars.sizes["star"], dtype=bool)
         for name, edge in zip(("age", "rg", "feh"), self.edges, strict=True):
@@ -390,7 +390,3 @@ class Cells:
             inside &= (at >= 0) & (at < len(edge) - 1)
             where.append(at)
         return inside, tuple(index[inside] for index in where)
-
-    def add(self, counts: NDArray[np.int64], stars: xr.Dataset) -> None:
-        """Count stars by their true disc, age, radius and [Fe/H]."""
-        np.add.at(counts, self.of(stars)[1], 1)

@@ -220,12 +220,10 @@ def simulated_stars(
         of_class = np.zeros(_AT_ONCE, dtype=np.int64) if classes is None else classes(sd["radius"])
         if completeness is not None:
             first = slice(rows.stop - start)
-            law, some = (
-                theta[cells[0][first], cells[1][first]],
-                np.random.default_rng([seed, block, 1]),
-            )
+            some = np.random.default_rng([seed, block, 1])
+            component, at = cells[0][first], cells[1][first]
             normal[1, first] = _taken(
-                some, law, of_class[first], completeness, cells[0][first], cells[1][first],
+                some, theta[component, at], of_class[first], completeness, component, at,
                 normal[0, first],
             )  # fmt: skip
         true = _true(theta, *cells, normal, of_class) | {"age": true_ages[cells[1]]}

@@ -203,9 +203,13 @@ def headline(
     if (change := posterior.get("profile_bend")) is not None:
         at = change["profile_knot"].values
         inner, outer = at[at < PIVOT_RADIUS], at[at > PIVOT_RADIUS]
-        ends = [f"from {inner[-1]:g}"] if len(inner) else []
-        ends += [f"to {outer[0]:g}"] if len(outer) else []
-        where = f"Gradients of the thin disc are at {PIVOT_RADIUS:g} kpc, {' '.join(ends)} kpc."
+        ends = [f" from {inner[-1]:g} kpc"] if len(inner) else []
+        ends += [f" to {outer[0]:g} kpc"] if len(outer) else []
+        where = f"Gradients of the thin disc are at {PIVOT_RADIUS:g} kpc, and hold{''.join(ends)}."
+        if PIVOT_RADIUS in at:
+            where = (
+                f"Gradients of the thin disc are at {PIVOT_RADIUS:g} kpc, a knot of its profile."
+            )
         for i, radius in enumerate(at):
             name = f"profile_bend[{radius:g}]"
             wanted.append((name, f"Change of the gradient at {radius:g} kpc", slope, None, ""))

@@ -247,9 +247,12 @@ FunctionKnots
         """
         if name not in RANKED:
             raise RecipeError(f"unknown gradient form '{name}'; {suggest(name, RANKED)}")
-        changed = {"form" if name in FORMS else "profile": name}
+        return self.changed(**{"form" if name in FORMS else "profile": name})
+
+    def changed(self, **entries: Any) -> ModelSpec:
+        """Return the model with other entries; a `RecipeError` is raised if they do not fit."""
         try:
-            return type(self).model_validate(self.model_dump() | changed)
+            return type(self).model_validate(self.model_dump() | entries)
         except ValidationError as error:
             raise RecipeError(describe_validation(error, ModelSpec)) from None
 
