@@ -86,7 +86,7 @@ from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.population.likelihood.theta import (
     N_DISCS,
     OUTLIER,
-    WIDENED,
+    bend_at,
     column_of_bend,
     column_of_class,
     width_of_laws,
@@ -236,15 +236,10 @@ def fill_bends(theta, radius, variance, bend):  # type: ignore[no-untyped-def]
     for j in range(n):
         at = column_of_bend(theta.shape[2], n, j)
         r, w = theta[0, 0, at + 1], theta[0, 0, at + 2]
-        u = math.exp(-(PIVOT_RADIUS - r) / w)
-        slope_0, value_0 = 1.0 / (1.0 + u), PIVOT_RADIUS - r + w * math.log1p(u)
         for i in range(BLOCK):
-            wide = math.sqrt(w * w + WIDENED * variance[i])
-            u = math.exp(-abs(radius[i] - r) / wide)
-            phi = max(radius[i] - r, 0.0) + wide * math.log1p(u)
-            of_r = 1.0 / (1.0 + u) if radius[i] > r else u / (1.0 + u)
-            bend.value[j, i] = phi - of_r * (radius[i] - PIVOT_RADIUS) - value_0
-            bend.slope[j, i] = of_r - slope_0
+            value, slope = bend_at(radius[i], variance[i], r, w)
+            bend.value[j, i] = value - slope * (radius[i] - PIVOT_RADIUS)
+            bend.slope[j, i] = slope
 
 
 @njit(inline="always")

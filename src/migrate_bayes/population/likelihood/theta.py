@@ -67,26 +67,45 @@ def bend_columns(theta: np.ndarray) -> np.ndarray:
     return np.arange(end - _EACH * n_bends(theta), end, _EACH)
 
 
+@njit(inline="always")
+def _hinge(x: float, w: float) -> tuple[float, float]:
+    """Return φ = w ln(1 + exp(x/w)) and its slope."""
+    u = math.exp(-abs(x) / w)
+    return max(x, 0.0) + w * math.log1p(u), (1.0 if x > 0.0 else u) / (1.0 + u)
+
+
+@njit(inline="always")
+def bend_at(radius: float, variance: float, r: float, w: float) -> tuple[float, float]:
+    """Return B/b of a bend and its slope at a radius of this error variance (kpc²)."""
+    phi, slope = _hinge(radius - r, math.sqrt(w * w + WIDENED * variance))
+    phi_0, slope_0 = _hinge(PIVOT_RADIUS - r, w)
+    return phi - phi_0 - slope_0 * (radius - PIVOT_RADIUS), slope - slope_0
+
+
+@njit(cache=True)
+def _bend(radius, variance, r, w, out):  # type: ignore[no-untyped-def]
+    for i in range(len(out)):
+        out[i] = bend_at(radius[i], variance[i], r, w)[0]
+
+
 def bends(theta: np.ndarray, radius: np.ndarray, variance: np.ndarray | float = 0.0) -> np.ndarray:
-    """Return Σ B/b of each bend, shape (n_bends, ...), of errors of this variance (kpc²).
+    """Return B/b of each bend, shape (n_bends, ...), for errors of this variance (kpc²).
 
     `radius` (kpc) has any shape; r and w are those of θ's first row.
     """
-    first = theta.reshape(-1, theta.shape[-1])[0]
-    made = [np.zeros((0, *np.shape(radius)))]
-    for at in bend_columns(theta):
-        r, w = first[at + 1 : at + 3]
-        wide = np.sqrt(w**2 + WIDENED * np.asarray(variance))
-        from_pivot, u = radius - PIVOT_RADIUS, (PIVOT_RADIUS - r) / w
-        tangent = w * np.logaddexp(0.0, u) + from_pivot / (1.0 + np.exp(-u))
-        made.append((wide * np.logaddexp(0.0, (radius - r) / wide) - tangent)[None])
-    return np.concatenate(made)
+    shape = np.shape(radius)
+    wide = np.broadcast_to(np.asarray(variance, dtype=np.float64), shape).ravel()
+    first, of_bends = theta.reshape(-1, theta.shape[-1])[0], bend_columns(theta)
+    out = np.empty((len(of_bends), math.prod(shape)))
+    for j, at in enumerate(of_bends):
+        _bend(np.ravel(radius).astype(np.float64), wide, first[at + 1], first[at + 2], out[j])
+    return out.reshape(len(of_bends), *shape)
 
 
 def bent_by(
     theta: np.ndarray, radius: np.ndarray, variance: np.ndarray | float = 0.0
 ) -> np.ndarray:
-    """Return Σ B, dex, of each row of θ (n, n_theta) at `radius` (n,) or (n, m)."""
+    """Return ΣB (dex) of each row of θ (n, n_theta) at `radius` (n,) or (n, m)."""
     shape = bends(theta, radius, variance)
     b = theta[:, bend_columns(theta)].T
     return (b.reshape(*b.shape, *[1] * (shape.ndim - 2)) * shape).sum(axis=0)
