@@ -98,6 +98,26 @@ def test_without_diffusion_the_gradient_is_the_gas_and_the_scatter_that_at_birth
     np.testing.assert_array_equal(star["rg"][thin], star["r_birth"][thin])
 
 
+def test_gradient_and_scatter_of_a_curved_gas_are_those_of_the_stars_at_8_kpc():
+    law = MigrationOptions(birth_curvature=0.01)
+    star = draw(MockOptions(population="migration", migration=law), n=400_000)
+    for age in (7.0, 10.0):
+        here = (star["component"] == 0) & (abs(star["age"] - age) < 0.5)
+        x, y = star["rg"][here] - 8.0, star["feh"][here]
+        design = np.stack([np.ones_like(x), x, x**2, star["age"][here] - age], axis=1)
+        fitted, *_ = np.linalg.lstsq(design, y)
+        left = y - design @ fitted
+        error = left.std() * np.sqrt(np.linalg.inv(design.T @ design)[1, 1])
+        assert abs(fitted[1] - expected_gradient(law, age)) < 4 * error + 0.0005
+        straight = expected_gradient(LAW, age)
+        assert abs(expected_gradient(law, age) - straight) > 6 * error  # not what a line has
+        near = abs(x) < 0.7
+        expected = expected_scatter(law, age)
+        assert left[near].std() == pytest.approx(
+            expected, abs=4 * expected / np.sqrt(2 * near.sum()) + 0.002
+        )
+
+
 def test_strong_diffusion_leaves_no_gradient():
     assert abs(expected_gradient(MigrationOptions(sigma_rm8=300.0), 8.0)) < 1e-4
 

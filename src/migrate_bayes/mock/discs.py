@@ -17,10 +17,10 @@ numbers are of the recipe's ``[simulate.migration]``:
 * **birth**, thin disc: star formation falls as exp(τ/12 Gyr) from the past to today, τ in [1, 12];
   birth radius R_b ~ N(R_now - growth·τ, S), positive: the disc grows inside-out (Frankel et al.
   2019, ApJ 884, 99, find a half-mass radius growing by some 0.2 kpc/Gyr);
-* **gas**: [Fe/H](R, τ) = Z(τ) + g_birth(τ) (R - 8 kpc), with g_birth(τ) = g₀ + g₁ τ (steeper in the
-  past for g₁ < 0: Minchev et al. 2018, MNRAS 481, 1645) and the normalisation history
-  Z(τ) = Z_now - rise·[1 - (1 - τ/14 Gyr)^p] (the form of Frankel et al. 2018); stars scatter about
-  it by s;
+* **gas**: [Fe/H](R, τ) = Z(τ) + g_birth(τ) x + q x², x = R - 8 kpc, with g_birth(τ) = g₀ + g₁ τ
+  (steeper in the past for g₁ < 0: Minchev et al. 2018, MNRAS 481, 1645) and the normalisation
+  history Z(τ) = Z_now - rise·[1 - (1 - τ/14 Gyr)^p] (the form of Frankel et al. 2018); stars
+  scatter about it by s;
 * **churning**: R_g ~ N(R_b, σ_RM8 √(τ/8 Gyr)) (Frankel et al. 2018, ApJ 865, 96), R_g > 1 kpc;
 * **blurring**: epicycles of Rayleigh amplitude σ_R/κ, σ_R = 41.9 (τ/10 Gyr)^0.307 km/s;
 * **vertical heating**: energies E_z ~ exponential of mean σ_z² (isothermal and harmonic),
@@ -28,13 +28,15 @@ numbers are of the recipe's ``[simulate.migration]``:
   outwards as exp(-(R_g - 8 kpc)/8 kpc);
 * [α/Fe] ~ N(0.02 - 0.12 [Fe/H] + 0.008 (τ - 4), 0.02).
 
-For Gaussian spreads (R_b, R_g) are jointly normal, so that at given age the regression on R_g is
-a straight line of slope
+For Gaussian spreads (R_b, R_g) are jointly normal: at given age and R_g, birth radii have the mean
+R_b* = (1 - h) (R_now - growth·τ) + h R_g, h = S²/(S² + D²), D² = σ_RM8² τ/8, and the variance
+V = h D². So [Fe/H] falls with R_g by, and scatters at given R_g by,
 
-.. math:: G(τ) = g_\mathrm{birth}(τ) \frac{S^2}{S^2 + σ_\mathrm{RM8}^2 τ/8}
+.. math:: G(τ) = h g^*, \qquad s^2 + g^{*2} V + 2 q^2 V^2, \qquad
+   g^* = g_\mathrm{birth}(τ) + 2 q (R_b^* - 8)
 
-(`expected_gradient`), with scatter² s² + g_birth² S² D²/(S² + D²), D² = σ_RM8² τ/8
-(`expected_scatter`), and no selection on R_g, on place or on age changes it.
+(`expected_gradient`, `expected_scatter`; a straight line if q = 0, else the slope at 8 kpc). No
+selection on R_g, on place or on age changes this.
 
 The rest: a **thick disc**, τ ~ N(10, 1.3) in [6, 13], R_g ~ N(6.5, 2.2) kpc, [Fe/H] ~ N(-0.5 +
 G_thick (R_g - 8), 0.22), [α/Fe] ~ N(0.20 - 0.10 [Fe/H], 0.035), (σ_R, σ_z) = (67, 35) km/s; **young
@@ -156,17 +158,29 @@ def _diffusion(law: MigrationOptions, age: ArrayLike) -> NDArray[np.float64]:
     return law.sigma_rm8**2 * np.asarray(age, dtype=np.float64) / 8.0
 
 
-def expected_gradient(law: MigrationOptions, age: ArrayLike) -> NDArray[np.float64]:
-    """Return d[Fe/H]/dR_g of thin-disc stars of an age (Gyr), dex/kpc, in closed form."""
+def _kept(law: MigrationOptions, age: ArrayLike) -> NDArray[np.float64]:
+    """Return h, the share of the variance of R_g that is of birth."""
     spread = law.birth_radius_spread**2
-    return birth_gradient(law, age) * spread / (spread + _diffusion(law, age))
+    return spread / (spread + _diffusion(law, age))
+
+
+def _gradient_of_births(law: MigrationOptions, age: ArrayLike) -> NDArray[np.float64]:
+    """Return the gas's gradient where stars that are at 8 kpc today were born on the average."""
+    mean = law.birth_radius_now - law.growth * np.asarray(age, dtype=np.float64)
+    born = (1.0 - _kept(law, age)) * (mean - PIVOT_RADIUS)
+    return birth_gradient(law, age) + 2.0 * law.birth_curvature * born
+
+
+def expected_gradient(law: MigrationOptions, age: ArrayLike) -> NDArray[np.float64]:
+    """Return d[Fe/H]/dR_g at 8 kpc of thin-disc stars of an age (Gyr), dex/kpc, in closed form."""
+    return _gradient_of_births(law, age) * _kept(law, age)
 
 
 def expected_scatter(law: MigrationOptions, age: ArrayLike) -> NDArray[np.float64]:
-    """Return the scatter of [Fe/H] at given R_g of thin-disc stars of an age (Gyr), dex."""
-    spread, moved = law.birth_radius_spread**2, _diffusion(law, age)
-    left = spread * moved / (spread + moved)
-    return np.sqrt(law.ism_scatter**2 + birth_gradient(law, age) ** 2 * left)
+    """Return the scatter of [Fe/H] at R_g = 8 kpc of thin-disc stars of an age (Gyr), dex."""
+    left = _kept(law, age) * _diffusion(law, age)
+    of_births = _gradient_of_births(law, age) ** 2 * left + 2.0 * (law.birth_curvature * left) ** 2
+    return np.sqrt(law.ism_scatter**2 + of_births)
 
 
 def gas_metallicity(law: MigrationOptions, radius: ArrayLike, age: ArrayLike) -> NDArray:
@@ -174,7 +188,8 @@ def gas_metallicity(law: MigrationOptions, radius: ArrayLike, age: ArrayLike) ->
     age = np.asarray(age, dtype=np.float64)
     risen = 1.0 - (1.0 - age / _HISTORY) ** law.ism_power
     offset = np.asarray(radius, dtype=np.float64) - PIVOT_RADIUS
-    return law.ism_now - law.ism_rise * risen + birth_gradient(law, age) * offset
+    bent = birth_gradient(law, age) * offset + law.birth_curvature * offset**2
+    return law.ism_now - law.ism_rise * risen + bent
 
 
 def true_line(truth: MockOptions, knots: Sequence[float]) -> Truth:

@@ -19,6 +19,8 @@ class MigrationOptions(Options):
         Diffusion of R_g in 8 Gyr, kpc.
     birth_gradient, birth_gradient_rate : float
         Gradient of the gas today, dex/kpc, and its change per Gyr of lookback time.
+    birth_curvature : float
+        Coefficient of (R - 8 kpc)² in [Fe/H] of the gas, dex/kpc²; 0 for a straight line.
     birth_radius_spread, birth_radius_now : float
         Standard deviation of birth radii at every age, and their mean today, kpc.
     growth : float
@@ -43,6 +45,7 @@ class MigrationOptions(Options):
     sigma_rm8: float = Field(default=3.6, ge=0)
     birth_gradient: float = -0.085
     birth_gradient_rate: float = -0.004
+    birth_curvature: float = 0.0
     birth_radius_spread: float = Field(default=3.0, gt=0)
     birth_radius_now: float = Field(default=8.5, gt=0)
     growth: float = 0.2
