@@ -113,11 +113,31 @@ def draw_compositions(
     # [α/Fe] decides nothing at given [Fe/H] and age but which isochrone a star is on: whether that
     # is so, those that pass tell by `alpha_residual`, a standard normal number before.
     residual = ndtri(u[4])
-    alpha = np.where(component, 0.20, 0.03) - 0.10 * feh + ALPHA_SD * residual
+    alpha = _alpha(component, feh) + ALPHA_SD * residual
     return {
         "component": component, "thick": component == 1, "age": age, "rg": rg, "feh": feh,
         "alpha_fe": alpha, "alpha_residual": residual,
     }  # fmt: skip
+
+
+def _alpha(component: NDArray[np.int64], feh: Floats) -> Floats:
+    """Return the mean of the injected [α/Fe], dex."""
+    return np.where(component, 0.20, 0.03) - 0.10 * feh
+
+
+def share_on_grid(grid: WorkingGrid, edges: Floats) -> Floats:
+    """Return which part of the injected stars has an isochrone, shape (2, n), by [Fe/H] cells.
+
+    Where isochrones end depends on [α/Fe], which scatters: at the end S falls from 1 to 0 over a
+    tenth of a dex, where no spline follows.
+    """
+    disc, low, u, e = np.meshgrid(
+        [0, 1], edges[:-1], (np.arange(20) + 0.5) / 20, ndtri((np.arange(100) + 0.5) / 100),
+        indexing="ij", sparse=True,
+    )  # fmt: skip
+    feh = low + np.diff(edges)[:, None, None] * u
+    lowest, highest = grid.feh_limits(_alpha(disc, feh) + ALPHA_SD * e)
+    return np.asarray(((feh >= lowest) & (feh <= highest)).mean(axis=(2, 3)))
 
 
 class Survey(Protocol):
@@ -318,7 +338,8 @@ def count_injections(
     -------
     xarray.Dataset
         ``passed`` on (component, age, rg, feh), whose coordinates are the middles of cells, and
-        ``log_injected``: ln of the injected law of [Fe/H] there, up to a constant. ``alpha_sum`` on
+        ``log_injected``: ln of the injected law of [Fe/H] there, up to a constant. ``on_grid`` on
+        (component, feh): the part of the injected stars that has an isochrone. ``alpha_sum`` on
         (component, rg): of those that pass, the sum of their residuals of [α/Fe], in units of its
         scatter.
         Attributes ``observed`` and ``usable``, numbers of stars, and ``places_given``, 1 or 0.
@@ -354,6 +375,7 @@ def count_injections(
         {
             "passed": (("component", "age", "rg", "feh"), counts),
             "log_injected": (("component", "age", "rg", "feh"), law),
+            "on_grid": (("component", "feh"), share_on_grid(survey.grid, cells.edges[2])),
             "alpha_sum": (("component", "rg"), alpha_sum),
         },
         coords=coords,

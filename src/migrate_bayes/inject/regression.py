@@ -4,13 +4,14 @@ Counts of one disc in cells of age A, radius R and [Fe/H] F are Poisson with
 
 .. math::
 
-   \ln \langle n \rangle = \ln g(F \mid R) + f(A, R) + h(A, F) + r(A, R, F), \qquad
-   \ln S = h + r
+   \ln \langle n \rangle = \ln g(F \mid R) + f(A, R) + \ln S, \qquad
+   \ln S = \ln e(F) + h(A, F) + r(A, R, F)
 
-g is the injected law of [Fe/H]; f takes whatever depends on age and radius alone, which no fit
-needs; h and r are tensor products of cubic B-splines, r with few functions of age. Second
-differences of their coefficients are penalised. How much, and whether r is there at all, is chosen
-by Akaike's criterion, the deviance and twice the effective number of parameters.
+g is the injected law of [Fe/H]; e the part of it that has an isochrone; f takes whatever depends
+on age and radius alone, which no fit needs; h and r are tensor products of cubic B-splines, r with
+few functions of age. Second differences of their coefficients are penalised. How much, and whether
+r is there at all, is chosen by Akaike's criterion, the deviance and twice the effective number of
+parameters.
 
 **[α/Fe].** S is taken not to depend on [α/Fe] at given [Fe/H] and age. Were ln S to have a slope κ
 in it, the injected residual δ of [α/Fe], a normal law of the scatter t, would pass as
@@ -161,13 +162,16 @@ class _Regression:
         """Where the coefficients of ln S begin, after those of f."""
         return int(np.prod(self.terms[0].sizes))
 
-    def log_s(self, *axes: Floats) -> Floats:
-        """Return ln S on a grid, shape (n_ages, n_radii, n_feh)."""
-        return _sum(self.terms[1:], self.coefficients[self.first :], *axes)
+    def log_s(self, cells: xr.Dataset) -> Floats:
+        """Return ln S of the cells of a disc, shape (n_ages, n_radii, n_feh)."""
+        smooth = _sum(self.terms[1:], self.coefficients[self.first :], *_axes(cells))
+        return smooth + _log_on_grid(cells)
 
-    def log_share(self, age: Floats, radius: Floats, feh: Floats, centre: Floats) -> Floats:
+    def log_share(self, cells: xr.Dataset) -> Floats:
         """Return ln of the share of each age, of the [Fe/H] and radii of the laws of errors."""
-        every = _sum(self.terms, self.coefficients, age, radius, feh)
+        _, radius, feh = _axes(cells)
+        centre = _centre(cells)
+        every = _sum(self.terms, self.coefficients, *_axes(cells)) + _log_on_grid(cells)
         law = np.exp(-0.5 * ((feh - centre[..., None]) / _SD) ** 2)
         law /= law.sum(axis=2, keepdims=True)
         by_radius = np.exp(-0.5 * ((radius - _RADIUS) / _WIDTH) ** 2)[:, None]
@@ -214,14 +218,25 @@ def _best(counts: xr.Dataset, disc: str, *, with_radius: bool) -> _Regression:
     """Fit one disc with the penalty of the least criterion."""
     cells = counts.sel(component=disc)
     terms = _terms(cells, with_radius=with_radius)
-    axes = [cells[name].values for name in ("age", "rg", "feh")]
+    axes = _axes(cells)
     n = cells["passed"].transpose("age", "rg", "feh").values.astype(np.float64)
-    offset = cells["log_injected"].transpose("age", "rg", "feh").values
+    offset = cells["log_injected"].transpose("age", "rg", "feh").values + _log_on_grid(cells)
     # Where an age and radius have no star at all there is nothing to divide among [Fe/H].
     offset = np.where((n.sum(axis=2) > 0)[..., None], offset, -np.inf)
     n = np.where(np.isfinite(offset), n, 0.0)
     fits = [_regress(n, offset, terms, weight, *axes) for weight in _PENALTIES]
     return min(fits, key=lambda fit: fit.aic)
+
+
+def _axes(cells: xr.Dataset) -> list[Floats]:
+    """Return age, R_g and [Fe/H] of the cells."""
+    return [cells[name].values for name in ("age", "rg", "feh")]
+
+
+def _log_on_grid(cells: xr.Dataset) -> Floats:
+    """Return ln of the part of a disc's injected stars that has an isochrone, shape (n_feh,)."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(cells["on_grid"].values))
 
 
 def _centre(cells: xr.Dataset) -> Floats:
@@ -249,13 +264,12 @@ def by_alpha(cells: xr.Dataset, disc: str, aic: float) -> dict[str, float]:
 
 def _directions(fit: _Regression, counts: xr.Dataset, disc: str) -> Floats:
     """Return columns of coefficients of h and r: directions of ln S, most important first."""
-    cells = counts.sel(component=disc)
-    age, radius, feh = (cells[name].values for name in ("age", "rg", "feh"))
-    some = radius[np.abs(radius - _RADIUS) < 2.5 * _WIDTH]
+    near = np.abs(counts["rg"].values - _RADIUS) < 2.5 * _WIDTH
+    cells = counts.sel(component=disc).isel(rg=near)
+    age, some, feh = _axes(cells)
     by_radius = np.exp(-0.5 * ((some - _RADIUS) / _WIDTH) ** 2)
     x = some - (by_radius @ some) / by_radius.sum()
-    centre = _centre(cells.sel(rg=some))
-    log_s = fit.log_s(age, some, feh)
+    centre, log_s = _centre(cells), fit.log_s(cells)
     bases = [term.at(age, some, feh) for term in fit.terms[1:]]
     forms = []
     for step in _STEPS:
@@ -274,9 +288,7 @@ def _directions(fit: _Regression, counts: xr.Dataset, disc: str) -> Floats:
     return sigma @ A.T @ vectors[:, kept] / np.sqrt(values[kept])
 
 
-def fit_completeness(
-    counts: xr.Dataset, *, directions: int = 12, highest_feh: float = np.inf
-) -> xr.Dataset:
+def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
     """Fit ln S to counts of injected stars.
 
     Parameters
@@ -285,8 +297,6 @@ def fit_completeness(
         Of `count_injections`.
     directions : int
         Most directions of error of each disc.
-    highest_feh : float
-        End of the isochrones, dex: above it S is 0.
 
     Returns
     -------
@@ -317,6 +327,7 @@ def fit_completeness(
     >>> passed = np.random.default_rng(1).poisson(250_000 * np.exp(law) / np.exp(law).sum())
     >>> dims = "component", "age", "rg", "feh"
     >>> counts = xr.Dataset({"passed": (dims, passed), "log_injected": (dims, law)}, cells.coords)
+    >>> counts["on_grid"] = (("component", "feh"), np.ones((2, len(axes[2]))))
     >>> near = fit_completeness(counts)["ln_s"].sel(component="thin", rg=8.25, feh=slice(-0.5, 0.3))
     >>> bool(near.std() < 0.1)
     True
@@ -328,10 +339,7 @@ def fit_completeness(
                 f"only {few} injected stars of the {disc} disc pass the cuts, fewer than "
                 f"{_FEWEST}: set `injections` of [completeness] higher"
             )
-    age, radius = counts["age"].values, counts["rg"].values
-    step = float(counts["feh"][1] - counts["feh"][0])
-    top = min(highest_feh, float(counts["feh"][-1]))
-    feh: NDArray[Any] = top + step * np.arange(-int((top - float(counts["feh"][0])) / step), 2)
+    age, radius, feh = axes = _axes(counts)
     shape = 2, len(age), len(radius), len(feh)
     log_s, errors, attrs = np.empty(shape), list[Floats](), dict[str, float]()
     log_share = np.empty(shape[:2])
@@ -339,27 +347,25 @@ def fit_completeness(
         fits = [_best(counts, disc, with_radius=with_radius) for with_radius in (False, True)]
         attrs |= {f"aic_{disc}_age": fits[0].aic, f"aic_{disc}_age_radius": fits[1].aic}
         fit = min(fits, key=lambda fit: fit.aic)
-        attrs |= by_alpha(counts.sel(component=disc), disc, fit.aic)
-        log_s[c] = fit.log_s(age, radius, feh)
-        log_share[c] = fit.log_share(age, radius, feh, _centre(counts.sel(component=disc)))
-        law = counts["log_injected"].sel(component=disc).sel(feh=feh, method="nearest")
-        share = law.transpose("age", "rg", "feh").values + log_s[c]
+        cells = counts.sel(component=disc)
+        attrs |= by_alpha(cells, disc, fit.aic)
+        log_s[c], log_share[c] = fit.log_s(cells), fit.log_share(cells)
+        share = cells["log_injected"].transpose("age", "rg", "feh").values + log_s[c]
         share = np.exp(share - share.max(axis=-1, keepdims=True))
         share /= share.sum(axis=-1, keepdims=True)
         for column in _directions(fit, counts, disc).T[:directions]:
             change = np.zeros(shape)
-            change[c] = _sum(fit.terms[1:], column, age, radius, feh)
+            change[c] = _sum(fit.terms[1:], column, *axes)
             # At each age and radius 0 for the stars that pass: else μ and σ would move with it.
             change[c] -= (share * change[c]).sum(axis=-1, keepdims=True)
+            change[c, ..., cells["on_grid"].values == 0.0] = 0.0
             errors.append(change)
         attrs[f"parameters_{disc}"] = fit.parameters
     log_s = np.maximum(log_s - log_s.max(axis=-1, keepdims=True), NEVER)
     every = np.stack(errors) if errors else np.empty((0, *shape))
-    if top == highest_feh:
-        log_s[..., -1], every[..., -1] = NEVER, 0.0
-    axes = ("component", "age", "rg", "feh")
+    dims = ("component", "age", "rg", "feh")
     out = xr.Dataset(
-        {"ln_s": (axes, log_s), "ln_s_error": (("direction", *axes), every)},
+        {"ln_s": (dims, log_s), "ln_s_error": (("direction", *dims), every)},
         coords={
             "component": ["thin", "thick"],
             "age": ("age", age, {"units": "Gyr"}), "rg": ("rg", radius, {"units": "kpc"}),

@@ -192,6 +192,14 @@ def gas_metallicity(law: MigrationOptions, radius: ArrayLike, age: ArrayLike) ->
     return law.ism_now - law.ism_rise * risen + bent
 
 
+def expected_metallicity(law: MigrationOptions, radius: ArrayLike, age: ArrayLike) -> NDArray:
+    """Return the mean [Fe/H] of thin-disc stars of an R_g (kpc) and age (Gyr), dex."""
+    kept, age = _kept(law, age), np.asarray(age, dtype=np.float64)
+    mean = law.birth_radius_now - law.growth * age
+    born = (1.0 - kept) * mean + kept * np.asarray(radius, dtype=np.float64)
+    return gas_metallicity(law, born, age) + law.birth_curvature * kept * _diffusion(law, age)
+
+
 def true_line(truth: MockOptions, knots: Sequence[float]) -> Truth:
     """Return what the headline holds a fit against.
 

@@ -533,9 +533,7 @@ class Run:
             for note in (*map(_of_share, judged), *doubts):
                 self.say(f"inject     {note}")
             counts = count_injections(survey, self._usable, c.injections)
-            top = float(survey.grid.feh_limits(0.0)[1])
-            table = fit_completeness(counts, directions=c.directions, highest_feh=top)
-            table = table.assign(counts.rename(feh="feh_cell"))
+            table = fit_completeness(counts, directions=c.directions).assign(counts)
             sums = made.get("shares", [])
             judged = [one | {"sha256": of} for one, of in zip(judged, sums, strict=True)]
             table.attrs |= {"shares": json.dumps(judged), "doubts": json.dumps(doubts)}
