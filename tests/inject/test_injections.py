@@ -20,6 +20,7 @@ from migrate_bayes.inject import InjectedMetallicity, count_injections, injectio
 from migrate_bayes.inject.catalogue_survey import CatalogueSurvey
 from migrate_bayes.inject.completeness_options import ShareOptions
 from migrate_bayes.inject.injections import (
+    ALPHA_SD,
     Cells,
     judge_shares,
     mock_survey,
@@ -282,6 +283,13 @@ def test_a_catalogue_is_its_own_survey(tmp_path):
     np.testing.assert_array_equal(catalog["snr"], catalog["snr_g"] + 1.0)
     pull = (catalog["feh"] - catalog["ref_true_feh"]) / catalog["feh_error"]
     assert 0.8 < float(pull.std()) < 1.2
+    # Defect: isochrones of one [α/Fe], which go by total metallicity, gave every injected star
+    # that [α/Fe]: thick ones too, whose metal-rich end is lower for it.
+    residual = (catalog["ref_true_alpha_fe"] + 0.1 * catalog["ref_true_feh"]).groupby(
+        catalog["ref_true_component"]
+    )
+    np.testing.assert_allclose(residual.mean(), [0.03, 0.20], atol=0.01)
+    np.testing.assert_allclose(residual.std(), ALPHA_SD, rtol=0.25)
     # A star far from the Sun's radius stands farther from the Sun than one at it.
     x = np.abs(catalog["ref_true_rg"] - 8.0)
     far, near = catalog["r_present"][x > 2.0], catalog["r_present"][x < 1.0]

@@ -214,6 +214,9 @@ class CatalogueSurvey:
 
     @property
     def _alphas(self) -> tuple[float, float]:
+        """Limits of [α/Fe]; isochrones of one [α/Fe] are taken at a star's total metallicity."""
+        if len(self.grid.alpha) == 1:
+            return -np.inf, np.inf
         return float(self.grid.alpha[0]), float(self.grid.alpha[-1])
 
     def _on_isochrone(self, star: Columns, u: Floats, faintest: Floats) -> Columns:
