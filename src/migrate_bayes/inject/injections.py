@@ -246,6 +246,7 @@ class _Simple(SimpleSurvey):
 
     thick_share: float = 0.25
     shares: Shares = NO_SHARES
+    with_zmax: bool = True
 
     purpose = PURPOSE
     contradicted = 0.0  # it has no stars but by its tables
@@ -287,11 +288,16 @@ def mock_survey(
     orbits: OrbitOptions,
     thick_share: float = 0.25,
     shares: Shares = NO_SHARES,
+    *,
+    with_zmax: bool = True,
 ) -> Survey:
-    """Return the mock survey of a recipe with the injected population in place of its own."""
+    """Return the mock survey of a recipe with the injected population in place of its own.
+
+    Z_max of the orbit takes a quarter of the time; `with_zmax` is of use if a selection asks for it.
+    """
     survey = get_survey(truth, seed, isochrones, orbits)
     kind = _Lamost if isinstance(survey, LamostSurvey) else _Simple
-    return kind(truth, seed, isochrones, survey.potential, thick_share, shares)
+    return kind(truth, seed, isochrones, survey.potential, thick_share, shares, with_zmax)
 
 
 def observe(survey: Survey, number: NDArray[np.int64]) -> xr.Dataset:

@@ -61,6 +61,7 @@ class SimpleSurvey:
     most_at_once = 4  # candidates of a star
     teff_range = (4200.0, 7500.0)
     purpose = 0x10C4  # of the keyed random numbers
+    with_zmax = True  # of the orbit; otherwise of the vertical motion at fixed R
     shared: ClassVar[tuple[str, ...]] = ("grid",)
 
     @property
@@ -111,9 +112,9 @@ class SimpleSurvey:
     def stars(self, number: NDArray[np.int64]) -> Columns:
         """Make stars: candidates are drawn until one is in the survey and on the isochrones."""
         true = first_seen(number, self._candidates, self.most_at_once, self.most_attempts)
-        true["zmax"] = orbit_extrema(
-            true["R"], true["v_r"], true["v_phi"], true["z"], true["v_z"], self.potential, workers=1
-        ).zmax
+        if self.with_zmax:
+            place = (true[name] for name in ("R", "v_r", "v_phi", "z", "v_z"))
+            true["zmax"] = orbit_extrema(*place, self.potential, workers=1).zmax
         return true
 
     def draw(

@@ -513,6 +513,8 @@ class Run:
         from migrate_bayes.inject import count_injections, fit_completeness
         from migrate_bayes.inject.injections import judge_shares, mock_survey
         from migrate_bayes.inject.share_files import read_shares
+        from migrate_bayes.selection.conditions import columns_of
+        from migrate_bayes.selection.expressions import parse_selection
 
         r, path = self.recipe, self.folder / "completeness.nc"
         c = r.completeness
@@ -525,8 +527,9 @@ class Run:
             shares = read_shares(c.shares)
             if c.survey == "mock":
                 survey = mock_survey(
-                    r.simulate, r.seed, r.isochrones, r.orbits, c.thick_share, shares
-                )
+                    r.simulate, r.seed, r.isochrones, r.orbits, c.thick_share, shares,
+                    with_zmax="ln_zmax_mean" in columns_of(parse_selection(r.model.selection)),
+                )  # fmt: skip
             else:
                 survey = self._catalogue_survey(shares)
             judged, doubts = judge_shares(survey)

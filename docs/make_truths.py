@@ -1,0 +1,135 @@
+"""Fit mock surveys of other truths than the default's, with and without each correction.
+
+    python docs/make_truths.py [--stars 1000000] [--injections 1500000] [--only LABEL]
+
+Each truth of `TRUTHS` is simulated with the LAMOST-like survey, taken through ages, orbits and the
+paper's cuts, and fitted with models/survey.toml: with one law of radii and without completeness,
+with radii by error, and with both corrections. A line of the table is one fit: (f − t) / sd in
+brackets, sd of the posterior with the error of ln S. Products are kept in ``runs/truth-LABEL``
+and fits in ``runs/truths.jsonl``: what is there is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from migrate_bayes import PopulationModel, Recipe, Run, load_model_spec, population_data
+from migrate_bayes.core.provenance import content_hash
+from migrate_bayes.core.table import Table
+
+MIGRATION = "simulate.migration"
+TRUTHS: dict[str, dict] = {
+    "default": {},
+    "steep": {MIGRATION: {"birth_gradient": -0.11, "birth_gradient_rate": 0.0}},
+    "stirred": {MIGRATION: {"sigma_rm8": 5.0, "growth": 0.4, "birth_gradient_rate": -0.008}},
+    "rich": {
+        MIGRATION: {"ism_now": -0.1, "ism_power": 0.8},
+        "simulate": {"gradient_thick": -0.02, "thick_fraction": 0.25},
+    },
+    "curved": {MIGRATION: {"birth_curvature": 0.005}, "model": {"profile": "spline"}},
+    "McMillan17": {"orbits": {"potentials": ["McMillan17"]}, "model": {"potential": "McMillan17"}},
+}
+CORRECTIONS = {
+    "neither": (False, False), "radii by error": (True, False), "both": (True, True),
+}  # fmt: skip
+NUMBERS = {"gradient_young": "1 Gyr", "flattening_rate": "rate", "gradient_thick": "thick"}
+LEDGER = Path("runs/truths.jsonl")
+
+
+def recipe_of(label: str, stars: int, injections: int) -> tuple[Recipe, dict]:
+    """Return the recipe of a truth, and the entries of the model file that differ."""
+    changed = TRUTHS[label]
+    model = dict(changed.get("model", {}))
+    simulated = {"stars": stars, "population": "migration", "survey": "lamost"}
+    simulated |= {"gradient_thick": 0.02, "migration": changed.get(MIGRATION, {})}
+    recipe = {
+        "name": f"truth-{label}",
+        "seed": 1 + list(TRUTHS).index(label),
+        "data": {
+            "source": "mock", "duplicate_radius": 5.0, "min_snr": 50.0, "max_age_error": 0.25,
+        },
+        "simulate": simulated | changed.get("simulate", {}),
+        "orbits": {"frame": "vickers2021"}
+        | changed.get("orbits", {"potentials": ["MWPotential2014"]}),
+        "isochrones": {"source": "dartmouth"},
+        "model": {"spec": "survey", "potential": model.pop("potential", "MWPotential2014")},
+        "completeness": {"source": "inject", "injections": injections},
+    }  # fmt: skip
+    return Recipe.model_validate(recipe), model
+
+
+def fits(label: str, stars: int, injections: int) -> list[dict]:
+    """Make what is not there yet of one truth; return its fits."""
+    recipe, changed = recipe_of(label, stars, injections)
+    known = [json.loads(line) for line in LEDGER.open()] if LEDGER.exists() else []
+    key = {"truth": label, "recipe": content_hash(recipe.model_dump(mode="json"))}
+    mine = [row for row in known if {name: row[name] for name in key} == key]
+    missing = [name for name in CORRECTIONS if name not in {row["correction"] for row in mine}]
+    if not missing:
+        return mine
+    run = Run(recipe, products=Path("runs"))
+    run.simulate()
+    run.make_stars()
+    table = run.completeness("inject")
+    mask = run.mask(recipe.model.selection)
+    data = population_data(run.stars, potential=recipe.model.potential, mask=mask)
+    base = load_model_spec(recipe.model.spec)
+    for name in missing:
+        by_error, selected = CORRECTIONS[name]
+        spec = base.changed(radius_by_error=by_error, **changed)
+        began = time.perf_counter()
+        model = PopulationModel(data, spec, completeness=table if selected else None)
+        fit = model.sample(recipe.sampler, seed=recipe.seed, prior_draws=0)
+        posterior, truth = fit["posterior"], recipe.truth()
+        row = key | {
+            "correction": name, "stars": data.n_stars,
+            "seconds": time.perf_counter() - began,
+            "pareto_k": fit.attrs.get("pareto_k"), "r_hat": fit.attrs.get("r_hat"),
+        }  # fmt: skip
+        for number in NUMBERS:
+            draws = posterior[number].values
+            row[number] = [truth[number], float(draws.mean()), float(draws.std())]
+            low, high = np.quantile(draws, [0.025, 0.975])
+            row[f"{number}_inside"] = bool(low <= truth[number] <= high)
+        mine.append(row)
+        with LEDGER.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+    return mine
+
+
+def main() -> None:
+    """Fit, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--stars", type=int, default=1_000_000)
+    parser.add_argument("--injections", type=int, default=1_500_000)
+    parser.add_argument("--only", choices=list(TRUTHS), nargs="*", default=list(TRUTHS))
+    asked = parser.parse_args()
+    rows: list[list[str]] = []
+    inside = dict.fromkeys(CORRECTIONS, 0)
+    for label in asked.only:
+        made = fits(label, asked.stars, asked.injections)
+        first = made[0]
+        rows.append([f"**{label}**", f"{first['stars']:,}",
+                     *(f"{first[number][0]:.4f}" for number in NUMBERS), "", ""])  # fmt: skip
+        for row in made:
+            inside[row["correction"]] += sum(row[f"{number}_inside"] for number in NUMBERS)
+            cells = []
+            for number in NUMBERS:
+                true, mean, sd = row[number]
+                cells.append(f"{mean:.4f} ± {sd:.4f} ({(mean - true) / sd:+.1f})")
+            k = row["pareto_k"]
+            rows.append([row["correction"], "", *cells, f"{row['seconds']:.0f}",
+                         "NUTS" if k is None else f"{k:.2f}"])  # fmt: skip
+    head = ["truth, corrections", "usable", *NUMBERS.values(), "seconds", "k̂"]
+    Table("Other truths: dex/kpc, rate in dex/kpc/Gyr", head, rows).print()
+    of = 3 * len(asked.only)
+    print("inside their 95%:", ", ".join(f"{name} {n} of {of}" for name, n in inside.items()))
+
+
+if __name__ == "__main__":
+    main()
