@@ -293,7 +293,7 @@ def mock_survey(
 ) -> Survey:
     """Return the mock survey of a recipe with the injected population in place of its own.
 
-    Z_max of the orbit takes a quarter of the time; `with_zmax` is of use if a selection asks for it.
+    Z_max of the orbit takes a quarter of the time: `with_zmax` is for selections that ask for it.
     """
     survey = get_survey(truth, seed, isochrones, orbits)
     kind = _Lamost if isinstance(survey, LamostSurvey) else _Simple
