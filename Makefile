@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.14 python3 python; do \
 	if command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; \
 	then echo $$p; break; fi; done)
 
-.PHONY: install demo paper test test-slow check docs clean
+.PHONY: install demo paper test test-slow check docs dist clean
 
 install: $(STAMP)
 
@@ -59,6 +59,18 @@ docs: $(VENV)/.docs
 $(VENV)/.docs: $(STAMP)
 	$(BIN)/pip install -qq -c constraints.txt -e ".[docs]"
 	@touch $@
+
+# Wheel and sdist in build/dist, checked; the wheel, alone in an environment of its own, runs the
+# example in an empty folder.
+dist: $(STAMP)
+	$(BIN)/pip install -qq -c constraints.txt -e ".[dist]"
+	rm -rf build
+	mkdir -p build/empty
+	$(BIN)/python -m build --outdir build/dist . >build/log 2>&1 || { cat build/log; exit 1; }
+	$(BIN)/twine check --strict build/dist/*
+	$(PYTHON) -m venv build/venv
+	build/venv/bin/pip install -qq -c constraints.txt build/dist/*.whl
+	cd build/empty && ../venv/bin/migrate-bayes init --example && ../venv/bin/migrate-bayes run mine.toml
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build docs/_build docs/reference/generated src/*.egg-info

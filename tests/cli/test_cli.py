@@ -62,6 +62,15 @@ def test_errors_are_one_message_and_code_2(command, tmp_path, recipe, message):
     assert "Traceback" in debug.stderr
 
 
+def test_a_recipe_to_begin_with_reads_its_example(command):
+    assert command("init", "--example").returncode == 0
+    again = command("init", "--example")
+    assert again.returncode == 2, again.stdout
+    assert "example.parquet" in again.stderr
+    done = command("check", "mine.toml")
+    assert (done.returncode, done.stdout) == (0, "'mine' can run: example.parquet → runs/mine\n")
+
+
 def test_gradient_form_and_show(command, tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text(

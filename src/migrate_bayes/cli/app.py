@@ -161,11 +161,20 @@ def init(
     columns: Annotated[
         str, typer.Option("--columns", help="A column map: see `migrate-bayes columns`.")
     ] = "",
+    example: Annotated[
+        bool, typer.Option("--example", help="Write a catalogue of 2,000 mock stars too.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a recipe to begin with: every entry with its default and what it does."""
     from migrate_bayes.run.recipe import write_template
 
+    if example:
+        from migrate_bayes.mock import simulate_to_parquet
+
+        data = "example.parquet"
+        simulate_to_parquet(data, stars=2000, seed=20210301, overwrite=overwrite)
+        print(data)
     print(write_template(recipe, data=data, columns=columns, overwrite=overwrite))
 
 
