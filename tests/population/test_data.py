@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.population import population_data
 from migrate_bayes.population.likelihood.layout import StarArrays, pack
+from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.model.hierarchy import flat_in_age
 from migrate_bayes.stars import open_stars, write_stars
 
@@ -80,3 +82,53 @@ def test_the_packed_numbers(stars):
 def test_nobody_left_is_said(stars):
     with pytest.raises(FitError, match="1 of 300 selected, of which 1 have no radius"):
         population_data(stars, mask=np.arange(300) == 8)
+
+
+def with_magnitudes(stars, *, seed=3):
+    """Stars whose isochrones are normal laws of M_G at each age: every integral is closed."""
+    rng, n, ages = np.random.default_rng(seed), stars.sizes["star"], stars["age"].values
+    at_age, width = 4.5 - 0.1 * ages, 0.1  # M_G of an age, mag
+    distance, relative = rng.uniform(0.3, 3.0, n), rng.uniform(0.01, 0.12, n)
+    error = 5.0 / np.log(10.0) * relative  # of M_G, by the distance alone
+    seen = at_age[rng.integers(len(ages), size=n)] + rng.normal(size=n) * np.hypot(width, error)
+    off, total = seen[:, None] - at_age, width**2 + error[:, None] ** 2
+    correlation = rng.uniform(-0.9, 0.9, n)
+    covariance = correlation * stars["rg_sd"].values[:, 0] * distance * relative
+    of_stars = {"distance_mean": distance, "cov_rg_distance": covariance}
+    of_ages = {
+        "log_age_likelihood": -0.5 * off**2 / total - 0.5 * np.log(total),
+        "abs_g_slope": -off / total,
+        "abs_g_curvature": np.broadcast_to(-1.0 / total, off.shape),
+    }
+    return (
+        stars.assign({k: ("star", v) for k, v in of_stars.items()})
+        .assign({k: (("star", "age"), v.astype(np.float32)) for k, v in of_ages.items()})
+    ), at_age, width, seen, error  # fmt: skip
+
+
+def test_radius_and_age_are_one_likelihood(make_stars):
+    stars, at_age, width, seen, error = with_magnitudes(make_stars(60))
+    data = population_data(stars, trim=1e-300)
+    theta = np.zeros((1, len(at_age), 11))
+    theta[0, :, 0] = np.linspace(-4.0, -2.0, len(at_age))
+    theta[0, :, 1] = np.linspace(7.0, 9.0, len(at_age))  # the mean radius moves with age
+    theta[0, :, 2] = 1.5**2
+    theta[0, :, [5, 8, 10]] = 1e4  # [Fe/H], [α/Fe] and heights say nothing
+    # A star's likelihood is relative to that of its best age.
+    peak = stars["log_age_likelihood"].values.max(axis=1)
+    found = StarLikelihood(data.stars).per_star(theta)[0] + peak
+    # R_g and M_G as measured, jointly normal about the laws of an age.
+    one = stars.isel(potential=0)
+    radius, e_radius = one["rg_mean"].values, one["rg_sd"].values
+    both = -5.0 / np.log(10.0) * one["cov_rg_distance"].values / one["distance_mean"].values
+    expected = np.empty(len(seen))
+    for i in range(len(seen)):
+        cov = np.array([[1.5**2 + e_radius[i] ** 2, both[i]], [both[i], width**2 + error[i] ** 2]])
+        x = np.stack([radius[i] - theta[0, :, 1], seen[i] - at_age])
+        chi = np.einsum("ik,ij,jk->k", x, np.linalg.inv(cov), x)
+        expected[i] = logsumexp(theta[0, :, 0] - 0.5 * chi - 0.5 * np.log(np.linalg.det(cov)))
+    np.testing.assert_allclose(found - found.mean(), expected - expected.mean(), atol=2e-3)
+    # It is not what independent errors would say.
+    separate = population_data(stars.drop_vars("abs_g_slope"), trim=1e-300)
+    apart = StarLikelihood(separate.stars).per_star(theta)[0] + peak
+    assert np.abs((apart - apart.mean()) - (expected - expected.mean())).max() > 0.1

@@ -1,7 +1,23 @@
-"""From StarPosteriors to the arrays of the likelihood: which stars, which radius, which errors.
+r"""From StarPosteriors to the arrays of the likelihood: which stars, which radius, which errors.
 
 The age likelihood is divided by the interim prior of the age stage: the population's own age
 distribution is then the only age prior in the fit.
+
+**R_g at an age.** An error of the distance *d* moves R_g and the absolute magnitude M_G together.
+Isochrones of an age know M_G from T_eff, log g and [Fe/H], often better than the parallax does: if
+a star has an age, its distance and R_g are better known, and others than without. With C the
+covariance of the errors of R_g and M_G, which follows from that of R_g and *d*, and L(τ) the age
+likelihood as a function of the measured M_G,
+
+.. math::
+
+   \hat R(τ) = \hat R + C\, \frac{\partial \ln L(τ)}{\partial M_G}, \qquad
+   e_R^2(τ) = e_R^2 + C^2\, \frac{\partial^2 \ln L(τ)}{\partial M_G^2}, \qquad
+   C = -\frac{5}{\ln 10}\, \frac{\operatorname{cov}(R_g, d)}{d}
+
+which is exact for normal laws: both together are the likelihood of age and radius, N(M̂, R̂) that of
+M_G and R_g, integrated over M_G. As if the two were independent, stars that their errors make too
+old stand too near to the Sun's radius, by 5% of the distance to it, and the gradient is too steep.
 """
 
 from __future__ import annotations
@@ -34,6 +50,12 @@ HEIGHT_OFFSET = 0.2
 _CLASSES, _OF_ONE_CLASS = 8, 50
 # Errors matter from this share of the variance of radii on, and differ from this sd of ln on.
 _MATTERS, _DIFFERS = 0.003, 0.05
+# Derivatives of ln L(age) in M_G, 1/mag and 1/mag².
+_OF_MAGNITUDE = "abs_g_slope", "abs_g_curvature"
+# Least share of the variance of R_g that an age may leave.
+_LEAST_LEFT = 0.01
+
+Floats = NDArray[np.floating]
 
 
 class ErrorClasses(NamedTuple):
@@ -113,7 +135,8 @@ def _by_age(
     product's single precision: ``log_weight``, ln(age likelihood / interim prior) with the
     likelihood's peak at 0, and ``feh`` and ``feh_variance`` if the product has them.
     """
-    names = ["log_age_likelihood", *(("feh_mean", "feh_sd") if "feh_mean" in stars else ())]
+    names = ["log_age_likelihood"]
+    names += [n for n in ("feh_mean", "feh_sd", *_OF_MAGNITUDE) if n in stars]
     log_prior = np.zeros(stars.sizes["age"])
     if "log_interim_prior" in stars:
         log_prior = np.asarray(stars["log_interim_prior"].values, dtype=np.float64)
@@ -123,22 +146,43 @@ def _by_age(
         # A view: stars without a likelihood are taken out of `keep` itself.
         mine = keep[rows]
         known = np.isfinite(values["log_age_likelihood"])
-        if len(names) > 1:
-            known &= np.isfinite(values["feh_mean"]) & np.isfinite(values["feh_sd"])
+        for name in names[1:]:
+            known &= np.isfinite(values[name])
         mine &= known.any(axis=1)
         weight = values["log_age_likelihood"][mine].astype(np.float64)
         weight[np.isnan(weight)] = -np.inf
         weight -= weight.max(axis=1, keepdims=True)
         weight -= log_prior
         part = {"log_weight": weight.astype(np.float32)}
-        if len(names) > 1:
+        if "feh_mean" in values:
             part["feh"] = values["feh_mean"][mine].astype(np.float32)
             sd = np.maximum(values["feh_sd"][mine].astype(np.float64), _MIN_FEH_SD)
             part["feh_variance"] = (sd**2).astype(np.float32)
+        part |= {name: values[name][mine] for name in _OF_MAGNITUDE if name in values}
         parts.append(part)
     made = list(parts[0]) if parts else []
     # One variable at a time leaves its parts behind, so that memory holds little twice.
     return keep, {name: np.concatenate([part.pop(name) for part in parts]) for name in made}
+
+
+def _radius_at_age(
+    stars: xr.Dataset, keep: NDArray[np.bool_], slope: Floats, curvature: Floats
+) -> dict[str, NDArray[np.float32]]:
+    """Return R_g and its variance if a star has an age, (star, age); what is in the module's text.
+
+    `slope` (1/mag) and `curvature` (1/mag²) are the derivatives of ln L(age) in M_G.
+    """
+    radius, sd, distance, covariance = (
+        _observed(stars, name, keep)[:, None]
+        for name in ("rg_mean", "rg_sd", "distance_mean", "cov_rg_distance")
+    )
+    with_magnitude = np.nan_to_num(covariance * -5.0 / (np.log(10.0) * distance))
+    variance = np.maximum(sd, _MIN_RADIUS_SD) ** 2
+    at_age = variance + with_magnitude**2 * curvature
+    return {
+        "radius_at": (radius + with_magnitude * slope).astype(np.float32),
+        "radius_variance_at": np.maximum(at_age, _LEAST_LEFT * variance).astype(np.float32),
+    }
 
 
 def population_data(
@@ -232,6 +276,9 @@ def population_data(
         shape = by_age["log_weight"].shape
         by_age["feh"] = np.broadcast_to(_observed(stars, "feh", keep)[:, None], shape)
         by_age["feh_variance"] = np.broadcast_to(variance("feh_error", _MIN_FEH_SD)[:, None], shape)
+    of_magnitude = [by_age.pop(name) for name in _OF_MAGNITUDE if name in by_age]
+    if len(of_magnitude) == 2 and radius == "rg" and "cov_rg_distance" in stars:
+        by_age |= _radius_at_age(stars, keep, *of_magnitude)
     height, height_sd = _heights(stars, keep)
     radius_variance = variance(spread, _MIN_RADIUS_SD)
     error = np.sqrt(radius_variance)

@@ -110,9 +110,10 @@ NEGLIGIBLE = 1e-18
 class Blocks(NamedTuple):
     """Packed stars, as the kernel reads them: block after block, each of `BLOCK` stars.
 
-    `rows` holds rows of `BLOCK` numbers: `N_STAR_ROWS` of a block's stars, then ln weight, [Fe/H]
-    and its variance of each of its age nodes. The others are int64, shape (n_blocks,): where a
-    block begins in `rows`, its first age node, how many nodes it spans, and its stars' error class.
+    `rows` holds rows of `BLOCK` numbers: `N_STAR_ROWS` of a block's stars, then `per_node` of each
+    of its age nodes: ln weight, [Fe/H] and its variance and, if five, R_g and its variance, which
+    then stand for those of the star. The others are int64, shape (n_blocks,): where a block begins
+    in `rows`, its first age node, how many nodes it spans, and its stars' error class.
     """
 
     rows: np.ndarray
@@ -120,6 +121,7 @@ class Blocks(NamedTuple):
     first_node: np.ndarray
     n_nodes: np.ndarray
     error_class: np.ndarray
+    per_node: int
 
 
 class StarRows(NamedTuple):
@@ -200,6 +202,15 @@ def star_rows(table: np.ndarray, base: int) -> StarRows:
         table[base + 1], table[base + 2], table[base + 3],
         table[base + 4], table[base + 5], table[base + 6],
     )  # fmt: skip
+
+
+@njit(forceinline=True)
+def at_node(star, table, node, per_node):  # type: ignore[no-untyped-def]
+    """Return a block's rows of its stars as they are if they have the age of a node."""
+    if per_node == 3:
+        return star
+    _, _, A, eA, z, ez = star
+    return StarRows(table[node + 3], table[node + 4], A, eA, z, ez)
 
 
 @njit(inline="always")
@@ -307,7 +318,7 @@ def log_normal(R, eR, F, eF, A, eA, z, ez, law):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def fill_outliers(blocks, log_age):  # type: ignore[no-untyped-def]
     """Write the outliers' row of every block; `log_age`, shape (n_ages,), is their ln P(age)."""
-    rows, offset, first_node, n_nodes, _ = blocks
+    rows, offset, first_node, n_nodes, _, per_node = blocks
     table = rows.reshape((-1, BLOCK))
     th = np.zeros(len(OUTLIER) + 1)
     for q in range(len(OUTLIER)):
@@ -316,11 +327,12 @@ def fill_outliers(blocks, log_age):  # type: ignore[no-untyped-def]
     terms = np.empty(len(log_age))
     for j in range(len(offset)):
         base = offset[j] // BLOCK
-        R, eR, A, eA, z, ez = star_rows(table, base)
+        stars = star_rows(table, base)
         for i in range(BLOCK):
             top = -1e300
             for kk in range(n_nodes[j]):
-                node = base + N_STAR_ROWS + 3 * kk
+                node = base + N_STAR_ROWS + per_node * kk
+                R, eR, A, eA, z, ez = at_node(stars, table, node, per_node)
                 F, eF = table[node + 1, i], table[node + 2, i]
                 chi, product = log_normal(R[i], eR[i], F, eF, A[i], eA[i], z[i], ez[i], law)
                 terms[kk] = (
@@ -385,7 +397,9 @@ def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
 # within its caller, with additions in another order, and which of the two runs depends on whether
 # the caller was compiled just now or long ago.
 @njit(forceinline=True, nogil=True, fastmath=FAST, error_model="numpy")
-def probabilities(table, base, k0, span, at, theta, log_share, bend, probability, root, top, total):  # type: ignore[no-untyped-def]
+def probabilities(
+    table, per_node, base, k0, span, at, theta, log_share, bend, probability, root, top, total
+):  # type: ignore[no-untyped-def]
     """Fill exp(ln p(c, k, star) - top) of one block, up to (2π)², and its sum over (c, k).
 
     `table` has a row of `BLOCK` numbers for each quantity, the block's own from row `base` on; `at`
@@ -395,9 +409,9 @@ def probabilities(table, base, k0, span, at, theta, log_share, bend, probability
     """
     B = BLOCK
     n_discs = min(theta.shape[0], N_DISCS)
-    R, eR, A, eA, z, ez = star_rows(table, base)
+    star = star_rows(table, base)
     if bend is not None:
-        fill_bends(theta, R, eR, bend)
+        fill_bends(theta, star.radius, star.radius_variance, bend)
     for i in range(B):
         top[i] = -1e300
         total[i] = 0.0
@@ -405,7 +419,8 @@ def probabilities(table, base, k0, span, at, theta, log_share, bend, probability
         for kk in range(span):
             th = theta[c, k0 + kk]
             lnp, law = th[at], law_of(th, at)
-            node = base + N_STAR_ROWS + 3 * kk
+            node = base + N_STAR_ROWS + per_node * kk
+            R, eR, A, eA, z, ez = at_node(star, table, node, per_node)
             lnw, F, eF = table[node], table[node + 1], table[node + 2]
             lnp_out, root_out = probability[c * span + kk], root[c * span + kk]
             if bend is not None:
@@ -443,7 +458,7 @@ def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsi
     at ``(block - start) * BLOCK + position``, and P(c, k | star i) likewise to `responsibility`,
     shape (n_components, n_ages, n); the gradient is added to `gradient`, of θ's shape.
     """
-    rows, offset, first_node, n_nodes, error_class = blocks
+    rows, offset, first_node, n_nodes, error_class, per_node = blocks
     n_comp = min(theta.shape[0], N_DISCS)
     outliers = theta.shape[0] > N_DISCS
     widest = 1
@@ -467,7 +482,19 @@ def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsi
         k0 = first_node[j]
         at = column_of_class(width, error_class[j])
         probabilities(
-            table, base, k0, span, at, theta, log_share, bend, probability, root, top, total
+            table,
+            per_node,
+            base,
+            k0,
+            span,
+            at,
+            theta,
+            log_share,
+            bend,
+            probability,
+            root,
+            top,
+            total,
         )
         weight = table[base]
         for i in range(B):
@@ -489,10 +516,10 @@ def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsi
             for i in range(B):
                 share_of_outliers += p[i] * total[i]
             if responsibility.size > 0:
-                R, eR, A, eA, z, ez = star
                 # Over ages as the row of the outliers was made.
                 for kk in range(span):
-                    node = base + N_STAR_ROWS + 3 * kk
+                    node = base + N_STAR_ROWS + per_node * kk
+                    R, eR, A, eA, z, ez = at_node(star, table, node, per_node)
                     th = theta[N_DISCS, k0 + kk]
                     law = law_of(th, 0)
                     for i in range(B):
@@ -514,7 +541,8 @@ def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsi
                 if share < NEGLIGIBLE:
                     continue
                 law = law_of(theta[c, k0 + kk], at)
-                node = base + N_STAR_ROWS + 3 * kk
+                node = base + N_STAR_ROWS + per_node * kk
+                here = at_node(star, table, node, per_node)
                 F, eF = table[node + 1], table[node + 2]
                 g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = g9 = g10 = 0.0
                 if bend is not None:
@@ -522,7 +550,7 @@ def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsi
                 for i in range(B):
                     w = p[i] * total[i]
                     d1, d2, d3, d4, d5, d6, d7, d8, d9, d10 = slopes(
-                        one_star(star, i), F[i], eF[i], of_star(law, bend, i)
+                        one_star(here, i), F[i], eF[i], of_star(law, bend, i)
                     )
                     if bend is not None:
                         of_Z[i] = w * d3

@@ -22,6 +22,7 @@ ABSENT_VARIANCE = 1e12
 _ABSENT_NODE = -1e5
 
 _ONE_CLASS = np.zeros(1, dtype=np.int64)
+_NO_COLUMN = np.empty((1, 0))
 
 
 class StarArrays(NamedTuple):
@@ -31,6 +32,8 @@ class StarArrays(NamedTuple):
     observed; ln(age likelihood / interim prior), -inf at trimmed nodes, but not at all of a star's;
     and [Fe/H] at each age (dex), not finite if the age is impossible. Variances are of the errors.
     `error_class`, int64, is each star's class of the error of its radius; one if not given.
+    `radius_at` and `radius_variance_at`, of no columns if the same at all ages, are the radius if
+    the star has an age.
     """
 
     radius: NDArray[np.floating]
@@ -43,6 +46,8 @@ class StarArrays(NamedTuple):
     feh: NDArray[np.floating]
     feh_variance: NDArray[np.floating]
     error_class: NDArray[np.int64] = _ONE_CLASS
+    radius_at: NDArray[np.floating] = _NO_COLUMN
+    radius_variance_at: NDArray[np.floating] = _NO_COLUMN
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,11 @@ class PackedStars:
         return len(self.blocks.offset)
 
 
-def _starts(n_nodes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _starts(
+    n_nodes: NDArray[np.int64], per_node: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Length of each block's rows, and where each begins."""
-    size = (N_STAR_ROWS + 3 * n_nodes) * BLOCK
+    size = (N_STAR_ROWS + per_node * n_nodes) * BLOCK
     return size, np.concatenate([[0], np.cumsum(size)[:-1]]).astype(np.int64)
 
 
@@ -133,7 +140,11 @@ def pack(
     source = star[filled].reshape(n_blocks, BLOCK)
     first_node = first[source].min(axis=1).astype(np.int64)
     n_nodes = (last[source].max(axis=1) + 1 - first_node).astype(np.int64)
-    size, offset = _starts(n_nodes)
+    of_nodes = [(feh, 0.0), (feh_variance, 1.0)]
+    if stars.radius_at.shape[1]:
+        of_nodes += [(stars.radius_at, 0.0), (stars.radius_variance_at, 1.0)]
+    per_node = 1 + len(of_nodes)
+    size, offset = _starts(n_nodes, per_node)
     rows = np.empty(int(size.sum()))
 
     alpha = _filled(stars.alpha, stars.alpha_variance)
@@ -147,39 +158,42 @@ def pack(
             block[row] = column[mine]
         nodes = slice(first_node[j], first_node[j] + n_nodes[j])
         here = usable[mine, nodes].T
-        block[N_STAR_ROWS::3] = np.where(keep[mine, nodes], log_weight[mine, nodes], _ABSENT_NODE).T
-        block[N_STAR_ROWS + 1 :: 3] = np.where(here, feh[mine, nodes].T, 0.0)
-        block[N_STAR_ROWS + 2 :: 3] = np.where(here, feh_variance[mine, nodes].T, 1.0)
+        of_age = block[N_STAR_ROWS:].reshape(-1, per_node, BLOCK)
+        of_age[:, 0] = np.where(keep[mine, nodes], log_weight[mine, nodes], _ABSENT_NODE).T
+        for q, (values, absent) in enumerate(of_nodes, 1):
+            of_age[:, q] = np.where(here, values[mine, nodes].T, absent)
     block, position = np.divmod(np.flatnonzero(star < 0), BLOCK)
     rows[offset[block] + position] = 0.0
     kept = float(keep.sum() / max(n_stars, 1))
-    blocks = Blocks(rows, offset, first_node, n_nodes, of_class[source[:, 0]])
+    blocks = Blocks(rows, offset, first_node, n_nodes, of_class[source[:, 0]], per_node)
     fill_outliers(blocks, np.log(np.asarray(age_share, dtype=np.float64)))
     return PackedStars(blocks, star, n_stars, n_ages, kept)
 
 
 def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
     """Lay stars out plainly again: those of these numbers in the packing, in this order."""
-    n = len(index)
+    n, per_node = len(index), packed.blocks.per_node
     place = np.empty(packed.n_stars, dtype=np.int64)
     real = packed.star >= 0
     place[packed.star[real]] = np.flatnonzero(real)
     columns = np.empty((N_STAR_ROWS, n))
-    nodes = np.zeros((3, n, packed.n_ages))
+    nodes = np.zeros((per_node, n, packed.n_ages))
     nodes[0] = -np.inf
-    nodes[2] = 1.0
+    nodes[2::2] = 1.0
     block, position = np.divmod(place[index], BLOCK)
     for j in np.unique(block):
         mine = np.flatnonzero(block == j)
         begin, first, span = (int(a[j]) for a in packed.blocks[1:4])
-        size = (N_STAR_ROWS + 3 * span) * BLOCK
+        size = (N_STAR_ROWS + per_node * span) * BLOCK
         rows = packed.blocks.rows[begin : begin + size].reshape(-1, BLOCK)[:, position[mine]]
         columns[:, mine] = rows[:N_STAR_ROWS]
-        for q in range(3):
-            nodes[q, mine, first : first + span] = rows[N_STAR_ROWS + q :: 3].T
+        for q in range(per_node):
+            nodes[q, mine, first : first + span] = rows[N_STAR_ROWS + q :: per_node].T
     nodes[0][nodes[0] < 0.1 * _ABSENT_NODE] = -np.inf
     error_class = packed.blocks.error_class[block]
-    return StarArrays(*columns[1:-1], *nodes)._replace(error_class=error_class)
+    names = ("radius_at", "radius_variance_at")
+    at_age = dict(zip(names, nodes[3:], strict=False))
+    return StarArrays(*columns[1:-1], *nodes[:3], error_class, **at_age)
 
 
 def run_of_blocks(
@@ -191,13 +205,14 @@ def run_of_blocks(
     """
     star = packed.star[start * BLOCK : stop * BLOCK]
     real = star >= 0
-    rows, offset, first_node, n_nodes, error_class = packed.blocks
+    rows, offset, first_node, n_nodes, error_class, per_node = packed.blocks
     begin = offset[start]
     end = offset[stop] if stop < packed.n_blocks else len(rows)
     some = slice(start, stop)
     part = Blocks(
-        rows[begin:end], offset[some] - begin, first_node[some], n_nodes[some], error_class[some]
-    )
+        rows[begin:end], offset[some] - begin, first_node[some], n_nodes[some], error_class[some],
+        per_node,
+    )  # fmt: skip
     return _renumbered(packed, part, real), star[real]
 
 
@@ -210,11 +225,12 @@ def thinned(packed: PackedStars, n_stars: int) -> PackedStars:
     if n_blocks >= packed.n_blocks:
         return packed
     take = np.unique(np.linspace(0, packed.n_blocks - 1, n_blocks).round().astype(np.int64))
-    rows, begin, first_node, n_nodes, error_class = packed.blocks
-    size, offset = _starts(n_nodes[take])
+    rows, begin, first_node, n_nodes, error_class, per_node = packed.blocks
+    size, offset = _starts(n_nodes[take], per_node)
     kept = [rows[o : o + n] for o, n in zip(begin[take], size, strict=True)]
     real = packed.star.reshape(-1, BLOCK)[take].ravel() >= 0
-    part = Blocks(np.concatenate(kept), offset, first_node[take], n_nodes[take], error_class[take])
+    of_blocks = offset, first_node[take], n_nodes[take], error_class[take]
+    part = Blocks(np.concatenate(kept), *of_blocks, per_node)
     return _renumbered(packed, part, real)
 
 

@@ -40,6 +40,7 @@ from migrate_bayes.population.likelihood.kernel import (
     N_STAR_ROWS,
     NEGLIGIBLE,
     add_bends,
+    at_node,
     empty_bends,
     law_of,
     log_likelihood_blocks,
@@ -149,7 +150,7 @@ def score_outer_blocks(blocks, theta, n_bent, jacobian, start, stop, score_sum, 
     upper triangle of `outer`. Returns Σ weight · ln L, as `log_likelihood_blocks`. `jacobian` is a
     `SparseJacobian`.
     """
-    rows, offset, first_node, n_nodes, error_class = blocks
+    rows, offset, first_node, n_nodes, error_class, per_node = blocks
     begin, column, slope = jacobian
     n_ages, n_theta = theta.shape[1:]
     n_comp = min(theta.shape[0], N_DISCS)
@@ -184,7 +185,19 @@ def score_outer_blocks(blocks, theta, n_bent, jacobian, start, stop, score_sum, 
         k0 = first_node[j]
         at = column_of_class(width, error_class[j])
         probabilities(
-            table, base, k0, span, at, theta, log_share, bend, probability, root, top, total
+            table,
+            per_node,
+            base,
+            k0,
+            span,
+            at,
+            theta,
+            log_share,
+            bend,
+            probability,
+            root,
+            top,
+            total,
         )
         weight = table[base]
         star = star_rows(table, base)
@@ -201,14 +214,15 @@ def score_outer_blocks(blocks, theta, n_bent, jacobian, start, stop, score_sum, 
                 if share < NEGLIGIBLE:
                     continue
                 law = law_of(theta[c, k0 + kk], at)
-                node = base + N_STAR_ROWS + 3 * kk
+                node = base + N_STAR_ROWS + per_node * kk
+                here = at_node(star, table, node, per_node)
                 F, eF = table[node + 1], table[node + 2]
                 if bend is not None:
                     add_bends(theta[c, k0 + kk], bend)
                 for i in range(B):
                     w = p[i] * total[i]
                     d1, d2, d3, d4, d5, d6, d7, d8, d9, d10 = slopes(
-                        one_star(star, i), F[i], eF[i], of_star(law, bend, i)
+                        one_star(here, i), F[i], eF[i], of_star(law, bend, i)
                     )
                     g[0, i] = w
                     g[1, i] = w * d1
