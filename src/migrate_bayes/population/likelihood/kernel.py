@@ -397,9 +397,9 @@ def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
 # within its caller, with additions in another order, and which of the two runs depends on whether
 # the caller was compiled just now or long ago.
 @njit(forceinline=True, nogil=True, fastmath=FAST, error_model="numpy")
-def probabilities(
+def probabilities(  # type: ignore[no-untyped-def]
     table, per_node, base, k0, span, at, theta, log_share, bend, probability, root, top, total
-):  # type: ignore[no-untyped-def]
+):
     """Fill exp(ln p(c, k, star) - top) of one block, up to (2π)², and its sum over (c, k).
 
     `table` has a row of `BLOCK` numbers for each quantity, the block's own from row `base` on; `at`

@@ -191,9 +191,8 @@ def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
             nodes[q, mine, first : first + span] = rows[N_STAR_ROWS + q :: per_node].T
     nodes[0][nodes[0] < 0.1 * _ABSENT_NODE] = -np.inf
     error_class = packed.blocks.error_class[block]
-    names = ("radius_at", "radius_variance_at")
-    at_age = dict(zip(names, nodes[3:], strict=False))
-    return StarArrays(*columns[1:-1], *nodes[:3], error_class, **at_age)
+    plain = StarArrays(*columns[1:-1], *nodes[:3])._replace(error_class=error_class)
+    return plain._replace(**dict(zip(plain._fields[-2:], nodes[3:], strict=False)))
 
 
 def run_of_blocks(
