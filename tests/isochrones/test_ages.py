@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import xarray as xr
-from scipy import stats
 
 from migrate_bayes.core.errors import CatalogError, RecipeError
 from migrate_bayes.core.flags import StarFlag
@@ -14,7 +13,6 @@ from migrate_bayes.isochrones import (
     estimate_ages,
     load_source,
 )
-from migrate_bayes.isochrones.ages import _cut
 from migrate_bayes.isochrones.intervals import THRESHOLD, summarise
 
 SUN = {
@@ -207,24 +205,6 @@ def test_options_are_values():
     assert one == two
     assert len({one, two, AgeOptions()}) == 2
     assert one.short_name == "dartmouth-native"
-
-
-@pytest.mark.parametrize("limits", [(-1.0, 0.5), (0.1, 0.5), (-3.0, -0.2)])
-def test_cut_gaussians_have_the_moments_of_the_truncated_normal(limits):
-    pairs = np.array([[0.0, 0.1], [0.02, 0.3], [0.49, 0.05]])
-    cut, log_mass = _cut(pairs, *limits)
-    for (mean, sd), (new_mean, new_sd), mass in zip(pairs, cut, log_mass, strict=True):
-        a, b = (np.array(limits) - mean) / sd
-        if a > 10 or b < -10:
-            assert np.isnan(mass)
-            continue
-        reference = stats.truncnorm(a, b, loc=mean, scale=sd)
-        assert new_mean == pytest.approx(reference.mean(), rel=1e-6, abs=1e-8)
-        assert new_sd == pytest.approx(reference.std(), rel=1e-4)
-        whole = (
-            stats.norm.cdf(b) - stats.norm.cdf(a) if a < 0 else stats.norm.sf(a) - stats.norm.sf(b)
-        )
-        assert mass == pytest.approx(np.log(whole), rel=1e-6, abs=1e-12)
 
 
 def summary(x, log_like, *, smooth, prior=None):

@@ -6,13 +6,8 @@ from numba import njit
 from scipy import special
 from scipy.interpolate import CubicHermiteSpline
 
-from migrate_bayes.isochrones import WorkingGrid
-from migrate_bayes.isochrones.kernel.cubic import (
-    MAX_NODES,
-    cubic_stencil,
-    fill_node_weights,
-    regular_weights,
-)
+from migrate_bayes.isochrones import WorkingGrid, salaris
+from migrate_bayes.isochrones.kernel.cubic import cubic_stencil
 from migrate_bayes.isochrones.kernel.grid_layout import (
     BLOCK,
     LARGE,
@@ -21,15 +16,28 @@ from migrate_bayes.isochrones.kernel.grid_layout import (
     lay_out,
     lower_bounds,
 )
-from migrate_bayes.isochrones.kernel.prior import alpha_rule, end_weights, nothing, pair_rows
+from migrate_bayes.isochrones.kernel.prior import (
+    MAX_ALPHA_SD,
+    add_prior,
+    end_weights,
+    mixture_component,
+    nothing,
+)
 from migrate_bayes.isochrones.kernel.segments import (
-    PER_QUANTITY,
+    INTEGRAL,
+    LEAST,
+    MOMENT,
+    SWEEP_SCRATCH,
+    Place,
     Window,
     mills_ratio,
-    sweep_4,
-    sweep_5,
+    sweep,
+    sweep_colour,
+    sweep_colour_tilted,
+    sweep_tilted,
 )
 from migrate_bayes.isochrones.kernel.simd import (
+    HALF,
     WIDTH,
     absolute,
     any_above,
@@ -38,7 +46,9 @@ from migrate_bayes.isochrones.kernel.simd import (
     divide,
     exp,
     greater,
+    inverse_root,
     load,
+    load_halves,
     lowest,
     root,
     smaller,
@@ -76,16 +86,6 @@ def test_an_axis_of_one_node():
     np.testing.assert_array_equal(weights, [[1, 0, 0, 0], [0] * 4, [0] * 4])
 
 
-def test_weights_between_regular_nodes_are_those_of_the_cubic():
-    axis, weights = np.arange(6) * 0.05 - 0.3, np.empty((3, 4))
-    for pieces in (2, 6, 30):
-        out = regular_weights(pieces)
-        for t in range(pieces):
-            first = cubic_stencil(axis, axis[2] + (t + 1e-9) / pieces * 0.05, weights)
-            assert first == 1
-            np.testing.assert_allclose(out[t], weights[0], atol=1e-8)
-
-
 @pytest.mark.parametrize("left", [0.0, 0.2, 0.77, 1.0])
 @pytest.mark.parametrize("right", [0.0, 0.5, 0.93])
 def test_end_weights_integrate_cubics_exactly(left, right):
@@ -101,15 +101,6 @@ def test_end_weights_integrate_cubics_exactly(left, right):
         assert weights @ np.arange(n + 1.0) ** power == pytest.approx(exact, rel=1e-12)
 
 
-def test_rules_of_alpha_have_the_moments_of_a_gaussian():
-    for sd, least, count in ((0.0, 0, 1), (0.02, 0, 2), (0.02, 1, 4), (0.05, 0, 5), (0.1, 0, 7)):
-        x, w = alpha_rule(sd, least)
-        assert len(x) == len(w) == count
-        for power in range(2 * count):
-            moment = 0.0 if power % 2 else special.factorial2(power - 1) if power else 1.0
-            assert w @ x**power == pytest.approx(moment, rel=1e-10, abs=1e-10)
-
-
 @njit(error_model="numpy")
 def _by_lanes(x, out, ratio):
     for k in range(0, len(x), WIDTH):
@@ -118,7 +109,7 @@ def _by_lanes(x, out, ratio):
 
 
 def by_lanes(x, *, ratio=False):
-    """Eight at a time; as many numbers as lanes allow."""
+    """`WIDTH` at a time; as many numbers as lanes allow."""
     out = np.empty_like(x)
     _by_lanes(x, out, ratio)
     return out
@@ -134,7 +125,7 @@ def test_the_exponential():
 
 
 def test_the_mills_ratio():
-    x = np.concatenate([np.linspace(0, 10, 2000), np.geomspace(10, 300, 504)])
+    x = np.concatenate([np.linspace(0, 10, 2000), np.geomspace(10, 300, 496)])
     t = (1.0 / (1.0 + 0.28 * x)).astype(np.float32)
     expected = np.sqrt(np.pi / 2) * special.erfcx(x / np.sqrt(2))
     np.testing.assert_allclose(by_lanes(t, ratio=True), expected, rtol=5e-6)
@@ -144,14 +135,16 @@ def test_the_mills_ratio():
 def _lane_by_lane(a, b, out, sums):
     x, y = load(a, 0), load(b, 0)
     store(out, 0, x + y)
-    store(out, 8, x - y)
-    store(out, 16, x * y)
-    store(out, 24, divide(x, y))
-    store(out, 32, smaller(x, y))
-    store(out, 40, greater(x, y))
-    store(out, 48, where_negative(x, y, splat(np.float32(7.0))))
-    store(out, 56, root(absolute(x)))
-    store(out, 64, broadcast(a, 3))
+    store(out, WIDTH, x - y)
+    store(out, 2 * WIDTH, x * y)
+    store(out, 3 * WIDTH, divide(x, y))
+    store(out, 4 * WIDTH, smaller(x, y))
+    store(out, 5 * WIDTH, greater(x, y))
+    store(out, 6 * WIDTH, where_negative(x, y, splat(np.float32(7.0))))
+    store(out, 7 * WIDTH, root(absolute(x)))
+    store(out, 8 * WIDTH, broadcast(a, 3))
+    store(out, 9 * WIDTH, inverse_root(absolute(x)))
+    store(out, 10 * WIDTH, load_halves(out, 5, 30))
     sums[0], sums[1] = total(x), lowest(x)
     return any_below(x, y), any_above(x, y), any_below(x, x), any_above(x, x)
 
@@ -159,80 +152,116 @@ def _lane_by_lane(a, b, out, sums):
 def test_lanes_are_numbers_side_by_side():
     rng = np.random.default_rng(2)
     a, b = rng.normal(size=(2, WIDTH)).astype(np.float32)
-    out, sums = np.empty(72, dtype=np.float32), np.empty(2)
+    out, sums = np.empty(11 * WIDTH, dtype=np.float32), np.empty(2)
     assert _lane_by_lane(a, b, out, sums) == (True, True, False, False)
     expected = [
         a + b, a - b, a * b, a / b, np.minimum(a, b), np.maximum(a, b), np.where(a < 0, b, 7),
-        np.sqrt(np.abs(a)), np.full(8, a[3]),
+        np.sqrt(np.abs(a)), np.full(WIDTH, a[3]), 1 / np.sqrt(np.abs(a)),
+        np.append(out[5 : 5 + HALF], out[30 : 30 + HALF]),
     ]  # fmt: skip
-    np.testing.assert_allclose(out.reshape(9, 8), expected, rtol=3e-7)
-    np.testing.assert_allclose(sums, [a.sum(), a.min()], rtol=1e-6)
+    np.testing.assert_allclose(out.reshape(11, WIDTH), expected, rtol=4e-7)
+    np.testing.assert_allclose(sums, [a.sum(), a.min()], rtol=1e-5)
 
 
 @njit(error_model="numpy")
-def _sweep(with_colour, work, weights, prior, window, out):
-    if with_colour:
-        sweep_5(work, 0, 1, weights, 2, load(prior, 0), window, out)
+def _sweep(kind, points, place, pool, obs, inv, window, work):
+    prior = load(pool, 0)
+    if kind == 0:
+        sweep(points, place, pool, WIDTH, WIDTH, obs, inv, prior, window, work, 0)
+    elif kind == 1:
+        sweep_colour(points, place, pool, WIDTH, WIDTH, obs, inv, prior, window, work, 0)
+    elif kind == 2:
+        sweep_tilted(points, place, pool, WIDTH, WIDTH, obs, inv, prior, window, work, 0)
     else:
-        sweep_4(work, 0, 1, weights, 2, load(prior, 0), window, out)
+        sweep_colour_tilted(points, place, pool, WIDTH, WIDTH, obs, inv, prior, window, work, 0)
 
 
 # Length of the segment in errors, and the distance at which it passes; the rule that is meant
 @pytest.mark.parametrize("length", [0.0, 0.05, 0.8, 1.2, 1.5, 2.4, 2.5, 9.0])
 @pytest.mark.parametrize("colour", [False, True])
-def test_a_segment_is_integrated(length, colour):
+@pytest.mark.parametrize("tilt", [0.0, 0.3])
+def test_a_segment_is_integrated(length, colour, tilt):
     rng = np.random.default_rng(int(10 * length))
-    weights, place = 5 * PER_QUANTITY, 5 * PER_QUANTITY + 2 * WIDTH
-    work = np.zeros(place + 2 * WIDTH, dtype=np.float32)
-    work[weights:place] = np.repeat([0.3, 0.7], WIDTH)
-    prior = rng.uniform(0, 2, WIDTH).astype(np.float32)
     used = [0, 1, 2, 4] if colour else [0, 1, 2]
     start, way = rng.normal(size=(2, len(used)))
-    points = start - way / np.linalg.norm(way) * length * (
-        rng.uniform() - np.arange(POINTS)[:, None]
-    )
-    for c, r in zip(used, points.T, strict=True):
-        for node in range(2):  # the mean of the two is weighed 0.3 and 0.7
-            at = c * PER_QUANTITY + node * POINTS
-            work[at : at + POINTS] = r + (0.7 if node == 0 else -0.3)
-    born = rng.uniform(0.5, 1.5, POINTS - 1)
-    for node in range(2):
-        at = 3 * PER_QUANTITY + node * POINTS
-        work[at : at + POINTS - 1] = born
-    _sweep(colour, work, weights, prior, Window(np.float32(1.0), np.float32(1e3)), place)
-    integral, nearest = work[place:].reshape(2, WIDTH)
+    way /= np.linalg.norm(way)
+    # By (point, quantity): values at the mean of [α/Fe], and what a standard deviation adds
+    value, change = np.zeros((2, POINTS, 5))
+    value[:, used] = start - way * length * (rng.uniform() - np.arange(POINTS)[:, None])
+    value[:, 3] = rng.uniform(0.5, 1.5, POINTS)
+    change[:, used] = tilt * rng.normal(size=len(used))
+    if length < 1.0:  # the mean of [α/Fe] is taken as one along a segment
+        change[:, 3] = tilt * 0.1 * value[:, 3]
+    nodes = [value, change] if tilt else [value]
+    points = np.repeat(np.array(nodes, dtype=np.float32)[..., None], WIDTH, axis=-1)
+    place = Place(0, HALF, POINTS * 5 * WIDTH, 5 * WIDTH, WIDTH, len(nodes))
+    # Prior, then weights of value and slope, node by node
+    prior = rng.uniform(0, 2, WIDTH)
+    pool = np.concatenate([prior, *(np.repeat(w, WIDTH) for w in ((1, 0), (0, 1))[: len(nodes)])])
+    work = np.zeros(SWEEP_SCRATCH, dtype=np.float32)
+    obs, inv = np.zeros(4, np.float32), np.ones(4, np.float32)
+    inputs = points.ravel(), place, np.float32(pool), obs, inv
+    _sweep(colour + 2 * (tilt > 0), *inputs, Window(np.float32(1.0), np.float32(1e3)), work)
+    integral, moment, nearest = work.reshape(-1, WIDTH)[[INTEGRAL, MOMENT, LEAST]]
     u, du = np.polynomial.legendre.leggauss(40)
     u, du = 0.5 * (u + 1), 0.5 * du
-    along = points[:-1, None] + u[:, None] * np.diff(points, axis=0)[:, None]
-    chi2 = (along**2).sum(-1)
-    each = born * (np.exp(-0.5 * (chi2 - 1.0)) @ du)
-    expected = each.sum() * np.exp(-0.5 * prior)
+    z, dz = np.polynomial.hermite_e.hermegauss(60 if tilt else 1)
+    dz = dz / dz.sum()
+    at = value[..., None] + change[..., None] * z  # (point, quantity, z)
+    along = at[:-1, None] + u[:, None, None] * np.diff(at, axis=0)[:, None]
+    chi2 = (along[:, :, used] ** 2).sum(2)
+    each = at[:-1, 3] * np.einsum("pun,u->pn", np.exp(-0.5 * (chi2 - 1.0)), du)
+    expected = (each @ dz).sum() * np.exp(-0.5 * prior)
     np.testing.assert_allclose(integral, expected, rtol=6e-4)
-    fine = points[:-1, None] + np.linspace(0, 1, 2001)[:, None] * np.diff(points, axis=0)[:, None]
-    least = (fine**2).sum(-1).min() + prior
-    np.testing.assert_allclose(nearest, least, atol=1e-4)
+    if tilt:
+        first = (each @ (z * dz)).sum() * np.exp(-0.5 * prior)
+        np.testing.assert_allclose(moment, first, atol=0.02 * expected.max())
+    z = np.linspace(-4, 4, 401) if tilt else np.zeros(1)
+    at = value[..., None] + change[..., None] * z
+    fine = np.linspace(0, 1, 201)[:, None, None]
+    along = at[:-1, None] + fine * np.diff(at, axis=0)[:, None]
+    least = ((along[:, :, used] ** 2).sum(2) + z**2).min() + prior
+    np.testing.assert_allclose(nearest, least, atol=3e-3)
 
 
-def test_rows_that_take_turns():
-    for n_rows, expected in ((1, [0, 0]), (2, [0, 1]), (5, [0, 0, 1, 2, 3, 4])):
-        assert pair_rows(n_rows, n_rows > 1).ravel().tolist() == expected
-    np.testing.assert_array_equal(pair_rows(5, False), np.arange(5)[:, None] * [1, 1])
-
-
-@pytest.mark.parametrize("pieces", [2, 4, 8, 24])
-def test_eight_lattice_points_weigh_their_nodes(pieces):
-    # A parabola through the nodes is reproduced at every point, by one row or by two in turn.
-    out = np.full((15, 3, MAX_NODES, WIDTH), np.nan, dtype=np.float32)
-    fill_node_weights(pieces, out)
-    nodes = (np.arange(MAX_NODES) - 1.0) ** 2
-    for part in range(max(pieces // WIDTH, 1)):
-        phi = (part * WIDTH + np.arange(WIDTH)) / pieces
-        alone, even, odd = nodes @ out[part]
-        np.testing.assert_allclose(alone, phi**2, atol=1e-5)
-        np.testing.assert_allclose(even[::2], phi[::2] ** 2, atol=1e-5)
-        np.testing.assert_allclose(odd[1::2], phi[1::2] ** 2, atol=1e-5)
-        assert not even[1::2].any()
-        assert not odd[::2].any()
+@pytest.mark.parametrize("n_alpha", [1, 5])
+@pytest.mark.parametrize("feh", [-0.1, 0.16])
+@pytest.mark.parametrize("alpha", [(0.13, 0.0), (0.13, 0.02), (0.75, 0.04), (0.13, 0.12)])
+def test_the_prior_is_a_gaussian_within_the_grid(n_alpha, feh, alpha):
+    # Its lattice has the weight, and the mean [Fe/H], of the Gaussian that is inside the grid.
+    axis = np.arange(-12, 9) * 0.05
+    points = np.zeros((1, len(axis), n_alpha, 9, 5), np.float32)
+    grid = WorkingGrid(
+        ages=np.array([1.0]), metallicity=axis, alpha=np.array([0.0, -0.2, 0.2, 0.4, 0.8])[:1]
+        if n_alpha == 1 else np.array([-0.2, 0.0, 0.2, 0.4, 0.8]), points=points,
+        mass=points[..., 0], feh_range=(-0.35, 0.18), total_metallicity=True,
+    )  # fmt: skip
+    layout, inv = lay_out(grid), np.float32([1 / 60, 0, 0, 0])
+    whole = first = 0.0
+    component = mixture_component(layout, np.array(alpha), 0)
+    assert (component.number > 1) == (alpha[1] > MAX_ALPHA_SD and n_alpha > 1)
+    for k in range(component.number):
+        one = mixture_component(layout, np.array(alpha), k)
+        pool, _, prior = add_prior(layout, inv, np.array([feh, 0.04]), one, np.zeros(9, "f4"), 0)
+        n = prior.n_point
+        if prior.pieces == 0:
+            continue
+        chi2, weight, mean = (pool[at : at + n] for at in (prior.chi2, prior.weight, prior.feh))
+        w = weight * np.exp(-0.5 * chi2 + prior.log_scale) / one.total
+        whole, first = whole + w.sum(), first + w @ mean
+    a, wa = np.polynomial.legendre.leggauss(400)
+    low, high = max(-0.2, alpha[0] - 8 * alpha[1]), min(0.8, alpha[0] + 8 * alpha[1])
+    a, wa = low + 0.5 * (high - low) * (1 + a), 0.5 * (high - low) * wa
+    wa = wa * np.exp(-0.5 * ((a - alpha[0]) / max(alpha[1], 1e-9)) ** 2)
+    wa /= np.sqrt(2 * np.pi) * max(alpha[1], 1e-9)
+    if alpha[1] == 0:
+        a, wa = np.array(alpha[:1]), np.ones(1)
+    moved = salaris(a) if n_alpha == 1 else 0 * a
+    ends = [(limit - moved - feh) / 0.04 for limit in grid.feh_range]
+    inside = special.ndtr(ends[1]) - special.ndtr(ends[0])
+    shift = 0.04 * (np.exp(-0.5 * ends[0] ** 2) - np.exp(-0.5 * ends[1] ** 2)) / np.sqrt(2 * np.pi)
+    assert whole == pytest.approx(wa @ inside, rel=1e-3)
+    assert first / whole == pytest.approx((wa @ shift) / (wa @ inside), abs=2e-4)
 
 
 @pytest.mark.parametrize("n_alpha", [1, 4])
@@ -254,7 +283,7 @@ def test_bounds_are_below_every_chi_square(n_alpha):
     per = n_cell * LARGE
     fine, coarse = np.empty(per, np.float32), np.empty(per, np.float32)
     pool, blocks = np.zeros(3 * n_cell, np.float32), np.empty(LARGE, np.float32)
-    prior = nothing(0.0, 0.0)._replace(strips=0, least_chi2=2 * n_cell)
+    prior = nothing()._replace(strips=0, least_chi2=2 * n_cell)
     weights, by_alpha = np.empty((3, 4)), np.empty((3, 4))
     u = np.linspace(0, 1, 6)[:, None, None]
     close = 0

@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import stats
 
 from migrate_bayes.catalog.reader import as_catalog
 from migrate_bayes.core.errors import CatalogError, suggest
@@ -169,12 +169,12 @@ def estimate_ages(
             values, inverse = values.astype(np.float32), inverse.astype(np.float32)
             age_likelihood(layout, Stars(values, inverse, feh, stars.alpha[rows]), out)
         else:
-            part = Stars(values, inverse, feh, stars.raw_alpha[rows])
+            part = Stars(values, inverse, feh, stars.alpha[rows])
             age_likelihood_by_nodes(own.points, own.metallicity, own.alpha, part, out)
         log_like, f_mean, f_sd, least = out
         peak = log_like.max(axis=1)
         found = (least <= FAR) & np.isfinite(peak)
-        chi2[rows] = np.where(np.isfinite(least), least + stars.beyond[rows] * fine, np.nan)
+        chi2[rows] = np.where(np.isfinite(least), least, np.nan)
         rows, floor = rows[found], peak[found, None] + LOG_FLOOR
         log_like = np.maximum(log_like[found], floor)
         four = np.empty((len(rows), 4))
@@ -215,7 +215,7 @@ def estimate_ages(
         if what == EXCLUDE:
             add_flag(flag, kind, StarFlag.EXCLUDED)
     # Age and mass are fitted, [Fe/H] and [α/Fe] are observables with free parameters of their own.
-    freedom = np.maximum(stars.n_observed - 2 - 1 - (stars.raw_alpha[:, 1] > 0), 1)
+    freedom = np.maximum(stars.n_observed - 2 - 1 - (stars.alpha[:, 1] > 0), 1)
     with np.errstate(invalid="ignore"):
         worse = fine & (flag & _NO_AGE == 0) & (chi2 > stats.chi2.isf(chosen.poor_fit, freedom))
     add_flag(flag, worse, StarFlag.POOR_FIT)
@@ -388,11 +388,8 @@ class Observed:
     values: NDArray[np.float64]  # (star, 4): T_eff, log g, M_G, BP−RP
     inverse_error: NDArray[np.float64]  # of them; 0 for one that is missing
     feh: NDArray[np.float64]  # (star, 2): observed value and error
-    alpha: NDArray[np.float64]  # (star, 2): [α/Fe], cut at the edges of the grid by `_cut`
-    #: (star,): normalisation of the observables' Gaussians, and of what is left of that of [α/Fe]
-    log_constant: NDArray[np.float64]
-    raw_alpha: NDArray[np.float64]  # (star, 2): [α/Fe] as observed; (0, 0) if missing
-    beyond: NDArray[np.float64]  # (star,): χ² of [α/Fe] beyond the grid, which `alpha` leaves out
+    alpha: NDArray[np.float64]  # (star, 2): likewise of [α/Fe]; (0, 0) if missing
+    log_constant: NDArray[np.float64]  # (star,): normalisation of the observables' Gaussians
     n_observed: NDArray[np.int64]  # (star,): how many observables each star has
     flag: NDArray[np.int32]  # reasons found so far
     giant: NDArray[np.bool_]  # (star,)
@@ -463,58 +460,20 @@ def observe(catalog: xr.Dataset, grid: WorkingGrid, options: AgeOptions) -> Obse
         add_flag(flag, ~has[:, 2], StarFlag.MISSING_PHOTOMETRY)
 
     with_alpha = np.isfinite(pairs["alpha_fe"][0])
-    raw_alpha = np.stack([np.where(with_alpha, p, 0.0) for p in pairs["alpha_fe"]], axis=1)
+    alpha = np.stack([np.where(with_alpha, p, 0.0) for p in pairs["alpha_fe"]], axis=1)
     good = flag & np.int32(StarFlag.MISSING_PARAMETERS | StarFlag.BAD_ERROR) == 0
     low, high = (grid.alpha[0], grid.alpha[-1]) if len(grid.alpha) > 1 else (-0.2, 0.8)
-    alpha, log_alpha = _cut(np.where(good[:, None], raw_alpha, 0.0), low, high)
-    past = raw_alpha[:, 0] - np.clip(raw_alpha[:, 0], low, high)
-    beyond_alpha = np.zeros(n)
-    np.divide(past, raw_alpha[:, 1], out=beyond_alpha, where=raw_alpha[:, 1] > 0)
-    beyond_alpha **= 2
+    inside = np.clip(np.where(good, alpha[:, 0], 0.0), low, high)
     with np.errstate(invalid="ignore", divide="ignore"):
-        least, most = grid.feh_limits(alpha[:, 0])
+        least, most = grid.feh_limits(inside)
         beyond = np.maximum(least - feh, feh - most) / feh_error
-        off = good & ~(np.isfinite(log_alpha) & (beyond <= _WINDOW))
+        # Without an error [α/Fe] is 0, which may be a hair outside.
+        beyond_alpha = np.abs(alpha[:, 0] - inside) / np.maximum(alpha[:, 1], 1e-9)
+        off = good & ~((beyond_alpha <= _WINDOW) & (beyond <= _WINDOW))
     add_flag(flag, off, StarFlag.OFF_GRID)
     return Observed(
-        values, inverse, np.stack([feh, feh_error], axis=1), alpha, constant + log_alpha, raw_alpha,
-        beyond_alpha, has.sum(axis=1) + 1 + with_alpha, flag, giant, seen.gravity[:, 0],
+        values, inverse, np.stack([feh, feh_error], axis=1), alpha, constant,
+        has.sum(axis=1) + 1 + with_alpha, flag, giant, seen.gravity[:, 0],
         in_clump_region(seen),
         near_zams(seen),
     )  # fmt: skip
-
-
-def _cut(gaussian: NDArray, low: float, high: float) -> tuple[NDArray, NDArray]:
-    """Cut Gaussians at limits: mean and sd of what remains, and ln of how much that is.
-
-    The log is NaN if the limits are further than the window. A Gaussian well inside is returned
-    to the bit; one without width is moved to the limit if it is no further than 1e-9.
-    """
-    mean, sd = gaussian.T
-    safe = np.maximum(sd, 1e-12)
-    x, y = (low - mean) / safe, (high - mean) / safe
-    # By symmetry work on the side where the cut is, with scaled error functions for the tails.
-    flip = x < -y
-    a, b = np.where(flip, -y, x), np.where(flip, -x, y)
-    untouched = a < -8.5
-    a, b = np.maximum(a, -40.0), np.clip(b, -40.0, 40.0)
-    # ln(Φ(b) − Φ(a)), without cancellation in the tails
-    upper = a > 0
-    log_b = special.log_ndtr(np.where(upper, -a, b))
-    log_a = special.log_ndtr(np.where(upper, -b, a))
-    log_mass = log_b + np.log1p(-np.exp(np.minimum(log_a - log_b, -1e-14)))
-    # Beyond the window the numbers overflow, and are not used.
-    with np.errstate(over="ignore", invalid="ignore"):
-        pdf_a, pdf_b = (np.exp(-0.5 * (z * z + np.log(2 * np.pi)) - log_mass) for z in (a, b))
-        first = pdf_a - pdf_b
-        second = 1.0 + a * pdf_a - b * pdf_b - first**2
-    moved = np.where(flip, -first, first)
-    new_mean = np.where(untouched, mean, mean + sd * moved)
-    new_sd = np.where(untouched, sd, sd * np.sqrt(np.clip(second, 1e-6, 1.0)))
-    # Nearly flat between the limits: the differences above cancel.
-    flat = safe > 1e3 * (high - low)
-    new_mean = np.where(flat, 0.5 * (low + high), new_mean)
-    new_sd = np.where(flat, (high - low) / np.sqrt(12.0), new_sd)
-    log_mass = np.where(untouched, 0.0, log_mass)
-    log_mass = np.where((b < -_WINDOW) | (a > _WINDOW), np.nan, log_mass)
-    return np.stack([np.clip(new_mean, low, high), new_sd], axis=1), log_mass

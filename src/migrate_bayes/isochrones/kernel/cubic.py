@@ -11,10 +11,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from migrate_bayes.isochrones.kernel.simd import WIDTH
-
-MAX_NODES = 7  # that `WIDTH` lattice points may depend on
-
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def cubic_stencil(axis, x, weights):  # type: ignore[no-untyped-def]
@@ -68,38 +64,3 @@ def cubic_stencil(axis, x, weights):  # type: ignore[no-untyped-def]
             weights[1, where - first] += first_d * weight
             weights[2, where - first] += second_d * weight
     return first
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def regular_weights(pieces):  # type: ignore[no-untyped-def]
-    """Return the weights of the four nodes about a regular cell, shape (pieces, 4).
-
-    The cell is divided into `pieces`; row t is for its point t / pieces.
-    """
-    out = np.empty((pieces, 4))
-    for t in range(pieces):
-        u = t / pieces
-        out[t, 0] = 0.5 * u * (-1.0 + u * (2.0 - u))
-        out[t, 1] = 1.0 + 0.5 * u * u * (-5.0 + 3.0 * u)
-        out[t, 2] = 0.5 * u * (1.0 + u * (4.0 - 3.0 * u))
-        out[t, 3] = 0.5 * u * u * (u - 1.0)
-    return out
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def fill_node_weights(pieces, out):  # type: ignore[no-untyped-def]
-    """Weigh the nodes about cells of `pieces` points for `WIDTH` consecutive points.
-
-    `out`, float32 of shape (part, 3, MAX_NODES, WIDTH), is filled with `regular_weights` by node
-    and lane, for each part of a cell (one, unless it has more than `WIDTH` points): of all points,
-    of even points alone, of odd points alone.
-    """
-    between = regular_weights(pieces)
-    for part in range(max(pieces // WIDTH, 1)):
-        out[part] = 0.0
-        for lane in range(WIDTH):
-            point = part * WIDTH + lane
-            for k in range(4):
-                node = point // pieces + k
-                out[part, 0, node, lane] = between[point % pieces, k]
-                out[part, 1 + lane % 2, node, lane] = between[point % pieces, k]

@@ -1,7 +1,7 @@
 """Memory layout of isochrones for the likelihood kernel: blocks of segments, each with bounds.
 
-A block is a few consecutive segments of an isochrone. What one star needs of a block, at
-neighbouring metallicities and [α/Fe], stands together in memory. From a block's bounds alone
+A block is a few consecutive segments of an isochrone. What one star needs of a point, at
+neighbouring metallicities, stands together in memory. From a block's bounds alone
 `lower_bounds` tells how good a fit it can hold; blocks that cannot matter are never looked into.
 """
 
@@ -15,8 +15,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from migrate_bayes.isochrones.grid import WorkingGrid
-from migrate_bayes.isochrones.kernel.cubic import cubic_stencil, regular_weights
+from migrate_bayes.isochrones.kernel.cubic import cubic_stencil
 from migrate_bayes.isochrones.kernel.simd import (
+    HALF,
     WIDTH,
     broadcast,
     greater,
@@ -27,34 +28,29 @@ from migrate_bayes.isochrones.kernel.simd import (
 )
 
 _ZERO = np.float32(0.0)
-_BEND = 0.45  # mag
-POINTS = 8  # of a block, which shares its last with the next: one vector register of float32
+POINTS = 8  # of a block, which shares its last with the next
 BLOCK = POINTS - 1  # segments of a block
 LARGE = WIDTH  # blocks in a large block
 STRIPS = 4  # of a step in [α/Fe], that bounds are taken over
 _NOWHERE = np.float32(1e15)  # bounds of blocks that do not exist
-MARGIN = 3  # cells beyond the last that `WIDTH` lattice points may reach into
 QUANTITIES = 5  # T_eff, log g, M_G, number born, BP−RP: the last only if a star has it
 BORN = 3  # place of the number born among them
 _ORDER = (0, 1, 2, 4, 3)  # their places among the grid's
-# Isochrones are precomputed, without BP−RP, at so many lattice points of a cell of metallicity.
-PRECOMPUTED, PRECOMPUTED_PIECES = 4, 4
-IN_GROUP = WIDTH // PRECOMPUTED_PIECES  # cells
-_MOST_PRECOMPUTED = 1.5e9  # bytes
+# Isochrones are interpolated once for all stars at so many lattice points of a cell of metallicity.
+PIECES = 2
+CACHED = 4  # quantities: without BP−RP
+_ALPHA_LIMITS = (-0.2, 0.8)  # of a family without an axis, dex
 
 
 class Layout(NamedTuple):
-    """A working grid in the kernel's order: contiguous along the axes that it reads."""
+    """A working grid in the kernel's order, and bounds."""
 
-    #: (age, block, QUANTITIES, alpha, metallicity + 2 + MARGIN, POINTS). Metallicities begin and
-    #: end with a node more, in line with the last two; what follows is only read. The number born
-    #: after the last point of a block is 0 (it is the next block's), and so is that of points that
-    #: fill up the last block.
-    blocks: NDArray[np.float32]
-    #: (age, group, alpha, point, PRECOMPUTED, WIDTH): T_eff, log g, M_G and the number born at the
-    #: lattice of `PRECOMPUTED_PIECES` metallicities a cell, `WIDTH` of them together, interpolated
-    #: once for all stars: a survey's errors all ask for this lattice. Of no age if too large.
-    precomputed: NDArray[np.float32]
+    #: (age, eep, QUANTITIES, alpha, metallicity), and points beyond the last that have no births,
+    #: up to a whole number of blocks
+    nodes: NDArray[np.float32]
+    #: (age, block, chunk, alpha, POINTS, CACHED, HALF): likewise, without BP−RP, at `PIECES` points
+    #: a cell of metallicity, which a survey's errors ask for, in chunks of half a vector's width
+    chunks: NDArray[np.float32]
     #: (age, [α/Fe] strip, 2, 4, n / LARGE, cell, LARGE) for n blocks, and for n large blocks of
     #: `LARGE` of them: least and greatest value of each observable anywhere in a cell of
     #: metallicity and a strip of [α/Fe]
@@ -65,17 +61,15 @@ class Layout(NamedTuple):
     alpha: NDArray[np.float64]
     feh_low: float  # limits of the observed [Fe/H]
     feh_high: float
-    #: (age,): whether isochrones of neighbouring [α/Fe] are numbered so unlike that a cubic through
-    #: them bends: more than one in twenty second differences of M_G among dwarfs and subgiants is
-    #: above `_BEND`
-    rough: NDArray[np.bool_]
+    alpha_low: float  # and of [α/Fe]
+    alpha_high: float
 
 
 class FlatLayout(NamedTuple):
     """The arrays of a `Layout` without their shapes, which a call need not pass on, and sizes."""
 
-    blocks: NDArray[np.float32]
-    precomputed: NDArray[np.float32]
+    nodes: NDArray[np.float32]
+    chunks: NDArray[np.float32]
     bounds: NDArray[np.float32]
     large_bounds: NDArray[np.float32]
     n_block: int
@@ -84,18 +78,18 @@ class FlatLayout(NamedTuple):
     n_strip: int
     n_cell: int
     n_alpha: int
-    n_metal: int  # of `blocks`
+    n_chunk: int
 
 
 @njit(cache=True, nogil=True)
 def flatten(layout):  # type: ignore[no-untyped-def]
     """Return a layout's `FlatLayout`."""
-    _, n_block, _, n_alpha, n_metal, _ = layout.blocks.shape
+    _, n_block, n_chunk, n_alpha, _, _, _ = layout.chunks.shape
     _, n_strip, _, _, n_large, n_cell, _ = layout.bounds.shape
     return FlatLayout(
-        layout.blocks.reshape(-1), layout.precomputed.reshape(-1), layout.bounds.reshape(-1),
+        layout.nodes.reshape(-1), layout.chunks.reshape(-1), layout.bounds.reshape(-1),
         layout.large_bounds.reshape(-1), n_block, n_large, layout.large_bounds.shape[4], n_strip,
-        n_cell, n_alpha, n_metal,
+        n_cell, n_alpha, n_chunk,
     )  # fmt: skip
 
 
@@ -107,22 +101,18 @@ def lay_out(grid: WorkingGrid) -> Layout:
     points, alpha = grid.points, grid.alpha
     n_age, n_metal, n_alpha, n_eep, _ = points.shape
     n_block = (n_eep - 2) // BLOCK + 1
-    shape = (n_age, n_block, QUANTITIES, n_alpha, n_metal + 2 + MARGIN, POINTS)
-    blocks = np.empty(shape, dtype=np.float32)
-    eep = BLOCK * np.arange(n_block)[:, None] + np.arange(POINTS)
+    eep = np.minimum(np.arange(n_block * BLOCK + 1), n_eep - 1)
+    nodes = np.empty((n_age, len(eep), QUANTITIES, n_alpha, n_metal), dtype=np.float32)
     for i in range(n_age):  # the whole at once would need as much memory again
-        here = points[i][:, :, np.minimum(eep, n_eep - 1)][..., _ORDER]
-        blocks[i, ..., 1 : n_metal + 1, :] = here.transpose(2, 4, 1, 0, 3)
-    block, point = np.nonzero((eep >= n_eep - 1) | (np.arange(POINTS) == BLOCK))
-    blocks[:, block, BORN, :, :, point] = 0.0
-    blocks[..., 0, :] = 2.0 * blocks[..., 1, :] - blocks[..., 2, :]
-    last = 2.0 * blocks[..., n_metal, :] - blocks[..., n_metal - 1, :]
-    blocks[..., n_metal + 1 :, :] = last[..., None, :]
-    n_group = (n_metal - 2) // IN_GROUP + 1
-    size = n_group, n_alpha, n_block * BLOCK + 1, PRECOMPUTED, WIDTH
-    fits = 4.0 * n_age * np.prod(size) <= _MOST_PRECOMPUTED
-    precomputed = np.zeros((n_age if fits else 0, *size), dtype=np.float32)
-    _precompute(blocks, regular_weights(PRECOMPUTED_PIECES).astype(np.float32), precomputed)
+        nodes[i] = points[i][:, :, eep][..., _ORDER].transpose(2, 3, 1, 0)
+    weights = _lattice_weights(grid.metallicity).astype(np.float32)
+    n_chunk = len(weights) // HALF
+    chunks = np.empty((n_age, n_block, n_chunk, n_alpha, POINTS, CACHED, HALF), dtype=np.float32)
+    of_block = BLOCK * np.arange(n_block)[:, None] + np.arange(POINTS)
+    for i in range(n_age):
+        lattice = (nodes[i, :, :CACHED] @ weights.T)[of_block]
+        shape = n_block, POINTS, CACHED, n_alpha, n_chunk, HALF
+        chunks[i] = lattice.reshape(shape).transpose(0, 4, 3, 1, 2, 5)
     strips = alpha[[0, 0]]
     if n_alpha > 1:
         parts = np.arange(STRIPS) / STRIPS
@@ -133,44 +123,21 @@ def lay_out(grid: WorkingGrid) -> Layout:
     bounds = np.empty((*start, n_large, n_metal - 1, LARGE), dtype=np.float32)
     large_bounds = np.empty((*start, n_row, n_metal - 1, LARGE), dtype=np.float32)
     _fill_bounds(points, grid.metallicity, alpha, strips, bounds, large_bounds)
+    limits = (alpha[0], alpha[-1]) if n_alpha > 1 else _ALPHA_LIMITS
     return Layout(
-        blocks, precomputed, bounds, large_bounds, strips, grid.metallicity, alpha,
-        *grid.feh_range, _rough(points),
+        nodes, chunks, bounds, large_bounds, strips, grid.metallicity, alpha, *grid.feh_range,
+        *limits,
     )  # fmt: skip
 
 
-def _rough(points: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell at which ages isochrones bend along [α/Fe]; see `Layout`."""
-    rough = np.zeros(len(points), dtype=np.bool_)
-    if points.shape[2] < 3:
-        return rough
-    for i, age in enumerate(points):
-        middle = age[:, 1:-1]
-        used = (middle[..., 1] > 3.8) & (middle[..., 0] > 4500.0) & (middle[..., 4] > 0.0)
-        bend = np.abs(np.diff(age[..., 2], n=2, axis=1))[used]
-        rough[i] = len(bend) > 0 and np.percentile(bend, 95) > _BEND
-    return rough
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _precompute(blocks, weights, precomputed):  # type: ignore[no-untyped-def]
-    n_age, n_group, n_alpha, n_point, _, _ = precomputed.shape
-    n_block = blocks.shape[1]
-    for i in range(n_age):
-        for g in range(n_group):
-            for k in range(n_alpha):
-                for e in range(n_point):
-                    b = min(e // BLOCK, n_block - 1)
-                    for c in range(PRECOMPUTED):
-                        for lane in range(WIDTH):
-                            first = g * IN_GROUP + lane // PRECOMPUTED_PIECES
-                            t = lane % PRECOMPUTED_PIECES
-                            total = _ZERO
-                            for n in range(4):
-                                total += (
-                                    weights[t, n] * blocks[i, b, c, k, first + n, e - b * BLOCK]
-                                )
-                            precomputed[i, g, k, e, c, lane] = total
+def _lattice_weights(axis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weights of nodes at points of whole chunks, and a chunk more: (point, node)."""
+    n_point = ((len(axis) - 1) * PIECES // HALF + 2) * HALF
+    out, four = np.zeros((n_point, len(axis))), np.empty((3, 4))
+    for p, weights in enumerate(out):
+        first = cubic_stencil(axis, axis[0] + p * (axis[1] - axis[0]) / PIECES, four)
+        weights[first : first + 4] = four[0, : len(axis) - first]
+    return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

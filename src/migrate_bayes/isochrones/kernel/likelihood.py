@@ -18,14 +18,10 @@ over :math:`s_a` (rate S'), the composition's Gaussian is
 and the three integrals are done as follows.
 
 * *φ*: a sum over a lattice (`prior`), which converges exponentially.
-* *a*, at given φ: isochrones hardly depend on it, and a Gauss-Hermite rule of a few nodes does. A
-  very wide :math:`s_a` is split into a mixture of narrower Gaussians.
+* *a*, at given φ: in closed form, since over :math:`\sigma_{a|\phi}` isochrones are as good as
+  linear in it (`segments`). A very wide :math:`s_a` is split into a mixture of narrower Gaussians.
 * *μ*, along each straight segment: :math:`\int_0^1 du\, e^{-\chi^2(u)/2}` with quadratic χ²(u): of
   a long one a difference of error functions, of a short one Hermite's rule (`segments`).
-
-At the lattice that the errors of a survey ask for (`PRECOMPUTED_PIECES` points a cell) isochrones
-are interpolated in φ once for all stars. Isochrones are interpolated to other stars, and to those
-with BP−RP, one by one: the same sum at the same points.
 
 Nothing is approximated by a window: segments, and blocks of them, are left out only when a lower
 bound of their χ² exceeds the best found by `DEPTH`, or the best found at this age by `NODE_CUT`
@@ -59,10 +55,9 @@ from migrate_bayes.isochrones.kernel.blocks import FAR, Tally, add_age, new_scra
 from migrate_bayes.isochrones.kernel.grid_layout import flatten
 from migrate_bayes.isochrones.kernel.prior import add_prior, mixture_component, nothing
 
-_APART = 0.12  # by what two nodes of [α/Fe] may differ, block by block, over their sum
 _FIRST_LOOK = 4  # one age in so many is looked at for a first best fit
 _TILE = 128  # stars that go through the ages together
-_POOL = 3072  # floats of a star's prior, on average
+_POOL = 2048  # floats of a star's prior, on average
 _WINDOW = 10.0  # errors, of `age_likelihood_by_nodes`
 
 
@@ -97,105 +92,64 @@ def age_likelihood(layout, stars, out):  # type: ignore[no-untyped-def]
     Stars go through the ages in step, a tile of them at a time: what one star reads of an age,
     stars like it then find in the cache. The result of a star does not depend on its company.
 
-    `stars` is a `Stars` with observables in float32; [Fe/H] has an error, [α/Fe] lies inside the
-    grid. `out` is an `AgeLikelihood`, filled.
+    `stars` is a `Stars` with observables in float32; [Fe/H] has an error. `out` is an
+    `AgeLikelihood`, filled.
     """
     flat = flatten(layout)
     scratch = new_scratch(flat)
     for begin in range(0, len(stars.feh), _TILE):
         tile = range(begin, min(begin + _TILE, len(stars.feh)))
-        tally, share, spare = _sum_over_tile(layout, flat, stars, tile, scratch)
+        tally, log_scale = _sum_over_tile(layout, flat, stars, tile, scratch)
         for k, s in enumerate(tile):
             f0, sd_f = stars.feh[s]
             out.chi2[s] = tally.best[k, 1]
-            for i in range(len(layout.blocks)):
+            for i in range(len(layout.nodes)):
                 out.log_like[s, i], out.feh_mean[s, i], out.feh_sd[s, i] = -np.inf, f0, sd_f
                 whole = tally.totals[k, i, 0]
                 if whole > 0.0:
                     f = tally.totals[k, i, 1] / whole
-                    out.log_like[s, i] = math.log(whole / share[k]) - 0.5 * tally.best[k, 2]
+                    out.log_like[s, i] = math.log(whole) + log_scale[k] - 0.5 * tally.best[k, 2]
                     out.feh_mean[s, i] = f0 + f
-                    variance = tally.totals[k, i, 2] / whole - f * f + spare[k]
+                    variance = tally.totals[k, i, 2] / whole - f * f
                     out.feh_sd[s, i] = math.sqrt(max(variance, 1e-8))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _sum_over_tile(layout, flat, stars, tile, scratch):  # type: ignore[no-untyped-def]
-    """Return the `Tally` of the stars in the range `tile`.
-
-    And the shares of each star's Gaussians, added up, and the variance of [Fe/H] on top, dex².
-    """
-    n_star, n_age = len(tile), len(layout.blocks)
+    """Return the `Tally` of the stars in the range `tile`, and ln of what their sums lack."""
+    n_star, n_age = len(tile), len(layout.nodes)
     tally = Tally(
-        np.zeros((n_star, n_age, 4)), np.full((n_star, n_age), np.inf), np.full(n_star, -1),
+        np.zeros((n_star, n_age, 3)), np.full((n_star, n_age), np.inf), np.full(n_star, -1),
         np.full((n_star, 3), np.inf),
     )  # fmt: skip
     tally.best[:, 2] = 0.0
-    share, spare = np.zeros(n_star), np.zeros(n_star)
-    two_nodes = np.zeros(n_star, dtype=np.bool_)  # of [α/Fe], that lattice points take in turn
+    log_scale = np.zeros(n_star)
     pool = np.empty(n_star * _POOL, dtype=np.float32)
-    priors = [nothing(0.0, 0.0) for _ in tile]
+    priors = [nothing() for _ in tile]
     component, most = 0, 1
     while component < most:
         used = 0
         for k, s in enumerate(tile):
-            gaussian = mixture_component(stars.alpha[s, 1], component)
-            most = max(most, gaussian.number)
-            prior = nothing(0.0, spare[k])
-            if component < gaussian.number:
-                pool, used, prior = add_prior(
-                    layout, stars.inverse_error[s], stars.feh[s], stars.alpha[s], gaussian, 0,
-                    pool, used,
-                )  # fmt: skip
-            priors[k], spare[k] = prior, prior.spare
-            share[k] += prior.share
-            if component == 0:
-                two_nodes[k] = gaussian.number == 1 and prior.n_row == 2 and prior.alternate
-        for phase in range(2):
-            for i in range(0, n_age, _FIRST_LOOK if phase == 0 else 1):
+            priors[k] = nothing()
+            one = mixture_component(layout, stars.alpha[s], component)
+            most = max(most, one.number)
+            if component < one.number:
+                pool, used, priors[k] = add_prior(
+                    layout, stars.inverse_error[s], stars.feh[s], one, pool, used
+                )
+            if priors[k].pieces > 0:
+                log_scale[k] = priors[k].log_scale - math.log(one.total)
+        for looks in (True, False):
+            for i in range(0, n_age, _FIRST_LOOK if looks else 1):
                 for k, s in enumerate(tile):
                     if priors[k].pieces > 0:
                         obs, inv = stars.values[s], stars.inverse_error[s]
-                        add_age(flat, i, phase, obs, inv, priors[k], pool, scratch, tally, k)
-            if phase == 0 and component == 0:
+                        add_age(flat, i, looks, obs, inv, priors[k], pool, scratch, tally, k)
+            if looks and component == 0:
                 for k in range(n_star):
                     tally.best[k, 2] = min(tally.best[k, 0], FAR)
         component += 1
-    # Two nodes of [α/Fe] do unless they differ: then four; if the grid is rough, five.
-    again = np.zeros((n_star, n_age), dtype=np.bool_)
-    for rule in range(1, 3):
-        used = 0
-        for k, s in enumerate(tile):
-            priors[k] = nothing(0.0, 0.0)
-            if two_nodes[k] and _mark_doubtful(tally.totals[k], layout.rough, rule == 2, again[k]):
-                gaussian = mixture_component(stars.alpha[s, 1], 0)
-                pool, used, priors[k] = add_prior(
-                    layout, stars.inverse_error[s], stars.feh[s], stars.alpha[s], gaussian, rule,
-                    pool, used,
-                )  # fmt: skip
-        for i in range(n_age):
-            for k, s in enumerate(tile):
-                if again[k, i] and priors[k].pieces > 0:
-                    tally.totals[k, i] = 0.0
-                    obs, inv = stars.values[s], stars.inverse_error[s]
-                    add_age(flat, i, 2, obs, inv, priors[k], pool, scratch, tally, k)
-    return tally, share, spare
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _mark_doubtful(totals, rough, at_rough, again):  # type: ignore[no-untyped-def]
-    """Mark in `again` the ages at which two nodes of [α/Fe] are not enough; tell if there are any.
-
-    Of the ages that the grid is `rough` at, or of the others.
-    """
-    peak, any_ = 0.0, False
-    for i in range(len(totals)):
-        peak = max(peak, totals[i, 0])
-    for i in range(len(totals)):
-        again[i] = rough[i] == at_rough and totals[i, 0] > 1e-5 * peak
-        again[i] = again[i] and (at_rough or totals[i, 3] > _APART * totals[i, 0])
-        any_ = any_ or again[i]
-    return any_
+    return tally, log_scale
 
 
 @njit(cache=True, nogil=True)

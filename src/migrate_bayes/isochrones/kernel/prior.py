@@ -2,22 +2,21 @@ r"""A star's prior on its composition: a Gaussian in [Fe/H] and [α/Fe], on a la
 
 Over :math:`\phi` (see `grid`) the integrand is a smooth function that dies away on both sides, for
 which the plain sum over equal steps converges exponentially: for a Gaussian of width s the relative
-error of steps of h is :math:`2 e^{-2 \pi^2 s^2 / h^2}`: 5e-11 at h = 0.9 s, 0.005 at twice that.
-The narrowest width that can occur is that of the prior :math:`\sigma_\phi` sharpened by observables
-that change with φ; `RATES` says how fast they do *across* an isochrone (along it the other integral
-is exact). Lattice points divide every cell of the grid in the same number of pieces, so that the
-weights that interpolate to them are the same in every cell.
+error of steps of h is :math:`2 e^{-2 \pi^2 s^2 / h^2}`, 1e-3 at h = 1.65 s. The narrowest width
+that can occur is that of the prior :math:`\sigma_\phi` sharpened by observables that change with φ;
+`RATES` says how fast they do *across* an isochrone (along it the other integral is exact).
 
-[α/Fe], given φ, takes the few nodes of a Gauss-Hermite rule (`ALPHA_RULES`), on which the answer
-depends little. The smallest rule has two, at ±1 standard deviation; even lattice points take the
-one, odd points the other. The difference between the two is thus summed at twice the steps, which
-is fine enough for a small difference. The next rule has four nodes, and those that mirror each
-other take turns likewise. A very wide Gaussian of [α/Fe] is a mixture of narrower ones.
+At each lattice point the prior on [α/Fe] given φ, :math:`N(f_0; \phi - S(a), s_f^2)\,
+N(a_0; a, s_a^2)` within the limits of the grid, is replaced by the Gaussian of the same weight,
+mean :math:`\bar a` and standard deviation :math:`\sigma`; a quadrature finds these. Isochrones are taken
+as linear in [α/Fe] over it, with the value and the slope that they have on average at
+:math:`\bar a \pm \sigma`: these are two sums over nodes of [α/Fe], whose weights are found here. A
+very wide Gaussian of [α/Fe] is a mixture of narrower ones.
 
-If [Fe/H] runs into the end of the grid the integrand is cut off. There the steps are four times
-finer, and the sum ends in weights that take cubics through the last points (Gregory's rule, for an
-end anywhere between two points); if the error of [α/Fe] blurs the end in φ, the weights are the
-share of the Gaussian that is inside.
+If [Fe/H] runs into the end of the grid the integrand is cut off, and steps are eight times finer.
+The error of [α/Fe] softens the end, since it leaves [Fe/H] free at given φ; without it the sum ends
+in weights that take cubics through the last points (Gregory's rule, for an integral that begins
+between two points).
 """
 
 from __future__ import annotations
@@ -30,72 +29,60 @@ from numba import njit
 
 from migrate_bayes.core.constants import SALARIS_ALPHA, SALARIS_REST
 from migrate_bayes.isochrones.kernel.cubic import cubic_stencil
-from migrate_bayes.isochrones.kernel.grid_layout import IN_GROUP, MARGIN, PRECOMPUTED_PIECES
-from migrate_bayes.isochrones.kernel.simd import WIDTH
+from migrate_bayes.isochrones.kernel.grid_layout import PIECES
+from migrate_bayes.isochrones.kernel.simd import HALF, WIDTH
 
-MAX_PIECES = 120  # a multiple of `WIDTH`
-OUTSIDE = np.float32(1e4)  # χ²
+MAX_PIECES = 120
+OUTSIDE = 1e4  # χ²
 _FURTHEST = 6.0  # standard deviations of the prior: exp(-z²/2) is 1.5e-8
-_STEP = 0.9  # of the narrowest width
-_REFINE = 4.0  # times finer next to an edge
+_STEP = 1.65  # of the narrowest width
+_REFINE = 8.0  # times finer next to an edge
 #: Change with metallicity across an isochrone: K, dex, mag, mag per dex.
 RATES = (1200.0, 0.3, 1.0, 0.45)
+#: A wider Gaussian of [α/Fe] is split into narrower ones, dex.
+MAX_ALPHA_SD = 0.05
+_WITHIN = 2.0  # standard deviations of [α/Fe] given φ, that bounds of χ² are taken over
 
-#: Standard deviations of [α/Fe] up to which each rule is good, dex.
-ALPHA_RULES = (0.025, 0.03, 0.06, 0.12)
-#: A wider Gaussian of [α/Fe] is split into narrower ones.
-MAX_ALPHA_SD = ALPHA_RULES[-1]
-# Rule by rule: how many nodes; nodes and weights.
-_HERMITE = [np.polynomial.hermite_e.hermegauss(n) for n in (2, 4, 5, 7)]
-_COUNT = np.array([len(x) for x, _ in _HERMITE])
-_NODES, _WEIGHTS = np.zeros((4, 7)), np.zeros((4, 7))
-for _i, (_x, _w) in enumerate(_HERMITE):
-    _order = np.argsort(np.abs(_x), kind="stable")
-    _NODES[_i, : len(_x)], _WEIGHTS[_i, : len(_x)] = _x[_order], _w[_order] / _w.sum()
+_LN10 = math.log(10.0)
+# Nodes and weights: of a Gaussian that nothing cuts off, and of one that something does
+_x, _w = np.polynomial.hermite_e.hermegauss(3)
+_HERMITE = np.column_stack([_x, _w / _w.sum()])
+_LEGENDRE = np.column_stack(np.polynomial.legendre.leggauss(20))
 
 
 class Prior(NamedTuple):
     """One Gaussian of a star's composition on the star's lattice; see `add_prior`.
 
-    The lattice divides each cell of the grid's metallicity φ in `pieces`. At each point the
-    Gaussian of [α/Fe] given φ is summed over a few nodes, in *rows*; a *pass* takes one row, or two
-    of which even points take the one and odd points the other. Arrays are in a pool of floats that
-    many stars share, and this has their places: a compiled function pays for each array that it
-    takes out of a tuple.
+    The lattice divides each cell of the grid's metallicity φ in `pieces`. Arrays are in a pool of
+    floats that many stars share, and this has their places: a compiled function pays for each array
+    that it takes out of a tuple.
     """
 
     pieces: int  # 0 if no isochrone is within reach
     first_cell: int
     end_cell: int  # not included
     likeliest_cell: int  # of the least χ²
-    n_row: int
-    n_pass: int
-    n_point: int
-    alternate: bool  # whether two rows share a pass
-    precomputed: bool  # whether `Layout.precomputed` has the isochrones at these lattice points
-    share: float  # of the mixture that the Gaussian belongs to, not normalised
-    spare: float  # variance of [Fe/H], dex², on top of what the lattice shows
-    chi2: int  # (point,): of φ
-    weight: int  # (pass, point): of the quadrature
-    feh: int  # (pass, point): relative to the star's mean, dex
+    n_point: int  # from the beginning of the first cell, and `WIDTH` more of no weight
+    log_scale: float  # ln of what weights are multiplied by
+    chi2: int  # (point,): of the prior
+    weight: int  # (point,): of the quadrature
+    feh: int  # (3, point): [Fe/H] less the star's mean, dex, its change with [α/Fe], its variance
+    stencil: int  # (5, point): first of the four nodes of φ, and their weights
     least_chi2: int  # (cell,)
-    discount: int  # (pass,): −2 ln of the weight of a pass
     strips: int  # (cell, 2): the first strip of [α/Fe] of the star, and how many
-    #: Weights of the grid's [α/Fe] nodes: (pass, alpha, point) if `precomputed`, else (row, alpha,
-    #: node of metallicity), `per_alpha` from one [α/Fe] to the next. And the first node that has
-    #: weight, and how many: (pass, group of `WIDTH` points, 2), or (1, 1, 2)
-    alpha_weight: int
-    alpha_range: int
-    per_alpha: int
+    alpha_weight: int  # (n_alpha, 2, point): of nodes from `first_alpha` on, for value and slope
+    first_alpha: int
+    n_alpha: int
 
 
 class Component(NamedTuple):
     """One Gaussian of the mixture that stands for a Gaussian of [α/Fe]."""
 
-    distance: float  # from the centre, dex
+    mean: float  # dex
     sd: float
     chi2: float  # of its share
     number: int  # of all
+    total: float  # of all shares
 
 
 class _Gaussian(NamedTuple):
@@ -104,99 +91,77 @@ class _Gaussian(NamedTuple):
     feh: float
     feh_sd: float
     alpha: float
-    shift: float  # S at this [α/Fe], and its slope
-    slope: float
+    alpha_sd: float
     phi: float
     phi_sd: float
     kappa: float
-    alpha_sd: float  # given φ
+    given_phi: float  # standard deviation of [α/Fe]
+    slope: float  # of S at this [α/Fe]
     share: float  # of the variance of φ that is that of [Fe/H]
+
+
+class _Moments(NamedTuple):
+    """The prior at a point of the lattice."""
+
+    chi2: float  # at the mean of [α/Fe]
+    weight: float
+    alpha: float  # mean and standard deviation
+    alpha_sd: float
+    feh: float  # mean, less the star's, and variance
+    feh_variance: float
 
 
 @njit(inline="always")
 def _salaris(alpha):  # type: ignore[no-untyped-def]
     """Return S(a) and dS/da."""
-    enhanced = SALARIS_ALPHA * 10.0**alpha
+    enhanced = SALARIS_ALPHA * math.exp(_LN10 * alpha)  # faster than a power
     return math.log10(enhanced + SALARIS_REST), enhanced / (enhanced + SALARIS_REST)
 
 
+@njit(inline="always")
+def _of_salaris(shift):  # type: ignore[no-untyped-def]
+    """Return the a of S(a)."""
+    return math.log10(max((math.exp(_LN10 * shift) - SALARIS_REST) / SALARIS_ALPHA, 1e-30))
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def mixture_component(alpha_sd, k):  # type: ignore[no-untyped-def]
-    """Return the k-th `Component` of a Gaussian of [α/Fe]: the centre, +1, −1, +2 and so on."""
-    if alpha_sd <= MAX_ALPHA_SD:
-        return Component(0.0, alpha_sd, 0.0, 1)
+def mixture_component(layout, alpha, k):  # type: ignore[no-untyped-def]
+    """Return the k-th `Component` of a star's Gaussian of [α/Fe], nearest to the grid first."""
+    mean, sd = alpha
+    if sd <= MAX_ALPHA_SD or len(layout.alpha) == 1:
+        return Component(mean, sd, 0.0, 1, 1.0)
     narrow = 0.8 * MAX_ALPHA_SD
-    wide = math.sqrt(alpha_sd**2 - narrow**2)
-    step = 1.25 * narrow * wide / alpha_sd
-    m = (k + 1) // 2 if k % 2 else -(k // 2)
-    number = 2 * (int(4.2 * wide / step) + 1) + 1
-    return Component(m * step, narrow, (m * step / wide) ** 2, number)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def alpha_rule(sd, least_rule):  # type: ignore[no-untyped-def]
-    """Return nodes of [α/Fe] (in standard deviations) and weights, by `least_rule` or a better one.
-
-    Nodes that mirror each other are neighbours; the middle one is the first.
-    """
-    if sd <= 0.0:
-        return np.zeros(1), np.ones(1)
-    rule = least_rule
-    while rule < len(_COUNT) - 1 and sd > ALPHA_RULES[rule]:
-        rule += 1
-    n = _COUNT[rule]
-    return _NODES[rule, :n].copy(), _WEIGHTS[rule, :n].copy()
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def pair_rows(n_row, alternate):  # type: ignore[no-untyped-def]
-    """Return the rows of [α/Fe] that even and odd lattice points take, shape (pass, 2).
-
-    If they `alternate` rows that mirror each other share a pass; the middle one has its own.
-    """
-    alone = n_row % 2 if alternate else n_row
-    passes = np.empty((alone + (n_row - alone) // 2, 2), dtype=np.int64)
-    for n in range(len(passes)):
-        passes[n, 0] = n if n < alone else alone + 2 * (n - alone)
-        passes[n, 1] = n if n < alone else alone + 2 * (n - alone) + 1
-    return passes
+    wide = math.sqrt(sd**2 - narrow**2)
+    step = 1.25 * narrow * wide / sd
+    middle = np.rint((min(max(mean, layout.alpha_low), layout.alpha_high) - mean) / step)
+    m = middle + ((k + 1) // 2 if k % 2 else -(k // 2))
+    reach = min(4.5 * wide, layout.alpha_high - layout.alpha_low + _FURTHEST * narrow)
+    share = (m * step / wide) ** 2
+    total = wide * math.sqrt(2.0 * math.pi) / step
+    return Component(mean + m * step, narrow, share, 2 * (int(reach / step) + 1) + 1, total)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _pieces_per_cell(sd, inv, cell, cut):  # type: ignore[no-untyped-def]
-    """Return in how many pieces to divide a cell (dex wide): 2, 4 or a multiple of `WIDTH`."""
+    """Return in how many pieces to divide a cell (dex wide)."""
     sharper = 1.0
     for c in range(4):
         sharper += (RATES[c] * sd * inv[c]) ** 2
     step = _STEP * sd / math.sqrt(sharper)
     wanted = cell / step * (_REFINE if cut else 1.0)
-    if wanted <= 4.0:
-        return 2 if wanted <= 2.0 else 4
-    return min(WIDTH * math.ceil(wanted / WIDTH), MAX_PIECES)
+    return max(math.ceil(min(wanted, MAX_PIECES)), PIECES)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def add_prior(layout, inv, feh, alpha, component, least_rule, pool, used):  # type: ignore[no-untyped-def]
-    r"""Put one Gaussian of a star's composition on a lattice.
+def add_prior(layout, inv, feh, component, pool, used):  # type: ignore[no-untyped-def]
+    """Put one Gaussian of a star's composition on a lattice.
 
-    Return the pool (a larger one if it was full), how much of it is used, and the `Prior`. `feh`
-    and `alpha` are mean and standard deviation, `least_rule` the least of `ALPHA_RULES` to take.
-    The Gaussian in (φ, ζ) takes S as linear over the error of [α/Fe]; what S adds to that, e in
-    errors of [Fe/H], is in the weights: :math:`\exp(-e y - e^2/2)`, y being [Fe/H] less the star's
-    in its errors, as the linear S has it.
+    Return the pool (a larger one if it was full), how much of it is used, and the `Prior`. `inv`
+    has the inverse errors of observables, `feh` mean and standard deviation, `component` the
+    Gaussian of [α/Fe].
     """
-    axis, n_alpha = layout.metallicity, len(layout.alpha)
-    a0 = alpha[0] + component.distance
-    outside = a0 < layout.alpha[0] or a0 > layout.alpha[-1]
-    if component.distance != 0.0 and n_alpha > 1 and outside:
-        return pool, used, nothing(0.0, 0.0)
-    g = _gaussian(feh, a0, component.sd)
-    column = n_alpha == 1  # [α/Fe] given φ is free, and moves [Fe/H]
-    share = math.exp(-0.5 * component.chi2)
-    spare = (g.slope * g.alpha_sd) ** 2 if column else 0.0
-    zeta, omega = alpha_rule(0.0 if column else g.alpha_sd, least_rule)
-    n_row = len(zeta)
-
+    axis, column = layout.metallicity, len(layout.alpha) == 1
+    g = _gaussian(feh, component)
     # Limits of [Fe/H], in φ
     lowest = g.phi + (layout.feh_low - g.feh) / g.share
     highest = g.phi + (layout.feh_high - g.feh) / g.share
@@ -209,99 +174,78 @@ def add_prior(layout, inv, feh, alpha, component, least_rule, pool, used):  # ty
     if cut:  # a star beyond the end: some way in from there, for the rule at the end
         begin, end = min(begin, end - 0.6 * reach), max(end, begin + 0.6 * reach)
         begin, end = max(begin, lowest), min(end, highest)
-    may = len(layout.precomputed) > 0 and inv[3] == 0.0
-    pieces = max(_pieces_per_cell(g.phi_sd, inv, cell, cut), PRECOMPUTED_PIECES if may else 0)
-    precomputed = may and pieces == PRECOMPUTED_PIECES
+    pieces = _pieces_per_cell(g.phi_sd, inv, cell, cut)
     spacing = cell / pieces
-    # Given φ, the error of [α/Fe] leaves [Fe/H] free by so much: the end is soft in φ.
-    width = 0.0 if column else g.slope * g.alpha_sd
+    width = 0.0 if column else g.slope * g.given_phi
     soft = cut and width > spacing
     if soft:
         begin = max(g.phi - reach, lowest - 4.5 * width / g.share)
         end = min(g.phi + reach, highest + 4.5 * width / g.share)
-    first = max(math.ceil((begin - axis[0]) / spacing - 1e-9), 0)
-    last = min(math.floor((end - axis[0]) / spacing + 1e-9), n_cell * pieces - 1)
+    first = int(max(math.ceil((begin - axis[0]) / spacing - 1e-9), 0.0))
+    last = int(min(math.floor((end - axis[0]) / spacing + 1e-9), n_cell * pieces - 1.0))
     if last < first:
-        return pool, used, nothing(share, spare)
-    passes = pair_rows(n_row, not cut and n_row in (2, 4))
-    n_pass = len(passes)
+        return pool, used, nothing()
     low, high = first // pieces, last // pieces + 1
-    if precomputed:
-        low -= low % IN_GROUP
+    low -= low % (HALF // PIECES)  # so that a chunk of the layout begins there
+    n_point = (high - low) * pieces + WIDTH
 
-    n_point = (high - low + MARGIN) * pieces
-    chi2 = np.full(n_point, OUTSIDE)
-    least_chi2 = np.full(high - low, OUTSIDE)
-    weight = np.zeros((n_pass, n_point), dtype=np.float32)
-    relative_feh = np.zeros((n_pass, n_point), dtype=np.float32)
-    scale = spacing / (g.phi_sd * math.sqrt(2.0 * math.pi))
-    ends = np.ones((2, 6))
+    chi2, least_chi2 = np.full(n_point, OUTSIDE), np.full(high - low, OUTSIDE)
+    weight, of_feh = np.zeros(n_point), np.zeros((3, n_point))
+    stencil = np.zeros((5, n_point))
+    of_alpha = np.zeros((len(layout.alpha), 2, n_point))
+    k_low, k_high = len(layout.alpha), 0
+    ends, four = np.ones((2, 6)), np.empty((3, 4))
     if cut and not soft:
         end_weights((axis[0] + first * spacing - begin) / spacing, ends[0])
         end_weights((end - axis[0] - last * spacing) / spacing, ends[1])
+    if pieces != PIECES or inv[3] > 0.0 or len(layout.chunks) == 0:
+        for p in range(n_point):
+            stencil[0, p] = cubic_stencil(axis, axis[0] + (p + low * pieces) * spacing, four)
+            stencil[1:, p] = four[0]
     for point in range(first, last + 1):
         p = point - low * pieces
         phi = axis[0] + point * spacing
-        z = (phi - g.phi) / g.phi_sd
-        chi2[p] = z * z + component.chi2
+        here = _moments(layout, g, phi, soft)
+        chi2[p] = min(here.chi2 + component.chi2, OUTSIDE)
         least_chi2[p // pieces] = min(least_chi2[p // pieces], chi2[p])
-        here = scale
-        if soft:
-            middle = g.feh + g.share * (phi - g.phi)
-            inside = _normal_cdf((layout.feh_high - middle) / width)
-            here *= max(inside - _normal_cdf((layout.feh_low - middle) / width), 0.0)
-        elif cut:
-            here *= ends[0, min(point - first, 5)] if point - first < 6 else 1.0
-            here *= ends[1, min(last - point, 5)] if last - point < 6 else 1.0
-        for n in range(n_pass):
-            row = passes[n, point % 2]
-            a = g.alpha + g.kappa * (phi - g.phi) + zeta[row] * g.alpha_sd
-            linear = phi - g.shift - g.slope * (a - g.alpha)
-            true = phi - _salaris(a)[0]
-            e, y = (true - linear) / g.feh_sd, (linear - g.feh) / g.feh_sd
-            w = here * omega[row] * math.exp(-e * y - 0.5 * e * e)
-            if column:  # one row stands for all of [α/Fe]
-                w, true = _average_over_alpha(phi, a, g, here)
-            elif soft:
-                true = min(max(true, layout.feh_low), layout.feh_high)
-            weight[n, p] = w if passes[n, 0] == passes[n, 1] else 2.0 * w
-            relative_feh[n, p] = true - g.feh
-
-    discount = np.empty(n_pass, dtype=np.float32)
-    for n in range(n_pass):
-        of_pass = omega[passes[n, 0]] * (1.0 if passes[n, 0] == passes[n, 1] else 2.0)
-        discount[n] = -2.0 * math.log(of_pass)
-    strips = _strips(layout, g, zeta, precomputed, low, high)
-    if precomputed:
-        alpha_weight, alpha_range = _alpha_weights(
-            layout.alpha, (axis[0], low * pieces, spacing), g, zeta, passes, n_point, WIDTH, 4
-        )  # four nodes are done fastest
-    else:
-        # Node 0 of the layout is the one added before the first.
-        n_node = high - low + 3
-        alpha_weight, ranges = _alpha_weights(
-            layout.alpha, (axis[0], low - 1, cell), g, zeta, pair_rows(n_row, False),
-            n_node + MARGIN, n_node, 1,
-        )  # fmt: skip
-        k_low = ranges[:, 0, 0].min()
-        alpha_range = np.array([[[k_low, (ranges[:, 0, 0] + ranges[:, 0, 1]).max() - k_low]]])
-    size = 3 * weight.size + chi2.size + least_chi2.size + strips.size
-    size += alpha_weight.size + alpha_range.size
-    if used + size > len(pool):
-        pool = np.concatenate((pool, np.empty(used + size, dtype=np.float32)))
+        weight[p] = spacing * here.weight
+        weight[p] *= ends[0, min(point - first, 5)] if point - first < 6 else 1.0
+        weight[p] *= ends[1, min(last - point, 5)] if last - point < 6 else 1.0
+        of_feh[0, p], of_feh[2, p] = here.feh, here.feh_variance
+        if not column:
+            of_feh[1, p] = -_salaris(here.alpha)[1] * here.alpha_sd
+        for side in range(2):
+            sign = 1.0 if side else -1.0
+            k = cubic_stencil(layout.alpha, here.alpha + sign * here.alpha_sd, four)
+            for n in range(4):
+                if four[0, n] != 0.0:
+                    k_low, k_high = min(k_low, k + n), max(k_high, k + n + 1)
+                    of_alpha[k + n, 0, p] += 0.5 * four[0, n]
+                    of_alpha[k + n, 1, p] += 0.5 * sign * four[0, n]
+    if k_high <= k_low:
+        return pool, used, nothing()
+    if not column and k_high - k_low < 4:  # few numbers of nodes, so that sweeps know them
+        k_low = max(min(k_low, len(layout.alpha) - 4), 0)
+        k_high = min(k_low + 4, len(layout.alpha))
+    strips = _strips(layout, g, low, high)
+    of_alpha = of_alpha[k_low:k_high].copy()
+    size = chi2.size + weight.size + of_feh.size + stencil.size + least_chi2.size + strips.size
+    if used + size + of_alpha.size > len(pool):
+        pool = np.concatenate((pool, np.empty(used + size + of_alpha.size, dtype=np.float32)))
     at_weight = _append(pool, used, chi2)
     at_feh = _append(pool, at_weight, weight)
-    at_least = _append(pool, at_feh, relative_feh)
-    at_discount = _append(pool, at_least, least_chi2)
-    at_strips = _append(pool, at_discount, discount)
+    at_stencil = _append(pool, at_feh, of_feh)
+    at_least = _append(pool, at_stencil, stencil)
+    at_strips = _append(pool, at_least, least_chi2)
     at_alpha = _append(pool, at_strips, strips)
-    at_range = _append(pool, at_alpha, alpha_weight)
+    log_scale = -math.log(math.sqrt(2.0 * math.pi) * g.feh_sd)
+    if g.alpha_sd > 0.0:
+        log_scale -= math.log(math.sqrt(2.0 * math.pi) * g.alpha_sd)
     prior = Prior(
-        pieces, low, high, low + np.argmin(least_chi2), n_row, n_pass, n_point, n_pass < n_row,
-        precomputed, share, spare, used, at_weight, at_feh, at_least, at_discount, at_strips,
-        at_alpha, at_range, alpha_weight.shape[2],
+        pieces, low, high, low + np.argmin(least_chi2), n_point, log_scale, used, at_weight,
+        at_feh, at_stencil, at_least, at_strips, at_alpha, k_low, k_high - k_low,
     )  # fmt: skip
-    return pool, _append(pool, at_range, alpha_range), prior
+    return pool, _append(pool, at_alpha, of_alpha), prior
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -314,89 +258,87 @@ def _append(pool, at, array):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def nothing(share, spare):  # type: ignore[no-untyped-def]
+def nothing():  # type: ignore[no-untyped-def]
     """Return the `Prior` of a star that no isochrone is within reach of."""
-    return Prior(0, 0, 0, 0, 0, 0, 0, False, False, share, spare, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    return Prior(0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gaussian(feh, alpha, alpha_sd):  # type: ignore[no-untyped-def]
+def _gaussian(feh, component):  # type: ignore[no-untyped-def]
     """Turn the Gaussian of [Fe/H] (mean and sd) and [α/Fe] into that of φ and [α/Fe]."""
+    alpha, sd = component.mean, component.sd
     shift, slope = _salaris(alpha)
-    phi_sd = math.sqrt(feh[1] ** 2 + (slope * alpha_sd) ** 2)
+    phi_sd = math.sqrt(feh[1] ** 2 + (slope * sd) ** 2)
     return _Gaussian(
-        feh[0], feh[1], alpha, shift, slope, feh[0] + shift, phi_sd,
-        slope * (alpha_sd / phi_sd) ** 2, alpha_sd * feh[1] / phi_sd, (feh[1] / phi_sd) ** 2,
+        feh[0], feh[1], alpha, sd, feh[0] + shift, phi_sd, slope * (sd / phi_sd) * (sd / phi_sd),
+        sd * (feh[1] / phi_sd), slope, (feh[1] / phi_sd) ** 2,
     )  # fmt: skip
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _strips(layout, g, zeta, precomputed, low, high):  # type: ignore[no-untyped-def]
+def _chi2(g, phi, a):  # type: ignore[no-untyped-def]
+    """Return the χ² of a composition."""
+    x = (a - g.alpha) / g.alpha_sd if g.alpha_sd > 0.0 else 0.0
+    return ((phi - _salaris(a)[0] - g.feh) / g.feh_sd) ** 2 + x * x
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _moments(layout, g, phi, soft):  # type: ignore[no-untyped-def]
+    """Integrate the prior over [α/Fe] at given φ, within the grid; [Fe/H] too if its end is `soft`.
+
+    The weight has not the factors that `Prior.log_scale` stands for, nor that of `chi2`.
+    """
+    middle, sd = g.alpha + g.kappa * (phi - g.phi), g.given_phi
+    a = min(max(middle, layout.alpha_low), layout.alpha_high)
+    if sd <= 0.0:
+        return _Moments(_chi2(g, phi, a), 1.0, a, 0.0, phi - _salaris(a)[0] - g.feh, 0.0)
+    low, high = a - _FURTHEST * sd, a + _FURTHEST * sd
+    if soft:
+        low = max(low, _of_salaris(phi - layout.feh_high))
+        high = min(high, _of_salaris(phi - layout.feh_low))
+    low, high = max(low, layout.alpha_low), min(high, layout.alpha_high)
+    if high <= low:
+        return _Moments(OUTSIDE, 0.0, a, 0.0, 0.0, 0.0)
+    a = min(max(a, low), high)
+    whole = low == a - _FURTHEST * sd and high == a + _FURTHEST * sd
+    rule = _HERMITE if whole else _LEGENDRE
+    reference, total, alpha, square, feh, feh_square = _chi2(g, phi, a), 0.0, 0.0, 0.0, 0.0, 0.0
+    for x, w in rule:
+        if whole:
+            step, w = sd * x, w * sd * math.sqrt(2.0 * math.pi) * math.exp(0.5 * x * x)
+        else:
+            step, w = low + 0.5 * (high - low) * (1.0 + x) - a, 0.5 * (high - low) * w
+        w *= math.exp(0.5 * (reference - _chi2(g, phi, a + step)))
+        f = phi - _salaris(a + step)[0] - g.feh
+        total += w
+        alpha += w * step
+        square += w * step * step
+        feh += w * f
+        feh_square += w * f * f
+    alpha, feh = alpha / total, feh / total
+    chi2 = _chi2(g, phi, a + alpha)
+    return _Moments(
+        chi2, total * math.exp(0.5 * (chi2 - reference)), a + alpha,
+        math.sqrt(max(square / total - alpha * alpha, 0.0)), feh,
+        max(feh_square / total - feh * feh, 0.0),
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _strips(layout, g, low, high):  # type: ignore[no-untyped-def]
     """Return, for each cell, the first strip of [α/Fe] that the star may be in and their number."""
     axis, last = layout.metallicity, len(layout.strips) - 2
-    # Weights of [α/Fe] that are interpolated between nodes of metallicity reach a little further.
-    furthest = 4.5 if not precomputed else 0.0
-    for z in zeta:
-        furthest = max(furthest, 1.001 * abs(z))
     out = np.empty((high - low, 2), dtype=np.int64)
     for j in range(low, high):
         one = g.alpha + g.kappa * (axis[j] - g.phi)
         two = one + g.kappa * (axis[1] - axis[0])
-        reach = furthest * g.alpha_sd
-        lowest, highest = min(one, two) - reach, max(one, two) + reach
-        k_low = min(max(np.searchsorted(layout.strips, lowest) - 1, 0), last)
-        k_high = min(max(np.searchsorted(layout.strips, highest) - 1, k_low), last)
+        reach = _WITHIN * g.given_phi
+        k_low = np.searchsorted(layout.strips, min(one, two) - reach) - 1
+        k_low = min(max(k_low, 0), last)
+        k_high = np.searchsorted(layout.strips, max(one, two) + reach) - 1
+        k_high = min(max(k_high, k_low), last)
         out[j - low, 0], out[j - low, 1] = k_low, k_high - k_low + 1
     return out
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _alpha_weights(alpha, lattice, g, zeta, passes, n_point, per_group, least):  # type: ignore[no-untyped-def]
-    """Return weights of [α/Fe] nodes, and the range that has weight: (pass, group of points, 2).
-
-    `lattice` is the first node of φ, the place of the first point relative to it, and the step.
-    A range is no shorter than `least`, if there are so many nodes.
-    """
-    origin, first, spacing = lattice
-    n_alpha, n_pass, n_group = len(alpha), len(passes), n_point // per_group
-    weight = np.zeros((n_pass, n_alpha, n_point), dtype=np.float32)
-    ranges, stencil = np.empty((n_pass, n_group, 2), dtype=np.int64), np.empty((3, 4))
-    for n in range(n_pass):
-        for group in range(n_group):
-            k_begin, k_end = n_alpha, 0
-            for p in range(group * per_group, (group + 1) * per_group):
-                phi = origin + (first + p) * spacing
-                a = g.alpha + g.kappa * (phi - g.phi) + zeta[passes[n, p % 2]] * g.alpha_sd
-                k_first = cubic_stencil(alpha, a, stencil)
-                for k in range(min(4, n_alpha)):
-                    if stencil[0, k] != 0.0:
-                        k_begin, k_end = min(k_begin, k_first + k), max(k_end, k_first + k + 1)
-                        weight[n, k_first + k, p] = stencil[0, k]
-            if k_end - k_begin < least <= n_alpha:
-                k_begin = min(k_begin, n_alpha - least)
-                k_end = k_begin + least
-            ranges[n, group, 0], ranges[n, group, 1] = k_begin, k_end - k_begin
-    return weight, ranges
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _normal_cdf(x):  # type: ignore[no-untyped-def]
-    return 0.5 * math.erfc(-x * math.sqrt(0.5))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _average_over_alpha(phi, mean, g, scale):  # type: ignore[no-untyped-def]
-    """Return weight and mean [Fe/H] of a point, averaged over the Gaussian of [α/Fe] given φ."""
-    total = first = 0.0
-    for n in range(_COUNT[-1]):
-        a = mean + _NODES[-1, n] * g.alpha_sd
-        linear = phi - g.shift - g.slope * (a - g.alpha)
-        true = phi - _salaris(a)[0]
-        e, y = (true - linear) / g.feh_sd, (linear - g.feh) / g.feh_sd
-        w = _WEIGHTS[-1, n] * math.exp(-e * y - 0.5 * e * e)
-        total += w
-        first += w * true
-    return scale * total, first / total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

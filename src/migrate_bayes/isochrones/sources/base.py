@@ -19,6 +19,8 @@ from scipy.interpolate import PchipInterpolator
 COLUMNS = ("mass", "teff", "logg", "abs_g", "bp_rp")
 #: Points are added to isochrones whose neighbours are further apart, mag in M_G.
 MAX_STEP = 0.15
+#: What steps along an isochrone are measured in: K, dex, mag, a survey's errors.
+ARC_SCALE = np.array([22.6, 0.05, 0.1])
 #: Fraction of the mass by which it may step back along an isochrone: 0.03 in Dartmouth's splices.
 DAMAGE = 0.05
 #: Points of equal mass at the beginning of an isochrone from which on they are taken for padding.
@@ -193,6 +195,52 @@ def fill_between(axis: NDArray, values: NDArray, absent: NDArray) -> None:
             low, high = below[-1], above[0]
             fraction = (axis[i] - axis[low]) / (axis[high] - axis[low])
             values[i] = (1.0 - fraction) * values[low] + fraction * values[high]
+
+
+def renumber(
+    values: NDArray, last: int, count: int, *, scale: NDArray = ARC_SCALE
+) -> NDArray[np.float32]:
+    """Number the points before point `last` anew, by the fraction of the mass there that they have.
+
+    Up to the base of the giant branch isochrones of neighbouring composition may be numbered unlike
+    (native Dartmouth: by a fifth of the mass), and then none between them is like either. All those
+    of one age get the same `count` fractions of the way from the least mass that they have in
+    common to their mass at point `last`: evenly spaced along the arc, in units of `scale` (K, dex,
+    mag), of the isochrone in the middle of the compositions. From `last` on they are as they were.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Mended isochrones, shape ``(composition, age, eep, column)``.
+    last, count : int
+        See above.
+    scale : numpy.ndarray
+        Of T_eff, log g and M_G.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(composition, age, count + eep - last, column)``.
+    """
+    n_composition, n_age, n_eep, n_column = values.shape
+    out = np.empty((n_composition, n_age, count + n_eep - last, n_column), dtype=np.float32)
+    out[:, :, count:] = values[:, :, last:]
+    for k in range(n_age):
+        tracks = [track[np.isfinite(track[:, 0])] for track in values[:, k, : last + 1]]
+        # Masses that stand still in single precision still have an order.
+        masses = [t[:, 0] + 1e-9 * np.arange(len(t)) for t in tracks]
+        least = max(m[0] for m in masses)
+        middle = tracks[len(tracks) // 2][:, 1:4].astype(np.float64)
+        mass = masses[len(tracks) // 2]
+        arc = np.append(0.0, np.cumsum(np.hypot.reduce(np.diff(middle, axis=0) / scale, axis=1)))
+        first = float(np.interp(least, mass, arc))
+        fraction = np.interp(np.linspace(first, arc[-1], count + 1)[:-1], arc, mass) - least
+        fraction /= mass[-1] - least
+        for target, track, m in zip(out[:, k], tracks, masses, strict=True):
+            wanted = least + fraction * (m[-1] - least)
+            for column in range(n_column):
+                target[:count, column] = np.interp(wanted, m, track[:, column])
+    return out
 
 
 def refine(

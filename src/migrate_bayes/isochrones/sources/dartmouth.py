@@ -25,11 +25,15 @@ from migrate_bayes.isochrones.sources.base import (
     fill_between,
     mend,
     refine,
+    renumber,
 )
 
 _NAME = re.compile(r"feh([mp])(\d\d)afe([mp])(\d)\.Gaia(_2)?")
 _AGE = re.compile(r"#\s*AGE=\s*([\d.]+)\s+EEPS=\s*(\d+)")
 _MAX_EEP = 400
+# Below the first of these evolutionary points, on the subgiant branch, files of different [α/Fe]
+# are numbered unlike; so many points take their place.
+_BRANCH, _BELOW_BRANCH = 160, 140
 
 
 def read_native_file(path: str | Path) -> tuple[float, float, dict[float, NDArray[np.float64]]]:
@@ -138,6 +142,10 @@ def read_native(folder: str | Path) -> IsochroneSource:
     used = np.flatnonzero(np.isfinite(values[..., 0]).any(axis=(0, 1, 2)))
     kept = slice(used[0], used[-1] + 1)
     numbers, values = refine(np.arange(_MAX_EEP)[kept], values[:, :, :, kept])
+    last = int(np.searchsorted(numbers, _BRANCH))
+    flat = renumber(values.reshape(-1, *values.shape[2:]), last, _BELOW_BRANCH)
+    values = flat.reshape(*values.shape[:2], *flat.shape[1:])
+    numbers = np.append(np.linspace(numbers[0], _BRANCH, _BELOW_BRANCH + 1)[:-1], numbers[last:])
     return IsochroneSource(
         name=f"dartmouth-native:{folder}",
         ages=np.array(ages),
