@@ -348,7 +348,34 @@ def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 _Part = tuple[NDArray[Any], dict[str, NDArray[np.float64]], dict[str, Seen]]
-Places = list[tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.float64]]]
+
+
+class Places:
+    """Key, ra and dec of every star, gathered as they are read, in arrays of the table's size."""
+
+    def __init__(self, rows: int | None) -> None:
+        self._rows, self._n = rows, 0
+        self._columns: tuple[NDArray[Any], ...] = ()
+
+    def add(self, *columns: NDArray[Any]) -> None:
+        """Take in further stars."""
+        n = self._n + len(columns[0])
+        if not self._n and n == self._rows:
+            self._columns = columns  # all at once: not held twice
+        elif not self._columns or n > len(self._columns[0]):
+            size = max(n, self._rows or 2 * n)
+            grown = tuple(np.empty(size, dtype=c.dtype) for c in columns)
+            for new, old in zip(grown, self._columns, strict=False):
+                new[: self._n] = old[: self._n]
+            self._columns = grown
+        for kept, column in zip(self._columns, columns, strict=True):
+            if kept is not column:
+                kept[self._n : n] = column
+        self._n = n
+
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """Return key, ra and dec; nothing if the catalogue has no positions."""
+        return tuple(column[: self._n] for column in self._columns)
 
 
 def checked(
@@ -357,11 +384,11 @@ def checked(
     """Read chunks, and at the end check the file as a whole; gather key, ra and dec in `places`."""
     rows, path = 0, reader.path
     doubts = Doubts(path, reader.by_name)
-    places = [] if places is None else places
+    places = Places(reader.rows) if places is None else places
     for chunk in reader.chunks(chunk_size, doubts):
         rows += chunk.sizes["star"]
         if "ra" in chunk and "dec" in chunk:
-            places.append((chunk["star_key"].values, chunk["ra"].values, chunk["dec"].values))
+            places.add(chunk["star_key"].values, chunk["ra"].values, chunk["dec"].values)
         yield chunk
     if rows == 0:
         raise CatalogError(f"{path}: the table has no rows")
@@ -380,9 +407,8 @@ def checked(
             f"no usable value in {rows} rows of {', '.join(sorted(reader.empty))}: as good as "
             "absent"
         )
-    if places:
-        keys, ra, dec = map(joined, zip(*places, strict=True))
-        measured.check_identifiers(keys, ra, dec, file=str(path), names=reader.names_of)
+    if columns := places.columns():
+        measured.check_identifiers(*columns, file=str(path), names=reader.names_of)
 
 
 def as_catalog(stars: Any) -> xr.Dataset:
