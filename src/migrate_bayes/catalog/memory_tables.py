@@ -37,6 +37,8 @@ def open_memory(table: Any) -> Source | None:
         except (pa.ArrowInvalid, TypeError, ValueError):
             return None
         what = f"the {type(table).__name__} of {kind}"
+        if len(set(made.column_names)) < made.num_columns:
+            raise CatalogError(f"{what} has columns of one name: rename them")
         return _sliced(what, {n: made.column(n).combine_chunks() for n in made.column_names}, {})
     if hasattr(table, "compute") and not hasattr(table, "__fspath__"):
         raise CatalogError(f"a {type(table).__name__} is not in memory yet: pass its .compute()")

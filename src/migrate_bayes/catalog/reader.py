@@ -139,6 +139,15 @@ def _is_text(values: Any) -> bool:
     return not (np.isfinite(number) and number == np.rint(number))
 
 
+def _unread_masks(wanted: Sequence[str], names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return columns that are read, with those beside them whose name says that they mask them."""
+    lowered = {name.lower(): name for name in names if name not in wanted}
+    ways = ("{}_mask", "mask_{}", "{}mask", "{}_masked", "{}.masked", "{}_null", "{}_isnull",
+            "{}_is_null", "{}_missing")  # fmt: skip
+    pairs = ((name, lowered.get(way.format(name.lower()))) for name in wanted for way in ways)
+    return [(name, mask) for name, mask in pairs if mask is not None]
+
+
 CHUNK = 65_536
 """Stars at a time if nothing else is asked."""
 
@@ -184,6 +193,12 @@ class CatalogReader:
         self._wanted = list(dict.fromkeys(wanted))
         if not wanted:
             raise CatalogError(f"{named} names no column of the file")
+        for column, mask in _unread_masks(wanted, source.names):
+            said = (
+                f"{path}: '{mask}' is not read: if it marks missing values of '{column}', rename "
+                f"it to '{column}.mask', and they are missing"
+            )
+            warnings.warn(said, CatalogWarning, stacklevel=4)
         self._words = {o: w for step in self._steps for o, w in words_of(step).items()}
         self._missing = {
             str(o): step.entry.missing_words for step in self._steps for o in step.operands

@@ -273,6 +273,8 @@ def _check_columns(
             text = f"the catalogue has no {', '.join(lacking)}, needed for {purpose}"
             if errors:
                 text += f"; an error may be a number: {errors[0]} = {{ constant = ... }}"
+                if isinstance(data.columns, str):
+                    text += f' in [data.columns], below extends = "{data.columns}"'
             if made := substitutes(lacking):
                 text += f". {made.strip()}"
             found.add(CatalogError(text))
