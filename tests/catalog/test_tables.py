@@ -875,6 +875,24 @@ def test_a_users_dataset_is_freed_of_sentinels():
         )
 
 
+def test_a_dataset_that_is_still_packed_is_unpacked():
+    packed = {"scale_factor": 0.5, "_FillValue": -1, "units": "K"}
+    teff = ("star", np.array([10_000, -1, 12_000], dtype=np.int16), packed)
+    raw = xr.Dataset({"teff": teff, "id": ("star", [1, 2, 3])})
+    got = read_catalog(raw, columns={"source_id": "id", "teff": "teff"})
+    np.testing.assert_array_equal(got["teff"], [5000.0, np.nan, 6000.0])
+    whole = mb.quality_cuts(raw.rename(id="source_id"), min_snr=None)
+    np.testing.assert_array_equal(whole["teff"], [5000.0, np.nan, 6000.0])
+
+
+def test_two_fields_of_one_name_in_a_votable_are_refused(tmp_path):
+    write(Table({"source_id": IDS, "ra": [1.0] * N, "other": [2.0] * N}), tmp_path / "s.vot")
+    text = (tmp_path / "s.vot").read_text().replace('"other"', '"ra"')
+    (tmp_path / "s.vot").write_text(text)
+    with pytest.raises(CatalogError, match="two columns are named 'ra'"):
+        read_catalog(tmp_path / "s.vot")
+
+
 def test_a_table_in_memory_is_not_a_file_to_draft_a_map_of():
     with pytest.raises(CatalogError, match="the DataFrame: ") as caught:
         read_catalog(pd.DataFrame({"nothing": [1.0]}), columns={"teff": "temperature"})

@@ -33,6 +33,7 @@ from migrate_bayes.catalog.maps import (
     plan,
     words_of,
 )
+from migrate_bayes.catalog.memory_tables import unpacked
 from migrate_bayes.catalog.source import Cells, as_float
 from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
@@ -442,6 +443,7 @@ def as_catalog(stars: Any) -> xr.Dataset:
     if not isinstance(stars, xr.Dataset) or "star" not in stars.dims:
         (catalog,) = checked(CatalogReader(stars, None, None), None)
         return catalog
+    stars = unpacked(stars)
     made: dict[str, Any] = {}
     for key, variable in stars.variables.items():
         name = str(key)

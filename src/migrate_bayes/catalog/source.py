@@ -336,7 +336,7 @@ def _text_as_float(texts: Any, cells: Cells) -> NDArray[np.float64]:
                 )
             if text.startswith(("[", "(")):
                 raise cells.error(f"holds arrays, as '{text[:40]}'<row>; {what}", row)
-            if not angle and re.fullmatch(r"[+-]?\d[\d.,' ]*\d", text):
+            if not angle and re.fullmatch(r"[+-]?\d[\d.,'\s]*\d", text):
                 what = "write a decimal point, and nothing between thousands"
             also = "" if angle else f', or say what is missing: missing = ["{text}"]'
             raise cells.error(f"holds text: '{text}'<row>; {what}{also}", row)
