@@ -47,8 +47,8 @@ Floats = NDArray[np.float64]
 
 NEVER = -40.0
 """ln S of what is never taken."""
-# Functions of age, radius and [Fe/H] in f and h, and of age and radius in r; the finer are tried, in
-# ten times the time, if more than `_MANY` stars of a disc have passed.
+# Functions of age, radius and [Fe/H] in f and h, and of age and radius in r; the finer are tried,
+# in ten times the time, if more than `_MANY` stars of a disc have passed.
 _SIZES, _MANY = ((7, 6, 12, 3, 4), (12, 6, 20, 6, 8)), 300_000
 _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 _SMALL = 1e-4  # penalty of any coefficient, so that all have a value
