@@ -32,8 +32,8 @@ def main() -> None:
     found = validate_ages(Path("runs/validate-ages.toml"), overwrite=True)
     shown = tables(found)
     named = (
-        "aims", "choices", "families", "m67", "clusters", "giants", "gravities", "calibration",
-        "systematic",
+        "aims", "choices", "families", "m67", "clusters", "trends", "giants", "gravities",
+        "calibration", "systematic",
     )  # fmt: skip
     parts = {name: block(shown[name]) for name in named}
     parts["members"], parts["members-all"] = block(shown["members usable"]), block(shown["members"])

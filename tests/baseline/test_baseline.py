@@ -200,7 +200,7 @@ def test_expanded_interval_of_one_star_and_of_many() -> None:
 def test_scatter_left_out_steepens_the_gradient() -> None:
     """The bias that the second method is there to show, on a mock of known truth."""
     fit = fit_baseline(mock_stars(20_000), selection="thin")
-    odr, scatter = fit.sel({"method": "odr"}), fit.sel({"method": "odr+scatter"})
+    odr, scatter = fit.sel(regression="odr"), fit.sel(regression="odr+scatter")
     assert abs(scatter["slope_at_1gyr"] - YOUNG) < 3 * scatter["slope_at_1gyr_error"]
     assert abs(scatter["trend"] - RATE) < 3 * scatter["trend_error"]
     assert scatter["trend_error"] < 0.001
@@ -227,7 +227,7 @@ def test_bins_that_cannot_be_fitted_are_nan_with_a_reason() -> None:
     stars["feh"][sparse] = np.nan
     stars["rg_mean"][(age >= 2.25) & (age < 3.5)] = 8.0
     fit = fit_baseline(stars)
-    reasons = fit["reason"].sel({"method": "odr"}).values.tolist()
+    reasons = fit["reason"].sel(regression="odr").values.tolist()
     assert reasons[0].endswith("fewer than 20")
     assert "radii spread" in reasons[1]
     assert reasons[2:] == [""] * 7

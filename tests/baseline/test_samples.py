@@ -58,7 +58,7 @@ def test_another_potential_keeps_the_stars_and_changes_the_radii() -> None:
     assert int(other["n_stars"].sum()) == int(mask.sum())
     own = fit_baseline(stars, selection=mask, potential="A")
     # Radii a quarter larger: slopes a quarter smaller (the fixed radius errors matter little).
-    ratio = (other["slope"] / own["slope"]).sel({"method": "odr+scatter"}).values
+    ratio = (other["slope"] / own["slope"]).sel(regression="odr+scatter").values
     np.testing.assert_allclose(ratio, 0.8, atol=0.02)
 
 

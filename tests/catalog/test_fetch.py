@@ -410,6 +410,7 @@ def test_rounded_identifiers_are_refused_and_whole_ones_matched(tmp_path):
 
 
 DACHS = "http://127.0.0.1:8080/tap"
+DACHS_ROWS = int(os.environ.get("MIGRATE_BAYES_FETCH_ROWS", "20000"))
 
 
 @pytest.fixture
@@ -422,7 +423,8 @@ def dachs():
     folder = inputs / "mbfetch"
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(11)
-    keys = rng.choice(2**50, 20_000, replace=False) * 2**10 + 1
+    keys = np.unique(rng.integers(0, 2**50, DACHS_ROWS)) * 2**10 + 1
+    rng.shuffle(keys)
     (folder / "data.csv").write_text(
         "source_id,ra,parallax,name\n"
         + "".join(f"{k},{r:.9f},{'' if k % 5 == 0 else f'{r / 90:.5f}'},Mock {k}\n"
@@ -442,7 +444,7 @@ def dachs():
         shutil.chown(path, "dachsroot", "gavo")
     subprocess.run(
         ["su", "-s", "/bin/bash", "dachsroot", "-c", f"cd {folder} && dachs imp q.rd"],
-        check=True, capture_output=True, timeout=300,
+        check=True, capture_output=True, timeout=3600,
     )  # fmt: skip
     server = None
     try:
@@ -473,18 +475,19 @@ def serves():
 def test_a_real_service_and_a_process_killed_twice(dachs, tmp_path):
     query = tmp_path / "q.toml"
     query.write_text(f'service = "{DACHS}"\ntable = "mbfetch.stars"\nkey = "source_id"\n')
-    plain = mb.fetch(str(query), tmp_path / "plain.parquet", slice_rows=10_000)
+    plain = mb.fetch(str(query), tmp_path / "plain.parquet", slice_rows=DACHS_ROWS // 2)
     target = tmp_path / "killed.parquet"
     command = [sys.executable, "-m", "migrate_bayes", "fetch", str(query), "--to", str(target)]
     parts = tmp_path / "killed.parquet.parts"
+    rows = str(DACHS_ROWS // 5)
     for finished in (1, 3):
-        with subprocess.Popen([*command, "--slice-rows", "4000"]) as process:
-            until = time.monotonic() + 120
+        with subprocess.Popen([*command, "--slice-rows", rows]) as process:
+            until = time.monotonic() + 3600
             while len(list(parts.glob("[0-9]*.parquet"))) < finished and time.monotonic() < until:
                 time.sleep(0.05)
             process.kill()
         assert not target.exists()
-    subprocess.run([*command, "--slice-rows", "4000"], check=True)
+    subprocess.run([*command, "--slice-rows", rows], check=True)
     found = pq.read_table(target)
     assert found["source_id"].to_pylist() == sorted(dachs.tolist())
     assert found["parallax"].null_count == int((dachs % 5 == 0).sum())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+import migrate_bayes as mb
 from migrate_bayes.catalog import (
     flag_age_error,
     quality_cuts,
@@ -102,6 +103,9 @@ def test_required_columns(make_catalog):
         validate_required(renamed, needs="ages")
     with pytest.raises(CatalogError, match="did you mean 'orbits'"):
         validate_required(catalog, needs="orbit")
+    near = catalog.drop_vars(["distance_lo", "distance_hi"])
+    with pytest.raises(CatalogError, match=r"distance_error, a standard error, makes distance_lo"):
+        mb.correct_extinction(near, source="none")
 
 
 def test_external_ages(make_catalog):

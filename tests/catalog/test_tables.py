@@ -384,6 +384,12 @@ def test_machine_readable_text(tmp_path, format):
     np.testing.assert_allclose(got["pmra"], np.arange(N))
 
 
+def test_columns_of_one_name_are_refused_in_memory_too():
+    double = pa.table([pa.array([1]), pa.array([5e3]), pa.array([1.0])], names=["id", "t", "t"])
+    with pytest.raises(CatalogError, match="columns of one name"):
+        read_catalog(double, columns={"source_id": "id", "teff": "t"})
+
+
 @pytest.mark.parametrize(("ending", "content", "match"), [
     ("csv", b"source_id,ra\n1,2.0,9,8\n2,4.0,9,8\n", r"row 1 .*has 4 fields.*header has 2"),
     ("csv", b"source_id,ra,dec\n1,1.0,2.0\n2,123.4\n", r"row 2 .*has 2 fields.*header has 3"),
@@ -718,6 +724,47 @@ def test_distances_in_parsecs_without_a_parallax_are_doubted():
         read_catalog(made)
 
 
+_MAPPED = {"source_id": "id"}
+_ROWS = "".join(f"{i},{{}}\n" for i in range(20))
+
+
+@pytest.mark.parametrize(("head", "value", "columns", "expected", "match"), [
+    # Units in a row of their own or in the name of a column.
+    ("id,dist\n,pc", "50", {"distance": "dist"}, 0.05, ""),
+    ("id,dist\n,(pc)", "50", {"distance": "dist"}, 0.05, ""),
+    ("id,dist (pc)", "50", {"distance": "dist (pc)"}, 0.05, ""),
+    ("id,log age [yr]", "9.0", {"age": "log age [yr]"}, 1.0, ""),
+    ("id,mag (G)", "12", {"phot_g_mean_mag": "mag (G)"}, 12.0, ""),
+    ("id,[M/H]", "0.1", {"feh": "[M/H]"}, 0.1, ""),
+    ("id,spt\nA,M", "5000", {"teff": "spt"}, None, "holds text: 'M' in row 1"),
+    ("id,RA (h)", "10", {"ra": "RA (h)"}, None, "needs the unit 'deg', but it is in 'h'"),
+    # What is not stated, or stands beside.
+    ("id,dist_pc", "50", {"distance": "dist_pc"}, 50.0, "ends in 'pc'"),
+    ("id,age_myr", "20", {"age": "age_myr"}, 20.0, "ends in 'Myr'"),
+    ("id,teff,teff_mask", "5000,1", {"teff": "teff"}, 5000.0, "rename it to 'teff.mask'"),
+    ("id,age", "9.1", {"age": "age"}, 9.1, r"dex\(yr\)"),
+    ("id,plx,e", "0.002,1e-5", {"parallax": "plx", "parallax_error": "e"}, 0.002, "500 kpc"),
+    # Numbers as other languages write them.
+    ("id,teff", '"5,000"', {"teff": "teff"}, None, "nothing between thousands"),
+    ("id,teff", "5 000", {"teff": "teff"}, None, "nothing between thousands"),
+    ("id,teff", '"5000,5"', {"teff": "teff"}, None, "a decimal point"),
+    ("id,teff", "2%", {"teff": "teff"}, None, "holds text: '2%'"),
+])  # fmt: skip
+def test_what_a_text_says_of_its_numbers(tmp_path, head, value, columns, expected, match):
+    (tmp_path / "stars.csv").write_text(f"{head}\n{_ROWS.format(*[value] * 20)}")
+    read = partial(read_catalog, tmp_path / "stars.csv", columns=_MAPPED | columns)
+    if expected is None:
+        with pytest.raises(CatalogError, match=match):
+            read()
+        return
+    if match:
+        with pytest.warns(CatalogWarning, match=match):
+            got = read()
+    else:
+        got = read()
+    np.testing.assert_allclose(got[next(iter(columns))], expected)
+
+
 def test_ages_that_look_like_logarithms_are_doubted():
     made = sample(age=np.linspace(8.0, 10.1, 60))
     with pytest.warns(CatalogWarning, match=r"'age'.*dex\(yr\)"):
@@ -775,7 +822,7 @@ def test_absurd_errors_cost_the_star_its_orbit_or_age():
 
 
 @pytest.mark.parametrize(("column", "match"), [
-    (["12:30:00.0"] * N, "say in the column map what it is"), (["1,5"] * N, "decimal points"),
+    (["12:30:00.0"] * N, "say in the column map what it is"), (["1,5"] * N, "decimal point"),
     (["[1, 2]"] * N, "holds arrays"), ([1j] * N, "complex numbers"),
     (np.arange(N).astype("M8[s]"), "holds times"), ([[1, 2]] * N, "holds arrays"),
     ([{"a": 1}] * N, "holds arrays"),
@@ -826,6 +873,24 @@ def test_a_users_dataset_is_freed_of_sentinels():
         mb.quality_cuts(
             xr.Dataset({"source_id": ("star", [4.6e18, 1.0]), "ra": ("star", [1.0, 2])})
         )
+
+
+def test_a_dataset_that_is_still_packed_is_unpacked():
+    packed = {"scale_factor": 0.5, "_FillValue": -1, "units": "K"}
+    teff = ("star", np.array([10_000, -1, 12_000], dtype=np.int16), packed)
+    raw = xr.Dataset({"teff": teff, "id": ("star", [1, 2, 3])})
+    got = read_catalog(raw, columns={"source_id": "id", "teff": "teff"})
+    np.testing.assert_array_equal(got["teff"], [5000.0, np.nan, 6000.0])
+    whole = mb.quality_cuts(raw.rename(id="source_id"), min_snr=None)
+    np.testing.assert_array_equal(whole["teff"], [5000.0, np.nan, 6000.0])
+
+
+def test_two_fields_of_one_name_in_a_votable_are_refused(tmp_path):
+    write(Table({"source_id": IDS, "ra": [1.0] * N, "other": [2.0] * N}), tmp_path / "s.vot")
+    text = (tmp_path / "s.vot").read_text().replace('"other"', '"ra"')
+    (tmp_path / "s.vot").write_text(text)
+    with pytest.raises(CatalogError, match="two columns are named 'ra'"):
+        read_catalog(tmp_path / "s.vot")
 
 
 def test_a_table_in_memory_is_not_a_file_to_draft_a_map_of():

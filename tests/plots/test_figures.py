@@ -48,7 +48,7 @@ def test_gradient_figure_draws_medians_points_and_truth(
     assert set(points) == {"ODR", "ODR + scatter"}
     at = points["ODR + scatter"].lines[0].get_xydata()
     np.testing.assert_allclose(at[:, 0], baseline["age_bin"])
-    np.testing.assert_allclose(at[:, 1], baseline["slope"].sel({"method": "odr+scatter"}))
+    np.testing.assert_allclose(at[:, 1], baseline["slope"].sel(regression="odr+scatter"))
     low, high = ax.get_ylim()
     assert low < at[:, 1].min()
     assert high > 0.02
@@ -102,7 +102,7 @@ def test_radial_figure_has_a_panel_per_bin(n: int, fit: xr.DataTree, baseline: x
     counts = [int(ax.texts[0].get_text().split("N = ")[1].replace(",", "")) for ax in made.axes]
     assert counts == np.histogram(age, edges)[0].tolist()
     x, y = lines(made.axes[0])["ODR + scatter"].T
-    row = baseline.sel({"method": "odr+scatter"}).isel(age_bin=0)
+    row = baseline.sel(regression="odr+scatter").isel(age_bin=0)
     assert np.diff(y)[0] / np.diff(x)[0] == pytest.approx(float(row["slope"]))
     x, y = lines(made.axes[0])["hierarchical, thin disc"].T
     assert (y[-1] - y[0]) / (x[-1] - x[0]) == pytest.approx(-0.073, abs=0.004)
@@ -283,7 +283,7 @@ def test_disc_figure_draws_points_band_truth_and_a_panel_per_bin(
     assert {"hierarchical, thin disc", "truth"} <= set(lines(top))
     points = next(k for k in top.containers if k.get_label() == "ODR")
     np.testing.assert_allclose(
-        points.lines[0].get_xydata()[:, 1], baseline["slope"].sel({"method": "odr"})
+        points.lines[0].get_xydata()[:, 1], baseline["slope"].sel(regression="odr")
     )
     # Without a truth the paper's line stands there instead: -0.075 at 1 Gyr, 0.003 a gigayear.
     plain = lines(plots.disc(star_columns(stars), baseline).axes[0])

@@ -123,7 +123,7 @@ def test_each_variant_has_a_row_with_its_own_numbers(
     cold = variants["zmax-below-0.25"].to_dataset()
     row = by_name["Z_max < 0.25 kpc"]
     assert row[1] == f"{int(cold['n_stars'].sum()):,}"
-    trend = float(cold["trend"].sel({"method": "odr+scatter"}))
+    trend = float(cold["trend"].sel(regression="odr+scatter"))
     assert float(row[3].split()[0]) == pytest.approx(trend, abs=1e-3)
     assert all(len(r) == len(header) for r in rows)
 

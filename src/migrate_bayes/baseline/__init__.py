@@ -6,8 +6,8 @@ line ODR minimises over (a, b), with the stars' true radii profiled out,
 
 .. math:: χ² = \sum_i (y_i - a - b x_i)² / (σ_{y,i}² + s² + b² σ_{x,i}²)
 
-with s = 0 in the paper (method ``odr``). Discs have intrinsic scatter; without it the radius errors
-are too large relative to the [Fe/H] errors, and the slope is too steep. ``odr+scatter``
+with s = 0 in the paper (regression ``odr``). Discs have intrinsic scatter; without it the radius
+errors are too large relative to the [Fe/H] errors, and the slope is too steep. ``odr+scatter``
 finds s such that χ²/(n − 2) = 1 (Tremaine et al. 2002, ApJ 574, 740). Maximising the likelihood of
 (a, b, s) instead would shrink the slope, through the logarithm of the b-dependent variance; the
 moment condition is free of that and needs no Gaussian scatter.

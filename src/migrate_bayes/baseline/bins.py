@@ -118,13 +118,14 @@ def fit_baseline(
     Returns
     -------
     xarray.Dataset
-        Dims `method` (``odr``, ``odr+scatter``) and `age_bin` (centre, Gyr; `age_lo`, `age_hi`).
-        Take a method by ``fit.sel({"method": "odr"})``: as a keyword, `sel` has another use for it.
+        Dims `regression` (``odr``, ``odr+scatter``) and `age_bin` (centre, Gyr; `age_lo`,
+        `age_hi`).
         `slope`, `slope_error` (dex/kpc), `intercept` (dex, at 8 kpc), `intrinsic_scatter` (dex),
         `residual_variance`, `reason` (why a bin is NaN); `n_stars`, `age_p16`, `age_p84` (Gyr: the
-        68% interval of the bin's ages, spread by their errors). By method: `trend` (dex/kpc/Gyr),
-        `slope_at_1gyr`, `slope_youngest`, `mean_slope` (dex/kpc), each with ``_error``: a weighted
-        line through slope(age), the youngest bin that has a slope, and the weighted mean over bins.
+        68% interval of the bin's ages, spread by their errors). By regression: `trend`
+        (dex/kpc/Gyr), `slope_at_1gyr`, `slope_youngest`, `mean_slope` (dex/kpc), each with
+        ``_error``: a weighted line through slope(age), the youngest bin that has a slope, and the
+        weighted mean over bins.
 
     Raises
     ------
@@ -190,7 +191,7 @@ def _dataset(
     centre = 0.5 * (edges[:-1] + edges[1:])
     data = xr.Dataset(
         coords={
-            "method": list(METHODS),
+            "regression": list(METHODS),
             "age_bin": ("age_bin", centre, {**gyr, "long_name": "centre of the age bin"}),
             "age_lo": ("age_bin", edges[:-1], gyr),
             "age_hi": ("age_bin", edges[1:], gyr),
@@ -205,8 +206,8 @@ def _dataset(
         for row in fits
     ])  # fmt: skip
     for k, (name, unit) in enumerate(_OF_BIN.items()):
-        data[name] = (("method", "age_bin"), numbers[..., k].copy(), {"units": unit})
-    data["reason"] = (("method", "age_bin"), [[f.reason for f in row] for row in fits])
+        data[name] = (("regression", "age_bin"), numbers[..., k].copy(), {"units": unit})
+    data["reason"] = (("regression", "age_bin"), [[f.reason for f in row] for row in fits])
 
     summary = np.full((len(METHODS), len(_OF_METHOD), 2), np.nan)
     for m, (slope, error) in enumerate(
@@ -220,8 +221,8 @@ def _dataset(
             mean = np.sum(weight * slope[good]) / weight.sum()
             summary[m, 2:] = (slope[good[0]], error[good[0]]), (mean, weight.sum() ** -0.5)
     for k, (name, unit) in enumerate(_OF_METHOD.items()):
-        data[name] = ("method", summary[:, k, 0], {"units": unit})
-        data[f"{name}_error"] = ("method", summary[:, k, 1], {"units": unit})
+        data[name] = ("regression", summary[:, k, 0], {"units": unit})
+        data[f"{name}_error"] = ("regression", summary[:, k, 1], {"units": unit})
     return data
 
 

@@ -68,12 +68,12 @@ _MEASURED = [
     ("ebv", "mag", "E(B-V)", -2.0, 6.5, (-2.0, 6.5), 3.0),
 ]  # fmt: skip
 _ASTROMETRIC = ("ra", "dec", "parallax", "pmra", "pmdec")
-_MAX_DISTANCE = 300.0  # kpc: beyond the halo and the Clouds, within which single stars are seen
+MAX_DISTANCE = 300.0  # kpc: beyond the halo and the Clouds, within which single stars are seen
 _WITHOUT_ERROR = [
-    ("distance", "kpc", "distance, median", 0.0, _MAX_DISTANCE, (0.0, 90.0)),
-    ("distance_lo", "kpc", "distance, 16th percentile", 0.0, _MAX_DISTANCE, (0.0, 90.0)),
-    ("distance_hi", "kpc", "distance, 84th percentile", 0.0, _MAX_DISTANCE, (0.0, 90.0)),
-    ("distance_error", "kpc", "standard error of the distance", 0.0, _MAX_DISTANCE, (0.0, 90.0)),
+    ("distance", "kpc", "distance, median", 0.0, MAX_DISTANCE, (0.0, 90.0)),
+    ("distance_lo", "kpc", "distance, 16th percentile", 0.0, MAX_DISTANCE, (0.0, 90.0)),
+    ("distance_hi", "kpc", "distance, 84th percentile", 0.0, MAX_DISTANCE, (0.0, 90.0)),
+    ("distance_error", "kpc", "standard error of the distance", 0.0, MAX_DISTANCE, (0.0, 90.0)),
     ("a_g", "mag", "G extinction", -5.0, 100.0, (-5.0, 90.0)),
     ("age", "Gyr", "external age", 0.0, 30.0),
     ("age_lo", "Gyr", "external age, 16th percentile", 0.0, 30.0),
@@ -228,7 +228,7 @@ _UNSTATED = frozenset(
 # Hours or degrees, minutes and seconds in one text, as VizieR and others word it.
 _SEXAGESIMAL = re.compile(r"([hd])+[: ]*m+[: ]*s+(\.s+)?", re.I)
 # These would be a milliyear and a milliparsec, which no catalogue is in.
-_AMBIGUOUS = frozenset(("myr", "mpc"))
+AMBIGUOUS = {"myr": "Myr", "mpc": "Mpc"}
 _LOG_OF = re.compile(r"(?:(?:log10|log|lg|dex)\s*[(\[]+([^()\[\]]*)[)\]]+|\[([^\[\]]*)\])", re.I)
 
 
@@ -258,7 +258,12 @@ def is_unit(text: str) -> bool:
     )
     if sexagesimal(text):
         return True
-    return text.strip().lower() not in _UNSTATED and (known or _parsed(text.strip()) is not None)
+    return not is_unstated(text) and (known or _parsed(text.strip()) is not None)
+
+
+def is_unstated(text: str) -> bool:
+    """Whether a text in the place of a unit says that there is none."""
+    return text.strip().lower() in _UNSTATED
 
 
 def sexagesimal(found: str) -> float:
@@ -281,7 +286,7 @@ def conversion(found: str, canonical: str) -> Conversion | None:
     key = _key(found)
     if found == wanted or key in _UNSTATED:
         return Conversion()
-    if found in _AMBIGUOUS:
+    if found in AMBIGUOUS:
         return None
     if degrees := sexagesimal(found):
         read = canonical == "ra" or (canonical == "dec" and degrees == 1.0)
@@ -347,7 +352,7 @@ def _physical(found: str, inner: Any) -> Any:
         text = (inner[1] if inner[1] is not None else inner[2]).strip()
         if _key(text) in ("", "-", "sun", "solar"):
             return u.dimensionless_unscaled
-        unit = _parsed(text) if text not in _AMBIGUOUS else None
+        unit = _parsed(text) if text not in AMBIGUOUS else None
         return unit if unit is not None else _parsed(_SYNONYMS.get(_key(text), "?"))
     unit = _parsed(found)
     return unit.physical_unit if isinstance(unit, u.DexUnit) else None

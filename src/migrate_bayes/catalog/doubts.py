@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.catalog.cleaning import NINES, Seen
-from migrate_bayes.catalog.columns import COLUMNS
+from migrate_bayes.catalog.columns import COLUMNS, MAX_DISTANCE
 from migrate_bayes.catalog.maps import Step
 from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
@@ -149,6 +149,15 @@ class Doubts:
         def has(*names: str) -> bool:
             return all(n in x and np.isfinite(x[n]).any() for n in names)
 
+        if has("age") and not self.steps["age"].stated:
+            ages = x["age"][np.isfinite(x["age"])]
+            if ages.size >= 10 and ages.min() > 7.5 and ages.max() < 10.2:
+                self.say(
+                    f"column {self._columns('age')} ('age') lies between {ages.min():.3g} and "
+                    f"{ages.max():.3g} and states no unit: if these are logarithms of years, "
+                    "say so: "
+                    'age = { column = "...", unit = "dex(yr)" }; else unit = "Gyr"'
+                )
         with np.errstate(invalid="ignore", divide="ignore"):
             plx = np.where(x["parallax"] > 0, x["parallax"], np.nan) if has("parallax") else None
             if plx is not None and has("parallax_error"):
@@ -159,6 +168,11 @@ class Doubts:
             if distance is None:
                 return
             by = "distance" if has("distance") else "parallax"
+            if by == "parallax" and (far := _median(distance)) > MAX_DISTANCE:
+                self.say(
+                    f"the median distance by parallax is {far:.3g} kpc, which is that of no stars: "
+                    f"see the unit of {self._columns('parallax')}"
+                )
             if has("pmra", "pmdec"):
                 speed = _median(_KMS * distance * np.hypot(x["pmra"], x["pmdec"]))
                 n = np.count_nonzero(np.isfinite(distance + x["pmra"] + x["pmdec"]))
@@ -176,15 +190,6 @@ class Doubts:
                         "that of "
                         f"no stars: see the units of {self._columns(by, 'phot_g_mean_mag')}"
                     )
-        if has("age") and not self.steps["age"].stated:
-            ages = x["age"][np.isfinite(x["age"])]
-            if ages.size >= 10 and ages.min() > 7.5 and ages.max() < 10.2:
-                self.say(
-                    f"column {self._columns('age')} ('age') lies between {ages.min():.3g} and "
-                    f"{ages.max():.3g} and states no unit: if these are logarithms of years, "
-                    "say so: "
-                    'age = { column = "...", unit = "dex(yr)" }; else unit = "Gyr"'
-                )
 
     def _product(self, product: float) -> None:
         if not (product > 0 and abs(np.log10(product)) > 0.3):

@@ -86,17 +86,11 @@ def open_fits(contents: Contents, hdu: int | str | None) -> Source:
 
     def pieces(wanted: list[str], identifier: str | None, chunk: int | None) -> Iterator[Block]:
         step = chunk or max(n, 1)
-        if data is not None:
-            rows = np.frombuffer(data, dtype=row, count=n, offset=start)
-            for first in range(0, n, step):
-                part = rows[first : first + step]
-                yield {name: _values(part[place[name]], by_name[name]) for name in wanted}
-            return
         # Some thousand rows at a time: they are taken apart while they are in the cache.
         some = max(1, min(step, (1 << 21) // max(width, 1)))
         buffer = np.empty(some, dtype=row)
         raw = memoryview(buffer.view(np.uint8)) if width else memoryview(b"")
-        with Path(path).open("rb", buffering=0) as file:
+        with io.BytesIO(data) if data is not None else Path(path).open("rb", buffering=0) as file:
             file.seek(start)
             for first in range(0, n, step):
                 yield _piece(file, raw, buffer, wanted, min(step, n - first))
@@ -110,7 +104,8 @@ def open_fits(contents: Contents, hdu: int | str | None) -> Source:
             for name in wanted:
                 values = _values(buffer[place[name]][:count], by_name[name])
                 if at == 0:
-                    piece[name] = np.empty((rows, *values.shape[1:]), values.dtype)
+                    kind = values.dtype.newbyteorder("=")
+                    piece[name] = np.empty((rows, *values.shape[1:]), kind)
                 piece[name][at : at + count] = np.ma.getdata(values)
                 if np.ma.isMaskedArray(values):
                     mask = masks.setdefault(name, np.zeros(piece[name].shape, dtype=bool))
@@ -175,7 +170,7 @@ def _serialized_units(header: Any) -> dict[str, str]:
 
 
 def _values(raw: NDArray[Any], cell: _Cell) -> NDArray[Any]:
-    """Return a copy of the stored values in the machine's order of bytes, masked and scaled."""
+    """Return values masked and scaled; numbers that need neither as they are stored."""
     if cell.code in "PQ":
         return np.full(len(raw), None).reshape(-1, 1)
     if cell.code == "A":
@@ -186,6 +181,8 @@ def _values(raw: NDArray[Any], cell: _Cell) -> NDArray[Any]:
         values = raw == ord("T")
         known = values | (raw == ord("F"))
         return values if known.all() else np.ma.MaskedArray(values, ~known)
+    if cell.code in "BIJKED" and cell.null is None and cell.scale == 1.0 and not cell.zero:
+        return raw
     values = raw.astype(raw.dtype.newbyteorder("="))
     mask = np.ma.nomask if cell.null is None else values == int(cell.null)
     if cell.code in _UNSIGNED and cell.scale == 1.0 and float(cell.zero) == _UNSIGNED[cell.code]:

@@ -48,6 +48,7 @@ from numpy.typing import NDArray
 
 from migrate_bayes.catalog.cleaning import Seen, clean
 from migrate_bayes.catalog.columns import (
+    AMBIGUOUS,
     COLUMNS,
     EXTRA_PREFIX,
     LINEAR,
@@ -74,6 +75,10 @@ _SIGNS = {"": 1.0, "+": 1.0, "-": -1.0, "\u2212": -1.0}
 # Of `survey_flag`: tables by column.
 _DOUBTS = ("bits", "above", "figures")
 _ELEMENT = re.compile(r"(.+)(\[\d+\])")
+# What the name of an error has, and that of another survey's value has not.
+_ERROR_NAME = re.compile(r"(?i:err|sig|unc|std)|(?:^|_)[es](?:_|$)|^[es][A-Z]")
+# A name such as "dist (pc)" or "T[K]", and not "[Fe/H]".
+_UNIT_IN_NAME = re.compile(r"\s*[^\s(\[].*?[(\[]\s*([^()\[\]]+?)\s*[)\]]\s*")
 _SETTINGS = ("unit", "scale", "floor", "add_error", "missing", "optional", "words", "ignore_unit")
 
 
@@ -414,7 +419,7 @@ def plan(column_map: ColumnMap, source: Source) -> list[Step]:
             for i, operand in enumerate(operands)
         )
         stated = entry.unit is not None and not entry.presumed
-        stated |= any(is_unit(source.units.get(str(o), "")) for o in operands)
+        stated |= any(is_unit(_stated_unit(source, str(o), canonical)) for o in operands)
         steps.append(Step(canonical, entry, tuple(operands), conversions, unit, stated))
     if absent:
         raise CatalogError(_said_absent(column_map, absent, source))
@@ -513,15 +518,20 @@ def draft_map(names: Sequence[str]) -> str:
         if canonical not in found and (parts := _components(canonical, names)):
             lines.append(f"{canonical} = {{ sexagesimal = {json.dumps(parts)} }}")
             found[canonical] = parts[0]
-    for canonical in ("source_id", *needed):
+    of_use = ("phot_bp_mean_mag", "phot_rp_mean_mag", "alpha_fe", "ebv", "a_v")
+    for canonical in ("source_id", *needed, *of_use):
         if canonical in found or canonical.startswith("distance"):
             continue
         near = nearest(spellings(canonical), free)
+        if canonical.endswith("_error"):
+            near = [name for name in near if _ERROR_NAME.search(name)]
         if canonical == "source_id":
             lines.insert(0, "source_id = { row_number = true }      # or the identifier's column")
         elif canonical.endswith("_error") and not near:
             lines.append(f"# {canonical} = {{ constant = ... }}")
         else:
+            if not near and canonical in of_use:
+                continue
             said = f"is it {' or '.join(map(repr, near))}?" if near else "not found"
             lines.append(f'# {canonical} = "..."      # {said}')
     if "distance" not in found and not {"parallax", "parallax_error"} <= set(found):
@@ -529,6 +539,29 @@ def draft_map(names: Sequence[str]) -> str:
             '# distance = { column = "...", unit = "kpc" }      # or a parallax with error'
         )
     return "\n".join(lines)
+
+
+def _stated_unit(source: Source, column: str, canonical: str) -> str:
+    """Return the unit that the file states of a column, or its name, as ``dist (pc)`` does."""
+    stated = source.units.get(source.of_column(column), "")
+    named = _UNIT_IN_NAME.fullmatch(column)
+    if stated or named is None or canonical not in COLUMNS or not is_unit(named[1]):
+        return stated
+    found = f"dex({named[1]})" if column.lower().startswith("log") else named[1]
+    # Others may be bands, as G in "mag (G)"; these are refused if they are of no use.
+    known = conversion(found, canonical) is not None
+    return found if known or found in {*AMBIGUOUS, "h", "hr", "hours"} else ""
+
+
+def _named_otherwise(column: str, canonical: str) -> str:
+    """Word the doubt about a column of no stated unit whose name ends in another than is taken."""
+    suffix = column.rpartition("_")[2]
+    suffix = AMBIGUOUS.get(suffix, suffix)
+    if suffix == column or not is_unit(suffix):
+        return ""
+    if conversion(suffix, canonical) in (None, Conversion()):
+        return ""
+    return f"is not stated, and the name ends in '{suffix}': if that is it, say unit = '{suffix}'"
 
 
 def _conversion(
@@ -542,7 +575,7 @@ def _conversion(
     if entry.operation == "sexagesimal":
         return Conversion()
     file, column = str(source.path), str(operand)
-    stated = source.units.get(source.of_column(column), "")
+    stated = _stated_unit(source, column, canonical)
     # A column without a unit is taken to be in the canonical one.
     found = stated
     # Texts of hours, minutes and seconds are nothing else, whatever a map supposes.
@@ -552,6 +585,8 @@ def _conversion(
     ):
         found = entry.unit
     made = conversion_to(found, file=file, column=column, canonical=canonical)
+    if not is_unit(found) and (doubt := _named_otherwise(column, canonical)):
+        made = made._replace(doubt=doubt)
     if found != stated and is_unit(stated) and not entry.ignore_unit:
         theirs = conversion(stated, canonical)
         if theirs is None or theirs._replace(doubt="") != made._replace(doubt=""):

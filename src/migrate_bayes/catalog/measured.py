@@ -100,8 +100,19 @@ def validate_required(catalog: xr.Dataset, needs: str = "ages") -> None:
         there = [str(name) for name in catalog.data_vars if name not in ("flag", "star_key")]
         raise CatalogError(
             f"the catalogue has no {', '.join(lacking)}, needed for {needs.replace('_', ' ')}. "
-            f"For '{lacking[0]}': {suggest(lacking[0], there)}"
+            f"{substitutes(lacking)}For '{lacking[0]}': {suggest(lacking[0], there)}"
         )
+
+
+def substitutes(lacking: Container[str]) -> str:
+    """Say which other columns would make those that lack; nothing if none would."""
+    said = ""
+    if "distance" in lacking:
+        said += "A parallax with parallax_error makes distance and its percentiles. "
+    for name, error in SYMMETRIC.items():
+        if f"{name}_lo" in lacking or f"{name}_hi" in lacking:
+            said += f"{error}, a standard error, makes {name}_lo and {name}_hi. "
+    return said
 
 
 def add_distances(catalog: xr.Dataset) -> xr.Dataset:

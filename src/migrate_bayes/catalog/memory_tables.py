@@ -37,6 +37,8 @@ def open_memory(table: Any) -> Source | None:
         except (pa.ArrowInvalid, TypeError, ValueError):
             return None
         what = f"the {type(table).__name__} of {kind}"
+        if len(set(made.column_names)) < made.num_columns:
+            raise CatalogError(f"{what} has columns of one name: rename them")
         return _sliced(what, {n: made.column(n).combine_chunks() for n in made.column_names}, {})
     if hasattr(table, "compute") and not hasattr(table, "__fspath__"):
         raise CatalogError(f"a {type(table).__name__} is not in memory yet: pass its .compute()")
@@ -86,7 +88,22 @@ def _of_frame(frame: Any) -> Source:
     return _sliced("the DataFrame", columns, {})
 
 
+_PACKED = {"scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned"}
+
+
+def unpacked(dataset: Any) -> Any:
+    """Scale and mask the variables of a Dataset that was opened as netCDF stores them."""
+    import xarray as xr
+
+    packed = [n for n, v in dataset.variables.items() if set(v.attrs) & _PACKED]
+    if not packed:
+        return dataset
+    made = xr.decode_cf(dataset[packed], decode_times=False, decode_coords=False)
+    return dataset.assign({name: made[name] for name in packed})
+
+
 def _of_dataset(dataset: Any) -> Source:
+    dataset = unpacked(dataset)
     dims = {v.dims[0] for v in dataset.variables.values() if v.ndim == 1}
     sizes = {d: sum(v.dims == (d,) for v in dataset.data_vars.values()) for d in dims}
     if "star" in sizes:

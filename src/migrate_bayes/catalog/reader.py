@@ -33,6 +33,7 @@ from migrate_bayes.catalog.maps import (
     plan,
     words_of,
 )
+from migrate_bayes.catalog.memory_tables import unpacked
 from migrate_bayes.catalog.source import Cells, as_float
 from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
@@ -139,6 +140,15 @@ def _is_text(values: Any) -> bool:
     return not (np.isfinite(number) and number == np.rint(number))
 
 
+def _unread_masks(wanted: Sequence[str], names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return columns that are read, with those beside them whose name says that they mask them."""
+    lowered = {name.lower(): name for name in names if name not in wanted}
+    ways = ("{}_mask", "mask_{}", "{}mask", "{}_masked", "{}.masked", "{}_null", "{}_isnull",
+            "{}_is_null", "{}_missing")  # fmt: skip
+    pairs = ((name, lowered.get(way.format(name.lower()))) for name in wanted for way in ways)
+    return [(name, mask) for name, mask in pairs if mask is not None]
+
+
 CHUNK = 65_536
 """Stars at a time if nothing else is asked."""
 
@@ -184,6 +194,12 @@ class CatalogReader:
         self._wanted = list(dict.fromkeys(wanted))
         if not wanted:
             raise CatalogError(f"{named} names no column of the file")
+        for column, mask in _unread_masks(wanted, source.names):
+            said = (
+                f"{path}: '{mask}' is not read: if it marks missing values of '{column}', rename "
+                f"it to '{column}.mask', and they are missing"
+            )
+            warnings.warn(said, CatalogWarning, stacklevel=4)
         self._words = {o: w for step in self._steps for o, w in words_of(step).items()}
         self._missing = {
             str(o): step.entry.missing_words for step in self._steps for o in step.operands
@@ -348,7 +364,34 @@ def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 _Part = tuple[NDArray[Any], dict[str, NDArray[np.float64]], dict[str, Seen]]
-Places = list[tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.float64]]]
+
+
+class Places:
+    """Key, ra and dec of every star, gathered as they are read, in arrays of the table's size."""
+
+    def __init__(self, rows: int | None) -> None:
+        self._rows, self._n = rows, 0
+        self._columns: tuple[NDArray[Any], ...] = ()
+
+    def add(self, *columns: NDArray[Any]) -> None:
+        """Take in further stars."""
+        n = self._n + len(columns[0])
+        if not self._n and n == self._rows:
+            self._columns = columns  # all at once: not held twice
+        elif not self._columns or n > len(self._columns[0]):
+            size = max(n, self._rows or 2 * n)
+            grown = tuple(np.empty(size, dtype=c.dtype) for c in columns)
+            for new, old in zip(grown, self._columns, strict=False):
+                new[: self._n] = old[: self._n]
+            self._columns = grown
+        for kept, column in zip(self._columns, columns, strict=True):
+            if kept is not column:
+                kept[self._n : n] = column
+        self._n = n
+
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """Return key, ra and dec; nothing if the catalogue has no positions."""
+        return tuple(column[: self._n] for column in self._columns)
 
 
 def checked(
@@ -357,11 +400,11 @@ def checked(
     """Read chunks, and at the end check the file as a whole; gather key, ra and dec in `places`."""
     rows, path = 0, reader.path
     doubts = Doubts(path, reader.by_name)
-    places = [] if places is None else places
+    places = Places(reader.rows) if places is None else places
     for chunk in reader.chunks(chunk_size, doubts):
         rows += chunk.sizes["star"]
         if "ra" in chunk and "dec" in chunk:
-            places.append((chunk["star_key"].values, chunk["ra"].values, chunk["dec"].values))
+            places.add(chunk["star_key"].values, chunk["ra"].values, chunk["dec"].values)
         yield chunk
     if rows == 0:
         raise CatalogError(f"{path}: the table has no rows")
@@ -380,9 +423,8 @@ def checked(
             f"no usable value in {rows} rows of {', '.join(sorted(reader.empty))}: as good as "
             "absent"
         )
-    if places:
-        keys, ra, dec = map(joined, zip(*places, strict=True))
-        measured.check_identifiers(keys, ra, dec, file=str(path), names=reader.names_of)
+    if columns := places.columns():
+        measured.check_identifiers(*columns, file=str(path), names=reader.names_of)
 
 
 def as_catalog(stars: Any) -> xr.Dataset:
@@ -401,6 +443,7 @@ def as_catalog(stars: Any) -> xr.Dataset:
     if not isinstance(stars, xr.Dataset) or "star" not in stars.dims:
         (catalog,) = checked(CatalogReader(stars, None, None), None)
         return catalog
+    stars = unpacked(stars)
     made: dict[str, Any] = {}
     for key, variable in stars.variables.items():
         name = str(key)

@@ -245,7 +245,7 @@ def open_catalog(
             f"{reader.path}: cannot look for duplicates: the catalogue has no ra and dec; map "
             "these columns, or keep duplicates with duplicate_radius None"
         )
-    n_stars, places = 0, Places()
+    n_stars, places = 0, Places(reader.rows)
     snr: list[NDArray[np.float64]] = []
     with progress(reader.rows, "catalogue") as advance:
         for i, chunk in enumerate(checked(reader, CHUNK, places)):
@@ -264,7 +264,7 @@ def open_catalog(
     chosen = chosen.model_copy(update={"extinction": extinction})
     repeat = None
     if radius is not None:
-        _, ra, dec = (np.concatenate(parts) for parts in zip(*places, strict=True))
+        _, ra, dec = places.columns()
         repeat = quality.find_repeats(ra, dec, np.concatenate(snr), radius_arcsec=radius)
     return CatalogStream(reader.path, n_stars, reader.whole, reader, repeat, chosen)
 

@@ -336,8 +336,8 @@ def _text_as_float(texts: Any, cells: Cells) -> NDArray[np.float64]:
                 )
             if text.startswith(("[", "(")):
                 raise cells.error(f"holds arrays, as '{text[:40]}'<row>; {what}", row)
-            if re.fullmatch(r"[+-]?\d+,\d+", text):
-                what = "write decimal points in place of commas"
+            if not angle and re.fullmatch(r"[+-]?\d[\d.,'\s]*\d", text):
+                what = "write a decimal point, and nothing between thousands"
             also = "" if angle else f', or say what is missing: missing = ["{text}"]'
             raise cells.error(f"holds text: '{text}'<row>; {what}{also}", row)
         out[row] = number

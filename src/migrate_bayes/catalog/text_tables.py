@@ -2,7 +2,7 @@
 
 The header is found first; the rows then go through Arrow's parser, which knows how many fields
 there must be, as texts that `source` turns into numbers. `_Rows` gives it the rows without whatever
-is none of them: comments, VizieR's lines of units and dashes, empty lines, a byte-order mark.
+is none of them: comments, lines of units or dashes, empty lines, a byte-order mark.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, takewhile
 from typing import Any, BinaryIO, NamedTuple
 
+from migrate_bayes.catalog.columns import is_unit, is_unstated
 from migrate_bayes.catalog.contents import Contents
 from migrate_bayes.catalog.source import Block, Source, arrow_columns, quiet, resized, table_source
 from migrate_bayes.core.errors import CatalogError, CatalogWarning
@@ -179,7 +180,7 @@ def _by_astropy(contents: Contents, format: str) -> Source:
 
 
 def _layout(lines: _Lines, path: Any) -> _Layout:
-    """Find the header, and VizieR's lines of units and dashes below it."""
+    """Find the header, and a row of units or VizieR's lines of units and dashes below it."""
     comments: list[str] = []
     below: list[str] = []
     head, skip = "", 0
@@ -229,7 +230,21 @@ def _layout(lines: _Lines, path: Any) -> _Layout:
                 units = {n: u for n, u in zip(names, fields[0], strict=True) if u}
             skip += i + 1
             break
+    else:
+        if len(fields) == 2 and _are_units(fields[0], fields[1], len(names)):
+            units = {n: u.strip("()") for n, u in zip(names, fields[0], strict=True) if u}
+            skip += 1
     return _Layout(names, units, separator, skip, False)
+
+
+def _are_units(row: list[str], below: list[str], columns: int) -> bool:
+    """Whether the first row has units, above a row that has numbers, and nothing else."""
+    if not len(row) == len(below) == columns or any(map(_is_number, row)):
+        return False
+    plain = [cell.strip("()") for cell in row]
+    known = [is_unit(cell) for cell in plain]
+    measured = any(k and _is_number(b) for k, b in zip(known, below, strict=True))
+    return measured and all(k or is_unstated(c) for k, c in zip(known, plain, strict=True))
 
 
 def described_units(lines: list[str]) -> tuple[dict[str, str], str]:

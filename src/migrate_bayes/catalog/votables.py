@@ -45,4 +45,8 @@ def open_votable(contents: Contents, table: int | str | None) -> Source:
         warnings.warn(doubt, CatalogWarning, stacklevel=2)
     with quiet():
         chosen = tables[index].to_table(use_names_over_ids=True)
-    return table_source(path, "votable", chosen)
+    source = table_source(path, "votable", chosen)
+    # astropy gives the second of one name another: it has to be named twice to be refused.
+    given = [str(field.name) for field in tables[index].fields]
+    again = [name for i, name in enumerate(given) if name in given[:i]]
+    return source._replace(names=[*source.names, *again])

@@ -2,7 +2,7 @@
 
 Its groups are `estimates` (variant, quantity), `differences` (quantity, variant, other), `variance`
 (quantity, source), `draws` (quantity, variant, draw; paired across variants), `curve` (variant,
-component, age) and `baseline` (variant, method). A variant's factors are coordinates along
+component, age) and `baseline` (variant, regression). A variant's factors are coordinates along
 `variant`. Of `estimates`, `doubt` (variant) says why a variant's fit may not be believed, and is ""
 if it may; such a variant is left out of `variance`.
 """
@@ -181,9 +181,9 @@ def _baselines(fitted: Sequence[FittedVariant], coords: dict[str, Any]) -> xr.Da
             for v, f in enumerate(fitted):
                 if group in f.tree.children:
                     rows = f.tree[group].to_dataset()[variable + suffix]
-                    values[v] = rows.sel({"method": methods}).values
-            made[name + suffix] = (("variant", "method"), values)
-    return xr.Dataset(made, coords={**coords, "method": methods})
+                    values[v] = rows.sel(regression=methods).values
+            made[name + suffix] = (("variant", "regression"), values)
+    return xr.Dataset(made, coords={**coords, "regression": methods})
 
 
 def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
@@ -225,8 +225,8 @@ def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
         if "baseline" in tree.children:
             b = tree["baseline"].to_dataset().sel(variant=label)
             item["baseline"] = {
-                str(m): numbers(b.sel({"method": m}), *map(str, b.data_vars))
-                for m in b["method"].values
+                str(m): numbers(b.sel(regression=m), *map(str, b.data_vars))
+                for m in b["regression"].values
             }
         variants.append(item)
     pairs = []

@@ -9,9 +9,9 @@ Counts of one disc in cells of age A, radius R and [Fe/H] F are Poisson with
 
 g is the injected law of [Fe/H]; e the part of it that has an isochrone; f takes whatever depends
 on age and radius alone, which no fit needs; h and r are tensor products of cubic B-splines, r with
-few functions of age. Second differences of their coefficients are penalised. How much, and whether
-r is there at all, is chosen by Akaike's criterion, the deviance and twice the effective number of
-parameters.
+few functions of age. Second differences of their coefficients are penalised. How much, how many
+functions there are, and whether r is there at all, is chosen by Akaike's criterion, the deviance
+and twice the effective number of parameters.
 
 **[α/Fe].** S is taken not to depend on [α/Fe] at given [Fe/H] and age. Were ln S to have a slope κ
 in it, the injected residual δ of [α/Fe], a normal law of the scatter t, would pass as
@@ -47,9 +47,9 @@ Floats = NDArray[np.float64]
 
 NEVER = -40.0
 """ln S of what is never taken."""
-# Functions of age, radius and [Fe/H] in f and h; of age and radius in r.
-_AGES, _RADII, _FEHS = 7, 6, 12
-_FEW_AGES, _FEW_RADII = 3, 4
+# Functions of age, radius and [Fe/H] in f and h, and of age and radius in r; the finer are tried,
+# in ten times the time, if more than `_MANY` stars of a disc have passed.
+_SIZES, _MANY = ((7, 6, 12, 3, 4), (12, 6, 20, 6, 8)), 300_000
 _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 _SMALL = 1e-4  # penalty of any coefficient, so that all have a value
 # Laws by which the error of a gradient is judged: sd of [Fe/H], at steps (dex) from the injected
@@ -96,8 +96,9 @@ class _Term:
         return total
 
 
-def _terms(cells: xr.Dataset, *, with_radius: bool) -> list[_Term]:
+def _terms(cells: xr.Dataset, sizes: tuple[int, ...], *, with_radius: bool) -> list[_Term]:
     """Return f, h and, if asked for, r, with splines over the range of the cells."""
+    ages, radii, fehs, few_ages, few_radii = sizes
 
     def spline(name: str, n: int, degree: int) -> BSpline:
         x = np.log(cells[name].values) if name == "age" else cells[name].values
@@ -105,11 +106,11 @@ def _terms(cells: xr.Dataset, *, with_radius: bool) -> list[_Term]:
         knots = np.concatenate([[x[0]] * degree, inner, [x[-1]] * degree])
         return BSpline(knots, np.eye(n), degree, extrapolate=True)
 
-    age, feh, radius = spline("age", _AGES, 3), spline("feh", _FEHS, 3), spline("rg", _RADII, 3)
+    age, feh, radius = spline("age", ages, 3), spline("feh", fehs, 3), spline("rg", radii, 3)
     terms = [_Term(age, radius, None), _Term(age, None, feh)]
     if not with_radius:
         return terms
-    return [*terms, _Term(spline("age", _FEW_AGES, 2), spline("rg", _FEW_RADII, 3), feh)]
+    return [*terms, _Term(spline("age", few_ages, 2), spline("rg", few_radii, 3), feh)]
 
 
 def _sum(terms: list[_Term], coefficients: Floats, *axes: Floats) -> Floats:
@@ -215,16 +216,19 @@ def _regress(
 
 
 def _best(counts: xr.Dataset, disc: str, *, with_radius: bool) -> _Regression:
-    """Fit one disc with the penalty of the least criterion."""
+    """Fit one disc with the functions and the penalty of the least criterion."""
     cells = counts.sel(component=disc)
-    terms = _terms(cells, with_radius=with_radius)
     axes = _axes(cells)
     n = cells["passed"].transpose("age", "rg", "feh").values.astype(np.float64)
     offset = cells["log_injected"].transpose("age", "rg", "feh").values + _log_on_grid(cells)
     # Where an age and radius have no star at all there is nothing to divide among [Fe/H].
     offset = np.where((n.sum(axis=2) > 0)[..., None], offset, -np.inf)
     n = np.where(np.isfinite(offset), n, 0.0)
-    fits = [_regress(n, offset, terms, weight, *axes) for weight in _PENALTIES]
+    fits = [
+        _regress(n, offset, _terms(cells, sizes, with_radius=with_radius), weight, *axes)
+        for sizes in (_SIZES if n.sum() > _MANY else _SIZES[:1])
+        for weight in _PENALTIES
+    ]
     return min(fits, key=lambda fit: fit.aic)
 
 

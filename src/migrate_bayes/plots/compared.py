@@ -93,7 +93,7 @@ def comparison(tree: xr.DataTree, *, figure: Figure | None = None) -> Figure:
     colours = ["0.65" if v in doubted else c for v, c in zip(labels, colours, strict=True)]
     baseline = None
     if "baseline" in tree.children:
-        baseline = tree["baseline"].to_dataset().sel({"method": "odr+scatter"})
+        baseline = tree["baseline"].to_dataset().sel(regression="odr+scatter")
     columns = min(len(quantities), 3)
     tiers = -(-len(quantities) // columns)
     made = figure or new_figure(2.2 + 2.5 * columns, (1.3 + 0.30 * len(labels)) * tiers)

@@ -265,12 +265,12 @@ def draw_gradient(
 def _draw_points(ax: Any, group: Points) -> list[float]:
     """Draw the methods of a baseline; return the heights to keep in view."""
     shown: list[float] = []
-    methods = [m for m in group.tints if m in group.data["method"].values]
-    errors = group.data["slope_error"].sel({"method": methods}).values
+    methods = [m for m in group.tints if m in group.data["regression"].values]
+    errors = group.data["slope_error"].sel(regression=methods).values
     smallest = np.min(errors[errors > 0], initial=np.inf)
     alike = len(set(group.tints.values())) < len(group.tints)
     for method, colour in group.tints.items():
-        rows = group.data.sel({"method": method})
+        rows = group.data.sel(regression=method)
         age, slope = rows["age_bin"].values, rows["slope"].values
         error = rows["slope_error"].values
         good = np.isfinite(slope)

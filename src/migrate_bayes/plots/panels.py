@@ -140,7 +140,7 @@ def _draw_baseline(ax: Any, x: NDArray, k: int, baseline: xr.Dataset | None, tin
         ("odr+scatter", "ODR + scatter", tint, "--"),
         ("odr", "ODR", ORANGE, ":"),
     ):
-        row = baseline.sel({"method": method}).isel(age_bin=k)
+        row = baseline.sel(regression=method).isel(age_bin=k)
         if np.isfinite(float(row["slope"])):
             y = float(row["intercept"]) + float(row["slope"]) * (x - PIVOT_RADIUS)
             ax.plot(x, y, color=colour, ls=dash, label=label)

@@ -123,7 +123,7 @@ def baseline_tables(tree: xr.DataTree) -> list[Table]:
     rows = []
     for v in b["variant"].values.tolist():
         row = b.sel(variant=v)
-        of = [(row.sel({"method": m}), name) for name in QUANTITY_LABELS for m in methods]
+        of = [(row.sel(regression=m), name) for name in QUANTITY_LABELS for m in methods]
         rows.append([v, *(_estimate(one[name], one[f"{name}_error"]) for one, name in of)])
     title = "ODR in age bins, from the same stars (thin- and thick-disc selections)"
     return [Table(title, header, rows)]

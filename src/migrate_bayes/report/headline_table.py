@@ -298,10 +298,10 @@ def baseline_table(baseline: xr.Dataset, title: str = "Gradient in bins of age")
         one = baseline.isel(age_bin=k)
         slopes = [
             estimate_text(baseline_estimate(one, method, "slope"))
-            or str(one["reason"].sel({"method": method}).item())
+            or str(one["reason"].sel(regression=method).item())
             for method in ("odr+scatter", "odr")
         ]
-        scatter = float(one["intrinsic_scatter"].sel({"method": "odr+scatter"}))
+        scatter = float(one["intrinsic_scatter"].sel(regression="odr+scatter"))
         ages, stars = f"{one['age_lo']:g}–{one['age_hi']:g}", f"{one['n_stars']:,}"
         rows.append([ages, stars, *slopes, f"{scatter:.3f}" if scatter == scatter else ""])
     header = ["age (Gyr)", "stars", "ODR + scatter (dex/kpc)", "ODR (dex/kpc)", "scatter (dex)"]

@@ -292,7 +292,7 @@ def statement_table(d: RunProducts) -> Table:
 
 def _three_ages(data: xr.Dataset) -> list[tuple[str, str, xr.Dataset]]:
     """The youngest bin whose slope is known, the steepest of those between, and the oldest."""
-    slope = data["slope"].sel({"method": "odr+scatter"}).values
+    slope = data["slope"].sel(regression="odr+scatter").values
     good = np.flatnonzero(gradients.well_known(data))
     if len(good) < 3:
         return []

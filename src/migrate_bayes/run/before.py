@@ -16,6 +16,7 @@ from typing import Literal
 from migrate_bayes.catalog.columns import COLUMNS as CATALOGUED
 from migrate_bayes.catalog.columns import EXTRA_PREFIX, REQUIRED
 from migrate_bayes.catalog.extinction import check_extinction
+from migrate_bayes.catalog.measured import substitutes
 from migrate_bayes.catalog.quality import SNR_BANDS
 from migrate_bayes.catalog.zero_point import check_zero_point
 from migrate_bayes.compare.compare_options import DataChoice
@@ -272,6 +273,10 @@ def _check_columns(
             text = f"the catalogue has no {', '.join(lacking)}, needed for {purpose}"
             if errors:
                 text += f"; an error may be a number: {errors[0]} = {{ constant = ... }}"
+                if isinstance(data.columns, str):
+                    text += f' in [data.columns], below extends = "{data.columns}"'
+            if made := substitutes(lacking):
+                text += f". {made.strip()}"
             found.add(CatalogError(text))
     if "ages" in stages and i.source != "external":
         if {"alpha_fe"} & set(i.observables) & columns and "alpha_fe_error" not in columns:

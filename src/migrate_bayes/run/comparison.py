@@ -16,7 +16,7 @@ from typing import Any
 
 import xarray as xr
 
-from migrate_bayes.baseline import fit_baseline
+from migrate_bayes.baseline import METHODS, fit_baseline
 from migrate_bayes.catalog.quality import cut_anew
 from migrate_bayes.compare.compare_options import DataChoice
 from migrate_bayes.compare.fits import Fitter
@@ -231,6 +231,7 @@ class ComparedRun:
             else choice.model_dump(mode="json", include=set(choice.changes)),
             "spec": self.spec.model_dump(mode="json"),
             "baseline": None if r.baseline is None else r.baseline.model_dump(mode="json"),
+            "regression": list(METHODS),
             "sampler": r.sampler.model_dump(mode="json") if c.method == "sample" else None,
             "method": c.method,
             "draws": c.draws,

@@ -74,8 +74,11 @@ def of_stars(
 
 def of_baseline(recipe: Recipe, stars: str, selection: str | None = None) -> MadeFrom:
     """Return what decides the ODR of a selection, or (None) of slices and variants."""
+    from migrate_bayes.baseline import METHODS
+
     model = _entries(recipe.model, only={"potential", "radius"})
     baseline = {} if recipe.baseline is None else _entries(recipe.baseline)
+    baseline |= {"regression": list(METHODS)}
     if selection is not None:
         baseline |= {"selection": selection, "thick_selection": None}
     made = {"version": __version__, "stars": stars, "baseline": baseline, "model": model}

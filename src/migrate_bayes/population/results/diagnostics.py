@@ -264,7 +264,7 @@ def baseline_estimate(baseline: xr.Dataset | None, method: str, name: str) -> Es
     """A number of a baseline, or of one of its bins, with its 1σ error; None if it has none."""
     if baseline is None or name not in baseline:
         return None
-    row = baseline.sel({"method": method})
+    row = baseline.sel(regression=method)
     value = float(row[name])
     return Estimate.symmetric(value, float(row[f"{name}_error"])) if math.isfinite(value) else None
 

@@ -30,7 +30,7 @@ WELL_KNOWN = 0.1
 
 def well_known(baseline: xr.Dataset) -> NDArray[np.bool_]:
     """Return which age bins have a slope worth holding against the paper's."""
-    of = baseline.sel({"method": "odr+scatter"})
+    of = baseline.sel(regression="odr+scatter")
     return np.isfinite(of["slope"].values) & (of["slope_error"].values < WELL_KNOWN)
 
 
