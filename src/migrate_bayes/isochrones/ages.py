@@ -158,6 +158,7 @@ def estimate_ages(
     like = np.zeros((n, n_age), dtype=np.float32)
     mean = np.repeat(stars.feh[:, :1], n_age, axis=1).astype(np.float32)
     sd = np.repeat(np.minimum(stars.feh[:, 1:], 1e30), n_age, axis=1).astype(np.float32)
+    slope, curvature = np.zeros((2, n, n_age), dtype=np.float32)
     summary, chi2 = np.full((n, 4), np.nan), np.full(n, np.nan)
     fine = chosen.method == "fine"
 
@@ -171,7 +172,7 @@ def estimate_ages(
         else:
             part = Stars(values, inverse, feh, stars.alpha[rows])
             age_likelihood_by_nodes(own.points, own.metallicity, own.alpha, part, out)
-        log_like, f_mean, f_sd, least = out
+        log_like, f_mean, f_sd, of_m, of_mm, least = out
         peak = log_like.max(axis=1)
         found = (least <= FAR) & np.isfinite(peak)
         chi2[rows] = np.where(np.isfinite(least), least, np.nan)
@@ -186,6 +187,7 @@ def estimate_ages(
         like[rows] = floor + stars.log_constant[rows, None] + log_prior
         like[rows, at] = log_like + stars.log_constant[rows, None] + log_prior[at]
         mean[rows, at], sd[rows, at] = f_mean[found], f_sd[found]
+        slope[rows, at], curvature[rows, at] = of_m[found], of_mm[found]
 
     with progress(int(able.sum()), "ages") if show_progress else nullcontext() as advance:
         for family, their in zip(families, whose, strict=True):
@@ -228,6 +230,10 @@ def estimate_ages(
             "log_age_likelihood": _column(both, like, "", "ln likelihood times interim prior"),
             "feh_mean": _column(both, mean, "dex", "mean [Fe/H] at this age, flat [Fe/H] prior"),
             "feh_sd": _column(both, sd, "dex", "standard deviation of [Fe/H] at this age"),
+            "abs_g_slope": _column(both, slope, "1 / mag", "slope of ln likelihood in M_G"),
+            "abs_g_curvature": _column(
+                both, curvature, "1 / mag2", "curvature of ln likelihood in M_G"
+            ),
             "log_interim_prior": _column("age", log_prior, "", prior_text),
             "age_ml": _column("star", ml, "Gyr", "age of greatest likelihood"),
             "age_median": _column("star", median, "Gyr", "posterior median age"),

@@ -26,8 +26,10 @@ from migrate_bayes.isochrones.kernel.prior import MAX_PIECES, OUTSIDE
 from migrate_bayes.isochrones.kernel.segments import (
     INTEGRAL,
     LEAST,
+    MAGNITUDE,
     MOMENT,
     NEVER,
+    SQUARE,
     SWEEP_SCRATCH,
     Place,
     Window,
@@ -49,7 +51,8 @@ FAR = 100.0  # χ² beyond which a star is off the grid (10 sigma, the paper's w
 class Tally(NamedTuple):
     """Sums of the stars of a tile, and the best fits so far."""
 
-    #: (star, age, 3): the likelihood, its first two moments of [Fe/H] relative to the star's
+    #: (star, age, 5): the likelihood, its first two moments of [Fe/H] relative to the star's, and
+    #: of the residual of M_G in errors
     totals: NDArray[np.float64]
     best_at_age: NDArray[np.float64]  # (star, age): the least χ² at lattice points
     best_block: NDArray[np.int64]  # (star,): of the best fit at the age looked at last, or −1
@@ -159,7 +162,7 @@ def _add_block(  # type: ignore[no-untyped-def]
     per_point = CACHED * HALF
     per_alpha, n_metal = POINTS * per_point, flat.n_cell + 1
     per_chunk = flat.n_alpha * per_alpha
-    whole = first_moment = second = splat(_F(0.0))
+    whole = first_moment = second = magnitude = square = splat(_F(0.0))
     least = NEVER
     for point in range(start, stop, WIDTH):
         chi2 = load(pool, prior.chi2 + point)
@@ -208,10 +211,14 @@ def _add_block(  # type: ignore[no-untyped-def]
         whole = whole + integral
         first_moment = first_moment + integral * f + moved
         second = second + integral * (f * f + variance) + (moved + moved) * f
+        magnitude = magnitude + load(work, MAGNITUDE * WIDTH) * w
+        square = square + load(work, SQUARE * WIDTH) * w
     if counts:
         totals[0] += total(whole)
         totals[1] += total(first_moment)
         totals[2] += total(second)
+        totals[3] += total(magnitude)
+        totals[4] += total(square)
     return least
 
 

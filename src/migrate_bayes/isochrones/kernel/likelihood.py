@@ -76,13 +76,16 @@ class AgeLikelihood(NamedTuple):
     log_like: NDArray[np.float64]  # ln L without the observables' constants; -inf: nothing counts
     feh_mean: NDArray[np.float64]  # dex
     feh_sd: NDArray[np.float64]
+    abs_g_slope: NDArray[np.float64]  # ∂ ln L/∂M_G, 1/mag; 0 without M_G
+    abs_g_curvature: NDArray[np.float64]  # ∂² ln L/∂M_G², 1/mag²
     chi2: NDArray[np.float64]  # (star,): the least over age, mass and composition, which counts
 
     @classmethod
     def empty(cls, n_star: int, n_age: int) -> AgeLikelihood:
         """Return arrays to fill."""
-        shape = n_star, n_age
-        return cls(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(n_star))
+        of_ages = (np.empty((n_star, n_age)) for _ in range(3))
+        zeros = np.zeros((2, n_star, n_age))
+        return cls(*of_ages, *zeros, np.empty(n_star))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -102,6 +105,7 @@ def age_likelihood(layout, stars, out):  # type: ignore[no-untyped-def]
         tally, log_scale = _sum_over_tile(layout, flat, stars, tile, scratch)
         for k, s in enumerate(tile):
             f0, sd_f = stars.feh[s]
+            q = stars.inverse_error[s, 2]
             out.chi2[s] = tally.best[k, 1]
             for i in range(len(layout.nodes)):
                 out.log_like[s, i], out.feh_mean[s, i], out.feh_sd[s, i] = -np.inf, f0, sd_f
@@ -112,6 +116,15 @@ def age_likelihood(layout, stars, out):  # type: ignore[no-untyped-def]
                     out.feh_mean[s, i] = f0 + f
                     variance = tally.totals[k, i, 2] / whole - f * f
                     out.feh_sd[s, i] = math.sqrt(max(variance, 1e-8))
+                    out.abs_g_slope[s, i], out.abs_g_curvature[s, i] = _in_magnitude(
+                        tally.totals[k, i, 3] / whole, tally.totals[k, i, 4] / whole, q
+                    )
+
+
+@njit(inline="always")
+def _in_magnitude(residual, square, q):  # type: ignore[no-untyped-def]
+    """Return ∂ ln L/∂M_G and ∂² ln L/∂M_G² from moments of the residual of M_G in errors 1/q."""
+    return -q * residual, q * q * (max(square - residual * residual, 0.0) - 1.0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -119,7 +132,7 @@ def _sum_over_tile(layout, flat, stars, tile, scratch):  # type: ignore[no-untyp
     """Return the `Tally` of the stars in the range `tile`, and ln of what their sums lack."""
     n_star, n_age = len(tile), len(layout.nodes)
     tally = Tally(
-        np.zeros((n_star, n_age, 3)), np.full((n_star, n_age), np.inf), np.full(n_star, -1),
+        np.zeros((n_star, n_age, 5)), np.full((n_star, n_age), np.inf), np.full(n_star, -1),
         np.full((n_star, 3), np.inf),
     )  # fmt: skip
     tally.best[:, 2] = 0.0
@@ -172,7 +185,7 @@ def age_likelihood_by_nodes(points, feh, alpha, stars, out):  # type: ignore[no-
     n_age, n_feh, n_alpha, _, _ = points.shape
     wide_f, wide_a = _widths(feh), _widths(alpha)
     zero = np.argmin(np.abs(alpha))
-    sums = np.empty((n_age, 3))
+    sums = np.empty((n_age, 5))
     for s in range(len(stars.values)):
         x, q = stars.values[s], stars.inverse_error[s]
         f0, sd_f = stars.feh[s]
@@ -198,7 +211,7 @@ def age_likelihood_by_nodes(points, feh, alpha, stars, out):  # type: ignore[no-
                 fixed = z * z + y * y
                 for i in range(n_age):
                     track = points[i, j, k]
-                    total = 0.0
+                    total = of_r = of_rr = 0.0
                     for e in range(len(track) - 1):
                         # The window, on T_eff alone first: it rules out most of an isochrone.
                         outside = False
@@ -221,12 +234,18 @@ def age_likelihood_by_nodes(points, feh, alpha, stars, out):  # type: ignore[no-
                         u = min(max(rd / dd, 0.0), 1.0) if dd > 0.0 else 0.0
                         chi2 = rr - u * (2.0 * rd - u * dd) + fixed
                         best = min(best, chi2)
-                        total += track[e, 4] * math.exp(-0.5 * chi2)
+                        part = track[e, 4] * math.exp(-0.5 * chi2)
+                        r = (x[2] - track[e, 2] - u * (track[e + 1, 2] - track[e, 2])) * q[2]
+                        total += part
+                        of_r += part * r
+                        of_rr += part * r * r
                     if total > 0.0:
                         step = feh[j] - f0
                         sums[i, 0] += weight * total
                         sums[i, 1] += weight * total * step
                         sums[i, 2] += weight * total * step * step
+                        sums[i, 3] += weight * of_r
+                        sums[i, 4] += weight * of_rr
         out.chi2[s] = best
         # The two Gaussians of the composition, 1/(√2π σ) each; 1/σ is in the weights.
         constant = -0.5 * math.log(2.0 * math.pi) * (2.0 if sd_a > 0.0 else 1.0)
@@ -240,3 +259,6 @@ def age_likelihood_by_nodes(points, feh, alpha, stars, out):  # type: ignore[no-
                 # A single node within the window has no spread of its own: the star's error then.
                 var = sums[i, 2] / sums[i, 0] - mean * mean
                 out.feh_sd[s, i] = math.sqrt(var) if var > 1e-8 else sd_f
+                out.abs_g_slope[s, i], out.abs_g_curvature[s, i] = _in_magnitude(
+                    sums[i, 3] / sums[i, 0], sums[i, 4] / sums[i, 0], q[2]
+                )

@@ -22,6 +22,12 @@ segment uses again. With them Hermite's rule of sixth order is
 
 with an error of 1.5e-4 :math:`a^3` at most, and less in the sum over segments. A longer segment
 is halved, a long one integrated exactly.
+
+The residual of M_G, its mean over z, is linear in u too, and so is its integral in that of u:
+
+.. math:: \int_0^1 u\,E\,du = \left(E_0 - E_1 - g_0 \int_0^1 E\,du\right) / a
+
+from :math:`E' = -(g_0 + a u) E`; if a is small, that of a straight line from E_0 to E_1.
 """
 
 from __future__ import annotations
@@ -53,9 +59,10 @@ from migrate_bayes.isochrones.kernel.simd import (
     where_negative,
 )
 
-# Places in a sweep's scratch, of `WIDTH` floats: the integral, its moment of z, the least χ²; then
-# of each point residuals r, slopes j, c, the number born, its slope, the mean of z, and M^(-1/2).
-INTEGRAL, MOMENT, LEAST, _FIRST = range(4)
+# Places in a sweep's scratch, of `WIDTH` floats: the integral, its moment of z, the least χ², the
+# first two moments of the residual of M_G; then of each point residuals r, slopes j, c, the number
+# born, its slope, the mean of z, and M^(-1/2).
+INTEGRAL, MOMENT, LEAST, MAGNITUDE, SQUARE, _FIRST = range(6)
 _R, _J, _C, _BIRTHS, _BIRTH_SLOPE, _MEAN, _ROOT, _PER_POINT = 0, 4, 8, 9, 10, 11, 12, 13
 SWEEP_SCRATCH = (_FIRST + _PER_POINT * POINTS) * WIDTH  # floats
 _F = np.float32
@@ -63,6 +70,7 @@ _ROOT_2PI = _F(math.sqrt(2.0 * math.pi))
 _HALVE = _F(1.5)  # squared length of segments, in errors, that are halved
 _LONG = _F(6.0)  # and of those that are integrated exactly
 _POLE = _F(0.28)
+_SMALL = _F(0.2)  # squared length below which E counts as a straight line in ∫ u E
 _MOST_NODES = WIDTH // 2 + 4  # of metallicity, about `WIDTH` lattice points
 _TINY, NEVER = _F(1e-10), _F(1e30)
 
@@ -142,6 +150,16 @@ def _exact(c0, g0, a, reference):  # type: ignore[no-untyped-def]
     return greater((across + tail_left + tail_right) * over, zero)
 
 
+@njit(inline="always")
+def _mean_place(e0, e1, g0, a, part):  # type: ignore[no-untyped-def]
+    """Return the mean of u along a segment, E its weight and `part` the integral of E."""
+    zero, one, tiny = splat(_F(0.0)), splat(_F(1.0)), splat(_F(1e-30))
+    line = divide(e0 + e1 + e1, splat(_F(3.0)) * (e0 + e1) + tiny)
+    long = divide(e0 - e1 - g0 * part, greater(a * part, tiny))
+    u = where_negative(a - splat(_SMALL), line, long)
+    return smaller(greater(u, zero), one)
+
+
 def _sweeper(colour: bool, tilted: bool) -> Any:
     """Compile `sweep` for stars with BP−RP or not, for families with an [α/Fe] axis or not."""
     used = 4 if colour else 3
@@ -152,7 +170,8 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
 
         The block is at `place` in `points`. Weights of nodes of [α/Fe], by lane, are in `pool` from
         `weights` on, those of the slope `per_weight` further, and those of the next node again.
-        From `out` on, `work` is filled with the integral, its first moment of z, and the least χ².
+        From `out` on, `work` is filled with the integral, its first moment of z, the least χ², and
+        the integrals of the residual of M_G and of its square.
         Return whether any segment counts; if not, there is no result.
         """
         zero, one, half = splat(_F(0.0)), splat(_F(1.0)), splat(_F(0.5))
@@ -233,6 +252,7 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
         if wanted == 0:
             return False
         integral, moment, least, e0, known = zero, zero, splat(NEVER), zero, False
+        magnitude, square = zero, zero
         for p in range(BLOCK):
             if wanted >> p & 1 == 0:
                 known = False
@@ -260,6 +280,16 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
                 e0 = exp(half * (compared - c0))
             e1 = exp(half * (compared - c1))
             g0 = half * (c1 - c0 - a)
+            one_m, other_m = load(work, to + 2 * WIDTH), load(work, then + 2 * WIDTH)
+            of_z = zero
+            if tilted:
+                one_j, other_j = (
+                    load(work, to + (_J + 2) * WIDTH),
+                    load(work, then + (_J + 2) * WIDTH),
+                )
+                one_m = one_m - one_j * load(work, to + _MEAN * WIDTH)
+                other_m = other_m - other_j * load(work, then + _MEAN * WIDTH)
+                of_z = one_j * other_j * over
             if any_above(a, splat(_LONG)):
                 # From the ends' own j, g0 is not good enough for a long one.
                 start = prior + r_r
@@ -271,6 +301,7 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
                 part = _halved(e0, e1, c0, c1, a, compared)
             else:
                 part = _ends(e0, e1, half * (c1 - c0), a)
+            u = _mean_place(e0, e1, g0, a, part)
             if tilted:
                 mean = half * (load(work, to + _MEAN * WIDTH) + load(work, then + _MEAN * WIDTH))
                 tilt = load(work, to + _BIRTH_SLOPE * WIDTH)
@@ -280,6 +311,11 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
             else:
                 part = births * part
             integral = integral + part
+            change = other_m - one_m
+            residual = one_m + u * change
+            spread = divide(change * change, splat(_F(12.0)) + a) + of_z
+            magnitude = magnitude + part * residual
+            square = square + part * (residual * residual + spread)
             bound = where_negative(zero - births, smaller(c0, c1) - quarter * a, splat(NEVER))
             if any_below(bound, least):
                 u = divide(zero - g0, greater(a, splat(_TINY)))
@@ -290,6 +326,8 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
         store(work, out + INTEGRAL * WIDTH, integral)
         store(work, out + MOMENT * WIDTH, moment)
         store(work, out + LEAST * WIDTH, least)
+        store(work, out + MAGNITUDE * WIDTH, magnitude)
+        store(work, out + SQUARE * WIDTH, square)
         return True
 
     return sweep
