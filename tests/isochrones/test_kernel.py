@@ -87,7 +87,7 @@ def test_precomputed_isochrones_give_what_interpolating_star_by_star_gives(alpha
         np.testing.assert_allclose(one[counts], two[counts], atol=tolerance)
     # No parabola is drawn where the least χ² is at the end of what one or the other looks at, and
     # half a step of the lattice, 0.45 of the narrowest width, is 0.2 in χ².
-    np.testing.assert_allclose(with_precomputed[3], without[3], atol=0.25)
+    np.testing.assert_allclose(with_precomputed.chi2, without.chi2, atol=0.25)
 
 
 def legendre(n, low, high):
@@ -96,7 +96,10 @@ def legendre(n, low, high):
 
 
 def quadrature(grid, obs, inv, feh, alpha):
-    """Integrate in [Fe/H] and [α/Fe] over six errors within the grid, and along every segment."""
+    """Integrate in [Fe/H] and [α/Fe] over six errors within the grid, and along every segment.
+
+    Returns ln L, mean and sd of [Fe/H], and of M_G less the observed one in errors, by age.
+    """
     fehs, wf = legendre(
         56, max(feh[0] - 6 * feh[1], grid.feh_range[0]), min(feh[0] + 6 * feh[1], grid.feh_range[1])
     )
@@ -107,31 +110,40 @@ def quadrature(grid, obs, inv, feh, alpha):
         wa = wa * stats.norm.pdf(alphas, *alpha)
     u, du = legendre(8, 0.0, 1.0)
     used = inv > 0
-    total = np.zeros((len(grid.ages), 3))
+    total = np.zeros((len(grid.ages), 5))
     for a, w, by_alpha in zip(alphas, wa, cardinal(grid.alpha, alphas), strict=True):
         column = np.einsum("ijkec,k->jiec", grid.points.astype(float), by_alpha)
         by_phi = cardinal(grid.metallicity, fehs + salaris(a))
         tracks = np.tensordot(by_phi, column, axes=1)  # (feh, age, eep, quantity)
         residual = ((tracks[..., :4] - obs) * inv)[..., used]
         start, step = residual[..., :-1, :], np.diff(residual, axis=-2)
-        density = sum(
-            weight * np.exp(-0.5 * ((start + at * step) ** 2).sum(-1))
-            for at, weight in zip(u, du, strict=True)
-        )
-        value = (tracks[..., :-1, 4] * density).sum(-1) * (w * wf)[:, None]
-        total += np.stack([value.sum(0), fehs @ value, fehs**2 @ value], axis=-1)
-    mean = total[:, 1] / total[:, 0]
-    return np.log(total[:, 0]), mean, np.sqrt(total[:, 2] / total[:, 0] - mean**2)
+        born = tracks[..., :-1, 4] * (w * wf)[:, None, None]
+        for at, weight in zip(u, du, strict=True):
+            z = start + at * step
+            value = born * weight * np.exp(-0.5 * (z**2).sum(-1))
+            by_feh = value.sum(-1)
+            m = z[..., 2]  # M_G is the third observable
+            total += np.stack([
+                by_feh.sum(0), fehs @ by_feh, fehs**2 @ by_feh, (value * m).sum((0, 2)),
+                (value * m**2).sum((0, 2)),
+            ], axis=-1)  # fmt: skip
+    mean, magnitude = total[:, [1, 3]].T / total[:, 0]
+    sd, spread = np.sqrt(total[:, [2, 4]].T / total[:, 0] - [mean**2, magnitude**2])
+    return np.log(total[:, 0]), mean, sd, magnitude, spread
 
 
 def assert_is_the_integral(grid, obs, inv, feh, alpha, atol=1e-3):
     found = [v[0] for v in run(grid, [obs], [inv], [feh], [alpha])]
-    expected, mean, sd = quadrature(grid, obs, inv, feh, alpha)
+    expected, mean, sd, magnitude, spread = quadrature(grid, obs, inv, feh, alpha)
     relevant = expected > expected.max() + np.log(1e-4)
     np.testing.assert_allclose(found[0][relevant], expected[relevant], atol=atol)
     np.testing.assert_allclose(found[1][relevant], mean[relevant], atol=0.01 * feh[1])
     np.testing.assert_allclose(found[2][relevant], sd[relevant], rtol=0.01)
-    return found[3]
+    # Derivatives of ln L in M_G are moments of M_G less the observed one.
+    slope, curvature = found[3] / inv[2], found[4] / inv[2] ** 2
+    np.testing.assert_allclose(slope[relevant], magnitude[relevant], atol=0.01)
+    np.testing.assert_allclose(curvature[relevant], spread[relevant] ** 2 - 1.0, atol=0.02)
+    return found[5]
 
 
 # Errors of T_eff, log g, M_G, BP−RP, [Fe/H], [α/Fe]
@@ -211,7 +223,7 @@ def test_a_single_segment_has_the_closed_form_of_a_gaussian(teff):
     points[..., 0, 0], points[..., 1, 0], points[..., 0, 4] = 5000.0, 6000.0, 0.01
     grid = dataclasses.replace(smooth_grid(n_eep=2), points=points)
     inv = [[1 / 50.0, 0, 0, 0]]
-    log_like, mean, sd, chi2 = run(grid, [[teff, 0, 0, 0]], inv, [(0.0, 0.03)], [(0.0, 0.02)])
+    log_like, mean, sd, *_, chi2 = run(grid, [[teff, 0, 0, 0]], inv, [(0.0, 0.03)], [(0.0, 0.02)])
     span = stats.norm.cdf(6000, teff, 50) - stats.norm.cdf(5000, teff, 50)
     expected = np.log(0.01 * np.sqrt(2 * np.pi) * 50 / 1000 * span)
     # The segment's start may be 24 errors away: χ² = 576 in float32.
@@ -225,7 +237,7 @@ def test_a_single_segment_has_the_closed_form_of_a_gaussian(teff):
 def test_a_star_that_no_isochrone_comes_near():
     grid = smooth_grid()
     inv = [[1 / 22.6, 20.0, 10.0, 0.0]]
-    log_like, mean, sd, chi2 = run(grid, [[9e3, 0.5, 20, 0]], inv, [(0.1, 0.03)], [(0.0, 0.02)])
+    log_like, mean, sd, *_, chi2 = run(grid, [[9e3, 0.5, 20, 0]], inv, [(0.1, 0.03)], [(0.0, 0.02)])
     assert chi2[0] > FAR
     np.testing.assert_array_equal(log_like[0], -np.inf)
     np.testing.assert_array_equal((mean[0], sd[0]), [[0.1] * 3, [0.03] * 3])

@@ -83,9 +83,9 @@ class AgeLikelihood(NamedTuple):
     @classmethod
     def empty(cls, n_star: int, n_age: int) -> AgeLikelihood:
         """Return arrays to fill."""
-        of_ages = (np.empty((n_star, n_age)) for _ in range(3))
-        zeros = np.zeros((2, n_star, n_age))
-        return cls(*of_ages, *zeros, np.empty(n_star))
+        like, mean, sd = np.empty((3, n_star, n_age))
+        slope, curvature = np.zeros((2, n_star, n_age))
+        return cls(like, mean, sd, slope, curvature, np.empty(n_star))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

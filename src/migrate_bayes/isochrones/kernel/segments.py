@@ -1,7 +1,7 @@
 r"""The integral of a star's likelihood along isochrone segments, `WIDTH` lattice points at a time.
 
 A sweep takes `WIDTH` neighbouring points of the star's lattice (one lane of a vector each) and
-walks along a block of an isochrone from segment to segment. The whole integral stands in `likelihood`.
+walks along a block of an isochrone from segment to segment. `likelihood` has the whole integral.
 
 At given metallicity and place along the isochrone residuals in errors are linear in [α/Fe], r − j z
 with z in standard deviations from its mean, :math:`z \sim N(0, 1)`. The integral over z is
@@ -27,7 +27,8 @@ The residual of M_G, its mean over z, is linear in u too, and so is its integral
 
 .. math:: \int_0^1 u\,E\,du = \left(E_0 - E_1 - g_0 \int_0^1 E\,du\right) / a
 
-from :math:`E' = -(g_0 + a u) E`; if a is small, that of a straight line from E_0 to E_1.
+from :math:`E' = -(g_0 + a u) E`, and that of u² likewise; if a is small, of a straight line from
+E_0 to E_1.
 """
 
 from __future__ import annotations
@@ -151,13 +152,17 @@ def _exact(c0, g0, a, reference):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _mean_place(e0, e1, g0, a, part):  # type: ignore[no-untyped-def]
-    """Return the mean of u along a segment, E its weight and `part` the integral of E."""
+def _along(e0, e1, g0, a, part):  # type: ignore[no-untyped-def]
+    """Return mean and variance of u along a segment, E its weight and `part` the integral of E."""
     zero, one, tiny = splat(_F(0.0)), splat(_F(1.0)), splat(_F(1e-30))
     line = divide(e0 + e1 + e1, splat(_F(3.0)) * (e0 + e1) + tiny)
-    long = divide(e0 - e1 - g0 * part, greater(a * part, tiny))
-    u = where_negative(a - splat(_SMALL), line, long)
-    return smaller(greater(u, zero), one)
+    over = divide(one, greater(a * part, tiny))
+    long = (e0 - e1 - g0 * part) * over
+    u = smaller(greater(where_negative(a - splat(_SMALL), line, long), zero), one)
+    spread = ((one - g0 * u) * part - e1) * over - u * u
+    twelfth = splat(_F(1.0 / 12.0))
+    spread = where_negative(a - splat(_SMALL), twelfth, smaller(spread, twelfth))
+    return u, greater(spread, zero)
 
 
 def _sweeper(colour: bool, tilted: bool) -> Any:
@@ -301,7 +306,7 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
                 part = _halved(e0, e1, c0, c1, a, compared)
             else:
                 part = _ends(e0, e1, half * (c1 - c0), a)
-            u = _mean_place(e0, e1, g0, a, part)
+            u, spread = _along(e0, e1, g0, a, part)
             if tilted:
                 mean = half * (load(work, to + _MEAN * WIDTH) + load(work, then + _MEAN * WIDTH))
                 tilt = load(work, to + _BIRTH_SLOPE * WIDTH)
@@ -313,9 +318,8 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
             integral = integral + part
             change = other_m - one_m
             residual = one_m + u * change
-            spread = divide(change * change, splat(_F(12.0)) + a) + of_z
             magnitude = magnitude + part * residual
-            square = square + part * (residual * residual + spread)
+            square = square + part * (residual * residual + change * change * spread + of_z)
             bound = where_negative(zero - births, smaller(c0, c1) - quarter * a, splat(NEVER))
             if any_below(bound, least):
                 u = divide(zero - g0, greater(a, splat(_TINY)))
