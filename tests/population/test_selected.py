@@ -59,7 +59,7 @@ def table_of(log_s):
 
 
 def selected(log_s, likelihood):
-    return SelectedLikelihood(likelihood, Completeness.of(table_of(log_s), AGES))
+    return SelectedLikelihood(likelihood, Completeness.of(table_of(log_s), AGES), likelihood.stars)
 
 
 def test_what_takes_all_stars_changes_nothing():
@@ -91,7 +91,8 @@ def test_a_law_beyond_the_end_of_the_isochrones_gains_little():
     table = xr.Dataset({"ln_s": (tuple(axes), log_s)}, coords=axes)
     theta = theta_of(np.random.default_rng(5))
     theta[:2, :, COLUMN["G"]] = 0.0
-    both = SelectedLikelihood(stars_of(np.random.default_rng(5)), Completeness.of(table, AGES))
+    stars = stars_of(np.random.default_rng(5))
+    both = SelectedLikelihood(stars, Completeness.of(table, AGES), stars.stars)
     for mean, s in itertools.product((0.0, 0.3, 0.43, 0.6, 1.0, 1.5), (0.06, 0.15, 0.3)):
         theta[:2, :, COLUMN["Z"]], theta[:2, :, COLUMN["s2"]] = mean, s**2
         gain = both.at_seam(theta)[:2, :, 0] - theta[:2, :, 0]
@@ -184,7 +185,7 @@ def test_stars_that_a_survey_took_give_the_slope_of_all():
     )  # fmt: skip
     stars = StarLikelihood(pack(plain, np.ones(1)), workers=1)
     table = table_of(log_s).isel(age=[0])
-    both = SelectedLikelihood(stars, Completeness.of(table, np.ones(1)))
+    both = SelectedLikelihood(stars, Completeness.of(table, np.ones(1)), stars.stars)
 
     def fitted(likelihood):
         theta = theta_of(rng)[:, :1]
@@ -210,10 +211,14 @@ def test_stars_that_a_survey_took_give_the_slope_of_all():
 def test_a_moved_table_is_one_standard_deviation_away():
     rng = np.random.default_rng(6)
     stars, theta = stars_of(rng), theta_of(rng)
-    one = SelectedLikelihood(stars, Completeness.of(uncertain(table_of(curved)), AGES))
+    one = SelectedLikelihood(
+        stars, Completeness.of(uncertain(table_of(curved)), AGES), stars.stars
+    )
     assert one.n_errors == 2
     c = one.completeness
-    other = SelectedLikelihood(stars, c._replace(log_s=c.log_s - 0.7 * c.directions[..., 1]))
+    other = SelectedLikelihood(
+        stars, c._replace(log_s=c.log_s - 0.7 * c.directions[..., 1]), stars.stars
+    )
     np.testing.assert_array_equal(one.moved(1, -0.7).at_seam(theta), other.at_seam(theta))
 
 
@@ -306,8 +311,8 @@ def test_the_share_of_an_age_divides_its_weight():
     share = xr.DataArray([[0.0, -0.3, -0.7], [0.2, 0.1, 0.0]], dims=("component", "age"))
     rng = np.random.default_rng(9)
     stars, theta, table = stars_of(rng), theta_of(rng), table_of(curved)
-    without = SelectedLikelihood(stars, Completeness.of(table, AGES)).at_seam(theta)
+    without = SelectedLikelihood(stars, Completeness.of(table, AGES), stars.stars).at_seam(theta)
     table = table.assign(ln_share=share)
-    change = SelectedLikelihood(stars, Completeness.of(table, AGES)).at_seam(theta) - without
+    change = SelectedLikelihood(stars, Completeness.of(table, AGES), stars.stars).at_seam(theta) - without
     np.testing.assert_allclose(change[:2, :, 0], -share.values, rtol=1e-10)
     np.testing.assert_allclose(change[..., 1:], 0.0, atol=1e-10)
