@@ -47,7 +47,8 @@ def main() -> None:
     run, stars, mask = asked_run(__doc__)
     thin = mask.values & (stars["ref_true_component"].values == 0)
     age, rg, feh = (stars[f"ref_true_{n}"].values[thin] for n in ("age", "rg", "feh"))
-    measured, error = (stars[name].values[thin] for name in ("rg_mean", "rg_sd"))
+    orbits = stars[["rg_mean", "rg_sd"]].sel(potential=run.recipe.model.potential)
+    measured, error = (orbits[name].values[thin] for name in orbits)
     law, path = run.recipe.simulate.migration, run.folder / "completeness.nc"
     foretold = np.full(len(age), np.nan)
     if path.exists():
