@@ -59,7 +59,7 @@ def table_of(log_s):
 
 
 def selected(log_s, likelihood):
-    return SelectedLikelihood(likelihood, Completeness.of(table_of(log_s), AGES))
+    return SelectedLikelihood(likelihood, Completeness.of(table_of(log_s), AGES), likelihood.stars)
 
 
 def test_what_takes_all_stars_changes_nothing():
@@ -91,7 +91,8 @@ def test_a_law_beyond_the_end_of_the_isochrones_gains_little():
     table = xr.Dataset({"ln_s": (tuple(axes), log_s)}, coords=axes)
     theta = theta_of(np.random.default_rng(5))
     theta[:2, :, COLUMN["G"]] = 0.0
-    both = SelectedLikelihood(stars_of(np.random.default_rng(5)), Completeness.of(table, AGES))
+    stars = stars_of(np.random.default_rng(5))
+    both = SelectedLikelihood(stars, Completeness.of(table, AGES), stars.stars)
     for mean, s in itertools.product((0.0, 0.3, 0.43, 0.6, 1.0, 1.5), (0.06, 0.15, 0.3)):
         theta[:2, :, COLUMN["Z"]], theta[:2, :, COLUMN["s2"]] = mean, s**2
         gain = both.at_seam(theta)[:2, :, 0] - theta[:2, :, 0]
@@ -164,15 +165,17 @@ def test_derivatives(classes, bends):
     assert np.linalg.eigvalsh(information).min() >= 0.0
 
 
-def test_stars_that_a_survey_took_give_the_slope_of_all():
+@pytest.mark.parametrize("skewed", [False, True])
+def test_stars_that_a_survey_took_give_the_slope_of_all(skewed, monkeypatch):
     """[Fe/H] is taken about a ridge that falls outwards: the sample's own slope is another."""
     rng = np.random.default_rng(5)
     n, G, s = 400_000, -0.06, 0.2
-    radius = rng.normal(8.0, 1.3, n)
+    z = (rng.gamma(4.0, size=n) - 4.0) / 2.0 if skewed else rng.normal(size=n)
+    radius = 8.0 + 1.3 * z
     feh = G * (radius - PIVOT_RADIUS) + s * rng.normal(size=n)
 
     def log_s(c, age, x, f):
-        return -((f + 0.15 * x) ** 2) / (2 * 0.25**2)
+        return -((f + 0.15 * x + 0.03 * skewed * x**2) ** 2) / (2 * 0.25**2)
 
     taken = rng.random(n) < np.exp(log_s(0, 0, radius - PIVOT_RADIUS, feh))
     radius, feh = radius[taken], feh[taken]
@@ -184,7 +187,7 @@ def test_stars_that_a_survey_took_give_the_slope_of_all():
     )  # fmt: skip
     stars = StarLikelihood(pack(plain, np.ones(1)), workers=1)
     table = table_of(log_s).isel(age=[0])
-    both = SelectedLikelihood(stars, Completeness.of(table, np.ones(1)))
+    both = SelectedLikelihood(stars, Completeness.of(table, np.ones(1)), stars.stars)
 
     def fitted(likelihood):
         theta = theta_of(rng)[:, :1]
@@ -206,14 +209,24 @@ def test_stars_that_a_survey_took_give_the_slope_of_all():
     assert abs(slope - G) < 3 * sd
     assert both.guarded == 0
 
+    # Defect: −ln α was fitted under a normal law of radii.
+    def normal(packed, at):
+        return np.ones((2, 1, 1, 1)) * 1e5 * norm.pdf(at, radius.mean(), radius.std())
+
+    monkeypatch.setattr("migrate_bayes.population.likelihood.selected.radii_of", normal)
+    slope, sd = fitted(SelectedLikelihood(stars, Completeness.of(table, np.ones(1)), stars.stars))
+    assert (abs(slope - G) > 5 * sd) == skewed
+
 
 def test_a_moved_table_is_one_standard_deviation_away():
     rng = np.random.default_rng(6)
     stars, theta = stars_of(rng), theta_of(rng)
-    one = SelectedLikelihood(stars, Completeness.of(uncertain(table_of(curved)), AGES))
+    one = SelectedLikelihood(stars, Completeness.of(uncertain(table_of(curved)), AGES), stars.stars)
     assert one.n_errors == 2
     c = one.completeness
-    other = SelectedLikelihood(stars, c._replace(log_s=c.log_s - 0.7 * c.directions[..., 1]))
+    other = SelectedLikelihood(
+        stars, c._replace(log_s=c.log_s - 0.7 * c.directions[..., 1]), stars.stars
+    )
     np.testing.assert_array_equal(one.moved(1, -0.7).at_seam(theta), other.at_seam(theta))
 
 
@@ -306,8 +319,11 @@ def test_the_share_of_an_age_divides_its_weight():
     share = xr.DataArray([[0.0, -0.3, -0.7], [0.2, 0.1, 0.0]], dims=("component", "age"))
     rng = np.random.default_rng(9)
     stars, theta, table = stars_of(rng), theta_of(rng), table_of(curved)
-    without = SelectedLikelihood(stars, Completeness.of(table, AGES)).at_seam(theta)
+    without = SelectedLikelihood(stars, Completeness.of(table, AGES), stars.stars).at_seam(theta)
     table = table.assign(ln_share=share)
-    change = SelectedLikelihood(stars, Completeness.of(table, AGES)).at_seam(theta) - without
+    change = (
+        SelectedLikelihood(stars, Completeness.of(table, AGES), stars.stars).at_seam(theta)
+        - without
+    )
     np.testing.assert_allclose(change[:2, :, 0], -share.values, rtol=1e-10)
     np.testing.assert_allclose(change[..., 1:], 0.0, atol=1e-10)

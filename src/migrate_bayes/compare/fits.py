@@ -84,7 +84,8 @@ class Fitter:
             self._compiled[key] = PosteriorDensity(PopulationModel(data, spec), mode=self._mode)
         likelihood: Likelihood = StarLikelihood(data.stars)
         if completeness is not None:
-            likelihood = SelectedLikelihood(likelihood, Completeness.of(completeness, data.ages))
+            table = Completeness.of(completeness, data.ages)
+            likelihood = SelectedLikelihood(likelihood, table, data.stars)
         density = self._compiled[key].over(likelihood)
         # The same model on other ages has the same parameters, if not the same graph.
         if model in self._first:

@@ -131,13 +131,14 @@ class PopulationModel:
         """Return the likelihood of stars as the survey took them."""
         if self.completeness is None:
             return likelihood
-        return SelectedLikelihood(likelihood, self.completeness)
+        return SelectedLikelihood(likelihood, self.completeness, self.data.stars)
 
     def _seen_by_stars(self, thetas: Floats) -> Floats:
         """Carry θ of several draws to what the kernel is called with."""
         if self.completeness is None:
             return thetas
-        seam = SelectedLikelihood(StarLikelihood(self.data.stars), self.completeness)
+        stars = self.data.stars
+        seam = SelectedLikelihood(StarLikelihood(stars), self.completeness, stars)
         return np.stack([seam.at_seam(theta) for theta in thetas])
 
     @cached_property
