@@ -24,8 +24,8 @@ radii, and :math:`\ln α` is a cubic in between. Below −4 it is bent, to end a
 
 :math:`-\ln α` is replaced by a parabola in R, that which fits the survey's own stars best, by
 least squares over the radii of those of a disc, age and class (`radii_of`): what it lacks then has
-no sum over the stars. (Fitted under N(μ, σ²), radii that are skewed by 0.3 made the gradient of old
-stars steeper by 0.001 dex/kpc.) With :math:`R = μ + σ t` it is
+no sum over the stars. (Fitted under N(μ, σ²), skewed radii made the gradient of old stars steeper.)
+With :math:`R = μ + σ t` it is
 
 .. math::
 
