@@ -12,9 +12,13 @@ from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.mock.model_stars import PopulationTruth, SurveyErrors, simulated_stars
 from migrate_bayes.population import ModelSpec, PopulationModel, population_data
-from migrate_bayes.population.likelihood.layout import StarArrays, pack
+from migrate_bayes.population.likelihood.layout import StarArrays, pack, unpack
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.likelihood.selected import Completeness, SelectedLikelihood
+from migrate_bayes.population.likelihood.selected import (
+    Completeness,
+    SelectedLikelihood,
+    radii_of,
+)
 from migrate_bayes.population.likelihood.theta import OUTLIER, THETA, bend_columns
 from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
 from migrate_bayes.population.sampling.posterior import _moves, posterior_tree
@@ -216,6 +220,25 @@ def test_stars_that_a_survey_took_give_the_slope_of_all(skewed, monkeypatch):
     monkeypatch.setattr("migrate_bayes.population.likelihood.selected.radii_of", normal)
     slope, sd = fitted(SelectedLikelihood(stars, Completeness.of(table, np.ones(1)), stars.stars))
     assert (abs(slope - G) > 5 * sd) == skewed
+
+
+def test_radii_are_those_of_the_stars_that_are_fitted():
+    stars = stars_of(np.random.default_rng(7), n=500, classes=3).stars
+    counts = radii_of(stars, RG)
+    plain = unpack(stars, np.arange(500))
+    share = np.exp(plain.log_weight) / np.exp(plain.log_weight).sum(axis=1, keepdims=True)
+    for j in range(3):
+        mine = plain.error_class == j
+        np.testing.assert_allclose(counts[:, :, j].sum(axis=(0, 2)), share[mine].sum(axis=0))
+        # Between two radii a star is divided so that its own is their mean.
+        within = np.clip(plain.radius[mine], RG[0], RG[-1])
+        np.testing.assert_allclose((counts[:, :, j] @ RG).sum(), within.sum())
+    # Defect: surveys that were refitted had the radii of the stars that the model was built for.
+    data = population_data(simulated_stars(200, seed=1))
+    model = PopulationModel(data, completeness=table_of(curved))
+    of_others = model.selected(StarLikelihood(stars), stars)
+    assert of_others._counts.sum() == pytest.approx(500)
+    assert model.likelihood._counts.sum() == pytest.approx(200)
 
 
 def test_a_moved_table_is_one_standard_deviation_away():
