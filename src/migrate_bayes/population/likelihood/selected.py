@@ -331,10 +331,11 @@ def radii_of(stars: PackedStars, radius: Floats) -> Floats:
 
 
 def _projection(counts: Floats, radius: Floats) -> Floats:
-    """Return what takes values at radii to the parabola in x = R - R_0 that fits the stars best.
+    """Return the matrices that fit parabolas in x = R - R_0 to values at radii.
 
-    Shape (2, n_ages, n_classes, 3, n_radii): the residuals have no sum over the stars, and none
-    with x and x². Where there are few, the stars of the disc at all ages count a little, too.
+    Shape (2, n_ages, n_classes, 3, n_radii). Radii are weighted by their stars: residuals have no
+    sum over the stars, and none with x and x². Where there are few, stars of the disc at all ages
+    count a little.
     """
     of_disc = counts.sum(axis=1, keepdims=True) + 1e-3 * counts.sum(axis=(0, 1)) + 1e-9
     of_disc /= of_disc.sum(axis=-1, keepdims=True)
