@@ -61,7 +61,7 @@ $(VENV)/.docs: $(STAMP)
 	@touch $@
 
 # Wheel and sdist in build/dist, checked; the wheel, alone in an environment of its own, runs the
-# example in an empty folder.
+# example in an empty folder. Status 3: that a fit of so few stars is not believed is no fault of it.
 dist: $(STAMP)
 	$(BIN)/pip install -qq -c constraints.txt -e ".[dist]"
 	rm -rf build
@@ -70,7 +70,8 @@ dist: $(STAMP)
 	$(BIN)/twine check --strict build/dist/*
 	$(PYTHON) -m venv build/venv
 	build/venv/bin/pip install -qq -c constraints.txt build/dist/*.whl
-	cd build/empty && ../venv/bin/migrate-bayes init --example && ../venv/bin/migrate-bayes run mine.toml
+	cd build/empty && ../venv/bin/migrate-bayes init --example && \
+	    { ../venv/bin/migrate-bayes run mine.toml || test $$? -eq 3; }
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build docs/_build docs/reference/generated src/*.egg-info

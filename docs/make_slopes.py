@@ -10,6 +10,8 @@ measured, on the true one, weighted by the errors: 1 if distances do not stretch
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import xarray as xr
 from asked import asked_run
@@ -22,7 +24,7 @@ from migrate_bayes.mock.discs import expected_gradient, expected_metallicity, ex
 
 Floats = NDArray[np.float64]
 
-BINS = ((1.0, 2.25), (2.25, 3.5), (3.5, 5.5), (5.5, 7.5), (7.5, 10.0), (10.0, 12.0))  # Gyr
+EDGES = (1.0, 1.5, 2.25, 3.5, 5.5, 7.5, 9.0, 10.0, 11.0, 12.0)  # Gyr
 HEAD = ["age, Gyr", "stars", "law", "law × S", "usable stars", "fit, at the middle", "R_g / true"]
 
 
@@ -45,7 +47,8 @@ def main() -> None:
     run, stars, mask = asked_run(__doc__)
     thin = mask.values & (stars["ref_true_component"].values == 0)
     age, rg, feh = (stars[f"ref_true_{n}"].values[thin] for n in ("age", "rg", "feh"))
-    measured, error = (stars[name].values[thin] for name in ("rg_mean", "rg_sd"))
+    orbits = stars[["rg_mean", "rg_sd"]].sel(potential=run.recipe.model.potential)
+    measured, error = (orbits[name].values[thin] for name in orbits)
     law, path = run.recipe.simulate.migration, run.folder / "completeness.nc"
     foretold = np.full(len(age), np.nan)
     if path.exists():
@@ -53,7 +56,7 @@ def main() -> None:
     fit = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")
     curve = fit["posterior"]["gradient"].sel(component="thin").mean(("chain", "draw"))
     rows, lines = [], []
-    for low, high in BINS:
+    for low, high in itertools.pairwise(EDGES):
         here = (age >= low) & (age < high)
         columns = np.stack([rg[here], np.ones(here.sum()), age[here]], axis=1)
         slopes, left, _, _ = np.linalg.lstsq(columns, feh[here], rcond=None)

@@ -33,7 +33,7 @@ from migrate_bayes.mock import footprint
 from migrate_bayes.mock.footprint import completeness
 from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.orbits.orbit_options import OrbitOptions
-from migrate_bayes.run.made_from import of_completeness
+from migrate_bayes.run.made_from import FORMATS, of_completeness
 
 
 @pytest.fixture(scope="module", params=["simple", "lamost"])
@@ -122,7 +122,7 @@ def run(tmp_path, monkeypatch):
 _INJECTED = {"source": "inject", "injections": 3000, "directions": 1}
 
 
-def test_a_product_is_kept_until_what_decides_it_changes(run, tmp_path):
+def test_a_product_is_kept_until_what_decides_it_changes(run, tmp_path, monkeypatch):
     said = []
     columns = {"G": [14.0, 16.8], "share": [1.0, 0.7]}
     injected = _INJECTED | {"shares": [share_table(tmp_path / "g.ecsv", columns)]}
@@ -150,6 +150,11 @@ def test_a_product_is_kept_until_what_decides_it_changes(run, tmp_path):
     changed.recipe = changed.recipe.model_copy(update={"model": model})
     with pytest.raises(ProductError, match=r'stale: `selection` was "all", is "quality"'):
         changed.inject()
+    # Defect: a table of before ln S followed the end of the isochrones was taken for a new one.
+    with monkeypatch.context() as patch:
+        patch.setitem(FORMATS, "completeness", FORMATS["completeness"] + 1)
+        with pytest.raises(ProductError, match=r"stale: `format` was 2, is 3"):
+            run(completeness=injected).inject()
     share_table(tmp_path / "g.ecsv", columns | {"share": [1.0, 0.6]})
     with pytest.raises(ProductError, match="stale: `shares` was"):
         run(completeness=injected).inject()

@@ -12,9 +12,13 @@ from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.mock.model_stars import PopulationTruth, SurveyErrors, simulated_stars
 from migrate_bayes.population import ModelSpec, PopulationModel, population_data
-from migrate_bayes.population.likelihood.layout import StarArrays, pack
+from migrate_bayes.population.likelihood.layout import StarArrays, pack, unpack
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.likelihood.selected import Completeness, SelectedLikelihood
+from migrate_bayes.population.likelihood.selected import (
+    Completeness,
+    SelectedLikelihood,
+    radii_of,
+)
 from migrate_bayes.population.likelihood.theta import OUTLIER, THETA, bend_columns
 from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
 from migrate_bayes.population.sampling.posterior import _moves, posterior_tree
@@ -165,15 +169,17 @@ def test_derivatives(classes, bends):
     assert np.linalg.eigvalsh(information).min() >= 0.0
 
 
-def test_stars_that_a_survey_took_give_the_slope_of_all():
+@pytest.mark.parametrize("skewed", [False, True])
+def test_stars_that_a_survey_took_give_the_slope_of_all(skewed, monkeypatch):
     """[Fe/H] is taken about a ridge that falls outwards: the sample's own slope is another."""
     rng = np.random.default_rng(5)
     n, G, s = 400_000, -0.06, 0.2
-    radius = rng.normal(8.0, 1.3, n)
+    z = (rng.gamma(4.0, size=n) - 4.0) / 2.0 if skewed else rng.normal(size=n)
+    radius = 8.0 + 1.3 * z
     feh = G * (radius - PIVOT_RADIUS) + s * rng.normal(size=n)
 
     def log_s(c, age, x, f):
-        return -((f + 0.15 * x) ** 2) / (2 * 0.25**2)
+        return -((f + 0.15 * x + 0.03 * skewed * x**2) ** 2) / (2 * 0.25**2)
 
     taken = rng.random(n) < np.exp(log_s(0, 0, radius - PIVOT_RADIUS, feh))
     radius, feh = radius[taken], feh[taken]
@@ -207,13 +213,38 @@ def test_stars_that_a_survey_took_give_the_slope_of_all():
     assert abs(slope - G) < 3 * sd
     assert both.guarded == 0
 
+    # Defect: −ln α was fitted under a normal law of radii.
+    def normal(packed, at):
+        return np.ones((2, 1, 1, 1)) * 1e5 * norm.pdf(at, radius.mean(), radius.std())
+
+    monkeypatch.setattr("migrate_bayes.population.likelihood.selected.radii_of", normal)
+    slope, sd = fitted(SelectedLikelihood(stars, Completeness.of(table, np.ones(1)), stars.stars))
+    assert (abs(slope - G) > 5 * sd) == skewed
+
+
+def test_radii_are_those_of_the_stars_that_are_fitted():
+    stars = stars_of(np.random.default_rng(7), n=500, classes=3).stars
+    counts = radii_of(stars, RG)
+    plain = unpack(stars, np.arange(500))
+    share = np.exp(plain.log_weight) / np.exp(plain.log_weight).sum(axis=1, keepdims=True)
+    for j in range(3):
+        mine = plain.error_class == j
+        np.testing.assert_allclose(counts[:, :, j].sum(axis=(0, 2)), share[mine].sum(axis=0))
+        # Between two radii a star is divided so that its own is their mean.
+        within = np.clip(plain.radius[mine], RG[0], RG[-1])
+        np.testing.assert_allclose((counts[:, :, j] @ RG).sum(), within.sum())
+    # Defect: surveys that were refitted had the radii of the stars that the model was built for.
+    data = population_data(simulated_stars(200, seed=1))
+    model = PopulationModel(data, completeness=table_of(curved))
+    of_others = model.selected(StarLikelihood(stars), stars)
+    assert of_others._counts.sum() == pytest.approx(500)
+    assert model.likelihood._counts.sum() == pytest.approx(200)
+
 
 def test_a_moved_table_is_one_standard_deviation_away():
     rng = np.random.default_rng(6)
     stars, theta = stars_of(rng), theta_of(rng)
-    one = SelectedLikelihood(
-        stars, Completeness.of(uncertain(table_of(curved)), AGES), stars.stars
-    )
+    one = SelectedLikelihood(stars, Completeness.of(uncertain(table_of(curved)), AGES), stars.stars)
     assert one.n_errors == 2
     c = one.completeness
     other = SelectedLikelihood(
@@ -313,6 +344,9 @@ def test_the_share_of_an_age_divides_its_weight():
     stars, theta, table = stars_of(rng), theta_of(rng), table_of(curved)
     without = SelectedLikelihood(stars, Completeness.of(table, AGES), stars.stars).at_seam(theta)
     table = table.assign(ln_share=share)
-    change = SelectedLikelihood(stars, Completeness.of(table, AGES), stars.stars).at_seam(theta) - without
+    change = (
+        SelectedLikelihood(stars, Completeness.of(table, AGES), stars.stars).at_seam(theta)
+        - without
+    )
     np.testing.assert_allclose(change[:2, :, 0], -share.values, rtol=1e-10)
     np.testing.assert_allclose(change[..., 1:], 0.0, atol=1e-10)

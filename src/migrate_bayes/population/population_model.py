@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.distributed import likelihood_on
+from migrate_bayes.population.likelihood.layout import PackedStars
 from migrate_bayes.population.likelihood.op import (
     Likelihood,
     PopulationLogLikelihood,
@@ -112,7 +113,8 @@ class PopulationModel:
         self.completeness = (
             None if completeness is None else Completeness.of(completeness, data.ages)
         )
-        self.likelihood = self.selected(likelihood or StarLikelihood(data.stars, workers=workers))
+        likelihood = likelihood or StarLikelihood(data.stars, workers=workers)
+        self.likelihood = self.selected(likelihood, data.stars)
         self.pymc, self.theta = hierarchy(
             self.spec, data.ages, data.n_stars, gradient, levels=data.classes.level
         )
@@ -127,19 +129,17 @@ class PopulationModel:
         stars = f"{self.data.n_stars:,} stars"
         return f"PopulationModel({stars}, {self.spec.name}, {form}, {n} parameters)"
 
-    def selected(self, likelihood: Likelihood) -> Likelihood:
-        """Return the likelihood of stars as the survey took them."""
+    def selected(self, likelihood: Likelihood, stars: PackedStars) -> Likelihood:
+        """Return the likelihood of `stars` as the survey took them."""
         if self.completeness is None:
             return likelihood
-        return SelectedLikelihood(likelihood, self.completeness, self.data.stars)
+        return SelectedLikelihood(likelihood, self.completeness, stars)
 
     def _seen_by_stars(self, thetas: Floats) -> Floats:
         """Carry θ of several draws to what the kernel is called with."""
-        if self.completeness is None:
+        if not isinstance(self.likelihood, SelectedLikelihood):
             return thetas
-        stars = self.data.stars
-        seam = SelectedLikelihood(StarLikelihood(stars), self.completeness, stars)
-        return np.stack([seam.at_seam(theta) for theta in thetas])
+        return np.stack([self.likelihood.at_seam(theta) for theta in thetas])
 
     @cached_property
     def density(self) -> PosteriorDensity:
@@ -242,7 +242,7 @@ class PopulationModel:
         if apart:
             elsewhere = likelihood_on(self.data.stars, chosen.scheduler)
         with elsewhere as likelihood:
-            over = self.selected(likelihood) if apart else likelihood
+            over = self.selected(likelihood, self.data.stars) if apart else likelihood
             return sample(
                 density.over(over), chosen, seed=seed, attrs=attrs, cores=cores,
                 prior_draws=prior_draws, progressbar=progressbar,

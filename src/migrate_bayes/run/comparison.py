@@ -16,7 +16,7 @@ from typing import Any
 
 import xarray as xr
 
-from migrate_bayes.baseline import METHODS, fit_baseline
+from migrate_bayes.baseline import fit_baseline
 from migrate_bayes.catalog.quality import cut_anew
 from migrate_bayes.compare.compare_options import DataChoice
 from migrate_bayes.compare.fits import Fitter
@@ -30,6 +30,7 @@ from migrate_bayes.core.provenance import content_hash, file_sha256, provenance
 from migrate_bayes.orbits.potential import Potential, list_potentials
 from migrate_bayes.population.data import population_data
 from migrate_bayes.population.model.specification import load_model_spec
+from migrate_bayes.run.made_from import FORMATS
 from migrate_bayes.run.recipe import Recipe
 from migrate_bayes.run.stages import Run
 from migrate_bayes.selection import select
@@ -231,7 +232,7 @@ class ComparedRun:
             else choice.model_dump(mode="json", include=set(choice.changes)),
             "spec": self.spec.model_dump(mode="json"),
             "baseline": None if r.baseline is None else r.baseline.model_dump(mode="json"),
-            "regression": list(METHODS),
+            "format": FORMATS,
             "sampler": r.sampler.model_dump(mode="json") if c.method == "sample" else None,
             "method": c.method,
             "draws": c.draws,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from migrate_bayes.run.recipe import Recipe
 
 MadeFrom = dict[str, Any]
+#: Raised when a product holds or means something else, within a version of the package.
+FORMATS = {"baseline": 2, "completeness": 2}
 # Entries of [data] that decide stars as they are read.
 _CATALOGUE = {
     "columns", "hdu", "duplicate_radius", "min_snr", "survey_flags", "parallax_zero_point",
@@ -74,15 +76,12 @@ def of_stars(
 
 def of_baseline(recipe: Recipe, stars: str, selection: str | None = None) -> MadeFrom:
     """Return what decides the ODR of a selection, or (None) of slices and variants."""
-    from migrate_bayes.baseline import METHODS
-
     model = _entries(recipe.model, only={"potential", "radius"})
     baseline = {} if recipe.baseline is None else _entries(recipe.baseline)
-    baseline |= {"regression": list(METHODS)}
     if selection is not None:
         baseline |= {"selection": selection, "thick_selection": None}
     made = {"version": __version__, "stars": stars, "baseline": baseline, "model": model}
-    return recipe.as_written(made)
+    return recipe.as_written(made | {"format": FORMATS["baseline"]})
 
 
 def of_completeness(recipe: Recipe, stars: str) -> MadeFrom:
@@ -91,6 +90,7 @@ def of_completeness(recipe: Recipe, stars: str) -> MadeFrom:
     data = chain["data"]
     made = {
         "version": __version__,
+        "format": FORMATS["completeness"],
         "seed": recipe.seed,
         "completeness": _entries(recipe.completeness),
         "selection": recipe.model.selection,
@@ -120,7 +120,7 @@ def of_fit(
         "sampler": _entries(recipe.sampler, but={"scheduler"}),
     }
     if completeness is not None:
-        made["completeness"] = completeness
+        made |= {"completeness": completeness, "format": FORMATS["completeness"]}
     return recipe.as_written(made)
 
 

@@ -707,7 +707,7 @@ class Run:
                     self.say(
                         f"fit        goes on: {len(journal):,} passes over the stars are there"
                     )
-                kept = model.selected(RememberedLikelihood(likelihood, journal))
+                kept = model.selected(RememberedLikelihood(likelihood, journal), data.stars)
                 density = model.density.over(kept)
                 tree = model.sample(here, seed=seed, attrs=attrs, density=density)
             tree["membership"] = model.write_membership(

@@ -105,7 +105,7 @@ class Refit:
         data = population_data(stars, classes=self.classes, trim=1e-7)
         if not np.array_equal(data.ages, AGES):
             raise FitError("the stars are on other age nodes than the model")
-        likelihood = self.model.selected(StarLikelihood(data.stars, workers=1))
+        likelihood = self.model.selected(StarLikelihood(data.stars, workers=1), data.stars)
         density = self.density.over(likelihood)
         with warnings.catch_warnings():
             # `Calibration.methods` counts these surveys.

@@ -20,12 +20,11 @@ age in its phase, and is a density of the stars that are taken if divided by the
 
 α is a sum over points in [Fe/H], at equal steps finer than any disc is wide: smooth in (Z, G, s),
 as a quadrature that moves with the law over the table's corners is not. It is calculated at fixed
-radii, and :math:`\ln α` is a cubic in between. Below −4 it is bent, to end at −5 (`_MOST`).
+radii. Below −4 its logarithm is bent, to end at −5 (`_MOST`).
 
 :math:`-\ln α` is replaced by a parabola in R, that which fits the survey's own stars best, by
 least squares over the radii of those of a disc, age and class (`radii_of`): what it lacks then has
-no sum over the stars. (Fitted under N(μ, σ²), radii that are skewed by 0.3 made the gradient of old
-stars steeper by 0.001 dex/kpc.) With :math:`R = μ + σ t` it is
+no sum over the stars, whatever the law of their radii. With :math:`R = μ + σ t` it is
 
 .. math::
 
@@ -65,8 +64,13 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
-from migrate_bayes.population.likelihood.kernel import BLOCK, N_STAR_ROWS
-from migrate_bayes.population.likelihood.layout import ABSENT_VARIANCE, PackedStars
+from migrate_bayes.core.parallel import BLOCKS_PER_TASK, blocks
+from migrate_bayes.population.likelihood.layout import (
+    ABSENT_VARIANCE,
+    PackedStars,
+    run_of_blocks,
+    unpack,
+)
 from migrate_bayes.population.likelihood.op import Likelihood, WrappedLikelihood
 from migrate_bayes.population.likelihood.theta import bend_columns, bends, first_columns
 from migrate_bayes.selection.conditions import dividing_line
@@ -305,36 +309,35 @@ def radii_of(stars: PackedStars, radius: Floats) -> Floats:
     A star is divided among its ages by its likelihood, and among the two radii (kpc, at equal
     steps) that it is between. Its disc is told by [α/Fe], or else by its height.
     """
-    rows, offset, first_node, n_nodes, error_class, per_node = stars.blocks
-    step, last = radius[1] - radius[0], len(radius) - 1
-    out = np.zeros((2, stars.n_ages, int(error_class.max(initial=0)) + 1, len(radius)))
-    table = rows.reshape(-1, BLOCK)
-    for j in range(stars.n_blocks):
-        base = int(offset[j]) // BLOCK
-        weight, R, _, A, eA, H, eH = table[base : base + 7]
-        nodes = table[base + N_STAR_ROWS :][: per_node * n_nodes[j]].reshape(-1, per_node, BLOCK)
-        log_weight, feh = nodes[:, 0], nodes[:, 1]
-        of_ages = np.exp(log_weight - log_weight.max(axis=0))
-        of_ages *= weight / of_ages.sum(axis=0)
-        thick = np.where(eH < ABSENT_VARIANCE, H > _HIGH, False)
-        line = dividing_line(feh[log_weight.argmax(axis=0), np.arange(BLOCK)])
-        thick = np.where(eA < ABSENT_VARIANCE, A > line, thick)
-        u = np.clip((R - radius[0]) / step, 0.0, last)
+    n_ages, last = stars.n_ages, len(radius) - 1
+    n_classes = int(stars.blocks.error_class.max(initial=0)) + 1
+    out = np.zeros(2 * n_ages * n_classes * len(radius))
+    for run in blocks(stars.n_blocks, BLOCKS_PER_TASK):
+        part, _ = run_of_blocks(stars, *run)
+        rows = np.arange(part.n_stars)
+        star = unpack(part, rows)
+        of_ages = np.exp(star.log_weight - star.log_weight.max(axis=1, keepdims=True))
+        of_ages /= of_ages.sum(axis=1, keepdims=True)
+        line = dividing_line(star.feh[rows, star.log_weight.argmax(axis=1)])
+        thick = np.where(star.height_variance < ABSENT_VARIANCE, star.height > _HIGH, False)
+        thick = np.where(star.alpha_variance < ABSENT_VARIANCE, star.alpha > line, thick)
+        at = star.radius_at if star.radius_at.shape[1] else star.radius[:, None]
+        u = np.clip((at - radius[0]) / (radius[1] - radius[0]), 0.0, last)
         i = np.minimum(u.astype(np.int64), last - 1)
-        ages = slice(first_node[j], first_node[j] + n_nodes[j])
-        for disc, mine in enumerate((~thick, thick)):
-            at = np.zeros((BLOCK, len(radius)))
-            at[np.arange(BLOCK), i] = (1.0 - (u - i)) * mine
-            at[np.arange(BLOCK), i + 1] = (u - i) * mine
-            out[disc, ages, error_class[j]] += of_ages @ at
-    return out
+        place = thick[:, None] * n_ages + np.arange(n_ages)
+        place = (place * n_classes + star.error_class[:, None]) * len(radius) + i
+        for side, share in enumerate((1.0 - (u - i), u - i)):
+            weight = (of_ages * share).ravel()
+            out += np.bincount((place + side).ravel(), weight, minlength=len(out))
+    return out.reshape(2, n_ages, n_classes, len(radius))
 
 
 def _projection(counts: Floats, radius: Floats) -> Floats:
-    """Return what takes values at radii to the parabola in x = R - R_0 that fits the stars best.
+    """Return the matrices that fit parabolas in x = R - R_0 to values at radii.
 
-    Shape (2, n_ages, n_classes, 3, n_radii): the residuals have no sum over the stars, and none
-    with x and x². Where there are few, the stars of the disc at all ages count a little, too.
+    Shape (2, n_ages, n_classes, 3, n_radii). Radii are weighted by their stars: residuals have no
+    sum over the stars, and none with x and x². Where there are few, stars of the disc at all ages
+    count a little.
     """
     of_disc = counts.sum(axis=1, keepdims=True) + 1e-3 * counts.sum(axis=(0, 1)) + 1e-9
     of_disc /= of_disc.sum(axis=-1, keepdims=True)
@@ -405,20 +408,18 @@ class SelectedLikelihood(WrappedLikelihood):
         y = np.empty((2, theta.shape[1], len(radius), 3))
         _log_alpha(theta, theta[:2][..., of_bends] @ shapes, *self._comb, y)
         mu, s2 = theta[:2][..., begin + 1], theta[:2][..., begin + 2]
-        sigma, x = np.sqrt(s2), mu - PIVOT_RADIUS
+        sigma, x = np.sqrt(s2)[..., None], (mu - PIVOT_RADIUS)[..., None]
         # -ln α and its slopes in Z, G, s², b at the radii, and their parabolas.
         of_Z, of_s = y[..., 1:2], y[..., 2:]
-        along = np.concatenate([np.ones((len(radius), 1)), (radius - PIVOT_RADIUS)[:, None]], 1)
-        values = np.concatenate([y[..., :1], of_Z * along, of_s, of_Z * shapes.T], axis=-1)
+        of_line = of_Z * (radius[:, None] - PIVOT_RADIUS) ** np.arange(2)
+        values = np.concatenate([y[..., :1], of_line, of_s, of_Z * shapes.T], axis=-1)
         p0, p1, p2 = np.moveaxis(self._project(len(begin)) @ values[:, :, None], -2, 0)
         # The parabola about μ: a + b (R - μ) + c (R - μ)².
-        X = x[..., None]
-        at, tilt, bend = p0 + (p1 + p2 * X) * X, p1 + 2.0 * p2 * X, p2
-        a2, a1 = bend * s2[..., None], tilt * sigma[..., None]
-        a = np.stack([(at + a2)[..., 0], a1[..., 0], a2[..., 0]], axis=-1)
-        da = np.empty((*shape, 3, 5 + len(shapes)))
-        da[..., 0, 2:], da[..., 1, 2:], da[..., 2, 2:] = (at + a2)[..., 1:], a1[..., 1:], a2[..., 1:]
-        tilt, bend = tilt[..., 0], bend[..., 0]
+        at, tilt = p0 + (p1 + p2 * x) * x, p1 + 2.0 * p2 * x
+        every = np.stack([at + p2 * s2[..., None], tilt * sigma, p2 * s2[..., None]], axis=-2)
+        a, da = every[..., 0], np.empty((*shape, 3, 5 + len(shapes)))
+        da[..., 2:] = every[..., 1:]
+        tilt, bend, sigma = tilt[..., 0], p2[..., 0], sigma[..., 0]
         da[..., 0, 0], da[..., 1, 0], da[..., 2, 0] = tilt, 2.0 * bend * sigma, 0.0
         da[..., 0, 1], da[..., 1, 1], da[..., 2, 1] = bend, 0.5 * tilt / sigma, bend
         D = 1.0 - 2.0 * a[..., 2]
