@@ -13,6 +13,7 @@ from scipy import stats
 
 from migrate_bayes import Recipe, Run
 from migrate_bayes.catalog import correct_extinction
+from migrate_bayes.catalog.passbands import in_band
 from migrate_bayes.core.errors import FitError, ProductError, RecipeError
 from migrate_bayes.core.io import read_netcdf
 from migrate_bayes.core.provenance import file_sha256
@@ -32,6 +33,7 @@ from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock import footprint
 from migrate_bayes.mock.footprint import completeness
 from migrate_bayes.mock.mock_options import MockOptions
+from migrate_bayes.mock.stars import magnitudes
 from migrate_bayes.orbits.orbit_options import OrbitOptions
 from migrate_bayes.run.made_from import FORMATS, of_completeness
 
@@ -87,6 +89,43 @@ def test_counts_do_not_depend_on_chunks(survey, monkeypatch):
     monkeypatch.setattr(injections, "CHUNK", 17)
     xr.testing.assert_identical(one, count_injections(survey, every, 60))
     assert int(one["passed"].sum()) == one.attrs["usable"] <= 60
+
+
+def test_shares_are_those_of_all_stars_born():
+    """By another way: masses of a whole generation, times how complete the survey is."""
+    lamost = mock_survey(MockOptions(survey="lamost"), 3, AgeOptions(), OrbitOptions())
+    n = 40_000
+    number = np.arange(1, 65)
+    _, true = lamost.observe(number)
+    one = {name: np.repeat(values[[7]], n) for name, values in true.items()}
+    rng = np.random.default_rng(8)
+    for age in (2.0, 9.0):
+        born = {"age": np.full(n, age), "feh": rng.normal(-0.2, 0.1, n), "alpha_fe": np.zeros(n)}
+        star, share = lamost.tried_at(one, born, rng.random((2, n)))
+        dust = 0.83 * one["a_v"][0]
+        assert star["modulus"][0] == pytest.approx(5.0 * np.log10(one["distance"][0]) + 10.0 + dust)
+        whole = one | born
+        whole |= lamost._on_isochrone(whole, rng.random(n), np.full(n, np.inf))
+        seen = magnitudes(whole)
+        complete = completeness(in_band("g", seen["g"], seen["bp"] - seen["rp"]))
+        expected = np.where(whole["ok"], whole["probability"] * complete, 0.0)
+        sd = np.hypot(share.std(), expected.std()) / np.sqrt(n)
+        assert abs(share.mean() - expected.mean()) < 4.0 * sd
+        assert share.mean() > 8.0 * sd
+
+
+def test_tries_are_counted_by_age_and_place(survey, monkeypatch):
+    monkeypatch.setattr(injections, "_PLACES", 1)
+    counts = count_injections(survey, every, 300)
+    if not survey.knows_shares:
+        assert "tried" not in counts
+        return
+    assert int(counts["tried"].sum()) == 300  # one at the place of each, of any age
+    assert counts["tried"].sum(("component", "modulus")).std() > 0
+    taken, squared = counts["taken"].sum(), counts["taken_squared"].sum()
+    assert 0.0 < float(squared) < float(taken) < 300.0
+    none = count_injections(survey, lambda stars: ~every(stars), 300)
+    assert float(none["tried"].sum()) == float(none["taken"].sum()) == 0.0
 
 
 def test_stars_are_counted_where_they_are():

@@ -96,19 +96,27 @@ def test_a_slope_in_alpha_is_told_and_judged(slope, by_radius):
         assert (with_radius < alone - 10.0) == (by_radius > 0.0)
 
 
-def test_the_share_of_each_age_is_told_where_stars_have_their_places():
-    def thin_out(age, x, f):
-        return law_of_survey(age, x, f) - 0.06 * age
-
-    counts = counted(thin_out, 300_000, 4)
+def test_shares_at_places_are_found():
+    """Sums of unequal shares, of a law that is steeper far away."""
+    modulus, rng = np.arange(6.0, 15.0, 0.25), np.random.default_rng(4)
+    law = -3.0 - 0.02 * AGE[:, None] * (modulus - 5.0) - 0.6 * np.exp(-AGE)[:, None]
+    law = np.stack([law, law + 0.3])
+    tried = np.full(law.shape, 200.0)
+    tried[..., modulus > 14.0] = 0.0
+    weight = rng.gamma(2.0, 0.5, (200, *law.shape)) * (rng.random((200, *law.shape)) < np.exp(law))
+    dims = "component", "age", "modulus"
+    counts = counted(law_of_survey, 100_000, 4)
     assert "ln_share" not in fit_completeness(counts)
-    table = fit_completeness(counts.assign_attrs(places_given=1))
-    centre = -0.05 - 0.035 * AGE
-    law = np.exp(-0.5 * ((FEH - centre[:, None]) / 0.2) ** 2)
-    law /= law.sum(axis=1, keepdims=True)
-    true = np.log((law * np.exp(thin_out(AGE[:, None], 0.0, FEH))).sum(axis=1))
-    found = table["ln_share"].sel(component="thin").values
-    np.testing.assert_allclose(found, true - true.mean(), atol=0.06)
+    sums = {"tried": tried, "taken": weight.sum(axis=0), "taken_squared": (weight**2).sum(axis=0)}
+    counts = counts.assign_coords(modulus=modulus)
+    counts = counts.assign({name: (dims, values * (tried > 0)) for name, values in sums.items()})
+    found = fit_completeness(counts)["ln_share"].values
+    lent = modulus < 14.0
+    error = (found - law)[..., lent] - (found - law)[..., lent].mean()
+    assert np.abs(error).max() < 0.25
+    assert error.std() < 0.05
+    # Where none was tried, as at the end of those that were.
+    np.testing.assert_array_equal(found[..., ~lent][..., 1:], found[..., ~lent][..., :1])
 
 
 def test_the_end_of_the_isochrones_is_followed():

@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.population import population_data
-from migrate_bayes.population.likelihood.layout import StarArrays, pack
+from migrate_bayes.population.likelihood.layout import StarArrays, pack, unpack
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.model.hierarchy import flat_in_age
 from migrate_bayes.stars import open_stars, write_stars
@@ -132,3 +132,25 @@ def test_radius_and_age_are_one_likelihood(make_stars):
     separate = population_data(stars.drop_vars("abs_g_slope"), trim=1e-300)
     apart = StarLikelihood(separate.stars).per_star(theta)[0] + peak
     assert np.abs((apart - apart.mean()) - (expected - expected.mean())).max() > 0.1
+
+
+def test_heights_lose_what_they_have_of_the_radius(make_stars):
+    """A flare of both discs alike is taken out, not what the discs and ages differ by."""
+    stars = make_stars(3000).isel(potential=[0])
+    radius = stars["rg_mean"].isel(potential=0)
+    x = radius.clip(*np.quantile(radius, [0.005, 0.995])) - 8.0
+    height = np.log(np.exp(stars["ln_zmax_mean"].isel(potential=0)) + 0.2)
+
+    def heights(of):
+        data = population_data(of.assign(height_sd=stars["ln_zmax_sd"]))
+        return unpack(data.stars, np.arange(data.n_stars)).height
+
+    plain, flared = (
+        stars.assign(height_mean=height + more) for more in (0.0, 0.1 * x**2 - 0.05 * x)
+    )
+    apart = heights(flared) - heights(plain)
+    np.testing.assert_allclose(apart, apart.mean(), atol=1e-6)
+    assert (heights(plain) - height.values).std() < 0.1 * height.values.std()
+    assert heights(plain).mean() == pytest.approx(height.values.mean(), rel=1e-6)
+    stars, few = stars.isel(star=slice(0, 900)), flared.isel(star=slice(0, 900))
+    np.testing.assert_allclose(heights(few), few["height_mean"].values, rtol=1e-6)

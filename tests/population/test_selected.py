@@ -2,10 +2,12 @@
 
 import functools
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.optimize import minimize
 from scipy.stats import norm
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
@@ -338,15 +340,83 @@ def test_wrong_tables():
     assert np.ptp(one.log_s[0] - one.log_s[1], axis=2).max() < 1e-12
 
 
-def test_the_share_of_an_age_divides_its_weight():
-    share = xr.DataArray([[0.0, -0.3, -0.7], [0.2, 0.1, 0.0]], dims=("component", "age"))
-    rng = np.random.default_rng(9)
-    stars, theta, table = stars_of(rng), theta_of(rng), table_of(curved)
-    without = SelectedLikelihood(stars, Completeness.of(table, AGES), stars.stars).at_seam(theta)
-    table = table.assign(ln_share=share)
-    change = (
-        SelectedLikelihood(stars, Completeness.of(table, AGES), stars.stars).at_seam(theta)
-        - without
+def shares_of(rng, modulus):
+    """ln f on (component, age, modulus)."""
+    values = rng.normal(0.0, 0.5, (2, len(AGES), len(modulus)))
+    return xr.DataArray(values, {"modulus": modulus}, ("component", "age", "modulus"))
+
+
+def test_a_star_is_divided_by_what_is_taken_at_its_place():
+    """ln L less ln Σ P f, f linear in the modulus; outliers are taken as the thin disc is."""
+    rng, modulus = np.random.default_rng(9), np.arange(8.0, 12.1, 0.5)
+    packed = stars_of(rng, classes=2).stars
+    packed = replace(packed, modulus=np.r_[rng.uniform(7.0, 13.0, 149), np.nan])
+    stars, theta = StarLikelihood(packed, workers=1), theta_of(rng, classes=2)
+    theta[:2, :, len(THETA)] += 0.3
+    shares, table = shares_of(rng, modulus), table_of(curved)
+    without, both = (
+        SelectedLikelihood(stars, Completeness.of(one, AGES), packed)
+        for one in (table, table.assign(ln_share=shares))
     )
-    np.testing.assert_allclose(change[:2, :, 0], -share.values, rtol=1e-10)
-    np.testing.assert_allclose(change[..., 1:], 0.0, atol=1e-10)
+    inside = np.clip(np.nan_to_num(packed.modulus, nan=8.0), 8.0, 12.0)
+    error_class = unpack(packed, np.arange(150)).error_class
+    expected = without.per_star(theta)[0]
+    for i in range(149):
+        column = 0 if error_class[i] == 0 else len(THETA)
+        at = [
+            sum(
+                np.exp(theta[c, k, column if c < 2 else 0] + f.values[c % 2, k])
+                for c, k in np.ndindex(3, len(AGES))
+            )
+            for f in (shares.isel(modulus=m) for m in range(len(modulus)))
+        ]
+        expected[i] -= np.interp(inside[i], modulus, np.log(at))
+    found = both.per_star(theta)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    value, gradient = both.value_and_gradient(theta)
+    assert value == both.value(theta) == pytest.approx(found.sum(), rel=1e-6)
+    x = np.zeros((*theta.shape, 3))
+    for d, at in enumerate(((0, 1, 0), (1, 0, len(THETA)), (2, 2, 0))):
+        step = np.zeros_like(theta)
+        step[at] = 1e-4
+        slope = (both.value(theta + step) - both.value(theta - step)) / 2e-4
+        assert gradient[at] == pytest.approx(slope, rel=1e-5, abs=1e-6)
+        x[(*at, d)] = 1.0
+    _, score, _ = both.score_outer(theta, x)
+    np.testing.assert_allclose(score, [gradient[0, 1, 0], gradient[1, 0, len(THETA)], score[2]])
+    part = both.subset(64)
+    assert part._stars_at.sum() == pytest.approx(149 * part.n_stars / 150)
+
+
+def test_ages_of_which_more_is_taken_gain_no_weight():
+    """Ages known to 1.5 Gyr, of which those seen as young are taken: P is that of all stars."""
+    rng, n, truth = np.random.default_rng(12), 40_000, np.array([0.2, 0.3, 0.5])
+    seen = rng.choice(AGES, n, p=truth) + 1.5 * rng.normal(size=n)
+    seen = seen[seen < 7.0]
+    m, one = len(seen), np.ones(len(seen))
+    plain = StarArrays(
+        radius=8 * one, radius_variance=0.01 * one, alpha=0 * one, alpha_variance=0.01 * one,
+        height=0 * one, height_variance=0.01 * one,
+        log_weight=-0.5 * ((seen[:, None] - AGES) / 1.5) ** 2,
+        feh=np.zeros((m, 3)), feh_variance=np.full((m, 3), 0.01), modulus=10.0 * one,
+    )  # fmt: skip
+    stars = StarLikelihood(pack(plain, np.full(3, 1 / 3)), workers=1)
+    taken = np.broadcast_to(norm.logcdf((7.0 - AGES) / 1.5)[:, None], (2, 3, 2))
+    f = xr.DataArray(taken, {"modulus": [9.0, 11.0]}, ("component", "age", "modulus"))
+    table = table_of(lambda c, age, x, f: 0.0 * f)
+
+    def shares(table):
+        likelihood = SelectedLikelihood(stars, Completeness.of(table, AGES), stars.stars)
+        theta = np.zeros((2, 3, len(THETA)))
+        theta[..., 1], theta[..., [2, 5, 8, 10]] = 8.0, 1.0
+
+        def deviance(x):
+            theta[0, :, 0], theta[1, :, 0] = [*x, 0.0] - np.logaddexp.reduce([*x, 0.0]), -40.0
+            return -likelihood.value(theta)
+
+        x = minimize(deviance, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-3}).x
+        return np.exp([*x, 0.0] - np.logaddexp.reduce([*x, 0.0]))
+
+    sd = 0.006  # of 10 such samples
+    np.testing.assert_allclose(shares(table.assign(ln_share=f)), truth, atol=3 * sd)
+    assert shares(table)[0] > truth[0] + 10 * sd

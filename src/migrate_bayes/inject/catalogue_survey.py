@@ -82,7 +82,7 @@ class CatalogueSurvey:
     """
 
     law = InjectedMetallicity()
-    places_given = True
+    knows_shares = True
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class CatalogueSurvey:
         if lacking := [name for name in needed if name not in stars]:
             names = ", ".join(lacking)
             raise FitError(f"the catalogue cannot be its own survey: it has no {names}")
-        self.grid, self.seed, self._thick_share = grid, seed, thick_share
+        self.grid, self.seed, self.thick_share = grid, seed, thick_share
         seen = _finite(stars, needed)
         known = seen & usable & _finite(stars, ("rg_mean", "age_median", "ln_zmax_mean"))
         if known.sum() < 10 * _NEAR:
@@ -242,7 +242,7 @@ class CatalogueSurvey:
     ) -> tuple[NDArray[np.int64], Columns]:
         """Draw candidates of each star; return which are within the limits, and these."""
         u = np.concatenate([self.uniforms(number, 2 + a, 9) for a in attempts], axis=1)
-        star = draw_compositions(self.law, self._thick_share, self.ages, u)
+        star = draw_compositions(self.law, self.thick_share, self.ages, u)
         star["alpha_fe"] = np.clip(star["alpha_fe"], *self._alphas)
         n = len(star["age"])
         near = np.empty((n, _NEAR), dtype=np.int64)
@@ -256,22 +256,44 @@ class CatalogueSurvey:
         pick = np.minimum((edge < u[5][:, None] * edge[:, -1:]).sum(axis=1), _NEAR - 1)
         index = np.arange(n)
         row, most = near[index, pick], bound[index, pick]
-        star["row"] = row
-        star |= self._on_isochrone(star, u[6], self._faintest - modulus[row])
-        star["g"] = star["abs_g"] + modulus[row]
+        star, inside = self._shining(star, row, u[6])
         with np.errstate(invalid="ignore", divide="ignore"):
-            inside = star.pop("ok") & self._within(star["g"])
             kept = np.flatnonzero(inside & (u[7] < star["probability"] / most))
         star = {name: values[kept] for name, values in star.items()}
         return kept, self._at_places(star, star["row"]) | star if self.shares.tables else star
 
-    def observe(self, number: NDArray[np.int64], *, again: bool = False) -> tuple[Columns, Columns]:
-        """Return what is seen of the stars, and the truth."""
-        candidates = partial(taken_by_shares, self)
-        true = first_seen(number, candidates, 64, attempts_with(self.shares))
+    def _shining(
+        self, star: Columns, row: NDArray[np.int64], u: Floats
+    ) -> tuple[Columns, NDArray[np.bool_]]:
+        """Give stars masses and magnitudes at lent places; return whether they are in range."""
+        modulus = self._modulus[row]
+        star = star | {"row": row} | self._on_isochrone(star, u, self._faintest - modulus)
+        star["g"] = star["abs_g"] + modulus
+        with np.errstate(invalid="ignore"):
+            return star, star.pop("ok") & self._within(star["g"])
+
+    def tried_at(self, place: Columns, star: Columns, u: Floats) -> tuple[Columns, Floats]:
+        """Put stars at lent places; see `Survey.tried_at`."""
+        star["alpha_fe"] = np.clip(star["alpha_fe"], *self._alphas)
+        star, inside = self._shining(star | {"rg": place["rg"]}, place["row"], u[1])
+        star["modulus"] = self._modulus[star["row"]]
+        share = np.where(inside, star["probability"], 0.0)
+        if self.shares.tables:
+            rows = np.flatnonzero(share)
+            some = {str(name): star[name][rows] for name in ("abs_g", "bp_rp")}
+            share[rows] *= self.shares.of(self._at_places(some, star["row"][rows]))
+        return star, share
+
+    def observe(
+        self, number: NDArray[np.int64], *, again: bool = False, true: Columns | None = None
+    ) -> tuple[Columns, Columns]:
+        """Return what is seen of the stars, or of those of `true`, and the truth."""
+        if true is None:
+            candidates = partial(taken_by_shares, self)
+            true = first_seen(number, candidates, 64, attempts_with(self.shares))
         u = self.uniforms(number, 0, 6)
         e = ndtri(u[:5])
-        row = true.pop("row")
+        row = true["row"]
         near = self._like.query(
             np.column_stack([true["g"] / _G_SCALE, true["teff"] / _TEFF_SCALE]), _NEAR
         )[1]
@@ -286,7 +308,7 @@ class CatalogueSurvey:
         for k, name in enumerate(("teff", "logg", "feh", "alpha_fe", "abs_g")):
             if (error := f"{name}_error") in seen:
                 seen[name] = true[name] + seen[error] * e[k]
-        true |= {
+        true = true | {
             "zmax": np.exp(place["ln_zmax_mean"]), "R": place["r_present"], "z": place["z"],
         }  # fmt: skip
         return seen, true

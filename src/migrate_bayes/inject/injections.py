@@ -8,6 +8,10 @@ given age and radius are those of the mock's discs.
 
 Candidates are drawn until the survey observes one, so the stars that pass have the density of the
 injected population times S, up to a constant.
+
+**Shares at given place.** How many stars of an age are taken at the place of a star is another
+question: where one has passed, one of any age is tried. Of all stars born its mass stands for the
+part that is bright enough, its probability, and what counts is that of the tries that pass.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from migrate_bayes.inject.shares import NO_SHARES, Shares
 from migrate_bayes.isochrones import WorkingGrid
 from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.mock import discs
+from migrate_bayes.mock.footprint import faintest_g
 from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.mock.stars import MOST_ATTEMPTS, LamostSurvey, SimpleSurvey, get_survey
 from migrate_bayes.mock.survey import catalog_of
@@ -44,11 +49,14 @@ ALPHA_SD = 0.03
 """Scatter of the injected [α/Fe] at given [Fe/H], dex."""
 PURPOSE = 0x1A9EC7  # of the keyed random numbers
 _SHARES = 1 << 41  # first draw of those that the tables of shares take a candidate by
+_TRIED = 1 << 50  # what numbers of stars that are tried at places begin with
+_PLACES = 4  # one of so many stars that pass lends its place
 _ASKED = 20_000  # candidates by which tables are judged
 _RAREST = 0.001  # share of them that tables have to take
 _DOUBTFUL = 0.05  # share of them outside of a table
 _MOST_CALLS = 1000
 _FEH_STEP, _AGE_STEP, _RADIUS_STEP = 0.05, 0.25, 0.5  # dex, Gyr, kpc: of the cells
+_MODULI = np.arange(4.0, 17.1, 0.25)  # mag: edges of the cells of G - M_G
 CHUNK = 65_536
 """Stars at a time; it decides nothing."""
 
@@ -102,6 +110,10 @@ class InjectedMetallicity:
         return np.where(np.abs(z) < _WIDEST, -0.5 * z**2, -np.inf)
 
 
+#: The law of [Fe/H] of the stars that are tried at places: that by which S is normalised.
+_REFERENCE = InjectedMetallicity(slope=(0.0, 0.0), sd=(REFERENCE[0][2], REFERENCE[1][2]))
+
+
 def draw_compositions(
     law: InjectedMetallicity, thick_share: float, ages: tuple[float, float], u: NDArray
 ) -> Columns:
@@ -144,8 +156,12 @@ class Survey(Protocol):
     """Who takes injected stars: a mock survey, or a catalogue."""
 
     law: InjectedMetallicity
-    places_given: bool
-    """Whether a star has its place before it is asked if the survey takes it."""
+    knows_shares: bool
+    """Whether the stars that it observes are those shares of all that are born at a place."""
+
+    @property
+    def thick_share(self) -> float:
+        """Which part of the stars is of the thick disc."""
 
     @property
     def shares(self) -> Shares:
@@ -167,8 +183,17 @@ class Survey(Protocol):
     def grid(self) -> WorkingGrid:
         """Isochrones of the stars."""
 
-    def observe(self, number: NDArray[np.int64], *, again: bool = False) -> tuple[Columns, Columns]:
-        """Return what is seen of the stars, and the truth."""
+    def observe(
+        self, number: NDArray[np.int64], *, again: bool = False, true: Columns | None = None
+    ) -> tuple[Columns, Columns]:
+        """Return what is seen of the stars, or of those of `true`, and the truth."""
+
+    def tried_at(self, place: Columns, star: Columns, u: Floats) -> tuple[Columns, Floats]:
+        """Put stars at places, those of others' truth, by two uniform numbers each.
+
+        Returns them, with the `modulus` of their places, G - M_G, and the shares of all born at
+        their age that have come to be observed.
+        """
 
     def is_repeated(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether a star is observed a second time."""
@@ -252,7 +277,7 @@ class _Simple(SimpleSurvey):
     contradicted = 0.0  # it has no stars but by its tables
     n_births = discs.N_MIGRATION
     law = InjectedMetallicity()
-    places_given = False
+    knows_shares = False  # one bright enough is made of every star
 
     def births(self, ages: tuple[float, float], u: NDArray) -> Columns:
         """Draw injected stars by uniform numbers, shape (`n_births`, n), and put them on orbits."""
@@ -275,10 +300,23 @@ class _Simple(SimpleSurvey):
     ) -> tuple[NDArray[np.int64], Columns]:
         return taken_by_shares(self, number, attempts)
 
+    def tried_at(self, place: Columns, star: Columns, u: Floats) -> tuple[Columns, Floats]:
+        """Put stars at places; see `Survey.tried_at`."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class _Lamost(_Simple, LamostSurvey):
-    pass
+    knows_shares = True
+
+    def tried_at(self, place: Columns, star: Columns, u: Floats) -> tuple[Columns, Floats]:
+        """Put stars at places; see `Survey.tried_at`."""
+        star, observed = self._shining(place | star | {"limit": faintest_g(u[0])}, u[1])
+        star["modulus"] = 5.0 * np.log10(star["distance"]) + 10.0 + 0.83 * star["a_v"]
+        share = np.where(observed, star["probability"], 0.0)
+        rows = np.flatnonzero(share)
+        share[rows] *= self.shares.of({name: values[rows] for name, values in star.items()})
+        return star, share
 
 
 def mock_survey(
@@ -300,17 +338,26 @@ def mock_survey(
     return kind(truth, seed, isochrones, survey.potential, thick_share, shares, with_zmax)
 
 
-def observe(survey: Survey, number: NDArray[np.int64]) -> xr.Dataset:
+def observe(survey: Survey, number: NDArray[np.int64], stars: Columns | None = None) -> xr.Dataset:
     """Return injected stars as a catalogue; of a star that is seen twice the better observation.
 
     True orbits stand beside it as `rg_mean`, `ln_zmax_mean`, `r_present` and `z`, kpc, for
     selections that ask for them.
     """
-    seen, true = survey.observe(number)
+    return _observed(survey, number, stars)[0]
+
+
+def _observed(
+    survey: Survey, number: NDArray[np.int64], stars: Columns | None = None
+) -> tuple[xr.Dataset, Columns]:
+    """Return the catalogue of `observe` and the truth."""
+    seen, true = survey.observe(number, true=stars)
     again = survey.is_repeated(number)
     if again.any():
-        second, _ = survey.observe(number[again], again=True)
         rows = np.flatnonzero(again)
+        second, _ = survey.observe(
+            number[rows], again=True, true={name: values[rows] for name, values in true.items()}
+        )
         better = total_snr(_plain(second)) > total_snr(_plain(seen))[rows]
         for name, values in second.items():
             seen[name][rows[better]] = values[better]
@@ -319,7 +366,7 @@ def observe(survey: Survey, number: NDArray[np.int64]) -> xr.Dataset:
         "r_present": true["R"], "z": true["z"], "alpha_residual": true["alpha_residual"],
     }  # fmt: skip
     catalog = catalog_of(number, seen, true, survey.seed)
-    return catalog.assign({name: ("star", values) for name, values in orbits.items()})
+    return catalog.assign({name: ("star", values) for name, values in orbits.items()}), true
 
 
 def _plain(columns: Columns) -> xr.Dataset:
@@ -347,8 +394,10 @@ def count_injections(
         ``log_injected``: ln of the injected law of [Fe/H] there, up to a constant. ``on_grid`` on
         (component, feh): the part of the injected stars that has an isochrone. ``alpha_sum`` on
         (component, rg): of those that pass, the sum of their residuals of [α/Fe], in units of its
-        scatter.
-        Attributes ``observed`` and ``usable``, numbers of stars, and ``places_given``, 1 or 0.
+        scatter. If the survey knows: ``tried`` on (component, age, modulus), stars of the law of
+        [Fe/H] by which S is normalised, that are tried at places of those that pass; ``taken`` and
+        ``taken_squared``, sums of the shares, and of their squares, of the tries that pass.
+        Attributes ``observed`` and ``usable``, numbers of stars.
 
     Examples
     --------
@@ -366,18 +415,24 @@ def count_injections(
     cells = Cells(survey.ages)
     counts = np.zeros(cells.shape, dtype=np.int64)
     alpha_sum = np.zeros((2, cells.shape[2]))
+    shares = np.zeros((3, 2, cells.shape[1], len(_MODULI) - 1))
     with progress(n, "inject") as advance:
         for first in range(1, n + 1, CHUNK):
             number = np.arange(first, min(first + CHUNK, n + 1), dtype=np.int64)
-            catalog = observe(survey, number)
-            passed = catalog.isel(star=np.flatnonzero(usable(catalog)))
+            catalog, true = _observed(survey, number)
+            rows = np.flatnonzero(usable(catalog))
+            passed = catalog.isel(star=rows)
             inside, cell = cells.of(passed)
             np.add.at(counts, cell, 1)
             np.add.at(alpha_sum, cell[:3:2], passed["alpha_residual"].values[inside])
+            if survey.knows_shares:
+                lent = rows[number[rows] % _PLACES == 0]
+                places = {name: values[lent] for name, values in true.items()}
+                _try(survey, usable, number[lent] + _TRIED, places, cells, shares)
             advance(len(number))
     coords = cells.coords
     law = survey.law.log_density(*(coords[name] for name in ("age", "rg", "feh")))
-    return xr.Dataset(
+    out = xr.Dataset(
         {
             "passed": (("component", "age", "rg", "feh"), counts),
             "log_injected": (("component", "age", "rg", "feh"), law),
@@ -385,12 +440,39 @@ def count_injections(
             "alpha_sum": (("component", "rg"), alpha_sum),
         },
         coords=coords,
-        attrs={
-            "observed": n,
-            "usable": int(counts.sum()),
-            "places_given": int(survey.places_given),
-        },
+        attrs={"observed": n, "usable": int(counts.sum())},
     )
+    if not survey.knows_shares:
+        return out
+    dims = "component", "age", "modulus"
+    named = zip(("tried", "taken", "taken_squared"), shares, strict=True)
+    out["modulus"] = 0.5 * (_MODULI[1:] + _MODULI[:-1])
+    out["modulus"].attrs = {"units": "mag", "long_name": "G - M_G of a place"}
+    return out.assign({name: (dims, values) for name, values in named})
+
+
+def _try(
+    survey: Survey,
+    usable: Callable[[xr.Dataset], NDArray[np.bool_]],
+    number: NDArray[np.int64],
+    place: Columns,
+    cells: Cells,
+    sums: Floats,
+) -> None:
+    """Try a star of any age at each place; add to their number and the sums of their shares."""
+    u = survey.uniforms(number, 2, 7)
+    star = draw_compositions(_REFERENCE, survey.thick_share, survey.ages, u[:5])
+    del star["rg"]  # it is that of the place
+    star, share = survey.tried_at(place, star, u[5:])
+    age = np.searchsorted(cells.edges[0], star["age"], side="right") - 1
+    where = star["component"], age, np.searchsorted(_MODULI, star.pop("modulus"), side="right") - 1
+    inside = (age < cells.shape[1]) & (where[2] >= 0) & (where[2] < len(_MODULI) - 1)
+    np.add.at(sums[0], tuple(index[inside] for index in where), 1.0)
+    rows = np.flatnonzero(inside & (share > 0.0))
+    catalog = observe(survey, number[rows], {name: values[rows] for name, values in star.items()})
+    rows = rows[usable(catalog)]
+    for total, power in zip(sums[1:], (1, 2), strict=True):
+        np.add.at(total, tuple(index[rows] for index in where), share[rows] ** power)
 
 
 class Cells:

@@ -51,6 +51,7 @@ NEVER = -40.0
 # in ten times the time, if more than `_MANY` stars of a disc have passed.
 _SIZES, _MANY = ((7, 6, 12, 3, 4), (12, 6, 20, 6, 8)), 300_000
 _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+_SHARE_SIZES, _SHARE_PENALTIES = (9, 9), (0.1, 1.0, 10.0, 100.0)
 _SMALL = 1e-4  # penalty of any coefficient, so that all have a value
 # Laws by which the error of a gradient is judged: sd of [Fe/H], at steps (dex) from the injected
 # mean; mean and sd of the radius.
@@ -99,18 +100,19 @@ class _Term:
 def _terms(cells: xr.Dataset, sizes: tuple[int, ...], *, with_radius: bool) -> list[_Term]:
     """Return f, h and, if asked for, r, with splines over the range of the cells."""
     ages, radii, fehs, few_ages, few_radii = sizes
-
-    def spline(name: str, n: int, degree: int) -> BSpline:
-        x = np.log(cells[name].values) if name == "age" else cells[name].values
-        inner = np.linspace(x[0], x[-1], n - degree + 1)
-        knots = np.concatenate([[x[0]] * degree, inner, [x[-1]] * degree])
-        return BSpline(knots, np.eye(n), degree, extrapolate=True)
-
-    age, feh, radius = spline("age", ages, 3), spline("feh", fehs, 3), spline("rg", radii, 3)
+    log_age, rg, fe = np.log(cells["age"].values), cells["rg"].values, cells["feh"].values
+    age, radius, feh = _spline(log_age, ages), _spline(rg, radii), _spline(fe, fehs)
     terms = [_Term(age, radius, None), _Term(age, None, feh)]
     if not with_radius:
         return terms
-    return [*terms, _Term(spline("age", few_ages, 2), spline("rg", few_radii, 3), feh)]
+    return [*terms, _Term(_spline(log_age, few_ages, 2), _spline(rg, few_radii), feh)]
+
+
+def _spline(x: Floats, n: int, degree: int = 3) -> BSpline:
+    """Return `n` functions over the range of x."""
+    inner = np.linspace(x[0], x[-1], n - degree + 1)
+    knots = np.concatenate([[x[0]] * degree, inner, [x[-1]] * degree])
+    return BSpline(knots, np.eye(n), degree, extrapolate=True)
 
 
 def _sum(terms: list[_Term], coefficients: Floats, *axes: Floats) -> Floats:
@@ -168,24 +170,13 @@ class _Regression:
         smooth = _sum(self.terms[1:], self.coefficients[self.first :], *_axes(cells))
         return smooth + _log_on_grid(cells)
 
-    def log_share(self, cells: xr.Dataset) -> Floats:
-        """Return ln of the share of each age, of the [Fe/H] and radii of the laws of errors."""
-        _, radius, feh = _axes(cells)
-        centre = _centre(cells)
-        every = _sum(self.terms, self.coefficients, *_axes(cells)) + _log_on_grid(cells)
-        law = np.exp(-0.5 * ((feh - centre[..., None]) / _SD) ** 2)
-        law /= law.sum(axis=2, keepdims=True)
-        by_radius = np.exp(-0.5 * ((radius - _RADIUS) / _WIDTH) ** 2)[:, None]
-        share: Floats = np.log((by_radius * law * np.exp(every)).sum(axis=(1, 2)))
-        return share - share.mean()
-
 
 def _regress(
-    n: Floats, offset: Floats, terms: list[_Term], weight: float, *axes: Floats
+    n: Floats, offset: Floats, terms: list[_Term], penalties: tuple[float, ...], *axes: Floats
 ) -> _Regression:
     """Maximise the penalised Poisson likelihood by Newton steps."""
     sizes = [int(np.prod(term.sizes)) for term in terms]
-    penalty = block_diag(*(f * t.rough for t, f in zip(terms, [1.0, weight, weight], strict=False)))
+    penalty = block_diag(*(f * t.rough for t, f in zip(terms, penalties, strict=True)))
     penalty += _SMALL * np.eye(sum(sizes))
     inside = np.isfinite(offset)
     offset = np.where(inside, offset, 0.0)
@@ -225,11 +216,40 @@ def _best(counts: xr.Dataset, disc: str, *, with_radius: bool) -> _Regression:
     offset = np.where((n.sum(axis=2) > 0)[..., None], offset, -np.inf)
     n = np.where(np.isfinite(offset), n, 0.0)
     fits = [
-        _regress(n, offset, _terms(cells, sizes, with_radius=with_radius), weight, *axes)
+        _regress(n, offset, terms, (1.0, *[weight] * (len(terms) - 1)), *axes)
         for sizes in (_SIZES if n.sum() > _MANY else _SIZES[:1])
+        for terms in [_terms(cells, sizes, with_radius=with_radius)]
         for weight in _PENALTIES
     ]
     return min(fits, key=lambda fit: fit.aic)
+
+
+def _log_shares(counts: xr.Dataset) -> Floats:
+    """Return ln of the share of each age that is taken at places, (2, n_ages, n_moduli)."""
+    lent = np.flatnonzero(counts["tried"].sum(("component", "age")).values > 0)
+    near = slice(lent[0], lent[-1] + 1)
+    age, modulus, one = counts["age"].values, counts["modulus"].values, np.zeros(1)
+    term = _Term(
+        _spline(np.log(age), _SHARE_SIZES[0]), _spline(modulus[near], _SHARE_SIZES[1]), None
+    )
+    out = np.empty((2, len(age), len(modulus)))
+    for c in range(2):
+        tried, taken, squared = (
+            counts[name].transpose("component", "age", "modulus").values[c][:, near, None]
+            for name in ("tried", "taken", "taken_squared")
+        )
+        # A sum of unequal shares scatters as so many stars.
+        scale = taken.sum() / squared.sum()
+        with np.errstate(divide="ignore"):
+            offset = np.log(tried * scale)
+        fits = [
+            _regress(taken * scale, offset, [term], (weight,), age, modulus[near], one)
+            for weight in _SHARE_PENALTIES
+        ]
+        best = min(fits, key=lambda fit: fit.aic)
+        inside = np.clip(modulus, *modulus[near][[0, -1]])
+        out[c] = _sum([term], best.coefficients, age, inside, one)[..., 0]
+    return out - out.mean(axis=(0, 1))
 
 
 def _axes(cells: xr.Dataset) -> list[Floats]:
@@ -307,11 +327,11 @@ def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
     xarray.Dataset
         ``ln_s`` on (component, age, rg, feh), 0 at its highest for each disc, age and radius, and
         ``ln_s_error`` on (direction, component, age, rg, feh): changes of ln S by one standard
-        deviation each, independent of each other; of stars with a given place ``ln_share`` on
-        (component, age), the share of an age that is taken. Attributes ``aic_…`` compare ln S of
-        age and [Fe/H] alone with that of radius too, for each disc; the terms are those of the
-        less. Two more are of these terms and a slope in [α/Fe], ``alpha_slope_…`` per dex, which is
-        not in ``ln_s``.
+        deviation each, independent of each other; if stars were tried at places, ``ln_share`` on
+        (component, age, modulus), the share of those of an age that is taken. Attributes
+        ``aic_…`` compare ln S of age and [Fe/H] alone with that of radius too, for each disc; the
+        terms are those of the less. Two more are of these terms and a slope in [α/Fe],
+        ``alpha_slope_…`` per dex, which is not in ``ln_s``.
 
     Raises
     ------
@@ -346,14 +366,13 @@ def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
     age, radius, feh = axes = _axes(counts)
     shape = 2, len(age), len(radius), len(feh)
     log_s, errors, attrs = np.empty(shape), list[Floats](), dict[str, float]()
-    log_share = np.empty(shape[:2])
     for c, disc in enumerate(("thin", "thick")):
         fits = [_best(counts, disc, with_radius=with_radius) for with_radius in (False, True)]
         attrs |= {f"aic_{disc}_age": fits[0].aic, f"aic_{disc}_age_radius": fits[1].aic}
         fit = min(fits, key=lambda fit: fit.aic)
         cells = counts.sel(component=disc)
         attrs |= by_alpha(cells, disc, fit.aic)
-        log_s[c], log_share[c] = fit.log_s(cells), fit.log_share(cells)
+        log_s[c] = fit.log_s(cells)
         share = cells["log_injected"].transpose("age", "rg", "feh").values + log_s[c]
         share = np.exp(share - share.max(axis=-1, keepdims=True))
         share /= share.sum(axis=-1, keepdims=True)
@@ -377,9 +396,9 @@ def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
         },
         attrs=attrs | dict(counts.attrs),
     )  # fmt: skip
-    if counts.attrs.get("places_given"):
-        out["ln_share"] = ("component", "age"), log_share
-        out["ln_share"].attrs = {"units": "", "long_name": "ln of the share of an age, mean 0"}
+    if "tried" in counts:
+        out["ln_share"] = ("component", "age", "modulus"), _log_shares(counts)
+        out["ln_share"].attrs = {"units": "", "long_name": "ln of the share taken at a place"}
     out["ln_s"].attrs = {"units": "", "long_name": "ln of the share taken, 0 at its highest"}
     out["ln_s_error"].attrs = {"units": "", "long_name": "error of ln S by independent directions"}
     return out

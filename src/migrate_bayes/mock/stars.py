@@ -88,21 +88,32 @@ class SimpleSurvey:
         """Return whether a star is observed a second time."""
         return self.uniforms(number, _VISIT + 1, self.n_spectrum + 1)[-1] < self.repeats
 
-    def observe(self, number: NDArray[np.int64], *, again: bool = False) -> tuple[Columns, Columns]:
-        """Return what is seen of the stars, at the first visit or the second, and the truth."""
+    def observe(
+        self, number: NDArray[np.int64], *, again: bool = False, true: Columns | None = None
+    ) -> tuple[Columns, Columns]:
+        """Return what is seen of the stars, at the first visit or the second, and the truth.
+
+        The stars are those of `stars`, or else `true`.
+        """
         for name in self.shared:  # all threads need it: build it before they start
             getattr(self, name)
-        parts = map_blocks(
-            lambda start, stop: self._observe(number[start:stop], again), len(number), _BLOCK
-        )
+
+        def some(start: int, stop: int) -> tuple[Columns, Columns]:
+            mine = number[start:stop]
+            if true is None:
+                return self._observe(mine, self.stars(mine), again)
+            return self._observe(mine, {n: v[start:stop] for n, v in true.items()}, again)
+
+        parts = map_blocks(some, len(number), _BLOCK)
         seen, true = (
             {name: np.concatenate([one[name] for one in side]) for name in side[0]}
             for side in zip(*parts, strict=True)
         )
         return seen, true
 
-    def _observe(self, number: NDArray[np.int64], again: bool) -> tuple[Columns, Columns]:
-        true = self.stars(number)
+    def _observe(
+        self, number: NDArray[np.int64], true: Columns, again: bool
+    ) -> tuple[Columns, Columns]:
         seen = instruments.observe(true, self.uniforms(number, _VISIT, N_VISIT))
         if again:
             u = self.uniforms(number, _VISIT + 1, N_SPECTRUM)
@@ -182,8 +193,9 @@ class LamostSurvey(SimpleSurvey):
     teff_range = (4200.0, 8500.0)
     shared = ("grid", "_bound")
 
-    def _observe(self, number: NDArray[np.int64], again: bool) -> tuple[Columns, Columns]:
-        true = self.stars(number)
+    def _observe(
+        self, number: NDArray[np.int64], true: Columns, again: bool
+    ) -> tuple[Columns, Columns]:
         seen = instruments.take_spectrum(true, self.uniforms(number, _VISIT + int(again), N_LAMOST))
         true["blunder"] = seen.pop("blunder")
         offset = [seen.pop("fibre_ra"), seen.pop("fibre_dec")]
@@ -217,15 +229,23 @@ class LamostSurvey(SimpleSurvey):
         star = {name: values[kept] for name, values in star.items()}
         star |= discs.see_from_sun(star, self.potential.frame)
         star["a_v"] = footprint.dust(star["distance"], star["ra"], star["dec"])
+        star, observed = self._shining(star, u[0][kept])
+        with np.errstate(invalid="ignore"):
+            observed &= u[4][kept] < star["probability"] / bound[kept]
+        return kept[observed], {name: values[observed] for name, values in star.items()}
+
+    def _shining(self, star: Columns, u: NDArray) -> tuple[Columns, NDArray[np.bool_]]:
+        """Give the stars masses and magnitudes at their places; return whether they are in range.
+
+        The mass is of those that may be: `probability` is their share of all that are born.
+        """
         faintest = star["limit"] + BLUEST - _modulus(star["distance"]) - 0.6 * star["a_v"]
-        star |= self._on_isochrone(star, u[0][kept], faintest)
+        star = star | self._on_isochrone(star, u, faintest)
         with np.errstate(invalid="ignore"):
             star |= magnitudes(star)
             star["sdss_g"] = in_band("g", star["g"], star["bp"] - star["rp"])
             observed = (star["sdss_g"] >= G_RANGE[0]) & (star["sdss_g"] < star.pop("limit"))
-            observed &= u[4][kept] < star["probability"] / bound[kept]
-        observed &= star.pop("ok")
-        return kept[observed], {name: values[observed] for name, values in star.items()}
+        return star, observed & star.pop("ok")
 
 
 def ages_of_stars(ages: NDArray[np.float64]) -> tuple[float, float]:

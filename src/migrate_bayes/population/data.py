@@ -18,6 +18,12 @@ likelihood as a function of the measured M_G,
 which is exact for normal laws: both together are the likelihood of age and radius, N(M̂, R̂) that of
 M_G and R_g, integrated over M_G. As if the two were independent, stars that their errors make too
 old stand too near to the Sun's radius, by 5% of the distance to it, and the gradient is too steep.
+
+**Heights.** A disc flares, and a survey in cones about the Sun sees far stars high above the plane:
+heights change with R_g, by as much as from one disc to the other. The likelihood takes them as
+independent at given age, so what all stars have in common of a parabola in R̂ is taken from them.
+With it in, thick-disc stars are taken for old thin ones where these are few, and the gradient of
+12 Gyr is off by 0.001 dex/kpc.
 """
 
 from __future__ import annotations
@@ -29,11 +35,17 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError, suggest
 from migrate_bayes.core.flags import FATAL_AGE
 from migrate_bayes.population.likelihood.layout import PackedStars, StarArrays, pack
 from migrate_bayes.population.model.hierarchy import flat_in_age
-from migrate_bayes.selection.conditions import DISC_FEH, DISC_RADII, possible_of_disc
+from migrate_bayes.selection.conditions import (
+    DISC_FEH,
+    DISC_RADII,
+    dividing_line,
+    possible_of_disc,
+)
 from migrate_bayes.stars import iter_parts
 
 # Errors are at least these, a guard against division by zero if a catalogue claims perfection.
@@ -54,6 +66,8 @@ _MATTERS, _DIFFERS = 0.003, 0.05
 _OF_MAGNITUDE = "abs_g_slope", "abs_g_curvature"
 # Least share of the variance of R_g that an age may leave.
 _LEAST_LEFT = 0.01
+# Of fewer stars the parabola of heights in R̂ would have too great an error.
+_FEW = 1000
 
 Floats = NDArray[np.floating]
 
@@ -126,6 +140,28 @@ def _heights(
     return np.log(zmax + HEIGHT_OFFSET), sd * zmax / (zmax + HEIGHT_OFFSET)
 
 
+def _without_radius(
+    height: NDArray[np.float64], radius: NDArray[np.float64], like: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Take from heights the parabola in R̂ that stars alike in age and [α/Fe] (`like`) have.
+
+    Its mean over the stars stays.
+    """
+    known = np.flatnonzero(np.isfinite(height))
+    if len(known) < _FEW:
+        return height
+    x = np.clip(radius, *np.quantile(radius[known], [0.005, 0.995])) - PIVOT_RADIUS
+    columns = np.stack([x, x * x, height])[:, known]
+    of_all = columns[:2] - columns[:2].mean(axis=1, keepdims=True)
+    n = np.bincount(like[known])
+    for column in columns:
+        column -= (np.bincount(like[known], column) / np.maximum(n, 1))[like[known]]
+    shape = np.linalg.lstsq(columns[:2].T, columns[2])[0]
+    out = height.copy()
+    out[known] -= shape @ of_all
+    return out
+
+
 def _by_age(
     stars: xr.Dataset, wanted: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.floating]]]:
@@ -183,6 +219,15 @@ def _radius_at_age(
         "radius_at": (radius + with_magnitude * slope).astype(np.float32),
         "radius_variance_at": np.maximum(at_age, _LEAST_LEFT * variance).astype(np.float32),
     }
+
+
+def _moduli(stars: xr.Dataset, keep: NDArray[np.bool_]) -> Floats:
+    """Return G - M_G (mag), of distance and dust; NaN if the stars do not have it."""
+    names = "phot_g_mean_mag", "abs_g"
+    if any(name not in stars for name in names):
+        return np.full(int(keep.sum()), np.nan)
+    apparent, absolute = (_observed(stars, name, keep) for name in names)
+    return apparent - absolute
 
 
 def population_data(
@@ -280,14 +325,16 @@ def population_data(
     if len(of_magnitude) == 2 and radius == "rg" and "cov_rg_distance" in stars:
         by_age |= _radius_at_age(stars, keep, *of_magnitude)
     height, height_sd = _heights(stars, keep)
+    alpha, line = _observed(stars, "alpha_fe", keep), dividing_line(_observed(stars, "feh", keep))
+    height = _without_radius(height, r[keep], 2 * by_age["log_weight"].argmax(1) + (alpha > line))
     radius_variance = variance(spread, _MIN_RADIUS_SD)
     error = np.sqrt(radius_variance)
     classes = classes or ErrorClasses.of(r[keep], error)
     plain = StarArrays(
         r[keep], radius_variance,
-        _observed(stars, "alpha_fe", keep), variance("alpha_fe_error", _MIN_ALPHA_SD),
+        alpha, variance("alpha_fe_error", _MIN_ALPHA_SD),
         height, np.maximum(height_sd, _MIN_HEIGHT_SD) ** 2,
-        **by_age, error_class=classes(error),
+        **by_age, error_class=classes(error), modulus=_moduli(stars, keep),
     )  # fmt: skip
     ids = stars["source_id"].values if "source_id" in stars.coords else np.arange(n)
     ages = np.asarray(stars["age"].values, dtype=np.float64)

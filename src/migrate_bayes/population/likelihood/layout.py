@@ -23,6 +23,7 @@ _ABSENT_NODE = -1e5
 
 _ONE_CLASS = np.zeros(1, dtype=np.int64)
 _NO_COLUMN = np.empty((1, 0))
+_UNKNOWN = np.full(1, np.nan)
 
 
 class StarArrays(NamedTuple):
@@ -33,7 +34,7 @@ class StarArrays(NamedTuple):
     and [Fe/H] at each age (dex), not finite if the age is impossible. Variances are of the errors.
     `error_class`, int64, is each star's class of the error of its radius; one if not given.
     `radius_at` and `radius_variance_at`, of no columns if the same at all ages, are the radius if
-    the star has an age.
+    the star has an age. `modulus`, mag, is G - M_G, NaN if not known.
     """
 
     radius: NDArray[np.floating]
@@ -48,6 +49,7 @@ class StarArrays(NamedTuple):
     error_class: NDArray[np.int64] = _ONE_CLASS
     radius_at: NDArray[np.floating] = _NO_COLUMN
     radius_variance_at: NDArray[np.floating] = _NO_COLUMN
+    modulus: NDArray[np.floating] = _UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class PackedStars:
     """Stars in the kernel's layout.
 
     `star`, shape (n_blocks * BLOCK,), is the input star at each position, -1 for the filling of a
-    class's last block; `mean_nodes` counts the age nodes kept per star, before filling up.
+    class's last block; `mean_nodes` counts the age nodes kept per star, before filling up;
+    `modulus`, shape (n_stars,), is that of `StarArrays`.
     """
 
     blocks: Blocks
@@ -63,6 +66,7 @@ class PackedStars:
     n_stars: int
     n_ages: int
     mean_nodes: float
+    modulus: NDArray[np.floating]
 
     @property
     def n_blocks(self) -> int:
@@ -167,7 +171,8 @@ def pack(
     kept = float(keep.sum() / max(n_stars, 1))
     blocks = Blocks(rows, offset, first_node, n_nodes, of_class[source[:, 0]], per_node)
     fill_outliers(blocks, np.log(np.asarray(age_share, dtype=np.float64)))
-    return PackedStars(blocks, star, n_stars, n_ages, kept)
+    modulus = np.array(np.broadcast_to(stars.modulus, n_stars), dtype=np.float32)
+    return PackedStars(blocks, star, n_stars, n_ages, kept, modulus)
 
 
 def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
@@ -192,7 +197,8 @@ def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
     nodes[0][nodes[0] < 0.1 * _ABSENT_NODE] = -np.inf
     error_class = packed.blocks.error_class[block]
     plain = StarArrays(*columns[1:-1], *nodes[:3])._replace(error_class=error_class)
-    return plain._replace(**dict(zip(plain._fields[-2:], nodes[3:], strict=False)))
+    at_age = dict(zip(("radius_at", "radius_variance_at"), nodes[3:], strict=False))
+    return plain._replace(**at_age, modulus=packed.modulus[index])
 
 
 def run_of_blocks(
@@ -203,7 +209,6 @@ def run_of_blocks(
     Its stars are numbered from 0 in their order in the blocks; returns their old numbers too.
     """
     star = packed.star[start * BLOCK : stop * BLOCK]
-    real = star >= 0
     rows, offset, first_node, n_nodes, error_class, per_node = packed.blocks
     begin = offset[start]
     end = offset[stop] if stop < packed.n_blocks else len(rows)
@@ -212,7 +217,7 @@ def run_of_blocks(
         rows[begin:end], offset[some] - begin, first_node[some], n_nodes[some], error_class[some],
         per_node,
     )  # fmt: skip
-    return _renumbered(packed, part, real), star[real]
+    return _renumbered(packed, part, star), star[star >= 0]
 
 
 def thinned(packed: PackedStars, n_stars: int) -> PackedStars:
@@ -227,15 +232,15 @@ def thinned(packed: PackedStars, n_stars: int) -> PackedStars:
     rows, begin, first_node, n_nodes, error_class, per_node = packed.blocks
     size, offset = _starts(n_nodes[take], per_node)
     kept = [rows[o : o + n] for o, n in zip(begin[take], size, strict=True)]
-    real = packed.star.reshape(-1, BLOCK)[take].ravel() >= 0
+    star = packed.star.reshape(-1, BLOCK)[take].ravel()
     of_blocks = offset, first_node[take], n_nodes[take], error_class[take]
     part = Blocks(np.concatenate(kept), *of_blocks, per_node)
-    return _renumbered(packed, part, real)
+    return _renumbered(packed, part, star)
 
 
-def _renumbered(packed: PackedStars, part: Blocks, real: NDArray[np.bool_]) -> PackedStars:
-    star = np.where(real, np.cumsum(real) - 1, -1)
-    return replace(packed, blocks=part, star=star, n_stars=int(real.sum()))
+def _renumbered(packed: PackedStars, part: Blocks, old: NDArray[np.int64]) -> PackedStars:
+    kept, star = old[old >= 0], np.where(old >= 0, np.cumsum(old >= 0) - 1, -1)
+    return replace(packed, blocks=part, star=star, n_stars=len(kept), modulus=packed.modulus[kept])
 
 
 def subsample(n_stars: int, stars: int, seed: int) -> NDArray[np.int64]:

@@ -14,9 +14,17 @@ divided by S: whether a star passes is seen in its data, so that S, the mean ove
 stands in the normaliser alone. P is of the sample: a factor of S that depends on c, k and R alone
 is taken out of a table when it is read, so that S is 1 on the average over `REFERENCE`, the
 [Fe/H] of discs. No density of the Galaxy and no absolute completeness is needed, only how S changes
-with [Fe/H]. The exception is the share of the stars of an age that are taken *at given place*
-(`ln_share`, of a catalogue that lends its places). A star's age likelihood counts the stars of an
-age in its phase, and is a density of the stars that are taken if divided by their share.
+with [Fe/H].
+
+The exception is the share :math:`f_{ck}(x)` of the stars born of an age that are taken *at the
+place* x of a star. Its age likelihood counts the stars of an age in its phase, of all that are
+born, so that with what is taken there it integrates to f. If P is the share of an age among those
+born, the same at all places but for R and height, the likelihood of a star is divided by
+
+.. math:: Z(x) = \sum_{ck} P_{ck}\, f_{ck}(x)
+
+without which P leans to the ages of which much is taken, the young ones, and the farther from the
+Sun the more. Places are told apart by their modulus of distance and dust, x = G - M_G.
 
 α is a sum over points in [Fe/H], at equal steps finer than any disc is wide: smooth in (Z, G, s),
 as a quadrature that moves with the law over the table's corners is not. It is calculated at fixed
@@ -65,6 +73,7 @@ from numpy.typing import NDArray
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.core.parallel import BLOCKS_PER_TASK, blocks
+from migrate_bayes.population.likelihood.kernel import BLOCK
 from migrate_bayes.population.likelihood.layout import (
     ABSENT_VARIANCE,
     PackedStars,
@@ -116,9 +125,13 @@ class Completeness(NamedTuple):
         dex, at equal steps. Beyond the ends of both S is that of the end.
     log_s : ndarray, shape (2, n_ages, n_radii, n_feh)
         ln S of the thin and the thick disc, for each disc, age and radius relative to the mean of S
-        over `REFERENCE`, and with `ln_share`.
+        over `REFERENCE`.
     directions : ndarray, shape (2, n_ages, n_radii, n_feh, n_directions)
         Independent errors of ln S, each of one standard deviation.
+    modulus : ndarray, shape (n_moduli,)
+        mag, at equal steps: G - M_G of places; none if shares are not known.
+    log_share : ndarray, shape (2, n_ages, n_moduli)
+        ln of the share taken there, of the stars of each disc and age.
 
     Examples
     --------
@@ -134,23 +147,29 @@ class Completeness(NamedTuple):
     feh: Floats
     log_s: Floats
     directions: Floats
+    modulus: Floats
+    log_share: Floats
 
     @classmethod
     def of(cls, table: xr.Dataset, ages: Floats) -> Completeness:
         """Take `ln_s` on ([component], age, rg, feh) of a table to the age nodes of a fit.
 
         Between its ages ln S is linear, beyond them that of the end; so are, if the table has them,
-        `ln_share` on ([component], age), and `ln_s_error` with the dimension `direction` more. A
-        `FitError` is raised if a dimension is missing, an axis has unequal steps, or a value NaN.
+        `ln_share` on ([component], age, modulus), and `ln_s_error` with the dimension `direction`
+        more. A `FitError` is raised if a dimension is missing, an axis has unequal steps, or a
+        value NaN.
         """
         wanted = {"age", "rg", "feh"}
         if "ln_s" not in table or wanted - set(table["ln_s"].dims):
             raise FitError("a completeness table has `ln_s` on the dimensions age, rg and feh")
         none = xr.DataArray(np.empty(0), dims="direction") * table["ln_s"]
-        share = table.get("ln_share", xr.zeros_like(table["age"])) + 0.0 * table["ln_s"]
+        nowhere = xr.DataArray(np.empty(0), dims="modulus") * table["age"]
+        share = table.get("ln_share", nowhere)
+        if "modulus" not in share.dims:
+            raise FitError("ln_share of a completeness table is on the dimensions age, modulus")
         arrays = [
             table["ln_s"].expand_dims("direction"), table.get("ln_s_error", none),
-            share.isel(rg=0, feh=0).expand_dims(["rg", "feh", "direction"]),
+            share.rename(modulus="direction").expand_dims(["rg", "feh"]),
         ]  # fmt: skip
         for i, array in enumerate(arrays):
             if "component" not in array.dims:
@@ -163,8 +182,11 @@ class Completeness(NamedTuple):
             if bool(arrays[i].isnull().any()):
                 raise FitError("the completeness table has values that are NaN")
         axes = [np.asarray(table[name].values, dtype=float) for name in ("age", "rg", "feh")]
-        for name, axis in zip(("rg", "feh"), axes[1:], strict=True):
+        modulus = np.asarray(share["modulus"].values, dtype=float)
+        for name, axis in (("rg", axes[1]), ("feh", axes[2]), ("modulus", modulus)):
             step = np.diff(axis)
+            if name == "modulus" and not len(axis):
+                continue
             if len(axis) < 2 or step.min() <= 0 or np.ptp(step) > 1e-6 * step.mean():
                 raise FitError(f"the axis {name} of the completeness table has unequal steps")
         first = np.clip(np.searchsorted(axes[0], ages) - 1, 0, max(len(axes[0]) - 2, 0))
@@ -182,24 +204,30 @@ class Completeness(NamedTuple):
         log_s = log_s[..., 0] - log_s[..., 0].max(axis=3, keepdims=True)
         log_s -= np.log((law * np.exp(log_s)).sum(axis=3, keepdims=True))
         return cls(
-            axes[1], axes[2], np.maximum(log_s + share[..., 0], _NEVER),
-            np.ascontiguousarray(directions),
+            axes[1], axes[2], np.maximum(log_s, _NEVER), np.ascontiguousarray(directions),
+            modulus, share[:, :, 0, 0],
         )  # fmt: skip
 
     def at(
         self, component: NDArray[np.int64], node: NDArray[np.int64], radius: Floats, feh: Floats
     ) -> Floats:
         """Return ln S of stars, shape (n, m), at `feh` of that shape; 0 of outliers."""
-        u = np.clip((radius - self.radius[0]) / (self.radius[1] - self.radius[0]), 0, None)
-        e = np.clip((feh - self.feh[0]) / (self.feh[1] - self.feh[0]), 0, None)
-        i = np.minimum(u.astype(np.int64), len(self.radius) - 2)
-        m = np.minimum(e.astype(np.int64), len(self.feh) - 2)
-        u, e = np.minimum(u - i, 1.0)[:, None], np.minimum(e - m, 1.0)
-        c, i = np.minimum(component, 1)[:, None], i[:, None]
+        (i, u), (m, e) = _between(radius[:, None], self.radius), _between(feh, self.feh)
+        c = np.minimum(component, 1)[:, None]
         table, k = self.log_s, node[:, None]
         low = (1.0 - e) * table[c, k, i, m] + e * table[c, k, i, m + 1]
         high = (1.0 - e) * table[c, k, i + 1, m] + e * table[c, k, i + 1, m + 1]
         return np.where(component[:, None] < 2, (1.0 - u) * low + u * high, 0.0)
+
+
+def _between(x: NDArray[np.floating], axis: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Return the last of equal steps not above x, and which part of the step x is beyond it.
+
+    Beyond the axis x is its end; of NaN the part is NaN.
+    """
+    u = np.clip((x - axis[0]) / (axis[1] - axis[0]), 0.0, len(axis) - 1.0)
+    i = np.minimum(np.nan_to_num(u).astype(np.int64), len(axis) - 2)
+    return i, u - i
 
 
 def _finer(values: Floats, axis: int, parts: int) -> Floats:
@@ -309,7 +337,7 @@ def radii_of(stars: PackedStars, radius: Floats) -> Floats:
     A star is divided among its ages by its likelihood, and among the two radii (kpc, at equal
     steps) that it is between. Its disc is told by [α/Fe], or else by its height.
     """
-    n_ages, last = stars.n_ages, len(radius) - 1
+    n_ages = stars.n_ages
     n_classes = int(stars.blocks.error_class.max(initial=0)) + 1
     out = np.zeros(2 * n_ages * n_classes * len(radius))
     for run in blocks(stars.n_blocks, BLOCKS_PER_TASK):
@@ -322,11 +350,10 @@ def radii_of(stars: PackedStars, radius: Floats) -> Floats:
         thick = np.where(star.height_variance < ABSENT_VARIANCE, star.height > _HIGH, False)
         thick = np.where(star.alpha_variance < ABSENT_VARIANCE, star.alpha > line, thick)
         at = star.radius_at if star.radius_at.shape[1] else star.radius[:, None]
-        u = np.clip((at - radius[0]) / (radius[1] - radius[0]), 0.0, last)
-        i = np.minimum(u.astype(np.int64), last - 1)
+        i, upper = _between(at, radius)
         place = thick[:, None] * n_ages + np.arange(n_ages)
         place = (place * n_classes + star.error_class[:, None]) * len(radius) + i
-        for side, share in enumerate((1.0 - (u - i), u - i)):
+        for side, share in enumerate((1.0 - upper, upper)):
             weight = (of_ages * share).ravel()
             out += np.bincount((place + side).ravel(), weight, minlength=len(out))
     return out.reshape(2, n_ages, n_classes, len(radius))
@@ -348,7 +375,7 @@ def _projection(counts: Floats, radius: Floats) -> Floats:
 
 
 class SelectedLikelihood(WrappedLikelihood):
-    """The `Likelihood` of selected stars: `likelihood` at θ′, as a function of θ."""
+    """The `Likelihood` of selected stars: `likelihood` at θ′, over Z, as a function of θ."""
 
     def __init__(
         self, likelihood: Likelihood, completeness: Completeness, stars: PackedStars
@@ -387,6 +414,7 @@ class SelectedLikelihood(WrappedLikelihood):
     def _over(self, likelihood: Likelihood, completeness: Completeness) -> SelectedLikelihood:
         other = SelectedLikelihood(likelihood, completeness, self.stars)
         other._counts, other._projections = self._counts, self._projections
+        other._places = self._places
         return other
 
     def subset(self, n_stars: int) -> SelectedLikelihood:
@@ -447,13 +475,52 @@ class SelectedLikelihood(WrappedLikelihood):
         inputs = np.stack([np.array([at, at + 1, at + 2, 3, 4, 5, *of_bends]) for at in begin])
         return out, slope, inputs
 
+    @cached_property
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+        """Each star's class, and between which moduli of the table it is; share NaN: nowhere."""
+        stars, axis = self.stars, self.completeness.modulus
+        real = stars.star >= 0
+        error_class = np.empty(stars.n_stars, dtype=np.int64)
+        error_class[stars.star[real]] = np.repeat(stars.blocks.error_class, BLOCK)[real]
+        if not len(axis):
+            return error_class, np.zeros_like(error_class), np.full(stars.n_stars, np.nan)
+        return error_class, *_between(stars.modulus.astype(np.float64), axis)
+
+    @cached_property
+    def _stars_at(self) -> Floats:
+        """Number of stars of each class at each modulus, shape (n_classes, n_moduli)."""
+        error_class, i, share = self._places
+        known, n = np.isfinite(share), len(self.completeness.modulus)
+        out = np.zeros((int(self.stars.blocks.error_class.max(initial=0)) + 1, n))
+        np.add.at(out, (error_class[known], i[known]), 1.0 - share[known])
+        np.add.at(out, (error_class[known], i[known] + 1), share[known])
+        return out * (self.likelihood.n_stars / max(self.stars.n_stars, 1))
+
+    def _taken(self, theta: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return ln Z, ∂ ln Z/∂(ln P), and the stars by class and modulus.
+
+        Shapes (n_classes, n_moduli), (n_components, n_ages, n_classes, n_moduli) and as the first.
+        """
+        begin, stars = first_columns(theta), self._stars_at
+        if len(begin) == 1:
+            stars = stars.sum(axis=0, keepdims=True)
+        stars = np.pad(stars, [(0, len(begin) - len(stars)), (0, 0)])
+        # Outliers are of any age, and are taken as those of the thin disc.
+        share = np.exp(self.completeness.log_share[[0, 1, 0][: len(theta)]])
+        log_p = theta[..., begin]
+        log_p[2:] = theta[2:, :, :1]  # theirs is the same in all classes
+        part = np.exp(log_p)[..., None] * share[:, :, None]
+        z = part.sum(axis=(0, 1))
+        return np.log(z), part / z, stars
+
     def at_seam(self, theta: Floats) -> Floats:
         """Return θ′."""
         return self._selected(theta)[0]
 
     def value(self, theta: Floats) -> float:
         """Return Σ ln L; see `Likelihood.value`."""
-        return self.likelihood.value(self.at_seam(theta))
+        log_z, _, stars = self._taken(theta)
+        return self.likelihood.value(self.at_seam(theta)) - float((stars * log_z).sum())
 
     def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
         """Return Σ ln L and its gradient in θ; see `Likelihood.value_and_gradient`."""
@@ -464,7 +531,11 @@ class SelectedLikelihood(WrappedLikelihood):
         for j, columns in enumerate(inputs):
             of_class = of_selected[:2][..., columns[:3]]
             gradient[:2, :, columns] += np.einsum("cki,ckix->ckx", of_class, slope[:, :, j])
-        return value, gradient
+        log_z, of_z, stars = self._taken(theta)
+        of_p = (of_z * stars).sum(axis=3)
+        gradient[:2, :, inputs[:, 0]] -= of_p[:2]
+        gradient[2:, :, 0] -= of_p[2:].sum(axis=2)
+        return value - float((stars * log_z).sum()), gradient
 
     def score_outer(self, theta: Floats, jacobian: Floats) -> tuple[float, Floats, Floats]:
         """Return Σ ln L, gradient and Fisher information in x; see `Likelihood.score_outer`."""
@@ -475,8 +546,22 @@ class SelectedLikelihood(WrappedLikelihood):
             carried[:2, :, columns[:3]] = np.einsum(
                 "ckix,ckxn->ckin", slope[:, :, j], rows[:2][:, :, columns]
             )
-        return self.likelihood.score_outer(selected, carried)
+        value, score, outer = self.likelihood.score_outer(selected, carried)
+        log_z, of_z, stars = self._taken(theta)
+        of_x = np.einsum("ckjm,ckjx->jmx", of_z[:2], rows[:2][:, :, inputs[:, 0]])
+        of_x += np.einsum("ckjm,ckx->jmx", of_z[2:], rows[2:, :, 0])
+        # The scores of stars of a class and place have that of their ln Z as their mean.
+        score = score - np.einsum("jm,jmx->x", stars, of_x)
+        outer = outer - np.einsum("jm,jmx,jmy->xy", stars, of_x, of_x)
+        return value - float((stars * log_z).sum()), score, outer
 
     def per_star(self, theta: Floats, reduce: Floats | None = None) -> tuple[Floats, Floats]:
         """Return each star's ln L and expectations; see `Likelihood.per_star`."""
-        return self.likelihood.per_star(self.at_seam(theta), reduce)
+        log_like, expected = self.likelihood.per_star(self.at_seam(theta), reduce)
+        error_class, i, share = self._places
+        log_z = self._taken(theta)[0]
+        known = np.flatnonzero(np.isfinite(share))
+        j, i, share = np.minimum(error_class, len(log_z) - 1)[known], i[known], share[known]
+        log_like = log_like.copy()
+        log_like[known] -= (1.0 - share) * log_z[j, i] + share * log_z[j, i + 1]
+        return log_like, expected

@@ -384,7 +384,7 @@ def _component(
         alpha_slope * one,
         pt.exp(2.0 * scalar("log_alpha_scatter")) * one,
         height,
-        pt.exp(2.0 * scalar("log_height_scatter")) * one,
+        variance("log_height_scatter", spec.height_scatter),
         *(column for law in laws[1:] for column in law),
     ]
     # The spline's knot values sum to zero: the softmax does not see a constant.

@@ -43,7 +43,7 @@ _PRIORS_OF_DISCS = {
     "radius_bend": ((0.0, 0.3, 0.05), (0.0, 0.3, 0.05)),
     "log_radius_scatter_tilt": ((0.0, 0.4, 0.05), (0.0, 0.4, 0.05)),
     "log_radius_scatter_bend": ((0.0, 0.2, 0.03), (0.0, 0.2, 0.03)),
-    "log_height_scatter": ((-0.9, 0.4), (-0.7, 0.4)),
+    "log_height_scatter": ((-0.9, 0.4, 0.06), (-0.7, 0.4, 0.06)),
     "alpha_slope": ((-0.1, 0.15), (-0.1, 0.15)),
     "log_alpha_scatter": ((-3.7, 0.7), (-3.2, 0.6)),
     "age_weight": ((-0.15, 2.5), (0.3, 2.5)),
@@ -157,12 +157,13 @@ class ModelSpec(Options):
         (kpc/Gyr), that of an exponential disc which grows inside-out (Frankel et al. 2018, ApJ 865,
         96: twice 3 kpc, less by 30% 8 Gyr ago). Birth radii of stars follow from it; None: none
         are made.
-    metallicity, scatter, radius, radius_scatter, radius_error, height, alpha, age_weight : \
-FunctionKnots
+    metallicity, scatter, radius, radius_scatter, radius_error, height, height_scatter, alpha, \
+age_weight : FunctionKnots
         Of each disc, the ages (Gyr) at which a function of age is free: mean [Fe/H] at 8 kpc and
-        its scatter (dex), mean radius and its spread (kpc), mean of ln(Z_max + 0.2 kpc), mean
-        [α/Fe] (dex) at [Fe/H] = −0.3, and ln of the age density. One knot makes a constant, two a
-        straight line. Of height and [α/Fe], those of the thin disc are of its gap to the thick one.
+        its scatter (dex), mean radius and its spread (kpc), mean of ln(Z_max + 0.2 kpc) and its
+        scatter, mean [α/Fe] (dex) at [Fe/H] = −0.3, and ln of the age density. One knot makes a
+        constant, two a straight line. Of the means of height and [α/Fe], those of the thin disc are
+        of its gap to the thick one.
     priors : dict
         Prior numbers by parameter, in place of those of `DEFAULT_PRIORS`. A function of age may be
         given two, and then keeps the default of the third.
@@ -203,6 +204,7 @@ FunctionKnots
     radius_scatter: FunctionKnots = FunctionKnots(thin=(1.0, 12.0), thick=(8.0,))
     radius_error: FunctionKnots = FunctionKnots(thin=(1.0, 12.0), thick=(8.0,))
     height: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
+    height_scatter: FunctionKnots = FunctionKnots(thin=(1.0, 12.0), thick=(8.0,))
     # Old stars of a thin disc are richer in α (Haywood et al. 2013, A&A 560, A109): with one mean
     # for all ages they would be taken for thick-disc stars, and the old gradient with them.
     alpha: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
