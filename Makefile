@@ -51,25 +51,26 @@ check: $(STAMP)
 # DOCS_NOTEBOOKS=off they are shown without output.
 DOCS_NOTEBOOKS ?= cache
 
-docs: $(VENV)/.docs
+docs: $(VENV)/.tools
 	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs src
 	$(BIN)/python -m sphinx -W --keep-going -q -D nb_execution_mode=$(DOCS_NOTEBOOKS) docs docs/_build/html
 	@echo docs/_build/html/index.html
 
-$(VENV)/.docs: $(STAMP)
-	$(BIN)/pip install -qq -c constraints.txt -e ".[docs]"
+# What makes the site and the wheel, so that both may be made at once.
+$(VENV)/.tools: $(STAMP)
+	$(BIN)/pip install -qq -c constraints.txt -e ".[docs,dist]"
 	@touch $@
 
 # Wheel and sdist in build/dist, checked; the wheel, alone in an environment of its own, runs the
 # example in an empty folder. Status 3: that a fit of so few stars is not believed is no fault of it.
-dist: $(STAMP)
-	$(BIN)/pip install -qq -c constraints.txt -e ".[dist]"
+# --no-compile: of ten thousand modules it imports a few.
+dist: $(VENV)/.tools
 	rm -rf build
 	mkdir -p build/empty
 	$(BIN)/python -m build --outdir build/dist . >build/log 2>&1 || { cat build/log; exit 1; }
 	$(BIN)/twine check --strict build/dist/*
 	$(PYTHON) -m venv build/venv
-	build/venv/bin/pip install -qq -c constraints.txt build/dist/*.whl
+	build/venv/bin/pip install -qq --no-compile -c constraints.txt build/dist/*.whl
 	cd build/empty && ../venv/bin/migrate-bayes init --example && \
 	    { ../venv/bin/migrate-bayes run mine.toml || test $$? -eq 3; }
 

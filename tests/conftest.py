@@ -39,8 +39,13 @@ _LONGEST = ("run/test_run.py", "population/test_model.py", "compare/test_fits.py
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of the longest files first."""
-    items.sort(key=lambda item: not item.path.as_posix().endswith(_LONGEST))
+    """Put the tests of the longest files first, in the order of `_LONGEST`."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.as_posix()
+        return next((i for i, name in enumerate(_LONGEST) if path.endswith(name)), len(_LONGEST))
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish() -> None:

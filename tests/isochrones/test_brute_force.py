@@ -1,5 +1,7 @@
 """The age likelihoods against direct sums and dense quadrature, without windows or trees."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -70,19 +72,23 @@ def test_paper_method_is_the_sum_over_nodes():
 # of a few nodes does: one dwarf of these six is 0.30 off at 0.25 Gyr (see layout.rough).
 @pytest.mark.parametrize(("source", "off"), [("dartmouth", 0), ("native", 1)])
 def test_fine_method_is_the_integral(source, off, shared_data):
-    # The reference integrates in all of [Fe/H], [alpha/Fe] and mass; no constant is left out.
+    # The reference integrates in all of [Fe/H], [alpha/Fe] and mass; no constant is left out. It
+    # takes longer for native isochrones, and an age knows nothing of the others: a third of them.
+    some = slice(None, None, 3 if source == "native" else 1)
     if source == "native":
         source = f"dartmouth-native:{shared_data('dartmouth_gaia')}"
     stars = lamost_like(source, 6, seed=2)
     product = estimate_ages(
         stars, source=source, photometric_floor=0.0, giant_systematics={}, show_progress=False
     )
-    tracks = Tracks(build_grid(source))
+    grid = build_grid(source)
+    fewer = {name: getattr(grid, name)[some] for name in ("ages", "points", "mass")}
+    tracks = Tracks(dataclasses.replace(grid, **fewer))
     errors = []
     for i in range(stars.sizes["star"]):
         star = {name: (float(stars[name][i]), error) for name, error in ERRORS.items()}
         expected = reference_log_likelihood(star, tracks)
-        mine = product["log_age_likelihood"].values[i].astype(float)
+        mine = product["log_age_likelihood"].values[i, some].astype(float)
         errors.append(np.abs(mine - expected)[expected > expected.max() + np.log(1e-4)])
     assert np.median(np.concatenate(errors)) < 1e-3
     assert sum(e.max() >= 2e-3 for e in errors) == off

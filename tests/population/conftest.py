@@ -27,20 +27,25 @@ def small():
 
 
 @pytest.fixture(scope="session")
-def small_density(make_stars):
-    """Give ``function(data, mode)``: the density of the small linear model over some stars.
+def small_spec():
+    """A linear model of them; radii know nothing of their errors, which is a third of a graph."""
+    return ModelSpec(form="linear", radius_by_error=False, **SMALL)
 
-    What takes time is its compilation, once for each mode.
+
+@pytest.fixture(scope="session")
+def small_density(make_stars, small_spec):
+    """Give ``function(data)``: the density of `small_spec` over some stars.
+
+    It is interpreted: compilation by numba takes minutes where nothing is cached, as long as tens
+    of thousands of evaluations. The fits of tests/run are of compiled densities.
     """
-    made = {}
+    made = []
 
-    def over(data, mode="FAST_COMPILE"):
-        if mode not in made:
-            model = PopulationModel(
-                population_data(make_stars(60)), ModelSpec(form="linear", **SMALL)
-            )
-            made[mode] = PosteriorDensity(model, mode=mode)
-        return made[mode].over(StarLikelihood(data.stars))
+    def over(data):
+        if not made:
+            model = PopulationModel(population_data(make_stars(60)), small_spec)
+            made.append(PosteriorDensity(model, mode="FAST_COMPILE"))
+        return made[0].over(StarLikelihood(data.stars))
 
     return over
 

@@ -38,8 +38,8 @@ def data(make_stars):
 
 
 @pytest.fixture(scope="module")
-def model(data, small):
-    return PopulationModel(data, ModelSpec(form="linear", **small))
+def model(data, small_spec):
+    return PopulationModel(data, small_spec)
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +103,8 @@ def test_age_intervals_of_even_and_of_certain_ages():
     np.testing.assert_allclose(found[:, 1], 1.5 + 1.5 * q)
 
 
-def test_streamed_membership_is_the_one_in_memory(tmp_path, model, data, small, posterior):
-    one_thread = PopulationModel(data, ModelSpec(form="linear", **small), workers=1)
+def test_streamed_membership_is_the_one_in_memory(tmp_path, model, data, posterior):
+    one_thread = PopulationModel(data, model.spec, workers=1)
     whole = one_thread.membership(posterior, draws=7, seed=3)
     path = tmp_path / "membership"
     summary = model.write_membership(
@@ -200,7 +200,7 @@ def test_subsampled_leave_one_out_is_that_of_all_stars(model, density, posterior
     assert 0.5 * density.n < float(whole["p_loo"]) < 1.3 * density.n
 
 
-def test_what_predicts_worse_is_ranked_lower(model, small, posterior, make_stars):
+def test_what_predicts_worse_is_ranked_lower(model, posterior, make_stars):
     # The same model with another flattening: its loss is that of the likelihood, star by star.
     wrong = posterior.assign(flattening_rate=posterior["flattening_rate"] - 0.02)
     one = model.loo(posterior, stars=1500)
@@ -217,6 +217,6 @@ def test_what_predicts_worse_is_ranked_lower(model, small, posterior, make_stars
         every.append(model.likelihood.value_and_gradient(theta)[0])
     assert row["difference"] == pytest.approx(every[1] - every[0], rel=0.15)
     other = population_data(make_stars(100, seed=1))
-    small = PopulationModel(other, ModelSpec(form="linear", **small)).loo(posterior)
+    small = PopulationModel(other, model.spec).loo(posterior)
     with pytest.raises(FitError, match="not models of the same stars"):
         compare_elpd({"right": one, "small": small})
