@@ -59,8 +59,9 @@ def test_a_number_that_marks_a_missing_value_is_named(name, value):
     assert np.isnan(stars[name].values[::10]).all()
 
 
-def test_whole_numbers_may_be_0():
-    assert said(STARS | {"radial_velocity": np.arange(N) % 40 - 20.0})[1] == ""
+@pytest.mark.parametrize("step", [1.0, 0.5])
+def test_rounded_numbers_may_be_0(step):
+    assert said(STARS | {"radial_velocity": step * (np.arange(N) % 20 - 10)})[1] == ""
 
 
 def test_the_ends_of_integers_are_missing():

@@ -43,6 +43,7 @@ class Doubts:
         self.seen = {name: Seen() for name in steps}
         self._sides = {triple: np.zeros(4, dtype=np.int64) for triple in _TRIPLES}
         self._sample: dict[str, Floats] = {}
+        self._said = 0
 
     def add(
         self, values: Mapping[str, Floats], ids: NDArray[Any], seen: Mapping[str, Seen]
@@ -87,6 +88,7 @@ class Doubts:
 
     def say(self, text: str) -> None:
         """Warn, naming the table."""
+        self._said += 1
         warnings.warn(f"{self.path}: {text}", CatalogWarning, stacklevel=5)
 
     def _columns(self, *names: str) -> str:
@@ -98,7 +100,9 @@ class Doubts:
         self._bounds()
         for triple, counts in self._sides.items():
             self._two_sides(triple, *counts.tolist())
+        before = self._said
         self._against_each_other()
+        self._alone(against=self._said > before)
         for name, values in self._sample.items():
             self._repeated(name, values)
 
@@ -106,22 +110,24 @@ class Doubts:
         """Say of a value that is exactly the same in many rows that it may mark a missing one."""
         if name not in COLUMNS:
             return
-        known = np.isfinite(values)
-        marks = known & np.isin(np.abs(values), NINES[NINES > 9.0])
-        # Of measurements in whole numbers 0 is one.
-        whole = np.array_equal(values[known], np.rint(values[known]))
-        if name in _NEVER_ZERO and (name.endswith("_error") or not whole):
-            marks |= values == 0.0
+        known = values[np.isfinite(values)]
+        marks = np.isin(np.abs(known), NINES[NINES > 9.0])
         if name in ("a_v", "ebv"):
-            marks |= values == -1.0
+            marks |= known == -1.0
+        if name in _NEVER_ZERO and (zeros := known == 0.0).any():
+            # Among rounded measurements 0 is as frequent as other numbers; a constant error is not.
+            others = np.unique(known[~zeros], return_counts=True)[1].max(initial=0)
+            if name.endswith("_error") or np.count_nonzero(zeros) > 3 * others > 0:
+                marks |= zeros
         count = int(np.count_nonzero(marks))
-        if count >= 3 and count > 0.01 * np.count_nonzero(known):
-            value = values[np.flatnonzero(marks)[0]]
-            self.say(
-                f"column {self._columns(name)} ('{name}') is exactly {value:g} in {count} "
-                "rows: if "
-                f"this marks a missing value, say so in the column map: missing = [{value:g}]"
-            )
+        if count < 3 or count <= 0.01 * known.size:
+            return
+        value = known[marks][0]
+        self.say(
+            f"column {self._columns(name)} ('{name}') is exactly {value:g} in {count} "
+            "rows: if "
+            f"this marks a missing value, say so in the column map: missing = [{value:g}]"
+        )
 
     def _bounds(self) -> None:
         for name, seen in self.seen.items():
@@ -178,7 +184,6 @@ class Doubts:
                     "say so: "
                     'age = { column = "...", unit = "dex(yr)" }; else unit = "Gyr"'
                 )
-        self._alone()
         with np.errstate(invalid="ignore", divide="ignore"):
             plx = np.where(x["parallax"] > 0, x["parallax"], np.nan) if has("parallax") else None
             if plx is not None and has("parallax_error"):
@@ -212,13 +217,18 @@ class Doubts:
                         f"no stars: see the units of {self._columns(by, 'phot_g_mean_mag')}"
                     )
 
-    def _alone(self) -> None:
-        """Say of columns that state no unit what their values would be of no stars in ours."""
+    def _alone(self, *, against: bool) -> None:
+        """Say of columns that state no unit what their values would be of no stars in ours.
+
+        Of parallaxes this has been said if they were found `against` other columns.
+        """
         known = {
             name: v[np.isfinite(v)] for name, v in self._sample.items()
             if name in self.steps and not self.steps[name].stated
         }  # fmt: skip
         known = {name: v for name, v in known.items() if v.size >= _ENOUGH}
+        if against:
+            known.pop("parallax_error", None)
 
         def doubt(name: str, found: str, maybe: str) -> None:
             self.say(f"column {self._columns(name)} ('{name}'): {found}; {maybe}")
