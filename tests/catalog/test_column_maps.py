@@ -273,5 +273,6 @@ def test_init_names_the_map_of_a_catalogue_or_drafts_one(tmp_path):
     assert "# teff_error = \"...\"      # is it 'eTeff'?" in (tmp_path / "r.toml").read_text(
         "utf-8"
     )
-    with pytest.raises(RecipeError, match=r"(?s)things to mend:.*teff_error = . constant"):
+    message = r'(?s)things to mend:.*teff_error = "eTeff", logg_error = \{ constant'
+    with pytest.raises(RecipeError, match=message):
         run.check("ages", "orbits", "fit")

@@ -7,6 +7,7 @@ import xarray as xr
 
 from migrate_bayes.catalog import correct_extinction, read_catalog
 from migrate_bayes.checks.ages import aims, spread
+from migrate_bayes.checks.ages.statistics import line_through
 from migrate_bayes.isochrones import estimate_ages
 
 
@@ -94,3 +95,52 @@ def test_cool_dwarfs_are_not_as_old_as_their_isochrones(shared_data):
     assert n > 2 * m
     assert cold < 0.7 * hot
     assert poor < rich - 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*rv_err")
+def test_the_offset_of_open_clusters_is_set_by_the_young_ones(shared_data):
+    """Figure 1 by the paper's choices: no age on a grid from 1 Gyr has its +0.66 Gyr here."""
+    surveys = [
+        correct_extinction(read_catalog(shared_data(f"open_clusters/lamost_{which}_members.csv"),
+                                        columns="lamost-clusters"), source="a_v")
+        for which in ("lrs", "mrs")
+    ]  # fmt: skip
+    native = f"dartmouth-native:{shared_data('dartmouth_gaia')}"
+    # 0.25 Gyr apart to 5 Gyr and 0.5 Gyr from there, from 1 Gyr on: section 2.1.1.
+    paper = {"source": native, "method": "paper", "feh_scale": "initial",
+             "ages": (*np.arange(1, 5, 0.25), *np.arange(5, 14.6, 0.5))}  # fmt: skip
+    medians = {}
+    for way, options, least_snr, kind in (
+        ("recipe", {}, 0.0, "age_median"), ("paper", paper, 50.0, "age_ml"),
+    ):  # fmt: skip
+        stars = []
+        for survey in surveys:
+            ages = estimate_ages(survey, observables=("teff", "logg", "feh", "abs_g"),
+                                 show_progress=False, **options)  # fmt: skip
+            # Medium resolution gives hot stars of h and χ Persei [Fe/H] about -2.3.
+            good = (ages["age_error"] < 0.25) & np.isfinite(survey["age"]) & (survey["feh"] > -1)
+            if "snr_g" in survey:
+                good &= survey["snr_g"] > least_snr
+            names = ("age", "feh", "ref_cluster")
+            frame = pd.DataFrame({name: survey[name].values for name in names})
+            frame["offset"] = ages[kind].values - frame.age
+            stars.append(frame[good.values])
+        clusters = pd.concat(stars).groupby("ref_cluster").filter(lambda c: len(c) > 1)
+        clusters = clusters.groupby("ref_cluster").median()
+        old = clusters[clusters.age > 1]
+        slope, error = line_through(clusters.feh, clusters.offset)
+        young = clusters[clusters.age < 1]
+        young_slope, young_error = line_through(young.feh, young.offset)
+        floor = np.maximum(1 - clusters.age, 0).median()
+        print(
+            f"{way}: {len(clusters)} clusters, median offset {clusters.offset.median():+.2f} Gyr "
+            f"(least possible from 1 Gyr on {floor:+.2f}), trend {slope:+.1f} ± {error:.1f}; "
+            f"{len(old)} older than 1 Gyr {', '.join(f'{o:+.2f}' for o in old.offset)}; trend of "
+            f"the younger {young_slope:+.1f} ± {young_error:.1f}"
+        )
+        medians[way] = clusters.offset.median(), floor, old.offset.mean()
+    for median, floor, of_old in medians.values():
+        assert floor > 0.66
+        assert median > floor
+        assert of_old < median

@@ -18,8 +18,9 @@ Floats = NDArray[np.float64]
 NINES = np.array([
     9.0, 9.9, 9.99, 9.999, 9.9999, 99.0, 99.9, 99.99, 99.999, 99.9999, 999.0, 999.9, 999.99,
     999.999, 999.9999, 9999.0, 9999.9, 9999.99, 9999.999, 99999.0, 99999.99, 999999.0, 9999999.0,
+    32767.0, 32768.0, 65535.0, 2147483647.0, 2147483648.0,
 ])  # fmt: skip
-"""What surveys write, of either sign, where there is no value."""
+"""What surveys write, of either sign, where there is no value: nines, and integers' ends."""
 _ALWAYS = -9999.0
 """Of no unit is this a value, though of metres per second it could be."""
 _SPAN = 2048

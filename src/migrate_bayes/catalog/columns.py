@@ -236,6 +236,7 @@ def _key(text: str) -> str:
     return re.sub(r"[\s{}^$*.·\\]|\\rm|\\mathrm", "", text.lower())
 
 
+@lru_cache(maxsize=1024)
 def _parsed(text: str) -> Any:
     """Return astropy's unit of a text in any of the formats it knows; None if it is none."""
     from astropy import units as u

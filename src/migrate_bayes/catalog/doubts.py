@@ -25,6 +25,13 @@ _MOST = 0.5  # share of a column's values that cannot be wrong if the unit is ri
 _KMS = 4.740470463533349  # km/s per (kpc mas/yr)
 _FASTEST, _SLOWEST = 1500.0, 0.1  # km/s: median tangential speed of no sample of stars
 _BRIGHTEST = -9.0  # mag: median M_G of no sample
+_NEVER_ZERO = frozenset((
+    "ra", "dec", "parallax", "pmra", "pmdec", "radial_velocity", "phot_g_mean_mag",
+    "phot_bp_mean_mag", "phot_rp_mean_mag", "logg", "parallax_error", "pmra_error", "pmdec_error",
+    "radial_velocity_error",
+))  # fmt: skip
+"""Columns in which exactly 0 is no measurement, if it stands in many rows."""
+_ENOUGH = 20  # rows from which a sample tells of units
 _TRIPLES = (("distance", "distance_lo", "distance_hi"), ("age", "age_lo", "age_hi"))
 
 
@@ -36,6 +43,7 @@ class Doubts:
         self.seen = {name: Seen() for name in steps}
         self._sides = {triple: np.zeros(4, dtype=np.int64) for triple in _TRIPLES}
         self._sample: dict[str, Floats] = {}
+        self._said = 0
 
     def add(
         self, values: Mapping[str, Floats], ids: NDArray[Any], seen: Mapping[str, Seen]
@@ -80,6 +88,7 @@ class Doubts:
 
     def say(self, text: str) -> None:
         """Warn, naming the table."""
+        self._said += 1
         warnings.warn(f"{self.path}: {text}", CatalogWarning, stacklevel=5)
 
     def _columns(self, *names: str) -> str:
@@ -91,17 +100,34 @@ class Doubts:
         self._bounds()
         for triple, counts in self._sides.items():
             self._two_sides(triple, *counts.tolist())
+        before = self._said
         self._against_each_other()
+        self._alone(against=self._said > before)
         for name, values in self._sample.items():
-            nine = np.isin(np.abs(values), NINES[NINES > 9.0]) if name in COLUMNS else np.zeros(1)
-            count = int(np.count_nonzero(nine))
-            if count >= 3 and count > 0.01 * np.count_nonzero(np.isfinite(values)):
-                value = values[np.flatnonzero(nine)[0]]
-                self.say(
-                    f"column {self._columns(name)} ('{name}') is exactly {value:g} in {count} "
-                    "rows: if "
-                    f"this marks a missing value, say so in the column map: missing = [{value:g}]"
-                )
+            self._repeated(name, values)
+
+    def _repeated(self, name: str, values: Floats) -> None:
+        """Say of a value that is exactly the same in many rows that it may mark a missing one."""
+        if name not in COLUMNS:
+            return
+        known = values[np.isfinite(values)]
+        marks = np.isin(np.abs(known), NINES[NINES > 9.0])
+        if name in ("a_v", "ebv"):
+            marks |= known == -1.0
+        if name in _NEVER_ZERO and (zeros := known == 0.0).any():
+            # Among rounded measurements 0 is as frequent as other numbers; a constant error is not.
+            others = np.unique(known[~zeros], return_counts=True)[1].max(initial=0)
+            if name.endswith("_error") or np.count_nonzero(zeros) > 3 * others > 0:
+                marks |= zeros
+        count = int(np.count_nonzero(marks))
+        if count < 3 or count <= 0.01 * known.size:
+            return
+        value = known[marks][0]
+        self.say(
+            f"column {self._columns(name)} ('{name}') is exactly {value:g} in {count} "
+            "rows: if "
+            f"this marks a missing value, say so in the column map: missing = [{value:g}]"
+        )
 
     def _bounds(self) -> None:
         for name, seen in self.seen.items():
@@ -190,6 +216,51 @@ class Doubts:
                         "that of "
                         f"no stars: see the units of {self._columns(by, 'phot_g_mean_mag')}"
                     )
+
+    def _alone(self, *, against: bool) -> None:
+        """Say of columns that state no unit what their values would be of no stars in ours.
+
+        Of parallaxes this has been said if they were found `against` other columns.
+        """
+        known = {
+            name: v[np.isfinite(v)] for name, v in self._sample.items()
+            if name in self.steps and not self.steps[name].stated
+        }  # fmt: skip
+        known = {name: v for name, v in known.items() if v.size >= _ENOUGH}
+        if against:
+            known.pop("parallax_error", None)
+
+        def doubt(name: str, found: str, maybe: str) -> None:
+            self.say(f"column {self._columns(name)} ('{name}'): {found}; {maybe}")
+
+        if "ra" in known and "dec" in known:
+            ra, dec = known["ra"], known["dec"]
+            if ra.min() >= 0 and ra.max() <= 24.0 and np.ptp(ra) > 20.0 and np.ptp(dec) > 45.0:
+                doubt("ra", f"all within 24, dec over {np.ptp(dec):.0f} degrees",
+                      'if these are hours, say unit = "hourangle"')  # fmt: skip
+            within = ra.min() >= 0 and ra.max() <= 2 * np.pi and np.abs(dec).max() <= np.pi / 2
+            if within and np.ptp(ra) > 5.5 and np.ptp(dec) > 1.0:
+                doubt("ra", "all within 2π, dec within π/2", 'if these are radians: unit = "rad"')
+        if "radial_velocity" in known:
+            speed = np.abs(known["radial_velocity"])
+            if (middle := float(np.median(speed))) > 600.0:
+                doubt("radial_velocity", f"the median speed is {middle:.0f} km/s",
+                      'if these are m/s, say unit = "m/s"')  # fmt: skip
+            elif 0.0 < speed.max() < 0.1:
+                doubt("radial_velocity", f"no speed is above {speed.max():.2g} km/s",
+                      "if these are redshifts, say scale = 299792.458")  # fmt: skip
+        for name, low, high in (("teff_error", 0.5, 1000.0), ("parallax_error", 0.003, np.inf)):
+            if name in known and not low <= (middle := float(np.median(known[name]))) <= high:
+                doubt(name, f"the median is {middle:.2g} {COLUMNS[name].unit}",
+                      "see whether it is relative, a variance or in another unit")  # fmt: skip
+        feh = known.get("feh", np.zeros(1))
+        if feh.min() > 0.0 and feh.max() < 0.06 and np.ptp(feh) > 0.0:
+            doubt("feh", "all between 0 and 0.06", "if it is Z, a mass fraction, map [Fe/H]")
+        if {"age", "age_error"} <= set(known):
+            middle = float(np.median(known["age_error"]))
+            if middle > np.median(known["age"]):
+                doubt("age_error", f"the median is {middle:.3g} Gyr, above that of the ages",
+                      "see whether it is in per cent")  # fmt: skip
 
     def _product(self, product: float) -> None:
         if not (product > 0 and abs(np.log10(product)) > 0.3):

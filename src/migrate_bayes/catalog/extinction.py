@@ -66,8 +66,8 @@ _DUSTMAPS: dict[str, tuple[str, str, tuple[tuple[str, Any], ...], float]] = {
     "sfd": ("sfd", "SFDQuery", (), 2.742),
 }  # fmt: skip
 _SAYS_NONE = (
-    "no extinction in the catalogue (a_v or ebv): map such a column, name a map as "
-    "extinction 'mwdust:Combined15', or say 'none' if the stars are near enough"
+    "no extinction in the catalogue (a_v or ebv): map such a column, or say extinction = "
+    '"mwdust:Combined15" (a map of dust), or "none" if the stars are near enough'
 )
 
 BANDS = ("G", "BP", "RP")

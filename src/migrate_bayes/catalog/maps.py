@@ -37,7 +37,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -79,6 +79,7 @@ _ELEMENT = re.compile(r"(.+)(\[\d+\])")
 _ERROR_NAME = re.compile(r"(?i:err|sig|unc|std)|(?:^|_)[es](?:_|$)|^[es][A-Z]")
 # A name such as "dist (pc)" or "T[K]", and not "[Fe/H]".
 _UNIT_IN_NAME = re.compile(r"\s*[^\s(\[].*?[(\[]\s*([^()\[\]]+?)\s*[)\]]\s*")
+_NO_BITS = (-9999.0, -999.0, -99.0)  # of flags that are missing
 _SETTINGS = ("unit", "scale", "floor", "add_error", "missing", "optional", "words", "ignore_unit")
 
 
@@ -212,6 +213,7 @@ def _doubted(step: Step, block: Block, n: int) -> NDArray[np.float64]:
     found = np.zeros(n, dtype=bool)
     for name, (kind, number) in _doubts_of(step).items():
         values = np.nan_to_num(block[name])
+        values = np.where(np.isin(values, _NO_BITS), 0.0, values)
         if kind == "bits":
             found |= (values.astype(np.int64) & sum(1 << bit for bit in number)) != 0
         else:
@@ -402,6 +404,8 @@ def plan(column_map: ColumnMap, source: Source) -> list[Step]:
         if entry.operation == "column":  # the first that the file has
             operands = operands[:1]
         if None in found and not (entry.operation in ("column", "doubts") and operands):
+            if entry.operation == "column" and not operands:
+                _refuse_alike(canonical, entry, source)
             if not entry.optional:
                 absent[canonical] = entry
             continue
@@ -424,6 +428,18 @@ def plan(column_map: ColumnMap, source: Source) -> list[Step]:
     if absent:
         raise CatalogError(_said_absent(column_map, absent, source))
     return steps
+
+
+def _refuse_alike(canonical: str, entry: Entry, source: Source) -> None:
+    """Refuse columns of which either may be the one that a map means."""
+    for operand in entry.operands:
+        alike = [name for name in source.names if name.lower() == str(operand).lower()]
+        if len(alike) > 1:
+            raise CatalogError(
+                f"{source.path}: columns {' and '.join(map(repr, alike))} differ in case alone, "
+                f"and either may be '{canonical}': name one in a column map, as "
+                f'{canonical} = "{alike[0]}"'
+            )
 
 
 @cache
@@ -464,10 +480,17 @@ def _said_absent(column_map: ColumnMap, absent: Mapping[str, Entry], source: Sou
             'Name the right columns, or take an entry away with "none", in a map that begins with '
             f'extends = "{column_map.name}"'
         )
+    elif fitting:
+        how, said = f'Say columns = "{fitting[0]}", a column map that fits', ""
+        if fitting[1:]:
+            said = f"; so do {', '.join(fitting[1:])}"
+    elif isinstance(source.path, Path):
+        how = f"Name them in a column map: `migrate-bayes columns {source.path}` drafts one"
     else:
-        how = "Name them in a column map"
-        if isinstance(source.path, Path):
-            how += f": `migrate-bayes columns {source.path}` drafts one"
+        draft = drafted(source.names)
+        how = f"Name them in a column map, as columns = {json.dumps(draft)}"
+        if lacking := [_doubtful(n, near) for n, near in not_found(draft, source.names).items()]:
+            how += f"; not found: {', '.join(lacking)}"
     count = f"{len(lines)} columns are not among the {len(source.names)} of the file"
     listed = lines[0] if len(lines) == 1 else count + "".join(f"\n  {line}" for line in lines)
     return f"{source.path}: {listed}\n{how}{said}"
@@ -501,37 +524,65 @@ def fitting_maps(names: Sequence[str]) -> list[str]:
     return sorted((name for name in share if share[name] > 0.5), key=lambda name: -share[name])
 
 
+def near_columns(canonical: str, names: Sequence[str]) -> list[str]:
+    """Return the columns that may be a canonical one, going by their names, the nearest first."""
+    known = drafted(names)
+    if canonical in known:
+        return [known[canonical]] if isinstance(known[canonical], str) else []
+    taken = known.values()
+    near = nearest(spellings(canonical), [name for name in names if name not in taken])
+    is_error = canonical.endswith("_error")
+    return [name for name in near if bool(_ERROR_NAME.search(name)) is is_error]
+
+
+def drafted(names: Sequence[str]) -> dict[str, Any]:
+    """Return a map to begin with: the columns of which a packaged map knows the name."""
+    found: dict[str, Any] = {}
+    for canonical in ("source_id", *COLUMNS):
+        if column := next(filter(None, (_find(s, names) for s in spellings(canonical))), None):
+            found[canonical] = column
+        elif parts := _components(canonical, names):
+            found[canonical] = {"sexagesimal": parts}
+    return {"source_id": {"row_number": True}} | found
+
+
+def not_found(found: Container[str], names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the columns of use that a drafted map lacks, with the nearest names of the file."""
+    needed = dict.fromkeys(n for stage in ("ages", "orbits", "photometry") for n in REQUIRED[stage])
+    of_use = ("phot_bp_mean_mag", "phot_rp_mean_mag", "alpha_fe", "ebv", "a_v")
+    near = {
+        canonical: near_columns(canonical, names) for canonical in (*needed, *of_use)
+        if canonical not in found and not canonical.startswith("distance")
+    }  # fmt: skip
+    return {name: columns for name, columns in near.items() if columns or name in needed}
+
+
+def _doubtful(canonical: str, near: Sequence[str]) -> str:
+    if not near and canonical.endswith("_error"):
+        return f'{canonical} (a number will do: {{"constant": ...}})'
+    return f"{canonical} ({near[0]!r}?)" if near else canonical
+
+
 def draft_map(names: Sequence[str]) -> str:
     """Write a map to begin with, in TOML: columns of which a packaged map knows the name.
 
     A needed column that was not found stands in a comment, with the nearest names of the file.
     """
-    needed = dict.fromkeys(n for stage in ("ages", "orbits", "photometry") for n in REQUIRED[stage])
-    found = {
-        canonical: column
-        for canonical in ("source_id", *COLUMNS)
-        if (column := next(filter(None, (_find(s, names) for s in spellings(canonical))), None))
-    }
-    free = [name for name in names if name not in found.values()]
-    lines = [f"{canonical} = {json.dumps(column)}" for canonical, column in found.items()]
-    for canonical in _COMPONENTS:
-        if canonical not in found and (parts := _components(canonical, names)):
-            lines.append(f"{canonical} = {{ sexagesimal = {json.dumps(parts)} }}")
-            found[canonical] = parts[0]
-    of_use = ("phot_bp_mean_mag", "phot_rp_mean_mag", "alpha_fe", "ebv", "a_v")
-    for canonical in ("source_id", *needed, *of_use):
-        if canonical in found or canonical.startswith("distance"):
-            continue
-        near = nearest(spellings(canonical), free)
-        if canonical.endswith("_error"):
-            near = [name for name in near if _ERROR_NAME.search(name)]
-        if canonical == "source_id":
-            lines.insert(0, "source_id = { row_number = true }      # or the identifier's column")
-        elif canonical.endswith("_error") and not near:
+    found = drafted(names)
+    lines = []
+    for canonical, column in found.items():
+        match column:
+            case {"row_number": _}:
+                column = "{ row_number = true }      # or the identifier's column"
+            case {"sexagesimal": parts}:
+                column = f"{{ sexagesimal = {json.dumps(parts)} }}"
+            case _:
+                column = json.dumps(column)
+        lines.append(f"{canonical} = {column}")
+    for canonical, near in not_found(found, names).items():
+        if canonical.endswith("_error") and not near:
             lines.append(f"# {canonical} = {{ constant = ... }}")
         else:
-            if not near and canonical in of_use:
-                continue
             said = f"is it {' or '.join(map(repr, near))}?" if near else "not found"
             lines.append(f'# {canonical} = "..."      # {said}')
     if "distance" not in found and not {"parallax", "parallax_error"} <= set(found):
@@ -539,6 +590,21 @@ def draft_map(names: Sequence[str]) -> str:
             '# distance = { column = "...", unit = "kpc" }      # or a parallax with error'
         )
     return "\n".join(lines)
+
+
+def unread(names: Sequence[str], read: Container[str]) -> str:
+    """Say which needed columns a file seems to have that were not read; nothing if there are none.
+
+    `read` are the canonical columns that were found without a map.
+    """
+    needed = {n for stage in ("ages", "orbits", "photometry") for n in REQUIRED[stage]}
+    found = {c: column for c, column in drafted(names).items() if c in needed and c not in read}
+    if not found:
+        return ""
+    fitting = fitting_maps(names)
+    how = f'columns = "{fitting[0]}" fits the file' if fitting else "name them by columns ="
+    which = ", ".join(f"{canonical} ({column!r})" for canonical, column in found.items())
+    return f"no column map was given, and without one these are not read: {which}; {how}"
 
 
 def _stated_unit(source: Source, column: str, canonical: str) -> str:
@@ -556,6 +622,8 @@ def _stated_unit(source: Source, column: str, canonical: str) -> str:
 def _named_otherwise(column: str, canonical: str) -> str:
     """Word the doubt about a column of no stated unit whose name ends in another than is taken."""
     suffix = column.rpartition("_")[2]
+    if canonical == "ra" and suffix.lower() in ("h", "hr", "hrs", "hour", "hours"):
+        return f"is not stated, and the name ends in '{suffix}': if so, say unit = 'hourangle'"
     suffix = AMBIGUOUS.get(suffix, suffix)
     if suffix == column or not is_unit(suffix):
         return ""

@@ -251,7 +251,10 @@ def _read(file: str | Path) -> Any:
 
 
 def _numbers(array: Any) -> Any:
-    """Turn a column of text into whole numbers, or numbers, if every value is one."""
+    """Turn a column of text into whole numbers, or numbers, if every value is one.
+
+    Digits that a number would not keep (``007``, or more than 15 without a point) stay text.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -260,7 +263,13 @@ def _numbers(array: Any) -> Any:
     trimmed = pc.utf8_trim_whitespace(array)
     blank = pc.equal(trimmed, "")
     trimmed = pc.if_else(blank, pa.scalar(None, trimmed.type), trimmed)
-    for kind in (pa.int64(), pa.float64()):
+
+    def some(pattern: str) -> bool:
+        return bool(pc.any(pc.match_substring_regex(trimmed, pattern)).as_py())
+
+    if some(r"^[+-]?0\d"):
+        return trimmed
+    for kind in (pa.int64(), *(() if some(r"^[+-]?\d{16,}$") else (pa.float64(),))):
         try:
             return trimmed.cast(kind)
         except pa.ArrowInvalid:

@@ -182,19 +182,17 @@ def check_identifiers(
 ) -> None:
     """Refuse an identifier whose rows (ra, dec in degrees) lie apart; `names` makes it of a key."""
     ordered = np.sort(star_key)
-    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    if not twice.size:
+    same = ordered[1:] == ordered[:-1]
+    if not same.any():
         return
-    # Few identifiers stand twice: only their rows are sorted.
-    some = np.flatnonzero(np.isin(star_key, twice))
+    # Few identifiers stand twice: only their rows are compared, in the order of the file.
+    some = np.sort(np.argsort(star_key)[np.r_[same, False] | np.r_[False, same]])
     star_key, ra, dec = star_key[some], ra[some], dec[some]
     order = np.argsort(star_key, kind="stable")
     keys = star_key[order]
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
     lengths = np.diff(np.r_[starts, keys.size])
-    several = lengths > 1
-    rows = order[np.repeat(several, lengths)]
-    first = order[np.repeat(starts[several], lengths[several])]
+    rows, first = order, order[np.repeat(starts, lengths)]
     apart = separation_arcsec(ra[first], dec[first], ra[rows], dec[rows])
     wrong = apart > _SAME_PLACE
     if wrong.any():

@@ -31,6 +31,7 @@ from migrate_bayes.catalog.maps import (
     guess_map,
     load_column_map,
     plan,
+    unread,
     words_of,
 )
 from migrate_bayes.catalog.memory_tables import unpacked
@@ -43,7 +44,48 @@ Columns = str | Mapping[str, Any] | None  # a packaged map's name, or a map's co
 _FLOAT = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?")
 
 
-def _identifiers(values: Any, text: bool, path: Any, name: str, first_row: int) -> NDArray[Any]:
+class _Padding:
+    """The widths of identifiers of text that are read as integers.
+
+    ``001`` and ``1`` would become one number. They cannot if all that begin with zeros have one
+    width, and no other has less.
+    """
+
+    def __init__(self) -> None:
+        self.padded, self.shortest = "", ""
+
+    def add(self, texts: NDArray[np.str_], ids: NDArray[np.int64], path: Any, name: str) -> None:
+        """Take in further texts and their numbers; refuse those that could be another's."""
+        digits = np.searchsorted(_POWERS, np.abs(ids), side="right") + 1
+        plain = (
+            np.char.lstrip(texts, "+-") if np.isin(texts.astype("U1"), ("+", "-")).any() else texts
+        )
+        width = np.char.str_len(plain)
+        zeros = (width > digits) & np.char.isdigit(plain)
+        if not zeros.any() and not self.padded:
+            shortest = str(plain[np.argmin(width)])
+            if not self.shortest or len(shortest) < len(self.shortest):
+                self.shortest = shortest
+            return
+        first = self.padded or str(plain[np.flatnonzero(zeros)[0]])
+        other = zeros & (width != len(first)) | ~zeros & (width < len(first))
+        self.padded = first
+        if other.any() or (self.shortest and len(self.shortest) < len(first)):
+            second = str(plain[np.flatnonzero(other)[0]]) if other.any() else self.shortest
+            raise CatalogError(
+                f"{path}: the identifiers '{first}' and '{second}' of column '{name}' are texts of "
+                "different widths with leading zeros, which as numbers could be taken for each "
+                "other: write identifiers as text that begins with a letter, or of one width, or "
+                "source_id = { row_number = true }"
+            )
+
+
+_POWERS = 10 ** np.arange(1, 19, dtype=np.int64)
+
+
+def _identifiers(
+    values: Any, text: bool, path: Any, name: str, first_row: int, padding: _Padding
+) -> NDArray[Any]:
     """Return identifiers as int64 or text, refusing those that are missing or have lost digits."""
     masked = np.ma.MaskedArray(values)
     plain = np.asarray(masked.data)
@@ -79,9 +121,12 @@ def _identifiers(values: Any, text: bool, path: Any, name: str, first_row: int) 
     elif plain.dtype.kind == "u" and np.any(plain > 2**63 - 1):
         raise _too_large(path, name, first_row, plain > 2**63 - 1, plain)
     try:
-        return plain.astype(np.int64, copy=False)
+        ids = plain.astype(np.int64, copy=False)
     except (ValueError, OverflowError):
-        return _spelled_otherwise(plain, path, name, first_row)
+        ids = _spelled_otherwise(plain, path, name, first_row)
+    if plain.dtype.kind == "U":
+        padding.add(plain, ids, path, name)
+    return ids
 
 
 def _spelled(value: Any) -> str:
@@ -162,7 +207,7 @@ class CatalogReader:
         self._source = source = open_source(table, format=format, hdu=hdu)
         self.path = path = source.path
         self.empty: set[str] = set()
-        self.rows, self.whole = source.rows, source.whole
+        self.rows, self.whole, self.names = source.rows, source.whole, source.names
         if columns is None:
             self._map = guess_map(source.names)
         elif isinstance(columns, str):
@@ -182,6 +227,8 @@ class CatalogReader:
                 f"{path}: no canonical column ('ra', 'teff', ...) among its {len(source.names)} "
                 "columns: give a column map with columns="
             )
+        if columns is None and (said := unread(source.names, self.columns)):
+            warnings.warn(f"{path}: {said}", CatalogWarning, stacklevel=4)
         id_step = by_name["source_id"]
         if id_step.entry.operation not in ("column", "row_number"):
             raise CatalogError(f"{path}: source_id is a column or row_number = true, nothing else")
@@ -280,7 +327,7 @@ class CatalogReader:
         wanted: Callable[[slice], Any] = lambda rows: True,
     ) -> Iterator[tuple[slice, _Part | None]]:
         """Read identifiers and canonical values, in the arrays of `into` if these are given."""
-        rows, text = 0, None
+        rows, text, padding = 0, None, _Padding()
         for block in self._source.blocks(self._wanted, self._id, size, self._words, self._missing):
             n = len(next(iter(block.values())))
             here = slice(rows, rows + n)
@@ -294,7 +341,7 @@ class CatalogReader:
                 ids: NDArray[Any] = np.arange(here.start, here.stop, dtype=np.int64)
             else:
                 raw = block.pop(self._id)
-                ids = _identifiers(raw, bool(text), self.path, self._id, here.start)
+                ids = _identifiers(raw, bool(text), self.path, self._id, here.start, padding)
             values: dict[str, NDArray[np.float64]] = {}
             seen: dict[str, Seen] = {}
             for step in self._steps:
@@ -472,7 +519,7 @@ def as_catalog(stars: Any) -> xr.Dataset:
         ids = np.arange(stars.sizes["star"])
         if "source_id" in stars.variables and ids.size:
             raw = stars["source_id"].values
-            ids = _identifiers(raw, _is_text(raw), "the Dataset", "source_id", 0)
+            ids = _identifiers(raw, _is_text(raw), "the Dataset", "source_id", 0, _Padding())
         stars = stars.assign(star_key=("star", star_keys(ids), attributes("star_key")))
     if "flag" not in stars or not _is_ours(stars["flag"]):
         rest = stars.drop_vars("flag", errors="ignore")

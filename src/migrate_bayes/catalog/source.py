@@ -352,7 +352,7 @@ def _without_nothing(texts: Any, cells: Cells) -> Any:
     nothing = pa.array([*_NOTHING, *(word.strip().lower() for word in cells.missing)], texts.type)
     blank = pc.or_(
         pc.is_in(pc.utf8_lower(texts), nothing),
-        pc.invert(pc.match_substring_regex(texts, r"[0-9A-Za-z]")),
+        pc.invert(pc.match_substring_regex(texts, r"[\p{L}\p{N}]")),
     )
     return pc.if_else(blank, pa.scalar(None, texts.type), texts)
 
@@ -369,7 +369,8 @@ def _number(text: str) -> float | None:
     if truth is not None:
         return truth
     try:
-        return float(re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", text)) if "_" not in text else None
+        plain = re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", text.replace("\u2212", "-"))
+        return float(plain) if "_" not in text else None
     except ValueError:
         return None
 

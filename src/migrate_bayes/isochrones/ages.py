@@ -424,18 +424,20 @@ def observe(catalog: xr.Dataset, grid: WorkingGrid, options: AgeOptions) -> Obse
             raise CatalogError(f"unknown observable '{name}': {suggest(name, OBSERVABLES)}")
     if "feh" not in observables or "feh" not in catalog:
         raise CatalogError("isochrone ages need [Fe/H]: column 'feh' is absent or not asked for")
+    asked = [name for name in OBSERVABLES if name in observables and name in catalog]
+    if lacking := [name for name in asked if f"{name}_error" not in catalog]:
+        errors = ", ".join(f"{name}_error = {{ constant = ... }}" for name in lacking)
+        raise CatalogError(
+            f"the catalogue has no error of {', '.join(lacking)}, which ages need: map a column, "
+            f"or give a number in the column map: {errors}"
+        )
     n = catalog.sizes["star"]
     flag, bad = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=bool)
     pairs: dict[str, tuple[NDArray, NDArray]] = {}
     for name in OBSERVABLES:
         value, error = np.full(n, np.nan), np.full(n, np.nan)
-        if name in observables and name in catalog:
+        if name in asked:
             value = catalog[name].values.astype(np.float64)
-            if f"{name}_error" not in catalog:
-                raise CatalogError(
-                    f"column '{name}' has no '{name}_error': map one, or leave '{name}' out of "
-                    "the observables"
-                )
             error = catalog[f"{name}_error"].values.astype(np.float64)
         value = np.where(np.isfinite(value), value, np.nan)
         bad |= np.isfinite(value) & ~((error > 0) & np.isfinite(error))

@@ -8,7 +8,8 @@ can do without.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ from typing import Literal
 from migrate_bayes.catalog.columns import COLUMNS as CATALOGUED
 from migrate_bayes.catalog.columns import EXTRA_PREFIX, REQUIRED
 from migrate_bayes.catalog.extinction import check_extinction
+from migrate_bayes.catalog.maps import near_columns
 from migrate_bayes.catalog.measured import substitutes
 from migrate_bayes.catalog.quality import SNR_BANDS
 from migrate_bayes.catalog.zero_point import check_zero_point
@@ -128,8 +130,8 @@ def check_run(
         if opened is None:
             stages = ()  # what it lacks is not known
         else:
-            columns, own_distances = opened
-            notes += _check_columns(recipe, columns, stages, found)
+            columns, own_distances, names = opened
+            notes += _check_columns(recipe, columns, names, stages, found)
             notes += found.of(lambda: _hygiene(recipe, columns, own_distances)) or []
             if recipe.compare is not None:
                 for choice in recipe.compare.data:
@@ -215,15 +217,15 @@ def _check_observables(recipe: Recipe) -> None:
             raise RecipeError(f"'isochrones.observables': unknown observable '{name}': {said}")
 
 
-def _columns_of(catalog: Path, recipe: Recipe) -> tuple[set[str], bool]:
-    """Return the canonical columns that the catalogue will have, and if distances are its own."""
+def _columns_of(catalog: Path, recipe: Recipe) -> tuple[set[str], bool, Sequence[str]]:
+    """Return canonical columns of the catalogue, if distances are its own, and the file's names."""
     from migrate_bayes.catalog.reader import CatalogReader
 
     reader = CatalogReader(catalog, recipe.data.columns, None, recipe.data.hdu)
     columns = reader.columns
     if photometric(recipe, columns):
         columns |= {"abs_g", "abs_g_error", "a_g", "bp_rp", "bp_rp_error", "extinction_map"}
-    return columns, "distance" in reader.by_name
+    return columns, "distance" in reader.by_name, reader.names
 
 
 def photometric(recipe: Recipe, columns: set[str]) -> bool:
@@ -263,18 +265,31 @@ def _needed_columns(
 
 
 def _check_columns(
-    recipe: Recipe, columns: set[str], stages: Collection[Stage], found: _Findings
+    recipe: Recipe,
+    columns: set[str],
+    names: Sequence[str],
+    stages: Collection[Stage],
+    found: _Findings,
 ) -> list[str]:
-    """Find the columns that stages lack; return remarks on what they can do without."""
+    """Find the columns that stages lack; return remarks on what they can do without.
+
+    `names` are the file's own, of which the nearest are proposed.
+    """
     data, i = recipe.data, recipe.isochrones
-    for purpose, names in _needed_columns(recipe, columns, stages).items():
-        if lacking := [n for n in names if n not in columns]:
-            errors = [n for n in lacking if n.endswith("_error")]
+    where = "[data.columns]"
+    if isinstance(data.columns, str):
+        where += f', below extends = "{data.columns}"'
+    for purpose, needed in _needed_columns(recipe, columns, stages).items():
+        if lacking := [n for n in needed if n not in columns]:
             text = f"the catalogue has no {', '.join(lacking)}, needed for {purpose}"
-            if errors:
-                text += f"; an error may be a number: {errors[0]} = {{ constant = ... }}"
-                if isinstance(data.columns, str):
-                    text += f' in [data.columns], below extends = "{data.columns}"'
+            near = {n: near_columns(n, names) for n in lacking}
+            proposed = {n: json.dumps(columns[0]) for n, columns in near.items() if columns}
+            proposed |= {
+                n: "{ constant = ... }" for n in lacking if n.endswith("_error") and not near[n]
+            }
+            if proposed:
+                said = ", ".join(f"{n} = {proposed[n]}" for n in lacking if n in proposed)
+                text += f". Perhaps, in {where}: {said}"
             if made := substitutes(lacking):
                 text += f". {made.strip()}"
             found.add(CatalogError(text))
@@ -292,7 +307,9 @@ def _check_columns(
         found.of(lambda: check_zero_point(zero_point, columns))
     notes = []
     if "abs_g" in i.observables and i.source != "external" and "abs_g" not in columns:
-        notes.append("The catalogue has no G: ages are from the spectrum alone.")
+        likely = near_columns("phot_g_mean_mag", names)
+        hint = f' Perhaps, in {where}: phot_g_mean_mag = "{likely[0]}"' if likely else ""
+        notes.append(f"The catalogue has no G: ages are from the spectrum alone.{hint}")
     if data.min_snr and not set(SNR_BANDS) & columns:
         notes.append(
             f"The catalogue has no signal-to-noise ratio: min_snr = {data.min_snr:g} cuts nothing."
@@ -315,7 +332,7 @@ def _check_choice(
     """Find what a comparison's other entries of ``[data]`` lack."""
     changed = recipe.model_copy(update={"data": choice.over(recipe.data)})
     if (opened := found.of(lambda: _columns_of(catalog, changed))) is not None:
-        _check_columns(changed, opened[0], stages, found)
+        _check_columns(changed, opened[0], opened[2], stages, found)
 
 
 # Columns that tell of doubtful stars, and the selection of those that are not.
