@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -236,11 +236,14 @@ def _key(text: str) -> str:
     return re.sub(r"[\s{}^$*.·\\]|\\rm|\\mathrm", "", text.lower())
 
 
-def _parsed(text: str) -> Any:
-    """Return astropy's unit of a text in any of the formats it knows; None if it is none."""
+_STYLES = ("generic", "cds", "vounit", "fits")
+
+
+def _parsed(text: str, styles: Sequence[str] = _STYLES) -> Any:
+    """Return astropy's unit of a text in any of some formats; None if it is none."""
     from astropy import units as u
 
-    for style in ("generic", "cds", "vounit", "fits"):
+    for style in styles:
         try:
             with warnings.catch_warnings(action="ignore"):
                 return u.Unit(text, format=style)
@@ -249,7 +252,7 @@ def _parsed(text: str) -> Any:
     return None
 
 
-def is_unit(text: str) -> bool:
+def is_unit(text: str, styles: Sequence[str] = _STYLES) -> bool:
     """Whether a text says a unit at all, and one that is known here."""
     known = (
         _key(text) in _SYNONYMS
@@ -258,7 +261,7 @@ def is_unit(text: str) -> bool:
     )
     if sexagesimal(text):
         return True
-    return not is_unstated(text) and (known or _parsed(text.strip()) is not None)
+    return not is_unstated(text) and (known or _parsed(text.strip(), styles) is not None)
 
 
 def is_unstated(text: str) -> bool:

@@ -367,7 +367,7 @@ _Part = tuple[NDArray[Any], dict[str, NDArray[np.float64]], dict[str, Seen]]
 
 
 class Places:
-    """Key, ra and dec of every star, gathered as they are read, in arrays of the table's size."""
+    """Columns of every star (key, ra, dec), gathered as they are read, in arrays of its size."""
 
     def __init__(self, rows: int | None) -> None:
         self._rows, self._n = rows, 0

@@ -246,12 +246,12 @@ def open_catalog(
             "these columns, or keep duplicates with duplicate_radius None"
         )
     n_stars, places = 0, Places(reader.rows)
-    snr: list[NDArray[np.float64]] = []
+    snr = Places(reader.rows)
     with progress(reader.rows, "catalogue") as advance:
         for i, chunk in enumerate(checked(reader, CHUNK, places)):
             n_stars += chunk.sizes["star"]
             if radius is not None:
-                snr.append(quality.total_snr(chunk))
+                snr.add(quality.total_snr(chunk))
             if i == 0:
                 # A wrong setting shows in the first star; none of its values is used.
                 first = chunk.isel(star=slice(0, 1))
@@ -265,7 +265,8 @@ def open_catalog(
     repeat = None
     if radius is not None:
         _, ra, dec = places.columns()
-        repeat = quality.find_repeats(ra, dec, np.concatenate(snr), radius_arcsec=radius)
+        (total_snr,) = snr.columns()
+        repeat = quality.find_repeats(ra, dec, total_snr, radius_arcsec=radius)
     return CatalogStream(reader.path, n_stars, reader.whole, reader, repeat, chosen)
 
 
