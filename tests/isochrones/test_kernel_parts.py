@@ -1,11 +1,19 @@
 """What the age kernel is made of: interpolation, elementary functions, end weights, bounds."""
 
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from numba import njit
+from numba.extending import is_jitted
 from scipy import special
 from scipy.interpolate import CubicHermiteSpline
 
+import migrate_bayes
 from migrate_bayes.isochrones import WorkingGrid
 from migrate_bayes.isochrones.kernel.cubic import (
     MAX_NODES,
@@ -300,3 +308,57 @@ def test_bounds_are_below_every_chi_square(n_alpha):
                     assert (bound <= bound_b * (1 + 1e-5)).all()
                     close += int((bound_b > 0.2 * brute).sum())
     assert close > 50
+
+
+def test_every_compiled_function_has_a_name_of_its_own():
+    names = [info.name for info in pkgutil.walk_packages(migrate_bayes.__path__, "migrate_bayes.")]
+    modules = [importlib.import_module(n) for n in names if not n.endswith("__main__")]
+    found = {id(f): f for module in modules for f in vars(module).values() if is_jitted(f)}
+    names = [f"{f.py_func.__module__}.{f.py_func.__qualname__}" for f in found.values()]
+    assert len(names) > 100
+    assert {name for name in names if names.count(name) > 1} == set()
+
+
+BOTH = """
+import sys
+import numpy as np
+from numba import njit
+from numba.extending import is_jitted
+from migrate_bayes.isochrones.kernel.segments import PER_QUANTITY, Window, sweep_4, sweep_5
+from migrate_bayes.isochrones.kernel.simd import WIDTH, load
+
+@njit
+def run_4(work, weights, prior, window, out):
+    sweep_4(work, 0, 1, weights, 2, load(prior, 0), window, out)
+
+@njit
+def run_5(work, weights, prior, window, out):
+    sweep_5(work, 0, 1, weights, 2, load(prior, 0), window, out)
+
+@njit
+def both(work, weights, prior, window, out):
+    sweep_4(work, 0, 1, weights, 2, load(prior, 0), window, out)
+    sweep_5(work, 0, 1, weights, 2, load(prior, 0), window, out + 2 * WIDTH)
+
+weights, place = 5 * PER_QUANTITY, 5 * PER_QUANTITY + 2 * WIDTH
+work = np.zeros(place + 4 * WIDTH, dtype=np.float32)
+work[:weights] = np.random.default_rng(1).uniform(0, 1, weights)
+work[weights:place] = 0.5
+window = Window(np.float32(1.0), np.float32(1e3))
+globals()[sys.argv[1]](work, weights, np.zeros(WIDTH, np.float32), window, place)
+print(work[place::WIDTH])
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_compile_at_once_do_not_mix_their_code(tmp_path):
+    """Regression: two first runs at once left a cache with which most ages were wrong."""
+
+    def run(what, cache):
+        here = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / cache)}
+        command = [sys.executable, "-c", BOTH, what]
+        return subprocess.run(command, env=here, capture_output=True, text=True, check=True).stdout
+
+    run("run_4", "shared")
+    run("run_5", "shared")
+    assert run("both", "shared") == run("both", "own")

@@ -37,7 +37,7 @@ from migrate_bayes.isochrones.kernel.segments import (
     interpolate_block,
     sweep_4,
     sweep_5,
-    sweep_precomputed,
+    sweep_precomputed_0,
     sweep_precomputed_4,
     sweep_precomputed_5,
 )
@@ -265,7 +265,7 @@ def _add_precomputed_block(  # type: ignore[no-untyped-def]
                     obs, inv, chi2, of_pass, work, OUT,
                 )  # fmt: skip
             else:
-                counted = sweep_precomputed(
+                counted = sweep_precomputed_0(
                     precomputed, points_at, per_alpha, n_k, pool, weights_at, prior.per_alpha,
                     obs, inv, chi2, of_pass, work, OUT,
                 )  # fmt: skip

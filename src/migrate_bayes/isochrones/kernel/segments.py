@@ -48,7 +48,7 @@ from migrate_bayes.isochrones.kernel.simd import (
 CELLS = 16  # of metallicity, done at once at most
 PER_ROW = (CELLS + 3) * POINTS  # floats of scratch: a row of [α/Fe]
 PER_QUANTITY = 7 * PER_ROW
-SWEEP_SCRATCH = (2 + 5 * POINTS) * WIDTH  # floats that `sweep_precomputed` needs
+SWEEP_SCRATCH = (2 + 5 * POINTS) * WIDTH  # floats that a precomputed sweep needs
 _F = np.float32
 _ROOT_2PI = _F(math.sqrt(2.0 * math.pi))
 _HALVE = _F(1.5)  # squared length of segments, in errors, that are halved
@@ -201,11 +201,20 @@ def add_segment(  # type: ignore[no-untyped-def]
     return e1, computed, integral, least
 
 
+def _compiled(function: Any, name: str) -> Any:
+    """Compile a function under a name of its own.
+
+    Functions of one name differ, to numba, by a number that counts within a process. In compiled
+    code that several processes have left in the cache, one could stand for another.
+    """
+    function.__name__ = function.__qualname__ = name
+    return njit(cache=True, nogil=True, error_model="numpy")(function)
+
+
 def _sweeper(quantities: int) -> Any:
     """Compile `sweep` for a number of quantities."""
     colour = quantities == QUANTITIES
 
-    @njit(cache=True, nogil=True, error_model="numpy")
     def sweep(work, residuals, n_row, weights, n_nodes, prior, window, out):  # type: ignore[no-untyped-def]
         """Integrate the likelihood along a block, at eight lattice points.
 
@@ -251,7 +260,7 @@ def _sweeper(quantities: int) -> Any:
         store(work, out, integral)
         store(work, out + WIDTH, least)
 
-    return sweep
+    return _compiled(sweep, f"sweep_{quantities}")
 
 
 #: Without a colour, and with.
@@ -272,7 +281,6 @@ def _mix(points, at, w, m0, m1, m2, born):  # type: ignore[no-untyped-def]
 def _precomputed_sweeper(count: int) -> Any:
     """Compile the sweep for a number of [α/Fe] nodes; 0: for any number."""
 
-    @njit(cache=True, nogil=True, error_model="numpy")
     def sweep(  # type: ignore[no-untyped-def]
         points, points_at, per_alpha, n_alpha, pool, weights_at, per_weight, obs, inv, prior,
         window, work, out,
@@ -350,10 +358,10 @@ def _precomputed_sweeper(count: int) -> Any:
         store(work, out + WIDTH, least)
         return True
 
-    return sweep
+    return _compiled(sweep, f"sweep_precomputed_{count}")
 
 
 #: For four nodes of [α/Fe], five, and any number.
-sweep_precomputed_4, sweep_precomputed_5, sweep_precomputed = (
+sweep_precomputed_4, sweep_precomputed_5, sweep_precomputed_0 = (
     _precomputed_sweeper(n) for n in (4, 5, 0)
 )
