@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.io.votable.ucd import check_ucd, parse_ucd
 from astropy.table import Table
 
-from migrate_bayes.catalog import hats, read_catalog
+from migrate_bayes.catalog import hats
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.export import (
@@ -183,8 +183,6 @@ def test_hats_holds_each_star_once_in_the_file_of_its_pixel(as_hats):
     assert found[5]["age_likelihood"] == {
         "age": [1.0, 2.0, 3.0], "log_age_likelihood": [15.0, 16.0, 17.0]
     }  # fmt: skip
-    columns = {name: name for name in ("source_id", "ra", "dec")}
-    assert read_catalog(path, columns=columns).sizes["star"] == N
 
 
 def test_hats_is_opened_by_lsdb(as_hats):
