@@ -8,10 +8,11 @@ kills    A run through all stages, undisturbed, and again with SIGKILL at random
          begun anew. Printed: parts before and after each kill and the last line; what differs; the
          overhead in CPU seconds, and how much of it is the start of processes: that of one that
          finds everything made, times the kills. With `--whole` the undisturbed run is in
-         FOLDER/whole already, and took so many CPU seconds; `--commands ages orbits` kills these.
+         FOLDER/whole already, and took so many CPU seconds.
 engines  The same run by two dask workers, of which one is killed, then all, scheduler too; by
          a dask scheduler of its own that is killed and started again; and the stars by three
          shards that are gathered.
+         With `--commands ages orbits` these two are meant by a run, of both kinds.
 table    What 400 stars' run says of a full disk, a read-only one, flipped bits and so on, and
          whether the command that should mend it does. The disks are mounted, which takes root.
 """
@@ -239,49 +240,52 @@ def cluster(port: int) -> Iterator[list[subprocess.Popen[bytes]]]:
             process.wait()
 
 
-def engines(runs: Runs) -> None:
+def engines(runs: Runs, commands: list[str]) -> None:
     """Make the same on other engines, which lose what they can lose."""
     if not (runs.folder / "whole").exists():
-        runs.whole("whole", "run")
-    n = len(runs.parts("whole"))
-    killed: list[str] = []
-
-    def lose(pid: int) -> bool:
-        there = len(runs.parts("workers"))
-        if there >= n // 4 and not killed:
-            workers = sorted(tree_of(pid)[1:], key=lambda p: sum(p.cpu_times()[:2]))
-            workers[-1].kill()
-            killed.append(f"a worker after {there} of {n} parts")
-        if there >= n // 2:
-            for process in tree_of(pid):
-                process.kill()
-            killed.append(f"all after {there}")
-        return len(killed) == 2
-
+        for command in commands:
+            runs.whole("whole", command)
+    n = len(runs.parts("whole")) // len(commands)
     local = runs.recipe("local:2")
-    status, said = runs.run("workers", "run", recipe=local, meanwhile=lose)
-    assert status == -signal.SIGKILL, said
-    said = runs.whole("workers", "run", recipe=local)
-    print(f"two workers, killed {', '.join(killed)}; products that differ:",
-          runs.differ("whole", "workers"), flush=True)  # fmt: skip
+    for command in commands:
+        before, killed = len(runs.parts("workers")), list[str]()
+
+        def lose(pid: int, before: int = before, killed: list[str] = killed) -> bool:
+            there = len(runs.parts("workers")) - before
+            if there >= n // 4 and not killed:
+                workers = sorted(tree_of(pid)[1:], key=lambda p: sum(p.cpu_times()[:2]))
+                workers[-1].kill()
+                killed.append(f"a worker after {there} of {n} parts")
+            if there >= n // 2:
+                for process in tree_of(pid):
+                    process.kill()
+                killed.append(f"all after {there}")
+            return len(killed) == 2
+
+        status, said = runs.run("workers", command, recipe=local, meanwhile=lose)
+        assert status == -signal.SIGKILL, said
+        runs.whole("workers", command, recipe=local)
+        print(f"{command}, two workers, killed: {', '.join(killed)}", flush=True)
+    print("two workers; products that differ:", runs.differ("whole", "workers"), flush=True)
 
     port = random.Random(os.getpid()).randrange(20_000, 60_000)
     own = runs.recipe(f"tcp://127.0.0.1:{port}")
-    runs.whole("shards", "run", "--shard", "0/3")
-    with cluster(port) as processes:
+    for command in commands:
+        runs.whole("shards", command, "--shard", "0/3")
+        with cluster(port) as processes:
 
-        def stop(pid: int) -> bool:
-            shard = runs.folder / "shards" / "faults" / "stars.shard-1-of-3"
-            if over := len(list(shard.glob("part-*.nc"))) >= n // 9:
-                processes[0].kill()
-            return over
+            def stop(pid: int, processes: list[subprocess.Popen[bytes]] = processes) -> bool:
+                shards = (runs.folder / "shards" / "faults").glob("*.shard-1-of-3")
+                if over := any(len(list(s.glob("part-*.nc"))) >= n // 9 for s in shards):
+                    processes[0].kill()
+                return over
 
-        status, said = runs.run("shards", "run", "--shard", "1/3", recipe=own, meanwhile=stop)
-    print(f"scheduler killed: status {status}, {said.splitlines()[-1]}", flush=True)
-    with cluster(port):
-        runs.whole("shards", "run", "--shard", "1/3", recipe=own)
-    runs.whole("shards", "run", "--shard", "2/3")
-    runs.whole("shards", "run")
+            status, said = runs.run("shards", command, "--shard", "1/3", recipe=own, meanwhile=stop)
+        print(f"{command}, scheduler killed: status {status}, {said.splitlines()[-1]}", flush=True)
+        with cluster(port):
+            runs.whole("shards", command, "--shard", "1/3", recipe=own)
+        runs.whole("shards", command, "--shard", "2/3")
+        runs.whole("shards", command)
     print("three shards; products that differ:", runs.differ("whole", "shards"), flush=True)
 
 
@@ -454,7 +458,7 @@ def main() -> None:
     if "kills" in asked.what:
         kills(runs, asked.kills, asked.seed, asked.commands, asked.whole)
     if "engines" in asked.what:
-        engines(runs)
+        engines(runs, asked.commands)
     if "table" in asked.what:
         shutil.rmtree(folder / "table", ignore_errors=True)
         few = mock(folder / "table" / "catalogue.parquet", 400)
