@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -236,14 +236,11 @@ def _key(text: str) -> str:
     return re.sub(r"[\s{}^$*.·\\]|\\rm|\\mathrm", "", text.lower())
 
 
-_STYLES = ("generic", "cds", "vounit", "fits")
-
-
-def _parsed(text: str, styles: Sequence[str] = _STYLES) -> Any:
-    """Return astropy's unit of a text in any of some formats; None if it is none."""
+def _parsed(text: str) -> Any:
+    """Return astropy's unit of a text in any of the formats it knows; None if it is none."""
     from astropy import units as u
 
-    for style in styles:
+    for style in ("generic", "cds", "vounit", "fits"):
         try:
             with warnings.catch_warnings(action="ignore"):
                 return u.Unit(text, format=style)
@@ -252,8 +249,15 @@ def _parsed(text: str, styles: Sequence[str] = _STYLES) -> Any:
     return None
 
 
-def is_unit(text: str, styles: Sequence[str] = _STYLES) -> bool:
-    """Whether a text says a unit at all, and one that is known here."""
+def _named(text: str) -> bool:
+    """Whether astropy has a unit of this name; `_parsed` takes a second to say no."""
+    from astropy import units as u
+
+    return text in u.get_current_unit_registry().registry
+
+
+def is_unit(text: str, *, by_name: bool = False) -> bool:
+    """Whether a text says a unit at all, and one that is known here; or is the name of one."""
     known = (
         _key(text) in _SYNONYMS
         or _key(text) in _LOGARITHMS
@@ -261,7 +265,9 @@ def is_unit(text: str, styles: Sequence[str] = _STYLES) -> bool:
     )
     if sexagesimal(text):
         return True
-    return not is_unstated(text) and (known or _parsed(text.strip(), styles) is not None)
+    if by_name and not known:
+        return _named(text)
+    return not is_unstated(text) and (known or _parsed(text.strip()) is not None)
 
 
 def is_unstated(text: str) -> bool:

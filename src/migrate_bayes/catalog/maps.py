@@ -557,8 +557,7 @@ def _named_otherwise(column: str, canonical: str) -> str:
     """Word the doubt about a column of no stated unit whose name ends in another than is taken."""
     suffix = column.rpartition("_")[2]
     suffix = AMBIGUOUS.get(suffix, suffix)
-    # The other formats know no other names, and take half a second to load.
-    if suffix == column or not is_unit(suffix, ("generic",)):
+    if suffix == column or not is_unit(suffix, by_name=True):
         return ""
     if conversion(suffix, canonical) in (None, Conversion()):
         return ""
