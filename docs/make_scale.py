@@ -3,17 +3,17 @@
     python docs/make_scale.py [--stars 2e8] [--workers 1 2 16 128 1000]
 
 Recorded here, in CPU seconds of one thread: parts of a mock survey of two sizes, which tell what a
-part costs beside its stars and how much parts scatter; the first pass over a catalogue; reading and
-pickling rows. Assumed: the bandwidths below. The model is `run/partitions.py` by events: after the
-first pass one process reads a part when a worker is free, the scheduler passes it on, and the
-worker makes it and writes it to the store. A shard makes the first pass and reads all rows itself.
+part costs beside its stars and how much parts scatter; the first pass over a catalogue; reading
+rows. Assumed: the bandwidth of the shared store, and what a task costs the scheduler. The model is
+`run/partitions.py` by events: after the first pass one process hands out parts, and the worker that
+is free reads the rows of its part, makes it and writes it to the store. A shard makes the first
+pass itself, and then its own parts.
 """
 
 from __future__ import annotations
 
 import argparse
 import heapq
-import pickle
 import tempfile
 import time
 from pathlib import Path
@@ -27,8 +27,8 @@ from migrate_bayes.run import Recipe
 from migrate_bayes.run.partitions import PartMaker
 from migrate_bayes.stars import PART_SIZE
 
-#: Assumed: bytes a second from the reading process through the scheduler, and of the shared store.
-NETWORK, STORE = 0.3e9, 5e9
+#: Assumed: seconds of the scheduler a part, and bytes a second of the shared store.
+TASK, STORE = 2e-3, 5e9
 SIZES, PARTS, ROWS = (500, 2000), 6, 400_000
 
 
@@ -40,12 +40,12 @@ class Costs(NamedTuple):
     scatter: float
     first_pass: float
     read: float
-    sent: float
+    read_bytes: float
     written: float
 
 
 def recorded(folder: Path) -> Costs:
-    """Record parts, reading and pickling, in one thread."""
+    """Record parts and reading, in one thread."""
     recipe = Recipe(name="scale", data={"source": "mock"}, simulate={"stars": 12_000})
     path = folder / "few.parquet"
     simulate_to_parquet(path, recipe.simulate, seed=1)
@@ -76,11 +76,13 @@ def recorded(folder: Path) -> Costs:
     opened = open_catalog(wide, recipe.data)
     first = (time.process_time() - began) / ROWS
     began = time.process_time()
-    sent = sum(len(pickle.dumps(rows)) for _, rows in opened.parts(PART_SIZE, range(99)))
+    for _ in opened.parts(PART_SIZE, range(-(-ROWS // PART_SIZE))):
+        pass
     read = (time.process_time() - began) / ROWS
     scatter = float(np.std(seconds[SIZES[1]]) / large)
     fixed = max(small - SIZES[0] * star, 0.0)
-    return Costs(fixed, star, scatter, first, read, sent / ROWS, bytes_of_a_star)
+    size = wide.stat().st_size / ROWS
+    return Costs(fixed, star, scatter, first, read, size, bytes_of_a_star)
 
 
 def foretold(costs: Costs, stars: float, workers: int, part: int = PART_SIZE) -> dict[str, float]:
@@ -88,21 +90,21 @@ def foretold(costs: Costs, stars: float, workers: int, part: int = PART_SIZE) ->
     n = int(np.ceil(stars / part))
     rng = np.random.default_rng(1)
     factor = np.exp(costs.scatter * rng.standard_normal(n))
-    make = (costs.part + costs.star * part) * factor
-    read, send, write = part * costs.read, part * costs.sent / NETWORK, part * costs.written / STORE
+    make = (costs.part + costs.star * part) * factor + part * costs.read
+    stored = part * (costs.read_bytes + costs.written) / STORE
     first = stars * costs.first_pass
-    free, sender = [first] * workers, first
+    free, scheduler = [first] * workers, first
     for seconds in make:
-        sender = max(sender, free[0]) + read + send
-        heapq.heapreplace(free, sender + seconds + write)
+        scheduler = max(scheduler, free[0]) + TASK
+        heapq.heapreplace(free, scheduler + seconds + stored)
     each = {
         "the first pass": first,
-        "reading and sending": n * (read + send),
-        "the store": n * write,
+        "the scheduler": n * TASK,
+        "the store": n * stored,
         "the workers": make.sum() / workers,
     }
     end = max(*free, first + each["the store"])
-    shards = max(first + n * read + make[k::workers].sum() for k in range(workers))
+    shards = max(first + make[k::workers].sum() for k in range(workers))
     return {"end": end, "shards": shards, "core hours": make.sum() / 3600} | each
 
 

@@ -12,6 +12,7 @@ from astropy.io import fits
 from astropy.io.votable.ucd import check_ucd, parse_ucd
 from astropy.table import Table
 
+from migrate_bayes.catalog import hats
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.export import (
@@ -149,6 +150,57 @@ def test_parts_of_a_run_make_the_same_table(stars, membership, tmp_path, ending)
     with pytest.raises(ProductError, match="exists already"):
         export_run(run, path)
     export_run(run, path, overwrite=True)
+
+
+@pytest.fixture
+def as_hats(stars, tmp_path, monkeypatch):
+    monkeypatch.setattr(hats, "MOST", 40)
+    placed = stars.assign(dec=("star", np.linspace(-90, 90, N), {"units": "deg"}))
+    placed["log_age_likelihood"].values[:] = np.arange(3 * N).reshape(N, 3)
+    write_stars(placed, tmp_path / "run" / "stars", part_size=97)
+    return placed, export_run(tmp_path / "run", tmp_path / "s.hats")[0]
+
+
+def test_hats_holds_each_star_once_in_the_file_of_its_pixel(as_hats):
+    placed, path = as_hats
+    pixels = np.loadtxt(path / "partition_info.csv", delimiter=",", skiprows=1, dtype=int)
+    assert len(pixels) > 12
+    found = []
+    for order, pixel in pixels:
+        folder = path / "dataset" / f"Norder={order}" / f"Dir={pixel // 10_000 * 10_000}"
+        table = pq.read_table(folder / f"Npix={pixel}.parquet")
+        place = table["_healpix_29"].to_numpy()
+        assert (place >> 2 * (29 - order) == pixel).all()
+        assert (np.diff(place) >= 0).all()
+        assert len(table) <= 40
+        found += table.to_pylist()
+    stated = dict(
+        line.split(" = ") for line in (path / "hats.properties").read_text().splitlines()[1:]
+    )
+    assert int(stated["hats_nrows"]) == len(found) == N
+    found.sort(key=lambda row: row["dec"])
+    assert [row["source_id"] for row in found] == placed["source_id"].values.tolist()
+    assert found[5]["age_likelihood"] == {
+        "age": [1.0, 2.0, 3.0], "log_age_likelihood": [15.0, 16.0, 17.0]
+    }  # fmt: skip
+
+
+def test_hats_is_opened_by_lsdb(as_hats):
+    lsdb = pytest.importorskip("lsdb")
+    placed, path = as_hats
+    rows = lsdb.open_catalog(path).compute().sort_values("dec")
+    np.testing.assert_array_equal(rows["source_id"], placed["source_id"])
+    lists = rows["age_likelihood"].nest["log_age_likelihood"].to_numpy()
+    np.testing.assert_array_equal(lists.reshape(N, 3), placed["log_age_likelihood"])
+
+
+def test_hats_has_no_place_for_stars_without_one(stars, tmp_path):
+    with pytest.raises(ProductError, match="HATS needs ra and dec"):
+        export_catalogue(stars, tmp_path / "s.hats")
+    lost = stars.assign(dec=("star", np.full(N, np.nan)))
+    with pytest.raises(ProductError, match="700 stars have no position"):
+        export_catalogue(lost, tmp_path / "s.hats")
+    assert not (tmp_path / "s.hats").exists()
 
 
 def test_memberships_of_a_fit_that_may_not_be_believed_are_said_to_be_none(

@@ -44,7 +44,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "population_data",
         ],
         "report": ["write_report"],
-        "run": ["Recipe", "Run", "compare_recipes", "load_recipe"],
+        "run": ["Recipe", "Run", "compare_recipes", "load_recipe", "partition_function"],
         "selection": ["select"],
         "stars": ["assemble_stars", "concat_stars", "open_stars", "write_stars"],
     },

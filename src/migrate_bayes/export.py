@@ -1,8 +1,9 @@
-"""Export of a run's catalogue: one row per star, in Parquet or FITS.
+"""Export of a run's catalogue: one row per star, in Parquet, FITS or HATS.
 
 `export_catalogue` writes ages, phase space, orbits in each potential, membership and flags, with a
 unit, a UCD (IVOA UCD1+, words of version 1.5) and a description for every column, and with the
-provenance of the run. Memory holds one part of the stars at a time.
+provenance of the run. In HATS each star has its age likelihood too, as lists over the age nodes.
+Memory holds one part of the stars at a time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.catalog.hats import Nested, healpix_of, write_hats
 from migrate_bayes.catalog.writing import OutputColumn, write_fits, write_parquet
 from migrate_bayes.core.errors import ProductError, suggest
 from migrate_bayes.core.flags import StarFlag
@@ -30,7 +32,9 @@ from migrate_bayes.stars import iter_parts, open_run_stars, open_stars
 
 __all__ = ["export_catalogue", "export_run"]
 
-_ENDINGS = (".parquet", ".fits", ".fit")
+_ENDINGS = (".parquet", ".fits", ".fit", ".hats")
+#: What HATS has of each star on the age grid, as a column of lists.
+AGE_LIKELIHOOD = ("age", "log_age_likelihood", "feh_mean", "feh_sd")
 _RECORD = ("created", "seed", "recipe_hash", "inputs", "versions", "solar_frame", "doubt")
 # Width of text in FITS, which is fixed: Gaia's 19 digits and the names of surveys fit.
 _TEXT_WIDTH = 32
@@ -54,7 +58,7 @@ def export_run(run: str | Path, to: str | Path, *, overwrite: bool = False) -> t
     run : path-like
         The run's folder, such as ``runs/demo``, or a StarPosteriors folder in it.
     to : path-like
-        ``.parquet`` or ``.fits``.
+        ``.parquet``, ``.fits`` or, a folder, ``.hats``.
     overwrite : bool
         Replace a file that exists.
 
@@ -110,7 +114,7 @@ def export_catalogue(
     stars : xarray.Dataset
         From `migrate_bayes.stars.open_stars`, or in memory.
     to : path-like
-        ``.parquet`` or ``.fits``.
+        ``.parquet``, ``.fits`` or, a folder, ``.hats``.
     membership : xarray.Dataset, optional
         A fit's group `membership`, on `source_id`. Repeat observations are not fitted: theirs is
         missing.
@@ -144,9 +148,19 @@ def export_catalogue(
     columns = catalogue_columns(stars, membership)
     record = {k: str(stars.attrs[k]) for k in _RECORD if k in stars.attrs}
     n = stars.sizes["star"]
-    with atomic_output(to, overwrite=overwrite) as tmp, progress(n, "export") as advance:
+    hats = to.suffix.lower() == ".hats"
+    with (
+        atomic_output(to, overwrite=overwrite, directory=hats) as tmp,
+        progress(n, "export") as advance,
+    ):
         parts = _parts(stars, columns, membership, advance)
-        if to.suffix.lower() == ".parquet":
+        if hats:
+            if not {"ra", "dec"} <= set(stars):
+                raise ProductError(f"{to}: HATS needs ra and dec, which these stars lack")
+            places = (healpix_of(p["ra"], p["dec"]) for _, p in iter_parts(stars, ["ra", "dec"]))
+            both = zip(parts, _likelihoods(stars), strict=True)
+            write_hats(tmp, columns, both, places, record, name=to.stem)
+        elif to.suffix.lower() == ".parquet":
             write_parquet(tmp, columns, parts, record)
         else:
             write_fits(tmp, columns, parts, n, record, text_width=_TEXT_WIDTH)
@@ -180,6 +194,21 @@ def _parts(
             for c in columns
         }
         advance(len(of_part))
+
+
+def as_frame(stars: xr.Dataset) -> pd.DataFrame:
+    """Return the columns of `export_catalogue` of stars in memory."""
+    parts = _parts(stars, catalogue_columns(stars), None, lambda n: None)
+    return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
+
+
+def _likelihoods(stars: xr.Dataset) -> Iterator[Nested]:
+    """Yield the column of age likelihoods, a part of the stars at a time; nothing without ages."""
+    names = [name for name in AGE_LIKELIHOOD if name in stars and name != "age"]
+    for _, part in iter_parts(stars, names or ["flag"]):
+        shape = next(iter(part.values())).shape
+        nodes = {"age": np.broadcast_to(stars["age"].values, shape)} if names else {}
+        yield {"age_likelihood": nodes | part} if names else {}
 
 
 def _column(

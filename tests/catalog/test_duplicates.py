@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from migrate_bayes.catalog import mark_duplicates
+from migrate_bayes.catalog import mark_duplicates, quality
 from migrate_bayes.catalog.measured import separation_arcsec
 from migrate_bayes.catalog.quality import friends_of_friends
 from migrate_bayes.core.errors import CatalogError
@@ -26,8 +26,10 @@ def brute_force(ra, dec, radius):
         label = new
 
 
+@pytest.mark.parametrize("strip", [7, 1000])
 @pytest.mark.parametrize("centre", [(150.0, 20.0), (0.0, 0.0), (0.0, 90.0), (10.0, -90.0)])
-def test_groups_match_brute_force(centre):
+def test_groups_match_brute_force(centre, strip, monkeypatch):
+    monkeypatch.setattr(quality, "_STRIP", strip)
     rng = np.random.default_rng(4)
     from astropy import units as u
     from astropy.coordinates import SkyCoord

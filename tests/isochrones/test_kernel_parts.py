@@ -1,11 +1,16 @@
 """What the age kernel is made of: interpolation, elementary functions, end weights, bounds."""
 
+import importlib
+import pkgutil
+
 import numpy as np
 import pytest
 from numba import njit
+from numba.extending import is_jitted
 from scipy import special
 from scipy.interpolate import CubicHermiteSpline
 
+import migrate_bayes
 from migrate_bayes.isochrones import WorkingGrid, salaris
 from migrate_bayes.isochrones.kernel.cubic import cubic_stencil
 from migrate_bayes.isochrones.kernel.grid_layout import (
@@ -329,3 +334,13 @@ def test_bounds_are_below_every_chi_square(n_alpha):
                     assert (bound <= bound_b * (1 + 1e-5)).all()
                     close += int((bound_b > 0.2 * brute).sum())
     assert close > 50
+
+
+def test_every_compiled_function_has_a_name_of_its_own():
+    """Regression: two first runs at once left a cache in which one sweep stood for another."""
+    names = [info.name for info in pkgutil.walk_packages(migrate_bayes.__path__, "migrate_bayes.")]
+    modules = [importlib.import_module(n) for n in names if not n.endswith("__main__")]
+    found = {id(f): f for module in modules for f in vars(module).values() if is_jitted(f)}
+    names = [f"{f.py_func.__module__}.{f.py_func.__qualname__}" for f in found.values()]
+    assert len(names) > 100
+    assert {name for name in names if names.count(name) > 1} == set()

@@ -187,3 +187,18 @@ def test_home_of_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert tables.cache_directory() == tmp_path / ".cache" / "migrate-bayes"
+
+
+def test_a_table_that_anybody_could_write_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIGRATE_BAYES_CACHE", str(tmp_path))
+    made = []
+
+    def build(name):
+        made.append(name)
+        return {"ln_r": np.arange(3.0)}
+
+    for mode, times in ((0o600, 1), (0o666, 2), (0o600, 2)):
+        tables._cached(NAME, "rotation", build)
+        tables._path(NAME, "rotation").chmod(mode)
+        tables._cached(NAME, "rotation", build)
+        assert len(made) == times

@@ -250,8 +250,15 @@ def _parsed(text: str) -> Any:
     return None
 
 
-def is_unit(text: str) -> bool:
-    """Whether a text says a unit at all, and one that is known here."""
+def _named(text: str) -> bool:
+    """Whether astropy has a unit of this name; `_parsed` takes a second to say no."""
+    from astropy import units as u
+
+    return text in u.get_current_unit_registry().registry
+
+
+def is_unit(text: str, *, by_name: bool = False) -> bool:
+    """Whether a text says a unit at all, and one that is known here; or is the name of one."""
     known = (
         _key(text) in _SYNONYMS
         or _key(text) in _LOGARITHMS
@@ -259,6 +266,8 @@ def is_unit(text: str) -> bool:
     )
     if sexagesimal(text):
         return True
+    if by_name and not known:
+        return _named(text)
     return not is_unstated(text) and (known or _parsed(text.strip()) is not None)
 
 

@@ -84,15 +84,17 @@ def open_fits(contents: Contents, hdu: int | str | None) -> Source:
     })  # fmt: skip
     place = {c.name: f"f{i}" for i, c in reversed(list(enumerate(cells)))}
 
-    def pieces(wanted: list[str], identifier: str | None, chunk: int | None) -> Iterator[Block]:
+    def pieces(
+        wanted: list[str], identifier: str | None, chunk: int | None, begin: int = 0
+    ) -> Iterator[Block]:
         step = chunk or max(n, 1)
         # Some thousand rows at a time: they are taken apart while they are in the cache.
         some = max(1, min(step, (1 << 21) // max(width, 1)))
         buffer = np.empty(some, dtype=row)
         raw = memoryview(buffer.view(np.uint8)) if width else memoryview(b"")
         with io.BytesIO(data) if data is not None else Path(path).open("rb", buffering=0) as file:
-            file.seek(start)
-            for first in range(0, n, step):
+            file.seek(start + begin * width)
+            for first in range(begin, n, step):
                 yield _piece(file, raw, buffer, wanted, min(step, n - first))
 
     def _piece(file: Any, raw: memoryview, buffer: Any, wanted: list[str], rows: int) -> Block:
@@ -113,8 +115,9 @@ def open_fits(contents: Contents, hdu: int | str | None) -> Source:
         return piece | {name: np.ma.MaskedArray(piece[name], mask) for name, mask in masks.items()}
 
     return Source(
-        path, "fits", [c.name for c in cells], units, pieces, rows=n, whole=contents.packed
-    )
+        path, "fits", [c.name for c in cells], units, pieces, rows=n, whole=contents.packed,
+        seekable=not contents.packed,
+    )  # fmt: skip
 
 
 def _fill(file: Any, view: memoryview) -> None:

@@ -625,7 +625,7 @@ def _named_otherwise(column: str, canonical: str) -> str:
     if canonical == "ra" and suffix.lower() in ("h", "hr", "hrs", "hour", "hours"):
         return f"is not stated, and the name ends in '{suffix}': if so, say unit = 'hourangle'"
     suffix = AMBIGUOUS.get(suffix, suffix)
-    if suffix == column or not is_unit(suffix):
+    if suffix == column or not is_unit(suffix, by_name=True):
         return ""
     if conversion(suffix, canonical) in (None, Conversion()):
         return ""

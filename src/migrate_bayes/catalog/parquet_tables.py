@@ -64,11 +64,11 @@ def _source(path: Path | str, files: list[Any]) -> Source:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schemas, rows = [], 0
+    schemas, lengths = [], []
     for file in files:
         with pq.ParquetFile(file) as opened:
             schemas.append(opened.schema_arrow)
-            rows += opened.metadata.num_rows
+            lengths.append(opened.metadata.num_rows)
         _rewind(file)
     names = list(schemas[0].names)
     units = _units(schemas[0])
@@ -83,19 +83,33 @@ def _source(path: Path | str, files: list[Any]) -> Source:
             odd = sorted(n for n in names if other.get(n) != units.get(n))
             raise CatalogError(f"{file}: column '{odd[0]}' has another unit than in {files[0]}")
 
-    def pieces(wanted: list[str], identifier: str | None, size: int | None) -> Iterator[Block]:
+    rows = sum(lengths)
+
+    def pieces(
+        wanted: list[str], identifier: str | None, size: int | None, start: int = 0
+    ) -> Iterator[Block]:
         def batches() -> Iterator[Any]:
-            for file in files:
+            left = start  # rows before the first that is wanted
+            for file, length in zip(files, lengths, strict=True):
+                if left >= length > 0:
+                    left -= length
+                    continue
                 _rewind(file)
                 # Read ahead, a row group would be held whole, and after it all that have been read.
                 with pq.ParquetFile(file, pre_buffer=False, buffer_size=2**18) as opened:
-                    for batch in opened.iter_batches(size or max(rows, 1), columns=wanted):
-                        yield pa.Table.from_batches([batch])
+                    groups, meta = [*range(opened.num_row_groups)], opened.metadata
+                    while groups and left >= (n := meta.row_group(groups[0]).num_rows):
+                        left -= n
+                        del groups[0]
+                    for batch in opened.iter_batches(size or max(rows, 1), groups, wanted):
+                        skipped, left = left, max(left - len(batch), 0)
+                        if skipped < len(batch):
+                            yield pa.Table.from_batches([batch.slice(skipped)])
 
         for table in batches() if len(files) == 1 else resized(batches(), size):
             yield arrow_columns(table, wanted)
 
-    return Source(path, "parquet", names, units, pieces, rows=rows)
+    return Source(path, "parquet", names, units, pieces, rows=rows, seekable=True)
 
 
 def _rewind(file: Any) -> None:

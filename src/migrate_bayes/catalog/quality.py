@@ -167,30 +167,57 @@ def _links(xyz: Floats, chord: float) -> NDArray[np.int64]:
     return np.concatenate(found)
 
 
+_STRIP = 1 << 18
+"""Rows in which pairs are looked for at a time, so that memory does not grow with the survey."""
+
+
+def _pairs(ra: Floats, dec: Floats, radius_arcsec: float) -> NDArray[np.int64]:
+    """Return pairs of rows that link all groups, strip by strip in declination."""
+    order = np.argsort(dec)  # NaN is last
+    end = int(np.isfinite(dec).sum())
+    # A strip reaches beyond its last row as far as a pair can.
+    reach = 1.001 * radius_arcsec / 3600.0
+    chord = 2.0 * np.sin(0.5 * np.radians(radius_arcsec / 3600.0))
+    found = [np.empty((0, 2), dtype=np.int64)]
+    for start in range(0, end, _STRIP):
+        last = dec[order[min(start + _STRIP, end) - 1]]
+        stop = int(np.searchsorted(dec, last + reach, side="right", sorter=order))
+        rows = order[start : min(stop, end)]
+        rows = rows[np.isfinite(ra[rows])]
+        r, d = np.radians(ra[rows]), np.radians(dec[rows])
+        xyz = np.column_stack([np.cos(d) * np.cos(r), np.cos(d) * np.sin(r), np.sin(d)])
+        found.append(rows[_links(xyz, chord)])
+    return np.concatenate(found)
+
+
+def _groups(
+    ra: Floats, dec: Floats, radius_arcsec: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows that have company, and for each of them the first row of its group."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = _pairs(ra, dec, radius_arcsec)
+    company = np.zeros(len(ra), dtype=bool)
+    company[pairs.ravel()] = True
+    rows = np.flatnonzero(company)
+    places = tuple(np.searchsorted(rows, end).astype(np.int32) for end in pairs.T)
+    linked = np.ones(len(pairs), dtype=np.int8)
+    graph = coo_array((linked, places), shape=(rows.size, rows.size))
+    _, component = connected_components(graph, directed=False)
+    _, first = np.unique(component, return_index=True)
+    return rows, rows[first[component]]
+
+
 def friends_of_friends(ra: Floats, dec: Floats, *, radius_arcsec: float) -> NDArray[np.int64]:
     """Label rows, at `ra` and `dec` in degrees, by the index of the first row of their group.
 
     A chain of links is one group: at 5 arcsec and survey densities, its rows are repeats of one
     star. A row without a position is a group by itself.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n = len(ra)
-    label = np.arange(n)
-    placed = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
-    r, d = np.radians(ra[placed]), np.radians(dec[placed])
-    xyz = np.column_stack([np.cos(d) * np.cos(r), np.cos(d) * np.sin(r), np.sin(d)])
-    chord = 2.0 * np.sin(0.5 * np.radians(radius_arcsec / 3600.0))
-    pairs = _links(xyz, chord)
-    if len(pairs) == 0:
-        return label
-    linked = (np.ones(len(pairs), dtype=np.int8), tuple(pairs.T))
-    graph = coo_array(linked, shape=(len(placed), len(placed)))
-    _, component = connected_components(graph, directed=False)
-    first = np.full(component.max() + 1, n)
-    np.minimum.at(first, component, placed)
-    label[placed] = first[component]
+    label = np.arange(len(ra))
+    rows, first = _groups(ra, dec, radius_arcsec)
+    label[rows] = first
     return label
 
 
@@ -211,14 +238,12 @@ def find_repeats(
     radius_arcsec = number(radius_arcsec, "arcsec", "radius_arcsec")
     if not 0 < radius_arcsec <= 60.0:
         raise CatalogError(f"radius_arcsec must lie in (0, 60], not {radius_arcsec:g}")
-    group = friends_of_friends(ra, dec, radius_arcsec=radius_arcsec)
-    # Few stars have company: only these are sorted.
-    count = np.bincount(group, minlength=len(group))
-    rows = np.flatnonzero(count[group] > 1)
+    rows, group = _groups(ra, dec, radius_arcsec)
     # By group, then falling S/N, then row: the first of each group is the one to keep.
-    rows = rows[np.lexsort((rows, -snr[rows], group[rows]))]
-    repeat = np.zeros(len(group), dtype=bool)
-    repeat[rows[1:][group[rows][1:] == group[rows][:-1]]] = True
+    order = np.lexsort((rows, -snr[rows], group))
+    rows, group = rows[order], group[order]
+    repeat = np.zeros(len(ra), dtype=bool)
+    repeat[rows[1:][group[1:] == group[:-1]]] = True
     return repeat
 
 

@@ -208,6 +208,8 @@ class CatalogReader:
         self.path = path = source.path
         self.empty: set[str] = set()
         self.rows, self.whole, self.names = source.rows, source.whole, source.names
+        self.seekable = source.seekable
+        self.text: bool | None = None  # whether identifiers are; the first of the table tells
         if columns is None:
             self._map = guess_map(source.names)
         elif isinstance(columns, str):
@@ -288,12 +290,19 @@ class CatalogReader:
             yield chunk
 
     def spans(
-        self, chunk_size: int, wanted: Callable[[slice], Any], doubts: Doubts | None = None
+        self,
+        chunk_size: int,
+        wanted: Callable[[slice], Any],
+        doubts: Doubts | None = None,
+        start: int = 0,
     ) -> Iterator[tuple[slice, xr.Dataset | None]]:
-        """Read as `chunks` does, with the rows of each; None for rows that are not `wanted`."""
+        """Read as `chunks` does, with the rows of each; None for rows that are not `wanted`.
+
+        If the table is `seekable`, and was read from its first row before, it can `start` anywhere.
+        """
         if chunk_size < 1:
             raise CatalogError(f"chunk_size must be at least 1, not {chunk_size}")
-        for rows, part in self._parts(chunk_size, doubts, wanted=wanted):
+        for rows, part in self._parts(chunk_size, doubts, wanted=wanted, start=start):
             yield rows, None if part is None else self._dataset(*part)
 
     def _whole(self, doubts: Doubts | None) -> _Part | None:
@@ -325,15 +334,16 @@ class CatalogReader:
         doubts: Doubts | None,
         into: Mapping[str, NDArray[np.float64]] | None = None,
         wanted: Callable[[slice], Any] = lambda rows: True,
+        start: int = 0,
     ) -> Iterator[tuple[slice, _Part | None]]:
         """Read identifiers and canonical values, in the arrays of `into` if these are given."""
-        rows, text, padding = 0, None, _Padding()
-        for block in self._source.blocks(self._wanted, self._id, size, self._words, self._missing):
+        rows, how, padding = start, (self._words, self._missing), _Padding()
+        for block in self._source.blocks(self._wanted, self._id, size, *how, start):
             n = len(next(iter(block.values())))
             here = slice(rows, rows + n)
             rows += n
-            if self._id is not None and text is None:
-                text = _is_text(block[self._id])
+            if self._id is not None and self.text is None:
+                self.text = _is_text(block[self._id])
             if not wanted(here):
                 yield here, None
                 continue
@@ -341,7 +351,7 @@ class CatalogReader:
                 ids: NDArray[Any] = np.arange(here.start, here.stop, dtype=np.int64)
             else:
                 raw = block.pop(self._id)
-                ids = _identifiers(raw, bool(text), self.path, self._id, here.start, padding)
+                ids = _identifiers(raw, bool(self.text), self.path, self._id, here.start, padding)
             values: dict[str, NDArray[np.float64]] = {}
             seen: dict[str, Seen] = {}
             for step in self._steps:
@@ -414,7 +424,7 @@ _Part = tuple[NDArray[Any], dict[str, NDArray[np.float64]], dict[str, Seen]]
 
 
 class Places:
-    """Key, ra and dec of every star, gathered as they are read, in arrays of the table's size."""
+    """Columns of every star (key, ra, dec), gathered as they are read, in arrays of its size."""
 
     def __init__(self, rows: int | None) -> None:
         self._rows, self._n = rows, 0

@@ -6,7 +6,8 @@ hours of work, not after; to find repeat observations, it keeps each star's posi
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+import warnings
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,68 @@ def iter_catalog(
     yield from checked(CatalogReader(table, columns, format, hdu), chunk_size)
 
 
+_last: list[Any] = []  # how the catalogue was opened that this process read from last, and it
+
+
+@dataclass(frozen=True)
+class CatalogPart:
+    """Consecutive rows of a `seekable` catalogue: the process that iterates over it reads them."""
+
+    _opened: tuple[Any, ...]  # table, columns, format, HDU, and the state of the files
+    _rows: slice
+    _repeat: NDArray[np.bool_] | None
+    _options: CatalogOptions
+    _empty: set[str]
+    _text: bool | None
+    _chunk_size: int
+
+    def __iter__(self) -> Iterator[xr.Dataset]:
+        if _state(self._opened[0]) != self._opened[-1]:
+            raise _changed(self._opened[0])
+        if not _last or _last[0] != self._opened:
+            with warnings.catch_warnings(action="ignore"):  # they were given in the first pass
+                _last[:] = [self._opened, CatalogReader(*self._opened[:4])]
+        reader: CatalogReader = _last[1]
+        reader.empty, reader.text = self._empty, self._text
+        first, end = self._rows.start, self._rows.stop
+        size, stop = min(self._chunk_size, end - first), first
+        for rows, chunk in reader.spans(size, lambda rows: True, start=first):
+            assert chunk is not None
+            stop = min(rows.stop, end)
+            repeat = None if self._repeat is None else self._repeat[rows.start - first :]
+            yield _flagged(chunk.isel(star=slice(stop - rows.start)), repeat, self._options)
+            if stop == end:
+                return
+        raise _changed(reader.path)
+
+
+def _state(path: Path | str) -> list[tuple[str, int, int]]:
+    """Return sizes and times of the files of a catalogue; nothing of one in memory."""
+    files = [path, *path.rglob("*")] if isinstance(path, Path) else []
+    return [(str(p), (s := p.stat()).st_size, s.st_mtime_ns) for p in sorted(files)]
+
+
+def _changed(path: Path | str) -> CatalogError:
+    return CatalogError(f"{path} has changed since it was opened: run again")
+
+
+def _flagged(
+    chunk: xr.Dataset, repeat: NDArray[np.bool_] | None, options: CatalogOptions
+) -> xr.Dataset:
+    """Set flags, from the rows of `repeat` on, and correct what is to be corrected."""
+    n = chunk.sizes["star"]
+    if repeat is not None:
+        chunk = with_flag(chunk, repeat[:n], StarFlag.DUPLICATE)
+    chunk = quality.quality_cuts(chunk, min_snr=options.min_snr)
+    if options.survey_flags == "keep":
+        chunk = with_flag(chunk, np.zeros(n, dtype=bool), StarFlag.SURVEY_FLAG)
+    if options.parallax_zero_point is not None:
+        chunk = correct_parallax(chunk, zero_point=options.parallax_zero_point)
+    if options.extinction is not None:
+        chunk = correct_extinction(chunk, source=options.extinction)
+    return chunk
+
+
 @dataclass(frozen=True)
 class CatalogStream:
     """A catalogue on disk, opened and checked by `open_catalog`."""
@@ -139,7 +202,9 @@ class CatalogStream:
     path: Path | str
     n_stars: int
     whole: bool  # the file's format can only be read whole: memory grows with the file
+    seekable: bool  # rows can be read without those before them, by other processes too
     _reader: CatalogReader
+    _opened: tuple[Any, ...]
     _repeat: NDArray[np.bool_] | None
     _options: CatalogOptions
 
@@ -154,16 +219,29 @@ class CatalogStream:
         CatalogError
             If `chunk_size` is not positive, or the file has changed since it was opened.
         """
-        for _, chunk in self.parts(self.n_stars, range(1), chunk_size):
+        for _, chunk in self.parts(self.n_stars, [0], chunk_size):
             yield chunk
 
+    def part(self, number: int, size: int, chunk_size: int = CHUNK) -> CatalogPart:
+        """Return a part of `size` rows of a `seekable` catalogue, which is small to send."""
+        if chunk_size < 1:
+            raise CatalogError(f"chunk_size must be at least 1, not {chunk_size}")
+        rows = slice(number * size, min((number + 1) * size, self.n_stars))
+        repeat = None if self._repeat is None else self._repeat[rows]
+        empty, text = self._reader.empty, self._reader.text
+        return CatalogPart(self._opened, rows, repeat, self._options, empty, text, chunk_size)
+
     def parts(
-        self, size: int, wanted: Container[int], chunk_size: int = CHUNK
+        self, size: int, wanted: Collection[int], chunk_size: int = CHUNK
     ) -> Iterator[tuple[int, xr.Dataset]]:
         """Iterate as `chunks` does over some parts, of `size` rows each, with their numbers.
 
-        Rows of the other parts are read and let go.
+        If the catalogue is not `seekable`, rows of the other parts are read and let go.
         """
+        if self.seekable:
+            for k in sorted(wanted):
+                yield from ((k, rows) for rows in self.part(k, size, chunk_size))
+            return
 
         def numbers(rows: slice) -> list[int]:
             return [k for k in range(rows.start // size, -(-rows.stop // size)) if k in wanted]
@@ -174,21 +252,13 @@ class CatalogStream:
                 break
             if chunk is None:
                 continue
-            if self._repeat is not None:
-                chunk = with_flag(chunk, self._repeat[rows], StarFlag.DUPLICATE)
-            chunk = quality.quality_cuts(chunk, min_snr=self._options.min_snr)
-            if self._options.survey_flags == "keep":
-                none = np.zeros(chunk.sizes["star"], dtype=bool)
-                chunk = with_flag(chunk, none, StarFlag.SURVEY_FLAG)
-            if self._options.parallax_zero_point is not None:
-                chunk = correct_parallax(chunk, zero_point=self._options.parallax_zero_point)
-            if self._options.extinction is not None:
-                chunk = correct_extinction(chunk, source=self._options.extinction)
+            repeat = None if self._repeat is None else self._repeat[rows]
+            flagged = _flagged(chunk, repeat, self._options)
             for k in numbers(rows):
                 first, last = max(k * size, rows.start), min((k + 1) * size, rows.stop)
-                yield k, chunk.isel(star=slice(first - rows.start, last - rows.start))
+                yield k, flagged.isel(star=slice(first - rows.start, last - rows.start))
         if stop != self.n_stars:
-            raise CatalogError(f"{self.path} has changed since it was opened: run again")
+            raise _changed(self.path)
 
 
 def open_catalog(
@@ -246,12 +316,12 @@ def open_catalog(
             "these columns, or keep duplicates with duplicate_radius None"
         )
     n_stars, places = 0, Places(reader.rows)
-    snr: list[NDArray[np.float64]] = []
+    snr = Places(reader.rows)
     with progress(reader.rows, "catalogue") as advance:
         for i, chunk in enumerate(checked(reader, CHUNK, places)):
             n_stars += chunk.sizes["star"]
             if radius is not None:
-                snr.append(quality.total_snr(chunk))
+                snr.add(quality.total_snr(chunk))
             if i == 0:
                 # A wrong setting shows in the first star; none of its values is used.
                 first = chunk.isel(star=slice(0, 1))
@@ -265,8 +335,28 @@ def open_catalog(
     repeat = None
     if radius is not None:
         _, ra, dec = places.columns()
-        repeat = quality.find_repeats(ra, dec, np.concatenate(snr), radius_arcsec=radius)
-    return CatalogStream(reader.path, n_stars, reader.whole, reader, repeat, chosen)
+        (total_snr,) = snr.columns()
+        repeat = quality.find_repeats(ra, dec, total_snr, radius_arcsec=radius)
+    seekable = reader.seekable and isinstance(reader.path, Path)
+    opened = (reader.path, chosen.columns, format, chosen.hdu, _state(reader.path))
+    return CatalogStream(
+        reader.path, n_stars, reader.whole, seekable, reader, opened, repeat, chosen
+    )
+
+
+def read_partition(table: Any, options: CatalogOptions) -> xr.Dataset:
+    """Read rows of a larger catalogue as `open_catalog` does; repeats are looked for among them.
+
+    A column in which these rows have no value stays, as NaN.
+    """
+    reader = CatalogReader(table, options.columns, None)
+    rows, repeat = list(reader.chunks(CHUNK)), None
+    catalog = rows[0] if len(rows) == 1 else xr.concat(rows, dim="star", join="exact")
+    if options.duplicate_radius is not None and {"ra", "dec"} <= set(catalog):
+        ra, dec, snr = catalog["ra"].values, catalog["dec"].values, quality.total_snr(catalog)
+        repeat = quality.find_repeats(ra, dec, snr, radius_arcsec=options.duplicate_radius)
+    extinction = _extinction_of(catalog.isel(star=slice(0, 1)), options)
+    return _flagged(catalog, repeat, options.model_copy(update={"extinction": extinction}))
 
 
 def _extinction_of(stars: xr.Dataset, options: CatalogOptions) -> str | tuple[str, ...] | None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from migrate_bayes.core.errors import CatalogError, suggest
 
 Block = dict[str, NDArray[Any]]
-Pieces = Callable[[list[str], str | None, int | None], Iterator[dict[str, Any]]]
+Pieces = Callable[..., Iterator[dict[str, Any]]]
 quiet = partial(warnings.catch_warnings, action="ignore")
 
 _NOTHING = (
@@ -42,6 +42,7 @@ class Source(NamedTuple):
 
     ``pieces(columns, identifier, chunk_size)`` iterates over dicts of arrays as the table has them:
     NumPy's, masked if values are missing, or Arrow's. A `chunk_size` of None asks for one piece.
+    If the table is `seekable`, a fourth argument is the row to begin with.
     """
 
     path: Path | str  # the file, or what to call a table in memory
@@ -51,6 +52,7 @@ class Source(NamedTuple):
     pieces: Pieces
     rows: int | None = None  # if the table says so
     whole: bool = False  # it can only be read whole: memory grows with the file
+    seekable: bool = False  # rows can be read without those before them
 
     def blocks(
         self,
@@ -59,20 +61,21 @@ class Source(NamedTuple):
         chunk_size: int | None,
         words: Mapping[str, Mapping[str, float] | float] | None = None,
         missing: Mapping[str, Sequence[str]] | None = None,
+        start: int = 0,
     ) -> Iterator[Block]:
         """Iterate over dicts of floating-point arrays; the identifier is as the table has it.
 
         `words` has, for a column of text, the numbers that stand for its words, or of texts as
         ``12:34:56.7`` the degrees of the first unit; `missing`, further
         words that stand for nothing. ``name[i]`` is an element of a column of arrays. The arrays
-        may be the table's own: do not write to them.
+        may be the table's own: do not write to them. A `seekable` table can `start` with any row.
         """
         wanted = list(dict.fromkeys(columns))
         base = {name: self.of_column(name) for name in wanted}
         masks = {c: f"{c}.mask" for c in base.values() if f"{c}.mask" in self.names}
         asked = list(dict.fromkeys([*base.values(), *masks.values()]))
-        pieces = self.pieces(asked, identifier, chunk_size)
-        first_row = 0
+        pieces = self.pieces(asked, identifier, chunk_size, *([start] if start else []))
+        first_row = start
         while True:
             with readable(self.path, self.format):
                 piece = next(pieces, None)

@@ -149,19 +149,12 @@ def _values(catalog: xr.Dataset, columns: Sequence[OutputColumn]) -> dict[str, N
     }
 
 
-def write_parquet(
-    path: Path,
-    columns: Sequence[OutputColumn],
-    parts: Iterable[Part],
-    record: Mapping[str, str] | None = None,
-) -> None:
-    """Stream parts into a Parquet file, in row groups of one size whatever the parts.
+def schema_of(columns: Sequence[OutputColumn], record: Mapping[str, str] | None = None) -> Any:
+    """Return the Arrow schema of columns, with units, and in the metadata a record of provenance.
 
-    A part has every column's values by name. A `record` of provenance goes to the file's metadata,
-    with the meanings of the flags.
+    With a `record` the metadata also has the meanings of the flags.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     fields, metadata = [], None
     for c in columns:
@@ -173,7 +166,24 @@ def write_parquet(
         flags = {int(flag): text for flag, text in FLAG_MEANING.items()}
         metadata = {f"migrate_bayes.{key}": text for key, text in record.items()}
         metadata["migrate_bayes.flags"] = json.dumps(flags)
-    schema = pa.schema(fields, metadata)
+    return pa.schema(fields, metadata)
+
+
+def write_parquet(
+    path: Path,
+    columns: Sequence[OutputColumn],
+    parts: Iterable[Part],
+    record: Mapping[str, str] | None = None,
+) -> None:
+    """Stream parts into a Parquet file, in row groups of one size whatever the parts.
+
+    A part has every column's values by name. A `record` of provenance goes to the file's metadata
+    (`schema_of`).
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = schema_of(columns, record)
     tables = (
         pa.table([pa.array(part[f.name], type=f.type) for f in schema], schema=schema)
         for part in parts

@@ -372,7 +372,7 @@ def compare(
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="A run's folder, as runs/demo.")],
-    to: Annotated[Path, typer.Option("--to", help="stars.parquet or stars.fits.")],
+    to: Annotated[Path, typer.Option("--to", help="stars.parquet, stars.fits or stars.hats.")],
     overwrite: Overwrite = False,
 ) -> None:
     """Write a run's catalogue: one row per star, with units, UCDs and descriptions."""

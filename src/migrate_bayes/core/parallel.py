@@ -17,6 +17,8 @@ from typing import Any
 
 from migrate_bayes.core.errors import RecipeError, SchedulerError
 
+_log = logging.getLogger(__name__)
+
 BLOCKS_PER_TASK = 64
 """Blocks of stars per task. It is fixed, since it decides the order of additions: a sum over stars
 has the same bits whatever the number of threads, processes or machines."""
@@ -129,10 +131,14 @@ def open_scheduler(scheduler: str) -> Iterator[Any]:
     with dask.config.set(quiet), ExitStack() as stack:
         cluster: Any = scheduler
         if kind == "local":
+            # With TLS and a key of this run, or any process of this machine could hand in code.
+            secure = importlib.util.find_spec("cryptography") is not None
+            if not secure:
+                _log.warning("dask's workers take tasks of any local process: install cryptography")
             local = distributed.LocalCluster(
                 n_workers=int(rest), threads_per_worker=1, memory_limit=0, worker_class=_nanny(),
                 dashboard_address="127.0.0.1:0",  # a free port, for this machine alone
-                silence_logs=logging.ERROR,
+                silence_logs=logging.ERROR, security=secure,
             )  # fmt: skip
             cluster = stack.enter_context(local)
         try:

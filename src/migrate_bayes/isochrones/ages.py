@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from migrate_bayes.catalog.reader import as_catalog
 from migrate_bayes.core.errors import CatalogError, suggest
@@ -219,7 +219,7 @@ def estimate_ages(
     # Age and mass are fitted, [Fe/H] and [α/Fe] are observables with free parameters of their own.
     freedom = np.maximum(stars.n_observed - 2 - 1 - (stars.alpha[:, 1] > 0), 1)
     with np.errstate(invalid="ignore"):
-        worse = fine & (flag & _NO_AGE == 0) & (chi2 > stats.chi2.isf(chosen.poor_fit, freedom))
+        worse = fine & (flag & _NO_AGE == 0) & (chi2 > special.chdtri(freedom, chosen.poor_fit))
     add_flag(flag, worse, StarFlag.POOR_FIT)
 
     both, prior_text = ("star", "age"), f"ln age prior, {chosen.age_prior}"

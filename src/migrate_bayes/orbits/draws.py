@@ -363,12 +363,17 @@ def draw_block(stars, transform, potentials, seed, draws, kept, out):
                     first[p, 1] = 0.0 if math.isnan(ln_z) else ln_z
                 else:
                     s, drg, dlz = sums[p], rg - first[p, 0], ln_z - first[p, 1]
-                    of_z = (1.0, dlz, dlz * dlz, dlz * drg, dlz * dd, drg, dd)
-                    for k, term in enumerate((drg, drg * drg, drg * dd)):
-                        s[k] += term
+                    s[0] += drg
+                    s[1] += drg * drg
+                    s[2] += drg * dd
                     if not math.isnan(dlz):
-                        for k, term in enumerate(of_z):
-                            s[3 + k] += term
+                        s[3] += 1.0
+                        s[4] += dlz
+                        s[5] += dlz * dlz
+                        s[6] += dlz * drg
+                        s[7] += dlz * dd
+                        s[8] += drg
+                        s[9] += dd
                     if d < kept:
                         draws_joint[i, d, 1 + p] = rg
             if 0 <= d < kept:

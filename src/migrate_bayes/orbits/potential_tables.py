@@ -179,8 +179,15 @@ def table_key(name: str) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Floats] | None:
-    """Read a table; None if there is none, or it is not the one that was written."""
+    """Read a table; None if there is none, it is not the one that was written, or not ours.
+
+    The checksum tells damage; of other users, that they may not write the table or its folder.
+    """
     try:
+        for owned in (path.parent, path):
+            found = owned.stat()
+            if found.st_uid not in (os.getuid(), 0) or found.st_mode & 0o002:
+                return None
         content = path.read_bytes()
     except OSError:
         return None

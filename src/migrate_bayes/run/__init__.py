@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "comparison": ["compare_recipes"],
+        "partitions": ["partition_function"],
         "recipe": ["Recipe", "load_recipe"],
         "stages": ["Run"],
     },

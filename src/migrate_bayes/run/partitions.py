@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import xarray as xr
 
 from migrate_bayes.core.errors import MigrateBayesError, ProductError, SchedulerError
@@ -79,8 +82,57 @@ class PartMaker:
         return compute_orbits(chunk, self.recipe.orbits, seed=self.recipe.seed)
 
 
+#: Numbers, and their rows in chunks; for workers, of what can be sent.
 Parts = Iterable[tuple[int, Iterable[xr.Dataset]]]
 Made = tuple[int, Part | Exception]
+
+
+def partition_function(recipe: Recipe) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Return what makes ages and orbits of a partition, as `map_partitions` of lsdb takes it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its ``[data]``, ``[isochrones]``, ``[orbits]``, seed and ``until`` count.
+
+    Returns
+    -------
+    callable
+        Takes the rows of a partition of a catalogue, with the columns that ``[data]`` names;
+        returns a row for each, under the same index, in the columns of `migrate-bayes export`.
+        Numbers are those of a run; repeat observations are looked for in the partition alone.
+
+    Examples
+    --------
+    >>> import migrate_bayes as mb
+    >>> rows = mb.simulate(stars=4, seed=1).to_dataframe().reset_index()
+    >>> make = mb.partition_function(mb.Recipe(name="x", data={"source": "mock"}, until="ages"))
+    >>> make(rows)["age_median"].notna().sum() > 0
+    True
+    """
+    return partial(_of_partition, PartMaker(recipe, Path(), True, recipe.until == "fit"))
+
+
+def _of_partition(maker: PartMaker, rows: pd.DataFrame) -> pd.DataFrame:
+    from migrate_bayes.catalog.reading import read_partition
+    from migrate_bayes.export import as_frame
+
+    # A partition without rows, by which dask learns the columns, is made as if it had one.
+    given = rows if len(rows) else _one_row(rows)
+    catalog = read_partition(given.reset_index(drop=True), maker.recipe.data)
+    made = [as_frame(stars) for stars in maker.made_of(catalog)]
+    table = made[0] if len(made) == 1 else pd.concat(made, ignore_index=True)
+    return table[: len(rows)].set_index(rows.index)
+
+
+def _one_row(rows: pd.DataFrame) -> pd.DataFrame:
+    one = {}
+    for name, dtype in rows.dtypes.items():
+        for value in (1, "1"):
+            with suppress(TypeError, ValueError, NotImplementedError):
+                one[name] = pd.Series([value]).astype(dtype)
+                break
+    return pd.DataFrame(one)
 
 
 class LostWorkersError(Exception):
@@ -119,7 +171,7 @@ def _made_here(maker: PartMaker, parts: Parts) -> Iterator[Made]:
 _one_at_a_time = threading.Lock()
 
 
-def _on_worker(maker: PartMaker, number: int, chunks: list[xr.Dataset]) -> Part:
+def _on_worker(maker: PartMaker, number: int, chunks: Iterable[xr.Dataset]) -> Part:
     """Make a part with all threads of this worker, and one part at a time, for its memory."""
     import dask
 
@@ -138,8 +190,8 @@ def _on_worker(maker: PartMaker, number: int, chunks: list[xr.Dataset]) -> Part:
 def _made_by_workers(maker: PartMaker, parts: Parts, client: Any) -> Iterator[Made]:
     """Have parts made by a client's workers, as many at once as there are workers.
 
-    The scheduler holds the rows of a part until it is made, and gives them to another worker if the
-    first is lost. A cluster of somebody's own is asked for one more, so that it may grow.
+    The scheduler holds what is sent of a part until it is made, and gives it to another worker if
+    the first is lost. A cluster of somebody's own is asked for one more, so that it may grow.
     """
     from distributed import CancelledError, Future, as_completed
     from distributed.comm import CommClosedError
@@ -160,7 +212,7 @@ def _made_by_workers(maker: PartMaker, parts: Parts, client: Any) -> Iterator[Ma
 
     try:
         for number, chunks in parts:
-            call = client.submit(_on_worker, maker, number, [*chunks], pure=False)
+            call = client.submit(_on_worker, maker, number, chunks, pure=False)
             under_way[call] = number
             done.add(call)
             while len(under_way) >= max(1, len(client.nthreads()) + spare):

@@ -423,13 +423,25 @@ class Run:
                 yield chunk
                 if client is None:
                     advance(chunk.sizes["star"])
+            same()
+
+        def same() -> None:
             if self.folder.checksum() != catalogue:
                 raise CatalogError(f"{self.folder.catalog} has changed since it was opened")
 
         client = self.folder.client(self.recipe.run.scheduler)
-        chunks = itertools.groupby(self.catalog.parts(PART_SIZE, set(wanted), size), itemgetter(0))
-        for number, part in make_parts(maker, ((k, rows(group)) for k, group in chunks), client):
+        parts: Iterator[tuple[int, Iterable[xr.Dataset]]]
+        if client is not None and self.catalog.seekable:
+            # Workers read the rows of their parts themselves.
+            parts = ((k, self.catalog.part(k, PART_SIZE, size)) for k in wanted)
+        else:
+            chunks = self.catalog.parts(PART_SIZE, set(wanted), size)
+            parts = ((k, rows(group)) for k, group in itertools.groupby(chunks, itemgetter(0)))
+            if client is not None:
+                parts = ((k, [*chunks]) for k, chunks in parts)
+        for number, part in make_parts(maker, parts, client):
             if client is not None and isinstance(part, Part):
+                same()
                 advance(part.stars)
             yield number, part
 

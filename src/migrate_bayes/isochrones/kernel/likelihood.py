@@ -88,6 +88,8 @@ class AgeLikelihood(NamedTuple):
         return cls(like, mean, sd, slope, curvature, np.empty(n_star))
 
 
+# Numba keeps the compiled code of a function with that of all it calls, and compiles it again only
+# if this file changes.
 @njit(cache=True, nogil=True, error_model="numpy")
 def age_likelihood(layout, stars, out):  # type: ignore[no-untyped-def]
     """Compute ln L(age) and the mean and sd of [Fe/H] at each age, for a block of stars.

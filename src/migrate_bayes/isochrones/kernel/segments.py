@@ -169,7 +169,6 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
     """Compile `sweep` for stars with BP−RP or not, for families with an [α/Fe] axis or not."""
     used = 4 if colour else 3
 
-    @njit(cache=True, nogil=True, error_model="numpy")
     def sweep(points, place, pool, weights, per_weight, obs, inv, prior, window, work, out):  # type: ignore[no-untyped-def]
         """Integrate the likelihood along a block, at `WIDTH` lattice points.
 
@@ -334,7 +333,10 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
         store(work, out + SQUARE * WIDTH, square)
         return True
 
-    return sweep
+    # Functions of one name differ, to numba, by a number that counts within a process: in compiled
+    # code that several processes have left in the cache, one could stand for another.
+    sweep.__name__ = sweep.__qualname__ = f"sweep_{used}_{int(tilted)}"
+    return njit(cache=True, nogil=True, error_model="numpy")(sweep)
 
 
 sweep, sweep_colour = _sweeper(False, False), _sweeper(True, False)
