@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MadeFrom = dict[str, Any]
 #: Raised when a product holds or means something else, within a version of the package.
-FORMATS = {"baseline": 2, "completeness": 3}
+FORMATS = {"ages": 2, "baseline": 2, "completeness": 3}
 # Entries of [data] that decide stars as they are read.
 _CATALOGUE = {
     "columns", "hdu", "duplicate_radius", "min_snr", "survey_flags", "parallax_zero_point",
@@ -66,6 +66,7 @@ def of_stars(
         i = i if family is None else i.model_copy(update={"source": family})
         names = sorted({i.source, i.giants_source} - {"external"})
         made["isochrones"] = _entries(i) | {"checksums": [source_checksum(n) for n in names]}
+        made["isochrones"]["format"] = FORMATS["ages"]
         cuts["max_age_error"] = data.max_age_error
     if orbits:
         names = sorted({potential.name for potential in list_potentials(recipe.orbits).values()})
