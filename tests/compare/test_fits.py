@@ -111,16 +111,34 @@ def stars():
 SPEC = ModelSpec.model_validate(SMALL_MODEL | {"outliers": False})
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled():
+    """Fitters share densities here, as the variants of one do: compilation takes longest."""
+    made = {}
+
+    def once(model, *, mode):
+        spec = model.spec.model_dump_json(exclude={"name", "description"})
+        key = spec, mode, model.data.ages.tobytes(), model.data.classes.level.tobytes()
+        if key not in made:
+            made[key] = PosteriorDensity(model, mode=mode)
+        return made[key].over(model.likelihood)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fits, "PosteriorDensity", once)
+        yield once
+
+
 @pytest.fixture(scope="module")
-def two(stars):
+def two(stars, compiled):
     """Data, density, mode, gradient and influence in the right and the wrong potential."""
     found = []
     density = None
     for potential in ("right", "wrong"):
         data = population_data(stars, potential=potential)
-        density = density or PosteriorDensity(PopulationModel(data, SPEC), mode="FAST_COMPILE")
+        density = density or compiled(PopulationModel(data, SPEC), mode="FAST_COMPILE")
         density.likelihood = StarLikelihood(data.stars)
         mode = find_mode(density, tolerance=1e-8)
+        density.start = mode.vector  # the other potential's is not far
         values, slope = quantity_gradient(density, mode, HEADLINE_MAP)
         found.append((data, density, mode, values, slope, influence(density, mode, slope)))
     return found

@@ -37,7 +37,7 @@ def small_density(make_stars, small_spec):
     """Give ``function(data)``: the density of `small_spec` over some stars.
 
     It is interpreted: compilation by numba takes minutes where nothing is cached, as long as tens
-    of thousands of evaluations. The fits of tests/run are of compiled densities.
+    of thousands of evaluations. Slow tests, here and in tests/run, are of compiled densities.
     """
     made = []
 

@@ -414,8 +414,8 @@ def test_chains_that_have_not_mixed_are_run_longer(
     monkeypatch.setattr(sampling, "run_nuts", run)
     data = population_data(make_stars(60))
     model = PopulationModel(data, small_spec)
-    settings = {"draws": 6, "tune": 6, "chains": 2, "starts": 1, "prior_draws": 0, "seed": 1}
-    settings["target_accept"] = 0.8
+    settings = {"draws": 6, "tune": 12, "chains": 2, "starts": 1, "prior_draws": 0, "seed": 1}
+    settings["target_accept"] = 0.6
     density = small_density(data)
     tree = model.sample(density=density, progressbar=False, cores=1, patience=3, **settings)
     assert asked == [1, 3]

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from migrate_bayes.cli import app
 from migrate_bayes.core.errors import ProductError
-from migrate_bayes.population import PopulationModel
+from migrate_bayes.population import ModelSpec, PopulationModel, population_data
+from migrate_bayes.population.sampling import posterior
 from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.run import Recipe, Run
 from migrate_bayes.run.stages import gradient_table
@@ -40,12 +41,34 @@ def recipe(**changes):
     return Recipe.model_validate(content)
 
 
+# To compile it takes minutes, longer than a climb and few draws.
+INTERPRETED = property(lambda model: PosteriorDensity(model, mode="FAST_COMPILE"))
+
+
+def gaussian(target, mode, options, *, seed, **_):
+    """Draw from the Gaussian at the mode, and its energies, in place of NUTS."""
+    z, momentum = np.random.default_rng(seed).normal(
+        size=(2, options.chains, options.draws, len(mode.vector))
+    )
+    stats = {"diverging": z[..., 0] > 9, "energy": 0.5 * (z**2 + momentum**2).sum(axis=-1)}
+    draws = mode.vector + z @ np.linalg.cholesky(mode.covariance).T
+    return draws, xr.Dataset({name: (("chain", "draw"), v) for name, v in stats.items()})
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
+    """A run whose posterior is the Gaussian at its mode.
+
+    NUTS is held by the run without [α/Fe], by tests/population, and on the compiled density by
+    `test_sampled_as_by_default`.
+    """
     folder = tmp_path_factory.mktemp("run")
     lines = []
     run = Run(recipe(), products=folder / "runs", reports=folder / "reports", say=lines.append)
-    return run, run.all(), lines
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PopulationModel, "density", INTERPRETED)
+        patch.setattr(posterior, "run_nuts", gaussian)
+        return run, run.all(), lines
 
 
 def test_every_product_is_there(finished):
@@ -71,44 +94,53 @@ def test_every_product_is_there(finished):
     assert stars.attrs["recipe_hash"] == run.recipe.hash
 
 
+def assert_truth_is_within_reach(run):
+    fitted = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")["posterior"]
+    for name, truth in run.recipe.truth().items():
+        draws = fitted[name].values
+        assert abs(draws.mean() - truth) < 4 * draws.std(), name
+    return fitted.to_dataset()
+
+
+@pytest.mark.slow
+def test_sampled_as_by_default(finished, tmp_path):
+    """Compiled and by NUTS; `finished` is the quick one, interpreted and drawn at the mode."""
+    quick, _, _ = finished
+    folder = tmp_path / "small"
+    shutil.copytree(quick.folder.path, folder, ignore=shutil.ignore_patterns("fit.nc"))
+    run = Run(recipe(), products=tmp_path, reports=tmp_path / "reports", say=lambda line: None)
+    run.all()
+    assert run.verdict.believed
+    ours = assert_truth_is_within_reach(run)
+    theirs = assert_truth_is_within_reach(quick)
+    for name in run.recipe.truth():
+        apart = abs(float(ours[name].mean() - theirs[name].mean()))
+        assert apart < 0.5 * float(ours[name].std()), name
+    stars = open_stars(run.folder / "stars")
+    model = PopulationModel(population_data(stars), ModelSpec.model_validate(SMALL_MODEL))
+    compiled, interpreted = model.density, PosteriorDensity(model, mode="FAST_COMPILE")
+    x = compiled.start + 0.1 * np.random.default_rng(0).normal(size=compiled.n)
+    one, other = compiled(x), interpreted(x)
+    assert one[0] == pytest.approx(other[0], rel=1e-11)
+    np.testing.assert_allclose(one[1], other[1], rtol=1e-8, atol=1e-7)
+
+
 def test_truth_is_within_reach(finished):
     run, _, _ = finished
-    posterior = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")["posterior"]
-    for name, truth in run.recipe.truth().items():
-        draws = posterior[name].values
-        assert abs(draws.mean() - truth) < 4 * draws.std(), name
-    _, header, rows = gradient_table(posterior.to_dataset())
+    _, header, rows = gradient_table(assert_truth_is_within_reach(run))
     assert header[1] == "thin disc"
     assert [row[0] for row in rows][:2] == ["1", "2"]
-
-
-def test_report_alone_has_all_that_a_run_s_report_has(finished, tmp_path):
-    """Regression: tables against published values were only in the report of a whole run."""
-    run, page, _ = finished
-    column = {"ours": "rg_mean", "reference": "ref_true_rg", "label": "R_g - true", "unit": "kpc"}
-    told = recipe(reference={"columns": [column], "note": "a note on them", "frame": "a frame"})
-    again = Run(told, products=run.folder.path.parent, reports=tmp_path, say=lambda line: None)
-    text = again.report().read_text()
-    assert "Against the catalogue&#39;s own columns" in text
-    assert "R_g - true" in text
-    assert "a note on them" in text
-    assert "Frames: ours (R0, V0) = (8.27 kpc, 236 km/s)" in text
-    for anchor in ("figure-6", "figure-9", "r-present", "methods", "diagnostics"):
-        assert f'id="{anchor}"' in text
-        assert f'id="{anchor}"' in page.read_text()
 
 
 def test_a_catalogue_without_alpha_goes_all_the_way(finished, tmp_path, monkeypatch):
     """Selections of the paper's ask for [α/Fe]: what cannot be had without it is said, no more."""
     import pyarrow.parquet as pq
 
-    # Compilation would take longer than these few draws.
-    density = property(lambda model: PosteriorDensity(model, mode="FAST_COMPILE"))
-    monkeypatch.setattr(PopulationModel, "density", density)
+    monkeypatch.setattr(PopulationModel, "density", INTERPRETED)
     whole = pq.read_table(finished[0].folder.catalog)
     path = tmp_path / "plain.parquet"
     pq.write_table(whole.drop_columns(["alpha_fe", "alpha_fe_error"]), path)
-    few = {"draws": 20, "tune": 20, "chains": 2, "starts": 1, "patience": 1}
+    few = {"draws": 20, "tune": 20, "chains": 2, "starts": 1, "patience": 1, "target_accept": 0.6}
     told = recipe(name="plain", data={"path": str(path)}, sampler=few)
     lines = []
     run = Run(told, products=tmp_path, reports=tmp_path / "reports", say=lines.append)
@@ -131,7 +163,10 @@ def test_a_catalogue_without_alpha_goes_all_the_way(finished, tmp_path, monkeypa
 def test_a_fit_whose_chains_disagree_is_reported_without_its_numbers(
     finished, tmp_path, monkeypatch
 ):
-    """What the file records is that the fit may be believed: its chains govern."""
+    """What the file records is that the fit may be believed: its chains govern.
+
+    Regression: tables against published values were only in the report of a whole run.
+    """
     run, page, lines = finished
     assert run.verdict.believed
     tree = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")
@@ -142,9 +177,9 @@ def test_a_fit_whose_chains_disagree_is_reported_without_its_numbers(
     folder = tmp_path / "runs/small"
     unread = shutil.ignore_patterns("fit.nc", "membership", "baseline-variants.nc")
     shutil.copytree(run.folder.path, folder, ignore=unread)
-    posterior = tree["posterior"].to_dataset()
-    posterior["thick_fraction"][0] += 1.0
-    tree["posterior"] = posterior
+    altered = tree["posterior"].to_dataset()
+    altered["thick_fraction"][0] += 1.0
+    tree["posterior"] = altered
     tree.to_netcdf(folder / "fit.nc", engine="h5netcdf")
     shown = CliRunner().invoke(app, ["show", str(folder / "fit.nc")], catch_exceptions=False)
     assert "The fit may not be believed; its numbers are withheld:" in shown.output
@@ -152,7 +187,9 @@ def test_a_fit_whose_chains_disagree_is_reported_without_its_numbers(
     assert [" … " in row for row in rows] == [False, True]  # of posterior, of prior
     path = tmp_path / "small.toml"
     path.write_text("its text is only shown")
-    monkeypatch.setattr("migrate_bayes.run.load_recipe", lambda path: run.recipe)
+    column = {"ours": "rg_mean", "reference": "ref_true_rg", "label": "R_g - true", "unit": "kpc"}
+    told = recipe(reference={"columns": [column], "note": "a note on them", "frame": "a frame"})
+    monkeypatch.setattr("migrate_bayes.run.load_recipe", lambda path: told)
     places = ["--products", str(tmp_path / "runs"), "--reports", str(tmp_path / "reports")]
     done = CliRunner().invoke(app, ["report", str(path), *places], catch_exceptions=False)
     assert done.exit_code == 3, done.output
@@ -168,6 +205,13 @@ def test_a_fit_whose_chains_disagree_is_reported_without_its_numbers(
     made = (tmp_path / "reports/small/index.html").read_text()
     assert "This fit may not be believed" in made
     assert "Hierarchical gradient(age)" not in made
+    assert "Against the catalogue&#39;s own columns" in made
+    assert "R_g - true" in made
+    assert "a note on them" in made
+    assert "Frames: ours (R0, V0) = (8.27 kpc, 236 km/s)" in made
+    for anchor in ("figure-6", "figure-9", "r-present", "methods", "diagnostics"):
+        assert f'id="{anchor}"' in made
+        assert f'id="{anchor}"' in page.read_text()
 
 
 def test_a_catalogue_without_velocities_ends_with_ages(finished, tmp_path):
