@@ -54,14 +54,12 @@ class _Padding:
     def __init__(self) -> None:
         self.padded, self.shortest = "", ""
 
-    def add(self, texts: NDArray[np.str_], ids: NDArray[np.int64], path: Any, name: str) -> None:
-        """Take in further texts and their numbers; refuse those that could be another's."""
-        digits = np.searchsorted(_POWERS, np.abs(ids), side="right") + 1
-        plain = (
-            np.char.lstrip(texts, "+-") if np.isin(texts.astype("U1"), ("+", "-")).any() else texts
-        )
+    def add(self, texts: NDArray[np.str_], path: Any, name: str) -> None:
+        """Take in further texts; refuse those that as numbers could be another's."""
+        head = texts.astype("U1")
+        plain = np.char.lstrip(texts, "+-") if np.isin(head, ("+", "-")).any() else texts
         width = np.char.str_len(plain)
-        zeros = (width > digits) & np.char.isdigit(plain)
+        zeros = (plain.astype("U1") == "0") & (width > 1) & np.char.isdigit(plain)
         if not zeros.any() and not self.padded:
             shortest = str(plain[np.argmin(width)])
             if not self.shortest or len(shortest) < len(self.shortest):
@@ -78,9 +76,6 @@ class _Padding:
                 "other: write identifiers as text that begins with a letter, or of one width, or "
                 "source_id = { row_number = true }"
             )
-
-
-_POWERS = 10 ** np.arange(1, 19, dtype=np.int64)
 
 
 def _identifiers(
@@ -125,7 +120,7 @@ def _identifiers(
     except (ValueError, OverflowError):
         ids = _spelled_otherwise(plain, path, name, first_row)
     if plain.dtype.kind == "U":
-        padding.add(plain, ids, path, name)
+        padding.add(plain, path, name)
     return ids
 
 
