@@ -428,14 +428,19 @@ def table(runs: Runs) -> None:
 
         faults.row(sent.name, sent.name, meanwhile=stop)
 
-    # The first run of the two is the one that `row` mends with.
     first = subprocess.Popen(
         [sys.executable, "-c", MAIN, str(runs.part), "ages", str(runs.recipe()), "--products",
          str(folder / "two")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     while not there("two"):
-        time.sleep(0.02)
-    faults.row("a second run in the folder", "two", between=first.wait)
+        time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)  # or it would have ended before the second begins
+
+    def end_of_first() -> None:
+        first.send_signal(signal.SIGCONT)
+        first.wait()
+
+    faults.row("a second run in the folder", "two", between=end_of_first)
 
 
 def main() -> None:

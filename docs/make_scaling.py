@@ -20,6 +20,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pyarrow.parquet as pq
 
@@ -29,13 +30,13 @@ MAIN = (
 )
 
 
-def schedule(pid: int) -> tuple[float, float]:
-    """Return seconds that the threads of a process ran, and that they waited for a processor."""
-    ran = waited = 0
+def schedule(pid: int) -> dict[str, tuple[float, float]]:
+    """Return the seconds that each thread of a process ran, and that it waited for a processor."""
+    found = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         run, wait, _ = (task / "schedstat").read_text().split()
-        ran, waited = ran + int(run), waited + int(wait)
-    return ran / 1e9, waited / 1e9
+        found[task.name] = int(run) / 1e9, int(wait) / 1e9
+    return found
 
 
 def measure(stage: str, workers: int, catalogue: Path, part: int, folder: Path) -> list[float]:
@@ -52,7 +53,7 @@ def measure(stage: str, workers: int, catalogue: Path, part: int, folder: Path) 
     n = -(-pq.read_metadata(catalogue).num_rows // part)
     command = [sys.executable, "-c", MAIN, str(part), stage, str(recipe), "--products", str(where)]
     process = subprocess.Popen(command, env=os.environ | {"MIGRATE_BAYES_WORKERS": "1"})
-    ends: list[tuple[int, float, dict[int, tuple[float, float]]]] = []
+    ends: list[tuple[int, float, dict[int, dict[str, tuple[float, float]]]]] = []
     while process.poll() is None:
         done = len(list(where.glob(f"scaling/{stage}.partial/part-*.nc")))
         if (not ends and done > 2 * workers) or (len(ends) == 1 and done >= n - 1):
@@ -62,9 +63,15 @@ def measure(stage: str, workers: int, catalogue: Path, part: int, folder: Path) 
         time.sleep(0.02)
     (first, began, before), (last, ended, after) = ends
     stars, seconds = (last - first) * part, ended - began
-    spent = [[b - a for a, b in zip(before[pid], after[pid], strict=True)] for pid in before]
-    shares = [sum(both) / seconds for both in spent]
-    return [stars / seconds, sum(ran for ran, _ in spent) / stars, *shares]
+    cpu, shares = 0.0, []
+    for pid, threads in before.items():
+        spent = [
+            np.subtract(after[pid][thread], threads[thread])
+            for thread in threads.keys() & after[pid].keys()
+        ]
+        cpu += sum(ran for ran, _ in spent)
+        shares.append(max(spent, key=lambda both: both[0]).sum() / seconds)  # the one that computes
+    return [stars / seconds, cpu / stars, *shares]
 
 
 def main() -> None:

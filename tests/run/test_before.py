@@ -80,6 +80,7 @@ def test_a_sound_recipe_passes_and_says_nothing(table, tmp_path):
         ('[sampler]\nscheduler = "loca:2"', "scheduler 'loca:2' is none"),
         ('[compare]\nfamilies = ["parsek"]', "did you mean 'parsec'"),
         ('[compare]\nselections = ["feh2 > 0"]', "did you mean 'feh'"),
+        (f'[completeness]\nsource = "{"x" * 3000}"', "x…: file name too long"),
         (
             '[reference]\ncolumns = [{ ours = "zmax", reference = "ref_z", label = "z" }]',
             "the catalogue has no 'ref_z'",

@@ -53,6 +53,10 @@ class _Findings:
             return part()
         except MigrateBayesError as error:
             self.errors.append(error)
+        except OSError as error:  # of a name that no file can have, as one that is too long
+            name = str(error.filename or "")
+            name = name if len(name) <= 60 else f"{name[:57]}…"
+            self.errors.append(RecipeError(f"{name}: {(error.strerror or str(error)).lower()}"))
         return None
 
     def add(self, error: MigrateBayesError) -> None:
