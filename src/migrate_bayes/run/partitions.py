@@ -107,7 +107,7 @@ def partition_function(recipe: Recipe) -> Callable[[pd.DataFrame], pd.DataFrame]
     >>> import migrate_bayes as mb
     >>> rows = mb.simulate(stars=4, seed=1).to_dataframe().reset_index()
     >>> make = mb.partition_function(mb.Recipe(name="x", data={"source": "mock"}, until="ages"))
-    >>> make(rows)["age_median"].notna().sum() > 0
+    >>> bool(make(rows)["age_median"].notna().any())
     True
     """
     return partial(_of_partition, PartMaker(recipe, Path(), True, recipe.until == "fit"))
