@@ -68,8 +68,8 @@ def test_paper_method_is_the_sum_over_nodes():
         np.testing.assert_allclose(mine[relevant], expected[relevant], atol=1e-3)
 
 
-# The native isochrones of neighbouring [alpha/Fe] are numbered so unlike at young ages that no rule
-# of a few nodes does: one dwarf of these six is 0.30 off at 0.25 Gyr (see layout.rough).
+# Hooks of the native isochrones at neighbouring [alpha/Fe] are numbered unlike: one star of these
+# six is more than 2e-3 off.
 @pytest.mark.parametrize(("source", "off"), [("dartmouth", 0), ("native", 1)])
 def test_fine_method_is_the_integral(source, off, shared_data):
     # The reference integrates in all of [Fe/H], [alpha/Fe] and mass; no constant is left out. It

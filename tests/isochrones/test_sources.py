@@ -7,7 +7,7 @@ import pytest
 import lachesis_grids  # isort: skip
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.isochrones import load_source, source_names
-from migrate_bayes.isochrones.sources.base import COLUMNS, fill_between, mend, refine
+from migrate_bayes.isochrones.sources.base import COLUMNS, fill_between, mend, refine, renumber
 from migrate_bayes.isochrones.sources.dartmouth import read_native, read_native_file
 from migrate_bayes.isochrones.sources.lachesis import BANDS, load_bolometric_corrections
 
@@ -175,5 +175,23 @@ def test_native_grid_keeps_its_own_compositions(shared_data):
         list(source.feh).index(-0.5),
         list(source.alpha).index(0.0),
     )
-    at = np.searchsorted(source.eep, rows[:, 0])
-    np.testing.assert_allclose(source.values[i, j, k, at, 3], rows[:, 5], rtol=1e-6)
+    ours = source.values[i, j, k]
+    # From the subgiant branch on point by point; below it numbered anew, on the same curve.
+    same = rows[:, 0] >= 160
+    at = np.searchsorted(source.eep, rows[same, 0])
+    np.testing.assert_allclose(ours[at, 3], rows[same, 5], rtol=1e-6)
+    below = ours[: at[0]]
+    assert np.all(np.diff(below[:, 0]) > 0)
+    expected = np.interp(below[:, 0], rows[:, 1], rows[:, 5])
+    np.testing.assert_allclose(below[:, 3], expected, atol=0.02)  # refined by cubics
+
+
+def test_isochrones_numbered_unlike_are_numbered_alike():
+    # Two compositions with the same straight isochrone, whose points stand elsewhere on it.
+    mass = np.array([[0.1, 0.3, 0.5, 0.9, 1.0, 1.1], [0.1, 0.15, 0.2, 0.25, 1.0, 1.1]])
+    values = np.stack([mass, 3000 + 3000 * mass, 5 - mass, 12 - 8 * mass, 2 - mass], axis=-1)
+    out = renumber(np.float32(values[:, None]), last=4, count=9)
+    assert out.shape == (2, 1, 11, 5)
+    np.testing.assert_allclose(out[0], out[1], rtol=1e-6)
+    np.testing.assert_allclose(out[0, 0, :10, 0], np.linspace(0.1, 1.0, 10), rtol=1e-6)
+    np.testing.assert_array_equal(out[:, :, 9:], np.float32(values[:, None, 4:]))

@@ -8,8 +8,8 @@ that can occur is that of the prior :math:`\sigma_\phi` sharpened by observables
 
 At each lattice point the prior on [α/Fe] given φ, :math:`N(f_0; \phi - S(a), s_f^2)\,
 N(a_0; a, s_a^2)` within the limits of the grid, is replaced by the Gaussian of the same weight,
-mean :math:`\bar a` and standard deviation :math:`\sigma`; a quadrature finds these. Isochrones
-are taken as linear in [α/Fe] over it, with the value and the slope that they have on average at
+mean :math:`\bar a` and standard deviation :math:`\sigma`; a quadrature finds these. Isochrones are
+taken as linear in [α/Fe] over it, with the value and the slope that they have on average at
 :math:`\bar a \pm \sigma`: these are two sums over nodes of [α/Fe], whose weights are found here. A
 very wide Gaussian of [α/Fe] is a mixture of narrower ones.
 

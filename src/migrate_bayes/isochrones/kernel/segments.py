@@ -1,7 +1,8 @@
 r"""The integral of a star's likelihood along isochrone segments, `WIDTH` lattice points at a time.
 
 A sweep takes `WIDTH` neighbouring points of the star's lattice (one lane of a vector each) and
-walks along a block of an isochrone from segment to segment. `likelihood` has the whole integral.
+walks along a block of an isochrone from segment to segment. The whole integral stands in
+`likelihood`.
 
 At given metallicity and place along the isochrone residuals in errors are linear in [α/Fe], r − j z
 with z in standard deviations from its mean, :math:`z \sim N(0, 1)`. The integral over z is
@@ -110,10 +111,8 @@ def mills_ratio(t):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _ends(e0, e1, s, a):  # type: ignore[no-untyped-def]
-    """Sum the terms of the two ends of a segment whose c differs by 2 s, by the rule."""
-    half = splat(_F(0.5)) * a
-    g0, g1 = s - half, s + half
+def _ends(e0, e1, g0, g1, a):  # type: ignore[no-untyped-def]
+    """Sum the terms of the rule that belong to the ends of a segment."""
     tenth, part = splat(_F(0.1)), splat(_F(1.0 / 120.0))
     base = splat(_F(0.5)) - part * a
     return e0 * (base + g0 * (part * g0 - tenth)) + e1 * (base + g1 * (part * g1 + tenth))
@@ -127,7 +126,7 @@ def _halved(e0, e1, c0, c1, a, reference):  # type: ignore[no-untyped-def]
     in_middle = exp(half * (reference - half * (c0 + c1) + quarter))
     s = splat(_F(0.25)) * (c1 - c0)
     both = splat(_F(2.0)) * (half - part * quarter + part * s * s)
-    return half * (_ends(e0, e1, s, quarter) + in_middle * both)
+    return half * (_ends(e0, e1, s - quarter, s + quarter, quarter) + in_middle * both)
 
 
 @njit(inline="always")
@@ -304,7 +303,7 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
             elif any_above(a, splat(_HALVE)):
                 part = _halved(e0, e1, c0, c1, a, compared)
             else:
-                part = _ends(e0, e1, half * (c1 - c0), a)
+                part = _ends(e0, e1, g0, g0 + a, a)
             u, spread = _along(e0, e1, g0, a, part)
             if tilted:
                 mean = half * (load(work, to + _MEAN * WIDTH) + load(work, then + _MEAN * WIDTH))
