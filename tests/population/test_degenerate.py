@@ -74,7 +74,7 @@ def test_mode_and_draws_are_finite_and_wide(model_and_density, name, monkeypatch
     assert np.linalg.eigvalsh(mode.covariance).min() > 0
     monkeypatch.setattr(posterior, "find_modes", lambda *_, **__: [mode])  # as it would again
     tree = model.sample(
-        method="nuts", density=density, draws=15, tune=15, chains=2, starts=1, patience=1, seed=1,
+        method="nuts", density=density, draws=10, tune=10, chains=2, starts=1, patience=1, seed=1,
         target_accept=0.6, prior_draws=0, progressbar=False,
     )  # fmt: skip
     draws = tree["posterior"]
