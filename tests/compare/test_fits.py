@@ -26,7 +26,9 @@ from migrate_bayes.core.table import Estimate
 from migrate_bayes.population.data import population_data
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.kernel import BLOCK
+from migrate_bayes.population.likelihood.layout import pack, unpack
 from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.model.hierarchy import flat_in_age
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.population_model import PopulationModel
 from migrate_bayes.population.results.diagnostics import judge
@@ -144,11 +146,12 @@ def two(stars, compiled):
     return found
 
 
-def test_influence_is_the_score_along_one_direction(stars, two):
+def test_influence_is_the_score_along_one_direction(two):
     data, density, mode, _, slope, psi = two[0]
     h = 1e-5
     for star in (0, 17, 801):
-        one = StarLikelihood(population_data(stars.isel(star=[star]), potential="right").stars)
+        plain = unpack(data.stars, np.array([star]))
+        one = StarLikelihood(pack(plain, flat_in_age(data.ages)))
         _, score = one.value_and_gradient(density.theta(mode.vector))
         for k in range(len(slope)):
             d = mode.covariance @ slope[k]

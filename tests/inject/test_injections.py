@@ -192,7 +192,7 @@ def test_a_product_is_kept_until_what_decides_it_changes(run, tmp_path, monkeypa
     # Defect: a table of before ln S followed the end of the isochrones was taken for a new one.
     with monkeypatch.context() as patch:
         patch.setitem(FORMATS, "completeness", FORMATS["completeness"] + 1)
-        with pytest.raises(ProductError, match=r"stale: `format` was 2, is 3"):
+        with pytest.raises(ProductError, match=r"stale: `format` was 3, is 4"):
             run(completeness=injected).inject()
     share_table(tmp_path / "g.ecsv", columns | {"share": [1.0, 0.6]})
     with pytest.raises(ProductError, match="stale: `shares` was"):

@@ -469,6 +469,8 @@ def _try(
     inside = (age < cells.shape[1]) & (where[2] >= 0) & (where[2] < len(_MODULI) - 1)
     np.add.at(sums[0], tuple(index[inside] for index in where), 1.0)
     rows = np.flatnonzero(inside & (share > 0.0))
+    if not len(rows):
+        return
     catalog = observe(survey, number[rows], {name: values[rows] for name, values in star.items()})
     rows = rows[usable(catalog)]
     for total, power in zip(sums[1:], (1, 2), strict=True):
