@@ -301,8 +301,8 @@ class _Simple(SimpleSurvey):
         return taken_by_shares(self, number, attempts)
 
     def tried_at(self, place: Columns, star: Columns, u: Floats) -> tuple[Columns, Floats]:
-        """Put stars at places; see `Survey.tried_at`."""
-        raise NotImplementedError
+        """Refuse: the survey does not know its shares."""
+        raise TypeError("a survey that makes every star bright enough has no shares at places")
 
 
 @dataclass(frozen=True)
@@ -312,6 +312,7 @@ class _Lamost(_Simple, LamostSurvey):
     def tried_at(self, place: Columns, star: Columns, u: Floats) -> tuple[Columns, Floats]:
         """Put stars at places; see `Survey.tried_at`."""
         star, observed = self._shining(place | star | {"limit": faintest_g(u[0])}, u[1])
+        # A_G at a middling colour: of a place without a star no colour is known.
         star["modulus"] = 5.0 * np.log10(star["distance"]) + 10.0 + 0.83 * star["a_v"]
         share = np.where(observed, star["probability"], 0.0)
         rows = np.flatnonzero(share)

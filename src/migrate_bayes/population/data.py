@@ -16,14 +16,13 @@ likelihood as a function of the measured M_G,
    C = -\frac{5}{\ln 10}\, \frac{\operatorname{cov}(R_g, d)}{d}
 
 which is exact for normal laws: both together are the likelihood of age and radius, N(M̂, R̂) that of
-M_G and R_g, integrated over M_G. As if the two were independent, stars that their errors make too
-old stand too near to the Sun's radius, by 5% of the distance to it, and the gradient is too steep.
+M_G and R_g, integrated over M_G. If the two are taken as independent, stars that their errors make
+too old stand too near to the Sun's radius, and the gradient of old stars is too steep.
 
 **Heights.** A disc flares, and a survey in cones about the Sun sees far stars high above the plane:
-heights change with R_g, by as much as from one disc to the other. The likelihood takes them as
-independent at given age, so what all stars have in common of a parabola in R̂ is taken from them.
-With it in, thick-disc stars are taken for old thin ones where these are few, and the gradient of
-12 Gyr is off by 0.001 dex/kpc.
+heights change with R_g. The likelihood takes the two as independent at given age, so the parabola
+in R̂ that all stars have in common is taken from the heights. With it in, thick-disc stars pass for
+old thin ones at some radii, and the gradient of old stars is off.
 """
 
 from __future__ import annotations

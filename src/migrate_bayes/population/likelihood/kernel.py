@@ -482,20 +482,9 @@ def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsi
         k0 = first_node[j]
         at = column_of_class(width, error_class[j])
         probabilities(
-            table,
-            per_node,
-            base,
-            k0,
-            span,
-            at,
-            theta,
-            log_share,
-            bend,
-            probability,
-            root,
-            top,
+            table, per_node, base, k0, span, at, theta, log_share, bend, probability, root, top,
             total,
-        )
+        )  # fmt: skip
         weight = table[base]
         for i in range(B):
             ln_L = top[i] + math.log(total[i]) - 2.0 * LOG_2PI

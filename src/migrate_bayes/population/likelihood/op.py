@@ -185,20 +185,9 @@ def score_outer_blocks(blocks, theta, n_bent, jacobian, start, stop, score_sum, 
         k0 = first_node[j]
         at = column_of_class(width, error_class[j])
         probabilities(
-            table,
-            per_node,
-            base,
-            k0,
-            span,
-            at,
-            theta,
-            log_share,
-            bend,
-            probability,
-            root,
-            top,
+            table, per_node, base, k0, span, at, theta, log_share, bend, probability, root, top,
             total,
-        )
+        )  # fmt: skip
         weight = table[base]
         star = star_rows(table, base)
         for i in range(B):

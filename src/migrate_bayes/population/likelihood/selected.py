@@ -183,10 +183,9 @@ class Completeness(NamedTuple):
                 raise FitError("the completeness table has values that are NaN")
         axes = [np.asarray(table[name].values, dtype=float) for name in ("age", "rg", "feh")]
         modulus = np.asarray(share["modulus"].values, dtype=float)
-        for name, axis in (("rg", axes[1]), ("feh", axes[2]), ("modulus", modulus)):
+        stepped = {"rg": axes[1], "feh": axes[2]} | ({"modulus": modulus} if len(modulus) else {})
+        for name, axis in stepped.items():
             step = np.diff(axis)
-            if name == "modulus" and not len(axis):
-                continue
             if len(axis) < 2 or step.min() <= 0 or np.ptp(step) > 1e-6 * step.mean():
                 raise FitError(f"the axis {name} of the completeness table has unequal steps")
         first = np.clip(np.searchsorted(axes[0], ages) - 1, 0, max(len(axes[0]) - 2, 0))
