@@ -35,18 +35,22 @@ EDGES = (1.0, 1.5, 2.25, 3.5, 5.5, 7.5, 9.0, 10.0, 11.0, 12.0)  # Gyr
 HEAD = ["age, Gyr", "stars", "law", "law × S", "usable stars", "fit, at the middle", "R_g / true"]
 
 
-def selected(law: MigrationOptions, table: xr.Dataset, age: Floats, rg: Floats) -> Floats:
-    """Return the mean [Fe/H] of the law times S at ages (Gyr) and radii (kpc)."""
-    of_thin = table["ln_s"].sel(component="thin").transpose("age", "rg", "feh")
-    ages, radii, feh = (of_thin[name].values for name in of_thin.dims)
+def selected(
+    law: MigrationOptions, table: xr.Dataset, age: Floats, rg: Floats, today: Floats
+) -> Floats:
+    """Return the mean [Fe/H] of the law at ages (Gyr) and radii (kpc) times S at today's radii."""
+    of_thin = table["ln_s"].sel(component="thin").transpose("age", "r_present", "feh")
+    ages, places, feh = (of_thin[name].values for name in of_thin.dims)
     finer = np.linspace(feh[0], feh[-1], 8 * (len(feh) - 1) + 1)
     log_s = interp1d(feh, of_thin.values, axis=-1)(finer)
-    centre = expected_metallicity(law, radii, ages[:, None])[..., None]
-    z = (finer - centre) / expected_scatter(law, ages)[:, None, None]
-    weight = np.exp(-0.5 * z**2 + log_s)
+    radii = np.arange(2.0, 16.1, 0.5)
+    centre = expected_metallicity(law, radii, ages[:, None])[..., None, None]
+    z = (finer - centre) / expected_scatter(law, ages)[:, None, None, None]
+    weight = np.exp(-0.5 * z**2 + log_s[:, None])
     moved = (weight * (finer - centre)).sum(axis=-1) / weight.sum(axis=-1)
-    at = RegularGridInterpolator((ages, radii), moved, bounds_error=False, fill_value=None)
-    return expected_metallicity(law, rg, age) + at(np.stack([age, rg], axis=1))
+    axes = ages, radii, places
+    at = RegularGridInterpolator(axes, moved, bounds_error=False, fill_value=None)
+    return expected_metallicity(law, rg, age) + at(np.stack([age, rg, today], axis=1))
 
 
 TRUTH = {"true values": ("age", "rg", "feh"), "true ages": ("age",), "estimates": ()}
@@ -104,12 +108,13 @@ def main() -> None:
     run, stars, mask = asked_run(__doc__)
     thin = mask.values & (stars["ref_true_component"].values == 0)
     age, rg, feh = (stars[f"ref_true_{n}"].values[thin] for n in ("age", "rg", "feh"))
+    today = stars["r_present"].values[thin]
     orbits = stars[["rg_mean", "rg_sd"]].sel(potential=run.recipe.model.potential)
     measured, error = (orbits[name].values[thin] for name in orbits)
     law, path = run.recipe.simulate.migration, run.folder / "completeness.nc"
     foretold = np.full(len(age), np.nan)
     if path.exists():
-        foretold = selected(law, xr.load_dataset(path, engine="h5netcdf"), age, rg)
+        foretold = selected(law, xr.load_dataset(path, engine="h5netcdf"), age, rg, today)
     fit = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")
     curve = fit["posterior"]["gradient"].sel(component="thin").mean(("chain", "draw"))
     rows, lines = [], []

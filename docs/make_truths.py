@@ -81,7 +81,7 @@ def fits(label: str, stars: int, injections: int) -> list[dict]:
     base = load_model_spec(recipe.model.spec)
     for name in missing:
         by_error, selected = CORRECTIONS[name]
-        spec = base.changed(radius_by_error=by_error, **changed)
+        spec = base.changed(radius_by_place=by_error, **changed)
         began = time.perf_counter()
         model = PopulationModel(data, spec, completeness=table if selected else None)
         fit = model.sample(recipe.sampler, seed=recipe.seed, prior_draws=0)

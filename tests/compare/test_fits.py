@@ -238,7 +238,7 @@ def test_churning_is_of_the_stated_spread_and_history(stars):
 def test_a_variant_is_fitted_with_its_completeness(stars):
     """ln S of a ridge in [Fe/H] that falls with radius moves the gradient; S = 1 moves nothing."""
     data = population_data(stars, potential="right")
-    axes = {"age": AGES, "rg": np.arange(4.0, 13.0), "feh": np.arange(-2.0, 1.0, 0.05)}
+    axes = {"age": AGES, "r_present": np.arange(4.0, 13.0), "feh": np.arange(-2.0, 1.0, 0.05)}
     *_, x, f = np.meshgrid(*axes.values(), indexing="ij")
     none = xr.Dataset({"ln_s": (tuple(axes), 0.0 * f)}, coords=axes)
     ridge = none.assign(ln_s=(tuple(axes), -0.5 * ((f + 0.1 * (x - 8.0)) / 0.3) ** 2))

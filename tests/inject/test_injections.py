@@ -131,14 +131,20 @@ def test_tries_are_counted_by_age_and_place(survey, monkeypatch):
 def test_stars_are_counted_where_they_are():
     cells = Cells((1.0, 13.5))
     counts = np.zeros(cells.shape, dtype=np.int64)
-    true = {"component": [1.0, 0.0], "age": [4.3, 20.0], "rg": [8.1, 8.0], "feh": [-0.31, 0.0]}
+    true = {
+        "component": [1.0, 0.0],
+        "age": [4.3, 20.0],
+        "r_present": [8.1, 8.0],
+        "feh": [-0.31, 0.0],
+    }
     stars = xr.Dataset({f"ref_true_{name}": ("star", values) for name, values in true.items()})
+    stars = stars.rename(ref_true_r_present="r_present")
     np.add.at(counts, cells.of(stars)[1], 1)
     assert counts.sum() == 1  # the other is older than any cell
     at = np.argwhere(counts)[0]
     coords = cells.coords
     assert at[0] == 1
-    for name, k, width in (("age", at[1], 0.25), ("rg", at[2], 0.5), ("feh", at[3], 0.05)):
+    for name, k, width in (("age", at[1], 0.25), ("r_present", at[2], 0.5), ("feh", at[3], 0.05)):
         assert abs(coords[name][k] - true[name][0]) <= width / 2
 
 
@@ -169,7 +175,7 @@ def test_a_product_is_kept_until_what_decides_it_changes(run, tmp_path, monkeypa
     first.say = said.append
     path = first.inject()
     table = read_netcdf(path).to_dataset()
-    assert table["ln_s"].dims == ("component", "age", "rg", "feh")
+    assert table["ln_s"].dims == ("component", "age", "r_present", "feh")
     assert int(table["passed"].sum()) == table.attrs["usable"] > 500
     assert table.sizes["direction"] == 2
     (shares,) = json.loads(table.attrs["shares"])

@@ -11,15 +11,15 @@ from migrate_bayes.isochrones import build_grid
 from migrate_bayes.isochrones.grid import salaris
 
 LAW, CELLS = InjectedMetallicity(), Cells((1.0, 13.5))
-AGE, RADIUS, FEH = (CELLS.coords[name] for name in ("age", "rg", "feh"))
+AGE, RADIUS, FEH = (CELLS.coords[name] for name in ("age", "r_present", "feh"))
 
 
 def counted(log_s, n, seed, on_grid=1.0):
     """Counts of `n` stars that pass ln S(age, R − 8 kpc, F), a quarter of them thick."""
     on_grid = on_grid * np.ones((2, len(FEH)))
     rng = np.random.default_rng(seed)
-    law = LAW.log_density(AGE, RADIUS, FEH)
-    rate = np.exp(law + log_s(*np.meshgrid(AGE, RADIUS - 8.0, FEH, indexing="ij")))
+    law = LAW.log_density(AGE, FEH)
+    rate = np.exp(law[:, :, None] + log_s(*np.meshgrid(AGE, RADIUS - 8.0, FEH, indexing="ij")))
     rate *= np.exp(-0.5 * ((RADIUS - 8.3) / 2.6) ** 2)[:, None] * on_grid[:, None, None]
     rate *= (
         np.array([0.75, 0.25])[:, None, None, None]
@@ -28,8 +28,8 @@ def counted(log_s, n, seed, on_grid=1.0):
     )
     return xr.Dataset(
         {
-            "passed": (("component", "age", "rg", "feh"), rng.poisson(rate)),
-            "log_injected": (("component", "age", "rg", "feh"), law),
+            "passed": (("component", "age", "r_present", "feh"), rng.poisson(rate)),
+            "log_injected": (("component", "age", "feh"), law),
             "on_grid": (("component", "feh"), on_grid),
         },
         coords=CELLS.coords,
@@ -37,9 +37,9 @@ def counted(log_s, n, seed, on_grid=1.0):
 
 
 def steepening(log_s):
-    """Slope in R, at each age, of the mean [Fe/H] that ln S (age, rg, feh) moves."""
-    feh, near = log_s["feh"].values, np.abs(log_s["rg"].values - 8.3) < 3.0
-    x = log_s["rg"].values[near] - 8.3
+    """Slope in R, at each age, of the mean [Fe/H] that ln S (age, r_present, feh) moves."""
+    feh, near = log_s["feh"].values, np.abs(log_s["r_present"].values - 8.3) < 3.0
+    x = log_s["r_present"].values[near] - 8.3
     centre = -0.05 - 0.05 * x
     w = np.exp(-0.5 * ((feh - centre[:, None]) / 0.18) ** 2)
     values = np.where(w > 1e-6, log_s.values[:, near], 0.0)
@@ -59,7 +59,7 @@ def test_a_known_law_is_found_within_its_error():
     for seed in range(3):
         table = fit_completeness(counted(law_of_survey, 300_000, seed))
         found = table["ln_s"].sel(component="thin")
-        axes = np.meshgrid(found["age"], found["rg"] - 8.0, found["feh"], indexing="ij")
+        axes = np.meshgrid(found["age"], found["r_present"] - 8.0, found["feh"], indexing="ij")
         true = found.copy(data=law_of_survey(*axes))
         error = [
             steepening(found + found.copy(data=d)) - steepening(found)
@@ -76,7 +76,7 @@ def test_a_known_law_is_found_within_its_error():
 def test_what_takes_all_alike_is_flat_and_needs_no_radius():
     table = fit_completeness(counted(lambda age, x, f: 0.0 * f, 200_000, 5))
     assert table.attrs["aic_thin_age"] < table.attrs["aic_thin_age_radius"] + 4.0
-    near = table["ln_s"].sel(component="thin", rg=slice(6, 11), feh=slice(-0.5, 0.3))
+    near = table["ln_s"].sel(component="thin", r_present=slice(6, 11), feh=slice(-0.5, 0.3))
     assert float((near - near.mean("feh")).std()) < 0.05
 
 
@@ -87,7 +87,7 @@ def test_a_slope_in_alpha_is_told_and_judged(slope, by_radius):
     n = counts["passed"].sum(("age", "feh")).values
     kappa = slope + by_radius * (RADIUS - 8.3)
     drawn = np.random.default_rng(7).normal(n * kappa * ALPHA_SD, np.sqrt(n))
-    counts = counts.assign(alpha_sum=(("component", "rg"), drawn))
+    counts = counts.assign(alpha_sum=(("component", "r_present"), drawn))
     for disc in ("thin", "thick"):
         told = regression.by_alpha(counts.sel(component=disc), disc, 50.0)
         assert abs(told[f"alpha_slope_{disc}"] - slope) < 4.0 * told[f"alpha_slope_error_{disc}"]
@@ -136,13 +136,13 @@ def test_the_end_of_the_isochrones_is_followed():
     beyond = np.broadcast_to((on_grid == 0.0)[:, None, None], table["ln_s"].shape)
     assert (table["ln_s"].values[beyond] == -40.0).all()
     assert (table["ln_s_error"].values[:, beyond] == 0.0).all()
-    near = {"age": slice(2.0, 10.0), "rg": slice(6.0, 10.0), "feh": slice(-0.3, 0.4)}
+    near = {"age": slice(2.0, 10.0), "r_present": slice(6.0, 10.0), "feh": slice(-0.3, 0.4)}
     found = table["ln_s"].sel(component="thin").sel(near)
-    axes = np.meshgrid(found["age"], found["rg"] - 8.0, found["feh"], indexing="ij")
+    axes = np.meshgrid(found["age"], found["r_present"] - 8.0, found["feh"], indexing="ij")
     share = xr.DataArray(on_grid[0], coords={"feh": FEH}, dims="feh").sel(feh=found["feh"])
     off = found - law_of_survey(*axes) - np.log(share)
     off -= off.mean("feh")
-    by_feh = off.mean(("age", "rg"))
+    by_feh = off.mean(("age", "r_present"))
     assert abs(by_feh).max() < 0.03
 
 

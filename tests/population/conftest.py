@@ -29,7 +29,7 @@ def small():
 @pytest.fixture(scope="session")
 def small_spec():
     """A linear model of them; radii know nothing of their errors, which is a third of a graph."""
-    return ModelSpec(form="linear", radius_by_error=False, **SMALL)
+    return ModelSpec(form="linear", radius_by_place=False, **SMALL)
 
 
 @pytest.fixture(scope="session")

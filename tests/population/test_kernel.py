@@ -110,7 +110,7 @@ def test_matches_joint_normal(n, outliers):
 
 
 @pytest.mark.parametrize("outliers", [False, True])
-def test_each_error_class_has_a_law_of_radii_of_its_own(outliers):
+def test_each_radius_class_has_a_law_of_radii_of_its_own(outliers):
     """The sum over classes is that of each class alone under its own θ, to rounding."""
     rng = np.random.default_rng(17)
     n, n_classes = 3 * BLOCK + 40, 4
@@ -119,7 +119,7 @@ def test_each_error_class_has_a_law_of_radii_of_its_own(outliers):
     further = [random_theta(rng, outliers=outliers)[..., :3] for _ in range(3)]
     wide = np.concatenate([theta, *further], axis=-1)
     assert wide.shape[-1] == n_columns(n_classes)
-    both = StarLikelihood(pack_stars(stars | {"error_class": of_class}, trim=1e-300))
+    both = StarLikelihood(pack_stars(stars | {"radius_class": of_class}, trim=1e-300))
     value, gradient = both.value_and_gradient(wide)
     log_like, _ = both.per_star(wide)
     x = np.eye(wide.size)[:, ::7].reshape(*wide.shape, -1)
@@ -148,21 +148,21 @@ def test_each_error_class_has_a_law_of_radii_of_its_own(outliers):
     one_law = both.value_and_gradient(theta)
     assert one_law[0] == pytest.approx(plain[0], rel=1e-12)
     np.testing.assert_allclose(one_law[1], plain[1], rtol=1e-9, atol=1e-9)
-    with pytest.raises(ValueError, match=r"θ has 14 columns, and the error classes .* need 20"):
+    with pytest.raises(ValueError, match=r"θ has 14 columns, and the classes .* need 20"):
         both.value(wide[..., :14])
 
 
 def test_classes_survive_packing_in_parts():
     rng = np.random.default_rng(4)
     n = 5 * BLOCK + 7
-    stars = random_stars(rng, n) | {"error_class": rng.integers(0, 3, n)}
+    stars = random_stars(rng, n) | {"radius_class": rng.integers(0, 3, n)}
     packed = pack_stars(stars)
     index = rng.permutation(n)[:90]
-    np.testing.assert_array_equal(unpack(packed, index).error_class, stars["error_class"][index])
+    np.testing.assert_array_equal(unpack(packed, index).radius_class, stars["radius_class"][index])
     assert sorted(packed.star[packed.star >= 0]) == list(range(n))
     part, numbers = run_of_blocks(packed, 1, 3)
-    mine = stars["error_class"][numbers]
-    np.testing.assert_array_equal(unpack(part, np.arange(part.n_stars)).error_class, mine)
+    mine = stars["radius_class"][numbers]
+    np.testing.assert_array_equal(unpack(part, np.arange(part.n_stars)).radius_class, mine)
 
 
 @pytest.mark.parametrize("outliers", [False, True])
@@ -217,7 +217,7 @@ def test_bends_of_the_profile(classes):
     """A bent law is, to each star, a straight one of its own level and gradient."""
     rng = np.random.default_rng(21)
     n = BLOCK + 30
-    stars = random_stars(rng, n) | {"error_class": rng.integers(0, classes, n)}
+    stars = random_stars(rng, n) | {"radius_class": rng.integers(0, classes, n)}
     theta = random_theta(rng, outliers=True)
     further = [random_theta(rng, outliers=True)[..., :3] for _ in range(classes - 1)]
     straight = np.concatenate([theta, *further], axis=-1)

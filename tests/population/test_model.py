@@ -19,9 +19,9 @@ from migrate_bayes.population import (
     load_model_spec,
     population_data,
 )
-from migrate_bayes.population.data import ErrorClasses
+from migrate_bayes.population.data import RadiusClasses
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.likelihood.theta import THETA, bend_columns
+from migrate_bayes.population.likelihood.theta import THETA, bend_columns, columns_of_classes
 from migrate_bayes.population.model.hierarchy import ALPHA_PIVOT, hierarchy, walk_covariance
 from migrate_bayes.population.model.specification import FORMS
 from migrate_bayes.population.sampling import posterior as sampling
@@ -252,7 +252,9 @@ def test_everything_is_named_and_has_its_unit(make_stars):
     assert made["metallicity_thin_knot"].attrs["units"] == "Gyr"
     assert made["log_scatter_thin"].attrs["units"] == ""
     assert "dex" in made["log_scatter_thin"].attrs["long_name"]
-    assert set(UNITS.values()) == {"dex / kpc", "dex / (kpc Gyr)", "dex", "kpc", "Gyr"}
+    by_place = {"1 / kpc", "1 / kpc2", "1 / (kpc Gyr)", "1 / (kpc2 Gyr)"}
+    of_discs = {"dex / kpc", "dex / (kpc Gyr)", "dex", "kpc", "Gyr"}
+    assert set(UNITS.values()) == of_discs | by_place
 
 
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*.toml")), ids=lambda p: p.stem)
@@ -308,12 +310,14 @@ def test_nuts_agrees_with_laplace_and_with_truth(
 
 
 def far_is_uncertain(n, seed, *, permuted=False):
-    """Stars of one disc, −0.06 dex/kpc at all ages, whose error of R_g grows with |R_g − R_0|."""
+    """Stars of one disc, −0.06 dex/kpc at all ages, whose error of R_g grows with |R − R_0|."""
     rng = np.random.default_rng(seed)
     stars = simulated_stars(n, seed=seed, truth=PopulationTruth(-0.06, 0.0, thick_fraction=0.0))
     radius = stars["true_rg"].values
-    error = 0.1 + 0.35 * np.abs(radius - 8.0) * rng.uniform(0.8, 1.2, n)
+    today = radius + rng.normal(0.0, 0.6, n)
+    error = 0.1 + 0.35 * np.abs(today - 8.0) * rng.uniform(0.8, 1.2, n)
     error = rng.permutation(error) if permuted else error
+    stars["r_present"] = "star", today
     stars["rg_mean"][:, 0] = radius + error * rng.normal(size=n)
     stars["rg_sd"][:, 0] = error
     return stars
@@ -335,12 +339,11 @@ def test_errors_of_radii_that_grow_with_distance_do_not_bend_the_line(small):
     density = quick(PopulationModel(data, ModelSpec(**settings)))
     value, sd = fitted_gradient(density)
     assert abs(value + 0.06) < 3.0 * sd
-    one_law = ModelSpec(**settings, radius_by_error=False)
+    one_law = ModelSpec(**settings, radius_by_place=False)
     bent, sd = fitted_gradient(quick(PopulationModel(data, one_law)))
     assert bent + 0.06 < -4.0 * sd
-    # Errors that know nothing of the radius change nothing. They are the same, and so are classes.
+    # Errors that know nothing of the radius change nothing.
     permuted = population_data(far_is_uncertain(2000, 1, permuted=True))
-    np.testing.assert_allclose(permuted.classes.level, data.classes.level, atol=1e-12)
     value, sd = fitted_gradient(density.over(StarLikelihood(permuted.stars)))
     assert abs(value + 0.06) < 3.0 * sd
 
@@ -385,17 +388,64 @@ def test_a_broken_profile_is_found(small):
     assert rows["profile_bend[7]"].label == "Change of the gradient at 7 kpc"
 
 
-def test_error_classes():
-    rng = np.random.default_rng(2)
-    radius, error = rng.normal(8.0, 1.5, 900), 0.2 * np.exp(0.5 * rng.normal(size=900))
-    classes = ErrorClasses.of(radius, error)
-    count = np.bincount(classes(error))
-    assert len(classes.level) == len(classes.edges) + 1 == 8
-    assert count.max() - count.min() <= 2
-    level = [np.log(error[classes(error) == j]).mean() for j in range(8)]
-    np.testing.assert_allclose(classes.level, level - np.log(error).mean(), atol=1e-12)
-    for one in (error[:99], 0.01 * error, np.full(900, 0.3)):  # few, too small to matter, alike
-        assert len(ErrorClasses.of(radius[: len(one)], one).level) == 1
+def test_radius_classes():
+    """Half a kpc wide, but of a hundred stars at least; a star without a radius is in one too."""
+    radius = np.random.default_rng(2).normal(8.3, 1.5, 3000)
+    classes = RadiusClasses.of(radius)
+    n, members = len(classes.centre), classes(radius)
+    assert n == len(classes.edges) + 1 > 8
+    np.testing.assert_allclose(np.diff(classes.edges[1:-1]), 0.5)
+    assert np.bincount(members).min() >= 100
+    centre = [radius[members == j].mean() for j in range(n)]
+    np.testing.assert_allclose(classes.centre, centre)
+    np.testing.assert_allclose(classes.level, classes.centre - 8.0)
+    np.testing.assert_array_equal(RadiusClasses.of(np.append(radius, np.nan)).edges, classes.edges)
+    assert 0 < classes(np.array([np.nan]))[0] < n - 1
+    for few in (radius[:99], np.full(900, 8.1), np.full(900, np.nan)):  # few, alike, not known
+        assert len(RadiusClasses.of(few).level) == 1
+        assert np.all(RadiusClasses.of(few)(few) == 0)
+
+
+def test_laws_change_with_todays_radius(make_stars):
+    """At a point: P is whole in each class, and odds, ages and radii change by powers of x."""
+    stars = make_stars(700)
+    stars["r_present"] = "star", np.random.default_rng(3).normal(8.5, 1.0, 700)
+    data = population_data(stars)
+    model = PopulationModel(data)
+    x = data.classes.level
+    assert len(x) > 2
+    rng = np.random.default_rng(4)
+    shapes = model.pymc.eval_rv_shapes()
+    point = {rv.name: 0.1 * rng.normal(size=shapes[rv.name]) for rv in model.pymc.free_RVs}
+    point |= {"thick_fraction": np.array(0.2), "outlier_fraction": np.array(0.01)}
+    point["sigma_G"] = np.array(0.01)
+    point["age_weight_thin"] -= point["age_weight_thin"].mean()
+    point["age_weight_thick"] -= point["age_weight_thick"].mean()
+    draw = xr.Dataset(
+        {
+            name: (
+                ("chain", "draw", *(f"{name}_{i}" for i in range(np.ndim(value)))),
+                value[None, None],
+            )
+            for name, value in point.items()
+        }
+    )
+    theta = model.theta_draws(draw)[0]
+    laws = theta[..., columns_of_classes(theta[0], np.arange(len(x)))[:, None] + np.arange(3)]
+    p = np.exp(laws[..., 0])
+    np.testing.assert_allclose(p.sum(axis=(0, 1)), 1.0)
+    np.testing.assert_allclose(p[2].sum(axis=0), 0.01)
+    thin, thick = p[:2].sum(axis=1)
+    odds = np.log(0.2 / 0.8) + point["thick_tilt"] * x
+    np.testing.assert_allclose(np.log(thick / thin), odds)
+    # ln P(age) of one class less that of another is a line in age, of this slope.
+    slope = np.gradient(laws[0, :, 0, 0] - laws[0, :, -1, 0], data.ages)
+    np.testing.assert_allclose(slope, point["age_tilt"] * (x[0] - x[-1]), rtol=1e-6)
+    np.testing.assert_allclose(np.ptp(laws[1, :, :, 0] - laws[1, :, :1, 0], axis=0), 0.0, atol=1e-9)
+    rise = (laws[1, 0, :, 1] - laws[1, 0, 0, 1]) / (x - x[0] + (x == x[0]))
+    np.testing.assert_allclose(rise[1:], point["radius_tilt_thick"].item())
+    width = np.log(laws[1, 0, :, 2] / laws[1, 0, 0, 2]) / 2
+    np.testing.assert_allclose(width, point["log_radius_scatter_tilt_thick"].item() * (x - x[0]))
 
 
 def test_chains_that_have_not_mixed_are_run_longer(

@@ -50,7 +50,8 @@ def stars_of(rng, n=150, classes=1):
         alpha=rng.normal(0.0, 0.2, n), alpha_variance=np.full(n, 0.001),
         height=rng.normal(0.0, 0.2, n), height_variance=np.full(n, 0.001),
         log_weight=rng.normal(size=(n, len(AGES))), feh=rng.normal(0.0, 0.2, (n, len(AGES))),
-        feh_variance=np.full((n, len(AGES)), 0.001), error_class=rng.integers(0, classes, n),
+        feh_variance=np.full((n, len(AGES)), 0.001), radius_class=rng.integers(0, classes, n),
+        class_centre=np.linspace(7.0, 9.5, classes) if classes > 1 else np.full(1, np.nan),
     )  # fmt: skip
     return StarLikelihood(pack(plain, np.full(len(AGES), 1 / 3)), workers=1)
 
@@ -59,8 +60,8 @@ def table_of(log_s):
     """A table of ln S(c, age, R − R_0, F)."""
     c, age, rg, feh = np.meshgrid([0.0, 1.0], AGES, RG - PIVOT_RADIUS, FEH, indexing="ij")
     return xr.Dataset(
-        {"ln_s": (("component", "age", "rg", "feh"), log_s(c, age, rg, feh))},
-        coords={"component": ["thin", "thick"], "age": AGES, "rg": RG, "feh": FEH},
+        {"ln_s": (("component", "age", "r_present", "feh"), log_s(c, age, rg, feh))},
+        coords={"component": ["thin", "thick"], "age": AGES, "r_present": RG, "feh": FEH},
     )
 
 
@@ -91,7 +92,11 @@ def test_a_factor_of_disc_age_and_radius_changes_nothing():
 
 def test_a_law_beyond_the_end_of_the_isochrones_gains_little():
     """With S = 0 above 0.43 dex α = Φ((0.43 − m) / s), and its logarithm is never below −5."""
-    axes = {"age": AGES, "rg": np.arange(4.0, 13.0, 0.5), "feh": 0.48 - 0.05 * np.arange(50)[::-1]}
+    axes = {
+        "age": AGES,
+        "r_present": np.arange(4.0, 13.0, 0.5),
+        "feh": 0.48 - 0.05 * np.arange(50)[::-1],
+    }
     log_s = np.zeros((len(AGES), 18, 50))
     log_s[..., -1] = -40.0
     table = xr.Dataset({"ln_s": (tuple(axes), log_s)}, coords=axes)
@@ -140,7 +145,9 @@ def curved(c, age, x, f):
 def uncertain(table):
     """Give a table an error of two directions."""
     log_s, f = table["ln_s"], table["feh"]
-    error = xr.concat([0.3 * f**2 + 0.0 * log_s, 0.1 * f * table["rg"] + 0.0 * log_s], "direction")
+    error = xr.concat(
+        [0.3 * f**2 + 0.0 * log_s, 0.1 * f * table["r_present"] + 0.0 * log_s], "direction"
+    )
     return table.assign(ln_s_error=error)
 
 
@@ -226,21 +233,21 @@ def test_stars_that_a_survey_took_give_the_slope_of_all(skewed, monkeypatch):
 
 def test_radii_are_those_of_the_stars_that_are_fitted():
     stars = stars_of(np.random.default_rng(7), n=500, classes=3).stars
-    counts = radii_of(stars, RG)
+    counts = radii_of(stars, RG + np.arange(3.0)[:, None])
     plain = unpack(stars, np.arange(500))
     share = np.exp(plain.log_weight) / np.exp(plain.log_weight).sum(axis=1, keepdims=True)
     for j in range(3):
-        mine = plain.error_class == j
+        mine = plain.radius_class == j
         np.testing.assert_allclose(counts[:, :, j].sum(axis=(0, 2)), share[mine].sum(axis=0))
         # Between two radii a star is divided so that its own is their mean.
-        within = np.clip(plain.radius[mine], RG[0], RG[-1])
-        np.testing.assert_allclose((counts[:, :, j] @ RG).sum(), within.sum())
+        within = np.clip(plain.radius[mine], RG[0] + j, RG[-1] + j)
+        np.testing.assert_allclose((counts[:, :, j] @ (RG + j)).sum(), within.sum())
     # Defect: surveys that were refitted had the radii of the stars that the model was built for.
     data = population_data(simulated_stars(200, seed=1))
     model = PopulationModel(data, completeness=table_of(curved))
     of_others = model.selected(StarLikelihood(stars), stars)
-    assert of_others._counts.sum() == pytest.approx(500)
-    assert model.likelihood._counts.sum() == pytest.approx(200)
+    for likelihood, n in ((of_others, 500), (model.likelihood, 200)):
+        assert radii_of(likelihood.stars, likelihood._comb.radius).sum() == pytest.approx(n)
 
 
 def test_a_moved_table_is_one_standard_deviation_away():
@@ -329,7 +336,7 @@ def test_model_of_selected_stars():
 def test_wrong_tables():
     good = table_of(curved)
     for bad, message in (
-        (good.rename(ln_s="s"), "`ln_s` on the dimensions"),
+        (good.rename(ln_s="s"), "`ln_s` on the axes"),
         (good.isel(component=[0]), "no component thick"),
         (good.isel(feh=np.r_[0:10, 12:30]), "axis feh .* unequal steps"),
         (good.where(good["feh"] < 1.0), "values that are NaN"),
@@ -359,10 +366,10 @@ def test_a_star_is_divided_by_what_is_taken_at_its_place():
         for one in (table, table.assign(ln_share=shares))
     )
     inside = np.clip(np.nan_to_num(packed.modulus, nan=8.0), 8.0, 12.0)
-    error_class = unpack(packed, np.arange(150)).error_class
+    radius_class = unpack(packed, np.arange(150)).radius_class
     expected = without.per_star(theta)[0]
     for i in range(149):
-        column = 0 if error_class[i] == 0 else len(THETA)
+        column = 0 if radius_class[i] == 0 else len(THETA)
         at = [
             sum(
                 np.exp(theta[c, k, column if c < 2 else 0] + f.values[c % 2, k])

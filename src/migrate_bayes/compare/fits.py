@@ -17,7 +17,7 @@ import xarray as xr
 
 from migrate_bayes.compare.compare_options import CompareOptions, IsmHistory
 from migrate_bayes.compare.influence import Array, QuantityMap, influence, quantity_gradient
-from migrate_bayes.population.data import ErrorClasses, PopulationData
+from migrate_bayes.population.data import PopulationData, RadiusClasses
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.op import Likelihood, StarLikelihood
 from migrate_bayes.population.likelihood.selected import Completeness, SelectedLikelihood
@@ -68,8 +68,8 @@ class Fitter:
         expected: int = 1,
     ) -> None:
         self.spec, self.compare, self.sampler, self.seed = spec, compare, sampler, seed
-        #: Error classes of the first variant, for all: one model serves them.
-        self.classes: ErrorClasses | None = None
+        #: Classes of today's radius of the first variant, for all: one model serves them.
+        self.classes: RadiusClasses | None = None
         self._mode = "FAST_COMPILE" if expected <= _FEW else None
         self._compiled: dict[tuple[str, bytes], PosteriorDensity] = {}
         self._first: dict[str, Mode] = {}

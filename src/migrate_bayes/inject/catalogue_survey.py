@@ -1,7 +1,7 @@
 r"""A catalogue as its own survey: its stars lend injected ones their places, depth and errors.
 
-No model of the Galaxy is needed. An injected star of age A and guiding radius R stands where a
-catalogued star of like age and radius stands, at its distance and extinction, and one of its
+No model of the Galaxy is needed. An injected star of age A and radius R stands where a
+catalogued star of like age and radius today stands, at its distance and extinction, and one of its
 `_NEAR` neighbours in (A, R) is chosen with weight 1/p, p being the share of a generation that the
 survey takes at that place: catalogued stars are many where the survey sees far. With S/N, errors
 and limits it goes in the same way: those of a catalogued star of like magnitude and colour.
@@ -105,7 +105,7 @@ class CatalogueSurvey:
             raise FitError(f"the catalogue cannot be its own survey: it has no {names}")
         self.grid, self.seed, self.thick_share = grid, seed, thick_share
         seen = _finite(stars, needed)
-        known = seen & usable & _finite(stars, ("rg_mean", "age_median", "ln_zmax_mean"))
+        known = seen & usable & _finite(stars, ("r_present", "age_median", "ln_zmax_mean"))
         if known.sum() < 10 * _NEAR:
             raise FitError(f"only {int(known.sum())} usable stars, too few to lend their places")
         rows = np.flatnonzero(known)
@@ -132,7 +132,7 @@ class CatalogueSurvey:
         if "alpha_fe" in self._at and np.isfinite(self._at["alpha_fe"]).mean() > 0.5:
             thick = self._at["alpha_fe"] > dividing_line(self._at["feh"])
         near = np.column_stack(
-            [self._at["age_median"] / _AGE_SCALE, self._at["rg_mean"] / _RADIUS_SCALE]
+            [self._at["age_median"] / _AGE_SCALE, self._at["r_present"] / _RADIUS_SCALE]
         )
         self._places = []
         for disc in (~thick, thick):
@@ -310,5 +310,6 @@ class CatalogueSurvey:
                 seen[name] = true[name] + seen[error] * e[k]
         true = true | {
             "zmax": np.exp(place["ln_zmax_mean"]), "R": place["r_present"], "z": place["z"],
+            "rg": place["rg_mean"],
         }  # fmt: skip
         return seen, true

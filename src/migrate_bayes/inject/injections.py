@@ -1,7 +1,7 @@
 r"""Inject stars of every age, radius and [Fe/H] into a survey, and count those that pass.
 
 The injected population is no Galaxy's: ages are uniform, R_g is normal about the Sun's with
-`_RADIUS`, and [Fe/H] is normal about a falling line with a wide scatter, truncated at `_WIDEST`
+`_RADIUS`, and [Fe/H], the same at all radii, is normal with a wide scatter, truncated at `_WIDEST`
 standard deviations (`InjectedMetallicity`). Whatever is chosen for ages and radii cancels
 (`population.likelihood.selected`); the law of [Fe/H] is known and is divided out. Kinematics at
 given age and radius are those of the mock's discs.
@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from migrate_bayes.catalog.quality import total_snr
-from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.core.progress import progress
 from migrate_bayes.inject.shares import NO_SHARES, Shares
@@ -68,11 +67,9 @@ class InjectedMetallicity:
     Parameters
     ----------
     mean : tuple of float
-        At age 0 and 8 kpc, dex; by default, as `rate`, that of the law by which S is normalised.
+        At age 0, dex; by default, as `rate`, that of the law by which S is normalised.
     rate : tuple of float
         Change of the mean with age, dex/Gyr.
-    slope : tuple of float
-        dex/kpc.
     sd : tuple of float
         dex. The law is wide enough for any disc: what lies beyond it, ln S has to be continued to.
 
@@ -81,37 +78,34 @@ class InjectedMetallicity:
     >>> import numpy as np
     >>> from migrate_bayes.inject import InjectedMetallicity
     >>> law = InjectedMetallicity()
-    >>> thin, young, near = np.array([0]), np.array([0.0]), np.array([8.0])
-    >>> bool(law.of(thin, young, near, np.array([0.5]))[0] == law.mean[0])
+    >>> thin, young = np.array([0]), np.array([0.0])
+    >>> bool(law.of(thin, young, np.array([0.5]))[0] == law.mean[0])
     True
     """
 
     mean: tuple[float, float] = (REFERENCE[0][0], REFERENCE[1][0])
     rate: tuple[float, float] = (REFERENCE[0][1], REFERENCE[1][1])
-    slope: tuple[float, float] = (-0.04, 0.0)
-    sd: tuple[float, float] = (0.40, 0.40)
+    sd: tuple[float, float] = (0.45, 0.40)
 
-    def centre(self, component: NDArray[np.int64], age: Floats, radius: Floats) -> Floats:
-        """Return the law's mean, dex, of discs (0 or 1) at ages (Gyr) and radii (kpc)."""
-        mean, rate, slope = (
-            np.asarray(of_discs)[component] for of_discs in (self.mean, self.rate, self.slope)
-        )
-        return mean + rate * age + slope * (radius - PIVOT_RADIUS)
+    def centre(self, component: NDArray[np.int64], age: Floats) -> Floats:
+        """Return the law's mean, dex, of discs (0 or 1) at ages (Gyr)."""
+        mean, rate = (np.asarray(of_discs)[component] for of_discs in (self.mean, self.rate))
+        return mean + rate * age
 
-    def of(self, component: NDArray[np.int64], age: Floats, radius: Floats, u: Floats) -> Floats:
+    def of(self, component: NDArray[np.int64], age: Floats, u: Floats) -> Floats:
         """Turn uniform numbers into [Fe/H], dex."""
         z = discs.truncated_normal(u, 0.0, 1.0, -_WIDEST, _WIDEST)
-        return self.centre(component, age, radius) + np.asarray(self.sd)[component] * z
+        return self.centre(component, age) + np.asarray(self.sd)[component] * z
 
-    def log_density(self, age: Floats, radius: Floats, feh: Floats) -> Floats:
-        """Return ln of the density up to a constant, (2, n_ages, n_radii, n_feh); −∞ beyond."""
-        disc, age, radius, feh = np.meshgrid([0, 1], age, radius, feh, indexing="ij", sparse=True)
-        z = (feh - self.centre(disc, age, radius)) / np.asarray(self.sd)[disc]
+    def log_density(self, age: Floats, feh: Floats) -> Floats:
+        """Return ln of the density up to a constant, (2, n_ages, n_feh); −∞ beyond."""
+        disc, age, feh = np.meshgrid([0, 1], age, feh, indexing="ij", sparse=True)
+        z = (feh - self.centre(disc, age)) / np.asarray(self.sd)[disc]
         return np.where(np.abs(z) < _WIDEST, -0.5 * z**2, -np.inf)
 
 
 #: The law of [Fe/H] of the stars that are tried at places: that by which S is normalised.
-_REFERENCE = InjectedMetallicity(slope=(0.0, 0.0), sd=(REFERENCE[0][2], REFERENCE[1][2]))
+_REFERENCE = InjectedMetallicity(sd=(REFERENCE[0][2], REFERENCE[1][2]))
 
 
 def draw_compositions(
@@ -121,7 +115,7 @@ def draw_compositions(
     component = (u[0] < thick_share).astype(np.int64)
     age = ages[0] + (ages[1] - ages[0]) * u[1]
     rg = discs.truncated_normal(u[2], *_RADIUS, *_RADII)
-    feh = law.of(component, age, rg, u[3])
+    feh = law.of(component, age, u[3])
     # [α/Fe] decides nothing at given [Fe/H] and age but which isochrone a star is on: whether that
     # is so, those that pass tell by `alpha_residual`, a standard normal number before.
     residual = ndtri(u[4])
@@ -391,13 +385,14 @@ def count_injections(
     Returns
     -------
     xarray.Dataset
-        ``passed`` on (component, age, rg, feh), whose coordinates are the middles of cells, and
-        ``log_injected``: ln of the injected law of [Fe/H] there, up to a constant. ``on_grid`` on
+        ``passed`` on (component, age, r_present, feh), the middles of cells, and ``log_injected``
+        on all but r_present: ln of the injected law of [Fe/H], up to a constant. ``on_grid`` on
         (component, feh): the part of the injected stars that has an isochrone. ``alpha_sum`` on
-        (component, rg): of those that pass, the sum of their residuals of [α/Fe], in units of its
-        scatter. If the survey knows: ``tried`` on (component, age, modulus), stars of the law of
-        [Fe/H] by which S is normalised, that are tried at places of those that pass; ``taken`` and
-        ``taken_squared``, sums of the shares, and of their squares, of the tries that pass.
+        (component, r_present): of those that pass, the sum of their residuals of [α/Fe], in units
+        of its scatter. If the survey knows: ``tried`` on (component, age, modulus), stars of the
+        law of [Fe/H] by which S is normalised, that are tried at places of those that pass;
+        ``taken`` and ``taken_squared``, sums of the shares, and of their squares, of the tries that
+        pass.
         Attributes ``observed`` and ``usable``, numbers of stars.
 
     Examples
@@ -432,13 +427,13 @@ def count_injections(
                 _try(survey, usable, number[lent] + _TRIED, places, cells, shares)
             advance(len(number))
     coords = cells.coords
-    law = survey.law.log_density(*(coords[name] for name in ("age", "rg", "feh")))
+    law = survey.law.log_density(*(coords[name] for name in ("age", "feh")))
     out = xr.Dataset(
         {
-            "passed": (("component", "age", "rg", "feh"), counts),
-            "log_injected": (("component", "age", "rg", "feh"), law),
+            "passed": (("component", "age", "r_present", "feh"), counts),
+            "log_injected": (("component", "age", "feh"), law),
             "on_grid": (("component", "feh"), share_on_grid(survey.grid, cells.edges[2])),
-            "alpha_sum": (("component", "rg"), alpha_sum),
+            "alpha_sum": (("component", "r_present"), alpha_sum),
         },
         coords=coords,
         attrs={"observed": n, "usable": int(counts.sum())},
@@ -479,7 +474,7 @@ def _try(
 
 
 class Cells:
-    """Cells in age (Gyr), R_g (kpc) and [Fe/H] (dex), in which injected stars are counted."""
+    """Cells in age (Gyr), today's radius (kpc) and [Fe/H] (dex), to count injected stars in."""
 
     def __init__(self, ages: tuple[float, float]) -> None:
         feh = np.arange(-2.0, 0.8, _FEH_STEP)
@@ -491,15 +486,16 @@ class Cells:
     def coords(self) -> dict[str, Any]:
         """Middles of the cells."""
         middles = (0.5 * (edge[1:] + edge[:-1]) for edge in self.edges)
-        named = dict(zip(("age", "rg", "feh"), middles, strict=True))
+        named = dict(zip(("age", "r_present", "feh"), middles, strict=True))
         return {"component": ["thin", "thick"], **named}
 
     def of(self, stars: xr.Dataset) -> tuple[NDArray[np.bool_], tuple[NDArray[np.int64], ...]]:
         """Return which stars are in a cell, and these cells: true disc, age, radius and [Fe/H]."""
         where = [stars["ref_true_component"].values.astype(np.int64)]
         inside = np.ones(stars.sizes["star"], dtype=bool)
-        for name, edge in zip(("age", "rg", "feh"), self.edges, strict=True):
-            at = np.searchsorted(edge, stars[f"ref_true_{name}"].values, side="right") - 1
+        columns = "ref_true_age", "r_present", "ref_true_feh"
+        for name, edge in zip(columns, self.edges, strict=True):
+            at = np.searchsorted(edge, stars[name].values, side="right") - 1
             inside &= (at >= 0) & (at < len(edge) - 1)
             where.append(at)
         return inside, tuple(index[inside] for index in where)

@@ -1,10 +1,10 @@
-r"""ln S([Fe/H], R_g, age) from counts of injected stars, with its error.
+r"""ln S([Fe/H], today's radius, age) from counts of injected stars, with its error.
 
 Counts of one disc in cells of age A, radius R and [Fe/H] F are Poisson with
 
 .. math::
 
-   \ln \langle n \rangle = \ln g(F \mid R) + f(A, R) + \ln S, \qquad
+   \ln \langle n \rangle = \ln g(F \mid A) + f(A, R) + \ln S, \qquad
    \ln S = \ln e(F) + h(A, F) + r(A, R, F)
 
 g is the injected law of [Fe/H]; e the part of it that has an isochrone; f takes whatever depends
@@ -54,8 +54,8 @@ _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 _SHARE_SIZES, _SHARE_PENALTIES = (9, 9), (0.1, 1.0, 10.0, 100.0)
 _SMALL = 1e-4  # penalty of any coefficient, so that all have a value
 # Laws by which the error of a gradient is judged: sd of [Fe/H], at steps (dex) from the injected
-# mean; mean and sd of the radius.
-_SD, _STEPS = REFERENCE[0][2], (-0.25, 0.0, 0.25)
+# mean, and its slope (dex/kpc); mean and sd of the radius.
+_SD, _STEPS, _SLOPES = REFERENCE[0][2], (-0.25, 0.0, 0.25), {"thin": -0.05, "thick": 0.0}
 _RADIUS, _WIDTH = 8.3, 1.6
 _FEWEST = 1000
 _KEPT = 0.99  # share of the variance of the gradients that the directions have to have
@@ -100,7 +100,7 @@ class _Term:
 def _terms(cells: xr.Dataset, sizes: tuple[int, ...], *, with_radius: bool) -> list[_Term]:
     """Return f, h and, if asked for, r, with splines over the range of the cells."""
     ages, radii, fehs, few_ages, few_radii = sizes
-    log_age, rg, fe = np.log(cells["age"].values), cells["rg"].values, cells["feh"].values
+    log_age, rg, fe = np.log(cells["age"].values), cells["r_present"].values, cells["feh"].values
     age, radius, feh = _spline(log_age, ages), _spline(rg, radii), _spline(fe, fehs)
     terms = [_Term(age, radius, None), _Term(age, None, feh)]
     if not with_radius:
@@ -210,8 +210,8 @@ def _best(counts: xr.Dataset, disc: str, *, with_radius: bool) -> _Regression:
     """Fit one disc with the functions and the penalty of the least criterion."""
     cells = counts.sel(component=disc)
     axes = _axes(cells)
-    n = cells["passed"].transpose("age", "rg", "feh").values.astype(np.float64)
-    offset = cells["log_injected"].transpose("age", "rg", "feh").values + _log_on_grid(cells)
+    n = cells["passed"].transpose("age", "r_present", "feh").values.astype(np.float64)
+    offset = _log_injected(cells)[:, None] + _log_on_grid(cells)
     # Where an age and radius have no star at all there is nothing to divide among [Fe/H].
     offset = np.where((n.sum(axis=2) > 0)[..., None], offset, -np.inf)
     n = np.where(np.isfinite(offset), n, 0.0)
@@ -253,8 +253,8 @@ def _log_shares(counts: xr.Dataset) -> Floats:
 
 
 def _axes(cells: xr.Dataset) -> list[Floats]:
-    """Return age, R_g and [Fe/H] of the cells."""
-    return [cells[name].values for name in ("age", "rg", "feh")]
+    """Return age, today's radius and [Fe/H] of the cells."""
+    return [cells[name].values for name in ("age", "r_present", "feh")]
 
 
 def _log_on_grid(cells: xr.Dataset) -> Floats:
@@ -263,10 +263,9 @@ def _log_on_grid(cells: xr.Dataset) -> Floats:
         return np.asarray(np.log(cells["on_grid"].values))
 
 
-def _centre(cells: xr.Dataset) -> Floats:
-    """Return the mean of the injected [Fe/H], shape (n_ages, n_radii)."""
-    law = np.exp(cells["log_injected"].transpose("age", "rg", "feh").values)
-    return np.asarray((law @ cells["feh"].values) / law.sum(axis=2))
+def _log_injected(cells: xr.Dataset) -> Floats:
+    """Return ln of a disc's injected law of [Fe/H], shape (n_ages, n_feh)."""
+    return np.asarray(cells["log_injected"].transpose("age", "feh").values)
 
 
 def by_alpha(cells: xr.Dataset, disc: str, aic: float) -> dict[str, float]:
@@ -274,7 +273,7 @@ def by_alpha(cells: xr.Dataset, disc: str, aic: float) -> dict[str, float]:
     if "alpha_sum" not in cells:
         return {}
     n = cells["passed"].sum(("age", "feh")).values.astype(np.float64)
-    total, x = cells["alpha_sum"].values, cells["rg"].values
+    total, x = cells["alpha_sum"].values, cells["r_present"].values
     basis = np.stack([np.ones_like(x), x - (n @ x) / n.sum()])
     curvature, slope = (n * basis**2).sum(axis=1), basis @ total  # the two are orthogonal
     gain = slope**2 / curvature
@@ -288,12 +287,13 @@ def by_alpha(cells: xr.Dataset, disc: str, aic: float) -> dict[str, float]:
 
 def _directions(fit: _Regression, counts: xr.Dataset, disc: str) -> Floats:
     """Return columns of coefficients of h and r: directions of ln S, most important first."""
-    near = np.abs(counts["rg"].values - _RADIUS) < 2.5 * _WIDTH
-    cells = counts.sel(component=disc).isel(rg=near)
+    near = np.abs(counts["r_present"].values - _RADIUS) < 2.5 * _WIDTH
+    cells = counts.sel(component=disc).isel(r_present=near)
     age, some, feh = _axes(cells)
     by_radius = np.exp(-0.5 * ((some - _RADIUS) / _WIDTH) ** 2)
     x = some - (by_radius @ some) / by_radius.sum()
-    centre, log_s = _centre(cells), fit.log_s(cells)
+    law, log_s = np.exp(_log_injected(cells)), fit.log_s(cells)
+    centre = ((law @ feh) / law.sum(axis=1))[:, None] + _SLOPES[disc] * (some - _RADIUS)
     bases = [term.at(age, some, feh) for term in fit.terms[1:]]
     forms = []
     for step in _STEPS:
@@ -325,12 +325,12 @@ def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        ``ln_s`` on (component, age, rg, feh), 0 at its highest for each disc, age and radius, and
-        ``ln_s_error`` on (direction, component, age, rg, feh): changes of ln S by one standard
-        deviation each, independent of each other; if stars were tried at places, ``ln_share`` on
-        (component, age, modulus), the share of those of an age that is taken. Attributes
-        ``aic_…`` compare ln S of age and [Fe/H] alone with that of radius too, for each disc; the
-        terms are those of the less. Two more are of these terms and a slope in [α/Fe],
+        ``ln_s`` on (component, age, r_present, feh), 0 at its highest for each disc, age and
+        radius, and ``ln_s_error`` with the dimension `direction` before these: changes of ln S by
+        one standard deviation each, independent of each other; if stars were tried at places,
+        ``ln_share`` on (component, age, modulus), the share of those of an age that is taken.
+        Attributes ``aic_…`` compare ln S of age and [Fe/H] alone with that of radius too, for each
+        disc; the terms are those of the less. Two more are of these terms and a slope in [α/Fe],
         ``alpha_slope_…`` per dex, which is not in ``ln_s``.
 
     Raises
@@ -346,17 +346,19 @@ def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
     >>> from migrate_bayes.inject import InjectedMetallicity, fit_completeness
     >>> from migrate_bayes.inject.injections import Cells
     >>> cells = Cells((1.0, 13.5))
-    >>> axes = cells.coords["age"], cells.coords["rg"], cells.coords["feh"]
-    >>> law = InjectedMetallicity().log_density(*axes)
-    >>> passed = np.random.default_rng(1).poisson(250_000 * np.exp(law) / np.exp(law).sum())
-    >>> dims = "component", "age", "rg", "feh"
-    >>> counts = xr.Dataset({"passed": (dims, passed), "log_injected": (dims, law)}, cells.coords)
-    >>> counts["on_grid"] = (("component", "feh"), np.ones((2, len(axes[2]))))
-    >>> near = fit_completeness(counts)["ln_s"].sel(component="thin", rg=8.25, feh=slice(-0.5, 0.3))
-    >>> bool(near.std() < 0.1)
+    >>> age, radius, feh = (cells.coords[name] for name in ("age", "r_present", "feh"))
+    >>> law = InjectedMetallicity().log_density(age, feh)
+    >>> mean = np.exp(law)[:, :, None] * np.ones((len(radius), 1))
+    >>> passed = np.random.default_rng(1).poisson(250_000 * mean / mean.sum())
+    >>> counts = xr.Dataset(coords=cells.coords)
+    >>> counts["passed"] = ("component", "age", "r_present", "feh"), passed
+    >>> counts["log_injected"] = ("component", "age", "feh"), law
+    >>> counts["on_grid"] = ("component", "feh"), np.ones((2, len(feh)))
+    >>> ln_s = fit_completeness(counts)["ln_s"].sel(component="thin", r_present=8.25)
+    >>> bool(ln_s.sel(feh=slice(-0.5, 0.3)).std() < 0.1)
     True
     """
-    passed = counts["passed"].sum(("age", "rg", "feh"))
+    passed = counts["passed"].sum(("age", "r_present", "feh"))
     for disc in counts["component"].values:
         if (few := int(passed.sel(component=disc))) < _FEWEST:
             raise FitError(
@@ -373,7 +375,7 @@ def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
         cells = counts.sel(component=disc)
         attrs |= by_alpha(cells, disc, fit.aic)
         log_s[c] = fit.log_s(cells)
-        share = cells["log_injected"].transpose("age", "rg", "feh").values + log_s[c]
+        share = _log_injected(cells)[:, None] + log_s[c]
         share = np.exp(share - share.max(axis=-1, keepdims=True))
         share /= share.sum(axis=-1, keepdims=True)
         for column in _directions(fit, counts, disc).T[:directions]:
@@ -386,13 +388,13 @@ def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
         attrs[f"parameters_{disc}"] = fit.parameters
     log_s = np.maximum(log_s - log_s.max(axis=-1, keepdims=True), NEVER)
     every = np.stack(errors) if errors else np.empty((0, *shape))
-    dims = ("component", "age", "rg", "feh")
+    dims = ("component", "age", "r_present", "feh")
     out = xr.Dataset(
         {"ln_s": (dims, log_s), "ln_s_error": (("direction", *dims), every)},
         coords={
             "component": ["thin", "thick"],
-            "age": ("age", age, {"units": "Gyr"}), "rg": ("rg", radius, {"units": "kpc"}),
-            "feh": ("feh", feh, {"units": "dex"}),
+            "age": ("age", age, {"units": "Gyr"}), "feh": ("feh", feh, {"units": "dex"}),
+            "r_present": ("r_present", radius, {"units": "kpc"}),
         },
         attrs=attrs | dict(counts.attrs),
     )  # fmt: skip

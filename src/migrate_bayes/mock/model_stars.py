@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
-from migrate_bayes.population.data import HEIGHT_OFFSET, ErrorClasses
-from migrate_bayes.population.likelihood.selected import Completeness
-from migrate_bayes.population.likelihood.theta import THETA, bent_by, columns_of
+from migrate_bayes.population.data import HEIGHT_OFFSET, RadiusClasses
+from migrate_bayes.population.likelihood.selected import Completeness, todays
+from migrate_bayes.population.likelihood.theta import THETA, bent_by, columns_of, columns_of_classes
 from migrate_bayes.population.model.hierarchy import node_widths, spline_basis
 from migrate_bayes.population.model.specification import ModelSpec
 
@@ -49,7 +49,8 @@ _STEPS = 401  # of the law of [Fe/H] that a completeness changes
 _FINE_STEP = 0.01  # Gyr, of the ages that a truth is drawn from: far finer than any grid of a fit
 _AGE_ERROR, _FEH_ERROR, _ALPHA_ERROR, _RADIUS_ERROR = 0.08, 0.03, 0.02, 0.1
 _OBSERVED = ("age", "feh", "radius", "alpha", "height")
-_SURVEY_RADIUS, _SURVEY_WIDTH = 8.3, 1.5  # kpc: what a survey around the Sun sees
+#: Mean and sd of the radii that a survey around the Sun sees, kpc.
+SURVEY_RADIUS, SURVEY_WIDTH = 8.3, 1.5
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def simulated_stars(
     errors: SurveyErrors | None = None,
     ages: NDArray[np.float64] = AGES,
     potential: str = "MWPotential2014",
-    classes: ErrorClasses | None = None,
+    classes: RadiusClasses | None = None,
     completeness: Completeness | None = None,
 ) -> xr.Dataset:
     """Draw and observe stars of the population model.
@@ -182,8 +183,9 @@ def simulated_stars(
         Nodes of the age likelihood, Gyr.
     potential : str
         Name of the one potential that R_g and Z_max are said to be of.
-    classes : ErrorClasses, optional
-        Classes of the error of R_g, if θ has a law of radii for each.
+    classes : RadiusClasses, optional
+        Classes of today's radius, if θ has a law for each: stars then have one, normal about the
+        Sun's, as `r_present`.
     completeness : Completeness, optional
         Of the ages of `truth`, an array: [Fe/H] is then drawn from its law times S, and P, μ and σ
         of θ are those of the stars that are taken.
@@ -213,21 +215,27 @@ def simulated_stars(
         rng = np.random.default_rng([seed, block])
         rows = slice(start, min(start + _AT_ONCE, n))
         # Whole blocks are drawn, and cut: a longer sample then begins with the shorter one's stars.
-        cells = _cells(rng, theta, true_ages)
+        of_class = np.zeros(_AT_ONCE, dtype=np.int64)
+        if classes is not None:
+            today = np.random.default_rng([seed, block, 2]).normal(size=_AT_ONCE)
+            today = SURVEY_RADIUS + SURVEY_WIDTH * today
+            of_class = classes(today)
+        cells = _cells(rng, theta, of_class)
         normal = rng.normal(size=(4, _AT_ONCE))
         size = rng.normal(scale=errors.spread, size=(5, _AT_ONCE))
         sd = {name: getattr(errors, name) * np.exp(size[j]) for j, name in enumerate(_OBSERVED)}
-        of_class = np.zeros(_AT_ONCE, dtype=np.int64) if classes is None else classes(sd["radius"])
         if completeness is not None:
             first = slice(rows.stop - start)
             some = np.random.default_rng([seed, block, 1])
             component, at = cells[0][first], cells[1][first]
             normal[1, first] = _taken(
                 some, theta[component, at], of_class[first], completeness, component, at,
-                normal[0, first],
+                normal[0, first], np.full(1, np.nan) if classes is None else classes.centre,
             )  # fmt: skip
         true = _true(theta, *cells, normal, of_class) | {"age": true_ages[cells[1]]}
         star, node = _observe(true, rng, sd, errors, ages, rows.stop - start)
+        if classes is not None:
+            star |= {"r_present": today[: rows.stop - start]}
         for name, value in (star | node).items():
             if name not in columns:
                 dtype = np.float32 if name in node else value.dtype
@@ -239,13 +247,16 @@ def simulated_stars(
 
 
 def _cells(
-    rng: np.random.Generator, theta: NDArray, ages: NDArray
+    rng: np.random.Generator, theta: NDArray, of_class: NDArray
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Component and age node of the stars of one block."""
-    weight = np.exp(theta[..., 0]).ravel()
-    edge = np.cumsum(weight / weight.sum())
-    pick = np.minimum(np.searchsorted(edge, rng.random(_AT_ONCE)), len(edge) - 1)
-    return np.divmod(pick, len(ages))
+    u, pick = rng.random(_AT_ONCE), np.empty(_AT_ONCE, dtype=np.int64)
+    for one in np.unique(of_class):
+        mine = of_class == one
+        weight = np.exp(theta[..., columns_of_classes(theta, one)]).ravel()
+        edge = np.cumsum(weight / weight.sum())
+        pick[mine] = np.minimum(np.searchsorted(edge, u[mine]), len(edge) - 1)
+    return np.divmod(pick, theta.shape[1])
 
 
 def _true(
@@ -266,7 +277,7 @@ def _true(
 
 def _taken(
     rng: np.random.Generator, theta: NDArray, of_class: NDArray, completeness: Completeness,
-    component: NDArray, node: NDArray, of_radius: NDArray,
+    component: NDArray, node: NDArray, of_radius: NDArray, centre: NDArray,
 ) -> NDArray[np.float64]:  # fmt: skip
     """Draw the normal number of [Fe/H] of stars from N(0, 1) times S at their radius."""
     law = columns_of(theta, of_class)
@@ -275,7 +286,10 @@ def _taken(
     # By inversion on a grid: S may be small where the normal law is large.
     grid = np.linspace(-6.0, 6.0, _STEPS)
     log_s = completeness.at(
-        component, node, radius, mean[:, None] + np.sqrt(law["s2"])[:, None] * grid
+        component,
+        node,
+        todays(centre, of_class, radius),
+        mean[:, None] + np.sqrt(law["s2"])[:, None] * grid,
     )
     weight = np.exp(log_s - log_s.max(axis=1, keepdims=True) - 0.5 * grid**2)
     edge = np.cumsum(weight, axis=1)
@@ -375,7 +389,7 @@ def migrated_stars(
     birth = rng.normal(8.0, birth_radius_spread, drawn)
     radius = birth + sigma_rm8 * np.sqrt(age / 8.0) * rng.normal(size=drawn)
     if selected:
-        chance = np.exp(-0.5 * ((radius - _SURVEY_RADIUS) / _SURVEY_WIDTH) ** 2)
+        chance = np.exp(-0.5 * ((radius - SURVEY_RADIUS) / SURVEY_WIDTH) ** 2)
         seen = np.flatnonzero(rng.random(drawn) < chance)[:n]
         if len(seen) < n:
             raise ValueError("too few stars near the Sun: a smaller sigma_rm8, or not selected")

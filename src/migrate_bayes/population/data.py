@@ -57,10 +57,8 @@ _MIN_HEIGHT_SD = 1e-2
 HEIGHT_OFFSET = 0.2
 
 
-# Classes of the error of R_g, and the fewest stars of one.
-_CLASSES, _OF_ONE_CLASS = 8, 50
-# Errors matter from this share of the variance of radii on, and differ from this sd of ln on.
-_MATTERS, _DIFFERS = 0.003, 0.05
+# Width of the classes of today's radius, kpc, and the fewest stars of one.
+_WIDTH, _OF_ONE_CLASS = 0.5, 100
 # Derivatives of ln L(age) in M_G, 1/mag and 1/mag².
 _OF_MAGNITUDE = "abs_g_slope", "abs_g_curvature"
 # Least share of the variance of R_g that an age may leave.
@@ -71,31 +69,42 @@ _FEW = 1000
 Floats = NDArray[np.floating]
 
 
-class ErrorClasses(NamedTuple):
-    """Classes of stars by the quoted error of their radius.
+class RadiusClasses(NamedTuple):
+    """Classes of stars by today's radius.
 
-    `edges`, shape (n - 1,), kpc, lie between them; `level`, shape (n,), is the mean of ln(error) in
-    a class, less that of all stars.
+    `edges`, shape (n - 1,), kpc, lie between them; `centre`, shape (n,), kpc, is the mean radius of
+    the stars of a class, NaN if there is one class and radii are not known.
     """
 
     edges: NDArray[np.float64]
-    level: NDArray[np.float64]
+    centre: NDArray[np.float64]
 
     @classmethod
-    def of(cls, radius: NDArray[np.float64], error: NDArray[np.float64]) -> ErrorClasses:
-        """Divide stars evenly; all are of one class if their errors are alike, or do not matter."""
-        log_error, n = np.log(error), min(_CLASSES, len(error) // _OF_ONE_CLASS)
-        matters = np.quantile(error**2, 0.84) > _MATTERS * np.var(radius)
-        edges = np.unique(np.quantile(error, np.arange(1, n) / n)) if n > 1 else np.empty(0)
-        members = np.searchsorted(edges, error, side="right")
-        if not matters or log_error.std() < _DIFFERS or np.bincount(members).min() == 0:
-            return cls(np.empty(0), np.zeros(1))
-        mean = np.bincount(members, log_error) / np.bincount(members)
-        return cls(edges, mean - log_error.mean())
+    def of(cls, radius: NDArray[np.float64]) -> RadiusClasses:
+        """Divide radii (kpc) at equal steps, each class of enough stars; NaN counts as the mean."""
+        known = np.sort(radius[np.isfinite(radius)])
+        if not len(known):
+            return cls(np.empty(0), np.full(1, np.nan))
+        first = np.ceil(known[0] / _WIDTH - 0.5) + 0.5
+        steps = _WIDTH * np.arange(first, known[-1] / _WIDTH, 1.0)
+        edges, below = list[float](), 0
+        for edge, count in zip(steps, np.searchsorted(known, steps), strict=True):
+            if min(count - below, len(known) - count) >= _OF_ONE_CLASS:
+                edges.append(edge)
+                below = count
+        inner = np.array(edges)
+        members = np.searchsorted(inner, known, side="right")
+        return cls(inner, np.bincount(members, known) / np.bincount(members))
 
-    def __call__(self, error: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the class of each error (kpc)."""
-        return np.searchsorted(self.edges, error, side="right")
+    @property
+    def level(self) -> NDArray[np.float64]:
+        """Radius of each class less R_0, kpc."""
+        return np.nan_to_num(self.centre - PIVOT_RADIUS)
+
+    def __call__(self, radius: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the class of each radius (kpc)."""
+        known = np.where(np.isfinite(radius), radius, np.nan_to_num(self.centre.mean()))
+        return np.searchsorted(self.edges, known, side="right")
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ class PopulationData:
     source_id: NDArray  # (n_stars,), in the order of the selection
     potential: str  # of the guiding radii
     radius: str  # "rg" or "r_present"
-    classes: ErrorClasses  # of the radius
+    classes: RadiusClasses  # of today's radius
     #: How many selected stars could not be used, by reason.
     left_out: dict[str, int] = field(default_factory=dict)
 
@@ -235,7 +244,7 @@ def population_data(
     potential: str = "MWPotential2014",
     mask: NDArray[np.bool_] | xr.DataArray | None = None,
     radius: str = "rg",
-    classes: ErrorClasses | None = None,
+    classes: RadiusClasses | None = None,
     trim: float = 1e-5,
 ) -> PopulationData:
     """Take the stars of a selection into the likelihood.
@@ -250,9 +259,8 @@ def population_data(
         The selection; all stars if not given.
     radius : {"rg", "r_present"}
         Regress on the guiding radius or on today's radius.
-    classes : ErrorClasses, optional
-        Classes of the error of the radius, if not these stars' own: those that a model was built
-        for.
+    classes : RadiusClasses, optional
+        Classes of today's radius, if not these stars' own: those that a model was built for.
     trim : float
         Age nodes below this fraction of a star's highest weight are left out.
 
@@ -327,13 +335,15 @@ def population_data(
     alpha, line = _observed(stars, "alpha_fe", keep), dividing_line(_observed(stars, "feh", keep))
     height = _without_radius(height, r[keep], 2 * by_age["log_weight"].argmax(1) + (alpha > line))
     radius_variance = variance(spread, _MIN_RADIUS_SD)
-    error = np.sqrt(radius_variance)
-    classes = classes or ErrorClasses.of(r[keep], error)
+    # Today's radius says nothing of itself.
+    today = _observed(stars, "r_present" if radius == "rg" else "", keep)
+    classes = classes or RadiusClasses.of(today)
     plain = StarArrays(
         r[keep], radius_variance,
         alpha, variance("alpha_fe_error", _MIN_ALPHA_SD),
         height, np.maximum(height_sd, _MIN_HEIGHT_SD) ** 2,
-        **by_age, error_class=classes(error), modulus=_moduli(stars, keep),
+        **by_age, radius_class=classes(today), class_centre=classes.centre,
+        modulus=_moduli(stars, keep),
     )  # fmt: skip
     ids = stars["source_id"].values if "source_id" in stars.coords else np.arange(n)
     ages = np.asarray(stars["age"].values, dtype=np.float64)

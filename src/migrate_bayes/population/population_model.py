@@ -70,7 +70,7 @@ class PopulationModel:
         The model, with the stars as its potential ``stars``.
     theta : tensor, shape (n_components, n_ages, n_theta)
         What the stars see of the model; last axis as `likelihood.theta.THETA`, then ln P, μ
-        and σ² of each further class of the error of R_g.
+        and σ² of each further class of today's radius.
     data, spec, likelihood
         As given.
 

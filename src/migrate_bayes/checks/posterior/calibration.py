@@ -28,9 +28,15 @@ from migrate_bayes.checks.posterior.ranks import LEVELS
 from migrate_bayes.checks.posterior.recipe import CalibrateRecipe, RidgeSection, SurveySampler
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
-from migrate_bayes.mock.model_stars import AGES, SurveyErrors, simulated_stars
+from migrate_bayes.mock.model_stars import (
+    AGES,
+    SURVEY_RADIUS,
+    SURVEY_WIDTH,
+    SurveyErrors,
+    simulated_stars,
+)
 from migrate_bayes.population import PopulationModel, load_model_spec, population_data
-from migrate_bayes.population.data import ErrorClasses, PopulationData
+from migrate_bayes.population.data import PopulationData, RadiusClasses
 from migrate_bayes.population.likelihood.layout import StarArrays, pack
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.model.hierarchy import flat_in_age
@@ -49,15 +55,14 @@ Numbers = NDArray[np.float64]
 class Refit:
     """A population model that is compiled once and fitted to one survey after another.
 
-    `n_stars` is a survey's typical size; `errors`, if given, decide the classes of the error of
-    R_g; `completeness` is a table as `PopulationModel` takes it.
+    `n_stars` is a survey's typical size, which decides the classes of today's radius;
+    `completeness` is a table as `PopulationModel` takes it.
     """
 
     def __init__(
         self,
         spec: ModelSpec,
         n_stars: int,
-        errors: SurveyErrors | None = None,
         *,
         mode: str | None = None,
         completeness: xr.Dataset | None = None,
@@ -65,12 +70,13 @@ class Refit:
         # The model needs stars to be built. These carry no information; `fit` replaces them.
         cube, one = np.zeros((n_stars, len(AGES))), np.ones(n_stars)
         quantiles = norm.ppf((np.arange(n_stars) + 0.5) / n_stars)
-        error = errors.radius * np.exp(errors.spread * quantiles) if errors else one
-        self.classes = ErrorClasses.of(8.0 + quantiles, error)
+        today = SURVEY_RADIUS + SURVEY_WIDTH * quantiles
+        self.classes = RadiusClasses.of(today)
         stars = StarArrays(
             log_weight=cube, feh=cube, feh_variance=cube + 1.0, radius=8 * one,
-            radius_variance=error**2, alpha=one, alpha_variance=one, height=one,
-            height_variance=one, error_class=self.classes(error),
+            radius_variance=one, alpha=one, alpha_variance=one, height=one,
+            height_variance=one, radius_class=self.classes(today),
+            class_centre=self.classes.centre,
         )  # fmt: skip
         packed = pack(stars, flat_in_age(AGES))
         empty = PopulationData(packed, AGES, np.arange(n_stars), "", "rg", self.classes)
@@ -129,9 +135,10 @@ def _scalars(named: Mapping[Any, Any], lead: int) -> dict[str, Numbers]:
 
 def _ridge(section: RidgeSection) -> xr.Dataset:
     """Tabulate a made-up completeness."""
-    axes = {"age": [1.0, 12.0], "rg": np.arange(2.0, 15.1, 0.5), "feh": np.arange(-2.0, 1.51, 0.05)}
+    radii, feh = np.arange(2.0, 15.1, 0.5), np.arange(-2.0, 1.51, 0.05)
+    axes = {"age": [1.0, 12.0], "r_present": radii, "feh": feh}
     x = xr.Dataset(coords=axes)
-    ridge = section.centre + section.slope * (x["rg"] - PIVOT_RADIUS)
+    ridge = section.centre + section.slope * (x["r_present"] - PIVOT_RADIUS)
     off = (x["feh"] - ridge + 0.0 * x["age"]) / section.width
     return xr.Dataset({"ln_s": -0.5 * off**2})
 
@@ -140,7 +147,7 @@ def survey_function(recipe: CalibrateRecipe) -> Callable[[int], dict[str, Any]]:
     """Compile the model; return the function from a survey's number to its result."""
     errors = SurveyErrors(**recipe.errors.model_dump())
     table = None if recipe.selection is None else _ridge(recipe.selection)
-    refit = Refit(load_model_spec(recipe.spec), recipe.stars, errors, completeness=table)
+    refit = Refit(load_model_spec(recipe.spec), recipe.stars, completeness=table)
 
     def one(survey: int) -> dict[str, Any]:
         began = time.process_time()

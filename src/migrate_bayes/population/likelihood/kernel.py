@@ -45,11 +45,12 @@ the star, which is made when the stars are packed:
 
 θ[2] holds :math:`P_{2k}` = share × *p* and `OUTLIER`; of it only the share, the sum of P, is read.
 
-*The law of radii by error.* A survey's error of R_g grows with distance, and so with
-:math:`|R_g - R_0|`: stars of large error are not the same draw of radii as those of small. So
-μ and σ² are of the star's *class* of quoted error. Class 0 has ln P, μ and σ² in the first columns
-of `THETA`, each further class in three columns of its own after these (`n_columns`). A θ without
-them has one law for all.
+*The law of radii by place.* Which stars a survey sees at a radius is its own choice, and so is how
+large their errors are: far from the Sun all errors of R_g are. What the disc decides is the law of
+R_g, of age and of the discs' shares *at given radius today*, which has one hump and does not know
+the errors. So P, μ and σ² are of the star's *class* of today's radius. Class 0 has ln P, μ and σ²
+in the first columns of `THETA`, each further class in three columns of its own after these
+(`n_columns`). A θ without them has one law for all.
 
 *A profile that bends.* The mean of [Fe/H] at given radius need not be a straight line. Each bend
 adds to it, in a disc and age, a change of the gradient by *b* about the radius *r*, over a width of
@@ -113,14 +114,14 @@ class Blocks(NamedTuple):
     `rows` holds rows of `BLOCK` numbers: `N_STAR_ROWS` of a block's stars, then `per_node` of each
     of its age nodes: ln weight, [Fe/H] and its variance and, if five, R_g and its variance, which
     then stand for those of the star. The others are int64, shape (n_blocks,): where a block begins
-    in `rows`, its first age node, how many nodes it spans, and its stars' error class.
+    in `rows`, its first age node, how many nodes it spans, and its stars' class.
     """
 
     rows: np.ndarray
     offset: np.ndarray
     first_node: np.ndarray
     n_nodes: np.ndarray
-    error_class: np.ndarray
+    radius_class: np.ndarray
     per_node: int
 
 
@@ -458,7 +459,7 @@ def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsi
     at ``(block - start) * BLOCK + position``, and P(c, k | star i) likewise to `responsibility`,
     shape (n_components, n_ages, n); the gradient is added to `gradient`, of θ's shape.
     """
-    rows, offset, first_node, n_nodes, error_class, per_node = blocks
+    rows, offset, first_node, n_nodes, radius_class, per_node = blocks
     n_comp = min(theta.shape[0], N_DISCS)
     outliers = theta.shape[0] > N_DISCS
     widest = 1
@@ -480,7 +481,7 @@ def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsi
         base = offset[j] // B
         span = n_nodes[j]
         k0 = first_node[j]
-        at = column_of_class(width, error_class[j])
+        at = column_of_class(width, radius_class[j])
         probabilities(
             table, per_node, base, k0, span, at, theta, log_share, bend, probability, root, top,
             total,

@@ -32,7 +32,8 @@ class StarArrays(NamedTuple):
     Guiding radius (kpc); [α/Fe] (dex) and height H, NaN or of `ABSENT_VARIANCE` if not
     observed; ln(age likelihood / interim prior), -inf at trimmed nodes, but not at all of a star's;
     and [Fe/H] at each age (dex), not finite if the age is impossible. Variances are of the errors.
-    `error_class`, int64, is each star's class of the error of its radius; one if not given.
+    `radius_class`, int64, is each star's class of today's radius, one if not given, and
+    `class_centre`, shape (n_classes,), the mean of that radius in a class (kpc), or NaN.
     `radius_at` and `radius_variance_at`, of no columns if the same at all ages, are the radius if
     the star has an age. `modulus`, mag, is G - M_G, NaN if not known.
     """
@@ -46,10 +47,11 @@ class StarArrays(NamedTuple):
     log_weight: NDArray[np.floating]
     feh: NDArray[np.floating]
     feh_variance: NDArray[np.floating]
-    error_class: NDArray[np.int64] = _ONE_CLASS
+    radius_class: NDArray[np.int64] = _ONE_CLASS
     radius_at: NDArray[np.floating] = _NO_COLUMN
     radius_variance_at: NDArray[np.floating] = _NO_COLUMN
     modulus: NDArray[np.floating] = _UNKNOWN
+    class_centre: NDArray[np.floating] = _UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class PackedStars:
 
     `star`, shape (n_blocks * BLOCK,), is the input star at each position, -1 for the filling of a
     class's last block; `mean_nodes` counts the age nodes kept per star, before filling up;
-    `modulus`, shape (n_stars,), is that of `StarArrays`.
+    `modulus`, shape (n_stars,), and `class_centre`, shape (n_classes,), are those of `StarArrays`.
     """
 
     blocks: Blocks
@@ -67,6 +69,7 @@ class PackedStars:
     n_ages: int
     mean_nodes: float
     modulus: NDArray[np.floating]
+    class_centre: NDArray[np.floating]
 
     @property
     def n_blocks(self) -> int:
@@ -128,7 +131,7 @@ def pack(
     keep = log_weight >= log_weight.max(axis=1, keepdims=True) + np.log(trim)
     first = keep.argmax(axis=1)
     last = n_ages - 1 - keep[:, ::-1].argmax(axis=1)
-    of_class = np.broadcast_to(stars.error_class, n_stars)
+    of_class = np.broadcast_to(stars.radius_class, n_stars)
     by_class = (np.flatnonzero(of_class == j) for j in range(int(of_class.max(initial=0)) + 1))
     order = np.concatenate([_of_like_span(mine, first, last) for mine in by_class])
     # Each class fills blocks of its own, the last one up with its last star, of no weight.
@@ -172,7 +175,10 @@ def pack(
     blocks = Blocks(rows, offset, first_node, n_nodes, of_class[source[:, 0]], per_node)
     fill_outliers(blocks, np.log(np.asarray(age_share, dtype=np.float64)))
     modulus = np.array(np.broadcast_to(stars.modulus, n_stars), dtype=np.float32)
-    return PackedStars(blocks, star, n_stars, n_ages, kept, modulus)
+    n_classes = max(len(stars.class_centre), int(of_class.max(initial=0)) + 1)
+    centre = np.full(n_classes, np.nan)
+    centre[: len(stars.class_centre)] = stars.class_centre
+    return PackedStars(blocks, star, n_stars, n_ages, kept, modulus, centre)
 
 
 def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
@@ -195,10 +201,10 @@ def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
         for q in range(per_node):
             nodes[q, mine, first : first + span] = rows[N_STAR_ROWS + q :: per_node].T
     nodes[0][nodes[0] < 0.1 * _ABSENT_NODE] = -np.inf
-    error_class = packed.blocks.error_class[block]
-    plain = StarArrays(*columns[1:-1], *nodes[:3])._replace(error_class=error_class)
+    radius_class = packed.blocks.radius_class[block]
+    plain = StarArrays(*columns[1:-1], *nodes[:3])._replace(radius_class=radius_class)
     at_age = dict(zip(("radius_at", "radius_variance_at"), nodes[3:], strict=False))
-    return plain._replace(**at_age, modulus=packed.modulus[index])
+    return plain._replace(**at_age, modulus=packed.modulus[index], class_centre=packed.class_centre)
 
 
 def run_of_blocks(
@@ -209,12 +215,12 @@ def run_of_blocks(
     Its stars are numbered from 0 in their order in the blocks; returns their old numbers too.
     """
     star = packed.star[start * BLOCK : stop * BLOCK]
-    rows, offset, first_node, n_nodes, error_class, per_node = packed.blocks
+    rows, offset, first_node, n_nodes, radius_class, per_node = packed.blocks
     begin = offset[start]
     end = offset[stop] if stop < packed.n_blocks else len(rows)
     some = slice(start, stop)
     part = Blocks(
-        rows[begin:end], offset[some] - begin, first_node[some], n_nodes[some], error_class[some],
+        rows[begin:end], offset[some] - begin, first_node[some], n_nodes[some], radius_class[some],
         per_node,
     )  # fmt: skip
     return _renumbered(packed, part, star), star[star >= 0]
@@ -223,17 +229,17 @@ def run_of_blocks(
 def thinned(packed: PackedStars, n_stars: int) -> PackedStars:
     """Take about `n_stars` of the stars, numbered anew: whole blocks at equal steps.
 
-    Blocks lie in order of error class and age, so the sample is stratified in both.
+    Blocks lie in order of class and age, so the sample is stratified in both.
     """
     n_blocks = -(-n_stars // BLOCK)
     if n_blocks >= packed.n_blocks:
         return packed
     take = np.unique(np.linspace(0, packed.n_blocks - 1, n_blocks).round().astype(np.int64))
-    rows, begin, first_node, n_nodes, error_class, per_node = packed.blocks
+    rows, begin, first_node, n_nodes, radius_class, per_node = packed.blocks
     size, offset = _starts(n_nodes[take], per_node)
     kept = [rows[o : o + n] for o, n in zip(begin[take], size, strict=True)]
     star = packed.star.reshape(-1, BLOCK)[take].ravel()
-    of_blocks = offset, first_node[take], n_nodes[take], error_class[take]
+    of_blocks = offset, first_node[take], n_nodes[take], radius_class[take]
     part = Blocks(np.concatenate(kept), *of_blocks, per_node)
     return _renumbered(packed, part, star)
 

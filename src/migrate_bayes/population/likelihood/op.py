@@ -84,7 +84,7 @@ class Likelihood(Protocol):
     """The sum over stars, as samplers and results see it: a function of θ.
 
     θ has shape (n_components, n_ages, n_theta), last axis as `likelihood.theta.THETA`, then ln P,
-    μ and σ² of each further class of the error of R_g; n_theta is 11 for one class.
+    μ and σ² of each further class of today's radius; n_theta is 11 for one class.
     """
 
     n_stars: int
@@ -150,7 +150,7 @@ def score_outer_blocks(blocks, theta, n_bent, jacobian, start, stop, score_sum, 
     upper triangle of `outer`. Returns Σ weight · ln L, as `log_likelihood_blocks`. `jacobian` is a
     `SparseJacobian`.
     """
-    rows, offset, first_node, n_nodes, error_class, per_node = blocks
+    rows, offset, first_node, n_nodes, radius_class, per_node = blocks
     begin, column, slope = jacobian
     n_ages, n_theta = theta.shape[1:]
     n_comp = min(theta.shape[0], N_DISCS)
@@ -183,7 +183,7 @@ def score_outer_blocks(blocks, theta, n_bent, jacobian, start, stop, score_sum, 
         base = offset[j] // B
         span = n_nodes[j]
         k0 = first_node[j]
-        at = column_of_class(width, error_class[j])
+        at = column_of_class(width, radius_class[j])
         probabilities(
             table, per_node, base, k0, span, at, theta, log_share, bend, probability, root, top,
             total,
@@ -291,10 +291,10 @@ class StarLikelihood:
         """Return θ as the kernel reads it: it does not look beyond the ends of an array."""
         theta = np.ascontiguousarray(theta, dtype=np.float64)
         bent = n_bends(theta)
-        needed = n_columns(1 + int(self.stars.blocks.error_class.max(initial=0)), bent)
+        needed = n_columns(1 + int(self.stars.blocks.radius_class.max(initial=0)), bent)
         if n_columns(1, bent) != theta.shape[2] < needed:
             has = f"θ has {theta.shape[2]} columns"
-            raise ValueError(f"{has}, and the error classes of these stars need {needed}")
+            raise ValueError(f"{has}, and the classes of these stars need {needed}")
         return theta
 
     def _evaluated(self, theta: Floats, shape: tuple[int, ...]) -> tuple[float, Floats]:

@@ -1,20 +1,22 @@
 r"""The likelihood of stars that a survey selected: θ is normalised for the selection at the seam.
 
-A survey's limits and cuts take a star of component *c*, age *k*, [Fe/H] *F* and radius *R* with the
-probability :math:`S_{ck}(F, R)`. A cut on noisy data, in S/N or in the quoted error of an age, is a
-function of the data, so that it is part of S and changes nothing else. If P(c, k), μ and σ are
-those of the *sample* and Z, G, s, a, b those of the *population*, the law of the latent (R, F) is
+A survey's limits and cuts take a star of component *c*, age *k* and [Fe/H] *F* at today's radius
+*r* with the probability :math:`S_{ck}(F, r)`, whatever its guiding radius *R*. A cut on noisy data,
+in S/N or in the quoted error of an age, is a function of the data, so that it is part of S and
+changes nothing else. If P(c, k), μ and σ are those of the *sample* at r and Z, G, s, a, b those of
+the *population*, the law of the latent (R, F) is
 
 .. math::
 
-   P_{ck}\, N(R; μ, σ^2)\, \frac{N(F; m(R), s^2)\, S_{ck}(F, R)}{α_{ck}(R)}, \qquad
-   α_{ck}(R) = \int N(F; m(R), s^2)\, S_{ck}(F, R)\, dF, \qquad m(R) = Z + G (R - R_0)
+   P_{ck}\, N(R; μ, σ^2)\, \frac{N(F; m(R), s^2)\, S_{ck}(F, r)}{α_{ck}(R)}, \qquad
+   α_{ck}(R) = \int N(F; m(R), s^2)\, S_{ck}(F, r)\, dF, \qquad m(R) = Z + G (R - R_0)
 
 divided by S: whether a star passes is seen in its data, so that S, the mean over their errors,
-stands in the normaliser alone. P is of the sample: a factor of S that depends on c, k and R alone
-is taken out of a table when it is read, so that S is 1 on the average over `REFERENCE`, the
-[Fe/H] of discs. No density of the Galaxy and no absolute completeness is needed, only how S changes
-with [Fe/H].
+stands in the normaliser alone. r is that of a star's class of today's radius, which has its own P,
+μ and σ; of stars without classes it is R. P is of the sample: a factor of S that depends on c, k
+and r alone is taken out of a table when it is read, so that S is 1 on the average over `REFERENCE`,
+the [Fe/H] of discs. No density of the Galaxy and no absolute completeness is needed, only how S
+changes with [Fe/H].
 
 The exception is the share :math:`f_{ck}(x)` of the stars born of an age that are taken *at the
 place* x of a star. Its age likelihood counts the stars of an age in its phase, of all that are
@@ -81,7 +83,14 @@ from migrate_bayes.population.likelihood.layout import (
     unpack,
 )
 from migrate_bayes.population.likelihood.op import Likelihood, WrappedLikelihood
-from migrate_bayes.population.likelihood.theta import bend_columns, bends, first_columns
+from migrate_bayes.population.likelihood.theta import (
+    THETA,
+    bend_columns,
+    bends,
+    columns_of_classes,
+    end_of_laws,
+    with_laws,
+)
 from migrate_bayes.selection.conditions import dividing_line
 
 Floats = NDArray[np.float64]
@@ -110,8 +119,9 @@ _STEP_FEH, _STEP_RADIUS = 0.025, 0.5
 _HIGH = math.log(1.2)
 # Stars that those of an age borrow from the disc's other ages for their radii.
 _BORROWED = 3.0
-# How far beyond the table's radii α is calculated, kpc; further out ln α is a straight line.
-_BEYOND = 2.0
+# How far from today's radius of a class, and at which steps, α is calculated; without classes, how
+# far beyond the table's radii. kpc.
+_FAR, _STEP_CLASS, _BEYOND = 4.0, 1.0, 2.0
 
 
 class Completeness(NamedTuple):
@@ -120,7 +130,7 @@ class Completeness(NamedTuple):
     Parameters
     ----------
     radius : ndarray, shape (n_radii,)
-        kpc, at equal steps.
+        Today's, kpc, at equal steps.
     feh : ndarray, shape (n_feh,)
         dex, at equal steps. Beyond the ends of both S is that of the end.
     log_s : ndarray, shape (2, n_ages, n_radii, n_feh)
@@ -137,7 +147,7 @@ class Completeness(NamedTuple):
     --------
     >>> import numpy as np, xarray as xr
     >>> from migrate_bayes.population.likelihood.selected import Completeness
-    >>> axes = {"age": [1.0, 9.0], "rg": [5.0, 8.0, 11.0], "feh": [-1.0, -0.25, 0.5]}
+    >>> axes = {"age": [1.0, 9.0], "r_present": [5.0, 8.0, 11.0], "feh": [-1.0, -0.25, 0.5]}
     >>> table = xr.Dataset({"ln_s": (tuple(axes), np.zeros((2, 3, 3)))}, coords=axes)
     >>> Completeness.of(table, np.array([1.0, 5.0, 9.0])).log_s.shape
     (2, 3, 3, 3)
@@ -152,16 +162,16 @@ class Completeness(NamedTuple):
 
     @classmethod
     def of(cls, table: xr.Dataset, ages: Floats) -> Completeness:
-        """Take `ln_s` on ([component], age, rg, feh) of a table to the age nodes of a fit.
+        """Take `ln_s` on ([component], age, r_present, feh) of a table to the age nodes of a fit.
 
         Between its ages ln S is linear, beyond them that of the end; so are, if the table has them,
         `ln_share` on ([component], age, modulus), and `ln_s_error` with the dimension `direction`
         more. A `FitError` is raised if a dimension is missing, an axis has unequal steps, or a
         value NaN.
         """
-        wanted = {"age", "rg", "feh"}
+        wanted = {"age", "r_present", "feh"}
         if "ln_s" not in table or wanted - set(table["ln_s"].dims):
-            raise FitError("a completeness table has `ln_s` on the dimensions age, rg and feh")
+            raise FitError("a completeness table has `ln_s` on the axes age, r_present and feh")
         none = xr.DataArray(np.empty(0), dims="direction") * table["ln_s"]
         nowhere = xr.DataArray(np.empty(0), dims="modulus") * table["age"]
         share = table.get("ln_share", nowhere)
@@ -169,7 +179,7 @@ class Completeness(NamedTuple):
             raise FitError("ln_share of a completeness table is on the dimensions age, modulus")
         arrays = [
             table["ln_s"].expand_dims("direction"), table.get("ln_s_error", none),
-            share.rename(modulus="direction").expand_dims(["rg", "feh"]),
+            share.rename(modulus="direction").expand_dims(["r_present", "feh"]),
         ]  # fmt: skip
         for i, array in enumerate(arrays):
             if "component" not in array.dims:
@@ -177,13 +187,15 @@ class Completeness(NamedTuple):
             if missing := {"thin", "thick"} - {str(name) for name in array["component"].values}:
                 names = ", ".join(sorted(missing))
                 raise FitError(f"the completeness table has no component {names}")
-            dims = "component", "age", "rg", "feh", "direction"
+            dims = "component", "age", "r_present", "feh", "direction"
             arrays[i] = array.sel(component=["thin", "thick"]).transpose(*dims)
             if bool(arrays[i].isnull().any()):
                 raise FitError("the completeness table has values that are NaN")
-        axes = [np.asarray(table[name].values, dtype=float) for name in ("age", "rg", "feh")]
+        axes = [np.asarray(table[name].values, dtype=float) for name in ("age", "r_present", "feh")]
         modulus = np.asarray(share["modulus"].values, dtype=float)
-        stepped = {"rg": axes[1], "feh": axes[2]} | ({"modulus": modulus} if len(modulus) else {})
+        stepped = {"r_present": axes[1], "feh": axes[2]} | (
+            {"modulus": modulus} if len(modulus) else {}
+        )
         for name, axis in stepped.items():
             step = np.diff(axis)
             if len(axis) < 2 or step.min() <= 0 or np.ptp(step) > 1e-6 * step.mean():
@@ -208,10 +220,14 @@ class Completeness(NamedTuple):
         )  # fmt: skip
 
     def at(
-        self, component: NDArray[np.int64], node: NDArray[np.int64], radius: Floats, feh: Floats
+        self,
+        component: NDArray[np.int64],
+        node: NDArray[np.int64],
+        today: NDArray[np.floating],
+        feh: Floats,
     ) -> Floats:
         """Return ln S of stars, shape (n, m), at `feh` of that shape; 0 of outliers."""
-        (i, u), (m, e) = _between(radius[:, None], self.radius), _between(feh, self.feh)
+        (i, u), (m, e) = _between(today[:, None], self.radius), _between(feh, self.feh)
         c = np.minimum(component, 1)[:, None]
         table, k = self.log_s, node[:, None]
         low = (1.0 - e) * table[c, k, i, m] + e * table[c, k, i, m + 1]
@@ -229,21 +245,29 @@ def _between(x: NDArray[np.floating], axis: Floats) -> tuple[NDArray[np.int64], 
     return i, u - i
 
 
-def _finer(values: Floats, axis: int, parts: int) -> Floats:
-    """Return values at equal steps with `parts` times as many steps, linear in between."""
-    values = np.moveaxis(values, axis, -1)
+def todays(
+    centre: NDArray[np.floating], radius_class: NDArray[np.int64], radius: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Return today's radius (kpc) as S knows it: that of a star's class; R if there are none."""
+    of_class = centre[radius_class]
+    return of_class if np.isfinite(centre).all() else radius
+
+
+def _finer(values: Floats, parts: int) -> Floats:
+    """Return values at equal steps of the last axis with `parts` times as many, linear between."""
     share = np.arange(parts) / parts
     inner = values[..., :-1, None] + share * np.diff(values, axis=-1)[..., None]
     inner = inner.reshape(*values.shape[:-1], -1)
-    return np.moveaxis(np.concatenate([inner, values[..., -1:]], axis=-1), -1, axis)
+    return np.concatenate([inner, values[..., -1:]], axis=-1)
 
 
 class _Comb(NamedTuple):
     """S as weights of points: α is a sum of the law of [Fe/H] over them, smooth in its parameters.
 
-    `radius` (n_radii,) and `feh` (n_feh,) at equal steps; `weight` (2, n_ages, n_feh, n_radii), the
-    integral of S, whose logarithm is linear between the table's points, over the cell of each
-    point; `below` (2, n_ages, n_radii), S below the first cell.
+    `radius`, shape (n_classes, n_radii), are R at equal steps; `feh` (n_feh,) too; `weight`
+    (2, n_ages, n_feh, n_classes · n_radii), the integral of S, whose logarithm is linear between
+    the table's points, over the cell of each point; `below` (2, n_ages, n_classes · n_radii), S
+    below the first cell.
     """
 
     radius: Floats
@@ -252,17 +276,21 @@ class _Comb(NamedTuple):
     below: Floats
 
     @classmethod
-    def of(cls, completeness: Completeness) -> _Comb:
-        """Take a table to steps that are small enough, and to radii beyond its ends."""
-        radius, feh, log_s = completeness.radius, completeness.feh, completeness.log_s
-        for axis, step in ((2, _STEP_RADIUS), (3, _STEP_FEH)):
-            x = radius if axis == 2 else feh
-            parts = int(np.ceil((x[1] - x[0]) / step - 1e-6))
-            x, log_s = _finer(x, 0, parts), _finer(log_s, axis, parts)
-            radius, feh = (x, feh) if axis == 2 else (radius, x)
-        n = int(np.ceil(_BEYOND / (radius[1] - radius[0])))
-        radius = radius[0] + (radius[1] - radius[0]) * np.arange(-n, len(radius) + n)
-        log_s = np.pad(log_s, [(0, 0), (0, 0), (n, n), (0, 0)], mode="edge")
+    def of(cls, completeness: Completeness, centre: NDArray[np.floating]) -> _Comb:
+        """Take a table to steps that are small enough, at the radii of classes (kpc)."""
+        axis, feh, log_s = completeness.radius, completeness.feh, completeness.log_s
+        parts = int(np.ceil((feh[1] - feh[0]) / _STEP_FEH - 1e-6))
+        feh, log_s = _finer(feh, parts), _finer(log_s, parts)
+        if np.isfinite(centre).all():
+            radius = centre[:, None] + np.arange(-_FAR, _FAR + 0.01, _STEP_CLASS)
+            place = np.broadcast_to(centre[:, None], radius.shape)
+        else:
+            n = int(np.ceil((np.ptp(axis) + 2.0 * _BEYOND) / _STEP_RADIUS)) + 1
+            line = np.linspace(axis[0] - _BEYOND, axis[-1] + _BEYOND, n)
+            radius = place = np.tile(line, (len(centre), 1))
+        i, upper = _between(place.ravel(), axis)
+        upper = upper[:, None]
+        log_s = (1.0 - upper) * log_s[:, :, i] + upper * log_s[:, :, i + 1]
 
         rise = np.diff(log_s, axis=3)
         none = np.zeros((*log_s.shape[:3], 1))
@@ -331,14 +359,13 @@ def _log_alpha(theta, bent, radius, feh, weight, below, y):  # type: ignore[no-u
 
 
 def radii_of(stars: PackedStars, radius: Floats) -> Floats:
-    """Count the stars of each disc, age and error class at radii, (2, n_ages, n_classes, n_radii).
+    """Count the stars of each disc, age and class at radii, (2, n_ages, n_classes, n_radii).
 
-    A star is divided among its ages by its likelihood, and among the two radii (kpc, at equal
-    steps) that it is between. Its disc is told by [α/Fe], or else by its height.
+    A star is divided among its ages by its likelihood, and among the two radii (kpc, those of its
+    class at equal steps) that it is between. Its disc is told by [α/Fe], or else by its height.
     """
-    n_ages = stars.n_ages
-    n_classes = int(stars.blocks.error_class.max(initial=0)) + 1
-    out = np.zeros(2 * n_ages * n_classes * len(radius))
+    n_ages, (n_classes, n_radii) = stars.n_ages, radius.shape
+    out = np.zeros(2 * n_ages * radius.size)
     for run in blocks(stars.n_blocks, BLOCKS_PER_TASK):
         part, _ = run_of_blocks(stars, *run)
         rows = np.arange(part.n_stars)
@@ -349,28 +376,29 @@ def radii_of(stars: PackedStars, radius: Floats) -> Floats:
         thick = np.where(star.height_variance < ABSENT_VARIANCE, star.height > _HIGH, False)
         thick = np.where(star.alpha_variance < ABSENT_VARIANCE, star.alpha > line, thick)
         at = star.radius_at if star.radius_at.shape[1] else star.radius[:, None]
-        i, upper = _between(at, radius)
+        # The steps of all classes are alike.
+        i, upper = _between(at - (radius[star.radius_class, :1] - radius[0, 0]), radius[0])
         place = thick[:, None] * n_ages + np.arange(n_ages)
-        place = (place * n_classes + star.error_class[:, None]) * len(radius) + i
+        place = (place * n_classes + star.radius_class[:, None]) * n_radii + i
         for side, share in enumerate((1.0 - upper, upper)):
             weight = (of_ages * share).ravel()
             out += np.bincount((place + side).ravel(), weight, minlength=len(out))
-    return out.reshape(2, n_ages, n_classes, len(radius))
+    return out.reshape(2, n_ages, n_classes, n_radii)
 
 
 def _projection(counts: Floats, radius: Floats) -> Floats:
     """Return the matrices that fit parabolas in x = R - R_0 to values at radii.
 
     Shape (2, n_ages, n_classes, 3, n_radii). Radii are weighted by their stars: residuals have no
-    sum over the stars, and none with x and x². Where there are few, stars of the disc at all ages
-    count a little.
+    sum over the stars, and none with x and x². Where there are few, stars of the class and disc at
+    all ages count a little.
     """
     of_disc = counts.sum(axis=1, keepdims=True) + 1e-3 * counts.sum(axis=(0, 1)) + 1e-9
     of_disc /= of_disc.sum(axis=-1, keepdims=True)
     weight = counts + (_BORROWED + 0.01 * counts.sum(axis=-1, keepdims=True)) * of_disc
-    powers = (radius - PIVOT_RADIUS) ** np.arange(3)[:, None]
+    powers = (radius[:, None] - PIVOT_RADIUS) ** np.arange(3)[:, None]
     weighted = powers * weight[..., None, :]
-    return np.linalg.solve(weighted @ powers.T, weighted)
+    return np.linalg.solve(weighted @ np.swapaxes(powers, 1, 2), weighted)
 
 
 class SelectedLikelihood(WrappedLikelihood):
@@ -381,7 +409,7 @@ class SelectedLikelihood(WrappedLikelihood):
     ) -> None:
         super().__init__(likelihood)
         self.completeness, self.stars = completeness, stars
-        self._comb = _Comb.of(completeness)
+        self._comb = _Comb.of(completeness, stars.class_centre)
         #: Independent errors of ln S.
         self.n_errors = completeness.directions.shape[-1]
         #: Cells (component, age, class) at the last θ whose D was kept at `LEAST_CURVATURE`.
@@ -393,27 +421,13 @@ class SelectedLikelihood(WrappedLikelihood):
         return self.likelihood.evaluations
 
     @cached_property
-    def _counts(self) -> Floats:
-        return radii_of(self.stars, self._comb.radius)
-
-    @cached_property
-    def _projections(self) -> dict[int, Floats]:
-        return {}
-
-    def _project(self, n_classes: int) -> Floats:
-        """Return the projection for a θ of so many classes: one law may be of all stars."""
-        if n_classes not in self._projections:
-            counts = self._counts
-            if n_classes == 1:
-                counts = counts.sum(axis=2, keepdims=True)
-            empty = [(0, 0), (0, 0), (0, n_classes - counts.shape[2]), (0, 0)]
-            self._projections[n_classes] = _projection(np.pad(counts, empty), self._comb.radius)
-        return self._projections[n_classes]
+    def _project(self) -> Floats:
+        """Shape (2, n_ages, n_classes, 3, n_radii)."""
+        return _projection(radii_of(self.stars, self._comb.radius), self._comb.radius)
 
     def _over(self, likelihood: Likelihood, completeness: Completeness) -> SelectedLikelihood:
         other = SelectedLikelihood(likelihood, completeness, self.stars)
-        other._counts, other._projections = self._counts, self._projections
-        other._places = self._places
+        other._project, other._places = self._project, self._places
         return other
 
     def subset(self, n_stars: int) -> SelectedLikelihood:
@@ -427,20 +441,26 @@ class SelectedLikelihood(WrappedLikelihood):
         return self._over(self.likelihood, c._replace(log_s=log_s))
 
     def _selected(self, theta: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
-        """Return θ′, ∂(ln P′, μ′, σ′²)/∂(ln P, μ, σ², Z, G, s², b) of each class, its columns."""
+        """Return θ′, ∂(ln P′, μ′, σ′²)/∂(ln P, μ, σ², Z, G, s², b) of each class, its columns.
+
+        θ′ has a law for each class of the stars, also if θ has one for all.
+        """
         theta = np.ascontiguousarray(theta, dtype=np.float64)
-        begin, of_bends, radius = first_columns(theta), bend_columns(theta), self._comb.radius
-        shape = (2, theta.shape[1], len(begin))
+        of_bends, radius = bend_columns(theta), self._comb.radius.ravel()
+        laws = theta[..., self._laws(theta)]
+        shape = (2, *laws.shape[1:3])
         shapes = bends(theta, radius)
         y = np.empty((2, theta.shape[1], len(radius), 3))
-        _log_alpha(theta, theta[:2][..., of_bends] @ shapes, *self._comb, y)
-        mu, s2 = theta[:2][..., begin + 1], theta[:2][..., begin + 2]
+        bent = theta[:2][..., of_bends] @ shapes
+        _log_alpha(theta, bent, radius, *self._comb[1:], y)
+        mu, s2 = laws[:2, ..., 1], laws[:2, ..., 2]
         sigma, x = np.sqrt(s2)[..., None], (mu - PIVOT_RADIUS)[..., None]
         # -ln α and its slopes in Z, G, s², b at the radii, and their parabolas.
         of_Z, of_s = y[..., 1:2], y[..., 2:]
         of_line = of_Z * (radius[:, None] - PIVOT_RADIUS) ** np.arange(2)
         values = np.concatenate([y[..., :1], of_line, of_s, of_Z * shapes.T], axis=-1)
-        p0, p1, p2 = np.moveaxis(self._project(len(begin)) @ values[:, :, None], -2, 0)
+        values = values.reshape(*shape, -1, values.shape[-1])
+        p0, p1, p2 = np.moveaxis(self._project @ values, -2, 0)
         # The parabola about μ: a + b (R - μ) + c (R - μ)².
         at, tilt = p0 + (p1 + p2 * x) * x, p1 + 2.0 * p2 * x
         every = np.stack([at + p2 * s2[..., None], tilt * sigma, p2 * s2[..., None]], axis=-2)
@@ -455,10 +475,10 @@ class SelectedLikelihood(WrappedLikelihood):
         D = np.where(held, LEAST_CURVATURE, D)
         dD = np.where(held[..., None], 0.0, -2.0 * da[..., 2, :])
         a1 = a[..., 1]
-        out = theta.copy()
-        out[:2, :, begin] += a[..., 0] - a[..., 2] + 0.5 * a1**2 / D - 0.5 * np.log(D)
-        out[:2, :, begin + 1] = mu + a1 * sigma / D
-        out[:2, :, begin + 2] = s2 / D
+        out = laws.copy()
+        out[:2, ..., 0] += a[..., 0] - a[..., 2] + 0.5 * a1**2 / D - 0.5 * np.log(D)
+        out[:2, ..., 1] += a1 * sigma / D
+        out[:2, ..., 2] /= D
         slope = np.zeros((*shape, 3, 6 + len(shapes)))
         one, inverse, shift = a1[..., None], 1.0 / D[..., None], (a1 * sigma / D**2)[..., None]
         slope[..., 0, 0] = 1.0
@@ -471,46 +491,52 @@ class SelectedLikelihood(WrappedLikelihood):
         slope[..., 1, 2] += 0.5 * a1 / (sigma * D)
         slope[..., 2, 1:] = -(s2 / D**2)[..., None] * dD
         slope[..., 2, 2] += 1.0 / D
-        inputs = np.stack([np.array([at, at + 1, at + 2, 3, 4, 5, *of_bends]) for at in begin])
-        return out, slope, inputs
+        others = np.array([3, 4, 5, *of_bends])
+        inputs = np.stack([np.concatenate([law, others]) for law in self._laws(theta)])
+        return with_laws(theta, out, end_of_laws(theta)), slope, inputs
+
+    def _laws(self, theta: Floats) -> NDArray[np.int64]:
+        """Return the columns of ln P, μ and σ² of each class of the stars, (n_classes, 3)."""
+        classes = np.arange(len(self.stars.class_centre))
+        return columns_of_classes(theta, classes)[:, None] + np.arange(3)
+
+    def _weights(self, values: Floats, theta: Floats) -> Floats:
+        """Take of `values`, in θ's layout, those of ln P of each class."""
+        out = values[..., self._laws(theta)[:, 0]]
+        out[..., 2:, :, :] = values[..., 2:, :, :1]  # outliers have the same in all classes
+        return out
 
     @cached_property
     def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
         """Each star's class, and between which moduli of the table it is; share NaN: nowhere."""
         stars, axis = self.stars, self.completeness.modulus
         real = stars.star >= 0
-        error_class = np.empty(stars.n_stars, dtype=np.int64)
-        error_class[stars.star[real]] = np.repeat(stars.blocks.error_class, BLOCK)[real]
+        radius_class = np.empty(stars.n_stars, dtype=np.int64)
+        radius_class[stars.star[real]] = np.repeat(stars.blocks.radius_class, BLOCK)[real]
         if not len(axis):
-            return error_class, np.zeros_like(error_class), np.full(stars.n_stars, np.nan)
-        return error_class, *_between(stars.modulus.astype(np.float64), axis)
+            return radius_class, np.zeros_like(radius_class), np.full(stars.n_stars, np.nan)
+        return radius_class, *_between(stars.modulus.astype(np.float64), axis)
 
     @cached_property
     def _stars_at(self) -> Floats:
         """Number of stars of each class at each modulus, shape (n_classes, n_moduli)."""
-        error_class, i, share = self._places
+        radius_class, i, share = self._places
         known, n = np.isfinite(share), len(self.completeness.modulus)
-        out = np.zeros((int(self.stars.blocks.error_class.max(initial=0)) + 1, n))
-        np.add.at(out, (error_class[known], i[known]), 1.0 - share[known])
-        np.add.at(out, (error_class[known], i[known] + 1), share[known])
+        out = np.zeros((len(self.stars.class_centre), n))
+        np.add.at(out, (radius_class[known], i[known]), 1.0 - share[known])
+        np.add.at(out, (radius_class[known], i[known] + 1), share[known])
         return out * (self.likelihood.n_stars / max(self.stars.n_stars, 1))
 
-    def _taken(self, theta: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return ln Z, ∂ ln Z/∂(ln P), and the stars by class and modulus.
+    def _taken(self, theta: Floats) -> tuple[Floats, Floats]:
+        """Return ln Z and ∂ ln Z/∂(ln P).
 
-        Shapes (n_classes, n_moduli), (n_components, n_ages, n_classes, n_moduli) and as the first.
+        Shapes (n_classes, n_moduli) and (n_components, n_ages, n_classes, n_moduli).
         """
-        begin, stars = first_columns(theta), self._stars_at
-        if len(begin) == 1:
-            stars = stars.sum(axis=0, keepdims=True)
-        stars = np.pad(stars, [(0, len(begin) - len(stars)), (0, 0)])
         # Outliers are of any age, and are taken as those of the thin disc.
         share = np.exp(self.completeness.log_share[[0, 1, 0][: len(theta)]])
-        log_p = theta[..., begin]
-        log_p[2:] = theta[2:, :, :1]  # theirs is the same in all classes
-        part = np.exp(log_p)[..., None] * share[:, :, None]
+        part = np.exp(self._weights(theta, theta))[..., None] * share[:, :, None]
         z = part.sum(axis=(0, 1))
-        return np.log(z), part / z, stars
+        return np.log(z), part / z
 
     def at_seam(self, theta: Floats) -> Floats:
         """Return θ′."""
@@ -518,37 +544,40 @@ class SelectedLikelihood(WrappedLikelihood):
 
     def value(self, theta: Floats) -> float:
         """Return Σ ln L; see `Likelihood.value`."""
-        log_z, _, stars = self._taken(theta)
-        return self.likelihood.value(self.at_seam(theta)) - float((stars * log_z).sum())
+        log_z, _ = self._taken(theta)
+        return self.likelihood.value(self.at_seam(theta)) - float((self._stars_at * log_z).sum())
 
     def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
         """Return Σ ln L and its gradient in θ; see `Likelihood.value_and_gradient`."""
         selected, slope, inputs = self._selected(theta)
         value, of_selected = self.likelihood.value_and_gradient(selected)
-        gradient = of_selected.copy()
-        gradient[:2, :, inputs[:, :3].ravel()] = 0.0
+        log_z, of_z = self._taken(theta)
+        of_p = (of_z * self._stars_at).sum(axis=3)
+        # Back to the columns of θ: those of bends, of what has no class, and of each class's law.
+        gradient, end = np.zeros(theta.shape), end_of_laws(theta)
+        gradient[..., 3 : len(THETA)] = of_selected[..., 3 : len(THETA)]
+        gradient[..., end:] = of_selected[..., end_of_laws(selected) :]
+        out = self._laws(selected)
         for j, columns in enumerate(inputs):
-            of_class = of_selected[:2][..., columns[:3]]
-            gradient[:2, :, columns] += np.einsum("cki,ckix->ckx", of_class, slope[:, :, j])
-        log_z, of_z, stars = self._taken(theta)
-        of_p = (of_z * stars).sum(axis=3)
-        gradient[:2, :, inputs[:, 0]] -= of_p[:2]
-        gradient[2:, :, 0] -= of_p[2:].sum(axis=2)
-        return value - float((stars * log_z).sum()), gradient
+            of_law = of_selected[..., out[j]]
+            gradient[:2, :, columns] += np.einsum("cki,ckix->ckx", of_law[:2], slope[:, :, j])
+            gradient[2:, :, columns[:3]] += of_law[2:]
+            gradient[:2, :, columns[0]] -= of_p[:2, :, j]
+            gradient[2:, :, 0] -= of_p[2:, :, j]
+        return value - float((self._stars_at * log_z).sum()), gradient
 
     def score_outer(self, theta: Floats, jacobian: Floats) -> tuple[float, Floats, Floats]:
         """Return Σ ln L, gradient and Fisher information in x; see `Likelihood.score_outer`."""
         selected, slope, inputs = self._selected(theta)
-        rows = np.asarray(jacobian, dtype=np.float64)
-        carried = rows.copy()
-        for j, columns in enumerate(inputs):
-            carried[:2, :, columns[:3]] = np.einsum(
-                "ckix,ckxn->ckin", slope[:, :, j], rows[:2][:, :, columns]
-            )
-        value, score, outer = self.likelihood.score_outer(selected, carried)
-        log_z, of_z, stars = self._taken(theta)
-        of_x = np.einsum("ckjm,ckjx->jmx", of_z[:2], rows[:2][:, :, inputs[:, 0]])
-        of_x += np.einsum("ckjm,ckx->jmx", of_z[2:], rows[2:, :, 0])
+        rows = np.moveaxis(np.asarray(jacobian, dtype=np.float64), -1, 0)  # (x, c, k, column)
+        laws = rows[..., self._laws(theta)]
+        carried = laws.copy()
+        carried[:, :2] = np.einsum("ckjix,nckjx->nckji", slope, rows[:, :2][..., inputs])
+        full = np.moveaxis(with_laws(rows, carried, end_of_laws(theta)), 0, -1)
+        value, score, outer = self.likelihood.score_outer(selected, np.ascontiguousarray(full))
+        log_z, of_z = self._taken(theta)
+        stars = self._stars_at
+        of_x = np.einsum("ckjm,xckj->jmx", of_z, self._weights(rows, theta))
         # The scores of stars of a class and place have that of their ln Z as their mean.
         score = score - np.einsum("jm,jmx->x", stars, of_x)
         outer = outer - np.einsum("jm,jmx,jmy->xy", stars, of_x, of_x)
@@ -557,10 +586,10 @@ class SelectedLikelihood(WrappedLikelihood):
     def per_star(self, theta: Floats, reduce: Floats | None = None) -> tuple[Floats, Floats]:
         """Return each star's ln L and expectations; see `Likelihood.per_star`."""
         log_like, expected = self.likelihood.per_star(self.at_seam(theta), reduce)
-        error_class, i, share = self._places
+        radius_class, i, share = self._places
         log_z = self._taken(theta)[0]
         known = np.flatnonzero(np.isfinite(share))
-        j, i, share = np.minimum(error_class, len(log_z) - 1)[known], i[known], share[known]
+        j, i, share = radius_class[known], i[known], share[known]
         log_like = log_like.copy()
         log_like[known] -= (1.0 - share) * log_z[j, i] + share * log_z[j, i + 1]
         return log_like, expected

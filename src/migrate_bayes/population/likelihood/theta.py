@@ -1,8 +1,9 @@
 """θ, all that the stars see of a model: what its columns hold.
 
-θ[component, age, column] has the columns `THETA`. If the law of radii is another for each class of
-the error of R_g, three columns follow for each class after the first: ln P, μ and σ². If the
-profile [Fe/H](R_g) bends, three more follow for each bend, b, r and w, and one with their number.
+θ[component, age, column] has the columns `THETA`. If the laws of radii and ages are others for
+each class of today's radius, three columns follow for each class after the first: ln P, μ and σ².
+If the profile [Fe/H](R_g) bends, three more follow for each bend, b, r and w, and one with their
+number.
 `population.likelihood.kernel` has the equations.
 """
 
@@ -18,7 +19,7 @@ from migrate_bayes.core.constants import PIVOT_RADIUS
 #: Names of the last axis of θ, in order. Variances, not standard deviations, are stored.
 THETA = ("log_weight", "mu", "sigma2", "Z", "G", "s2", "a", "b", "t2", "m", "q2")
 
-# Columns of THETA, and those of each further error class or bend.
+# Columns of THETA, and those of each further class or bend.
 _FIRST, _EACH = len(THETA), 3
 
 #: Components with a law of their own at each age; what comes after them are the outliers.
@@ -34,18 +35,18 @@ WIDENED = 3.0 / math.pi**2
 
 
 def n_columns(n_classes: int, n_bends: int = 0) -> int:
-    """Return the length of θ's last axis for so many error classes and bends."""
+    """Return the length of θ's last axis for so many classes and bends."""
     return _FIRST + _EACH * (n_classes - 1 + n_bends) + (n_bends > 0)
 
 
 @njit(inline="always")
-def column_of_class(width: int, error_class: int) -> int:
+def column_of_class(width: int, radius_class: int) -> int:
     """Return the column of ln P of a class; those of μ and σ² follow.
 
     `width` is the number of θ's columns before those of the bends.
     """
-    one_law = error_class == 0 or width == _FIRST
-    return 0 if one_law else _FIRST + _EACH * (error_class - 1)
+    one_law = radius_class == 0 or width == _FIRST
+    return 0 if one_law else _FIRST + _EACH * (radius_class - 1)
 
 
 @njit(forceinline=True)
@@ -119,20 +120,34 @@ def column_of_bend(n_columns: int, n_bends: int, j: int) -> int:
 
 def first_columns(theta: np.ndarray) -> np.ndarray:
     """Return the column of ln P of every class that θ has; those of μ and σ² follow."""
+    return np.array([0, *range(_FIRST, end_of_laws(theta), _EACH)])
+
+
+def end_of_laws(theta: np.ndarray) -> int:
+    """Return the number of θ's columns before those of the bends."""
     bent = n_bends(theta)
-    end = theta.shape[-1] - (1 + _EACH * bent if bent else 0)
-    return np.array([0, *range(_FIRST, end, _EACH)])
+    return theta.shape[-1] - (1 + _EACH * bent if bent else 0)
 
 
-def columns_of_classes(theta: np.ndarray, error_class: np.ndarray) -> np.ndarray:
+def with_laws(theta: np.ndarray, laws: np.ndarray, end: int) -> np.ndarray:
+    """Return θ with ln P, μ and σ² of each class, `laws` (..., n_classes, 3), in place of its own.
+
+    `end` is the number of θ's columns before those of the bends.
+    """
+    first, further = laws[..., 0, :], laws[..., 1:, :].reshape(*laws.shape[:-2], -1)
+    parts = first, theta[..., _EACH:_FIRST], further, theta[..., end:]
+    return np.ascontiguousarray(np.concatenate(parts, axis=-1))
+
+
+def columns_of_classes(theta: np.ndarray, radius_class: np.ndarray) -> np.ndarray:
     """Return the column of ln P of each class: 0 if θ has one law for all."""
     first = first_columns(theta)
-    return first[np.minimum(error_class, len(first) - 1)]
+    return first[np.minimum(radius_class, len(first) - 1)]
 
 
-def columns_of(theta: np.ndarray, error_class: np.ndarray) -> dict[str, np.ndarray]:
+def columns_of(theta: np.ndarray, radius_class: np.ndarray) -> dict[str, np.ndarray]:
     """Return the columns of θ (n, n_theta) by name; ln P, μ and σ² are of each row's class."""
-    at = columns_of_classes(theta, error_class)
+    at = columns_of_classes(theta, radius_class)
     rows = np.arange(len(theta))
     named = dict(zip(THETA, theta.T, strict=False))
     return named | {name: theta[rows, at + i] for i, name in enumerate(THETA[:_EACH])}

@@ -94,12 +94,6 @@ def flat_in_age(ages: ArrayLike) -> Floats:
     return width / width.sum()
 
 
-def hat_basis(ages: ArrayLike, knots: ArrayLike) -> Floats:
-    """Linear interpolation between knots, constant outside: shape (n_ages, n_knots)."""
-    knots = np.asarray(knots, dtype=float)
-    return np.stack([np.interp(np.asarray(ages), knots, row) for row in np.eye(len(knots))], axis=1)
-
-
 def spline_basis(ages: ArrayLike, knots: ArrayLike) -> Floats:
     """Natural cubic spline through knots, linear outside them: shape (n_ages, n_knots).
 
@@ -119,15 +113,15 @@ def spline_basis(ages: ArrayLike, knots: ArrayLike) -> Floats:
 def deviation_basis(ages: ArrayLike, knots: ArrayLike) -> Floats:
     """Departures from a straight line over the knots: shape (n_ages, n_knots - 2).
 
-    The columns are hat functions combined so that their values at the knots are orthonormal and
-    orthogonal to a constant and to age: independent standard normal coefficients are independent
+    The columns are splines whose values at the knots are orthonormal and orthogonal to a constant
+    and to age: independent standard normal coefficients are independent
     deviations at the knots, less their own straight-line fit. So the coefficient of the linear
     trend remains the least-squares slope of the whole curve over the knots.
     """
     knots = np.asarray(knots, dtype=float)
     line = np.stack([np.ones(len(knots)), knots], axis=1)
     rest = np.linalg.svd(line, full_matrices=True)[0][:, 2:]
-    return hat_basis(ages, knots) @ rest
+    return spline_basis(ages, knots) @ rest
 
 
 def _line(spec: ModelSpec, level: str, rate: str | None = None) -> GradientForm:
@@ -166,7 +160,7 @@ def _line_and_deviations(spec: ModelSpec, n_stars: int) -> GradientForm:
 def _free(spec: ModelSpec) -> GradientForm:
     prior = spec.prior("gradient_reference")
     values = pm.Normal("gradient_knots", *prior, dims="gradient_knot")
-    return lambda ages: pt.dot(hat_basis(ages, spec.gradient_knots), values)
+    return lambda ages: pt.dot(spline_basis(ages, spec.gradient_knots), values)
 
 
 class RadialDiffusion:
@@ -216,6 +210,9 @@ class RadialDiffusion:
         share = self.spread**2 * self.diffused(ages) / self.radius_variance(ages)
         return self.birth_gradient(ages) ** 2 * share
 
+
+# What today's radius changes: the odds of the thick disc, and the slope of ln P(age) of the thin.
+_THICK, _OLD = ("thick_tilt", "thick_bend"), ("age_tilt", "age_bend")
 
 _FORMS: dict[str, Callable[[ModelSpec, int], GradientForm]] = {
     "constant": lambda spec, _: _line(spec, "gradient_reference"),
@@ -312,14 +309,21 @@ def _function_of_age(
 
 
 def _powers(spec: ModelSpec, levels: Floats | None, n_stars: int) -> Floats:
-    """Return the powers of ln(error of R_g) of each class, shape (n_classes, n_powers).
+    """Return the powers of today's radius of each class, shape (n_classes, n_powers).
 
-    There is one class, and no power, if the law of radii is one for all stars.
+    There is one class, and no power, if the law of radii is one for all stars; so it is if
+    diffusion states their spread.
     """
-    if levels is None or len(levels) == 1 or not spec.radius_by_error:
+    stated = spec.form == "diffusion" and "radius" in spec.diffusion_widens
+    if levels is None or len(levels) == 1 or stated or not spec.radius_by_place:
         return np.empty((1, 0))
-    square = levels**2 - np.mean(levels**2)
-    return np.stack([levels, square], axis=1)[:, : 2 if n_stars >= _MANY_STARS else 1]
+    return np.stack([levels, levels**2], axis=1)[:, : 2 if n_stars >= _MANY_STARS else 1]
+
+
+def _by_place(names: tuple[str, str], spec: ModelSpec, powers: Floats) -> list:
+    """Add the change of a number with today's radius; return it for each class."""
+    used = [pm.Normal(name, *spec.prior(name)) for name in names[: powers.shape[1]]]
+    return [sum((u * v for u, v in zip(row, used, strict=True)), 0.0) for row in powers]
 
 
 def _component(
@@ -330,11 +334,12 @@ def _component(
     powers: Floats,
     alpha: Any,
     height: Any,
-) -> tuple[Any, list]:
-    """Return ln P(age) of one disc and the columns of θ after the weight.
+    by_place: list,
+) -> tuple[list, list]:
+    """Return ln P(age) of one disc in each class and the columns of θ after the weight.
 
-    The columns are ten of all, then μ and σ² of each error class after the first; `powers` are of
-    `_powers`.
+    The columns are ten of all, then μ and σ² of each class of today's radius after the first;
+    `powers` are of `_powers`, `by_place` what each adds to the slope of ln P(age).
 
     `alpha` and `height` are the disc's mean [α/Fe] at `ALPHA_PIVOT` and mean height. If diffusion
     shapes the spread of radii or the scatter, it replaces a free function of age. P(age) at the
@@ -364,14 +369,12 @@ def _component(
         else variance("log_radius_scatter", spec.radius_scatter)
     )
     names = ("tilt", "bend")[: powers.shape[1]]
-    shifts = [function(f"radius_{power}", spec.radius_error) for power in names]
-    # Diffusion states the spread of the radii of all stars.
-    of_spread = () if spreading else names
-    widths = [function(f"log_radius_scatter_{power}", spec.radius_error) for power in of_spread]
+    shifts = [function(f"radius_{power}", spec.radius_tilt) for power in names]
+    widths = [function(f"log_radius_scatter_{power}", spec.radius_tilt) for power in names]
     laws = []
     for row in powers:
         shift = sum(u * f for u, f in zip(row, shifts, strict=True))
-        width = sum(u * f for u, f in zip(row[: len(widths)], widths, strict=True))
+        width = sum(u * f for u, f in zip(row, widths, strict=True))
         laws.append((mean + shift, spread * pt.exp(2.0 * width)))
     columns = [
         *laws[0],
@@ -394,7 +397,9 @@ def _component(
     values = pm.ZeroSumNormal(name, sd, dims=f"{name}_knot")
     spline = pt.dot(spline_basis(ages, at), values)
     log_age = spline + tilt * ages + np.log(node_widths(ages))
-    return log_age - pt.logsumexp(log_age), columns
+    since = ages - spec.reference_age
+    every = [log_age + change * since for change in by_place]
+    return [at - pt.logsumexp(at) for at in every], columns
 
 
 def _ordered(
@@ -448,8 +453,8 @@ def hierarchy(
 ) -> tuple[pm.Model, Any]:
     """Write a population model in PyMC, without the stars.
 
-    `n_stars` sets a coordinate of the sampler, and whether the law of radii has a second power of
-    the error. `levels` are those of `ErrorClasses`; there is one class if not given. Returns the
+    `n_stars` sets a coordinate of the sampler, and whether laws have a second power of today's
+    radius. `levels` are those of `RadiusClasses`; there is one class if not given. Returns the
     model and θ, shape (n_components, n_ages, n_theta): last axis as `likelihood.theta.THETA`, then
     ln P, μ and σ² of each further class, and b, r and w of each bend with their number.
     """
@@ -465,32 +470,37 @@ def hierarchy(
         thin = thin_gradient(spec, ages, n_stars, gradient)
         thick = _line(spec, "gradient_thick", thick_rate)
         fraction = pm.Beta("thick_fraction", *spec.prior("thick_fraction"))
-        log_mix = [pt.log1p(-fraction), pt.log(fraction)]
         powers = _powers(spec, levels, n_stars)
+        odds = [pm.math.logit(fraction) + at for at in _by_place(_THICK, spec, powers)]
+        log_mix = [[-pt.softplus(at) for at in odds], [-pt.softplus(-at) for at in odds]]
+        ages_by_place = _by_place(_OLD, spec, powers), [0.0] * len(powers)
         alphas = _ordered("alpha", spec.least_alpha_gap, spec.alpha, spec, ages)
         heights = _ordered("height", spec.least_height_gap, spec.height, spec, ages)
-        discs = zip(("thin", "thick"), (thin, thick), alphas, heights, strict=True)
+        discs = zip(("thin", "thick"), (thin, thick), alphas, heights, ages_by_place, strict=True)
         blocks = [
-            _component(name, gradient, spec, ages, powers, alpha, height)
-            for name, gradient, alpha, height in discs
+            _component(name, gradient, spec, ages, powers, *further)
+            for name, gradient, *further in discs
         ]
         if spec.outliers:
             stray = pm.Beta("outlier_fraction", *spec.prior("outlier_fraction"))
-            log_mix = [lm + pt.log1p(-stray) for lm in log_mix] + [pt.log(stray)]
+            log_mix = [[at + pt.log1p(-stray) for at in mix] for mix in log_mix]
+            log_mix.append([pt.log(stray)] * len(powers))
             flat = pt.as_tensor(np.log(flat_in_age(ages)))
             law = [*OUTLIER, *OUTLIER[:2] * (len(powers) - 1)]
-            blocks.append((flat, [pt.as_tensor(v * np.ones(len(ages))) for v in law]))
+            columns = [pt.as_tensor(v * np.ones(len(ages))) for v in law]
+            blocks.append(([flat] * len(powers), columns))
         cubes = []
         of_thin, of_others = _bends(spec)
         bends = [of_thin, *[of_others] * (len(blocks) - 1)]
         for mix, (log_age, columns), bent in zip(log_mix, blocks, bends, strict=True):
-            weight, rest = mix + log_age, columns[10:]
-            laws = zip([weight] * (len(rest) // 2), rest[::2], rest[1::2], strict=True)
+            weight, rest = [a + b for a, b in zip(mix, log_age, strict=True)], columns[10:]
+            laws = zip(weight[1:], rest[::2], rest[1::2], strict=True)
             further = [column for law in laws for column in law]
             of_profile = [column * np.ones(len(ages)) for column in bent]
-            cubes.append(pt.stack([weight, *columns[:10], *further, *of_profile], axis=-1))
+            cubes.append(pt.stack([weight[0], *columns[:10], *further, *of_profile], axis=-1))
         theta = pt.stack(cubes)
-        mean_age = [pt.dot(pt.exp(log_age), ages) for log_age, _ in blocks[:2]]
+        near = int(np.abs(levels).argmin()) if len(powers) > 1 and levels is not None else 0
+        mean_age = [pt.dot(pt.exp(log_age[near]), ages) for log_age, _ in blocks[:2]]
         pm.Deterministic("mean_age", pt.stack(mean_age), dims="disc")
         pm.Deterministic("alpha", pt.stack(alphas), dims=("disc", "age"))
         pm.Deterministic("gradient", theta[:, :, 4], dims=("component", "age"))

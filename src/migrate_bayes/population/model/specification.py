@@ -39,10 +39,10 @@ _PRIORS_OF_DISCS = {
     "log_scatter": ((-1.9, 0.5, 0.06), (-1.4, 0.5, 0.06)),
     "radius": ((8.3, 1.5, 0.08), (7.0, 1.5, 0.08)),
     "log_radius_scatter": ((0.4, 0.5, 0.03), (0.7, 0.5, 0.03)),
-    "radius_tilt": ((0.0, 0.5, 0.1), (0.0, 0.5, 0.1)),
-    "radius_bend": ((0.0, 0.3, 0.05), (0.0, 0.3, 0.05)),
-    "log_radius_scatter_tilt": ((0.0, 0.4, 0.05), (0.0, 0.4, 0.05)),
-    "log_radius_scatter_bend": ((0.0, 0.2, 0.03), (0.0, 0.2, 0.03)),
+    "radius_tilt": ((1.0, 0.2, 0.05), (0.8, 0.2, 0.05)),
+    "radius_bend": ((0.0, 0.05, 0.01), (0.0, 0.05, 0.01)),
+    "log_radius_scatter_tilt": ((0.0, 0.1, 0.02), (0.0, 0.1, 0.02)),
+    "log_radius_scatter_bend": ((0.0, 0.03, 0.01), (0.0, 0.03, 0.01)),
     "log_height_scatter": ((-0.9, 0.4, 0.06), (-0.7, 0.4, 0.06)),
     "alpha_slope": ((-0.1, 0.15), (-0.1, 0.15)),
     "log_alpha_scatter": ((-3.7, 0.7), (-3.2, 0.6)),
@@ -80,6 +80,11 @@ DEFAULT_PRIORS: dict[str, tuple[float, ...]] = {
     "height_thick": (0.0, 0.5, 0.1),
     "log_alpha_gap": (-2.5, 0.4, 0.06),
     "log_height_gap": (-0.6, 0.5, 0.1),
+    # How the ages of the thin disc and the share of the thick one change with today's radius.
+    "age_tilt": (0.0, 0.05),
+    "age_bend": (0.0, 0.02),
+    "thick_tilt": (0.0, 0.5),
+    "thick_bend": (0.0, 0.2),
     # mixture
     "thick_fraction": (1.0, 5.0),
     "outlier_fraction": (1.0, 50.0),
@@ -136,9 +141,9 @@ class ModelSpec(Options):
         kpc; 7 and 11 if not given, of a spline 5 to 12.5 by 1.5.
     outliers : bool
         Add a broad component of fixed shape, for stars of no disc and gross errors.
-    radius_by_error : bool
-        Let mean and spread of the radii change with the quoted error of a star's radius, by powers
-        of its ln: a first, and from 20,000 stars on a second.
+    radius_by_place : bool
+        Let the laws of R_g, of age and of the discs' shares be those of stars at given radius
+        today, by powers of it: a first, and from 20,000 stars on a second.
     least_alpha_gap : float
         dex; what the thick disc's mean [α/Fe] exceeds the thin disc's by at the least, at any age
         and [Fe/H] = −0.3.
@@ -157,11 +162,12 @@ class ModelSpec(Options):
         (kpc/Gyr), that of an exponential disc which grows inside-out (Frankel et al. 2018, ApJ 865,
         96: twice 3 kpc, less by 30% 8 Gyr ago). Birth radii of stars follow from it; None: none
         are made.
-    metallicity, scatter, radius, radius_scatter, radius_error, height, height_scatter, alpha, \
+    metallicity, scatter, radius, radius_scatter, radius_tilt, height, height_scatter, alpha, \
 age_weight : FunctionKnots
         Of each disc, the ages (Gyr) at which a function of age is free: mean [Fe/H] at 8 kpc and
-        its scatter (dex), mean radius and its spread (kpc), mean of ln(Z_max + 0.2 kpc) and its
-        scatter, mean [α/Fe] (dex) at [Fe/H] = −0.3, and ln of the age density. One knot makes a
+        its scatter (dex), mean radius and its spread (kpc), their change with today's radius, mean
+        of ln(Z_max + 0.2 kpc) and its scatter, mean [α/Fe] (dex) at [Fe/H] = −0.3, and ln of the
+        age density. One knot makes a
         constant, two a straight line. Of the means of height and [α/Fe], those of the thin disc are
         of its gap to the thick one.
     priors : dict
@@ -192,7 +198,7 @@ age_weight : FunctionKnots
         | None
     ) = None
     outliers: bool = True
-    radius_by_error: bool = True
+    radius_by_place: bool = True
     least_alpha_gap: float = 0.08
     least_height_gap: float = 0.3
     birth_gradient_rate: float | None = 0.0
@@ -202,7 +208,7 @@ age_weight : FunctionKnots
     scatter: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
     radius: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
     radius_scatter: FunctionKnots = FunctionKnots(thin=(1.0, 12.0), thick=(8.0,))
-    radius_error: FunctionKnots = FunctionKnots(thin=(1.0, 12.0), thick=(8.0,))
+    radius_tilt: FunctionKnots = FunctionKnots(thin=(1.0, 12.0), thick=(8.0,))
     height: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
     height_scatter: FunctionKnots = FunctionKnots(thin=(1.0, 12.0), thick=(8.0,))
     # Old stars of a thin disc are richer in α (Haywood et al. 2013, A&A 560, A109): with one mean

@@ -92,7 +92,7 @@ def moments(
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return mean and variance of R_b and of R − R_b at each age, each of shape (n, n_ages)."""
     Z, G, s2, a, b, t2 = theta[0].T[THETA.index("Z") : THETA.index("t2") + 1]
-    at = columns_of_classes(theta, stars.error_class)
+    at = columns_of_classes(theta, stars.radius_class)
     mu, sigma2 = (theta[0][:, at + i].T for i in (1, 2))
     # The precision of (R, F): of the data, of [α/Fe], and of the disc's laws.
     alpha_variance = t2 + stars.alpha_variance[:, None]

@@ -38,7 +38,7 @@ from migrate_bayes.population.likelihood.layout import (
     unpack,
 )
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.likelihood.selected import Completeness
+from migrate_bayes.population.likelihood.selected import Completeness, todays
 from migrate_bayes.population.likelihood.theta import THETA, bent_by, columns_of
 from migrate_bayes.population.model.hierarchy import flat_in_age, node_widths
 
@@ -64,7 +64,7 @@ def _expectations(stars: StarArrays, ages: Floats) -> tuple[Floats, Floats]:
 def _mixture(theta: Floats, share: Floats, error: float, alpha_error: float) -> tuple[Floats, ...]:
     """Weights, means and variances of observed [Fe/H] and [α/Fe] over (class, component, age).
 
-    `share` is the share of stars in each class of the error of R_g.
+    `share` is the share of stars in each class of today's radius.
     """
     cells = theta.reshape(-1, theta.shape[-1])
     of_class = np.repeat(np.arange(len(share)), len(cells))
@@ -98,7 +98,7 @@ def prior_predictive(
     error = float(np.sqrt(np.nanmedian(kept)))
     alpha_error = float(np.sqrt(np.median(plain.alpha_variance[seen]))) if seen.any() else 0.0
     axes = {"feh": np.arange(-2.5, 1.501, 0.05), "alpha_fe": np.arange(-0.4, 0.701, 0.0125)}
-    share = np.bincount(plain.error_class) / len(index)
+    share = np.bincount(plain.radius_class) / len(index)
     mixtures = [_mixture(theta, share, error, alpha_error) for theta in thetas]
     curves = {
         name: np.stack([_density(axes[name], m[0], m[at], m[at + 1]) for m in mixtures])
@@ -137,7 +137,7 @@ def _replicate(
     pick = np.minimum((edge < rng.random(n) * edge[-1]).sum(axis=0), len(edge) - 1)
     component, node = np.divmod(pick, theta.shape[1])
     of_star = theta[component, node]
-    t = columns_of(of_star, stars.error_class)
+    t = columns_of(of_star, stars.radius_class)
     rows = np.arange(n)
     e_feh = stars.feh_variance[rows, node]
     h = t["sigma2"] / (t["sigma2"] + stars.radius_variance)
@@ -149,7 +149,8 @@ def _replicate(
     if completeness is not None:
         # Of some true [Fe/H] of the population one that the survey took.
         some = mean[:, None] + np.sqrt(spread)[:, None] * rng.normal(size=(n, _TRIED))
-        log_s = completeness.at(component, node, radius, some)
+        today = todays(stars.class_centre, stars.radius_class, radius)
+        log_s = completeness.at(component, node, today, some)
         true = some[rows, np.argmax(log_s + rng.gumbel(size=some.shape), axis=1)]
         error = np.sqrt(t["t2"] + stars.alpha_variance)
         alpha = t["a"] + t["b"] * true + error * rng.normal(size=n)

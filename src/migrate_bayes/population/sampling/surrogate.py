@@ -83,7 +83,7 @@ _LOG = [THETA.index(name) for name in ("sigma2", "s2", "t2", "q2")]
 
 
 def _columns(theta: Floats) -> tuple[list[int], list[int]]:
-    """Return the columns of ln P and of variances, those of further error classes too."""
+    """Return the columns of ln P and of variances, those of further classes too."""
     first = first_columns(theta)
     return first.tolist(), [*_LOG, *(int(at) + 2 for at in first[1:])]
 
