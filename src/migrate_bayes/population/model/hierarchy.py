@@ -320,10 +320,10 @@ def _powers(spec: ModelSpec, levels: Floats | None, n_stars: int) -> Floats:
     return np.stack([levels, levels**2], axis=1)[:, : 2 if n_stars >= _MANY_STARS else 1]
 
 
-def _by_place(names: tuple[str, str], spec: ModelSpec, powers: Floats) -> list:
-    """Add the change of a number with today's radius; return it for each class."""
+def _by_place(names: tuple[str, str], spec: ModelSpec, powers: Floats) -> Any:
+    """Add the change of a number with today's radius; return it for each class, (n_classes,)."""
     used = [pm.Normal(name, *spec.prior(name)) for name in names[: powers.shape[1]]]
-    return [sum((u * v for u, v in zip(row, used, strict=True)), 0.0) for row in powers]
+    return pt.dot(powers, pt.stack(used)) if used else np.zeros(len(powers))
 
 
 def _component(
@@ -334,12 +334,12 @@ def _component(
     powers: Floats,
     alpha: Any,
     height: Any,
-    by_place: list,
-) -> tuple[list, list]:
-    """Return ln P(age) of one disc in each class and the columns of θ after the weight.
+    by_place: Any,
+) -> tuple[list, list, Any]:
+    """Return ln P(age), μ and σ² of one disc, the columns of θ after these, and its mean age.
 
-    The columns are ten of all, then μ and σ² of each class of today's radius after the first;
-    `powers` are of `_powers`, `by_place` what each adds to the slope of ln P(age).
+    The first three have shape (n_classes, n_ages); `powers` are of `_powers`, `by_place` what each
+    class of today's radius adds to the slope of ln P(age).
 
     `alpha` and `height` are the disc's mean [α/Fe] at `ALPHA_PIVOT` and mean height. If diffusion
     shapes the spread of radii or the scatter, it replaces a free function of age. P(age) at the
@@ -362,22 +362,15 @@ def _component(
     churned = gradient if isinstance(gradient, RadialDiffusion) else None
     spreading = churned if churned and churned.radius else None
     alpha_slope = scalar("alpha_slope")
-    mean = function("radius", spec.radius)
-    spread = (
-        spreading.radius_variance(ages)
-        if spreading
-        else variance("log_radius_scatter", spec.radius_scatter)
-    )
-    names = ("tilt", "bend")[: powers.shape[1]]
-    shifts = [function(f"radius_{power}", spec.radius_tilt) for power in names]
-    widths = [function(f"log_radius_scatter_{power}", spec.radius_tilt) for power in names]
-    laws = []
-    for row in powers:
-        shift = sum(u * f for u, f in zip(row, shifts, strict=True))
-        width = sum(u * f for u, f in zip(row, widths, strict=True))
-        laws.append((mean + shift, spread * pt.exp(2.0 * width)))
+    mean, spread = function("radius", spec.radius), "log_radius_scatter"
+    width = None if spreading else 2.0 * function(spread, spec.radius_scatter)
+    if powers.shape[1]:
+        names = ("tilt", "bend")[: powers.shape[1]]
+        mean += pt.dot(powers, pt.stack([function(f"radius_{n}", spec.radius_tilt) for n in names]))
+        widths = [function(f"{spread}_{n}", spec.radius_tilt) for n in names]
+        width += 2.0 * pt.dot(powers, pt.stack(widths))
+    variances = spreading.radius_variance(ages) if spreading else pt.exp(width)
     columns = [
-        *laws[0],
         function("metallicity", spec.metallicity),
         pt.as_tensor(gradient(ages)),
         churned.scatter_variance(ages)
@@ -388,7 +381,6 @@ def _component(
         pt.exp(2.0 * scalar("log_alpha_scatter")) * one,
         height,
         variance("log_height_scatter", spec.height_scatter),
-        *(column for law in laws[1:] for column in law),
     ]
     # The spline's knot values sum to zero: the softmax does not see a constant.
     name, at = f"age_weight_{disc}", getattr(spec.age_weight, disc)
@@ -397,9 +389,12 @@ def _component(
     values = pm.ZeroSumNormal(name, sd, dims=f"{name}_knot")
     spline = pt.dot(spline_basis(ages, at), values)
     log_age = spline + tilt * ages + np.log(node_widths(ages))
-    since = ages - spec.reference_age
-    every = [log_age + change * since for change in by_place]
-    return [at - pt.logsumexp(at) for at in every], columns
+    mean_age = pt.dot(pt.special.softmax(log_age, axis=0), ages)
+    log_age += pt.as_tensor(by_place)[:, None] * (ages - spec.reference_age)
+    log_age -= pt.logsumexp(log_age, axis=1, keepdims=True)
+    shape = len(powers), len(ages)
+    laws = [log_age, *(pt.broadcast_to(law, shape) for law in (mean, variances))]
+    return laws, columns, mean_age
 
 
 def _ordered(
@@ -471,36 +466,33 @@ def hierarchy(
         thick = _line(spec, "gradient_thick", thick_rate)
         fraction = pm.Beta("thick_fraction", *spec.prior("thick_fraction"))
         powers = _powers(spec, levels, n_stars)
-        odds = [pm.math.logit(fraction) + at for at in _by_place(_THICK, spec, powers)]
-        log_mix = [[-pt.softplus(at) for at in odds], [-pt.softplus(-at) for at in odds]]
-        ages_by_place = _by_place(_OLD, spec, powers), [0.0] * len(powers)
+        odds = pm.math.logit(fraction) + _by_place(_THICK, spec, powers)
+        log_mix = [-pt.softplus(odds), -pt.softplus(-odds)]
+        ages_by_place = _by_place(_OLD, spec, powers), np.zeros(len(powers))
         alphas = _ordered("alpha", spec.least_alpha_gap, spec.alpha, spec, ages)
         heights = _ordered("height", spec.least_height_gap, spec.height, spec, ages)
         discs = zip(("thin", "thick"), (thin, thick), alphas, heights, ages_by_place, strict=True)
         blocks = [
-            _component(name, gradient, spec, ages, powers, *further)
+            list(_component(name, gradient, spec, ages, powers, *further))
             for name, gradient, *further in discs
         ]
+        mean_age = [of_disc.pop() for of_disc in blocks]
         if spec.outliers:
             stray = pm.Beta("outlier_fraction", *spec.prior("outlier_fraction"))
-            log_mix = [[at + pt.log1p(-stray) for at in mix] for mix in log_mix]
-            log_mix.append([pt.log(stray)] * len(powers))
-            flat = pt.as_tensor(np.log(flat_in_age(ages)))
-            law = [*OUTLIER, *OUTLIER[:2] * (len(powers) - 1)]
-            columns = [pt.as_tensor(v * np.ones(len(ages))) for v in law]
-            blocks.append(([flat] * len(powers), columns))
+            log_mix = [*(mix + pt.log1p(-stray) for mix in log_mix), pt.log(stray)]
+            one = np.ones((len(powers), len(ages)))
+            laws = [np.log(flat_in_age(ages)) * one, OUTLIER[0] * one, OUTLIER[1] * one]
+            blocks.append([laws, [v * one[0] for v in OUTLIER[2:]]])
         cubes = []
         of_thin, of_others = _bends(spec)
         bends = [of_thin, *[of_others] * (len(blocks) - 1)]
-        for mix, (log_age, columns), bent in zip(log_mix, blocks, bends, strict=True):
-            weight, rest = [a + b for a, b in zip(mix, log_age, strict=True)], columns[10:]
-            laws = zip(weight[1:], rest[::2], rest[1::2], strict=True)
-            further = [column for law in laws for column in law]
-            of_profile = [column * np.ones(len(ages)) for column in bent]
-            cubes.append(pt.stack([weight[0], *columns[:10], *further, *of_profile], axis=-1))
+        for mix, (laws, columns), bent in zip(log_mix, blocks, bends, strict=True):
+            law = pt.stack([mix[..., None] + laws[0], *laws[1:]], axis=-1)
+            further = law[1:].transpose(1, 0, 2).reshape((len(ages), 3 * (len(powers) - 1)))
+            columns = pt.stack(columns, axis=-1)
+            of_profile = [pt.as_tensor(v * np.ones(len(ages)))[:, None] for v in bent]
+            cubes.append(pt.concatenate([law[0], columns, further, *of_profile], axis=-1))
         theta = pt.stack(cubes)
-        near = int(np.abs(levels).argmin()) if len(powers) > 1 and levels is not None else 0
-        mean_age = [pt.dot(pt.exp(log_age[near]), ages) for log_age, _ in blocks[:2]]
         pm.Deterministic("mean_age", pt.stack(mean_age), dims="disc")
         pm.Deterministic("alpha", pt.stack(alphas), dims=("disc", "age"))
         pm.Deterministic("gradient", theta[:, :, 4], dims=("component", "age"))
