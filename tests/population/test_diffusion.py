@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.mock.model_stars import (
-    _SURVEY_RADIUS,
-    _SURVEY_WIDTH,
+    SURVEY_RADIUS,
+    SURVEY_WIDTH,
     MIGRATED_AGES,
     migrated_stars,
 )
@@ -49,8 +49,8 @@ def true_theta(ages, *, selected, rate):
     kept, slope = SPREAD**2 / (SPREAD**2 + moved), NOW + rate * ages
     mean, variance = np.full(len(ages), 8.0), SPREAD**2 + moved
     if selected:
-        weight = 1.0 / variance + 1.0 / _SURVEY_WIDTH**2
-        mean = (mean / variance + _SURVEY_RADIUS / _SURVEY_WIDTH**2) / weight
+        weight = 1.0 / variance + 1.0 / SURVEY_WIDTH**2
+        mean = (mean / variance + SURVEY_RADIUS / SURVEY_WIDTH**2) / weight
         variance = 1.0 / weight
     scatter = 0.06**2 + slope**2 * kept * moved
     shares = np.log(node_widths(ages) / node_widths(ages).sum())
