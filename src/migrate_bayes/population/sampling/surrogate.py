@@ -23,7 +23,8 @@ what it scales enter θ as a product. In θ itself, in natural units, it nearly 
    η = (\ln P - \overline{\ln P},\; μ,\; \ln σ^2,\; Z,\; G,\; \ln s^2,\; a,\; b,\; \ln t^2,\;
    m,\; \ln q^2)
 
-the likelihood is smooth in η, whatever model stands above it. A model reaches a few dozen of the
+the likelihood is smooth in η, whatever model stands above it. The mean of ln P is over the discs;
+for outliers η has P itself, of which there may be none. A model reaches a few dozen of the
 many directions: those that its posterior moves in span
 
 .. math:: η = η_0 + D U φ, \qquad φ = U^T D^{-1} (η - η_0)
@@ -93,8 +94,16 @@ def natural(theta: Floats) -> Floats:
     eta = np.array(theta)
     weight, log = _columns(theta)
     eta[..., log] = np.log(theta[..., log])
-    eta[..., weight] -= eta[..., weight].mean(axis=(-3, -2))
+    eta[:2, :, weight] -= eta[:2, :, weight].mean(axis=(0, 1))
+    eta[2:, :, weight] = np.exp(theta[2:, :, weight])
     return eta
+
+
+def _shares(theta: Floats, weight: list[int]) -> tuple[Floats, Floats, Floats]:
+    """Return P of discs given that a star is of one, P of outliers, and the share of discs."""
+    discs, outliers = np.exp(theta[:2, :, weight]), np.exp(theta[2:, :, weight])
+    rest = discs.sum(axis=(0, 1))
+    return discs / rest, outliers, rest
 
 
 def natural_gradient(theta: Floats, gradient: Floats) -> Floats:
@@ -102,7 +111,10 @@ def natural_gradient(theta: Floats, gradient: Floats) -> Floats:
     out = np.array(gradient)
     weight, log = _columns(theta)
     out[..., log] *= theta[..., log]
-    out[..., weight] -= np.exp(theta[..., weight]) * gradient[..., weight].sum(axis=(-3, -2))
+    of_disc, of_outliers, rest = _shares(theta, weight)
+    total = gradient[:2, :, weight].sum(axis=(0, 1))
+    out[:2, :, weight] -= of_disc * total
+    out[2:, :, weight] = gradient[2:, :, weight] / of_outliers - total / rest
     return out
 
 
@@ -154,7 +166,8 @@ class Coordinates(NamedTuple):
         out = _over((self.directions @ slope).reshape(theta.shape), self.spread)
         weight, log = _columns(theta)
         out[..., log] /= theta[..., log]
-        out[..., weight] -= out[..., weight].mean(axis=(-3, -2))
+        out[:2, :, weight] -= out[:2, :, weight].mean(axis=(0, 1))
+        out[2:, :, weight] *= np.exp(theta[2:, :, weight])
         return out
 
     def jacobian(self, theta: Floats) -> Floats:
@@ -162,8 +175,11 @@ class Coordinates(NamedTuple):
         out = (self.spread.reshape(-1, 1) * self.directions).reshape(*theta.shape, self.n)
         weight, log = _columns(theta)
         out[..., log, :] *= theta[..., log, None]
-        for at in weight:
-            out[..., at, :] -= np.tensordot(np.exp(theta[..., at]), out[..., at, :], axes=2)
+        of_disc, of_outliers, rest = _shares(theta, weight)
+        lost = out[2:, :, weight].sum(axis=(0, 1)) / rest[:, None]
+        mean = np.einsum("ckj,ckjx->jx", of_disc, out[:2, :, weight])
+        out[:2, :, weight] -= mean + lost
+        out[2:, :, weight] /= of_outliers[..., None]
         return out
 
 
