@@ -55,6 +55,10 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    # PyTensor would have g++ compile parts of graphs that it interprets: a quarter of a minute
+    # where nothing is cached, and no faster after.
+    if "pytensor" in sys.modules:
+        sys.modules["pytensor"].config.cxx = ""
 
 
 @pytest.fixture(scope="session")

@@ -170,15 +170,15 @@ def test_lanes_are_numbers_side_by_side():
 
 @njit(error_model="numpy")
 def _sweep(kind, points, place, pool, obs, inv, window, work):
-    prior = load(pool, 0)
+    prior, step = load(pool, 0), np.int64(WIDTH)  # of a literal, all would be compiled anew
     if kind == 0:
-        sweep(points, place, pool, WIDTH, WIDTH, obs, inv, prior, window, work, 0)
+        sweep(points, place, pool, step, step, obs, inv, prior, window, work, 0)
     elif kind == 1:
-        sweep_colour(points, place, pool, WIDTH, WIDTH, obs, inv, prior, window, work, 0)
+        sweep_colour(points, place, pool, step, step, obs, inv, prior, window, work, 0)
     elif kind == 2:
-        sweep_tilted(points, place, pool, WIDTH, WIDTH, obs, inv, prior, window, work, 0)
+        sweep_tilted(points, place, pool, step, step, obs, inv, prior, window, work, 0)
     else:
-        sweep_colour_tilted(points, place, pool, WIDTH, WIDTH, obs, inv, prior, window, work, 0)
+        sweep_colour_tilted(points, place, pool, step, step, obs, inv, prior, window, work, 0)
 
 
 # Length of the segment in errors, and the distance at which it passes; the rule that is meant

@@ -282,7 +282,8 @@ def summarise(ages, log_like, log_prior, smooth, out):  # type: ignore[no-untype
                     + low_slope * basis[2, j] + high_slope * basis[3, j] - peak
                 )  # fmt: skip
         like[m - 1] = np.exp(y[n - 1] - peak)
-        post[:] = like * weight
+        for i in range(m):
+            post[i] = like[i] * weight[i]
         first, last = 0, m - 1
         while like[first] < THRESHOLD:
             first += 1

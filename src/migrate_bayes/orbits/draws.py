@@ -326,7 +326,8 @@ def draw_block(stars, transform, potentials, seed, draws, kept, out):
     for i in range(key.size):
         if not usable[i]:
             continue
-        unit_sigma[:4] = sigma[i, :4]
+        for m in range(4):
+            unit_sigma[m] = sigma[i, m]
         bad_covariance[i] = not cholesky(unit_sigma, correlation[i], factor)
         total[:] = 0.0
         square[:] = 0.0
@@ -342,7 +343,8 @@ def draw_block(stars, transform, potentials, seed, draws, kept, out):
             value[0], value[1], value[2], value[3] = x, y, z, v_r
             value[4], value[5], value[6], value[7] = v_phi, vz, radius, star[2]
             if d < 0:
-                nominal[:] = value
+                for m in range(N_MOMENTS):
+                    nominal[m] = value[m]
             for m in range(N_MOMENTS):
                 difference = value[m] - nominal[m]
                 total[m] += difference

@@ -116,7 +116,8 @@ def add_age(flat, age, looks, obs, inv, prior, pool, scratch, tally, k):  # type
             continue
         lower_bounds(
             bounds_of_blocks, (age * flat.n_strip * 8 * n_large + big) * per_row,
-            n_large * per_row, obs, inv, prior, pool, from_cell, to_cell, bounds, least_of_block, 0,
+            n_large * per_row, obs, inv, prior, pool, from_cell, to_cell, bounds, least_of_block,
+            np.int64(0),
         )  # fmt: skip
         lead, n_here = 0, min(LARGE, n_block - big * LARGE)
         if order == 0:

@@ -137,13 +137,15 @@ def _sum_over_tile(layout, flat, stars, tile, scratch):  # type: ignore[no-untyp
         np.zeros((n_star, n_age, 5)), np.full((n_star, n_age), np.inf), np.full(n_star, -1),
         np.full((n_star, 3), np.inf),
     )  # fmt: skip
-    tally.best[:, 2] = 0.0
+    for k in range(n_star):
+        tally.best[k, 2] = 0.0
     log_scale = np.zeros(n_star)
     pool = np.empty(n_star * _POOL, dtype=np.float32)
     priors = [nothing() for _ in tile]
-    component, most = 0, 1
+    # Not literals: numba would compile all that takes them once for 0 and once for any number.
+    component, most = np.int64(0), 1
     while component < most:
-        used = 0
+        used = np.int64(0)
         for k, s in enumerate(tile):
             priors[k] = nothing()
             one = mixture_component(layout, stars.alpha[s], component)

@@ -201,7 +201,8 @@ def add_prior(layout, inv, feh, component, pool, used):  # type: ignore[no-untyp
     if pieces != PIECES or inv[3] > 0.0 or len(layout.chunks) == 0:
         for p in range(n_point):
             stencil[0, p] = cubic_stencil(axis, axis[0] + (p + low * pieces) * spacing, four)
-            stencil[1:, p] = four[0]
+            for n in range(4):  # numba compiles no more than this; for a slice, words of an error
+                stencil[1 + n, p] = four[0, n]
     for point in range(first, last + 1):
         p = point - low * pieces
         phi = axis[0] + point * spacing
@@ -234,10 +235,10 @@ def add_prior(layout, inv, feh, component, pool, used):  # type: ignore[no-untyp
         pool = np.concatenate((pool, np.empty(used + size + of_alpha.size, dtype=np.float32)))
     at_weight = _append(pool, used, chi2)
     at_feh = _append(pool, at_weight, weight)
-    at_stencil = _append(pool, at_feh, of_feh)
-    at_least = _append(pool, at_stencil, stencil)
+    at_stencil = _append(pool, at_feh, of_feh.reshape(-1))
+    at_least = _append(pool, at_stencil, stencil.reshape(-1))
     at_strips = _append(pool, at_least, least_chi2)
-    at_alpha = _append(pool, at_strips, strips)
+    at_alpha = _append(pool, at_strips, strips.reshape(-1))
     log_scale = -math.log(math.sqrt(2.0 * math.pi) * g.feh_sd)
     if g.alpha_sd > 0.0:
         log_scale -= math.log(math.sqrt(2.0 * math.pi) * g.alpha_sd)
@@ -245,16 +246,15 @@ def add_prior(layout, inv, feh, component, pool, used):  # type: ignore[no-untyp
         pieces, low, high, low + np.argmin(least_chi2), n_point, log_scale, used, at_weight,
         at_feh, at_stencil, at_least, at_strips, at_alpha, k_low, k_high - k_low,
     )  # fmt: skip
-    return pool, _append(pool, at_alpha, of_alpha), prior
+    return pool, _append(pool, at_alpha, of_alpha.reshape(-1)), prior
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _append(pool, at, array):  # type: ignore[no-untyped-def]
     """Put an array at a place of the pool; return the place after it."""
-    flat = array.reshape(-1)
-    for i in range(len(flat)):
-        pool[at + i] = flat[i]
-    return at + len(flat)
+    for i in range(len(array)):
+        pool[at + i] = array[i]
+    return at + len(array)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -328,7 +328,7 @@ def _moments(layout, g, phi, soft):  # type: ignore[no-untyped-def]
 def _strips(layout, g, low, high):  # type: ignore[no-untyped-def]
     """Return, for each cell, the first strip of [α/Fe] that the star may be in and their number."""
     axis, last = layout.metallicity, len(layout.strips) - 2
-    out = np.empty((high - low, 2), dtype=np.int64)
+    out = np.empty((high - low, 2))
     for j in range(low, high):
         one = g.alpha + g.kappa * (axis[j] - g.phi)
         two = one + g.kappa * (axis[1] - axis[0])

@@ -95,7 +95,7 @@ class Place(NamedTuple):
     n_alpha: int  # nodes of [α/Fe] to weigh
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def mills_ratio(t):  # type: ignore[no-untyped-def]
     r"""Return :math:`e^{x^2/2} \int_x^\infty e^{-y^2/2} dy` at t = 1/(1 + 0.28 x), x ≥ 0.
 
@@ -110,7 +110,7 @@ def mills_ratio(t):  # type: ignore[no-untyped-def]
     return p * t
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _ends(e0, e1, g0, g1, a):  # type: ignore[no-untyped-def]
     """Sum the terms of the rule that belong to the ends of a segment."""
     tenth, part = splat(_F(0.1)), splat(_F(1.0 / 120.0))
@@ -118,7 +118,7 @@ def _ends(e0, e1, g0, g1, a):  # type: ignore[no-untyped-def]
     return e0 * (base + g0 * (part * g0 - tenth)) + e1 * (base + g1 * (part * g1 + tenth))
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _halved(e0, e1, c0, c1, a, reference):  # type: ignore[no-untyped-def]
     """Integrate by the rule for each half."""
     half, part = splat(_F(0.5)), splat(_F(1.0 / 120.0))
@@ -129,7 +129,7 @@ def _halved(e0, e1, c0, c1, a, reference):  # type: ignore[no-untyped-def]
     return half * (_ends(e0, e1, s - quarter, s + quarter, quarter) + in_middle * both)
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _exact(c0, g0, a, reference):  # type: ignore[no-untyped-def]
     """Integrate by error functions: an integral from `left` to `right` of a Gaussian."""
     zero, one, half = splat(_F(0.0)), splat(_F(1.0)), splat(_F(0.5))
@@ -150,7 +150,7 @@ def _exact(c0, g0, a, reference):  # type: ignore[no-untyped-def]
     return greater((across + tail_left + tail_right) * over, zero)
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _along(e0, e1, g0, a, part):  # type: ignore[no-untyped-def]
     """Return mean and variance of u along a segment, E its weight and `part` the integral of E."""
     zero, one, tiny = splat(_F(0.0)), splat(_F(1.0)), splat(_F(1e-30))

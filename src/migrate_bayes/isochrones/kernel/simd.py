@@ -196,7 +196,7 @@ def _guess_inverse_root(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 _near_inverse_root = _of_one(_guess_inverse_root)
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def inverse_root(x):  # type: ignore[no-untyped-def]
     """Return x^(-1/2) to 3e-7 relative, by three of Newton's steps."""
     y, half = _near_inverse_root(x), splat(_F(-0.5)) * x
@@ -213,7 +213,7 @@ _ROUND = _F(1.5 * 2**23)  # added to a number, it leaves the nearest integer in 
 _P = tuple(_F(c) for c in (1.00000007, 0.69314695, 0.24022122, 0.05550743, 0.00967546, 0.0013267))
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def exp(x):  # type: ignore[no-untyped-def]
     """Return exp(x) to 6e-6 relative, for x within ±59; beyond, its value there."""
     y = smaller(greater(x * splat(_LOG2E), splat(_LEAST)), splat(_MOST))

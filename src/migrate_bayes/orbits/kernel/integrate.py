@@ -344,7 +344,7 @@ def extrema_block(orbits, table, control, q, out, status):
     best, before = np.zeros((WIDTH, 3, 8)), np.zeros((WIDTH, 3))
     quarters, looked = np.zeros((WIDTH, 4, 3)), np.zeros(WIDTH, np.int64)
     out[:] = np.nan
-    upcoming, active = 0, 0
+    upcoming, active = np.int64(0), 0
     for m in range(WIDTH):
         _idle(q, m)
         q[lanes.EVENT + m] = 1.0
@@ -400,7 +400,8 @@ def extrema_block(orbits, table, control, q, out, status):
                         half[m] = abs(z[i])
                         looked[m] = REPEATS
                         _forget(quarters[m])
-                        before[m] = out[i, :3]
+                        for k in range(3):
+                            before[m, k] = out[i, k]
                         load(q, m, orbits, i, epsilon[m], span, table, best[m, :, 7])
                         continue
                 if failed:
