@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.mock.model_stars import (
+    MIGRATED_AGES,
     SURVEY_RADIUS,
     SURVEY_WIDTH,
-    MIGRATED_AGES,
     migrated_stars,
 )
 from migrate_bayes.population import ModelSpec, PopulationModel, population_data
