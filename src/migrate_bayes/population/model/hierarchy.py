@@ -11,9 +11,10 @@ parameters, and the thin disc's lie below them at every age by a gap that is a f
 
 so that neither can become the other, and a sample of one disc leaves the other without stars.
 
-Every function of age is linear in a few numbers, its values at knots. A natural cubic spline (or
-straight lines, if wiggles would do harm) carries them to the nodes of the age grid: one matrix
-product in the graph, and the knots keep their meaning and unit.
+Every function of age is linear in a few numbers, its values at knots. A natural cubic spline
+carries them to the nodes of the age grid: one matrix product in the graph, and the knots keep their
+meaning and unit. The laws of R_g, of age and of the discs' shares change with today's radius, by
+powers of it.
 
 What the thin disc's metallicity gradient may be as a function of age is its *form*. Each form adds
 its parameters to the PyMC model in context and returns G(age), dex/kpc, as a function of ages. The
