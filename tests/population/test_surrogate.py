@@ -26,10 +26,16 @@ from migrate_bayes.population.sampling.surrogate import (
 )
 
 
-@pytest.fixture(scope="module")
-def density():
-    model = PopulationModel(population_data(simulated_stars(3000, seed=8)), ModelSpec())
-    return PosteriorDensity(model, mode="FAST_COMPILE")
+@pytest.fixture(scope="module", params=[1, 12])
+def density(request):
+    """With so many classes of today's radius."""
+    stars = simulated_stars(3000, seed=8)
+    if request.param > 1:
+        today = np.random.default_rng(5).normal(8.3, 1.6, 3000)
+        stars = stars.assign(r_present=("star", today))
+    data = population_data(stars)
+    assert len(data.classes.centre) == request.param
+    return PosteriorDensity(PopulationModel(data, ModelSpec()), mode="FAST_COMPILE")
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +55,10 @@ def of_gaps(density):
 
 def test_a_model_linear_in_its_knots_is_spanned(density, coordinates):
     # σ_G adds no direction to those of the deviations that it scales; a gap, an exponential of its
-    # knots, may add some.
-    assert density.n - 1 <= coordinates.n <= density.n - 1 + of_gaps(density).sum()
+    # knots, may add some, and the norm of P(age) one in each class.
+    n_classes = len(density.likelihood.stars.class_centre)
+    most = density.n - 1 + of_gaps(density).sum() + n_classes - 1
+    assert density.n - 1 <= coordinates.n <= most
     theta = density.theta(density.start + 0.3 * np.random.default_rng(1).normal(size=density.n))
     phi = coordinates.of(theta)
     back = coordinates.origin + coordinates.spread * (coordinates.directions @ phi).reshape(

@@ -23,6 +23,8 @@ evidence, :math:`\ln p(\hat x) + \frac12 \ln |2 π Σ|`, Σ being the covariance
 from __future__ import annotations
 
 import copy
+import functools
+import operator
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property, partial
@@ -68,8 +70,7 @@ _FIRST_STARS = 20_000
 
 def _interpreted() -> Any:
     """PyTensor's mode for graphs that are ready in seconds and slow at each call."""
-    # The rewriting left out makes one sum of all terms of a prior: interpreted PyTensor knows no
-    # sum of more than 32.
+    # The rewriting left out makes one sum of all terms of a prior.
     return pytensor.compile.mode.get_mode("FAST_COMPILE").excluding("local_add_canonizer")
 
 
@@ -140,7 +141,9 @@ class PosteriorDensity:
         self.start = np.asarray(DictToArrayBijection.map(point).data, dtype=np.float64)
         self.n = len(self.start)
         others = [p for p in model.potentials if p.name != "stars"]
-        prior = model.logp(vars=[*model.free_RVs, *others])
+        # One after another: interpreted PyTensor knows no sum of more than 32.
+        terms = model.logp(vars=[*model.free_RVs, *others], sum=False)
+        prior = functools.reduce(operator.add, [term.sum() for term in terms])
         theta, *named = model.replace_rvs_by_values([population.theta, *model.unobserved_RVs])
         outputs, x = join_nonshared_inputs(
             point, [prior, theta, *named], [model.rvs_to_values[rv] for rv in model.free_RVs]

@@ -80,6 +80,9 @@ _THIN = 2
 # Ridge that pulls the fitted curvature to the earlier one; the points' own spread is 1.
 _RIDGE = 1e-3
 
+# Classes of today's radius that tell φ.
+_TELLING = 8
+
 _LOG = [THETA.index(name) for name in ("sigma2", "s2", "t2", "q2")]
 
 
@@ -126,12 +129,15 @@ def _over(values: Floats, spread: Floats) -> Floats:
 class Coordinates(NamedTuple):
     """The subspace of η that a posterior moves in: η_0, D (0 if θ is fixed), U.
 
-    Shapes (n_components, n_ages, n_theta), the same, and (n_components * n_ages * n_theta, n).
+    Shapes (n_components, n_ages, n_theta), the same, and (n_components * n_ages * n_theta, n). φ is
+    told by some of the numbers of η, `rows`, by least squares: `inverse`, shape (n, n_rows).
     """
 
     origin: Floats
     spread: Floats
     directions: Floats
+    rows: NDArray[np.int64]
+    inverse: Floats
 
     @classmethod
     def spanning(cls, centre: Floats, thetas: Floats, *, tolerance: float = 3e-5) -> Coordinates:
@@ -145,8 +151,16 @@ class Coordinates(NamedTuple):
         spread = np.sqrt(np.mean(moved**2, axis=0))
         spread[spread < 1e-12] = 0.0
         scaled = _over(moved, spread).reshape(len(thetas), -1)
-        _, size, rows = np.linalg.svd(scaled, full_matrices=False)
-        return cls(origin, spread, np.ascontiguousarray(rows[size > tolerance * size[0]].T))
+        _, size, axes = np.linalg.svd(scaled, full_matrices=False)
+        directions = np.ascontiguousarray(axes[size > tolerance * size[0]].T)
+        # Laws change with the class by powers of today's radius: a few classes tell the others.
+        first = first_columns(centre)
+        told = np.linspace(0, len(first) - 1, _TELLING).round().astype(np.int64)
+        tells = spread > 0.0
+        for at in np.delete(first, told):
+            tells[..., at : at + 3] = False
+        rows = np.flatnonzero(tells)
+        return cls(origin, spread, directions, rows, np.linalg.pinv(directions[rows]))
 
     @property
     def n(self) -> int:
@@ -155,7 +169,8 @@ class Coordinates(NamedTuple):
 
     def of(self, theta: Floats) -> Floats:
         """Return φ at θ."""
-        return self.directions.T @ _over(natural(theta) - self.origin, self.spread).ravel()
+        moved = natural(theta).ravel()[self.rows] - self.origin.ravel()[self.rows]
+        return self.inverse @ (moved / self.spread.ravel()[self.rows])
 
     def gradient(self, theta: Floats, slope: Floats) -> Floats:
         """Turn ∂f/∂θ into ∂f/∂φ."""
@@ -163,7 +178,8 @@ class Coordinates(NamedTuple):
 
     def pullback(self, theta: Floats, slope: Floats) -> Floats:
         """Turn ∂f/∂φ into ∂f/∂θ, f being a function of φ(θ)."""
-        out = _over((self.directions @ slope).reshape(theta.shape), self.spread)
+        out = np.zeros_like(theta)
+        out.ravel()[self.rows] = (slope @ self.inverse) / self.spread.ravel()[self.rows]
         weight, log = _columns(theta)
         out[..., log] /= theta[..., log]
         out[:2, :, weight] -= out[:2, :, weight].mean(axis=(0, 1))
