@@ -85,7 +85,7 @@ class PopulationModel:
     >>> from migrate_bayes.mock.model_stars import simulated_stars
     >>> data = population_data(simulated_stars(500, seed=1))
     >>> PopulationModel(data)
-    PopulationModel(500 stars, thin-thick, linear+deviations, 56 parameters)
+    PopulationModel(500 stars, thin-thick, linear+deviations, 50 parameters)
 
     A gradient of your own that flattens exponentially:
 
@@ -94,7 +94,7 @@ class PopulationModel:
     ...     young = pm.Normal("young_gradient", -0.07, 0.03)
     ...     return young * pm.math.exp(-ages / pm.LogNormal("flattening_time", 2.3, 0.5))
     >>> PopulationModel(data, gradient=exponential)
-    PopulationModel(500 stars, thin-thick, exponential, 51 parameters)
+    PopulationModel(500 stars, thin-thick, exponential, 45 parameters)
     """
 
     def __init__(
