@@ -267,7 +267,11 @@ def draw_prior(model: pm.Model, draws: int, seed: int) -> xr.Dataset:
         with model, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*[Pp]otential.*")
             names = [v.name for v in model.unobserved_RVs]
-            tree = pm.sample_prior_predictive(draws, var_names=names, random_seed=seed)
+            # Interpreted: to compile it takes a minute, to the same draws.
+            interpreted = {"mode": "FAST_COMPILE"}
+            tree = pm.sample_prior_predictive(
+                draws, var_names=names, random_seed=seed, compile_kwargs=interpreted
+            )
     finally:
         log.setLevel(level)
     # PyMC has variables and coordinates in the order of a set of names: another in each process.
