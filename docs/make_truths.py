@@ -4,7 +4,7 @@
 
 Each truth of `TRUTHS` is simulated with the LAMOST-like survey, taken through ages, orbits and the
 paper's cuts, and fitted with models/survey.toml: with one law of radii and without completeness,
-with radii by error, and with both corrections. A line of the table is one fit: (f − t) / sd in
+with laws by place, and with both corrections. A line of the table is one fit: (f − t) / sd in
 brackets, sd of the posterior with the error of ln S. Products are kept in ``runs/truth-LABEL``
 and fits in ``runs/truths.jsonl``: what is there is not made again.
 """
@@ -35,7 +35,7 @@ TRUTHS: dict[str, dict] = {
     "McMillan17": {"orbits": {"potentials": ["McMillan17"]}, "model": {"potential": "McMillan17"}},
 }
 CORRECTIONS = {
-    "neither": (False, False), "radii by error": (True, False), "both": (True, True),
+    "neither": (False, False), "laws by place": (True, False), "both": (True, True),
 }  # fmt: skip
 NUMBERS = {"gradient_young": "1 Gyr", "flattening_rate": "rate", "gradient_thick": "thick"}
 LEDGER = Path("runs/truths.jsonl")
@@ -80,8 +80,8 @@ def fits(label: str, stars: int, injections: int) -> list[dict]:
     data = population_data(run.stars, potential=recipe.model.potential, mask=mask)
     base = load_model_spec(recipe.model.spec)
     for name in missing:
-        by_error, selected = CORRECTIONS[name]
-        spec = base.changed(radius_by_place=by_error, **changed)
+        by_place, selected = CORRECTIONS[name]
+        spec = base.changed(radius_by_place=by_place, **changed)
         began = time.perf_counter()
         model = PopulationModel(data, spec, completeness=table if selected else None)
         fit = model.sample(recipe.sampler, seed=recipe.seed, prior_draws=0)

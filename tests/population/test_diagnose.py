@@ -107,6 +107,18 @@ def test_what_may_be_nothing_has_no_lower_edge():
         assert verdicts(tree)["posterior at prior's edge"] == (below and name != "slope")
 
 
+def test_a_share_of_nothing_is_at_no_edge_whatever_the_draws():
+    """Defect: of 500 draws of Beta(1, 50) the first quantile may be 0.03 of the median."""
+    for seed in range(60):
+        tree, rng = fit(), np.random.default_rng(seed)
+        prior = tree["prior"].to_dataset().isel(draw=slice(500))
+        prior["outlier_fraction"] = (SAMPLE, rng.beta(1.0, 50.0, prior["flattening_rate"].shape))
+        posterior = tree["posterior"].to_dataset()
+        posterior["outlier_fraction"] = (SAMPLE, 1e-6 * rng.random((4, 500)))
+        tree["posterior"], tree["prior"] = posterior, prior
+        assert verdicts(tree)["posterior at prior's edge"], seed
+
+
 def spoil(name):
     """The good fit with one defect that makes its numbers meaningless."""
     if name == "posterior predictive":

@@ -336,7 +336,7 @@ def test_model_of_selected_stars():
 def test_wrong_tables():
     good = table_of(curved)
     for bad, message in (
-        (good.rename(ln_s="s"), "`ln_s` on the axes"),
+        (good.rename(ln_s="s"), "`ln_s` on the dimensions"),
         (good.isel(component=[0]), "no component thick"),
         (good.isel(feh=np.r_[0:10, 12:30]), "axis feh .* unequal steps"),
         (good.where(good["feh"] < 1.0), "values that are NaN"),

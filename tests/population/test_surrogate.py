@@ -11,7 +11,7 @@ from scipy.stats import norm
 from migrate_bayes.mock.model_stars import AGES, PopulationTruth, simulated_stars
 from migrate_bayes.population import ModelSpec, PopulationModel, SamplerOptions, population_data
 from migrate_bayes.population.likelihood.op import StarLikelihood
-from migrate_bayes.population.likelihood.theta import THETA
+from migrate_bayes.population.likelihood.theta import OUTLIER, THETA
 from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
 from migrate_bayes.population.sampling.surrogate import (
     Coordinates,
@@ -92,15 +92,35 @@ def test_gradients_through_the_coordinates(density, coordinates):
     np.testing.assert_allclose(np.tensordot(np.exp(theta[..., 0]), weights, 2), 0.0, atol=1e-12)
 
 
-def test_natural_gradient_against_finite_differences():
+def with_outliers(theta, share):
+    """Add the outliers' component to θ of two discs."""
+    flat = np.full(len(AGES), share / len(AGES))
+    stray = np.stack([np.log(flat), *(np.full(len(AGES), v) for v in OUTLIER)], axis=-1)
+    discs = theta.copy()
+    discs[..., 0] += np.log1p(-share)
+    return np.concatenate([discs, stray[None]])
+
+
+def test_a_sample_without_outliers_has_coordinates():
+    """Defect: ln P of outliers has no end there, and no weight could be trusted (k̂ of 66)."""
     theta = PopulationTruth().theta(AGES)
+    none, few = (natural(with_outliers(theta, share)) for share in (1e-30, 1e-3))
+    np.testing.assert_allclose(few[:2], none[:2], atol=1e-12)
+    np.testing.assert_allclose(few[2, :, 0] - none[2, :, 0], 1e-3 / len(AGES))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05])
+def test_natural_gradient_against_finite_differences(share):
+    theta = PopulationTruth().theta(AGES)
+    theta = with_outliers(theta, share) if share else theta
     likelihood = StarLikelihood(population_data(simulated_stars(500, seed=1)).stars)
 
     def of_eta(eta):
         t = eta.copy()
         logs = [THETA.index(n) for n in ("sigma2", "s2", "t2", "q2")]
         t[..., logs] = np.exp(eta[..., logs])
-        t[..., 0] -= np.log(np.exp(eta[..., 0]).sum())
+        t[2:, :, 0] = np.log(eta[2:, :, 0])
+        t[:2, :, 0] += np.log1p(-eta[2:, :, 0].sum()) - np.log(np.exp(eta[:2, :, 0]).sum())
         return likelihood.value_and_gradient(t)
 
     eta = natural(theta)

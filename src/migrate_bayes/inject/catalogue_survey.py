@@ -275,7 +275,7 @@ class CatalogueSurvey:
     def tried_at(self, place: Columns, star: Columns, u: Floats) -> tuple[Columns, Floats]:
         """Put stars at lent places; see `Survey.tried_at`."""
         star["alpha_fe"] = np.clip(star["alpha_fe"], *self._alphas)
-        star, inside = self._shining(star | {"rg": place["rg"]}, place["row"], u[1])
+        star, inside = self._shining(star, place["row"], u[1])
         star["modulus"] = self._modulus[star["row"]]
         share = np.where(inside, star["probability"], 0.0)
         if self.shares.tables:

@@ -100,12 +100,13 @@ class _Term:
 def _terms(cells: xr.Dataset, sizes: tuple[int, ...], *, with_radius: bool) -> list[_Term]:
     """Return f, h and, if asked for, r, with splines over the range of the cells."""
     ages, radii, fehs, few_ages, few_radii = sizes
-    log_age, rg, fe = np.log(cells["age"].values), cells["r_present"].values, cells["feh"].values
-    age, radius, feh = _spline(log_age, ages), _spline(rg, radii), _spline(fe, fehs)
+    age_axis, today, fe = _axes(cells)
+    log_age = np.log(age_axis)
+    age, radius, feh = _spline(log_age, ages), _spline(today, radii), _spline(fe, fehs)
     terms = [_Term(age, radius, None), _Term(age, None, feh)]
     if not with_radius:
         return terms
-    return [*terms, _Term(_spline(log_age, few_ages, 2), _spline(rg, few_radii), feh)]
+    return [*terms, _Term(_spline(log_age, few_ages, 2), _spline(today, few_radii), feh)]
 
 
 def _spline(x: Floats, n: int, degree: int = 3) -> BSpline:

@@ -211,15 +211,14 @@ def simulated_stars(
     else:
         true_ages, theta = ages, np.asarray(truth, dtype=float)
     columns: dict[str, NDArray] = {}
+    of_radii = classes or RadiusClasses.of(np.empty(0))
     for block, start in enumerate(range(0, n, _AT_ONCE)):
         rng = np.random.default_rng([seed, block])
         rows = slice(start, min(start + _AT_ONCE, n))
         # Whole blocks are drawn, and cut: a longer sample then begins with the shorter one's stars.
-        of_class = np.zeros(_AT_ONCE, dtype=np.int64)
-        if classes is not None:
-            today = np.random.default_rng([seed, block, 2]).normal(size=_AT_ONCE)
-            today = SURVEY_RADIUS + SURVEY_WIDTH * today
-            of_class = classes(today)
+        of_radius = np.random.default_rng([seed, block, 2]).normal(size=_AT_ONCE)
+        today = SURVEY_RADIUS + SURVEY_WIDTH * of_radius
+        of_class = of_radii(today)
         cells = _cells(rng, theta, of_class)
         normal = rng.normal(size=(4, _AT_ONCE))
         size = rng.normal(scale=errors.spread, size=(5, _AT_ONCE))
@@ -230,7 +229,7 @@ def simulated_stars(
             component, at = cells[0][first], cells[1][first]
             normal[1, first] = _taken(
                 some, theta[component, at], of_class[first], completeness, component, at,
-                normal[0, first], np.full(1, np.nan) if classes is None else classes.centre,
+                normal[0, first], of_radii.centre,
             )  # fmt: skip
         true = _true(theta, *cells, normal, of_class) | {"age": true_ages[cells[1]]}
         star, node = _observe(true, rng, sd, errors, ages, rows.stop - start)
@@ -285,11 +284,9 @@ def _taken(
     mean = law["Z"] + law["G"] * (radius - PIVOT_RADIUS) + bent_by(theta, radius)
     # By inversion on a grid: S may be small where the normal law is large.
     grid = np.linspace(-6.0, 6.0, _STEPS)
+    today = todays(centre, of_class, radius)
     log_s = completeness.at(
-        component,
-        node,
-        todays(centre, of_class, radius),
-        mean[:, None] + np.sqrt(law["s2"])[:, None] * grid,
+        component, node, today, mean[:, None] + np.sqrt(law["s2"])[:, None] * grid
     )
     weight = np.exp(log_s - log_s.max(axis=1, keepdims=True) - 0.5 * grid**2)
     edge = np.cumsum(weight, axis=1)

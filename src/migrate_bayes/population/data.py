@@ -81,7 +81,7 @@ class RadiusClasses(NamedTuple):
 
     @classmethod
     def of(cls, radius: NDArray[np.float64]) -> RadiusClasses:
-        """Divide radii (kpc) at equal steps, each class of enough stars; NaN counts as the mean."""
+        """Divide radii (kpc) at equal steps, each class of enough stars."""
         known = np.sort(radius[np.isfinite(radius)])
         if not len(known):
             return cls(np.empty(0), np.full(1, np.nan))
@@ -102,7 +102,7 @@ class RadiusClasses(NamedTuple):
         return np.nan_to_num(self.centre - PIVOT_RADIUS)
 
     def __call__(self, radius: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the class of each radius (kpc)."""
+        """Return the class of each radius (kpc); NaN counts as the mean of the classes."""
         known = np.where(np.isfinite(radius), radius, np.nan_to_num(self.centre.mean()))
         return np.searchsorted(self.edges, known, side="right")
 
@@ -335,8 +335,9 @@ def population_data(
     alpha, line = _observed(stars, "alpha_fe", keep), dividing_line(_observed(stars, "feh", keep))
     height = _without_radius(height, r[keep], 2 * by_age["log_weight"].argmax(1) + (alpha > line))
     radius_variance = variance(spread, _MIN_RADIUS_SD)
-    # Today's radius says nothing of itself.
-    today = _observed(stars, "r_present" if radius == "rg" else "", keep)
+    # Today's radius at given radius today has no law.
+    by_place = radius == "rg"
+    today = _observed(stars, "r_present", keep) if by_place else np.full(int(keep.sum()), np.nan)
     classes = classes or RadiusClasses.of(today)
     plain = StarArrays(
         r[keep], radius_variance,

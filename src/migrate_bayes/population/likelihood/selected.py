@@ -171,7 +171,7 @@ class Completeness(NamedTuple):
         """
         wanted = {"age", "r_present", "feh"}
         if "ln_s" not in table or wanted - set(table["ln_s"].dims):
-            raise FitError("a completeness table has `ln_s` on the axes age, r_present and feh")
+            raise FitError("a completeness table has `ln_s` on the dimensions age, r_present, feh")
         none = xr.DataArray(np.empty(0), dims="direction") * table["ln_s"]
         nowhere = xr.DataArray(np.empty(0), dims="modulus") * table["age"]
         share = table.get("ln_share", nowhere)
@@ -193,11 +193,10 @@ class Completeness(NamedTuple):
                 raise FitError("the completeness table has values that are NaN")
         axes = [np.asarray(table[name].values, dtype=float) for name in ("age", "r_present", "feh")]
         modulus = np.asarray(share["modulus"].values, dtype=float)
-        stepped = {"r_present": axes[1], "feh": axes[2]} | (
-            {"modulus": modulus} if len(modulus) else {}
-        )
-        for name, axis in stepped.items():
+        for name, axis in (("r_present", axes[1]), ("feh", axes[2]), ("modulus", modulus)):
             step = np.diff(axis)
+            if name == "modulus" and not len(axis):
+                continue
             if len(axis) < 2 or step.min() <= 0 or np.ptp(step) > 1e-6 * step.mean():
                 raise FitError(f"the axis {name} of the completeness table has unequal steps")
         first = np.clip(np.searchsorted(axes[0], ages) - 1, 0, max(len(axes[0]) - 2, 0))
@@ -220,11 +219,7 @@ class Completeness(NamedTuple):
         )  # fmt: skip
 
     def at(
-        self,
-        component: NDArray[np.int64],
-        node: NDArray[np.int64],
-        today: NDArray[np.floating],
-        feh: Floats,
+        self, component: NDArray[np.int64], node: NDArray[np.int64], today: Floats, feh: Floats
     ) -> Floats:
         """Return ln S of stars, shape (n, m), at `feh` of that shape; 0 of outliers."""
         (i, u), (m, e) = _between(today[:, None], self.radius), _between(feh, self.feh)
@@ -247,10 +242,10 @@ def _between(x: NDArray[np.floating], axis: Floats) -> tuple[NDArray[np.int64], 
 
 def todays(
     centre: NDArray[np.floating], radius_class: NDArray[np.int64], radius: NDArray[np.floating]
-) -> NDArray[np.floating]:
+) -> Floats:
     """Return today's radius (kpc) as S knows it: that of a star's class; R if there are none."""
-    of_class = centre[radius_class]
-    return of_class if np.isfinite(centre).all() else radius
+    known = np.isfinite(centre).all()
+    return np.asarray(centre[radius_class] if known else radius, dtype=np.float64)
 
 
 def _finer(values: Floats, parts: int) -> Floats:

@@ -473,17 +473,17 @@ def hierarchy(
         alphas = _ordered("alpha", spec.least_alpha_gap, spec.alpha, spec, ages)
         heights = _ordered("height", spec.least_height_gap, spec.height, spec, ages)
         discs = zip(("thin", "thick"), (thin, thick), alphas, heights, ages_by_place, strict=True)
-        blocks = [
-            list(_component(name, gradient, spec, ages, powers, *further))
+        made = [
+            _component(name, gradient, spec, ages, powers, *further)
             for name, gradient, *further in discs
         ]
-        mean_age = [of_disc.pop() for of_disc in blocks]
+        blocks, mean_age = [of_disc[:2] for of_disc in made], [of_disc[2] for of_disc in made]
         if spec.outliers:
             stray = pm.Beta("outlier_fraction", *spec.prior("outlier_fraction"))
             log_mix = [*(mix + pt.log1p(-stray) for mix in log_mix), pt.log(stray)]
             one = np.ones((len(powers), len(ages)))
             laws = [np.log(flat_in_age(ages)) * one, OUTLIER[0] * one, OUTLIER[1] * one]
-            blocks.append([laws, [v * one[0] for v in OUTLIER[2:]]])
+            blocks.append((laws, [v * one[0] for v in OUTLIER[2:]]))
         cubes = []
         of_thin, of_others = _bends(spec)
         bends = [of_thin, *[of_others] * (len(blocks) - 1)]

@@ -167,9 +167,8 @@ age_weight : FunctionKnots
         Of each disc, the ages (Gyr) at which a function of age is free: mean [Fe/H] at 8 kpc and
         its scatter (dex), mean radius and its spread (kpc), their change with today's radius, mean
         of ln(Z_max + 0.2 kpc) and its scatter, mean [α/Fe] (dex) at [Fe/H] = −0.3, and ln of the
-        age density. One knot makes a
-        constant, two a straight line. Of the means of height and [α/Fe], those of the thin disc are
-        of its gap to the thick one.
+        age density. One knot makes a constant, two a straight line. Of the means of height and
+        [α/Fe], those of the thin disc are of its gap to the thick one.
     priors : dict
         Prior numbers by parameter, in place of those of `DEFAULT_PRIORS`. A function of age may be
         given two, and then keeps the default of the third.

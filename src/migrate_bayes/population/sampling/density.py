@@ -23,11 +23,10 @@ evidence, :math:`\ln p(\hat x) + \frac12 \ln |2 π Σ|`, Σ being the covariance
 from __future__ import annotations
 
 import copy
-import functools
 import operator
 import threading
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, partial, reduce
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -143,7 +142,7 @@ class PosteriorDensity:
         others = [p for p in model.potentials if p.name != "stars"]
         # One after another: interpreted PyTensor knows no sum of more than 32.
         terms = model.logp(vars=[*model.free_RVs, *others], sum=False)
-        prior = functools.reduce(operator.add, [term.sum() for term in terms])
+        prior = reduce(operator.add, [term.sum() for term in terms])
         theta, *named = model.replace_rvs_by_values([population.theta, *model.unobserved_RVs])
         outputs, x = join_nonshared_inputs(
             point, [prior, theta, *named], [model.rvs_to_values[rv] for rv in model.free_RVs]

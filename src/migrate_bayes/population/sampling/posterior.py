@@ -75,11 +75,8 @@ _VARIABLES = {
     "log_height_gap": ("", "ln of what the discs' gap in height exceeds the least by"),
     "thick_tilt": ("1 / kpc", "change of the thick disc's log odds with today's radius"),
     "thick_bend": ("1 / kpc2", "change of the thick disc's log odds with its square"),
-    "age_tilt": (
-        "1 / (kpc Gyr)",
-        "change of the slope of ln P(age) with today's radius, thin",
-    ),
-    "age_bend": ("1 / (kpc2 Gyr)", "change of the slope of ln P(age) with its square, thin"),
+    "age_tilt": ("1 / (kpc Gyr)", "change of the slope of ln P(age) with today's radius"),
+    "age_bend": ("1 / (kpc2 Gyr)", "change of the slope of ln P(age) with its square"),
     "outlier_fraction": ("", "share of outliers"),
     "age": ("Gyr", "age"),
     "gradient_knot": ("Gyr", "age of a knot of the gradient"),
