@@ -124,7 +124,7 @@ def observe(true: Columns, u: Floats) -> Columns:
     seen["distance_hi"] = seen["distance"] * np.exp(spread)
 
     seen["a_v"] = true["a_v"] * np.clip(1.0 + 0.05 * next(e), 0.5, 1.5)
-    seen["a_v_error"] = 0.05 * true["a_v"] + 0.005
+    seen["a_v_error"] = 0.05 * true["a_v"]
     for band, error in {"g": 0.003, "bp": 0.005, "rp": 0.004}.items():
         name = f"phot_{band}_mean_mag"
         seen[f"{name}_error"] = np.full(len(true[band]), error)

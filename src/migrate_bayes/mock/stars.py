@@ -206,7 +206,7 @@ class LamostSurvey(SimpleSurvey):
         seen |= zip(("distance_lo", "distance", "distance_hi"), quantiles.T, strict=True)
         # From a dust map good to 10%.
         seen["a_v"] = true["a_v"] * np.clip(1.0 + 0.10 * ndtri(u[N_GAIA]), 0.5, 1.5)
-        seen["a_v_error"] = 0.10 * true["a_v"] + 0.01
+        seen["a_v_error"] = 0.10 * true["a_v"]
         if again:
             seen["ra"] = (seen["ra"] + offset[0] / np.cos(np.radians(true["dec"]))) % 360.0
             seen["dec"] = seen["dec"] + offset[1]
