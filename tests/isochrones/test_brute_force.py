@@ -8,6 +8,7 @@ import xarray as xr
 
 from migrate_bayes.checks.ages.brute_force import Tracks, reference_log_likelihood
 from migrate_bayes.isochrones import build_grid, draw_stars, estimate_ages
+from migrate_bayes.isochrones.grid import PAPER_AGES
 from migrate_bayes.mock.lamost_like import ERRORS, lamost_like
 
 COLUMN = {"teff": 0, "logg": 1, "abs_g": 2}
@@ -79,9 +80,10 @@ def test_fine_method_is_the_integral(source, off, shared_data):
         source = f"dartmouth-native:{shared_data('dartmouth_gaia')}"
     stars = lamost_like(source, 6, seed=2)
     product = estimate_ages(
-        stars, source=source, photometric_floor=0.0, giant_systematics={}, show_progress=False
-    )
-    grid = build_grid(source)
+        stars, source=source, photometric_floor=0.0, giant_systematics={}, ages=PAPER_AGES,
+        show_progress=False,
+    )  # fmt: skip
+    grid = build_grid(source, ages=tuple(PAPER_AGES))
     fewer = {name: getattr(grid, name)[some] for name in ("ages", "points", "mass")}
     tracks = Tracks(dataclasses.replace(grid, **fewer))
     errors = []

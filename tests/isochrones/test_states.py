@@ -150,10 +150,10 @@ def test_ages_that_a_family_does_not_reach_have_no_likelihood():
     for source, giants, short in (("mist", "basti", giant), ("basti", "mist", ~giant)):
         both = ages(stars, source=source, giants=giants)
         young = both.age.values < 0.99
-        assert young.sum() == 3
+        assert young.sum() == 9
         aged = short & np.isfinite(both["age_median"].values)
         like = both["log_age_likelihood"].values[aged]
-        below = np.repeat(like.min(axis=1)[:, None], 3, axis=1)
+        below = np.repeat(like.min(axis=1)[:, None], 9, axis=1)
         np.testing.assert_allclose(like[:, young], below, rtol=1e-5)
         assert (both["age_lo"].values[aged] >= 1.0).all()
         at_edge = has(both, StarFlag.EDGE_YOUNG) & aged
