@@ -64,6 +64,8 @@ def known(stars: xr.Dataset, names: tuple[str, ...]) -> xr.Dataset:
     """Put true values in place of estimates."""
     if {"age", "rg"} & set(names):  # nothing is left to learn from both
         stars = stars.drop_vars(["abs_g_slope", "abs_g_curvature"], errors="ignore")
+    if "feh" in names:
+        stars = stars.drop_vars("alpha_rate", errors="ignore")
     for name in names:
         true, sd = stars[f"ref_true_{name}"].values, _SHARP[name]
         if name == "age":

@@ -135,8 +135,8 @@ def test_a_poor_fit_is_said():
 
 
 def test_edges_are_said():
-    young = {"teff": (7000.0, 40.0), "logg": (4.35, 0.05), "feh": (0.0, 0.03),
-             "alpha_fe": (0.0, 0.02), "abs_g": (3.05, 0.05)}  # fmt: skip
+    young = {"teff": (7600.0, 40.0), "logg": (4.05, 0.05), "feh": (0.0, 0.03),
+             "alpha_fe": (0.0, 0.02), "abs_g": (2.1, 0.05)}  # fmt: skip
     old = {"teff": (5450.0, 20.0), "logg": (4.1, 0.03), "feh": (0.0, 0.03),
            "alpha_fe": (0.0, 0.02), "abs_g": (4.3, 0.05)}  # fmt: skip
     result = ages(young, old)
@@ -243,3 +243,24 @@ def test_two_peaks_are_spanned():
         assert ml == pytest.approx(3.0, abs=0.01)
         assert low < 3.0
         assert high > 8.0
+
+
+@pytest.mark.parametrize("source", ["dartmouth", "native"])
+def test_what_an_age_says_of_alpha(source, shared_data):
+    """The mean of [α/Fe] at an age is that measured, moved by e² ∂ ln L/∂[α/Fe] (Tweedie)."""
+    if source == "native":
+        source = f"dartmouth-native:{shared_data('dartmouth_gaia')}"
+    error, step = 0.03, 0.004
+    lower, star, upper = (
+        SUBGIANT | {"feh": (-0.4, 0.05), "alpha_fe": (0.1 + shift, error)}
+        for shift in (-step, 0.0, step)
+    )
+    product = ages(lower, star, upper, source=source)
+    like = product.log_age_likelihood.values.astype(float)
+    near = like[1] > like[1].max() - 6.0
+    moved = error**2 * (like[2] - like[0]) / (2.0 * step)
+    learned = float(product.alpha_rate[1]) * (product.feh_mean.values[1] + 0.4)
+    assert np.abs(learned[near]).max() > 0.01
+    # Isochrones of an [α/Fe] axis are near those of like total metallicity, and not the same.
+    limit = 0.001 if source == "dartmouth" else 0.007
+    np.testing.assert_allclose(moved[near], learned[near], atol=limit)

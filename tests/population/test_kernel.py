@@ -38,7 +38,7 @@ def random_theta(rng, n_ages=N_AGES, *, outliers=False):
 
 
 def random_stars(rng, n):
-    return {
+    stars = {
         "log_weight": rng.normal(0, 3, (n, N_AGES)),
         "feh": rng.normal(-0.2, 0.3, (n, N_AGES)),
         "feh_variance": rng.uniform(0.02, 0.1, (n, N_AGES)) ** 2,
@@ -48,7 +48,12 @@ def random_stars(rng, n):
         "alpha_variance": rng.uniform(0.01, 0.05, n) ** 2,
         "height": rng.normal(-0.5, 1, n),
         "height_variance": rng.uniform(0.01, 0.3, n) ** 2,
+        "own_feh": rng.normal(-0.2, 0.3, n),
+        "own_feh_variance": rng.uniform(0.1, 0.11, n) ** 2,
     }
+    # A metallicity that has little of [α/Fe]: [Fe/H] may then be known at an age as well as above.
+    shared = rng.uniform(0.0, 0.3, n) * stars["alpha_variance"]
+    return stars | {"alpha_rate": shared / stars["own_feh_variance"]}
 
 
 def pack_stars(stars, **options):
@@ -71,14 +76,16 @@ def joint_normal_log_likelihood(stars, theta):
                         [G * s2r, var_f, b * var_f],
                         [b * G * s2r, b * var_f, b**2 * var_f + t2],
                     ]
-                ) + np.diag(
-                    [
-                        stars["radius_variance"][i],
-                        stars["feh_variance"][i, k],
-                        stars["alpha_variance"][i],
-                    ]
                 )
-                observed = [stars["radius"][i], stars["feh"][i, k], stars["alpha"][i]]
+                cov[0, 0] += stars["radius_variance"][i]
+                # What the metallicity of an age adds to the precision of [Fe/H] and [α/Fe].
+                feh, alpha, e_f = stars["feh"][i, k], stars["alpha"][i], stars["feh_variance"][i, k]
+                own = np.diag([stars["own_feh_variance"][i], stars["alpha_variance"][i]])
+                moves = np.array([1.0, stars["alpha_rate"][i]])
+                error = own - (own[0, 0] - e_f) * np.outer(moves, moves)
+                cov[1:, 1:] += error
+                alpha += moves[1] * (feh - stars["own_feh"][i])
+                observed = [stars["radius"][i], feh, alpha]
                 sd_z = np.sqrt(q2 + stars["height_variance"][i])
                 terms[i, c, k] = (
                     stars["log_weight"][i, k]
@@ -263,6 +270,7 @@ def test_a_bent_profile_against_quadrature():
     n = BLOCK
     stars = random_stars(rng, n)
     stars["radius_variance"] = rng.uniform(0.05, 0.3, n) ** 2
+    stars["alpha_rate"] = np.zeros(n)
     theta = with_bends(rng, random_theta(rng), (7.0, 0.125), (11.0, 0.125))
     log_like, _ = StarLikelihood(pack_stars(stars, trim=1e-300)).per_star(theta)
     grid = np.linspace(-6.0, 6.0, 2001)

@@ -16,6 +16,13 @@ Missing observables are left out star by star (their inverse error is 0). A star
 BP−RP, log g or M_G, and [Fe/H]. An observable without a positive, finite error condemns the star
 (BAD_ERROR): leaving it out in silence would change what its age means.
 
+What an age says of [Fe/H] it says of the total metallicity, to which [α/Fe] adds at the rate S'
+(see `grid`): if at an age [Fe/H] is by δ another than measured, [α/Fe] is by ρδ,
+
+.. math:: ρ = S' s_a^2 / s_f^2
+
+which is the product's `alpha_rate`.
+
 Giants (`giants`) may have their ages from another family, on the same nodes. By method ``fine``
 their interval is the central 68% of the posterior: at some ages isochrones hold many giants for a
 short time (Girardi et al. 2013, MNRAS 431, 3501), so that the likelihood has a narrow peak with
@@ -36,6 +43,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from migrate_bayes.catalog.reader import as_catalog
+from migrate_bayes.core.constants import SALARIS_ALPHA, SALARIS_REST
 from migrate_bayes.core.errors import CatalogError, suggest
 from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.core.parallel import map_blocks
@@ -106,8 +114,8 @@ def estimate_ages(
     -------
     xarray.Dataset
         On dims ``star``, ``age``: ``log_age_likelihood``, ``feh_mean``, ``feh_sd``,
-        ``log_interim_prior``, ``age_ml``, ``age_median``, ``age_lo``, ``age_hi``, ``age_error``,
-        ``chi2_min``, ``flag``. A star without an age (MISSING_PARAMETERS, BAD_ERROR, OFF_GRID) has
+        ``abs_g_slope``, ``abs_g_curvature``, ``alpha_rate``, ``log_interim_prior``, ``age_ml``,
+        ``age_median``, ``age_lo``, ``age_hi``, ``age_error``, ``chi2_min``, ``flag``. A star without an age (MISSING_PARAMETERS, BAD_ERROR, OFF_GRID) has
         a likelihood of 1 at every age, its own [Fe/H] and NaN summaries. No node is more than
         `LOG_FLOOR` below the star's peak, and those that the star's family does not reach are as
         far. Giants are MISSING_PHASE where their family has none of their kind.
@@ -233,6 +241,9 @@ def estimate_ages(
             "abs_g_slope": _column(both, slope, "1 / mag", "slope of ln likelihood in M_G"),
             "abs_g_curvature": _column(
                 both, curvature, "1 / mag2", "curvature of ln likelihood in M_G"
+            ),
+            "alpha_rate": _column(
+                "star", stars.alpha_rate, "", "change of [α/Fe] with that of [Fe/H] at an age"
             ),
             "log_interim_prior": _column("age", log_prior, "", prior_text),
             "age_ml": _column("star", ml, "Gyr", "age of greatest likelihood"),
@@ -402,6 +413,14 @@ class Observed:
     gravity: NDArray[np.float64]  # (star,): log g, or what M_G says of it in a giant
     clump: NDArray[np.bool_]  # (star,): giant in the region of the red clump
     unevolved: NDArray[np.bool_]  # (star,): hot, near the zero-age main sequence
+
+    @property
+    def alpha_rate(self) -> NDArray[np.float64]:
+        """ρ of the module's text, (star,); 0 without an error of [α/Fe]."""
+        enhanced = SALARIS_ALPHA * 10.0 ** self.alpha[:, 0]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = (self.alpha[:, 1] / self.feh[:, 1]) ** 2
+        return np.where(np.isfinite(ratio), ratio, 0.0) * enhanced / (enhanced + SALARIS_REST)
 
     def with_rows_of(self, other: Observed, rows: NDArray[np.bool_]) -> Observed:
         """Return these stars with the given rows of another's arrays."""

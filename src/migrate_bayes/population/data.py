@@ -229,6 +229,24 @@ def _radius_at_age(
     }
 
 
+def _alpha_at_age(
+    stars: xr.Dataset, keep: NDArray[np.bool_], feh_variance: Floats
+) -> dict[str, Floats]:
+    """Return what [α/Fe] is if a star has an age; see "[α/Fe] at an age" in `likelihood.kernel`.
+
+    [Fe/H] is given no less variance, (star, age), than isochrones can leave it with an [α/Fe] of
+    finite error.
+    """
+    rate = np.nan_to_num(_observed(stars, "alpha_rate", keep))
+    own = np.maximum(_observed(stars, "feh_error", keep), _MIN_FEH_SD) ** 2
+    alpha = np.maximum(_observed(stars, "alpha_fe_error", keep), _MIN_ALPHA_SD) ** 2
+    least = np.nan_to_num(own * (rate * own) ** 2 / (alpha * own + (rate * own) ** 2))
+    return {
+        "alpha_rate": rate, "own_feh": _observed(stars, "feh", keep), "own_feh_variance": own,
+        "feh_variance": np.maximum(feh_variance, least[:, None].astype(feh_variance.dtype)),
+    }  # fmt: skip
+
+
 def _moduli(stars: xr.Dataset, keep: NDArray[np.bool_]) -> Floats:
     """Return G - M_G (mag), of distance and dust; NaN if the stars do not have it."""
     names = "phot_g_mean_mag", "abs_g"
@@ -331,6 +349,8 @@ def population_data(
     of_magnitude = [by_age.pop(name) for name in _OF_MAGNITUDE if name in by_age]
     if len(of_magnitude) == 2 and radius == "rg" and "cov_rg_distance" in stars:
         by_age |= _radius_at_age(stars, keep, *of_magnitude)
+    if "alpha_rate" in stars:
+        by_age |= _alpha_at_age(stars, keep, by_age["feh_variance"])
     height, height_sd = _heights(stars, keep)
     alpha, line = _observed(stars, "alpha_fe", keep), dividing_line(_observed(stars, "feh", keep))
     height = _without_radius(height, r[keep], 2 * by_age["log_weight"].argmax(1) + (alpha > line))

@@ -19,7 +19,7 @@ _AGE_FLAGS = (
     | StarFlag.EDGE_OLD | StarFlag.POOR_AGE | StarFlag.MISSING_AGE | StarFlag.BAD_ERROR
 )  # fmt: skip
 AGE_VARIABLES = (
-    "log_age_likelihood", "feh_mean", "feh_sd", "abs_g_slope", "abs_g_curvature",
+    "log_age_likelihood", "feh_mean", "feh_sd", "abs_g_slope", "abs_g_curvature", "alpha_rate",
     "log_interim_prior", "age_ml", "age_median", "age_lo", "age_hi", "age_error", "chi2_min",
 )  # fmt: skip
 

@@ -22,8 +22,8 @@ latent :math:`R_g`, *F*, *A* are integrated in closed form by conditioning in tu
 .. math::
 
    V_1 &= \sigma^2 + e_R^2, & h &= \sigma^2 / V_1, & R^* &= \mu + h (\hat R - \mu) \\
-   C &= s^2 + G^2 h e_R^2, & V_2 &= C + e_F^2, & F^* &= Z + G (R^* - R_0) + (C/V_2)\, r_2 \\
-   V_3 &= b^2 (C/V_2) e_F^2 + t^2 + e_A^2, & V_4 &= q^2 + e_H^2
+   C &= s^2 + G^2 h e_R^2, & V_2 &= C + e_F^2, & κ &= (b C + c)/V_2 \\
+   V_3 &= b^2 C + t^2 + e_A^2 - κ^2 V_2, & V_4 &= q^2 + e_H^2
 
 The variances follow without division from the determinants :math:`D_2 = V_1 V_2` and
 :math:`D_3 = V_1 V_2 V_3`,
@@ -31,11 +31,24 @@ The variances follow without division from the determinants :math:`D_2 = V_1 V_2
 .. math::
 
    N_2 = V_1 C = s^2 V_1 + G^2 \sigma^2 e_R^2, \qquad D_2 = N_2 + e_F^2 V_1, \qquad
-   D_3 = b^2 e_F^2 N_2 + (t^2 + e_A^2) D_2
+   D_3 = b (b e_F^2 - 2 c) N_2 + (t^2 + e_A^2) D_2 - c^2 V_1
 
 with residuals :math:`r_1 = \hat R - \mu`, :math:`r_2 = \hat F - Z - G (R^* - R_0)`,
-:math:`r_3 = \hat A - a - b F^*`, :math:`r_4 = \hat H - m`. The gradient follows by hand-written
-reverse differentiation of the same chain.
+:math:`r_3 = \hat A - a - b\,[Z + G (R^* - R_0)] - κ r_2`, :math:`r_4 = \hat H - m`. The gradient
+follows by hand-written reverse differentiation of the same chain.
+
+*[α/Fe] at an age.* Isochrones of an age know the metallicity, to which [α/Fe] adds: if a star has
+an age, its [Fe/H] and [α/Fe] are others than those measured, :math:`\hat F_0 \pm e_0` and
+:math:`\hat A_0 \pm e_α`, and their errors are covariant,
+
+.. math::
+
+   \hat A = \hat A_0 + ρ (\hat F - \hat F_0), \qquad
+   e_A^2 = e_α^2 - ρ^2 (e_0^2 - e_F^2), \qquad c = -ρ (e_0^2 - e_F^2)
+
+with ρ of the age stage (`isochrones.ages`). This is exact for normal laws; :math:`\hat F` and
+:math:`e_F` are of the age node. If the age likelihood and [α/Fe] are taken as independent, the one
+error counts twice, and the oldest stars of a thin disc have a mean [α/Fe] that is 0.003 dex low.
 
 Two components are discs. The third, if there is one, holds the *outliers*. Its law is `OUTLIER` at
 all ages and its ages are flat, so that its likelihood is the share of outliers times a number of
@@ -96,9 +109,9 @@ from migrate_bayes.population.likelihood.theta import (
 #: Stars per block: rows of one block and their scratch fit in the first-level cache.
 BLOCK = 64
 
-#: Rows of a block before its node rows: star weight, R_g, e_R², [α/Fe], e_A², H, e_H², and ln of
-#: the outliers' likelihood times (2π)².
-N_STAR_ROWS = 8
+#: Rows of a block before its node rows: star weight, R_g, e_R², [α/Fe], e_A², H, e_H², ρ, F̂_0 and
+#: its e², and ln of the outliers' likelihood times (2π)².
+N_STAR_ROWS = 11
 
 LOG_2PI = math.log(2.0 * math.pi)
 # The result must not depend on vector width beyond rounding: reassociation is allowed only where
@@ -126,7 +139,10 @@ class Blocks(NamedTuple):
 
 
 class StarRows(NamedTuple):
-    """A block's rows, or one star's numbers: R_g, [α/Fe] and H with error variances."""
+    """A block's rows, or one star's numbers: R_g, [α/Fe] and H with error variances.
+
+    The last three are of "[α/Fe] at an age" in the module's text: ρ, F̂_0 and its error variance.
+    """
 
     radius: Any
     radius_variance: Any
@@ -134,6 +150,9 @@ class StarRows(NamedTuple):
     alpha_variance: Any
     height: Any
     height_variance: Any
+    alpha_rate: Any
+    own_feh: Any
+    own_feh_variance: Any
 
 
 class Law(NamedTuple):
@@ -200,8 +219,8 @@ def _exp(x: float) -> float:
 def star_rows(table: np.ndarray, base: int) -> StarRows:
     """Return a block's rows of its stars."""
     return StarRows(
-        table[base + 1], table[base + 2], table[base + 3],
-        table[base + 4], table[base + 5], table[base + 6],
+        table[base + 1], table[base + 2], table[base + 3], table[base + 4], table[base + 5],
+        table[base + 6], table[base + 7], table[base + 8], table[base + 9],
     )  # fmt: skip
 
 
@@ -210,15 +229,15 @@ def at_node(star, table, node, per_node):  # type: ignore[no-untyped-def]
     """Return a block's rows of its stars as they are if they have the age of a node."""
     if per_node == 3:
         return star
-    _, _, A, eA, z, ez = star
-    return StarRows(table[node + 3], table[node + 4], A, eA, z, ez)
+    _, _, A, eA, z, ez, rate, F0, eF0 = star
+    return StarRows(table[node + 3], table[node + 4], A, eA, z, ez, rate, F0, eF0)
 
 
 @njit(inline="always")
 def one_star(rows: StarRows, i: int) -> StarRows:
     """Return the numbers of the star at position `i`."""
-    R, eR, A, eA, z, ez = rows
-    return StarRows(R[i], eR[i], A[i], eA[i], z[i], ez[i])
+    R, eR, A, eA, z, ez, rate, F0, eF0 = rows
+    return StarRows(R[i], eR[i], A[i], eA[i], z[i], ez[i], rate[i], F0[i], eF0[i])
 
 
 class Bends(NamedTuple):
@@ -286,12 +305,21 @@ def law_of(th: np.ndarray, at: int) -> Law:
 
 
 @njit(inline="always")
-def inverse_variances(eR, eF, eA, ez, law):  # type: ignore[no-untyped-def]
-    """Return 1/V1, 1/V2, 1/V3, 1/V4, C/V2 and 1/(V1 V2 V3 V4), for the price of one division."""
+def alpha_of(star: StarRows, F: float, eF: float) -> tuple[float, float, float]:
+    """Return a star's [α/Fe] if it has an age, its error variance and covariance with [Fe/H]."""
+    learned = star.own_feh_variance - eF
+    shared = -star.alpha_rate * learned
+    moved = star.alpha_rate * (F - star.own_feh)
+    return star.alpha + moved, star.alpha_variance + star.alpha_rate * shared, shared
+
+
+@njit(inline="always")
+def inverse_variances(eR, eF, eA, shared, ez, law):  # type: ignore[no-untyped-def]
+    """Return 1/V1 … 1/V4, C/V2, κ and 1/(V1 V2 V3 V4), for the price of one division."""
     V1 = law.sig2 + eR
     N2 = law.s2 * V1 + law.G * law.G * law.sig2 * eR
     D2 = N2 + eF * V1
-    D3 = law.b * law.b * eF * N2 + (law.t2 + eA) * D2
+    D3 = law.b * N2 * (law.b * eF - 2.0 * shared) + (law.t2 + eA) * D2 - shared * shared * V1
     V4 = law.q2 + ez
     V12 = V1 * D2
     V123 = V12 * D3
@@ -301,18 +329,23 @@ def inverse_variances(eR, eF, eA, ez, law):  # type: ignore[no-untyped-def]
     iD3 = of_123 * V12
     of_12 = of_123 * D3
     iD2 = of_12 * V1
-    return of_12 * D2, V1 * iD2, D2 * iD3, i4, N2 * iD2, iD3 * i4
+    i2 = V1 * iD2
+    hF = N2 * iD2
+    return of_12 * D2, i2, D2 * iD3, i4, hF, law.b * hF + shared * i2, iD3 * i4
 
 
 @njit(forceinline=True, fastmath=FAST, error_model="numpy")
-def log_normal(R, eR, F, eF, A, eA, z, ez, law):  # type: ignore[no-untyped-def]
+def log_normal(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, float]:
     """Return -χ²/2 of one star at one component and age, and 1/(V1 V2 V3 V4)."""
-    i1, i2, i3, i4, hF, product = inverse_variances(eR, eF, eA, ez, law)
-    r1 = R - law.mu
+    A, eA, shared = alpha_of(star, F, eF)
+    i1, i2, i3, i4, _, of_r2, product = inverse_variances(
+        star.radius_variance, eF, eA, shared, star.height_variance, law
+    )
+    r1 = star.radius - law.mu
     mF = law.Zc + law.G * (law.mu + law.sig2 * i1 * r1)
     r2 = F - mF
-    r3 = A - law.a - law.b * (mF + hF * r2)
-    r4 = z - law.m
+    r3 = A - law.a - law.b * mF - of_r2 * r2
+    r4 = star.height - law.m
     return -0.5 * (r1 * r1 * i1 + r2 * r2 * i2 + r3 * r3 * i3 + r4 * r4 * i4), product
 
 
@@ -333,9 +366,9 @@ def fill_outliers(blocks, log_age):  # type: ignore[no-untyped-def]
             top = -1e300
             for kk in range(n_nodes[j]):
                 node = base + N_STAR_ROWS + per_node * kk
-                R, eR, A, eA, z, ez = at_node(stars, table, node, per_node)
+                here = at_node(stars, table, node, per_node)
                 F, eF = table[node + 1, i], table[node + 2, i]
-                chi, product = log_normal(R[i], eR[i], F, eF, A[i], eA[i], z[i], ez[i], law)
+                chi, product = log_normal(one_star(here, i), F, eF, law)
                 terms[kk] = (
                     table[node, i] + log_age[first_node[j] + kk] + chi + 0.5 * math.log(product)
                 )
@@ -358,26 +391,24 @@ def log_share_of_outliers(theta):  # type: ignore[no-untyped-def]
 @njit(inline="always")
 def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
     """Return ∂ ln N(star | c, k) / ∂θ for θ after the weight, in order."""
-    R, eR, A, eA, z, ez = star
-    mu, sig2, Zc, G, _, a, b, _, m, _ = law
-    i1, i2, i3, i4, hF, _ = inverse_variances(eR, eF, eA, ez, law)
+    R, eR, _, _, z, ez, _, _, _ = star
+    mu, sig2, Zc, G, s2, a, b, _, m, _ = law
+    A, eA, shared = alpha_of(star, F, eF)
+    i1, i2, i3, i4, hF, of_r2, _ = inverse_variances(eR, eF, eA, shared, ez, law)
     r1 = R - mu
     h = sig2 * i1
     Rs = mu + h * r1
     vR = h * eR
     mF = Zc + G * Rs
     r2 = F - mF
-    Fs = mF + hF * r2
-    vF = hF * eF
     u1 = r1 * i1
     u2 = r2 * i2
-    u3 = (A - a - b * Fs) * i3
+    u3 = (A - a - b * mF - of_r2 * r2) * i3
     u4 = (z - m) * i4
     D3 = 0.5 * (u3 * u3 - i3)
-    dFs = u3 * b
-    dhF = dFs * r2 + D3 * b * b * eF
-    dmF = dFs * (1.0 - hF) + u2
-    dC = 0.5 * (u2 * u2 - i2) + dhF * eF * i2 * i2
+    rest = b - of_r2
+    dmF = u3 * rest + u2
+    dC = 0.5 * (u2 * u2 - i2) + u3 * u2 * rest + D3 * rest * rest
     dRs = dmF * G
     dh = dRs * r1 + dC * G * G * eR
     return (
@@ -387,7 +418,7 @@ def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
         dmF * (Rs - PIVOT_RADIUS) + 2.0 * dC * G * vR,
         dC,
         u3,
-        u3 * Fs + 2.0 * D3 * b * vF,
+        u3 * (mF + hF * r2) + 2.0 * D3 * rest * (s2 + G * G * vR),
         D3,
         u4,
         0.5 * (u4 * u4 - i4),
@@ -421,14 +452,14 @@ def probabilities(  # type: ignore[no-untyped-def]
             th = theta[c, k0 + kk]
             lnp, law = th[at], law_of(th, at)
             node = base + N_STAR_ROWS + per_node * kk
-            R, eR, A, eA, z, ez = at_node(star, table, node, per_node)
+            here = at_node(star, table, node, per_node)
             lnw, F, eF = table[node], table[node + 1], table[node + 2]
             lnp_out, root_out = probability[c * span + kk], root[c * span + kk]
             if bend is not None:
                 add_bends(th, bend)
             for i in range(B):
                 mine = of_star(law, bend, i)
-                chi, product = log_normal(R[i], eR[i], F[i], eF[i], A[i], eA[i], z[i], ez[i], mine)
+                chi, product = log_normal(one_star(here, i), F[i], eF[i], mine)
                 lnp_out[i] = lnw[i] + lnp + chi
                 root_out[i] = math.sqrt(product)
             for i in range(B):
@@ -509,12 +540,12 @@ def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsi
                 # Over ages as the row of the outliers was made.
                 for kk in range(span):
                     node = base + N_STAR_ROWS + per_node * kk
-                    R, eR, A, eA, z, ez = at_node(star, table, node, per_node)
+                    here = at_node(star, table, node, per_node)
                     th = theta[N_DISCS, k0 + kk]
                     law = law_of(th, 0)
                     for i in range(B):
                         F, eF = table[node + 1, i], table[node + 2, i]
-                        chi, product = log_normal(R[i], eR[i], F, eF, A[i], eA[i], z[i], ez[i], law)
+                        chi, product = log_normal(one_star(here, i), F, eF, law)
                         lnp = table[node, i] + th[0] + chi + 0.5 * math.log(product) - top[i]
                         scale = total[i] / weight[i] if weight[i] > 0.0 else 0.0
                         responsibility[N_DISCS, k0 + kk, (j - start) * B + i] = (

@@ -24,6 +24,7 @@ _ABSENT_NODE = -1e5
 _ONE_CLASS = np.zeros(1, dtype=np.int64)
 _NO_COLUMN = np.empty((1, 0))
 _UNKNOWN = np.full(1, np.nan)
+_NONE = np.zeros(1)
 
 
 class StarArrays(NamedTuple):
@@ -35,7 +36,8 @@ class StarArrays(NamedTuple):
     `radius_class`, int64, is each star's class of today's radius, one if not given, and
     `class_centre`, shape (n_classes,), the mean of that radius in a class (kpc), or NaN.
     `radius_at` and `radius_variance_at`, of no columns if the same at all ages, are the radius if
-    the star has an age. `modulus`, mag, is G - M_G, NaN if not known.
+    the star has an age. `modulus`, mag, is G - M_G, NaN if not known. `alpha_rate`, `own_feh` and
+    `own_feh_variance` are ρ, F̂_0 and e_0² of "[α/Fe] at an age" in `likelihood.kernel`.
     """
 
     radius: NDArray[np.floating]
@@ -52,6 +54,9 @@ class StarArrays(NamedTuple):
     radius_variance_at: NDArray[np.floating] = _NO_COLUMN
     modulus: NDArray[np.floating] = _UNKNOWN
     class_centre: NDArray[np.floating] = _UNKNOWN
+    alpha_rate: NDArray[np.floating] = _NONE
+    own_feh: NDArray[np.floating] = _NONE
+    own_feh_variance: NDArray[np.floating] = _NONE
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,9 @@ def pack(
     alpha = _filled(stars.alpha, stars.alpha_variance)
     height = _filled(stars.height, stars.height_variance)
     weight = np.ones(n_stars) if weight is None else weight
-    columns = (weight, stars.radius, stars.radius_variance, *alpha, *height)
+    of_alpha = stars.alpha_rate, stars.own_feh, stars.own_feh_variance
+    of_alpha = (np.broadcast_to(column, n_stars) for column in of_alpha)
+    columns = (weight, stars.radius, stars.radius_variance, *alpha, *height, *of_alpha)
     for j in range(n_blocks):
         mine = source[j]
         block = rows[offset[j] : offset[j] + size[j]].reshape(-1, BLOCK)
@@ -202,9 +209,12 @@ def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
             nodes[q, mine, first : first + span] = rows[N_STAR_ROWS + q :: per_node].T
     nodes[0][nodes[0] < 0.1 * _ABSENT_NODE] = -np.inf
     radius_class = packed.blocks.radius_class[block]
-    plain = StarArrays(*columns[1:-1], *nodes[:3])._replace(radius_class=radius_class)
     at_age = dict(zip(("radius_at", "radius_variance_at"), nodes[3:], strict=False))
-    return plain._replace(**at_age, modulus=packed.modulus[index], class_centre=packed.class_centre)
+    of_alpha = dict(zip(("alpha_rate", "own_feh", "own_feh_variance"), columns[7:-1], strict=True))
+    return StarArrays(
+        *columns[1:7], *nodes[:3], radius_class=radius_class, **at_age, **of_alpha,
+        modulus=packed.modulus[index], class_centre=packed.class_centre,
+    )  # fmt: skip
 
 
 def run_of_blocks(
