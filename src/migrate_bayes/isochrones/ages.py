@@ -115,8 +115,9 @@ def estimate_ages(
     xarray.Dataset
         On dims ``star``, ``age``: ``log_age_likelihood``, ``feh_mean``, ``feh_sd``,
         ``abs_g_slope``, ``abs_g_curvature``, ``alpha_rate``, ``log_interim_prior``, ``age_ml``,
-        ``age_median``, ``age_lo``, ``age_hi``, ``age_error``, ``chi2_min``, ``flag``. A star without an age (MISSING_PARAMETERS, BAD_ERROR, OFF_GRID) has
-        a likelihood of 1 at every age, its own [Fe/H] and NaN summaries. No node is more than
+        ``age_median``, ``age_lo``, ``age_hi``, ``age_error``, ``chi2_min``, ``flag``. A star
+        without an age (MISSING_PARAMETERS, BAD_ERROR, OFF_GRID) has a likelihood of 1 at every age,
+        its own [Fe/H] and NaN summaries. No node is more than
         `LOG_FLOOR` below the star's peak, and those that the star's family does not reach are as
         far. Giants are MISSING_PHASE where their family has none of their kind.
 

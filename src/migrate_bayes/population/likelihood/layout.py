@@ -211,10 +211,9 @@ def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
     radius_class = packed.blocks.radius_class[block]
     at_age = dict(zip(("radius_at", "radius_variance_at"), nodes[3:], strict=False))
     of_alpha = dict(zip(("alpha_rate", "own_feh", "own_feh_variance"), columns[7:-1], strict=True))
-    return StarArrays(
-        *columns[1:7], *nodes[:3], radius_class=radius_class, **at_age, **of_alpha,
-        modulus=packed.modulus[index], class_centre=packed.class_centre,
-    )  # fmt: skip
+    plain = StarArrays(*columns[1:7], *nodes[:3])._replace(radius_class=radius_class)
+    plain = plain._replace(modulus=packed.modulus[index], class_centre=packed.class_centre)
+    return plain._replace(**at_age)._replace(**of_alpha)
 
 
 def run_of_blocks(
