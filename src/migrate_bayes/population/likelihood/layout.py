@@ -163,8 +163,8 @@ def pack(
     height = _filled(stars.height, stars.height_variance)
     weight = np.ones(n_stars) if weight is None else weight
     of_alpha = stars.alpha_rate, stars.own_feh, stars.own_feh_variance
-    of_alpha = (np.broadcast_to(column, n_stars) for column in of_alpha)
-    columns = (weight, stars.radius, stars.radius_variance, *alpha, *height, *of_alpha)
+    for_all = (np.broadcast_to(column, n_stars) for column in of_alpha)
+    columns = (weight, stars.radius, stars.radius_variance, *alpha, *height, *for_all)
     for j in range(n_blocks):
         mine = source[j]
         block = rows[offset[j] : offset[j] + size[j]].reshape(-1, BLOCK)
