@@ -170,6 +170,9 @@ def _entry(canonical: str, value: object, map_name: str) -> Entry:
         raise CatalogError(f"{where}: 'unit' is a text, as \"km/s\"")
     single = [key for key in ("scale", "floor", "add_error") if value.get(key) is not None]
     numbers: dict[str, Any] = {key: _numbers(value[key], where)[0] for key in single}
+    for key in ("optional", "ignore_unit"):
+        if not isinstance(value.get(key, False), bool):
+            raise CatalogError(f"{where}: '{key}' is true or false, not {value[key]!r}")
     sentinels = _list(value.get("missing", ()))
     missing = _numbers([v for v in sentinels if not isinstance(v, str)], where)
     missing_words = tuple(v for v in sentinels if isinstance(v, str))
@@ -280,6 +283,11 @@ def _extended(content: Mapping[str, Any], name: str, within: tuple[str, ...] = (
 
 def as_column_map(content: Mapping[str, Any], *, name: str = "given") -> ColumnMap:
     """Build a map from ``{"columns": {...}, "extra": {...}}``, or the inside of ``columns``."""
+    if not isinstance(content, Mapping):
+        raise CatalogError(
+            "a column map is a name, or a table as {'teff': 'Teff'}, not a "
+            f"{type(content).__name__}"
+        )
     content = _extended(content, name, (name,))
     nested = isinstance(content.get("columns"), Mapping) and "column" not in content["columns"]
     table, said = (content["columns"], content) if nested else (content, {})
@@ -387,7 +395,7 @@ def guess_map(names: Sequence[str]) -> ColumnMap:
 def _find(name: str, names: Sequence[str]) -> str | None:
     if name in names:
         return name
-    same = [n for n in names if n.lower() == name.lower()]
+    same = [n for n in names if n.strip().lower() == name.lower()]
     if len(same) != 1 and (element := _ELEMENT.fullmatch(name)):
         column = _find(element[1], names)
         return None if column is None else column + element[2]
@@ -621,6 +629,10 @@ def _stated_unit(source: Source, column: str, canonical: str) -> str:
 
 def _named_otherwise(column: str, canonical: str) -> str:
     """Word the doubt about a column of no stated unit whose name ends in another than is taken."""
+    if re.match(r"(?i)lo?g(?!g)", column) and COLUMNS[canonical].unit not in ("dex", "mag"):
+        return "is not stated, and the name says a logarithm: if it is, say unit = 'dex(...)'"
+    if canonical == "distance" and re.match(r"(?i)(dist_?mod|dm$|mu_?0?$|mod)", column):
+        return "is not stated, and the name says a distance modulus: map a distance"
     suffix = column.rpartition("_")[2]
     if canonical == "ra" and suffix.lower() in ("h", "hr", "hrs", "hour", "hours"):
         return f"is not stated, and the name ends in '{suffix}': if so, say unit = 'hourangle'"
@@ -739,7 +751,8 @@ def evaluate(
                 f"{file}: {negative.size} negative values of {step.canonical} (column {names}), "
                 f"the first, {value[negative[0]]:g}, in row {first_row + int(negative[0]) + 1} "
                 f"(counting from 1). If this marks a missing error, say so in the column map: "
-                f"missing = [{value[negative[0]]:g}]"
+                f"missing = [{value[negative[0]]:g}]; of lower errors with their sign, say "
+                "scale = -1"
             )
         if entry.add_error:
             np.hypot(value, entry.add_error, out=value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,9 @@ quiet = partial(warnings.catch_warnings, action="ignore")
 
 _NOTHING = (
     "nan", "-nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "nil", "\\n", "masked",
-    "indef", "missing", "undef", "undefined", "nodata",
+    "indef", "missing", "undef", "undefined", "nodata", "no data", "(null)", "n.a.", "n.d.",
+    "unknown", "not available", "#ref!", "#value!", "#div/0!", "1.#qnan", "-1.#qnan", "1.#ind",
+    "-1.#ind", "nan(ind)", "-nan(ind)",
 )  # fmt: skip
 """Words that stand for a missing value, in any case; so does a text without letters and digits."""
 _ELEMENT = re.compile(r"(.+)\[(\d+)\]")
@@ -61,13 +63,15 @@ class Source(NamedTuple):
         chunk_size: int | None,
         words: Mapping[str, Mapping[str, float] | float] | None = None,
         missing: Mapping[str, Sequence[str]] | None = None,
+        measured: Container[str] = (),
         start: int = 0,
     ) -> Iterator[Block]:
         """Iterate over dicts of floating-point arrays; the identifier is as the table has it.
 
         `words` has, for a column of text, the numbers that stand for its words, or of texts as
         ``12:34:56.7`` the degrees of the first unit; `missing`, further
-        words that stand for nothing. ``name[i]`` is an element of a column of arrays. The arrays
+        words that stand for nothing; `measured` are columns of which a truth value is no number.
+        ``name[i]`` is an element of a column of arrays. The arrays
         may be the table's own: do not write to them. A `seekable` table can `start` with any row.
         """
         wanted = list(dict.fromkeys(columns))
@@ -91,7 +95,8 @@ class Source(NamedTuple):
                             values = np.ma.MaskedArray(values, np.ma.getmaskarray(values) | gone)
                         block[name] = values
                         continue
-                    cells = Cells(self.path, name, first_row, (missing or {}).get(name, ()))
+                    gone_words = (missing or {}).get(name, ())
+                    cells = Cells(self.path, name, first_row, gone_words, name in measured)
                     meant = (words or {}).get(name)
                     if isinstance(meant, float):
                         number = _angles(values, meant, cells)
@@ -193,8 +198,13 @@ def _element(values: Any, name: str, column: str, path: Path | str) -> Any:
     i = int(name[len(column) + 1 : -1])
     plain = _as_numpy(values)
     if getattr(plain, "ndim", 1) == 1 and str(getattr(plain, "dtype", "")) == "object":
+        both = zip(np.ma.getdata(plain), np.ma.getmaskarray(plain), strict=True)
+        rows = [None if masked else row for row, masked in both]
+        width = max((len(row) for row in rows if row is not None), default=0)
+        empty = np.full(width, np.nan)
         with quiet():
-            plain = np.array([np.asarray(row, dtype=np.float64) for row in plain.tolist()])
+            each = (empty if row is None else np.asarray(row, dtype=np.float64) for row in rows)
+            plain = np.array(list(each))
     if plain.ndim < 2 or i >= plain[0].size:
         raise CatalogError(f"{path}: column '{column}' has no element {i} in every row")
     return plain.reshape(len(plain), -1)[:, i]
@@ -214,6 +224,7 @@ class Cells(NamedTuple):
     column: str
     first_row: int = 0
     missing: Sequence[str] = ()
+    measured: bool = False  # a truth value is no number of it
 
     def error(self, what: str, row: int | None = None) -> CatalogError:
         """Word an error of the column, or of one of its rows here."""
@@ -284,11 +295,14 @@ def as_float(values: Any, cells: Cells) -> NDArray[np.float64]:
     plain = np.asarray(values)
     arrays = plain.ndim != 1
     if plain.dtype == object and not arrays:
-        arrays = any(isinstance(v, list | tuple | dict | np.ndarray) for v in plain.tolist())
+        kinds = (list, tuple, dict, np.ndarray)
+        arrays = any(isinstance(v, kinds) and v is not np.ma.masked for v in plain.tolist())
     if arrays:
         raise cells.error(
             f"holds arrays; map a column of numbers, or an element of it as '{cells.column}[0]'"
         )
+    if plain.dtype.kind == "b" and cells.measured:
+        raise cells.error("holds truth values; map a column of numbers")
     if plain.dtype.kind in "fiub":
         kind = plain.dtype if plain.dtype == np.float32 else np.float64
         out = plain.astype(kind, copy=False)
@@ -329,6 +343,8 @@ def _text_as_float(texts: Any, cells: Cells) -> NDArray[np.float64]:
     out = np.empty(len(texts))
     for row, text in enumerate(texts.to_pylist()):
         number = np.nan if text is None else _number(text)
+        if text is not None and not cells.measured:
+            number = _TRUTH.get(text.lower(), number)
         if number is None:
             angle = pc.match_substring_regex(pa.array([text]), _SEXAGESIMAL)[0].as_py()
             what = "map a column of numbers"
@@ -337,7 +353,7 @@ def _text_as_float(texts: Any, cells: Cells) -> NDArray[np.float64]:
                     'say in the column map what it is: unit = "h:m:s" of hours, or "d:m:s" of '
                     "degrees"
                 )
-            if text.startswith(("[", "(")):
+            if re.match(r"[(\[]\s*[-+.\d]", text):
                 raise cells.error(f"holds arrays, as '{text[:40]}'<row>; {what}", row)
             if not angle and re.fullmatch(r"[+-]?\d[\d.,'\s]*\d", text):
                 what = "write a decimal point, and nothing between thousands"
@@ -366,16 +382,29 @@ def _cast(texts: Any) -> NDArray[np.float64]:
     return np.array(texts.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
+_TRUTH = {"true": 1.0, "t": 1.0, "false": 0.0, "f": 0.0}
+
+
 def _number(text: str) -> float | None:
-    """Read a number as Fortran or Python may have written it, or a truth value."""
-    truth = {"true": 1.0, "t": 1.0, "false": 0.0, "f": 0.0}.get(text.lower())
-    if truth is not None:
-        return truth
+    """Read a number as Fortran or Python may have written it."""
     try:
         plain = re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", text.replace("\u2212", "-"))
         return float(plain) if "_" not in text else None
     except ValueError:
         return None
+
+
+def stated_unit(attrs: Mapping[str, Any]) -> str:
+    """Return the unit that the attributes of a variable state, if they do."""
+    said = {str(key).lower(): value for key, value in attrs.items()}
+    return str(next((said[key] for key in ("units", "unit") if said.get(key)), ""))
+
+
+def stated_units(attrs: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the units by column that the attributes of a whole table state, if they do."""
+    said = {str(key).lower(): value for key, value in attrs.items()}
+    found = [said[key] for key in ("units", "unit") if isinstance(said.get(key), Mapping)]
+    return {str(name): str(unit) for name, unit in found[0].items() if unit} if found else {}
 
 
 def table_source(path: Path | str, format: str, table: Any) -> Source:
