@@ -20,7 +20,7 @@ from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
 Floats = NDArray[np.float64]
 
-_SAMPLE = 65_536  # rows, at most, in which values are held against each other
+_SAMPLE = 16_384  # rows, at most, in which values are held against each other
 _SOME = 4_096  # rows in which a value that is frequent is looked for
 _MOST = 0.5  # share of a column's values that cannot be wrong if the unit is right
 _KMS = 4.740470463533349  # km/s per (kpc mas/yr)
@@ -50,12 +50,13 @@ _TRIPLES = (("distance", "distance_lo", "distance_hi"), ("age", "age_lo", "age_h
 class Doubts:
     """Counts over a catalogue, as it is read."""
 
-    def __init__(self, path: Any, steps: Mapping[str, Step]) -> None:
+    def __init__(self, path: Any, steps: Mapping[str, Step], rows: int | None = None) -> None:
         self.path, self.steps = path, steps
         self.seen = {name: Seen() for name in steps}
         self._sides = {triple: np.zeros(4, dtype=np.int64) for triple in _TRIPLES}
         self._pieces: list[dict[str, Floats]] = []  # of every `_stride`-th row
-        self._stride, self._rows, self._said = 1, 0, 0
+        self._rows, self._said = 0, 0
+        self._stride = 1 << max(0, (((rows or 0) - 1) // _SAMPLE).bit_length())
         self._across = "", np.nan, 0  # the median speed, by what distance, of how many stars
 
     def add(
