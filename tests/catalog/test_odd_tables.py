@@ -13,11 +13,21 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
+from astropy.time import Time
 
-from migrate_bayes import read_catalog
-from migrate_bayes.catalog import doubts, iter_catalog
+from migrate_bayes import (
+    compute_orbits,
+    correct_extinction,
+    correct_parallax,
+    fit_baseline,
+    flag_age_error,
+    read_catalog,
+)
+from migrate_bayes.catalog import CatalogOptions, doubts, iter_catalog
 from migrate_bayes.catalog.matching import match
-from migrate_bayes.core.errors import CatalogError, CatalogWarning
+from migrate_bayes.catalog.reader import as_catalog
+from migrate_bayes.core.errors import CatalogError, CatalogWarning, MigrateBayesError
+from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.isochrones import estimate_ages
 
 N = 100
@@ -422,3 +432,63 @@ def test_a_file_object_that_was_just_written_is_read_from_its_beginning():
     file = io.BytesIO()
     Table({"source_id": [1], "teff": [5e3]}).write(file, format="fits")
     assert read_catalog(file)["teff"].values.tolist() == [5e3]
+
+
+# Stage functions ---------------------------------------------------------------------------------
+
+
+def test_a_dataset_of_ones_own_gets_distances_and_numbers():
+    frame = pd.DataFrame(STARS | {"logg_error": 0.05, "feh_error": 0.04, "a_v": 0.1})[:8]
+    own = frame.rename_axis("star").to_xarray()
+    catalog = said(frame)[0]
+    quick = {"potentials": ["MWPotential2014"], "draws": 4, "show_progress": False}
+    expected = compute_orbits(catalog, **quick)["rg_nominal"]
+    np.testing.assert_array_equal(compute_orbits(own, **quick)["rg_nominal"], expected)
+    objects = own.assign({name: own[name].astype(object) for name in STARS})
+    np.testing.assert_array_equal(as_catalog(objects)["flag"], as_catalog(own)["flag"])
+    tiny = as_catalog(own.assign(logg_error=own["logg_error"] * 0 + 1e-300))
+    assert np.all(tiny["flag"] & StarFlag.BAD_ERROR)
+    with warnings.catch_warnings(action="error"):
+        assert np.isnan(estimate_ages(tiny, show_progress=False)["age_ml"]).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda s: flag_age_error(s, max_age_error=25), "a fraction of the age"),
+        (lambda s: correct_parallax(s, zero_point=-17.0), "in μas"),
+        (lambda s: correct_extinction(s, source=None), "no source of the extinction"),
+        (lambda s: CatalogOptions(max_age_error=25), "less than or equal to 10"),
+        (lambda s: fit_baseline(s, selection=np.ones(3, dtype=bool)), "a truth value for each"),
+        (lambda s: fit_baseline(s, selection=np.arange(N)), "a truth value for each"),
+    ],
+)
+def test_numbers_of_another_unit_or_length_are_refused(call, words):
+    with pytest.raises((MigrateBayesError, ValueError), match=words):
+        call(read_catalog(STARS))
+
+
+def positions(tmp_path, name, unit, factor, **more):
+    table = Table({"ID": np.arange(N), "dec": STARS["dec"], "ra": STARS["ra"] * factor, **more})
+    table["ra"].unit = unit
+    table.write(tmp_path / name)
+    return tmp_path / name
+
+
+def test_positions_that_are_joined_have_units_and_masks(tmp_path):
+    a, to = positions(tmp_path, "a.fits", "deg", 1.0), tmp_path / "c.parquet"
+    b = positions(tmp_path, "b.ecsv", "hourangle", 1 / 15)
+    assert match(a, b, to)[1] == N
+    assert match(a, b, to, radius=1000 * u.mas, overwrite=True)[1] == N
+    assert match(b, a, to, epochs=None, overwrite=True)[1] == N
+    fast = {"pmra": np.full(N, -9999.0), "pmdec": np.full(N, np.nan)}
+    c = positions(tmp_path, "c.fits", "deg", 1.0, **fast)
+    years = Time([2000, 2016], format="jyear")
+    assert match(c, a, to, epochs=tuple(years), overwrite=True)[1] == N
+    for wrong in ({"radius": 1 * u.kpc}, {"epochs": (51544.0, 57388.0)}):
+        with pytest.raises(MigrateBayesError, match=r"arcsec|Julian years"):
+            match(a, b, to, overwrite=True, **wrong)
+    with pytest.raises(CatalogError, match="one of the two catalogues"):
+        match(a, b, b, overwrite=True)
+    with pytest.raises(CatalogError, match="needs the unit 'deg'"):
+        match(positions(tmp_path, "d.fits", "kpc", 1.0), a, to, overwrite=True)

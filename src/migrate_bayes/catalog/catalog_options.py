@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
 from migrate_bayes.core.options import Options
 
 
@@ -54,7 +56,7 @@ class CatalogOptions(Options):
     hdu: int | str | None = None
     duplicate_radius: float | None = 5.0
     min_snr: float | None = 50.0
-    max_age_error: float | None = 0.25
+    max_age_error: float | None = Field(default=0.25, gt=0, le=10)
     survey_flags: Literal["cut", "keep"] = "cut"
     parallax_zero_point: str | float | None = None
     extinction: str | tuple[str, ...] | None = "auto"

@@ -56,7 +56,7 @@ class Doubts:
         self._sides = {triple: np.zeros(4, dtype=np.int64) for triple in _TRIPLES}
         self._pieces: list[dict[str, Floats]] = []  # of every `_stride`-th row
         self._rows, self._said = 0, 0
-        self._stride = 1 << max(0, (((rows or 0) - 1) // _SAMPLE).bit_length())
+        self._stride = 1 << ((max(rows or 1, 1) - 1) // _SAMPLE).bit_length()
         self._across = "", np.nan, 0  # the median speed, by what distance, of how many stars
 
     def add(

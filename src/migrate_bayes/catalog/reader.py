@@ -36,7 +36,7 @@ from migrate_bayes.catalog.maps import (
     words_of,
 )
 from migrate_bayes.catalog.memory_tables import unpacked
-from migrate_bayes.catalog.source import Cells, as_float
+from migrate_bayes.catalog.source import Cells, as_float, stated_unit
 from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
 Columns = str | Mapping[str, Any] | None  # a packaged map's name, or a map's content
@@ -525,17 +525,20 @@ def as_catalog(stars: Any) -> xr.Dataset:
         name = str(key)
         if name not in COLUMNS or variable.dims != ("star",):
             continue
-        unit, canonical = str(variable.attrs.get("units", "")), COLUMNS[name].unit
-        if unit == canonical and canonical:
+        unit, canonical = stated_unit(variable.attrs), COLUMNS[name].unit
+        plain = variable.dtype.kind in "fiub"
+        if plain and unit == canonical and canonical:
             continue
-        if canonical == "" or (name in SYMMETRIC.values() and not is_unit(unit)):
+        if (plain and canonical == "") or (name in SYMMETRIC.values() and not is_unit(unit)):
             continue  # a pure number; or of StarPosteriors, a fraction of the age
         how = conversion_to(unit, file="the Dataset", column=name, canonical=name)
-        plain = as_float(variable.values, Cells("the Dataset", name))
+        numbers = as_float(variable.values, Cells("the Dataset", name))
         column = COLUMNS[name]
         # Whatever else is out of bounds, the stages flag.
-        value = clean(plain, how, (), 1.0, (-np.inf, np.inf), column.usual, Seen(), 0)
-        if not np.array_equal(value, variable.values, equal_nan=variable.dtype.kind == "f"):
+        value = clean(numbers, how, (), 1.0, (-np.inf, np.inf), column.usual, Seen(), 0)
+        if not plain or not np.array_equal(
+            value, variable.values, equal_nan=variable.dtype.kind == "f"
+        ):
             made[name] = ("star", value, {**variable.attrs, "units": canonical})
     stars = stars.assign(made) if made else stars
     for name, error in SYMMETRIC.items():
@@ -544,6 +547,8 @@ def as_catalog(stars: Any) -> xr.Dataset:
             value, width = stars[name].values, stars[error].values
             both = zip(ends, (value - width, value + width), strict=True)
             stars = stars.assign({n: ("star", v, attributes(n)) for n, v in both})
+    if "distance" not in stars and {"parallax", "parallax_error"} <= set(stars):
+        stars = measured.add_distances(stars)
     if "star_key" not in stars:
         ids = np.arange(stars.sizes["star"])
         if "source_id" in stars.variables and ids.size:

@@ -88,7 +88,7 @@ class Source(NamedTuple):
                 block: Block = {}
                 for name in wanted:
                     values = _element(piece[base[name]], name, base[name], self.path)
-                    gone = _mask(piece[masks[base[name]]]) if base[name] in masks else None
+                    gone = as_mask(piece[masks[base[name]]]) if base[name] in masks else None
                     if name == identifier:
                         values = _as_numpy(values)
                         if gone is not None:
@@ -99,7 +99,7 @@ class Source(NamedTuple):
                     cells = Cells(self.path, name, first_row, gone_words, name in measured)
                     meant = (words or {}).get(name)
                     if isinstance(meant, float):
-                        number = _angles(values, meant, cells)
+                        number = angles(values, meant, cells)
                     elif meant is not None:
                         number = _words_as_float(_as_numpy(values), meant)
                     else:
@@ -180,7 +180,7 @@ def _as_numpy(values: Any) -> Any:
     return np.ma.MaskedArray(values.to_numpy(zero_copy_only=False), null)
 
 
-def _mask(values: Any) -> NDArray[np.bool_]:
+def as_mask(values: Any) -> NDArray[np.bool_]:
     """Return a companion mask; its own missing values mask too."""
     plain = _as_numpy(values)
     texts = np.asarray(np.ma.getdata(plain))
@@ -232,7 +232,7 @@ class Cells(NamedTuple):
         return CatalogError(f"{self.path}: column '{self.column}' {what.replace('<row>', at)}")
 
 
-def _angles(values: Any, degrees: float, cells: Cells) -> NDArray[np.float64]:
+def angles(values: Any, degrees: float, cells: Cells) -> NDArray[np.float64]:
     """Return the degrees of texts of hours (15 degrees) or degrees (1), minutes and seconds."""
     import pyarrow as pa
     import pyarrow.compute as pc
