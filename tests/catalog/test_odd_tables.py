@@ -492,3 +492,38 @@ def test_positions_that_are_joined_have_units_and_masks(tmp_path):
         match(a, b, b, overwrite=True)
     with pytest.raises(CatalogError, match="needs the unit 'deg'"):
         match(positions(tmp_path, "d.fits", "kpc", 1.0), a, to, overwrite=True)
+
+
+# Tables of text ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["% made by hand\nsource_id,teff\n7,5000\n8,5100\n",
+     "! a\n! b\nsource_id teff\n7 5000\n8 5100\n", "// x\nsource_id;teff\n7;5000\n8;5100\n",
+     "%source_id teff\n7 5000\n8 5100\n",
+     "source_id\tteff\nN\tN\n7\t5000\n8\t5100\n", "source_id\tteff\n8N\t6N\n7\t5000\n8\t5100\n",
+     "source_id teff\n7.000000000000000000e+00 5.0e+03\n8.000000000000000000e+00 5.1e+03\n"],
+)  # fmt: skip
+def test_comments_types_and_numbers_as_programs_write_them(text, tmp_path):
+    path = tmp_path / "a.dat"
+    path.write_text(text)
+    got = read_catalog(path)
+    assert got["source_id"].values.tolist() == [7, 8]
+    assert got["teff"].values.tolist() == [5000.0, 5100.0]
+
+
+def test_a_title_is_named_and_long_lines_are_read(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("My catalogue\nsource_id,teff\n7,5000\n")
+    with pytest.raises(CatalogError, match="from its first line, are 'My', 'catalogue'"):
+        read_catalog(path)
+    path.write_text(f"source_id,teff,spectrum\n7,5000,{'x' * 200_000}\n8,5100,\n")
+    assert read_catalog(path)["teff"].values.tolist() == [5000.0, 5100.0]
+
+
+def test_a_votable_may_begin_with_blanks(tmp_path):
+    path = tmp_path / "a.vot"
+    Table({"source_id": [1], "teff": [5e3]}).write(path, format="votable")
+    path.write_text("\n \n" + path.read_text())
+    assert read_catalog(path)["teff"].values.tolist() == [5000.0]

@@ -500,6 +500,8 @@ def _said_absent(column_map: ColumnMap, absent: Mapping[str, Entry], source: Sou
         if lacking := [_doubtful(n, near) for n, near in not_found(draft, source.names).items()]:
             how += f"; not found: {', '.join(lacking)}"
     count = f"{len(lines)} columns are not among the {len(source.names)} of the file"
+    if len(source.names) < 4 and not taken & set(source.names):
+        said += f". Its names, from its first line, are {', '.join(map(repr, source.names))}"
     listed = lines[0] if len(lines) == 1 else count + "".join(f"\n  {line}" for line in lines)
     return f"{source.path}: {listed}\n{how}{said}"
 

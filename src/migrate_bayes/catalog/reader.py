@@ -43,14 +43,14 @@ Columns = str | Mapping[str, Any] | None  # a packaged map's name, or a map's co
 
 
 _FLOAT = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?")
-_WITH_POINT = re.compile(r"-?[0-9]+\.0*")
+_WITH_POINT = re.compile(r"-?(0|[1-9][0-9]*)\.0*|-?[0-9]\.[0-9]+[eE][+-][0-9]{2,}")
 
 
 class _Spelling:
     """How identifiers of text that are read as integers are spelled.
 
     ``001``, ``1``, ``+1`` and ``1e0`` would become one number. They cannot if all are figures
-    alone (a ``.0`` after them is a number's), all that begin with zeros have one width, and no
+    alone (``12.0`` and ``1.2e+01`` are numbers, as NumPy and pandas write them), all that begin with zeros have one width, and no
     other has less.
     """
 
@@ -67,8 +67,9 @@ class _Spelling:
             if not _WITH_POINT.fullmatch(text):
                 other = next((t for t in texts.tolist() if t != text), self.shortest)
                 raise self._error(path, name, text, other)
-        if rows.any():
-            texts = np.array([t.partition(".")[0] for t in texts.tolist()])
+        texts, codes = texts[~rows], codes[~rows]
+        if not len(texts):
+            return
         plain = np.char.lstrip(texts, "-") if (codes[:, 0] == ord("-")).any() else texts
         width = np.char.str_len(plain)
         zeros = (plain.astype("U1") == "0") & (width > 1)
