@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 
 import numpy as np
@@ -527,3 +528,9 @@ def test_a_votable_may_begin_with_blanks(tmp_path):
     Table({"source_id": [1], "teff": [5e3]}).write(path, format="votable")
     path.write_text("\n \n" + path.read_text())
     assert read_catalog(path)["teff"].values.tolist() == [5000.0]
+
+
+def test_a_pipe_is_no_catalogue(tmp_path):
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(CatalogError, match="a pipe or a device"):
+        read_catalog(tmp_path / "a.csv")

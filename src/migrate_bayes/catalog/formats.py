@@ -76,6 +76,8 @@ def open_source(table: Any, *, format: str | None = None, hdu: int | str | None 
         table = path = expand(table)
         if not path.exists():
             raise CatalogError(f"no such file: {_full(path)}")
+        if not (path.is_file() or path.is_dir()):
+            raise CatalogError(f"{path} is a pipe or a device, which is read once: write a file")
         if path.is_dir():
             with readable(path, "parquet"):
                 return open_folder(path)

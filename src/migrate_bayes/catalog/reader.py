@@ -50,8 +50,8 @@ class _Spelling:
     """How identifiers of text that are read as integers are spelled.
 
     ``001``, ``1``, ``+1`` and ``1e0`` would become one number. They cannot if all are figures
-    alone (``12.0`` and ``1.2e+01`` are numbers, as NumPy and pandas write them), all that begin with zeros have one width, and no
-    other has less.
+    alone (``12.0`` and ``1.2e+01`` are numbers, as pandas and NumPy write them), all that begin
+    with zeros have one width, and no other has less.
     """
 
     def __init__(self) -> None:
