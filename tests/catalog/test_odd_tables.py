@@ -534,3 +534,25 @@ def test_a_pipe_is_no_catalogue(tmp_path):
     os.mkfifo(tmp_path / "a.csv")
     with pytest.raises(CatalogError, match="a pipe or a device"):
         read_catalog(tmp_path / "a.csv")
+
+
+def test_flags_and_identifiers_of_64_bits_are_not_rounded():
+    flags = np.array([2**60 + 1, 2**60, -(2**63), -9999], dtype=np.int64)
+    table = {"source_id": np.arange(4), "teff": [5e3] * 4, "q": flags}
+    for bit, expected in ((0, [1, 0, 0, 0]), (60, [1, 1, 0, 0]), (63, [0, 0, 1, 0])):
+        own = {"source_id": "source_id", "teff": "teff", "survey_flag": {"bits": {"q": [bit]}}}
+        assert said(table, columns=own)[0]["survey_flag"].values.tolist() == expected
+        unsigned = table | {"q": flags.astype(np.uint64)}
+        assert said(unsigned, columns=own)[0]["survey_flag"].values.tolist() == expected
+        masked = np.ma.MaskedArray(flags, [True, False, False, False])
+        assert said(table | {"q": masked}, columns=own)[0]["survey_flag"].values[0] == 0
+    own = {"columns": {"source_id": "source_id", "teff": "teff"}, "extra": {"q": "q"}}
+    with pytest.raises(CatalogError, match="longer than the 53 bits"):
+        read_catalog(table, columns=own)
+    stars = said(table | {"q": np.arange(4) + 20_000_000_000}, columns=own)[0]
+    assert stars["ref_q"].values.tolist() == [20e9, 20e9 + 1, 20e9 + 2, 20e9 + 3]
+
+
+def test_a_companion_mask_is_found_in_any_case():
+    frame = pd.DataFrame({"source_id": [1, 2], "TEFF": [5e3, 6e3], "TEFF.MASK": [True, False]})
+    np.testing.assert_array_equal(read_catalog(frame)["teff"], [np.nan, 6e3])

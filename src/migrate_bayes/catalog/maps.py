@@ -60,7 +60,7 @@ from migrate_bayes.catalog.columns import (
     is_unit,
     sexagesimal,
 )
-from migrate_bayes.catalog.source import Block, Source
+from migrate_bayes.catalog.source import Bits, Block, Source
 from migrate_bayes.core.errors import CatalogError, nearest, suggest
 from migrate_bayes.core.options import is_none
 from migrate_bayes.core.places import expand
@@ -79,7 +79,6 @@ _ELEMENT = re.compile(r"(.+)(\[\d+\])")
 _ERROR_NAME = re.compile(r"(?i:err|sig|unc|std)|(?:^|_)[es](?:_|$)|^[es][A-Z]")
 # A name such as "dist (pc)" or "T[K]", and not "[Fe/H]".
 _UNIT_IN_NAME = re.compile(r"\s*[^\s(\[].*?[(\[]\s*([^()\[\]]+?)\s*[)\]]\s*")
-_NO_BITS = (-9999.0, -999.0, -99.0)  # of flags that are missing
 _SETTINGS = ("unit", "scale", "floor", "add_error", "missing", "optional", "words", "ignore_unit")
 
 
@@ -199,8 +198,8 @@ def _doubting(value: Mapping[str, Any], where: str) -> Entry:
             )
         for column, numbers in value[key].items():
             given = _numbers(numbers, where)
-            if key == "bits" and not all(n.is_integer() and 0 <= n < 53 for n in given):
-                raise CatalogError(f"{where}: bits are numbers from 0 to 52")
+            if key == "bits" and not all(n.is_integer() and 0 <= n < 64 for n in given):
+                raise CatalogError(f"{where}: bits are numbers from 0 to 63")
             doubts[column] = (key, [int(n) for n in given] if key == "bits" else given[0])
     return Entry("doubts", tuple(doubts), optional=bool(value.get("optional")), doubts=doubts)
 
@@ -215,12 +214,7 @@ def _doubted(step: Step, block: Block, n: int) -> NDArray[np.float64]:
     """Return 1 for the stars that a survey's own flags doubt, else 0."""
     found = np.zeros(n, dtype=bool)
     for name, (kind, number) in _doubts_of(step).items():
-        values = np.nan_to_num(block[name])
-        values = np.where(np.isin(values, _NO_BITS), 0.0, values)
-        if kind == "bits":
-            found |= (values.astype(np.int64) & sum(1 << bit for bit in number)) != 0
-        else:
-            found |= values > (0.5 if kind == "figures" else number)
+        found |= np.nan_to_num(block[name]) > (number if kind == "above" else 0.5)
     return found.astype(np.float64)
 
 
@@ -235,7 +229,7 @@ class _Figures(dict[str, float]):
         return float(bool(head.strip("0"))) if head else default
 
 
-def words_of(step: Step) -> dict[str, Mapping[str, float] | float]:
+def words_of(step: Step) -> Mapping[str, Mapping[str, float] | float | Bits]:
     """Return the columns of text of an entry: numbers of their words, or degrees of a unit."""
     entry = step.entry
     if entry.operation == "sexagesimal" and len(step.operands) == 4:
@@ -245,7 +239,9 @@ def words_of(step: Step) -> dict[str, Mapping[str, float] | float]:
         return {str(o): c.sexagesimal for o, c in both if c.sexagesimal}
     if entry.words:
         return {str(o): entry.words for o in step.operands}
-    return {o: _Figures(n) for o, (kind, n) in _doubts_of(step).items() if kind == "figures"}
+    doubts = _doubts_of(step).items()
+    figures = {o: _Figures(n) for o, (kind, n) in doubts if kind == "figures"}
+    return figures | {o: Bits(sum(1 << b for b in n)) for o, (kind, n) in doubts if kind == "bits"}
 
 
 def _base(name: str) -> Mapping[str, Any]:

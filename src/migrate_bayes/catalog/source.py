@@ -32,6 +32,7 @@ _NOTHING = (
     "-1.#ind", "nan(ind)", "-nan(ind)",
 )  # fmt: skip
 """Words that stand for a missing value, in any case; so does a text without letters and digits."""
+_NO_BITS = (-9999, -999, -99)  # of flags that are missing
 _ELEMENT = re.compile(r"(.+)\[(\d+)\]")
 _SEXAGESIMAL = (
     r"^(?P<sign>[+\-\x{2212}]?) *(?P<whole>\d{1,3})(?:[:hd\x{b0}] *| +)"
@@ -61,7 +62,7 @@ class Source(NamedTuple):
         columns: Sequence[str],
         identifier: str | None,
         chunk_size: int | None,
-        words: Mapping[str, Mapping[str, float] | float] | None = None,
+        words: Mapping[str, Mapping[str, float] | float | Bits] | None = None,
         missing: Mapping[str, Sequence[str]] | None = None,
         measured: Container[str] = (),
         start: int = 0,
@@ -69,14 +70,17 @@ class Source(NamedTuple):
         """Iterate over dicts of floating-point arrays; the identifier is as the table has it.
 
         `words` has, for a column of text, the numbers that stand for its words, or of texts as
-        ``12:34:56.7`` the degrees of the first unit; `missing`, further
+        ``12:34:56.7`` the degrees of the first unit, or of a column of flags the `Bits` that are
+        asked for; `missing`, further
         words that stand for nothing; `measured` are columns of which a truth value is no number.
         ``name[i]`` is an element of a column of arrays. The arrays
         may be the table's own: do not write to them. A `seekable` table can `start` with any row.
         """
         wanted = list(dict.fromkeys(columns))
         base = {name: self.of_column(name) for name in wanted}
-        masks = {c: f"{c}.mask" for c in base.values() if f"{c}.mask" in self.names}
+        known = {name.lower(): name for name in self.names}
+        ends = {c: known.get(f"{c}.mask".lower()) for c in base.values()}
+        masks = {c: mask for c, mask in ends.items() if mask is not None}
         asked = list(dict.fromkeys([*base.values(), *masks.values()]))
         pieces = self.pieces(asked, identifier, chunk_size, *([start] if start else []))
         first_row = start
@@ -98,7 +102,9 @@ class Source(NamedTuple):
                     gone_words = (missing or {}).get(name, ())
                     cells = Cells(self.path, name, first_row, gone_words, name in measured)
                     meant = (words or {}).get(name)
-                    if isinstance(meant, float):
+                    if isinstance(meant, Bits):
+                        number = _any_bit(values, meant, cells)
+                    elif isinstance(meant, float):
                         number = angles(values, meant, cells)
                     elif meant is not None:
                         number = _words_as_float(_as_numpy(values), meant)
@@ -217,6 +223,21 @@ def _words_as_float(values: Any, words: Mapping[str, float]) -> NDArray[np.float
     return np.array([words.get(t.strip(), np.nan) for t in texts], dtype=np.float64)
 
 
+class Bits(int):
+    """Bits of which any may be set, in a column of flags."""
+
+
+def _any_bit(values: Any, bits: Bits, cells: Cells) -> NDArray[np.float64]:
+    """Return 1 for flags that have one of the bits, else 0; integers are not rounded."""
+    plain = _as_numpy(values)
+    flags = np.ma.getdata(plain)
+    if np.ndim(flags) != 1 or flags.dtype.kind not in "iu":
+        plain = flags = np.nan_to_num(as_float(values, cells))
+    whole = flags.astype(np.int64)
+    found = (whole.view(np.uint64) & np.uint64(bits)) != 0
+    return (found & ~np.isin(whole, _NO_BITS) & ~np.ma.getmaskarray(plain)).astype(np.float64)
+
+
 class Cells(NamedTuple):
     """Where values of a column are, for messages, and which words in them stand for nothing."""
 
@@ -303,6 +324,10 @@ def as_float(values: Any, cells: Cells) -> NDArray[np.float64]:
         )
     if plain.dtype.kind == "b" and cells.measured:
         raise cells.error("holds truth values; map a column of numbers")
+    if plain.dtype.kind in "iu" and not cells.measured and np.any(plain > 2**53):
+        raise cells.error(
+            "holds integers longer than the 53 bits of a number: they cannot be carried along"
+        )
     if plain.dtype.kind in "fiub":
         kind = plain.dtype if plain.dtype == np.float32 else np.float64
         out = plain.astype(kind, copy=False)
