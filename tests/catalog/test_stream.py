@@ -20,7 +20,7 @@ from migrate_bayes.catalog import (
     write_catalog,
 )
 from migrate_bayes.catalog.quality import find_repeats, friends_of_friends
-from migrate_bayes.core.errors import CatalogError, RecipeError, ProductError
+from migrate_bayes.core.errors import CatalogError, ProductError, RecipeError
 from migrate_bayes.core.flags import StarFlag
 
 # The awkward catalogue has a negative distance, of which every reading warns.
