@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy import units as u
@@ -25,12 +26,24 @@ from migrate_bayes.core.errors import CatalogError
 
 # Canonical column: units that a table may state, as astropy's or as a spelling, with the factor.
 _LINEAR = {
-    "ra": [("deg", 1.0), ("rad", np.degrees(1.0)), ("DEG", 1.0), ("degrees", 1.0)],
+    "ra": [("deg", 1.0), ("rad", np.degrees(1.0)), ("DEG", 1.0), ("degrees", 1.0), ("h", 15.0)],
     "dec": [("deg", 1.0), ("arcmin", 1 / 60)],
     "parallax": [("mas", 1.0), ("arcsec", 1e3), ("uas", 1e-3)],
-    "pmra": [("mas/yr", 1.0), ("arcsec/yr", 1e3), ("mas yr^{-1}", 1.0), ("MAS/YR", 1.0)],
+    "pmra": [
+        ("mas/yr", 1.0),
+        ("arcsec/yr", 1e3),
+        ("mas yr^{-1}", 1.0),
+        ("MAS/YR", 1.0),
+        ("arcsec per century", 10.0),
+    ],
     "pmdec": [("mas/yr", 1.0), ("mas.yr-1", 1.0)],
-    "radial_velocity": [("km/s", 1.0), ("m/s", 1e-3), ("KM/S", 1.0), ("cm/s", 1e-5)],
+    "radial_velocity": [
+        ("km/s", 1.0),
+        ("m/s", 1e-3),
+        ("KM/S", 1.0),
+        ("cm/s", 1e-5),
+        ("km/s (barycentric)", 1.0),
+    ],
     "radial_velocity_error": [("km/s", 1.0), ("m/s", 1e-3)],
     "distance": [("kpc", 1.0), ("pc", 1e-3), ("KPC", 1.0), ("lyr", u.lyr.to("kpc"))],
     "phot_g_mean_mag": [("mag", 1.0), ("mmag", 1e-3)],
@@ -44,14 +57,15 @@ _LINEAR = {
     "snr_g": [("", 1.0)],
 }
 _LOGARITHMIC = {
-    "distance": [("dex(pc)", 1e-3), ("dex(kpc)", 1.0)],
-    "age": [("dex(yr)", 1e-9)],
-    "teff": [("dex(K)", 1.0)],
+    "distance": [("dex(pc)", 1e-3), ("dex(kpc)", 1.0), ("log pc", 1e-3)],
+    "age": [("dex(yr)", 1e-9), ("log yr", 1e-9)],
+    "teff": [("dex(K)", 1.0), ("log10 K", 1.0)],
 }
 _PACK = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
 _FORMATS = (
     "fits", "fits-ascii", "fits-scaled", "ecsv", "csv", "tsv", "dat", "tabledata", "binary2",
-    "parquet", "folder", "frame", "table", "qtable", "mapping", "dataset",
+    "parquet", "folder", "frame", "table", "qtable", "mapping", "dataset", "record", "arrow",
+    "attrs", "objects",
 )  # fmt: skip
 _WORDS = ("", "--", "NaN", "null", "---", "N/A")
 
@@ -107,6 +121,8 @@ def identifiers(rng, n, kinds):
     kind = kinds[rng.integers(len(kinds))]
     if kind == "text":
         return np.array([f"HD {i}" for i in rng.permutation(n)])
+    if kind == "padded":
+        return np.array([f"{i:04d}" for i in rng.permutation(n)])
     if kind == "small":
         return rng.permutation(n).astype(np.int32)
     return rng.permutation(n).astype(np.int64) * 1_000_003 + 4_111_834_567_779_557_377
@@ -119,12 +135,12 @@ def made(rng, folder):
     text_only = form in ("csv", "tsv", "dat")
     said = {
         "fits": ("units",), "fits-scaled": ("units",), "fits-ascii": ("units",), "frame": (),
-        "mapping": (),
+        "mapping": (), "objects": (), "record": ("units",),
     }.get(form, () if text_only else ("units", "logs"))  # fmt: skip
     ways = ["sentinel", "nan", "word"] if text_only else ["sentinel", "nan", "mask"]
-    if form in ("frame", "mapping", "dataset"):
+    if form in ("frame", "mapping", "dataset", "arrow", "attrs", "objects", "record"):
         ways = ["sentinel", "nan"]
-    ids = identifiers(rng, n, ["large", "text", "small"])
+    ids = identifiers(rng, n, ["large", "text", "small", "padded"])
     columns, expected, units, words = {}, {}, {}, {}
     for name, true in values.items():
         stored, unit, relative, absolute = as_stored(rng, name, true, said, ["f8", "f4", "i4"])
@@ -201,6 +217,23 @@ def written(rng, form, folder, ids, columns, units, words):
         case "frame":
             frame = pd.DataFrame({"source_id": ids, **columns})
             return frame.convert_dtypes() if rng.random() < 0.5 else frame
+        case "objects":
+            frame = pd.DataFrame({"source_id": ids, **columns}).astype(object)
+            nothing = [None, pd.NA, np.nan, ""][rng.integers(4)]
+            return frame.map(lambda v: nothing if isinstance(v, float) and v != v else v)
+        case "attrs":
+            frame = pd.DataFrame({"source_id": ids, **columns})
+            frame.attrs["units"] = {name: unit for name, unit in units.items() if unit}
+            if rng.random() < 0.5:
+                return frame
+            frame.to_parquet(folder / "attrs.parquet")
+            return folder / "attrs.parquet"
+        case "arrow":
+            made_of = pa.table({"source_id": ids, **columns})
+            fields = [f.with_metadata({"unit": units.get(f.name, "")}) for f in made_of.schema]
+            return made_of.cast(pa.schema(fields))
+        case "record":
+            return fits.table_to_hdu(table).data
         case "table":
             return table
         case "qtable":
@@ -235,6 +268,8 @@ def check(seed, folder):
         except CatalogError:
             return True
         again = list(iter_catalog(source, chunk_size=int(rng.integers(1, 9))))
+    if ids.dtype.kind == "U" and ids[0].isdecimal():
+        ids = ids.astype(np.int64)  # of one width, so that none is another's
     np.testing.assert_array_equal(got["source_id"], ids, err_msg=f"{seed} {form}")
     for name, (true, relative, absolute) in expected.items():
         if name not in got:
@@ -243,6 +278,8 @@ def check(seed, folder):
         read = got[name].values
         if name == "distance":  # a zero is no distance
             true = np.where(read != read, np.where(np.abs(true) <= absolute, np.nan, true), true)
+        if name == "ra":  # 24 hours are 0
+            true = read + (true - read + 180) % 360 - 180
         np.testing.assert_allclose(
             read, true, rtol=max(relative, 1e-12), atol=absolute, err_msg=f"{seed} {form} {name}"
         )

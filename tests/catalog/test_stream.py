@@ -20,7 +20,7 @@ from migrate_bayes.catalog import (
     write_catalog,
 )
 from migrate_bayes.catalog.quality import find_repeats, friends_of_friends
-from migrate_bayes.core.errors import CatalogError, ProductError
+from migrate_bayes.core.errors import CatalogError, ProductError, RecipeError
 from migrate_bayes.core.flags import StarFlag
 
 # The awkward catalogue has a negative distance, of which every reading warns.
@@ -177,7 +177,7 @@ def test_faults_of_settings(tmp_path, awkward):
     path = write_catalog(awkward, tmp_path / "stars.parquet")
     with pytest.raises(CatalogError, match="has no ebv"):
         open_catalog(path, extinction="ebv")
-    with pytest.raises(CatalogError, match="radius_arcsec"):
+    with pytest.raises(RecipeError, match=r"'duplicate_radius': .* less than or equal to 60"):
         open_catalog(path, duplicate_radius=1e4)
     with pytest.raises(CatalogError, match="chunk_size must be at least 1"):
         next(open_catalog(path).chunks(0))

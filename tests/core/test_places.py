@@ -239,3 +239,10 @@ def test_a_wheel_holds_models_and_recipes(tmp_path):
         packed.extractall(tmp_path / "site.whl")
     done = python(code, tmp_path / "empty", PYTHONPATH=str(tmp_path / "site.whl"))
     assert done.stdout.strip() == b"thin-thick", done.stderr
+
+
+def test_a_working_directory_that_is_gone(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "has been removed" in places.why_not_writable("a/b")

@@ -2,6 +2,7 @@
 
 import time
 import types
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from migrate_bayes.core.errors import MigrateBayesError, RecipeError
 from migrate_bayes.core.options import Options
 from migrate_bayes.population import load_model_spec
 from migrate_bayes.run import Recipe, Run, load_recipe
+from migrate_bayes.run.before import check_run
 
 SPECTRUM = {"teff": 5800.0, "logg": 4.3, "feh": -0.1, "alpha_fe": 0.03}
 SKY = {"ra": 10.0, "dec": 20.0, "pmra": 3.0, "pmdec": -2.0, "parallax": 2.0, "radial_velocity": 5.0}
@@ -201,3 +203,22 @@ def test_every_nullable_entry_takes_none():
     recipe = Recipe(name="x", baseline={"thick_selection": "none"}, data={"min_snr": "none"})
     assert recipe.baseline.thick_selection is None
     assert recipe.data.min_snr is None
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"name": "x" * 101}, "at most 100"),
+        ({"seed": -1}, "greater than or equal to 0"),
+        ({"data": {"min_snr": float("nan")}}, "finite"),
+        ({"data": {"duplicate_radius": 0}}, "greater than 0"),
+        ({"isochrones": {"observables": ["teff"]}}, "need 'feh'"),
+        ({"isochrones": {"ages": [5.0, 3.0]}}, "increasing"),
+        ({"isochrones": {"ages": [1e9, 5e9]}}, "reach outside"),
+        ({"model": {"selection": "feh > -1 and feh < 0"}}, "write '&'"),
+    ],
+)
+def test_numbers_that_no_stage_takes_are_found_before_the_run(sections, words):
+    entries = {"name": "x", **sections, "data": {"source": "mock", **sections.get("data", {})}}
+    with pytest.raises((MigrateBayesError, ValueError), match=words):
+        check_run(Recipe(**entries), catalog=Path("none.parquet"))

@@ -63,7 +63,12 @@ def _chosen(
         label = selection if isinstance(selection, str) else str(taken.attrs["description"])
         mask = taken.values
     else:
-        mask = np.asarray(selection, dtype=bool)
+        mask = np.asarray(selection)
+        if mask.dtype != bool or mask.shape != (stars.sizes["star"],):
+            raise FitError(
+                f"a mask has a truth value for each of the {stars.sizes['star']} stars, not "
+                f"{mask.dtype} of shape {mask.shape}"
+            )
         label = str(getattr(selection, "attrs", {}).get("description", "mask"))
     names = ("age_ml", "age_lo", "age_hi", *_RADII[radius], "feh", "feh_error")
     missing = [name for name in names if name not in stars]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
 from migrate_bayes.core.options import Options
 
 
@@ -52,9 +54,9 @@ class CatalogOptions(Options):
     path: str = ""
     columns: str | dict[str, Any] | None = None
     hdu: int | str | None = None
-    duplicate_radius: float | None = 5.0
-    min_snr: float | None = 50.0
-    max_age_error: float | None = 0.25
+    duplicate_radius: float | None = Field(default=5.0, gt=0, le=60)
+    min_snr: float | None = Field(default=50.0, ge=0, allow_inf_nan=False)
+    max_age_error: float | None = Field(default=0.25, gt=0, le=10)
     survey_flags: Literal["cut", "keep"] = "cut"
     parallax_zero_point: str | float | None = None
     extinction: str | tuple[str, ...] | None = "auto"

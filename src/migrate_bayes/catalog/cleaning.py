@@ -25,7 +25,7 @@ _ALWAYS = -9999.0
 """Of no unit is this a value, though of metres per second it could be."""
 _SPAN = 2048
 _GREATEST_LOG = 50.0
-_HUGE = 1e10  # nothing measured here is as large
+_HUGE = 1e19  # nothing measured here is as large, and no identifier carried along
 
 
 @dataclass

@@ -229,7 +229,20 @@ _UNSTATED = frozenset(
 _SEXAGESIMAL = re.compile(r"([hd])+[: ]*m+[: ]*s+(\.s+)?", re.I)
 # These would be a milliyear and a milliparsec, which no catalogue is in.
 AMBIGUOUS = {"myr": "Myr", "mpc": "Mpc"}
-_LOG_OF = re.compile(r"(?:(?:log10|log|lg|dex)\s*[(\[]+([^()\[\]]*)[)\]]+|\[([^\[\]]*)\])", re.I)
+_LOG_OF = re.compile(
+    r"(?:log_?10|log|lg|dex)(?:\s*[(\[]+([^()\[\]]*)[)\]]+|[ _]+([^()\[\]]+))|\[([^\[\]]*)\]", re.I
+)
+# A remark about a unit, as in "km/s (barycentric)", or a unit within brackets; of no logarithm.
+_REMARK = re.compile(r"(.*\S)\s+\((?!.*(?:lo?g|dex|ln|10))[^()]*\)|\(([^()]*)\)", re.I)
+_CENTURY = re.compile(r"(?<![a-z])cy(?![a-z])", re.I)  # of astropy, a hundredth of a year
+# Words for units, which may be parts of a unit.
+_WORDS = {
+    r"milli-?arc-?sec(ond)?s?": "mas", r"micro-?arc-?sec(ond)?s?": "uas", r"radians?": "rad",
+    r"arc-?sec(ond)?s?": "arcsec", r"light-?years?|ly": "lyr",
+    r"cy|century": "hyr", r"(j|julian ?)?years?|yrs?|annum|y": "yr", r"kilomet(er|re)s?": "km",
+    r"\s*per\s*": "/",
+    r"met(er|re)s?": "m", r"sec(ond)?s?": "s", r"pcs?|parsecs?": "pc", r"degs?|degrees?": "deg",
+}  # fmt: skip
 
 
 def _key(text: str) -> str:
@@ -282,18 +295,37 @@ def sexagesimal(found: str) -> float:
     return 0.0 if match is None else {"h": 15.0, "d": 1.0}[match[1].lower()]
 
 
+def _in_symbols(text: str) -> str:
+    """Return a unit with symbols in place of words: ``arcseconds per year`` is ``arcsec/yr``."""
+    text = text.lower()
+    for word, symbol in _WORDS.items():
+        text = re.sub(rf"(?<![a-z]){word}(?![a-z])", symbol, text)
+    return text
+
+
 @lru_cache(maxsize=1024)
 def conversion(found: str, canonical: str) -> Conversion | None:
     """Return what makes the values of a file's unit those of a canonical column; None if nothing.
 
     A logarithm (``dex(yr)``, ``[pc]``, ``log(K)``) becomes what it is of; the error of one cannot.
     """
+    made = _conversion(found.strip(), canonical)
+    if made is None and (remark := _REMARK.fullmatch(found.strip())):
+        made = _conversion((remark[1] or remark[2]).strip(), canonical)
+    return made
+
+
+def _conversion(found: str, canonical: str) -> Conversion | None:
+    """Do what `conversion` says of a unit without a remark."""
     from astropy import units as u
 
     wanted = COLUMNS[canonical].unit
     is_error = canonical.endswith("_error")
-    found = found.strip()
+    if _CENTURY.search(found):
+        found = _in_symbols(found)
     key = _key(found)
+    if canonical == "ra" and key in ("h", "hr", "hrs", "hour", "hours"):
+        return Conversion(15.0)
     if found == wanted or key in _UNSTATED:
         return Conversion()
     if found in AMBIGUOUS:
@@ -327,7 +359,7 @@ def conversion(found: str, canonical: str) -> Conversion | None:
         if _is_plain(unit) and unit.is_equivalent(u.mag) and str(unit).endswith("mag"):
             return Conversion(_factor(unit, u.mag))
         return None
-    for spelled in (found, _SYNONYMS.get(key, "")):
+    for spelled in (found, _SYNONYMS.get(key, ""), _in_symbols(found)):
         unit = _parsed(spelled) if spelled else None
         if unit is not None and _is_plain(unit) and unit.is_equivalent(target):
             return Conversion(_factor(unit, target))
@@ -359,11 +391,11 @@ def _physical(found: str, inner: Any) -> Any:
     from astropy import units as u
 
     if inner is not None:
-        text = (inner[1] if inner[1] is not None else inner[2]).strip()
+        text = next(group for group in inner.groups() if group is not None).strip()
         if _key(text) in ("", "-", "sun", "solar"):
             return u.dimensionless_unscaled
         unit = _parsed(text) if text not in AMBIGUOUS else None
-        return unit if unit is not None else _parsed(_SYNONYMS.get(_key(text), "?"))
+        return unit or _parsed(_SYNONYMS.get(_key(text), "?")) or _parsed(_in_symbols(text))
     unit = _parsed(found)
     return unit.physical_unit if isinstance(unit, u.DexUnit) else None
 

@@ -18,7 +18,7 @@ _PACKED: dict[bytes, Callable[[Any], Any]] = {
 _FOREIGN = {
     b"PK\x03\x04": "a ZIP archive (or a spreadsheet): unpack it, or save the sheet as CSV",
     b"\x28\xb5\x2f\xfd": "packed by zstd: unpack it",
-    b"\x89HDF": "an HDF5 file: write the table as Parquet or FITS",
+    b"\x89HDF": "an HDF5 file: write the table as Parquet or FITS, or pass it as a Dataset",
     b"7z\xbc\xaf": "a 7-Zip archive: unpack it",
     b"ARROW1": "an Arrow file (Feather): write the table as Parquet",
 }
@@ -48,6 +48,9 @@ def contents_of(table: Any) -> Contents:
     data = None
     if hasattr(table, "read"):
         data = table.read()
+        if not data and hasattr(table, "seek"):  # it was written to, or read before
+            table.seek(0)
+            data = table.read()
         data = data.encode("utf-8") if isinstance(data, str) else bytes(data)
         name = getattr(table, "name", None)
         path: Path | str = name if isinstance(name, str) else "the file object"

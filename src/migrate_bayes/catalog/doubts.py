@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.catalog.cleaning import NINES, Seen
-from migrate_bayes.catalog.columns import COLUMNS, MAX_DISTANCE
+from migrate_bayes.catalog.columns import COLUMNS, MAX_DISTANCE, SYMMETRIC
 from migrate_bayes.catalog.maps import Step
 from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
 Floats = NDArray[np.float64]
 
-_SAMPLE = 65_536  # rows in which values are held against each other
+_SAMPLE = 16_384  # rows, at most, in which values are held against each other
+_SOME = 4_096  # rows in which a value that is frequent is looked for
 _MOST = 0.5  # share of a column's values that cannot be wrong if the unit is right
 _KMS = 4.740470463533349  # km/s per (kpc mas/yr)
 _FASTEST, _SLOWEST = 1500.0, 0.1  # km/s: median tangential speed of no sample of stars
@@ -32,18 +33,31 @@ _NEVER_ZERO = frozenset((
 ))  # fmt: skip
 """Columns in which exactly 0 is no measurement, if it stands in many rows."""
 _ENOUGH = 20  # rows from which a sample tells of units
+_USUAL_ERRORS = {
+    "teff_error": (0.5, 1000.0), "logg_error": (0.002, 1.5), "feh_error": (0.002, 1.5),
+    "alpha_fe_error": (0.001, 1.5), "parallax_error": (0.003, np.inf), "pmra_error": (0.003, 50.0),
+    "pmdec_error": (0.003, 50.0), "radial_velocity_error": (1e-4, 100.0),
+}  # fmt: skip
+"""Between which the median of a sample's errors lies."""
+_USUAL = (
+    ("distance", 0.0, 30.0), ("age", 0.0, 14.0), ("snr", 1.0, np.inf),
+    *((f"snr_{b}", 1.0, np.inf) for b in "gri"),
+)  # fmt: skip
+"""The same of values, of columns whose bounds are wider."""
 _TRIPLES = (("distance", "distance_lo", "distance_hi"), ("age", "age_lo", "age_hi"))
 
 
 class Doubts:
     """Counts over a catalogue, as it is read."""
 
-    def __init__(self, path: Any, steps: Mapping[str, Step]) -> None:
+    def __init__(self, path: Any, steps: Mapping[str, Step], rows: int | None = None) -> None:
         self.path, self.steps = path, steps
         self.seen = {name: Seen() for name in steps}
         self._sides = {triple: np.zeros(4, dtype=np.int64) for triple in _TRIPLES}
-        self._sample: dict[str, Floats] = {}
-        self._said = 0
+        self._pieces: list[dict[str, Floats]] = []  # of every `_stride`-th row
+        self._rows, self._said = 0, 0
+        self._stride = 1 << ((max(rows or 1, 1) - 1) // _SAMPLE).bit_length()
+        self._across = "", np.nan, 0  # the median speed, by what distance, of how many stars
 
     def add(
         self, values: Mapping[str, Floats], ids: NDArray[Any], seen: Mapping[str, Seen]
@@ -51,10 +65,17 @@ class Doubts:
         """Take in the canonical values of some rows, before distances are completed."""
         for name, what in seen.items():
             self.seen[name].add(what)
-        if not self._sample:
-            every = slice(None, None, -(-len(ids) // _SAMPLE) or 1)
-            self._sample = {name: column[every].copy() for name, column in values.items()}
-            self._rounded(ids[every])
+        if not self._rows:
+            self._rounded(ids[:_SAMPLE])
+        first = -self._rows % self._stride
+        self._pieces.append({n: v[first :: self._stride].copy() for n, v in values.items()})
+        self._rows += len(ids)
+        while self._rows > _SAMPLE * self._stride:
+            whole = self._sample()
+            self._pieces, self._stride = (
+                [{n: v[::2].copy() for n, v in whole.items()}],
+                self._stride * 2,
+            )
         for triple, counts in self._sides.items():
             if all(name in values for name in triple):
                 mid, low, high = (values[name] for name in triple)
@@ -67,6 +88,10 @@ class Doubts:
                     errors = np.count_nonzero((low < mid) & (high < mid))
                     swapped = np.count_nonzero((high <= mid) & (mid <= low) & (high < low))
                 counts += (right, known, errors, swapped)
+
+    def _sample(self) -> dict[str, Floats]:
+        """Return the rows that were kept, which do not depend on the size of chunks."""
+        return {n: np.concatenate([p[n] for p in self._pieces]) for n in self._pieces[0]}
 
     def _rounded(self, ids: NDArray[Any]) -> None:
         """Refuse 64-bit identifiers that have been through floating point, which rounds them.
@@ -100,10 +125,13 @@ class Doubts:
         self._bounds()
         for triple, counts in self._sides.items():
             self._two_sides(triple, *counts.tolist())
+        x = self._sample()
         before = self._said
-        self._against_each_other()
-        self._alone(against=self._said > before)
-        for name, values in self._sample.items():
+        self._against_each_other(x)
+        against = self._said > before
+        self._speeds(x, *self._across)
+        self._alone(x, against=against)
+        for name, values in x.items():
             self._repeated(name, values)
 
     def _repeated(self, name: str, values: Floats) -> None:
@@ -112,21 +140,23 @@ class Doubts:
             return
         known = values[np.isfinite(values)]
         marks = np.isin(np.abs(known), NINES[NINES > 9.0])
-        if name in ("a_v", "ebv"):
-            marks |= known == -1.0
         if name in _NEVER_ZERO and (zeros := known == 0.0).any():
             # Among rounded measurements 0 is as frequent as other numbers; a constant error is not.
             others = np.unique(known[~zeros], return_counts=True)[1].max(initial=0)
-            if name.endswith("_error") or np.count_nonzero(zeros) > 3 * others > 0:
+            enough = 3 * others if others else _ENOUGH - 1
+            if name.endswith("_error") or np.count_nonzero(zeros) > enough:
                 marks |= zeros
+        if not marks.any() and (value := _frequent(name, known)) is not None:
+            marks = known == value
         count = int(np.count_nonzero(marks))
         if count < 3 or count <= 0.01 * known.size:
             return
         value = known[marks][0]
+        seen = f" of {len(values)} looked at" if self._stride > 1 else ""
         self.say(
             f"column {self._columns(name)} ('{name}') is exactly {value:g} in {count} "
-            "rows: if "
-            f"this marks a missing value, say so in the column map: missing = [{value:g}]"
+            f"rows{seen}: if this marks a missing value, say so in the column map: "
+            f"missing = [{value:g}]"
         )
 
     def _bounds(self) -> None:
@@ -142,6 +172,12 @@ class Doubts:
                 f"{seen.first_value:g} as the table has it, in row {seen.first_row + 1} (counting "
                 "from 1)"
             )
+            if name.endswith("_lo") and share > _MOST and seen.first_value < 0.0:
+                value = name.removesuffix("_lo")
+                raise CatalogError(
+                    f"{self.path}: {said}: {share:.0%} of all. It is a percentile; if these are "
+                    f'lower errors with their sign: {name} = {{ sum = ["{value}", "..."] }}'
+                )
             if share > _MOST and seen.outside > 1 and not self.steps[name].stated:
                 raise CatalogError(
                     f"{self.path}: {said}: {share:.0%} of all. The table states no unit: declare "
@@ -169,9 +205,7 @@ class Doubts:
             f"sides of {mid} in {wrong} of {known} rows: {what}. They are percentiles: map {how}"
         )
 
-    def _against_each_other(self) -> None:
-        x = self._sample
-
+    def _against_each_other(self, x: Mapping[str, Floats]) -> None:
         def has(*names: str) -> bool:
             return all(n in x and np.isfinite(x[n]).any() for n in names)
 
@@ -184,7 +218,30 @@ class Doubts:
                     "say so: "
                     'age = { column = "...", unit = "dex(yr)" }; else unit = "Gyr"'
                 )
+        if has("phot_bp_mean_mag", "phot_rp_mean_mag"):
+            colour = _median(x["phot_bp_mean_mag"] - x["phot_rp_mean_mag"])
+            if colour < -0.5:
+                self.say(
+                    f"the median of BP-RP is {colour:.2g}, which is that of no stars: see whether "
+                    f"{self._columns('phot_bp_mean_mag', 'phot_rp_mean_mag')} are exchanged"
+                )
+        if has("pmra", "pmdec"):
+            ra, dec = (_median(np.abs(x[n])) for n in ("pmra", "pmdec"))
+            if min(ra, dec) < max(ra, dec) / 50 and len(x["pmra"]) >= _ENOUGH:
+                self.say(
+                    f"the median size of 'pmra' is {ra:.2g} mas/yr, of 'pmdec' {dec:.2g}: see the "
+                    f"units of {self._columns('pmra', 'pmdec')}"
+                )
         with np.errstate(invalid="ignore", divide="ignore"):
+            if has("parallax", "parallax_error") and "distance" not in x:
+                near = x["parallax"] > 3 * x["parallax_error"]
+                known = np.isfinite(x["parallax"] + x["parallax_error"])
+                if near.sum() < 0.02 * known.sum() and known.sum() >= _ENOUGH:
+                    self.say(
+                        f"{near.sum()} of {known.sum()} parallaxes are above three times their "
+                        "error, and distances are made above ten: see the units and the sign of "
+                        f"{self._columns('parallax', 'parallax_error')}"
+                    )
             plx = np.where(x["parallax"] > 0, x["parallax"], np.nan) if has("parallax") else None
             if plx is not None and has("parallax_error"):
                 plx = np.where(plx > 5 * x["parallax_error"], plx, np.nan)
@@ -208,6 +265,7 @@ class Doubts:
                         f"{speed:.3g} km/s, which is that of no stars: see the units of "
                         f"{self._columns(by, 'pmra', 'pmdec')}"
                     )
+                self._across = by, speed, int(n)
             if has("phot_g_mean_mag"):
                 bright = _median(x["phot_g_mean_mag"] - 5 * np.log10(distance) - 10)
                 if bright < _BRIGHTEST:
@@ -217,14 +275,26 @@ class Doubts:
                         f"no stars: see the units of {self._columns(by, 'phot_g_mean_mag')}"
                     )
 
-    def _alone(self, *, against: bool) -> None:
+    def _speeds(self, x: Mapping[str, Floats], by: str, across: float, n: int) -> None:
+        """Hold speeds across the sky against those along the line of sight."""
+        if n < _ENOUGH or not {"radial_velocity", "dec"} <= set(x) or np.ptp(x["dec"]) < 20.0:
+            return
+        along = _median(np.abs(x["radial_velocity"]))
+        if _SLOWEST < across < along / 10 or along * 10 < across < _FASTEST:
+            self.say(
+                f"the median speed across the sky is {across:.3g} km/s, along the line of sight "
+                f"{along:.3g}: see the units of "
+                f"{self._columns(by, 'pmra', 'pmdec', 'radial_velocity')}"
+            )
+
+    def _alone(self, x: Mapping[str, Floats], *, against: bool) -> None:
         """Say of columns that state no unit what their values would be of no stars in ours.
 
         Of parallaxes this has been said if they were found `against` other columns.
         """
         known = {
-            name: v[np.isfinite(v)] for name, v in self._sample.items()
-            if name in self.steps and not self.steps[name].stated
+            name: v[np.isfinite(v)] for name, v in x.items()
+            if name in COLUMNS and not self.steps[name].stated
         }  # fmt: skip
         known = {name: v for name, v in known.items() if v.size >= _ENOUGH}
         if against:
@@ -249,18 +319,26 @@ class Doubts:
             elif 0.0 < speed.max() < 0.1:
                 doubt("radial_velocity", f"no speed is above {speed.max():.2g} km/s",
                       "if these are redshifts, say scale = 299792.458")  # fmt: skip
-        for name, low, high in (("teff_error", 0.5, 1000.0), ("parallax_error", 0.003, np.inf)):
+        for name, (low, high) in _USUAL_ERRORS.items():
             if name in known and not low <= (middle := float(np.median(known[name]))) <= high:
                 doubt(name, f"the median is {middle:.2g} {COLUMNS[name].unit}",
                       "see whether it is relative, a variance or in another unit")  # fmt: skip
         feh = known.get("feh", np.zeros(1))
-        if feh.min() > 0.0 and feh.max() < 0.06 and np.ptp(feh) > 0.0:
-            doubt("feh", "all between 0 and 0.06", "if it is Z, a mass fraction, map [Fe/H]")
-        if {"age", "age_error"} <= set(known):
-            middle = float(np.median(known["age_error"]))
-            if middle > np.median(known["age"]):
-                doubt("age_error", f"the median is {middle:.3g} Gyr, above that of the ages",
-                      "see whether it is in per cent")  # fmt: skip
+        if feh.min() > 0.0 and (0.0 < np.ptp(feh) < 0.06 or np.ptp(feh) > 0.5):
+            doubt("feh", f"all between {feh.min():.2g} and {feh.max():.2g}",
+                  "if it is Z, a mass fraction, or a ratio to the Sun's, map [Fe/H]")  # fmt: skip
+        if against:
+            known.pop("distance", None)
+        for name, least, most in _USUAL:
+            if name not in known or any(c.doubt for c in self.steps[name].conversions):
+                continue
+            if not least <= (middle := float(np.median(known[name]))) <= most:
+                doubt(name, f"the median is {middle:.3g} {COLUMNS[name].unit}".rstrip(),
+                      "which is that of no sample of stars: see its unit")  # fmt: skip
+        for name, error in SYMMETRIC.items():
+            if {name, error} <= set(known) and np.median(known[error]) > np.median(known[name]):
+                doubt(error, f"the median is {np.median(known[error]):.3g} {COLUMNS[name].unit}, "
+                      f"above that of '{name}'", "see whether it is in per cent")  # fmt: skip
 
     def _product(self, product: float) -> None:
         if not (product > 0 and abs(np.log10(product)) > 0.3):
@@ -283,3 +361,18 @@ class Doubts:
 def _median(values: Floats) -> float:
     known = values[np.isfinite(values)]
     return float(np.median(known)) if known.size else np.nan
+
+
+def _frequent(name: str, known: Floats) -> float | None:
+    """Return a value that is far more frequent than any other; of errors, far from all others."""
+    unit, some = COLUMNS[name].unit, known[:: max(1, len(known) // _SOME)]
+    if not unit or not some.size:  # of pure numbers and flags a value may be frequent
+        return None
+    values, counts = np.unique(some, return_counts=True)
+    best = int(np.argmax(counts))
+    value, others = float(values[best]), np.delete(values, best)
+    if len(others) < _ENOUGH or counts[best] <= 5 * np.delete(counts, best).max():
+        return None
+    if name.endswith("_error"):  # a floor or a constant may stand for many
+        return value if not others[0] / 3 <= value <= 3 * others[-1] else None
+    return None if name in ("a_v", "ebv", "a_g") and value == 0.0 else value

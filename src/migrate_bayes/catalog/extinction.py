@@ -133,6 +133,8 @@ def correct_extinction(
     catalog = as_catalog(catalog)
     validate_required(catalog, needs="photometry")
     n = catalog.sizes["star"]
+    if source is None:
+        raise CatalogError('no source of the extinction: "none" is one, of 0')
     sources = [source] if isinstance(source, str) else list(source)
     check_extinction(sources, set(map(str, catalog)))
     a_v, a_v_error, served, said = _extinction(catalog, sources, distance_aware)

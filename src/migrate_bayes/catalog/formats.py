@@ -62,6 +62,8 @@ def open_source(table: Any, *, format: str | None = None, hdu: int | str | None 
     `hdu` chooses among the tables of a FITS file (by the HDU's number or name) or of a VOTable (by
     number, ID or name).
     """
+    if hdu is not None and (isinstance(hdu, bool) or not isinstance(hdu, int | str)):
+        raise CatalogError(f"hdu is the number or the name of a table, not {hdu!r}")
     if format is not None:
         format = format_of(Path("table"), format)
     if (source := open_memory(table)) is not None:
@@ -74,6 +76,8 @@ def open_source(table: Any, *, format: str | None = None, hdu: int | str | None 
         table = path = expand(table)
         if not path.exists():
             raise CatalogError(f"no such file: {_full(path)}")
+        if not (path.is_file() or path.is_dir()):
+            raise CatalogError(f"{path} is a pipe or a device, which is read once: write a file")
         if path.is_dir():
             with readable(path, "parquet"):
                 return open_folder(path)

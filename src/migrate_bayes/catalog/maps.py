@@ -60,7 +60,7 @@ from migrate_bayes.catalog.columns import (
     is_unit,
     sexagesimal,
 )
-from migrate_bayes.catalog.source import Block, Source
+from migrate_bayes.catalog.source import Bits, Block, Source
 from migrate_bayes.core.errors import CatalogError, nearest, suggest
 from migrate_bayes.core.options import is_none
 from migrate_bayes.core.places import expand
@@ -79,7 +79,6 @@ _ELEMENT = re.compile(r"(.+)(\[\d+\])")
 _ERROR_NAME = re.compile(r"(?i:err|sig|unc|std)|(?:^|_)[es](?:_|$)|^[es][A-Z]")
 # A name such as "dist (pc)" or "T[K]", and not "[Fe/H]".
 _UNIT_IN_NAME = re.compile(r"\s*[^\s(\[].*?[(\[]\s*([^()\[\]]+?)\s*[)\]]\s*")
-_NO_BITS = (-9999.0, -999.0, -99.0)  # of flags that are missing
 _SETTINGS = ("unit", "scale", "floor", "add_error", "missing", "optional", "words", "ignore_unit")
 
 
@@ -170,6 +169,9 @@ def _entry(canonical: str, value: object, map_name: str) -> Entry:
         raise CatalogError(f"{where}: 'unit' is a text, as \"km/s\"")
     single = [key for key in ("scale", "floor", "add_error") if value.get(key) is not None]
     numbers: dict[str, Any] = {key: _numbers(value[key], where)[0] for key in single}
+    for key in ("optional", "ignore_unit"):
+        if not isinstance(value.get(key, False), bool):
+            raise CatalogError(f"{where}: '{key}' is true or false, not {value[key]!r}")
     sentinels = _list(value.get("missing", ()))
     missing = _numbers([v for v in sentinels if not isinstance(v, str)], where)
     missing_words = tuple(v for v in sentinels if isinstance(v, str))
@@ -196,8 +198,8 @@ def _doubting(value: Mapping[str, Any], where: str) -> Entry:
             )
         for column, numbers in value[key].items():
             given = _numbers(numbers, where)
-            if key == "bits" and not all(n.is_integer() and 0 <= n < 53 for n in given):
-                raise CatalogError(f"{where}: bits are numbers from 0 to 52")
+            if key == "bits" and not all(n.is_integer() and 0 <= n < 64 for n in given):
+                raise CatalogError(f"{where}: bits are numbers from 0 to 63")
             doubts[column] = (key, [int(n) for n in given] if key == "bits" else given[0])
     return Entry("doubts", tuple(doubts), optional=bool(value.get("optional")), doubts=doubts)
 
@@ -212,12 +214,7 @@ def _doubted(step: Step, block: Block, n: int) -> NDArray[np.float64]:
     """Return 1 for the stars that a survey's own flags doubt, else 0."""
     found = np.zeros(n, dtype=bool)
     for name, (kind, number) in _doubts_of(step).items():
-        values = np.nan_to_num(block[name])
-        values = np.where(np.isin(values, _NO_BITS), 0.0, values)
-        if kind == "bits":
-            found |= (values.astype(np.int64) & sum(1 << bit for bit in number)) != 0
-        else:
-            found |= values > (0.5 if kind == "figures" else number)
+        found |= np.nan_to_num(block[name]) > (number if kind == "above" else 0.5)
     return found.astype(np.float64)
 
 
@@ -232,7 +229,7 @@ class _Figures(dict[str, float]):
         return float(bool(head.strip("0"))) if head else default
 
 
-def words_of(step: Step) -> dict[str, Mapping[str, float] | float]:
+def words_of(step: Step) -> Mapping[str, Mapping[str, float] | float | Bits]:
     """Return the columns of text of an entry: numbers of their words, or degrees of a unit."""
     entry = step.entry
     if entry.operation == "sexagesimal" and len(step.operands) == 4:
@@ -242,7 +239,9 @@ def words_of(step: Step) -> dict[str, Mapping[str, float] | float]:
         return {str(o): c.sexagesimal for o, c in both if c.sexagesimal}
     if entry.words:
         return {str(o): entry.words for o in step.operands}
-    return {o: _Figures(n) for o, (kind, n) in _doubts_of(step).items() if kind == "figures"}
+    doubts = _doubts_of(step).items()
+    figures = {o: _Figures(n) for o, (kind, n) in doubts if kind == "figures"}
+    return figures | {o: Bits(sum(1 << b for b in n)) for o, (kind, n) in doubts if kind == "bits"}
 
 
 def _base(name: str) -> Mapping[str, Any]:
@@ -280,6 +279,11 @@ def _extended(content: Mapping[str, Any], name: str, within: tuple[str, ...] = (
 
 def as_column_map(content: Mapping[str, Any], *, name: str = "given") -> ColumnMap:
     """Build a map from ``{"columns": {...}, "extra": {...}}``, or the inside of ``columns``."""
+    if not isinstance(content, Mapping):
+        raise CatalogError(
+            "a column map is a name, or a table as {'teff': 'Teff'}, not a "
+            f"{type(content).__name__}"
+        )
     content = _extended(content, name, (name,))
     nested = isinstance(content.get("columns"), Mapping) and "column" not in content["columns"]
     table, said = (content["columns"], content) if nested else (content, {})
@@ -387,7 +391,7 @@ def guess_map(names: Sequence[str]) -> ColumnMap:
 def _find(name: str, names: Sequence[str]) -> str | None:
     if name in names:
         return name
-    same = [n for n in names if n.lower() == name.lower()]
+    same = [n for n in names if n.strip().lower() == name.lower()]
     if len(same) != 1 and (element := _ELEMENT.fullmatch(name)):
         column = _find(element[1], names)
         return None if column is None else column + element[2]
@@ -492,6 +496,8 @@ def _said_absent(column_map: ColumnMap, absent: Mapping[str, Entry], source: Sou
         if lacking := [_doubtful(n, near) for n, near in not_found(draft, source.names).items()]:
             how += f"; not found: {', '.join(lacking)}"
     count = f"{len(lines)} columns are not among the {len(source.names)} of the file"
+    if len(source.names) < 4 and not taken & set(source.names):
+        said += f". Its names, from its first line, are {', '.join(map(repr, source.names))}"
     listed = lines[0] if len(lines) == 1 else count + "".join(f"\n  {line}" for line in lines)
     return f"{source.path}: {listed}\n{how}{said}"
 
@@ -621,6 +627,10 @@ def _stated_unit(source: Source, column: str, canonical: str) -> str:
 
 def _named_otherwise(column: str, canonical: str) -> str:
     """Word the doubt about a column of no stated unit whose name ends in another than is taken."""
+    if re.match(r"(?i)lo?g(?!g)", column) and COLUMNS[canonical].unit not in ("dex", "mag"):
+        return "is not stated, and the name says a logarithm: if it is, say unit = 'dex(...)'"
+    if canonical == "distance" and re.match(r"(?i)(dist_?mod|dm$|mu_?0?$|mod)", column):
+        return "is not stated, and the name says a distance modulus: map a distance"
     suffix = column.rpartition("_")[2]
     if canonical == "ra" and suffix.lower() in ("h", "hr", "hrs", "hour", "hours"):
         return f"is not stated, and the name ends in '{suffix}': if so, say unit = 'hourangle'"
@@ -739,7 +749,8 @@ def evaluate(
                 f"{file}: {negative.size} negative values of {step.canonical} (column {names}), "
                 f"the first, {value[negative[0]]:g}, in row {first_row + int(negative[0]) + 1} "
                 f"(counting from 1). If this marks a missing error, say so in the column map: "
-                f"missing = [{value[negative[0]]:g}]"
+                f"missing = [{value[negative[0]]:g}]; of lower errors with their sign, say "
+                "scale = -1"
             )
         if entry.add_error:
             np.hypot(value, entry.add_error, out=value)

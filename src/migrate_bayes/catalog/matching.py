@@ -10,12 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from migrate_bayes.catalog.cleaning import Seen, clean
+from migrate_bayes.catalog.columns import COLUMNS, conversion_to
 from migrate_bayes.catalog.formats import open_source
-from migrate_bayes.catalog.source import Block, arrow_array, resized
+from migrate_bayes.catalog.source import (
+    Block,
+    Cells,
+    angles,
+    arrow_array,
+    as_float,
+    as_mask,
+    resized,
+)
 from migrate_bayes.core.errors import CatalogError, CatalogWarning, suggest
 from migrate_bayes.core.io import MADE_FROM, atomic_output, refuse_existing
 from migrate_bayes.core.places import expand
 from migrate_bayes.core.provenance import provenance
+from migrate_bayes.core.units import number
 
 SEPARATION = "match_separation"
 _MAS = np.pi / 180 / 3.6e6  # rad
@@ -45,10 +56,10 @@ def match(
         The identifier, or ``NAME_A=NAME_B`` where it has two names. Without it, the nearest on the
         sky by ``ra`` and ``dec``, in degrees.
     radius : float, optional
-        Greatest separation on the sky, arcsec.
+        Greatest separation on the sky, arcsec; or a Quantity.
     epochs : tuple of float, optional
-        Julian years of the positions of `a` and `b`: those of `a`, else of `b`, are moved by their
-        ``pmra`` and ``pmdec``, mas/yr, to the other's epoch.
+        Julian years, or Times, of the positions of `a` and `b`: those of `a`, else of `b`, are
+        moved by their ``pmra`` and ``pmdec`` to the other's epoch.
     keep : {"first", "both", "matched"}, optional
         Which rows without a match are kept: those of `a`, of both, or none.
     overwrite : bool, optional
@@ -83,6 +94,14 @@ def match(
         raise CatalogError(f"keep = '{keep}'; {suggest(keep, ('first', 'both', 'matched'))}")
     to = expand(to)
     refuse_existing(to, overwrite=overwrite)
+    if to in (expand(f) for f in (a, b) if isinstance(f, str | Path)):
+        raise CatalogError(f"{to} is one of the two catalogues: give the join another name")
+    radius = number(radius, "arcsec", "radius")
+    if epochs is not None:
+        first_epoch, second_epoch = (number(getattr(t, "jyear", t), "", "epochs") for t in epochs)
+        epochs = first_epoch, second_epoch
+        if not all(1800.0 < year < 2200.0 for year in epochs):
+            raise CatalogError(f"epochs are Julian years, as (2000.0, 2016.0), not {epochs}")
     first, second = _read(a), _read(b)
     apart = None
     if on is not None:
@@ -185,7 +204,7 @@ def _on_sky(
     from astropy.coordinates import SkyCoord
 
     at = [
-        [_floats(_column(table, name, file)) for name in ("ra", "dec")]
+        [_measured(table, name, file) for name in ("ra", "dec")]
         for table, file in ((first, a), (second, b))
     ]
     if epochs is not None and epochs[0] != epochs[1]:
@@ -194,7 +213,7 @@ def _on_sky(
         if not able:
             raise CatalogError(f"neither {a} nor {b} has pmra and pmdec to move by")
         i = able[0]
-        motion = [_floats(tables[i].column(name)) for name in ("pmra", "pmdec")]
+        motion = [_measured(tables[i], name, (a, b)[i]) for name in ("pmra", "pmdec")]
         years = epochs[1 - i] - epochs[i]
         at[i] = list(moved(at[i][0], at[i][1], motion[0], motion[1], years))
     index = np.full(len(first), -1, np.int64)
@@ -212,13 +231,16 @@ def _on_sky(
     return index, apart
 
 
-def _floats(column: Any) -> NDArray[np.float64]:
-    import pyarrow as pa
-
-    try:
-        return column.cast(pa.float64()).to_numpy().astype(float)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise CatalogError(f"a position or motion is no number: {error}") from None
+def _measured(table: Any, name: str, file: str | Path) -> NDArray[np.float64]:
+    """Return a canonical column in its unit, NaN for what is missing."""
+    column, cells = _column(table, name, file).combine_chunks(), Cells(file, name)
+    stated = (table.schema.field(name).metadata or {}).get(b"unit", b"").decode()
+    how = conversion_to(stated, file=str(file), column=name, canonical=name)
+    plain = angles(column, how.sexagesimal, cells) if how.sexagesimal else as_float(column, cells)
+    if f"{name}.mask" in table.column_names:
+        plain = np.where(as_mask(table.column(f"{name}.mask").combine_chunks()), np.nan, plain)
+    known = COLUMNS[name]
+    return clean(plain, how, (), 1.0, (known.low, known.high), known.usual, Seen(), 0)
 
 
 def _column(table: Any, name: str, file: str | Path) -> Any:

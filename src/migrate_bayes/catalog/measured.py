@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 
 # arcsec: above any proper motion between two surveys, below the distance of two stars.
 _SAME_PLACE = 5.0
+LEAST_ERROR = 1e-6  # K or dex: nothing is known as well
 _SPECTRUM = ("teff", "logg", "feh")
 # Columns whose missing value sets a flag; a column that the file lacks counts too.
 _NEEDED = {
@@ -74,7 +75,7 @@ def flags_of(
     for name in (*_SPECTRUM, "alpha_fe"):
         error = f"{name}_error"
         if error in values and name in values:
-            bad = ~((values[error] > 0) & (values[error] < np.inf))
+            bad = ~((values[error] > LEAST_ERROR) & (values[error] < np.inf))
             if bad.any():
                 add_flag(flag, bad & np.isfinite(values[name]), StarFlag.BAD_ERROR)
     if "survey_flag" in values:

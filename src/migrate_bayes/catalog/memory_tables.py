@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from migrate_bayes.catalog.source import Block, Source, table_source
+from migrate_bayes.catalog.parquet_tables import units_of
+from migrate_bayes.catalog.source import Block, Source, stated_unit, stated_units, table_source
 from migrate_bayes.core.errors import CatalogError
 
 
@@ -34,12 +35,13 @@ def open_memory(table: Any) -> Source | None:
 
         try:
             made = pa.table(table)
-        except (pa.ArrowInvalid, TypeError, ValueError):
+        except (pa.ArrowException, TypeError, ValueError):
             return None
         what = f"the {type(table).__name__} of {kind}"
         if len(set(made.column_names)) < made.num_columns:
             raise CatalogError(f"{what} has columns of one name: rename them")
-        return _sliced(what, {n: made.column(n).combine_chunks() for n in made.column_names}, {})
+        columns = {n: made.column(n).combine_chunks() for n in made.column_names}
+        return _sliced(what, columns, units_of(made.schema))
     if hasattr(table, "compute") and not hasattr(table, "__fspath__"):
         raise CatalogError(f"a {type(table).__name__} is not in memory yet: pass its .compute()")
     return None
@@ -66,13 +68,16 @@ def _of_frame(frame: Any) -> Source:
         levels = [name for name in frame.index.names if name is not None]
         frame = frame.reset_index(level=[name for name in levels if name not in frame.columns])
     names = [str(name) for name in frame.columns]
-    if isinstance(frame.columns, pd.MultiIndex) or len(set(names)) < len(names):
-        raise CatalogError("the DataFrame has columns of one name: rename them")
-    columns = {}
+    if isinstance(frame.columns, pd.MultiIndex):
+        raise CatalogError("the columns of the DataFrame have names of several levels: join them")
+    columns, units = {}, stated_units(frame.attrs)
     for i, name in enumerate(names):
         column = frame.iloc[:, i]
         if isinstance(column.dtype, pd.CategoricalDtype):
             column = column.astype(object)
+        if column.dtype == object and all(hasattr(v, "to_value") for v in column):
+            units[name] = str(column.iloc[0].unit)
+            column = pd.Series([v.to_value(column.iloc[0].unit) for v in column])
         null = None
         if not isinstance(column.dtype, np.dtype):  # of pandas' own or Arrow's kinds
             null = column.isna().to_numpy(dtype=bool)
@@ -85,10 +90,13 @@ def _of_frame(frame: Any) -> Source:
         columns[name] = (
             np.ma.MaskedArray(values, null) if null is not None and null.any() else values
         )
-    return _sliced("the DataFrame", columns, {})
+    return _sliced("the DataFrame", columns, units)._replace(names=names)
 
 
-_PACKED = {"scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned"}
+_PACKED = {
+    "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "valid_range",
+    "valid_min", "valid_max",
+}  # fmt: skip
 
 
 def unpacked(dataset: Any) -> Any:
@@ -99,7 +107,18 @@ def unpacked(dataset: Any) -> Any:
     if not packed:
         return dataset
     made = xr.decode_cf(dataset[packed], decode_times=False, decode_coords=False)
-    return dataset.assign({name: made[name] for name in packed})
+    return dataset.assign({name: _valid(made[name]) for name in packed})
+
+
+def _valid(variable: Any) -> Any:
+    """Mask what a variable states to be no valid value of it."""
+    low, high = variable.attrs.get("valid_range", (-np.inf, np.inf))
+    low, high = variable.attrs.get("valid_min", low), variable.attrs.get("valid_max", high)
+    return (
+        variable.where((variable >= low) & (variable <= high))
+        if low > -np.inf or high < np.inf
+        else variable
+    )
 
 
 def _of_dataset(dataset: Any) -> Source:
@@ -116,7 +135,7 @@ def _of_dataset(dataset: Any) -> Source:
             "along one, 'star'; rename it: dataset.rename({...: 'star'})"
         )
     of_star = {str(n): v for n, v in dataset.variables.items() if v.dims and v.dims[0] == dim}
-    units = {n: str(v.attrs["units"]) for n, v in of_star.items() if v.attrs.get("units")}
+    units = {n: unit for n, v in of_star.items() if (unit := stated_unit(v.attrs))}
     return _sliced("the Dataset", {n: v.values for n, v in of_star.items()}, units)
 
 
@@ -130,16 +149,34 @@ def _of_astropy(table: Any) -> Source | None:
         one = table if hasattr(table, "to_table") else table.get_first_table()
         table = one.to_table(use_names_over_ids=True) if hasattr(one, "fields") else one.to_table()
     if isinstance(table, fits.FITS_rec):
-        return _of_columns("the FITS record", {n: table[n] for n in table.names})
+        return _of_record(table)
     if not isinstance(table, Table):
         return None
     return table_source(f"the {type(table).__name__}", "memory", table)
+
+
+def _of_record(record: Any) -> Source:
+    """Open the data of an HDU: a null is one of the stored integers, before they are scaled."""
+    stored, columns = record.view(np.ndarray), {}
+    for column in record.columns:
+        name, null = column.name, column.null
+        columns[name] = record[name]
+        if null is not None and stored[name].dtype.kind in "iu":
+            columns[name] = np.ma.MaskedArray(columns[name], stored[name] == null)
+    units = {c.name: c.unit for c in record.columns if c.unit}
+    return _of_columns("the FITS record", columns)._replace(units=units)
 
 
 def _of_columns(name: str, columns: Mapping[Any, Any]) -> Source:
     """Open a mapping of columns, which may be quantities, masked arrays, lists or Series."""
     from astropy.table import QTable
 
+    for key, values in columns.items():
+        if not hasattr(values, "__len__") or isinstance(values, str | bytes | Mapping):
+            kind = type(values).__name__
+            raise CatalogError(
+                f"{name}: '{key}' is no column but a {kind}: give a list or an array of values"
+            )
     try:
         table = QTable({str(key): values for key, values in columns.items()})
     except (TypeError, ValueError) as error:

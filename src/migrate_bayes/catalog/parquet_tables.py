@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from migrate_bayes.catalog.contents import Contents
-from migrate_bayes.catalog.source import Block, Source, arrow_columns, quiet, resized
+from migrate_bayes.catalog.source import (
+    Block,
+    Source,
+    arrow_columns,
+    quiet,
+    resized,
+    stated_unit,
+    stated_units,
+)
 from migrate_bayes.catalog.text_tables import described_units
 from migrate_bayes.core.errors import CatalogError
 
@@ -71,7 +80,7 @@ def _source(path: Path | str, files: list[Any]) -> Source:
             lengths.append(opened.metadata.num_rows)
         _rewind(file)
     names = list(schemas[0].names)
-    units = _units(schemas[0])
+    units = units_of(schemas[0])
     for file, schema in zip(files[1:], schemas[1:], strict=True):
         if set(schema.names) != set(names):
             odd = sorted(set(schema.names) ^ set(names))
@@ -79,7 +88,14 @@ def _source(path: Path | str, files: list[Any]) -> Source:
                 f"{file}: its columns are not those of {files[0]}: {', '.join(odd[:5])}; put "
                 "tables of different columns in folders of their own"
             )
-        if (other := _units(schema)) != units:
+        for name in names:
+            kinds = [str(s.field(name).type) for s in (schema, schemas[0])]
+            if sum("string" in kind for kind in kinds) == 1:
+                raise CatalogError(
+                    f"{file}: column '{name}' is {kinds[0]}, but {kinds[1]} in {files[0]}: write "
+                    "it alike in all files"
+                )
+        if (other := units_of(schema)) != units:
             odd = sorted(n for n in names if other.get(n) != units.get(n))
             raise CatalogError(f"{file}: column '{odd[0]}' has another unit than in {files[0]}")
 
@@ -117,7 +133,7 @@ def _rewind(file: Any) -> None:
         file.seek(0)
 
 
-def _units(schema: Any) -> dict[str, str]:
+def units_of(schema: Any) -> dict[str, str]:
     """Return units from wherever a writer puts them: astropy, VOParquet, a field's own metadata."""
     said = schema.metadata or {}
     units: dict[str, str] = {}
@@ -132,8 +148,8 @@ def _units(schema: Any) -> dict[str, str]:
             document = parse(io.BytesIO(said[b"IVOA.VOTable-Parquet.content"]), verify="ignore")
         for table in document.iter_tables():
             units |= {f.name: str(f.unit) for f in table.fields if f.unit is not None}
+    units |= stated_units(json.loads(said.get(b"PANDAS_ATTRS", b"{}")))
     for field in schema:
-        for key in (b"unit", b"units"):
-            if key in (field.metadata or {}):
-                units[field.name] = field.metadata[key].decode()
+        attrs = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
+        units |= {field.name: unit} if (unit := stated_unit(attrs)) else {}
     return units

@@ -86,6 +86,11 @@ def flag_age_error(stars: xr.Dataset, *, max_age_error: float = 0.25) -> xr.Data
     >>> flag_age_error(stars)["flag"].values.tolist()
     [0, 8192, 8192]
     """
+    max_age_error = number(max_age_error, "", "max_age_error")
+    if not 0.0 < max_age_error <= 10.0:
+        raise CatalogError(
+            f"max_age_error is a fraction of the age, as 0.25, not {max_age_error:g}"
+        )
     if not isinstance(stars, xr.Dataset) or "star" not in stars.dims or "flag" not in stars:
         stars = as_catalog(stars)
     if "age_error" in stars:

@@ -26,6 +26,7 @@ from migrate_bayes.catalog.columns import (
 from migrate_bayes.catalog.doubts import Doubts
 from migrate_bayes.catalog.formats import open_source
 from migrate_bayes.catalog.maps import (
+    Entry,
     as_column_map,
     evaluate,
     guess_map,
@@ -35,20 +36,22 @@ from migrate_bayes.catalog.maps import (
     words_of,
 )
 from migrate_bayes.catalog.memory_tables import unpacked
-from migrate_bayes.catalog.source import Cells, as_float
+from migrate_bayes.catalog.source import Cells, as_float, stated_unit
 from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
 Columns = str | Mapping[str, Any] | None  # a packaged map's name, or a map's content
 
 
 _FLOAT = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?")
+_WITH_POINT = re.compile(r"-?(0|[1-9][0-9]*)\.0*|-?[0-9]\.[0-9]+[eE][+-][0-9]{2,}")
 
 
-class _Padding:
-    """The widths of identifiers of text that are read as integers.
+class _Spelling:
+    """How identifiers of text that are read as integers are spelled.
 
-    ``001`` and ``1`` would become one number. They cannot if all that begin with zeros have one
-    width, and no other has less.
+    ``001``, ``1``, ``+1`` and ``1e0`` would become one number. They cannot if all are figures
+    alone (``12.0`` and ``1.2e+01`` are numbers, as pandas and NumPy write them), all that begin
+    with zeros have one width, and no other has less.
     """
 
     def __init__(self) -> None:
@@ -56,10 +59,20 @@ class _Padding:
 
     def add(self, texts: NDArray[np.str_], path: Any, name: str) -> None:
         """Take in further texts; refuse those that as numbers could be another's."""
-        head = texts.astype("U1")
-        plain = np.char.lstrip(texts, "+-") if np.isin(head, ("+", "-")).any() else texts
+        codes = texts.view(np.uint32).reshape(len(texts), -1)
+        odd = (codes != 0) & ((codes < ord("0")) | (codes > ord("9")))
+        odd[:, 0] &= codes[:, 0] != ord("-")
+        rows = odd.any(axis=1)
+        for text in texts[rows].tolist() if rows.any() else ():
+            if not _WITH_POINT.fullmatch(text):
+                other = next((t for t in texts.tolist() if t != text), self.shortest)
+                raise self._error(path, name, text, other)
+        texts, codes = texts[~rows], codes[~rows]
+        if not len(texts):
+            return
+        plain = np.char.lstrip(texts, "-") if (codes[:, 0] == ord("-")).any() else texts
         width = np.char.str_len(plain)
-        zeros = (plain.astype("U1") == "0") & (width > 1) & np.char.isdigit(plain)
+        zeros = (plain.astype("U1") == "0") & (width > 1)
         if not zeros.any() and not self.padded:
             shortest = str(plain[np.argmin(width)])
             if not self.shortest or len(shortest) < len(self.shortest):
@@ -70,16 +83,19 @@ class _Padding:
         self.padded = first
         if other.any() or (self.shortest and len(self.shortest) < len(first)):
             second = str(plain[np.flatnonzero(other)[0]]) if other.any() else self.shortest
-            raise CatalogError(
-                f"{path}: the identifiers '{first}' and '{second}' of column '{name}' are texts of "
-                "different widths with leading zeros, which as numbers could be taken for each "
-                "other: write identifiers as text that begins with a letter, or of one width, or "
-                "source_id = { row_number = true }"
-            )
+            raise self._error(path, name, first, second)
+
+    def _error(self, path: Any, name: str, first: str, second: str) -> CatalogError:
+        return CatalogError(
+            f"{path}: the identifiers '{first}' and '{second}' of column '{name}' are texts of "
+            "different spelling (leading zeros, signs, points), which as numbers could be taken "
+            "for each other: write identifiers as text that begins with a letter, or all alike, or "
+            "source_id = { row_number = true }"
+        )
 
 
 def _identifiers(
-    values: Any, text: bool, path: Any, name: str, first_row: int, padding: _Padding
+    values: Any, text: bool, path: Any, name: str, first_row: int, spelling: _Spelling
 ) -> NDArray[Any]:
     """Return identifiers as int64 or text, refusing those that are missing or have lost digits."""
     masked = np.ma.MaskedArray(values)
@@ -120,11 +136,13 @@ def _identifiers(
     except (ValueError, OverflowError):
         ids = _spelled_otherwise(plain, path, name, first_row)
     if plain.dtype.kind == "U":
-        padding.add(plain, path, name)
+        spelling.add(plain, path, name)
     return ids
 
 
 def _spelled(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2.0**53:
+        return str(int(value))
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace").strip().strip("\x00")
     return str(value).strip().strip("\x00")
@@ -163,7 +181,8 @@ def _spelled_otherwise(
         else:
             raise CatalogError(
                 f"{path}: the identifiers in column '{name}' begin as integers, but '{text}' is "
-                "none"
+                "none: write all as text that begins with a letter, or source_id = { row_number = "
+                "true }"
             )
     return out
 
@@ -229,6 +248,8 @@ class CatalogReader:
         id_step = by_name["source_id"]
         if id_step.entry.operation not in ("column", "row_number"):
             raise CatalogError(f"{path}: source_id is a column or row_number = true, nothing else")
+        if id_step.entry != Entry(id_step.entry.operation, id_step.entry.operands):
+            raise CatalogError(f"{path}: source_id takes no unit, scale, missing or other setting")
         self._id = str(id_step.operands[0]) if id_step.operands else None
         others = [o for step in self._steps if step is not id_step for o in step.operands]
         if self._id in others:
@@ -245,6 +266,10 @@ class CatalogReader:
             )
             warnings.warn(said, CatalogWarning, stacklevel=4)
         self._words = {o: w for step in self._steps for o, w in words_of(step).items()}
+        self._measured = {
+            str(o) for step in self._steps for o in step.operands
+            if step.canonical in COLUMNS and COLUMNS[step.canonical].unit
+        }  # fmt: skip
         self._missing = {
             str(o): step.entry.missing_words for step in self._steps for o in step.operands
         }
@@ -332,7 +357,7 @@ class CatalogReader:
         start: int = 0,
     ) -> Iterator[tuple[slice, _Part | None]]:
         """Read identifiers and canonical values, in the arrays of `into` if these are given."""
-        rows, how, padding = start, (self._words, self._missing), _Padding()
+        rows, how, spelling = start, (self._words, self._missing, self._measured), _Spelling()
         for block in self._source.blocks(self._wanted, self._id, size, *how, start):
             n = len(next(iter(block.values())))
             here = slice(rows, rows + n)
@@ -346,18 +371,18 @@ class CatalogReader:
                 ids: NDArray[Any] = np.arange(here.start, here.stop, dtype=np.int64)
             else:
                 raw = block.pop(self._id)
-                ids = _identifiers(raw, bool(self.text), self.path, self._id, here.start, padding)
-            values: dict[str, NDArray[np.float64]] = {}
-            seen: dict[str, Seen] = {}
-            for step in self._steps:
-                name = step.canonical
-                if name == "source_id" or name in self.empty:
-                    continue
-                seen[name] = Seen()
-                values[name] = evaluate(
-                    step, block, n, file=str(self.path), first_row=here.start, seen=seen[name],
-                    out=into[name][here] if into else None,
-                )  # fmt: skip
+                ids = _identifiers(raw, bool(self.text), self.path, self._id, here.start, spelling)
+            steps = [s for s in self._steps if s.canonical not in ("source_id", *self.empty)]
+            seen = {step.canonical: Seen() for step in steps}
+            # In one piece, which the allocator keeps for the next rows, as it does no small ones.
+            rooms = np.empty((0 if into else len(steps), n))
+            values = {
+                step.canonical: evaluate(
+                    step, block, n, file=str(self.path), first_row=here.start,
+                    seen=seen[step.canonical], out=into[step.canonical][here] if into else rooms[i],
+                )
+                for i, step in enumerate(steps)
+            }  # fmt: skip
             if doubts is not None:
                 doubts.add(values, ids, seen)
             yield here, (ids, values, seen)
@@ -451,7 +476,7 @@ def checked(
 ) -> Iterator[xr.Dataset]:
     """Read chunks, and at the end check the file as a whole; gather key, ra and dec in `places`."""
     rows, path = 0, reader.path
-    doubts = Doubts(path, reader.by_name)
+    doubts = Doubts(path, reader.by_name, reader.rows)
     places = Places(reader.rows) if places is None else places
     for chunk in reader.chunks(chunk_size, doubts):
         rows += chunk.sizes["star"]
@@ -501,17 +526,20 @@ def as_catalog(stars: Any) -> xr.Dataset:
         name = str(key)
         if name not in COLUMNS or variable.dims != ("star",):
             continue
-        unit, canonical = str(variable.attrs.get("units", "")), COLUMNS[name].unit
-        if unit == canonical and canonical:
+        unit, canonical = stated_unit(variable.attrs), COLUMNS[name].unit
+        plain = variable.dtype.kind in "fiub"
+        if plain and unit == canonical and canonical:
             continue
-        if canonical == "" or (name in SYMMETRIC.values() and not is_unit(unit)):
+        if (plain and canonical == "") or (name in SYMMETRIC.values() and not is_unit(unit)):
             continue  # a pure number; or of StarPosteriors, a fraction of the age
         how = conversion_to(unit, file="the Dataset", column=name, canonical=name)
-        plain = as_float(variable.values, Cells("the Dataset", name))
+        numbers = as_float(variable.values, Cells("the Dataset", name))
         column = COLUMNS[name]
         # Whatever else is out of bounds, the stages flag.
-        value = clean(plain, how, (), 1.0, (-np.inf, np.inf), column.usual, Seen(), 0)
-        if not np.array_equal(value, variable.values, equal_nan=variable.dtype.kind == "f"):
+        value = clean(numbers, how, (), 1.0, (-np.inf, np.inf), column.usual, Seen(), 0)
+        if not plain or not np.array_equal(
+            value, variable.values, equal_nan=variable.dtype.kind == "f"
+        ):
             made[name] = ("star", value, {**variable.attrs, "units": canonical})
     stars = stars.assign(made) if made else stars
     for name, error in SYMMETRIC.items():
@@ -520,11 +548,13 @@ def as_catalog(stars: Any) -> xr.Dataset:
             value, width = stars[name].values, stars[error].values
             both = zip(ends, (value - width, value + width), strict=True)
             stars = stars.assign({n: ("star", v, attributes(n)) for n, v in both})
+    if "distance" not in stars and {"parallax", "parallax_error"} <= set(stars):
+        stars = measured.add_distances(stars)
     if "star_key" not in stars:
         ids = np.arange(stars.sizes["star"])
         if "source_id" in stars.variables and ids.size:
             raw = stars["source_id"].values
-            ids = _identifiers(raw, _is_text(raw), "the Dataset", "source_id", 0, _Padding())
+            ids = _identifiers(raw, _is_text(raw), "the Dataset", "source_id", 0, _Spelling())
         stars = stars.assign(star_key=("star", star_keys(ids), attributes("star_key")))
     if "flag" not in stars or not _is_ours(stars["flag"]):
         rest = stars.drop_vars("flag", errors="ignore")

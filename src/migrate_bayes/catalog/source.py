@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -27,9 +27,12 @@ quiet = partial(warnings.catch_warnings, action="ignore")
 
 _NOTHING = (
     "nan", "-nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "nil", "\\n", "masked",
-    "indef", "missing", "undef", "undefined", "nodata",
+    "indef", "missing", "undef", "undefined", "nodata", "no data", "(null)", "n.a.", "n.d.",
+    "unknown", "not available", "#ref!", "#value!", "#div/0!", "1.#qnan", "-1.#qnan", "1.#ind",
+    "-1.#ind", "nan(ind)", "-nan(ind)",
 )  # fmt: skip
 """Words that stand for a missing value, in any case; so does a text without letters and digits."""
+_NO_BITS = (-9999, -999, -99)  # of flags that are missing
 _ELEMENT = re.compile(r"(.+)\[(\d+)\]")
 _SEXAGESIMAL = (
     r"^(?P<sign>[+\-\x{2212}]?) *(?P<whole>\d{1,3})(?:[:hd\x{b0}] *| +)"
@@ -59,20 +62,25 @@ class Source(NamedTuple):
         columns: Sequence[str],
         identifier: str | None,
         chunk_size: int | None,
-        words: Mapping[str, Mapping[str, float] | float] | None = None,
+        words: Mapping[str, Mapping[str, float] | float | Bits] | None = None,
         missing: Mapping[str, Sequence[str]] | None = None,
+        measured: Container[str] = (),
         start: int = 0,
     ) -> Iterator[Block]:
         """Iterate over dicts of floating-point arrays; the identifier is as the table has it.
 
         `words` has, for a column of text, the numbers that stand for its words, or of texts as
-        ``12:34:56.7`` the degrees of the first unit; `missing`, further
-        words that stand for nothing. ``name[i]`` is an element of a column of arrays. The arrays
+        ``12:34:56.7`` the degrees of the first unit, or of a column of flags the `Bits` that are
+        asked for; `missing`, further
+        words that stand for nothing; `measured` are columns of which a truth value is no number.
+        ``name[i]`` is an element of a column of arrays. The arrays
         may be the table's own: do not write to them. A `seekable` table can `start` with any row.
         """
         wanted = list(dict.fromkeys(columns))
         base = {name: self.of_column(name) for name in wanted}
-        masks = {c: f"{c}.mask" for c in base.values() if f"{c}.mask" in self.names}
+        known = {name.lower(): name for name in self.names}
+        ends = {c: known.get(f"{c}.mask".lower()) for c in base.values()}
+        masks = {c: mask for c, mask in ends.items() if mask is not None}
         asked = list(dict.fromkeys([*base.values(), *masks.values()]))
         pieces = self.pieces(asked, identifier, chunk_size, *([start] if start else []))
         first_row = start
@@ -84,17 +92,20 @@ class Source(NamedTuple):
                 block: Block = {}
                 for name in wanted:
                     values = _element(piece[base[name]], name, base[name], self.path)
-                    gone = _mask(piece[masks[base[name]]]) if base[name] in masks else None
+                    gone = as_mask(piece[masks[base[name]]]) if base[name] in masks else None
                     if name == identifier:
                         values = _as_numpy(values)
                         if gone is not None:
                             values = np.ma.MaskedArray(values, np.ma.getmaskarray(values) | gone)
                         block[name] = values
                         continue
-                    cells = Cells(self.path, name, first_row, (missing or {}).get(name, ()))
+                    gone_words = (missing or {}).get(name, ())
+                    cells = Cells(self.path, name, first_row, gone_words, name in measured)
                     meant = (words or {}).get(name)
-                    if isinstance(meant, float):
-                        number = _angles(values, meant, cells)
+                    if isinstance(meant, Bits):
+                        number = _any_bit(values, meant, cells)
+                    elif isinstance(meant, float):
+                        number = angles(values, meant, cells)
                     elif meant is not None:
                         number = _words_as_float(_as_numpy(values), meant)
                     else:
@@ -175,7 +186,7 @@ def _as_numpy(values: Any) -> Any:
     return np.ma.MaskedArray(values.to_numpy(zero_copy_only=False), null)
 
 
-def _mask(values: Any) -> NDArray[np.bool_]:
+def as_mask(values: Any) -> NDArray[np.bool_]:
     """Return a companion mask; its own missing values mask too."""
     plain = _as_numpy(values)
     texts = np.asarray(np.ma.getdata(plain))
@@ -193,8 +204,13 @@ def _element(values: Any, name: str, column: str, path: Path | str) -> Any:
     i = int(name[len(column) + 1 : -1])
     plain = _as_numpy(values)
     if getattr(plain, "ndim", 1) == 1 and str(getattr(plain, "dtype", "")) == "object":
+        both = zip(np.ma.getdata(plain), np.ma.getmaskarray(plain), strict=True)
+        rows = [None if masked else row for row, masked in both]
+        width = max((len(row) for row in rows if row is not None), default=0)
+        empty = np.full(width, np.nan)
         with quiet():
-            plain = np.array([np.asarray(row, dtype=np.float64) for row in plain.tolist()])
+            each = (empty if row is None else np.asarray(row, dtype=np.float64) for row in rows)
+            plain = np.array(list(each))
     if plain.ndim < 2 or i >= plain[0].size:
         raise CatalogError(f"{path}: column '{column}' has no element {i} in every row")
     return plain.reshape(len(plain), -1)[:, i]
@@ -207,6 +223,21 @@ def _words_as_float(values: Any, words: Mapping[str, float]) -> NDArray[np.float
     return np.array([words.get(t.strip(), np.nan) for t in texts], dtype=np.float64)
 
 
+class Bits(int):
+    """Bits of which any may be set, in a column of flags."""
+
+
+def _any_bit(values: Any, bits: Bits, cells: Cells) -> NDArray[np.float64]:
+    """Return 1 for flags that have one of the bits, else 0; integers are not rounded."""
+    plain = _as_numpy(values)
+    flags = np.ma.getdata(plain)
+    if np.ndim(flags) != 1 or flags.dtype.kind not in "iu":
+        plain = flags = np.nan_to_num(as_float(values, cells))
+    whole = flags.astype(np.int64)
+    found = (whole.view(np.uint64) & np.uint64(bits)) != 0
+    return (found & ~np.isin(whole, _NO_BITS) & ~np.ma.getmaskarray(plain)).astype(np.float64)
+
+
 class Cells(NamedTuple):
     """Where values of a column are, for messages, and which words in them stand for nothing."""
 
@@ -214,6 +245,7 @@ class Cells(NamedTuple):
     column: str
     first_row: int = 0
     missing: Sequence[str] = ()
+    measured: bool = False  # a truth value is no number of it
 
     def error(self, what: str, row: int | None = None) -> CatalogError:
         """Word an error of the column, or of one of its rows here."""
@@ -221,7 +253,7 @@ class Cells(NamedTuple):
         return CatalogError(f"{self.path}: column '{self.column}' {what.replace('<row>', at)}")
 
 
-def _angles(values: Any, degrees: float, cells: Cells) -> NDArray[np.float64]:
+def angles(values: Any, degrees: float, cells: Cells) -> NDArray[np.float64]:
     """Return the degrees of texts of hours (15 degrees) or degrees (1), minutes and seconds."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -284,10 +316,17 @@ def as_float(values: Any, cells: Cells) -> NDArray[np.float64]:
     plain = np.asarray(values)
     arrays = plain.ndim != 1
     if plain.dtype == object and not arrays:
-        arrays = any(isinstance(v, list | tuple | dict | np.ndarray) for v in plain.tolist())
+        kinds = (list, tuple, dict, np.ndarray)
+        arrays = any(isinstance(v, kinds) and v is not np.ma.masked for v in plain.tolist())
     if arrays:
         raise cells.error(
             f"holds arrays; map a column of numbers, or an element of it as '{cells.column}[0]'"
+        )
+    if plain.dtype.kind == "b" and cells.measured:
+        raise cells.error("holds truth values; map a column of numbers")
+    if plain.dtype.kind in "iu" and not cells.measured and np.any(plain > 2**53):
+        raise cells.error(
+            "holds integers longer than the 53 bits of a number: they cannot be carried along"
         )
     if plain.dtype.kind in "fiub":
         kind = plain.dtype if plain.dtype == np.float32 else np.float64
@@ -329,6 +368,8 @@ def _text_as_float(texts: Any, cells: Cells) -> NDArray[np.float64]:
     out = np.empty(len(texts))
     for row, text in enumerate(texts.to_pylist()):
         number = np.nan if text is None else _number(text)
+        if text is not None and not cells.measured:
+            number = _TRUTH.get(text.lower(), number)
         if number is None:
             angle = pc.match_substring_regex(pa.array([text]), _SEXAGESIMAL)[0].as_py()
             what = "map a column of numbers"
@@ -337,7 +378,7 @@ def _text_as_float(texts: Any, cells: Cells) -> NDArray[np.float64]:
                     'say in the column map what it is: unit = "h:m:s" of hours, or "d:m:s" of '
                     "degrees"
                 )
-            if text.startswith(("[", "(")):
+            if re.match(r"[(\[]\s*[-+.\d]", text):
                 raise cells.error(f"holds arrays, as '{text[:40]}'<row>; {what}", row)
             if not angle and re.fullmatch(r"[+-]?\d[\d.,'\s]*\d", text):
                 what = "write a decimal point, and nothing between thousands"
@@ -366,16 +407,29 @@ def _cast(texts: Any) -> NDArray[np.float64]:
     return np.array(texts.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
+_TRUTH = {"true": 1.0, "t": 1.0, "false": 0.0, "f": 0.0}
+
+
 def _number(text: str) -> float | None:
-    """Read a number as Fortran or Python may have written it, or a truth value."""
-    truth = {"true": 1.0, "t": 1.0, "false": 0.0, "f": 0.0}.get(text.lower())
-    if truth is not None:
-        return truth
+    """Read a number as Fortran or Python may have written it."""
     try:
         plain = re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", text.replace("\u2212", "-"))
         return float(plain) if "_" not in text else None
     except ValueError:
         return None
+
+
+def stated_unit(attrs: Mapping[str, Any]) -> str:
+    """Return the unit that the attributes of a variable state, if they do."""
+    said = {str(key).lower(): value for key, value in attrs.items()}
+    return str(next((said[key] for key in ("units", "unit") if said.get(key)), ""))
+
+
+def stated_units(attrs: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the units by column that the attributes of a whole table state, if they do."""
+    said = {str(key).lower(): value for key, value in attrs.items()}
+    found = [said[key] for key in ("units", "unit") if isinstance(said.get(key), Mapping)]
+    return {str(name): str(unit) for name, unit in found[0].items() if unit} if found else {}
 
 
 def table_source(path: Path | str, format: str, table: Any) -> Source:

@@ -24,6 +24,8 @@ from migrate_bayes.core.errors import CatalogError, CatalogWarning
 _BLOCK = 1 << 20  # bytes at a time
 _SPACES = " "  # the separator of columns that any number of blanks keep apart
 _TAB = "\x1f"  # what such blanks become for the parser
+_COMMENTS = ("#", "%", "!", "//")  # what begins a line above the names
+_TYPES = re.compile(r"\d*[NSMnsm]")  # the line below the names of an RDB table
 _DASHES = re.compile(r"\s*-+\s*|\s*")
 
 
@@ -187,7 +189,7 @@ def _layout(lines: _Lines, path: Any) -> _Layout:
     for line in lines.lines():
         if not head:
             skip += 1
-            if line.startswith("#"):
+            if line.startswith(_COMMENTS):
                 comments.append(line)
             elif line.strip():
                 head = line
@@ -208,7 +210,7 @@ def _layout(lines: _Lines, path: Any) -> _Layout:
     names = _split(head, separator)
     # The names may stand in the last comment, as NumPy and TOPCAT write them.
     if comments and all(_is_number(name) or not name for name in names):
-        text = comments[-1].lstrip("# \t")
+        text = comments[-1].lstrip("#%!/ \t")
         named = _split(text, _separator(text) if text else separator)
         if len(named) == len(names) and not all(map(_is_number, named)):
             return _Layout(named, {}, separator, skip - 1, False)
@@ -221,6 +223,8 @@ def _layout(lines: _Lines, path: Any) -> _Layout:
         )
     units = {}
     fields = [_split(line, separator) for line in below]
+    if separator == "\t" and fields and all(map(_TYPES.fullmatch, fields[0])):
+        return _Layout(names, {}, separator, skip + 1, False)
     for i, row in enumerate(fields):
         dashes = (
             len(row) == len(names) and all(map(_DASHES.fullmatch, row)) and "--" in "".join(row)
@@ -264,7 +268,9 @@ def _separator(head: str) -> str:
 def _split(line: str, separator: str) -> list[str]:
     if separator == _SPACES:
         line = " ".join(line.split())
-    row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    row = line.split(separator)
+    if '"' in line:
+        row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     return [field.strip() for field in row]
 
 

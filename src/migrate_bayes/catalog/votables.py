@@ -20,7 +20,7 @@ def open_votable(contents: Contents, table: int | str | None) -> Source:
 
     path = contents.path
     with quiet(), contents.open() as file:
-        document = parse(io.BytesIO(file.read()), verify="ignore")
+        document = parse(io.BytesIO(file.read().lstrip()), verify="ignore")
     for resource in document.resources:
         for info in resource.infos:
             status = str(info.value).upper() if info.name == "QUERY_STATUS" else ""

@@ -96,6 +96,10 @@ def check_zero_point(zero_point: str | float, there: xr.Dataset | set[str]) -> N
     if isinstance(zero_point, str) and zero_point != LINDEGREN:
         said = suggest(zero_point, [LINDEGREN, "none"])
         raise CatalogError(f"no zero point '{zero_point}', nor a number of mas: {said}")
+    if not isinstance(zero_point, str):
+        value = number(zero_point, "mas", "parallax_zero_point")
+        if not abs(value) < 1.0:
+            raise CatalogError(f"a parallax_zero_point of {value:g} mas is none: is it in μas?")
     needed = ["parallax"]
     if zero_point == LINDEGREN:
         needed += ["ra", "dec", "phot_g_mean_mag"]

@@ -31,7 +31,10 @@ def why_not_writable(path: str | Path) -> str:
     The folder of the product need not exist, and is not made.
     """
     path = Path(path)
-    target = Path(os.path.realpath(path))
+    try:
+        target = Path(os.path.realpath(path))
+    except FileNotFoundError:
+        return "the working directory has been removed"
     if path.is_symlink() and not target.parent.is_dir():
         return (
             f"it is a link to {target}, whose folder does not exist: make that, or remove the link"

@@ -85,8 +85,11 @@ class _Record:
         self._written = time.monotonic()
         tmp = self.path.with_name(f".{self.path.stem}.tmp-{os.getpid()}-{0:08x}.json")
         with suppress(OSError):  # of a full disk, the products speak
-            tmp.write_text(json.dumps(self.content), encoding="utf-8")
-            tmp.replace(self.path)
+            try:
+                tmp.write_text(json.dumps(self.content), encoding="utf-8")
+                tmp.replace(self.path)
+            finally:
+                tmp.unlink(missing_ok=True)
 
     @contextmanager
     def of(self, total: int | None, label: str, unit: str, done: int) -> Iterator[Callable]:

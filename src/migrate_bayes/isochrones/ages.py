@@ -42,6 +42,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from migrate_bayes.catalog.measured import LEAST_ERROR
 from migrate_bayes.catalog.reader import as_catalog
 from migrate_bayes.core.constants import SALARIS_ALPHA, SALARIS_REST
 from migrate_bayes.core.errors import CatalogError, suggest
@@ -460,7 +461,7 @@ def observe(catalog: xr.Dataset, grid: WorkingGrid, options: AgeOptions) -> Obse
             value = catalog[name].values.astype(np.float64)
             error = catalog[f"{name}_error"].values.astype(np.float64)
         value = np.where(np.isfinite(value), value, np.nan)
-        bad |= np.isfinite(value) & ~((error > 0) & np.isfinite(error))
+        bad |= np.isfinite(value) & ~((error > LEAST_ERROR) & np.isfinite(error))
         pairs[name] = (value, error)
     seen = Seen(**{name: np.stack(pair, axis=1) for name, pair in pairs.items()})
     giant = is_giant(seen)

@@ -198,7 +198,7 @@ def _build(
     feh_step: float | None,
     feh_scale: str,
 ) -> WorkingGrid:
-    nodes = _age_nodes(source, method, ages)
+    nodes = age_nodes(source, method, ages)
     values = _extend(_at_ages(source, nodes))
     shift = _surface_shift(source, feh_scale)
     # Every point of the isochrone, dwarf and giant, must have its initial [Fe/H] in the source.
@@ -238,7 +238,8 @@ def _build(
     return WorkingGrid(nodes, metallicity, alpha, points, mass, (low, high), fine, attrs)
 
 
-def _age_nodes(source: IsochroneSource, method: str, ages: tuple[float, ...] | None) -> NDArray:
+def age_nodes(source: IsochroneSource, method: str, ages: tuple[float, ...] | None) -> NDArray:
+    """Return the age nodes of a method, or those that are given, if a source has them."""
     low, high = source.ages[[0, -1]]
     if ages is None:
         nodes = PAPER_AGES if method == "paper" else FINE_AGES

@@ -214,11 +214,20 @@ def _isochrones(recipe: Recipe) -> list[str]:
 
 def _check_observables(recipe: Recipe) -> None:
     from migrate_bayes.isochrones.ages import OBSERVABLES
+    from migrate_bayes.isochrones.grid import age_nodes
+    from migrate_bayes.isochrones.sources.registry import load_source
 
-    for name in recipe.isochrones.observables:
+    i = recipe.isochrones
+    for name in i.observables:
         if name not in OBSERVABLES:
             said = suggest(name, OBSERVABLES)
             raise RecipeError(f"'isochrones.observables': unknown observable '{name}': {said}")
+    if i.source == "external":
+        return
+    if "feh" not in i.observables:
+        raise RecipeError("'isochrones.observables': isochrone ages need 'feh' among them")
+    if i.ages is not None:
+        age_nodes(load_source(i.source), i.method, i.ages)
 
 
 def _columns_of(catalog: Path, recipe: Recipe) -> tuple[set[str], bool, Sequence[str]]:

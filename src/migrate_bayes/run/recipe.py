@@ -84,9 +84,9 @@ class Recipe(Options):
     (-0.075, 16)
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     description: str = ""
-    seed: int = 20210301
+    seed: int = Field(default=20210301, ge=0, lt=2**64)
     chunk_size: int = Field(default=65_536, gt=0)
     run: RunOptions = RunOptions()
     until: Literal["fit", "ages"] = "fit"

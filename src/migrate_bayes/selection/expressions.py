@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -30,6 +30,12 @@ _TOO_DEEP = "a selection is nested too deeply: give its parts names"
 _MARKS = frozenset("&|~()")
 
 Token = tuple[str, ...]  # (column, sign, number), (name,) or (mark,)
+
+
+def _unknown(name: str, known: Iterable[str]) -> RecipeError:
+    mark = {"and": "&", "or": "|", "not": "~"}.get(name.lower())
+    said = f"write '{mark}'" if mark else suggest(name, known)
+    return RecipeError(f"unknown selection '{name}'; {said}")
 
 
 def _tokens(expression: str) -> list[Token]:
@@ -79,7 +85,7 @@ def parse_selection(expression: str) -> Selection:
         elif token[0] in SELECTIONS:
             atoms[words[-1]] = SELECTIONS[token[0]]
         else:
-            raise RecipeError(f"unknown selection '{token[0]}'; {suggest(token[0], SELECTIONS)}")
+            raise _unknown(token[0], SELECTIONS)
     try:
         tree = ast.parse(" ".join(words), mode="eval").body
     except (RecursionError, MemoryError, SyntaxError):
@@ -182,7 +188,7 @@ def _written_out(expression: str, own: Mapping[str, Any], within: tuple[str, ...
                 raise RecipeError(f"[selections]: '{name}' is defined by itself")
             words.append(_bracketed(_written_out(as_expression(own[name]), own, (*within, name))))
         elif len(token) == 1 and name not in SELECTIONS and name not in _MARKS:
-            raise RecipeError(f"unknown selection '{name}'; {suggest(name, [*SELECTIONS, *own])}")
+            raise _unknown(name, [*SELECTIONS, *own])
         else:
             words.append(" ".join(token))
     return re.sub(r"(?<=[(~]) | (?=\))", "", " ".join(words))
