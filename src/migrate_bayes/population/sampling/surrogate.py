@@ -64,8 +64,8 @@ Floats = NDArray[np.float64]
 # Passes of a pilot; each gives as many slopes as there are coordinates.
 _PILOT = 100
 # Star visits to spend on weights, and passes at least.
-_VISITS = 2.0e9
-_FEWEST = 800
+_VISITS = 2.0e8
+_FEWEST = 1000
 # Fewer weights than this have no tail to judge.
 _LEAST = 100
 # Pilots at most; they end when the weights leave this share of a pilot's draws, of the last step's
@@ -73,9 +73,6 @@ _LEAST = 100
 _ROUNDS, _ENOUGH, _REPEATS = 4, 0.5, 3
 # k̂ of a surrogate that no repeat mends.
 _HOPELESS = 2.0
-# Draws of the surrogate for each that is wanted, at least: they cost no pass, and those that are
-# weighted are then all but independent.
-_THIN = 2
 # Ridge that pulls the fitted curvature to the earlier one; the points' own spread is 1.
 _RIDGE = 1e-3
 # A number of θ that spreads by less is fixed, in its own units; a direction is told by numbers that
@@ -182,9 +179,7 @@ def surrogate_density(
     return lambda x: density.with_likelihood(of_stars, x)
 
 
-def fit_surrogate(
-    phi: Floats, gradient: Floats, weight: Floats, earlier: Surrogate
-) -> Surrogate:
+def fit_surrogate(phi: Floats, gradient: Floats, weight: Floats, earlier: Surrogate) -> Surrogate:
     r"""Fit a surrogate to gradients ∂ ln L/∂φ at m points, both of shape (m, n), so weighted (m,).
 
     With both centred and φ whitened to ψ by the points' covariance, the symmetric A that minimises
@@ -300,7 +295,8 @@ def sample_surrogate(
     surrogate = Surrogate(np.zeros(coordinates.n), slope, information)
     slopes, share = _Slopes(density, coordinates), 0.0
     per_chain = -(-passes_for(density.likelihood.n_stars, options.draws * chains) // chains)
-    thin = max(_THIN, _THIN * options.draws // per_chain)
+    # Where fewer are weighted they may as well be independent.
+    thin = 1 + (per_chain < options.draws)
 
     def nuts(draws: int, chains: int, thin: int) -> tuple[Floats, xr.Dataset]:
         target = surrogate_density(density, coordinates, surrogate)
@@ -308,7 +304,7 @@ def sample_surrogate(
         return run_nuts(target, mode, few, seed=seed + rounds, thin=thin)
 
     while share < _ENOUGH and rounds < _ROUNDS:
-        x, _ = nuts(_PILOT, 1, _THIN)
+        x, _ = nuts(_PILOT, 1, 1)
         surrogate, share = slopes.learn(surrogate, x[0])
         rounds += 1
     for again in range(_REPEATS):
