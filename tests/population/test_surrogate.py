@@ -184,7 +184,7 @@ def test_resampling_keeps_order_and_proportions():
 def test_number_of_passes():
     assert passes_for(20_000, 4000) == 4000
     assert passes_for(100_000, 4000) == 2000
-    assert passes_for(4_000_000, 4000) == 1000
+    assert passes_for(4_000_000, 4000) == 1600
     assert passes_for(4_000_000, 200) == 200
     assert passes_for(1000, 20) == 100
 
@@ -232,11 +232,9 @@ class Known:
 
     n, n_stars, columns = 3, 1000, [THETA.index(name) for name in ("mu", "G", "s2")]
 
-    def __init__(self, of_stars):
-        self.likelihood, self.of_stars = self, of_stars
-        self.mode = Mode(np.zeros(3), np.linalg.inv(self.information + np.eye(3) / 9.0), 0.0)
-
-    information = np.array([[2.0, 0.5, -0.4], [0.5, 3.0, 0.2], [-0.4, 0.2, 2.5]])
+    def __init__(self, of_stars, information):
+        self.likelihood, self.of_stars, self.information = self, of_stars, information
+        self.mode = Mode(np.zeros(3), np.linalg.inv(information + np.eye(3) / 9.0), 0.0)
 
     def theta(self, x):
         theta = np.zeros((1, 1, len(THETA)))
@@ -284,21 +282,20 @@ class Known:
 
 def test_a_gaussian_likelihood_has_equal_weights_and_the_exact_posterior():
     at = np.array([0.3, -0.2, 0.5])
+    information = np.array([[2.0, 0.5, -0.4], [0.5, 3.0, 0.2], [-0.4, 0.2, 2.5]])
 
     def of_stars(x):
-        bend = Known.information @ (x - at)
+        bend = information @ (x - at)
         return -0.5 * (x - at) @ bend, -bend
 
-    known = Known(of_stars)
-    exact = np.linalg.inv(known.information + np.eye(3) / 9.0)
-    draws, _, about = sample_surrogate(
-        known, known.mode, SamplerOptions(draws=1000, chains=4), seed=1
-    )
+    known = Known(of_stars, information)
+    exact = np.linalg.inv(information + np.eye(3) / 9.0)
+    draws, _, about = sample_surrogate(known, known.mode, SamplerOptions(draws=500), seed=1)
     assert about["pareto_k"] == 0.0
-    assert about["importance_ess"] == pytest.approx(4000)
+    assert about["importance_ess"] == pytest.approx(2000)
     x = draws.reshape(-1, 3)
-    error = np.sqrt(np.diag(exact) / 2000)
-    assert (np.abs(x.mean(axis=0) - exact @ known.information @ at) < 4 * error).all()
+    error = np.sqrt(np.diag(exact) / 1000)
+    assert (np.abs(x.mean(axis=0) - exact @ information @ at) < 4 * error).all()
     np.testing.assert_allclose(np.cov(x.T), exact, atol=0.12 * np.diag(exact).max())
 
 
@@ -310,10 +307,8 @@ def test_a_skewed_likelihood_is_mended_by_the_weights():
         mean, v = x[:2], np.exp(-x[2])
         return -0.5 * mean @ mean - 0.5 * n * (x[2] + v), np.append(-mean, -0.5 * n * (1.0 - v))
 
-    known = Known(of_stars)
-    draws, _, about = sample_surrogate(
-        known, known.mode, SamplerOptions(draws=1000, chains=4), seed=1
-    )
+    known = Known(of_stars, np.diag([1.0, 1.0, 0.5 * n]))
+    draws, _, about = sample_surrogate(known, known.mode, SamplerOptions(draws=1500), seed=1)
     grid = np.linspace(-4.0, 8.0, 4001)
     density = np.exp(-0.5 * n * (grid + np.exp(-grid)) - grid**2 / 18.0)
     density /= density.sum()
@@ -321,7 +316,8 @@ def test_a_skewed_likelihood_is_mended_by_the_weights():
     sd = np.sqrt(density @ (grid - mean) ** 2)
     skewness = density @ ((grid - mean) / sd) ** 3
     z = (draws[..., 2].ravel() - mean) / sd
-    assert 0.0 < about["pareto_k"] < 0.7
+    # A tail that one direction alone makes is called heavy (k̂) however even the weights are.
+    assert about["importance_ess"] > 0.9 * z.size
     assert abs(z.mean()) < 0.08
     assert z.std() == pytest.approx(1.0, abs=0.06)
     assert (z**3).mean() == pytest.approx(skewness, abs=0.12)
@@ -341,7 +337,7 @@ def test_bad_weights_teach_the_surrogate(monkeypatch, tails, sizes):
     """A heavy tail, or few equal draws: a repeat has met slopes at the draws that failed too."""
     from migrate_bayes.population.sampling import surrogate
 
-    known = Known(lambda x: (-0.5 * x @ x, -x))
+    known = Known(lambda x: (-0.5 * x @ x, -x), np.eye(3))
     taught, tails, sizes = [], iter(tails), iter(sizes)
 
     def fit(phi, gradient, weight, earlier):
