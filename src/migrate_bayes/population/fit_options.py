@@ -45,12 +45,12 @@ class SamplerOptions(Options):
     Parameters
     ----------
     method : {"auto", "nuts", "surrogate"}
-        NUTS on the stars, or on a surrogate for them; ``"auto"`` takes the surrogate from 20,000
+        NUTS on the stars, or on a surrogate for them; ``"auto"`` takes the surrogate from 10,000
         stars. If the surrogate's importance weights cannot be trusted (k̂ > 0.7), NUTS is run
         instead, with a warning.
     draws : int
         Draws kept of each chain. The surrogate keeps fewer if there are very many stars: some
-        2·10⁹ divided by their number in all, but at least 800; and no fewer than 100 in all.
+        2·10⁸ divided by their number in all, but at least 1,600; and no fewer than 100 in all.
     tune : int
         Tuning draws of each chain; 200 are enough in coordinates whitened at the mode.
     chains : int
