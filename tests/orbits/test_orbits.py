@@ -237,7 +237,7 @@ def test_absurd_guiding_radii_are_flagged_and_not_usable(make_catalog: Make) -> 
 def test_errors_say_what_to_do(make_catalog: Make) -> None:
     catalog = make_catalog(3)
     with pytest.raises(CatalogError, match="without the columns ra, distance"):
-        compute_orbits(catalog.drop_vars(["ra", "distance"]))
+        compute_orbits(catalog.drop_vars(["ra", "distance", "parallax"]))
     with pytest.raises(OrbitError, match="did you mean 'Irrgang13I'"):
         compute_orbits(catalog, potentials=["Irrgang13"])
     with pytest.raises(RecipeError, match="'draws': Input should be greater than 1"):

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 # arcsec: above any proper motion between two surveys, below the distance of two stars.
 _SAME_PLACE = 5.0
-LEAST_ERROR = 1e-6  # K or dex: nothing is known as well
+LEAST_ERROR = 1e-7  # K or dex: nothing is known as well
 _SPECTRUM = ("teff", "logg", "feh")
 # Columns whose missing value sets a flag; a column that the file lacks counts too.
 _NEEDED = {

@@ -117,9 +117,9 @@ def test_pit_is_uniform_and_is_not_when_errors_are_misstated(stars):
     row = coverage_table(result)[0]
     assert abs(row.coverage68 - 0.68) < 4 * row.error68 + 0.01
     assert abs(row.coverage95 - 0.95) < 4 * row.error95 + 0.01
-    # What this test can see: errors taken for half of what they are.
+    # What this test can see: errors taken for a third of what they are.
     errors = [n for n in stars if str(n).endswith("_error")]
-    wrong = calibrate(stars.assign({n: 0.5 * stars[n] for n in errors}), AgeOptions())
+    wrong = calibrate(stars.assign({n: stars[n] / 3.0 for n in errors}), AgeOptions())
     assert coverage_table(wrong)[0].coverage68 < 0.5
 
 
