@@ -33,7 +33,7 @@ from migrate_bayes.population.results.diagnostics import (
 from migrate_bayes.population.sampling.density import Mode, PosteriorDensity, find_modes, run_nuts
 from migrate_bayes.population.sampling.surrogate import sample_surrogate
 
-# `auto` takes the surrogate from this many stars on: it is as good there, in a sixth of the time.
+# `auto` takes the surrogate from this many stars on: it is as good there, in a fifth of the time.
 _MANY_STARS = 10_000
 
 _DEX_KPC, _DEX_KPC_GYR = "dex / kpc", "dex / (kpc Gyr)"
