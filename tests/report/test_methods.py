@@ -66,6 +66,16 @@ def test_methods_of_a_mock_with_isochrone_ages() -> None:
     assert any(r.startswith("Kroupa") for r in references)
 
 
+@pytest.mark.parametrize("method", ["nuts", "surrogate"])
+def test_methods_say_how_the_posterior_was_sampled(method: str) -> None:
+    recipe = Recipe.model_validate({"name": "r", "data": {"path": "x.fits"}})
+    fit = {"method": method, "model": "{}"}
+    text = " ".join(methods(recipe.model_dump(mode="json"), {}, fit, 9).paragraphs)
+    assert "sampled by NUTS" in text
+    assert ("surrogate" in text) == ("tail of the weights" in text) == (method == "surrogate")
+    assert ("the energy" in text) == (method == "nuts")
+
+
 def test_methods_name_the_giants_family() -> None:
     text, references = written(
         data={"source": "mock"},

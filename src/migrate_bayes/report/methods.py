@@ -311,6 +311,14 @@ def _fit(
     radius = "present" if model["radius"] == "r_present" else "guiding"
     completeness = recipe.get("completeness", {}).get("source", "none")
     share = json.loads(str(fit.get("completeness_share", "{}")))
+    replaced, up_to = "", ""
+    if fit.get("method") == "surrogate":
+        replaced = (
+            ", of a quadratic surrogate for the stars' likelihood, to which the draws are weighted"
+        )
+        up_to, judged = "up to ", f"tail of the weights {m.cite('vehtari2024')}"
+    else:
+        judged = f"energy {m.cite('betancourt2016')}"
     m.add(
         f"The hierarchical model is of the stars of selection '{model['selection']}' "
         f"({parse_selection(model['selection']).description}) and of their {radius} radii in "
@@ -334,8 +342,8 @@ def _fit(
         if share
         else "",
         f"The posterior is sampled by NUTS {m.cite('hoffman2014')} with PyMC and nutpie "
-        f"{m.cite('abrilpla2023')}: {sampler['chains']} chains of {sampler['draws']} draws after "
-        f"{sampler['tune']} of tuning, judged by rank-normalised R-hat, effective sample sizes "
-        f"{m.cite('vehtari2021')} and the energy {m.cite('betancourt2016')} as ArviZ has them "
+        f"{m.cite('abrilpla2023')}{replaced}: {sampler['chains']} chains of {up_to}"
+        f"{sampler['draws']} draws after {sampler['tune']} of tuning, judged by rank-normalised "
+        f"R-hat, effective sample sizes {m.cite('vehtari2021')} and the {judged} as ArviZ has them "
         f"{m.cite('kumar2019')}.",
     )
