@@ -134,6 +134,25 @@ def test_radius_and_age_are_one_likelihood(make_stars):
     assert np.abs((apart - apart.mean()) - (expected - expected.mean())).max() > 0.1
 
 
+def test_alpha_at_an_age_has_what_the_age_stage_says(stars):
+    stars = stars.isel(star=slice(9, None))
+    rate = np.linspace(0.0, 2.0, stars.sizes["star"])
+    sharp = stars.assign(alpha_rate=("star", rate), feh_sd=0.1 * stars["feh_sd"])
+    every = np.arange(stars.sizes["star"])
+    plain = unpack(population_data(sharp, trim=1e-300).stars, every)
+    np.testing.assert_allclose(plain.alpha_rate, rate)
+    np.testing.assert_allclose(plain.own_feh, stars["feh"])
+    np.testing.assert_allclose(plain.own_feh_variance, stars["feh_error"] ** 2)
+    # Errors of [Fe/H] and [α/Fe] at an age are a covariance, however sharp [Fe/H] is said to be.
+    learned = plain.own_feh_variance[:, None] - plain.feh_variance
+    shared = rate[:, None] * learned
+    alpha = plain.alpha_variance[:, None] - rate[:, None] * shared
+    assert (plain.feh_variance * alpha >= (1 - 1e-5) * shared**2).all()
+    kept = np.isfinite(plain.log_weight[0])
+    own = np.maximum(sharp["feh_sd"].values[0, kept], 1e-3) ** 2
+    np.testing.assert_allclose(plain.feh_variance[0, kept], own, rtol=1e-6)
+
+
 def test_heights_lose_what_they_have_of_the_radius(make_stars):
     """A flare of both discs alike is taken out, not what the discs and ages differ by."""
     stars = make_stars(3000).isel(potential=[0])

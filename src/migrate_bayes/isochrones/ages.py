@@ -44,14 +44,13 @@ from scipy import special
 
 from migrate_bayes.catalog.measured import LEAST_ERROR
 from migrate_bayes.catalog.reader import as_catalog
-from migrate_bayes.core.constants import SALARIS_ALPHA, SALARIS_REST
 from migrate_bayes.core.errors import CatalogError, suggest
 from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.progress import progress
 from migrate_bayes.core.units import in_unit
 from migrate_bayes.isochrones.age_options import EXCLUDE, AgeOptions, AgePrior
-from migrate_bayes.isochrones.grid import WorkingGrid, build_grid
+from migrate_bayes.isochrones.grid import WorkingGrid, build_grid, salaris_rate
 from migrate_bayes.isochrones.intervals import Curves, quantiles, summarise
 from migrate_bayes.isochrones.kernel.blocks import CUT, FAR
 from migrate_bayes.isochrones.kernel.grid_layout import lay_out
@@ -419,10 +418,9 @@ class Observed:
     @property
     def alpha_rate(self) -> NDArray[np.float64]:
         """ρ of the module's text, (star,); 0 without an error of [α/Fe]."""
-        enhanced = SALARIS_ALPHA * 10.0 ** self.alpha[:, 0]
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = (self.alpha[:, 1] / self.feh[:, 1]) ** 2
-        return np.where(np.isfinite(ratio), ratio, 0.0) * enhanced / (enhanced + SALARIS_REST)
+            rate = salaris_rate(self.alpha[:, 0]) * (self.alpha[:, 1] / self.feh[:, 1]) ** 2
+        return np.where(np.isfinite(rate), rate, 0.0)
 
     def with_rows_of(self, other: Observed, rows: NDArray[np.bool_]) -> Observed:
         """Return these stars with the given rows of another's arrays."""

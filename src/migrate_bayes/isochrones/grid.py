@@ -89,6 +89,12 @@ def salaris(alpha: ArrayLike) -> NDArray[np.float64]:
     return np.log10(SALARIS_ALPHA * 10.0 ** np.asarray(alpha, dtype=np.float64) + SALARIS_REST)
 
 
+def salaris_rate(alpha: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the derivative of `salaris`, S'(a)."""
+    enhanced = SALARIS_ALPHA * 10.0**alpha
+    return enhanced / (enhanced + SALARIS_REST)
+
+
 @dataclass(frozen=True, eq=False)
 class WorkingGrid:
     """Isochrones ready for the kernels.

@@ -240,7 +240,8 @@ def _alpha_at_age(
     rate = np.nan_to_num(_observed(stars, "alpha_rate", keep))
     own = np.maximum(_observed(stars, "feh_error", keep), _MIN_FEH_SD) ** 2
     alpha = np.maximum(_observed(stars, "alpha_fe_error", keep), _MIN_ALPHA_SD) ** 2
-    least = np.nan_to_num(own * (rate * own) ** 2 / (alpha * own + (rate * own) ** 2))
+    shared = (rate * own) ** 2
+    least = np.nan_to_num(own * shared / (alpha * own + shared))
     return {
         "alpha_rate": rate, "own_feh": _observed(stars, "feh", keep), "own_feh_variance": own,
         "feh_variance": np.maximum(feh_variance, least[:, None].astype(feh_variance.dtype)),
