@@ -314,7 +314,8 @@ def _fit(
     replaced, up_to = "", ""
     if fit.get("method") == "surrogate":
         replaced = (
-            ", of a quadratic surrogate for the stars' likelihood, to which the draws are weighted"
+            " on a quadratic surrogate for the stars' likelihood, and draws are weighted to the "
+            "likelihood itself"
         )
         up_to, judged = "up to ", f"tail of the weights {m.cite('vehtari2024')}"
     else:
