@@ -15,7 +15,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "migrate-bayes needs Python 3.12 or newer on the PATH" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -qq -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install -qq --no-compile -c constraints.txt -e ".[dev]"
 	@touch $@
 
 demo: $(STAMP)
@@ -58,7 +58,7 @@ docs: $(VENV)/.tools
 
 # What makes the site and the wheel, so that both may be made at once.
 $(VENV)/.tools: $(STAMP)
-	$(BIN)/pip install -qq -c constraints.txt -e ".[docs,dist]"
+	$(BIN)/pip install -qq --no-compile -c constraints.txt -e ".[docs,dist]"
 	@touch $@
 
 # Wheel and sdist in build/dist, checked; the wheel, alone in an environment of its own, runs the
