@@ -16,6 +16,7 @@ from migrate_bayes.catalog import correct_extinction
 from migrate_bayes.catalog.passbands import in_band
 from migrate_bayes.core.errors import FitError, ProductError, RecipeError
 from migrate_bayes.core.io import read_netcdf
+from migrate_bayes.core.journal import Journal
 from migrate_bayes.core.provenance import file_sha256
 from migrate_bayes.inject import InjectedMetallicity, count_injections, injections, regression
 from migrate_bayes.inject.catalogue_survey import CatalogueSurvey
@@ -88,6 +89,28 @@ def test_counts_do_not_depend_on_chunks(survey, monkeypatch):
     monkeypatch.setattr(injections, "CHUNK", 17)
     xr.testing.assert_identical(one, count_injections(survey, every, 60))
     assert int(one["passed"].sum()) == one.attrs["usable"] <= 60
+
+
+def test_injections_that_were_killed_go_on_to_the_same_bits(survey, tmp_path, monkeypatch):
+    """What was counted is not counted again; another recipe's counts are not taken."""
+    whole, path, seen = count_injections(survey, every, 60), tmp_path / "completeness.partial", []
+    monkeypatch.setattr(injections, "CHUNK", 17)
+
+    def some(stars, left):
+        if len(seen) >= left:
+            raise KeyboardInterrupt
+        seen.append(stars.sizes["star"])
+        return every(stars)
+
+    with Journal(path, "a recipe") as journal, pytest.raises(KeyboardInterrupt):
+        count_injections(survey, lambda stars: some(stars, 3), 60, journal=journal)
+    with Journal(path, "a recipe") as journal:
+        kept = len(journal)
+        again = count_injections(survey, lambda stars: some(stars, 99), 60, journal=journal)
+    assert 0 < kept < 4 == len(journal)
+    xr.testing.assert_identical(again, whole)
+    with Journal(path, "another recipe") as journal:
+        assert len(journal) == 0
 
 
 def test_shares_are_those_of_all_stars_born():

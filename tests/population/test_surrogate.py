@@ -384,6 +384,7 @@ class Mortal:
 
 def test_a_fit_that_was_killed_goes_on_to_the_same_bits(of_few, tmp_path, monkeypatch):
     """Mode, surrogate and weights: no pass is made twice, wherever the fit ended."""
+    from migrate_bayes.core.journal import Journal
     from migrate_bayes.population.likelihood import remembered
     from migrate_bayes.population.sampling import surrogate
 
@@ -405,7 +406,7 @@ def test_a_fit_that_was_killed_goes_on_to_the_same_bits(of_few, tmp_path, monkey
     made = 0
     for n in (2, 60, 150, 10**9):
         mortal = Mortal(few.likelihood, n)
-        with remembered.Journal(path, "this fit") as journal:
+        with Journal(path, "this fit") as journal:
             likelihood = remembered.RememberedLikelihood(mortal, journal)
             with nullcontext() if n == 10**9 else pytest.raises(KeyboardInterrupt):
                 again = fit(likelihood)
@@ -417,14 +418,14 @@ def test_a_fit_that_was_killed_goes_on_to_the_same_bits(of_few, tmp_path, monkey
     assert again[1][0].tobytes() == draws.tobytes()
     xr.testing.assert_identical(again[1][1], stats)
     assert again[1][2] == about
-    with remembered.Journal(path, "this fit") as journal:
+    with Journal(path, "this fit") as journal:
         assert len(journal) == made
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with remembered.Journal(path, "this fit") as journal:
+    with Journal(path, "this fit") as journal:
         assert 0 < len(journal) < made
-    with remembered.Journal(path, "another fit") as journal:
+    with Journal(path, "another fit") as journal:
         assert len(journal) == 0
 
 

@@ -16,6 +16,7 @@ part that is bright enough, its probability, and what counts is that of the trie
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -27,6 +28,7 @@ from scipy.special import ndtri
 
 from migrate_bayes.catalog.quality import total_snr
 from migrate_bayes.core.errors import FitError
+from migrate_bayes.core.journal import Journal
 from migrate_bayes.core.progress import progress
 from migrate_bayes.inject.shares import NO_SHARES, Shares
 from migrate_bayes.isochrones import WorkingGrid
@@ -369,7 +371,11 @@ def _plain(columns: Columns) -> xr.Dataset:
 
 
 def count_injections(
-    survey: Survey, usable: Callable[[xr.Dataset], NDArray[np.bool_]], n: int
+    survey: Survey,
+    usable: Callable[[xr.Dataset], NDArray[np.bool_]],
+    n: int,
+    *,
+    journal: Journal | None = None,
 ) -> xr.Dataset:
     """Inject stars and count those that pass, by disc, age, radius and [Fe/H].
 
@@ -381,6 +387,8 @@ def count_injections(
         A catalogue in, and which of its stars pass the recipe's cuts out.
     n : int
         Injected stars that the survey observes.
+    journal : Journal, optional
+        Where what is counted after each `CHUNK` of stars is kept, and looked up.
 
     Returns
     -------
@@ -409,23 +417,23 @@ def count_injections(
     (0, 50)
     """
     cells = Cells(survey.ages)
-    counts = np.zeros(cells.shape, dtype=np.int64)
-    alpha_sum = np.zeros((2, cells.shape[2]))
-    shares = np.zeros((3, 2, cells.shape[1], len(_MODULI) - 1))
+    shapes = cells.shape, (2, cells.shape[2]), (3, 2, cells.shape[1], len(_MODULI) - 1)
+    ends = np.cumsum([np.prod(shape) for shape in shapes])
+    total = np.zeros(ends[-1])
+    counts, alpha_sum, shares = map(np.reshape, np.split(total, ends[:-1]), shapes)
     with progress(n, "inject") as advance:
         for first in range(1, n + 1, CHUNK):
             number = np.arange(first, min(first + CHUNK, n + 1), dtype=np.int64)
-            catalog, true = _observed(survey, number)
-            rows = np.flatnonzero(usable(catalog))
-            passed = catalog.isel(star=rows)
-            inside, cell = cells.of(passed)
-            np.add.at(counts, cell, 1)
-            np.add.at(alpha_sum, cell[:3:2], passed["alpha_residual"].values[inside])
-            if survey.knows_shares:
-                lent = rows[number[rows] % _PLACES == 0]
-                places = {name: values[lent] for name, values in true.items()}
-                _try(survey, usable, number[lent] + _TRIED, places, cells, shares)
+            key = hashlib.blake2b(number.tobytes(), digest_size=16).digest()
+            so_far = None if journal is None else journal.get(key)
+            if so_far is not None:
+                total[:] = so_far
+            else:
+                _count(survey, usable, number, cells, counts, alpha_sum, shares)
+                if journal is not None:
+                    journal.put(key, total)
             advance(len(number))
+    counts = counts.astype(np.int64)
     coords = cells.coords
     law = survey.law.log_density(*(coords[name] for name in ("age", "feh")))
     out = xr.Dataset(
@@ -445,6 +453,28 @@ def count_injections(
     out["modulus"] = 0.5 * (_MODULI[1:] + _MODULI[:-1])
     out["modulus"].attrs = {"units": "mag", "long_name": "G - M_G of a place"}
     return out.assign({name: (dims, values) for name, values in named})
+
+
+def _count(
+    survey: Survey,
+    usable: Callable[[xr.Dataset], NDArray[np.bool_]],
+    number: NDArray[np.int64],
+    cells: Cells,
+    counts: Floats,
+    alpha_sum: Floats,
+    shares: Floats,
+) -> None:
+    """Inject stars and add those that pass to the counts, and to sums by which [α/Fe] is judged."""
+    catalog, true = _observed(survey, number)
+    rows = np.flatnonzero(usable(catalog))
+    passed = catalog.isel(star=rows)
+    inside, cell = cells.of(passed)
+    np.add.at(counts, cell, 1)
+    np.add.at(alpha_sum, cell[:3:2], passed["alpha_residual"].values[inside])
+    if survey.knows_shares:
+        lent = rows[number[rows] % _PLACES == 0]
+        places = {name: values[lent] for name, values in true.items()}
+        _try(survey, usable, number[lent] + _TRIED, places, cells, shares)
 
 
 def _try(

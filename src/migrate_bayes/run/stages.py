@@ -34,6 +34,7 @@ from migrate_bayes.core.io import (
     refuse_existing,
     write_netcdf,
 )
+from migrate_bayes.core.journal import Journal
 from migrate_bayes.core.options import is_none
 from migrate_bayes.core.parallel import open_scheduler, peak_memory_gb
 from migrate_bayes.core.places import expand
@@ -547,12 +548,17 @@ class Run:
             judged, doubts = judge_shares(survey)
             for note in (*map(_of_share, judged), *doubts):
                 self.say(f"inject     {note}")
-            counts = count_injections(survey, self._usable, c.injections)
+            begun = self.folder / "completeness.partial"
+            with Journal(begun, content_hash(made)) as journal:
+                if len(journal):
+                    self.say(f"inject     goes on: {len(journal):,} chunks of stars are there")
+                counts = count_injections(survey, self._usable, c.injections, journal=journal)
             table = fit_completeness(counts, directions=c.directions).assign(counts)
             sums = made.get("shares", [])
             judged = [one | {"sha256": of} for one, of in zip(judged, sums, strict=True)]
             table.attrs |= {"shares": json.dumps(judged), "doubts": json.dumps(doubts)}
             self._write(table, path, made)
+            begun.unlink()
             for disc in ("thin", "thick"):
                 self.say(f"inject     {_of_terms(table.attrs, disc)}")
             n = counts.attrs["usable"]
@@ -687,7 +693,7 @@ class Run:
             likelihood_on,
             load_model_spec,
         )
-        from migrate_bayes.population.likelihood.remembered import Journal, RememberedLikelihood
+        from migrate_bayes.population.likelihood.remembered import RememberedLikelihood
 
         m, seed = self.recipe.model, self.recipe.seed
         path, of_stars = self.folder / "fit.nc", self.folder / "membership"

@@ -3,93 +3,25 @@
 All that a fit computes follows from the recipe and from its passes (mode, surrogate, weights). So a
 pass that was made is not made again: its result is looked up by what was asked. Passes that take
 less time than `WORTH` are not kept, and neither is NUTS on few stars, of which there are many.
-
-The file begins with what it is of. A record is a key, the number of bytes, a checksum and numbers;
-what a killed process left of the last one is cut off.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import struct
-import threading
 import time
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from migrate_bayes.core.journal import Journal
 from migrate_bayes.population.likelihood.op import Likelihood, WrappedLikelihood
 
 Floats = NDArray[np.float64]
 
 WORTH = 0.01
 """Seconds of a pass from which on it is kept."""
-_HEAD = struct.Struct("<16sI8s")  # key, bytes, checksum
-
-
-class Journal:
-    """Results by key, in a file that only grows; one that is of something else is begun anew."""
-
-    def __init__(self, path: Path, of: str) -> None:
-        self.path, self._first = path, f"migrate-bayes passes 1 {of}\n".encode()
-        self._places: dict[bytes, tuple[int, int]] = {}
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __enter__(self) -> Self:
-        self.path.touch()
-        self._file = self.path.open("r+b", buffering=0)
-        end = self._read()
-        self._file.seek(end)
-        self._file.truncate()
-        if not end:
-            self._file.write(self._first)
-        return self
-
-    def __exit__(self, *failure: Any) -> None:
-        self._file.close()
-
-    def _read(self) -> int:
-        """Find the records; return where the last whole one ends."""
-        content = memoryview(self.path.read_bytes())
-        if content[: len(self._first)] != self._first:
-            return 0
-        place = len(self._first)
-        while place + _HEAD.size <= len(content):
-            key, size, checksum = _HEAD.unpack_from(content, place)
-            body = content[place + _HEAD.size : place + _HEAD.size + size]
-            if len(body) < size or _checksum(key, body) != checksum:
-                break
-            self._places[key] = place + _HEAD.size, size
-            place += _HEAD.size + size
-        return place
-
-    def get(self, key: bytes) -> Floats | None:
-        """Return the numbers of a key, if they are there."""
-        if key not in self._places:
-            return None
-        place, size = self._places[key]
-        with self._lock:
-            self._file.seek(place)
-            return np.frombuffer(self._file.read(size)).copy()
-
-    def put(self, key: bytes, numbers: Floats) -> None:
-        """Append the numbers of a key."""
-        body = numbers.astype(np.float64).tobytes()
-        with self._lock:
-            place = self._file.seek(0, 2)
-            self._file.write(_HEAD.pack(key, len(body), _checksum(key, body)) + body)
-            self._places[key] = place + _HEAD.size, len(body)
-
-
-def _checksum(key: bytes, body: bytes | memoryview) -> bytes:
-    return hashlib.blake2b(key + bytes(body), digest_size=8).digest()
-
 
 class RememberedLikelihood(WrappedLikelihood):
     """A `Likelihood` that looks passes up in a journal, and adds those that it lacks."""
