@@ -217,11 +217,12 @@ def star_table(stars: xr.Dataset, membership: xr.Dataset | None = None) -> astro
 
     Examples
     --------
-    >>> import migrate_bayes as mb
-    >>> from migrate_bayes.mock import simulated_stars
-    >>> table = mb.star_table(simulated_stars(5, seed=1))
-    >>> len(table), table["rg_mean_true"].unit
-    (5, Unit("kpc"))
+    >>> import xarray as xr
+    >>> from migrate_bayes import star_table
+    >>> stars = xr.Dataset({"teff": ("star", [5772.0], {"units": "K"})},
+    ...                    coords={"source_id": ("star", [7])})
+    >>> star_table(stars)["teff"].unit
+    Unit("K")
     """
     from astropy.table import Table, vstack
 

@@ -260,8 +260,8 @@ def summary(fit: xr.DataTree) -> Any:
     >>> draws = np.random.default_rng(1).normal(-0.075, 0.001, (2, 500))
     >>> young = xr.Dataset({"gradient_young": (("chain", "draw"), draws, {"units": "dex / kpc"})})
     >>> summary(xr.DataTree.from_dict({"posterior": young}))[["mean", "sd", "unit"]]
-                     mean      sd       unit
-    gradient_young -0.075  0.0010  dex / kpc
+                        mean       sd       unit
+    gradient_young  -0.07505  0.00099  dex / kpc
     """
     import arviz as az
 

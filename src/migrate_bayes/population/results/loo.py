@@ -93,6 +93,21 @@ def leave_one_out(fit: xr.DataTree) -> xr.Dataset:
     ----------
     Vehtari, Gelman & Gabry 2017, Statistics and Computing 27, 1413; Magnusson et al. 2019, PMLR 97,
     4244.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xarray as xr
+    >>> from migrate_bayes import leave_one_out
+    >>> draws = np.random.default_rng(1).normal(size=(2, 200, 3))
+    >>> found = {"star": (("chain", "draw", "observation"), -0.5 * (1.0 + 0.1 * draws) ** 2)}
+    >>> of_star = {name: ("observation", np.arange(3)) for name in ("index", "approximation")}
+    >>> fit = xr.DataTree.from_dict({
+    ...     "posterior": xr.Dataset({"mu": (("chain", "draw"), draws[..., 0])}),
+    ...     "log_likelihood": xr.Dataset(found, of_star, {"n_stars": 3, "approximation_sum": 3.0}),
+    ... })
+    >>> leave_one_out(fit)["elpd_i"].values.round(1)
+    array([-0.5, -0.5, -0.5])
     """
     import arviz as az
 
