@@ -223,7 +223,7 @@ def test_the_table_names_the_worst():
     text = "\n".join(lines)
     assert "4.0 σ (flattening_rate)" in text
     assert "0.030 dex (alpha_fe, 8–10 Gyr)" in text
-    assert "The fit fails 2 of 8 checks (" in text
+    assert "The fit fails 2 of 9 checks (" in text
     assert "widen it" in text
 
 
