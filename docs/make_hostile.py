@@ -137,7 +137,7 @@ def one(job: tuple[str, int]) -> dict:
         starts=2, method="nuts", attrs={"n_stars": data.n_stars}, patience=1,
     )  # fmt: skip
     thetas = refit.model.theta_draws(fit, n=40)
-    fit["posterior_predictive"] = posterior_predictive(data, thetas, stars=STARS, seed=0)
+    fit["predictive_check"] = posterior_predictive(data, thetas, stars=STARS, seed=0)
     out = {"label": label, "survey": survey, "believed": judge(fit).believed}
     out["causes"] = [cause.text for cause in judge(fit).causes]
     for name in TRUTH:

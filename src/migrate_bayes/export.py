@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,10 @@ from migrate_bayes.core.progress import progress
 from migrate_bayes.population.results.diagnostics import judge
 from migrate_bayes.stars import iter_parts, open_run_stars, open_stars
 
-__all__ = ["export_catalogue", "export_run"]
+if TYPE_CHECKING:
+    import astropy.table
+
+__all__ = ["export_catalogue", "export_run", "star_table"]
 
 _ENDINGS = (".parquet", ".fits", ".fit", ".hats")
 #: What HATS has of each star on the age grid, as a column of lists.
@@ -194,6 +198,41 @@ def _parts(
             for c in columns
         }
         advance(len(of_part))
+
+
+def star_table(stars: xr.Dataset, membership: xr.Dataset | None = None) -> astropy.table.Table:
+    """Return the columns of `export_catalogue` as a table, with units and descriptions.
+
+    Parameters
+    ----------
+    stars : xarray.Dataset
+        From `assemble_stars` or `open_stars`: as many as fit into memory.
+    membership : xarray.Dataset, optional
+        From `PopulationModel.membership`, or a fit's group of that name.
+
+    Returns
+    -------
+    astropy.table.Table
+        One row per star.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> from migrate_bayes import star_table
+    >>> stars = xr.Dataset({"teff": ("star", [5772.0], {"units": "K"})},
+    ...                    coords={"source_id": ("star", [7])})
+    >>> star_table(stars)["teff"].unit
+    Unit("K")
+    """
+    from astropy.table import Table, vstack
+
+    columns = catalogue_columns(stars, membership)
+    parts = [Table(part) for part in _parts(stars, columns, membership, lambda n: None)]
+    table = vstack(parts)
+    for column in columns:
+        table[column.name].unit = column.unit or None
+        table[column.name].description = column.description
+    return table
 
 
 def as_frame(stars: xr.Dataset) -> pd.DataFrame:

@@ -78,7 +78,7 @@ def test_prior_bands_hold_what_they_say(checks):
     assert low == 0
     assert high > 3.0
     assert [line.get_ydata()[0] for line in made.axes[0].lines[:2]] == [0.0, 0.0]
-    tree = xr.DataTree.from_dict({"prior_predictive": prior, "posterior_predictive": checks})
+    tree = xr.DataTree.from_dict({"prior_predictive": prior, "predictive_check": checks})
     data = RunProducts("r", xr.Dataset(), tree)
     for draw, words in (
         (posterior_predictive, "5, 50 and 95% quantiles of the stars"),

@@ -1,16 +1,22 @@
 """After the fit: membership streamed to file, predictive checks, pointwise likelihoods."""
 
 import json
+import warnings
 
+import arviz as az
+import matplotlib.pyplot as plt
 import numpy as np
+import pymc as pm
 import pytest
 import xarray as xr
 
 import migrate_bayes.population.compare_forms as forms
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.population import ModelSpec, PopulationModel, compare_elpd, population_data
+from migrate_bayes.population.results.loo import leave_one_out
 from migrate_bayes.population.results.membership import age_intervals
 from migrate_bayes.population.sampling.density import find_mode
+from migrate_bayes.population.sampling.posterior import posterior_tree
 from migrate_bayes.stars import open_stars
 
 N = 5000
@@ -24,12 +30,7 @@ def laplace(density, n=60, seed=0):
         mode.vector
         + rng.normal(size=(2, n // 2, density.n)) @ np.linalg.cholesky(mode.covariance).T
     )
-    return xr.Dataset(
-        {
-            name: (("chain", "draw", *[f"{name}_{i}" for i in range(v.ndim - 2)]), v)
-            for name, v in density.named(x).items()
-        }
-    )
+    return posterior_tree(density, x)["posterior"].to_dataset()
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +188,33 @@ def test_pointwise_is_each_stars_likelihood(model, data, posterior):
     assert values.shape == (2, len(theta) // 2, 300)
     whole, _ = model.likelihood.per_star(theta[-1])
     np.testing.assert_allclose(values[-1, -1], whole[index], rtol=1e-10)
+
+
+def test_a_fit_as_it_comes_is_what_arviz_and_pymc_take(model, posterior):
+    tree = xr.DataTree.from_dict({"posterior": posterior})
+    fit = tree.assign(model._of_shown(tree, seed=0))
+    observed, drawn = fit["observed_data"], fit["posterior_predictive"]
+    for name in ("feh", "alpha_fe"):
+        assert drawn[name].shape == (2, 30, 1000)
+        # Replicates are like the stars, and no two draws are alike.
+        assert abs(float(drawn[name].mean() - observed[name].mean())) < 0.02
+        assert float(drawn[name].std() / observed[name].std()) == pytest.approx(1, abs=0.1)
+    index = fit["log_likelihood"]["index"].values
+    assert (fit["log_likelihood"]["source_id"].values == model.data.source_id[index]).all()
+    with pytest.warns(UserWarning, match="shape parameter"):  # of 60 draws
+        assert az.loo(fit).n_data_points == 1000
+    assert set(az.plot_ppc_dist(fit, num_samples=20).viz["plot"].data_vars) == {"feh", "alpha_fe"}
+    plt.close("all")
+    one, other = leave_one_out(fit), model.loo(posterior, stars=1000)
+    xr.testing.assert_identical(one, other)
+    with model.pymc, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Numba will use object mode")
+        of_pymc = pm.sample_posterior_predictive(
+            fit.isel(draw=slice(10)), random_seed=1, progressbar=False
+        )["posterior_predictive"]["stars"].values
+    assert of_pymc.shape == (2, 10, 1000, 2)
+    apart = of_pymc.mean(axis=(0, 1, 2)) - [observed["feh"].mean(), observed["alpha_fe"].mean()]
+    assert np.abs(apart).max() < 0.02
 
 
 def test_subsampled_leave_one_out_is_that_of_all_stars(model, density, posterior):

@@ -65,7 +65,7 @@ def fit(shift=0.0, wide=1.0, p_outside=0.05, left_out=10, misfit=0.0):
     )  # fmt: skip
     tree = xr.DataTree.from_dict(
         {"posterior": posterior, "prior": prior, "sample_stats": stats,
-         "posterior_predictive": checks}
+         "predictive_check": checks}
     )  # fmt: skip
     tree.attrs = {"n_stars": 1000, "left_out": f'{{"no radius": {left_out}}}'}
     return tree
@@ -166,7 +166,7 @@ def test_the_predictive_check_knows_a_lost_gradient_by_its_size(n):
         theta = thin.copy()
         theta[0, :, THETA.index("G")] *= factor
         tree = xr.DataTree()
-        tree["posterior_predictive"] = posterior_predictive(
+        tree["predictive_check"] = posterior_predictive(
             data, np.stack([theta] * 40), stars=n, seed=0
         )
         assert judge(tree).believed is believed, factor
@@ -223,7 +223,7 @@ def test_the_table_names_the_worst():
     text = "\n".join(lines)
     assert "4.0 σ (flattening_rate)" in text
     assert "0.030 dex (alpha_fe, 8–10 Gyr)" in text
-    assert "2 of 9 checks failed." in text
+    assert "The fit fails 2 of 9 checks (" in text
     assert "widen it" in text
 
 

@@ -1,5 +1,6 @@
 """The whole chain on a small mock, and what must not change its numbers."""
 
+import html
 import json
 import shutil
 
@@ -165,7 +166,8 @@ def test_a_fit_whose_chains_disagree_is_reported_without_its_numbers(
 ):
     """What the file records is that the fit may be believed: its chains govern.
 
-    Regression: tables against published values were only in the report of a whole run.
+    A run, `diagnose` and the report say the same of either fit. Regression: tables against
+    published values were only in the report of a whole run.
     """
     run, page, lines = finished
     assert run.verdict.believed
@@ -174,6 +176,11 @@ def test_a_fit_whose_chains_disagree_is_reported_without_its_numbers(
     text = "\n".join(lines)
     assert "Hierarchical gradient(age)" in text
     assert "This fit may not be believed" not in page.read_text()
+    outcome = f"The fit {run.verdict.outcome}"
+    assert outcome in text
+    assert outcome in html.unescape(page.read_text())
+    diagnosis = CliRunner().invoke(app, ["diagnose", str(run.folder.path)]).output
+    assert f"{outcome}." in diagnosis
     folder = tmp_path / "runs/small"
     unread = shutil.ignore_patterns("fit.nc", "membership", "baseline-variants.nc")
     shutil.copytree(run.folder.path, folder, ignore=unread)
@@ -204,6 +211,14 @@ def test_a_fit_whose_chains_disagree_is_reported_without_its_numbers(
     assert found["quantities"]["gradient_young"]["hierarchical"] is None
     made = (tmp_path / "reports/small/index.html").read_text()
     assert "This fit may not be believed" in made
+    diagnosis = CliRunner().invoke(app, ["diagnose", str(folder)]).output.splitlines()
+    assert diagnosis[-1] == last
+    assert diagnosis[-2].startswith("The fit fails ")
+    said = html.unescape(made)
+    assert diagnosis[-2].removesuffix(".") in said
+    failed = [line.split("  ")[2] for line in diagnosis if line.startswith("  FAIL")]
+    assert all(f'<th scope="row">{name}</th>' in said for name in failed)
+    assert made.count("✗ fail") == len(failed)
     assert "Hierarchical gradient(age)" not in made
     assert "Against the catalogue&#39;s own columns" in made
     assert "R_g - true" in made

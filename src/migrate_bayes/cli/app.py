@@ -170,10 +170,12 @@ def init(
     from migrate_bayes.run.recipe import write_template
 
     if example:
+        from migrate_bayes.core.progress import status
         from migrate_bayes.mock import simulate_to_parquet
 
         data = "example.parquet"
-        simulate_to_parquet(data, stars=2000, seed=20210301, overwrite=overwrite)
+        with status("making 2,000 mock stars (the first time it compiles, for half a minute)"):
+            simulate_to_parquet(data, stars=2000, seed=20210301, overwrite=overwrite)
         print(data)
     print(write_template(recipe, data=data, columns=columns, overwrite=overwrite))
 
@@ -432,6 +434,7 @@ def fetch(
     if not name:
         for known, query in fetching.fetch_queries().items():
             print(f"{known:<28} {query.description}" + (" (absent)" if query.absent else ""))
+        print("`migrate-bayes fetch NAME` brings one; no service has those that are absent")
         return
     path = fetching.fetch(name, to, slice_rows=slice_rows, patience=patience, overwrite=overwrite)
     print(fetching.described(path))

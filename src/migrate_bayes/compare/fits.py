@@ -149,8 +149,9 @@ class Fitter:
             tree = posterior_tree(density, with_errors(density, mode, x[None], self.seed)[0])
         else:
             tree = PopulationModel(data, spec, completeness=completeness).sample(
-                self.sampler, seed=self.seed, prior_draws=0, method="auto", scheduler="threads"
-            )
+                self.sampler, seed=self.seed, prior_draws=0, shown=False, method="auto",
+                scheduler="threads",
+            )  # fmt: skip
         flat = tree["posterior"].to_dataset().stack(sample=("chain", "draw"))
         named = {str(k): v.transpose("sample", ...).values for k, v in flat.data_vars.items()}
         draws = {name: take(named) for name, take in quantities.items()}

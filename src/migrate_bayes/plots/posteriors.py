@@ -320,7 +320,7 @@ def posterior_predictive(checks: xr.Dataset, *, figure: Figure | None = None) ->
     Parameters
     ----------
     checks : xarray.Dataset
-        From `PopulationModel.predictive`: a fit's group `posterior_predictive`. An attribute
+        From `PopulationModel.predictive`: a fit's group `predictive_check`. An attribute
         `radius` (``"rg"``, ``"r_present"``) says which the bins are of.
 
     Examples

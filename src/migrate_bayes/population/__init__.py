@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "likelihood.distributed": ["likelihood_on"],
         "population_model": ["PopulationModel"],
         "model.specification": ["ModelSpec", "load_model_spec"],
-        "results.diagnostics": ["diagnose", "judge"],
-        "results.loo": ["compare_elpd"],
+        "results.diagnostics": ["diagnose", "judge", "summary"],
+        "results.loo": ["compare_elpd", "leave_one_out"],
     },
 )

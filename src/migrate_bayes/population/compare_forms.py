@@ -52,7 +52,7 @@ def compare_forms(
     with likelihood_on(data.stars, sampler.scheduler) as likelihood:
         for form, one in specs.items():
             model = PopulationModel(data, one, completeness=completeness, likelihood=likelihood)
-            tree = model.sample(sampler, seed=seed, prior_draws=0)
+            tree = model.sample(sampler, seed=seed, prior_draws=0, shown=False)
             posterior = tree["posterior"].to_dataset()
             left_out = model.loo(posterior, stars=stars, seed=seed)
             groups[f"{form}/posterior"] = posterior

@@ -36,6 +36,10 @@ from migrate_bayes.stars import PART_SIZE
 
 Floats = NDArray[np.float64]
 
+#: Stars, at most, of which a fit holds ln L and replicates.
+SHOWN_STARS = 1000
+_REPLICATES = 100
+
 #: A fit, or one of its groups.
 Fit = xr.DataTree | xr.Dataset
 
@@ -67,7 +71,8 @@ class PopulationModel:
     Attributes
     ----------
     pymc : pymc.Model
-        The model, with the stars as its potential ``stars``.
+        The model. Its observed variable ``stars`` has ln L of all stars as its density;
+        `pymc.sample_posterior_predictive` draws [Fe/H] and [α/Fe] of up to 1,000 of them.
     theta : tensor, shape (n_components, n_ages, n_theta)
         What the stars see of the model; last axis as `likelihood.theta.THETA`, then ln P, μ
         and σ² of each further class of today's radius.
@@ -118,8 +123,11 @@ class PopulationModel:
         self.pymc, self.theta = hierarchy(
             self.spec, data.ages, data.n_stars, gradient, levels=data.classes.level
         )
+        self._shown = predictive.Replicates(
+            data, stars=SHOWN_STARS, seed=0, completeness=self.completeness, measured=True
+        )
         with self.pymc:
-            pm.Potential("stars", PopulationLogLikelihood(self.likelihood)(self.theta)[0])
+            self._observe_stars()
 
     def __repr__(self) -> str:
         form: str = self.spec.form
@@ -128,6 +136,23 @@ class PopulationModel:
         n = sum(np.size(value) for value in self.pymc.initial_point().values())
         stars = f"{self.data.n_stars:,} stars"
         return f"PopulationModel({stars}, {self.spec.name}, {form}, {n} parameters)"
+
+    def _observe_stars(self) -> None:
+        """Put the stars into the model: ln L of all, and what some of them look like."""
+        of_all, shown = PopulationLogLikelihood(self.likelihood), self._shown
+        measured = np.isfinite(shown.chemistry).any(axis=0)
+        seen = shown.chemistry[:, measured]
+
+        def replicate(theta: Any, like: Any, rng: Any = None, size: Any = None) -> Any:
+            return shown.draw(theta, rng)[:, measured]
+
+        def log_likelihood(stars: Any, theta: Any, like: Any) -> Any:
+            return of_all(theta)[0]
+
+        pm.CustomDist(
+            "stars", self.theta, seen, random=replicate, logp=log_likelihood,
+            signature="(c,k,q),(s,o)->(s,o)", observed=seen,
+        )  # fmt: skip
 
     def selected(self, likelihood: Likelihood, stars: PackedStars) -> Likelihood:
         """Return the likelihood of `stars` as the survey took them."""
@@ -194,6 +219,7 @@ class PopulationModel:
         prior_draws: int = 500,
         progressbar: bool | None = None,
         density: PosteriorDensity | None = None,
+        shown: bool = True,
         **settings: Any,
     ) -> xr.DataTree:
         """Sample the posterior.
@@ -215,6 +241,8 @@ class PopulationModel:
             Shown on a terminal if not given.
         density : PosteriorDensity, optional
             The compiled density to use: `PosteriorDensity.over` puts other stars beneath it.
+        shown : bool
+            Add what ArviZ shows of the stars, of up to 1,000 of them.
         **settings
             Entries of `SamplerOptions` by name, in place of those of `options`.
 
@@ -222,8 +250,10 @@ class PopulationModel:
         -------
         xarray.DataTree
             Groups `posterior` (equal draws), `sample_stats` and `prior`, with units on every
-            variable. With a completeness that has an error, this is in the draws, and its
-            amplitudes are `completeness_error` in `sample_stats`. The root's attributes hold
+            variable; with `shown` also `log_likelihood`, `posterior_predictive` (100 draws) and
+            `observed_data` of some stars, for `arviz.loo`, `leave_one_out` and
+            `arviz.plot_ppc_dist`. With a completeness that has an error, this is in the draws, and
+            its amplitudes are `completeness_error` in `sample_stats`. The root's attributes hold
             provenance, `method`, the cost of the fit (`wall_seconds`, `mode_seconds`, `passes` over
             the stars), the worst `r_hat` and `ess_bulk` of the free parameters and, of a surrogate,
             `pareto_k` and `importance_ess`.
@@ -243,10 +273,23 @@ class PopulationModel:
             elsewhere = likelihood_on(self.data.stars, chosen.scheduler)
         with elsewhere as likelihood:
             over = self.selected(likelihood, self.data.stars) if apart else likelihood
-            return sample(
+            tree = sample(
                 density.over(over), chosen, seed=seed, attrs=attrs, cores=cores,
                 prior_draws=prior_draws, progressbar=progressbar,
             )  # fmt: skip
+        return tree.assign(self._of_shown(tree, seed)) if shown else tree
+
+    def _of_shown(self, fit: xr.DataTree, seed: int) -> dict[str, xr.DataTree]:
+        """Return the groups that ArviZ shows of the stars."""
+        pointwise = self.log_likelihood(fit, stars=SHOWN_STARS, seed=seed)
+        posterior = fit["posterior"].to_dataset()
+        some = posterior.isel(draw=slice(None, None, _step(posterior, _REPLICATES)))
+        groups = predictive.drawn_chemistry(
+            self._shown, self.theta_draws(some), self.data.source_id,
+            chains=posterior.sizes["chain"], seed=seed,
+        )  # fmt: skip
+        groups["log_likelihood"] = pointwise["log_likelihood"].to_dataset()
+        return {name: xr.DataTree(group) for name, group in groups.items()}
 
     def membership(self, fit: Fit, *, draws: int = 40, seed: int = 0) -> xr.Dataset:
         """Compute component membership and population ages of the fitted stars.
@@ -387,40 +430,31 @@ class PopulationModel:
         Returns
         -------
         xarray.DataTree
-            Groups `log_likelihood` (`star` on chain, draw, star) and `posterior` (the parameters
-            that are numbers), as `arviz.loo` takes them. The coordinate `index` is the star's
-            place in the data.
+            Groups `log_likelihood` (`star` on chain, draw, observation) and `posterior`, as
+            `arviz.loo` and `leave_one_out` take them. The coordinate `index` is the star's place in
+            the data.
         """
         posterior = _group(fit)
-        step = max(1, -(-posterior.sizes["chain"] * posterior.sizes["draw"] // draws))
-        some = posterior.isel(draw=slice(None, None, step))
-        thetas = self._seen_by_stars(self.theta_draws(some))
-        return loo.pointwise(self.data, some, thetas, stars=stars, seed=seed, workers=self.workers)
+        some = posterior.isel(draw=slice(None, None, _step(posterior, draws)))
+        thetas = self.theta_draws(some)
+        every, _ = self.likelihood.per_star(thetas.mean(axis=0))
+        group = loo.pointwise(
+            self.data, some, self._seen_by_stars(thetas), every, stars=stars, seed=seed,
+            workers=self.workers,
+        )  # fmt: skip
+        return xr.DataTree.from_dict({"posterior": some, "log_likelihood": group})
 
     def loo(self, fit: Fit, *, stars: int = 5000, draws: int = 1000, seed: int = 0) -> xr.Dataset:
         """Estimate the expected log predictive density by leave-one-out cross-validation.
 
-        Parameters
-        ----------
-        fit, stars, draws, seed
-            As for `log_likelihood`.
-
-        Returns
-        -------
-        xarray.Dataset
-            `elpd_i`, `pareto_k` and `approximation` (ln L at the posterior mean of θ) of the
-            subsample's stars; `elpd` of all N with `elpd_sd` (of another N stars) and
-            `subsampling_sd` (of another subsample), and `p_loo`, the effective number of
-            parameters. `compare_elpd` ranks models by it.
-
-        References
-        ----------
-        Vehtari, Gelman & Gabry 2017, Statistics and Computing 27, 1413; Magnusson et al. 2019,
-        PMLR 97, 4244.
+        `leave_one_out` of `log_likelihood`, whose parameters these are.
         """
-        pointwise = self.log_likelihood(fit, stars=stars, draws=draws, seed=seed)
-        every, _ = self.likelihood.per_star(self.theta_draws(fit).mean(axis=0))
-        return loo.leave_one_out(pointwise, every)
+        return loo.leave_one_out(self.log_likelihood(fit, stars=stars, draws=draws, seed=seed))
+
+
+def _step(posterior: xr.Dataset, draws: int) -> int:
+    """Return of how many draws of a chain one is taken, for at most `draws` of all chains."""
+    return max(1, -(-posterior.sizes["chain"] * posterior.sizes["draw"] // draws))
 
 
 def _some_draws(posterior: xr.Dataset, n: int | None, seed: int) -> xr.Dataset:

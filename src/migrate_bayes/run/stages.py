@@ -731,7 +731,7 @@ class Run:
             tree["membership"] = model.write_membership(
                 of_stars, tree, seed=seed, overwrite=True, attrs=self.folder.provenance
             )
-            tree["posterior_predictive"] = model.predictive(tree, seed=seed)
+            tree["predictive_check"] = model.predictive(tree, seed=seed)
             if "prior" in tree.children:
                 tree["prior_predictive"] = model.prior_predictive(tree, seed=seed)
             if completeness is not None:
@@ -903,7 +903,7 @@ class Run:
         mark = {True: "pass", False: "FAIL", None: "not known"}
         checks = [c for c in numbers.verdict.checks if c.limit != "–"]
         found = [f"{c.name} {c.value} [{c.limit}] {mark[c.passed]}" for c in checks]
-        self.say(f"Checks: {'; '.join(found)}")
+        self.say(f"The fit {numbers.verdict.outcome}: {'; '.join(found)}")
         return page
 
 

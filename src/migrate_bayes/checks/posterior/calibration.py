@@ -117,7 +117,7 @@ class Refit:
             # `Calibration.methods` counts these surveys.
             warnings.filterwarnings("ignore", message="the surrogate's importance weights")
             return self.model.sample(
-                density=density, cores=1, seed=seed, prior_draws=0, progressbar=False,
+                density=density, cores=1, seed=seed, prior_draws=0, progressbar=False, shown=False,
                 **sampler.model_dump(),
             )  # fmt: skip
 

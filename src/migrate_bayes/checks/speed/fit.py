@@ -79,7 +79,9 @@ def fit_run(stars: int, seed: int, draws: int, method: Any) -> dict[str, Any]:
     growth = harness.scaling(lambda n: parts[n].value_and_gradient(theta), [*parts], repeats=3)
     seconds = harness.best_time(lambda: likelihood.value_and_gradient(theta), repeats=5)
     cpu = time.process_time()
-    tree = model.sample(method=method, draws=draws, seed=seed, prior_draws=0, progressbar=False)
+    tree = model.sample(
+        method=method, draws=draws, seed=seed, prior_draws=0, progressbar=False, shown=False
+    )
     cpu = time.process_time() - cpu
     posterior, about = tree["posterior"].to_dataset(), tree.attrs
     against = {}

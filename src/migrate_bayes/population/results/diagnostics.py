@@ -77,6 +77,9 @@ MIN_THICK_STARS = 20
 #: Quantities of the headline that every fit has.
 HEADLINE = ("gradient_young", "flattening_rate", "gradient_thick")
 
+#: And others that `summary` shows where a fit has them.
+_MAIN = (*HEADLINE, "thick_fraction", "birth_gradient", "sigma_rm8")
+
 # Parameters that are ln of a scatter, of a gap or of a density.
 _LOGARITHMS = ("log_", "age_weight_")
 
@@ -165,6 +168,16 @@ tune longer, or look for two modes in the rank plots.
         return not self.causes
 
     @property
+    def outcome(self) -> str:
+        """How many checks passed, or which failed: the words of a run, `diagnose` and a report."""
+        judged = [c for c in self.checks if c.limit != "–"]
+        unknown = [c.name for c in judged if c.passed is None]
+        if failed := [c.name for c in judged if c.passed is False]:
+            return f"fails {len(failed)} of {len(judged)} checks ({', '.join(failed)})"
+        after = f"; {', '.join(unknown)} could not be judged" if unknown else ""
+        return f"passes {len(judged) - len(unknown)} of {len(judged)} checks{after}"
+
+    @property
     def sentence(self) -> str:
         """Causes and next steps in a line; "" if the fit may be believed."""
         if self.believed:
@@ -222,6 +235,40 @@ def summary_table(fit: xr.DataTree) -> Any:
         # Too few draws is what the table itself shows.
         warnings.simplefilter("ignore")
         return az.summary(fit, var_names=names, ci_prob=0.68, round_to="none")
+
+
+def summary(fit: xr.DataTree) -> Any:
+    """Summarise the main numbers of a fit; `arviz.summary` has those of every parameter.
+
+    Parameters
+    ----------
+    fit : xarray.DataTree
+        From `PopulationModel.sample`, or the ``fit.nc`` of a run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `mean`, `sd`, the central 68% interval, effective sample sizes and R-hat as ArviZ has them,
+        and `unit`, of the gradients, the rate, the thick disc's share and, under the form
+        ``diffusion``, the gas and the spread of radii.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xarray as xr
+    >>> from migrate_bayes import summary
+    >>> draws = np.random.default_rng(1).normal(-0.075, 0.001, (2, 500))
+    >>> young = xr.Dataset({"gradient_young": (("chain", "draw"), draws, {"units": "dex / kpc"})})
+    >>> summary(xr.DataTree.from_dict({"posterior": young}))[["mean", "sd", "unit"]]
+                        mean       sd       unit
+    gradient_young  -0.07505  0.00099  dex / kpc
+    """
+    import arviz as az
+
+    posterior = fit["posterior"].to_dataset()
+    names = [name for name in _MAIN if name in posterior]
+    table = az.summary(posterior[names], ci_kind="eti", ci_prob=0.68)
+    return table.assign(unit=[posterior[name].attrs.get("units", "") for name in names])
 
 
 def energy_of(fit: xr.DataTree) -> Floats | None:
@@ -382,9 +429,9 @@ def _prior_checks(fit: xr.DataTree) -> list[Check]:
 
 
 def _predictive_check(fit: xr.DataTree) -> list[Check]:
-    if "posterior_predictive" not in fit.children:
+    if "predictive_check" not in fit.children:
         return []
-    group = fit["posterior_predictive"].to_dataset()
+    group = fit["predictive_check"].to_dataset()
     p = group["tail_probability"].values
     known = np.isfinite(p)
     if not known.any():
@@ -538,7 +585,7 @@ def print_diagnosis(fit: xr.DataTree, *, say: Callable[[str], None] = print) -> 
     for c in failures:
         say(f"  {c.name}: {c.advice}")
     say("")
-    say(f"{len(failures)} of {len(checks)} checks failed." if failures else "Every check passed.")
+    say(f"The fit {verdict.outcome}.")
     if not verdict.believed:
         say(verdict.sentence)
     return not failures

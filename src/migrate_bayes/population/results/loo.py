@@ -39,12 +39,17 @@ def pointwise(
     data: PopulationData,
     posterior: xr.Dataset,
     thetas: Floats,
+    every: Floats,
     *,
     stars: int,
     seed: int,
     workers: int | None = None,
-) -> xr.DataTree:
-    """Compute ln L of a subsample of stars; `thetas` are of the draws of `posterior`, in order."""
+) -> xr.Dataset:
+    """Compute ln L of a subsample of stars: the group `log_likelihood` of a fit.
+
+    `thetas` are of the draws of `posterior`, in order, and `every` is ln L of all stars at the mean
+    θ, shape (n_stars,).
+    """
     index = subsample(data.n_stars, stars, seed)
     plain = unpack(data.stars, index)
     likelihood = StarLikelihood(pack(plain, flat_in_age(data.ages), trim=1e-300), workers=workers)
@@ -52,45 +57,91 @@ def pointwise(
     for s, theta in enumerate(thetas):
         values[s], _ = likelihood.per_star(theta)
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(index))
-    group = xr.Dataset(
+    of_star = {
+        "index": index, "source_id": data.source_id[index], "approximation": every[index],
+    }  # fmt: skip
+    return xr.Dataset(
         {"star": (("chain", "draw", "observation"), values.reshape(shape), {"units": ""})},
         {name: posterior[name].values for name in ("chain", "draw")}
-        | {"index": ("observation", index), "source_id": ("observation", data.source_id[index])},
+        | {name: ("observation", column) for name, column in of_star.items()},
+        {"n_stars": len(every), "approximation_sum": float(np.sum(every))},
     )
-    scalars = [name for name, v in posterior.data_vars.items() if set(v.dims) == {"chain", "draw"}]
-    return xr.DataTree.from_dict({"log_likelihood": group, "posterior": posterior[scalars]})
 
 
-def leave_one_out(tree: xr.DataTree, every: Floats) -> xr.Dataset:
-    """Estimate elpd from `pointwise` and ln L of all stars at the mean θ, shape (n_stars,)."""
+def leave_one_out(fit: xr.DataTree) -> xr.Dataset:
+    """Estimate the expected log predictive density of a fit's stars, each left out in turn.
+
+    Parameters
+    ----------
+    fit : xarray.DataTree
+        From `PopulationModel.sample` or, of more stars, `PopulationModel.log_likelihood`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `elpd_i`, `pareto_k` and `approximation` (ln L at the posterior mean of θ) of the stars
+        whose ln L the fit holds; `elpd` of all N with `elpd_sd` (of another N stars) and
+        `subsampling_sd` (of another subsample), and `p_loo`, the effective number of parameters.
+        `compare_elpd` ranks models by it.
+
+    Raises
+    ------
+    FitError
+        If the fit holds no ln L of stars.
+
+    References
+    ----------
+    Vehtari, Gelman & Gabry 2017, Statistics and Computing 27, 1413; Magnusson et al. 2019, PMLR 97,
+    4244.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xarray as xr
+    >>> from migrate_bayes import leave_one_out
+    >>> draws = np.random.default_rng(1).normal(size=(2, 200, 3))
+    >>> found = {"star": (("chain", "draw", "observation"), -0.5 * (1.0 + 0.1 * draws) ** 2)}
+    >>> of_star = {name: ("observation", np.arange(3)) for name in ("index", "approximation")}
+    >>> fit = xr.DataTree.from_dict({
+    ...     "posterior": xr.Dataset({"mu": (("chain", "draw"), draws[..., 0])}),
+    ...     "log_likelihood": xr.Dataset(found, of_star, {"n_stars": 3, "approximation_sum": 3.0}),
+    ... })
+    >>> leave_one_out(fit)["elpd_i"].values.round(1)
+    array([-0.5, -0.5, -0.5])
+    """
     import arviz as az
 
+    if "log_likelihood" not in fit.children:
+        raise FitError("the fit has no ln L of its stars: see PopulationModel.log_likelihood")
+    group = fit["log_likelihood"].to_dataset()
+    scalars = fit["posterior"].to_dataset().sel(draw=group["draw"])
+    scalars = scalars[[n for n, v in scalars.data_vars.items() if set(v.dims) == {"chain", "draw"}]]
+    tree = xr.DataTree.from_dict({"log_likelihood": group, "posterior": scalars})
     with warnings.catch_warnings():
         # Stars of high k are counted below.
         warnings.simplefilter("ignore", UserWarning)
         found = az.loo(tree, pointwise=True, var_name="star")
-    group = tree["log_likelihood"].to_dataset()
-    index = group["index"].values
     elpd_i = np.asarray(found.elpd_i, dtype=float)
-    log_like = group["star"].values.reshape(-1, len(index))
+    approximation = group["approximation"].values
+    log_like = group["star"].values.reshape(-1, len(elpd_i))
     top = log_like.max(axis=0)
     within = top + np.log(np.exp(log_like - top).mean(axis=0))
-    every_sum = float(np.sum(every))
-    total, sd, other = _difference_estimate(elpd_i, every[index], every_sum, len(every))
+    n, every_sum = int(group.attrs["n_stars"]), float(group.attrs["approximation_sum"])
+    total, sd, other = _difference_estimate(elpd_i, approximation, every_sum, n)
     of_stars = {
         "elpd_i": elpd_i,
         "pareto_k": np.asarray(found.pareto_k, dtype=float),
-        "approximation": every[index],
+        "approximation": approximation,
     }
-    p_loo = len(every) * float((within - elpd_i).mean())
+    p_loo = n * float((within - elpd_i).mean())
     totals = {"elpd": total, "elpd_sd": sd, "subsampling_sd": other}
     totals |= {"approximation_sum": every_sum, "p_loo": p_loo}
     out = xr.Dataset(
         {k: ("observation", v, {"units": ""}) for k, v in of_stars.items()}
         | {k: ((), v, {"units": ""}) for k, v in totals.items()},
-        coords={"index": ("observation", index)},
+        coords={"index": ("observation", group["index"].values)},
     )
-    return out.assign_attrs(n_stars=len(every), draws=len(log_like))
+    return out.assign_attrs(n_stars=n, draws=len(log_like))
 
 
 def _difference_estimate(

@@ -21,6 +21,7 @@ overall mean by an amount that its isochrones fix; the replicate is given the sa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -163,6 +164,51 @@ def _replicate(
     return mean + step - (stars.feh[rows, node] - feh), alpha
 
 
+class Replicates:
+    """Some stars of the data, and others like them that the model makes.
+
+    `stars` of them are taken at random by the seed; `measured` leaves out those without [α/Fe], if
+    there are any with it. `chemistry` is what was observed, shape (n, 2): [Fe/H] and [α/Fe], dex.
+    """
+
+    def __init__(
+        self,
+        data: PopulationData,
+        *,
+        stars: int,
+        seed: int,
+        completeness: Completeness | None = None,
+        measured: bool = False,
+    ) -> None:
+        self.index = subsample(data.n_stars, stars, seed)
+        self.stars = unpack(data.stars, self.index)
+        seen = self.stars.alpha_variance < ABSENT_VARIANCE / 10
+        if measured and seen.any():
+            self.index = self.index[seen]
+            self.stars, seen = unpack(data.stars, self.index), seen[seen]
+        self.age, feh = _expectations(self.stars, data.ages)
+        self.chemistry = np.stack([feh, np.where(seen, self.stars.alpha, np.nan)], axis=1)
+        self._ages, self._completeness = data.ages, completeness
+
+    @cached_property
+    def _without_chemistry(self) -> StarLikelihood:
+        plain, absent = self.stars, np.full(len(self.index), np.nan)
+        blind = plain._replace(
+            feh=np.zeros_like(plain.feh), feh_variance=np.full_like(plain.feh, ABSENT_VARIANCE),
+            alpha=absent, alpha_variance=absent,
+        )  # fmt: skip
+        return StarLikelihood(pack(blind, flat_in_age(self._ages), trim=1e-300))
+
+    def draw(self, theta: Floats, rng: np.random.Generator) -> Floats:
+        """Draw the chemistry of every star; [α/Fe] is NaN where it was not observed."""
+        cells = theta.shape[0] * theta.shape[1]
+        each = np.eye(cells).reshape(cells, *theta.shape[:2])
+        _, probability = self._without_chemistry.per_star(theta, each)
+        feh = self.chemistry[:, 0]
+        drawn = _replicate(rng, self.stars, feh, probability, theta, self._completeness)
+        return np.where(np.isnan(self.chemistry), np.nan, np.stack(drawn, axis=1))
+
+
 def _quantiles(values: Floats, bins: list[list[NDArray[np.int64]]]) -> Floats:
     """Tested quantiles in every bin, (age_bin, radius_bin, quantile); NaN in bins of few stars."""
     out = np.full((len(bins), len(bins[0]), len(_TESTED)), np.nan)
@@ -174,6 +220,36 @@ def _quantiles(values: Floats, bins: list[list[NDArray[np.int64]]]) -> Floats:
     return out
 
 
+def drawn_chemistry(
+    of_stars: Replicates, thetas: Floats, source_id: NDArray, *, chains: int, seed: int
+) -> dict[str, xr.Dataset]:
+    """Return groups `posterior_predictive` and `observed_data`, as ArviZ has them.
+
+    `thetas` are of the draws of each chain in turn.
+    """
+    rng = np.random.default_rng([seed, 3])
+    drawn = np.stack([of_stars.draw(theta, rng) for theta in thetas]).astype(np.float32)
+    drawn = drawn.reshape(chains, -1, *drawn.shape[1:])
+    names = {"feh": "[Fe/H]", "alpha_fe": "[alpha/Fe]"}
+    kept = [i for i in (0, 1) if np.isfinite(of_stars.chemistry[:, i]).any()]
+
+    def group(values: NDArray, *dims: str) -> xr.Dataset:
+        columns = {
+            name: ((*dims, "observation"), values[..., i], {"units": "dex", "long_name": words})
+            for i, (name, words) in enumerate(names.items())
+            if i in kept
+        }
+        coords = {dim: np.arange(n) for dim, n in zip(dims, values.shape, strict=False)}
+        return xr.Dataset(columns, coords).assign_coords(
+            source_id=("observation", source_id[of_stars.index])
+        )
+
+    return {
+        "posterior_predictive": group(drawn, "chain", "draw"),
+        "observed_data": group(of_stars.chemistry),
+    }
+
+
 def posterior_predictive(
     data: PopulationData,
     thetas: Floats,
@@ -183,37 +259,23 @@ def posterior_predictive(
     completeness: Completeness | None = None,
 ) -> xr.Dataset:
     """Compare the stars with replicates; see `PopulationModel.predictive`."""
-    index = subsample(data.n_stars, stars, seed)
-    plain = unpack(data.stars, index)
-    age, feh = _expectations(plain, data.ages)
-    alpha = np.where(plain.alpha_variance < ABSENT_VARIANCE / 10, plain.alpha, np.nan)
-    inner = np.quantile(plain.radius, [1 / 3, 2 / 3])
-    thirds = [(plain.radius >= lo) & (plain.radius < hi)
-              for lo, hi in pairwise([-np.inf, *inner, np.inf])]  # fmt: skip
+    of_stars = Replicates(data, stars=stars, seed=seed, completeness=completeness)
+    radius, age = of_stars.stars.radius, of_stars.age
+    inner = np.quantile(radius, [1 / 3, 2 / 3])
+    thirds = [(radius >= lo) & (radius < hi) for lo, hi in pairwise([-np.inf, *inner, np.inf])]
     in_age = [(age >= lo) & (age < hi) for lo, hi in pairwise(AGE_EDGES)]
     bins = [[np.flatnonzero(row & third) for third in thirds] for row in in_age]
-    observed = np.stack([_quantiles(feh, bins), _quantiles(alpha, bins)])
-    absent = np.full(len(index), np.nan)
-    without_chemistry = plain._replace(
-        feh=np.zeros_like(plain.feh), feh_variance=np.full_like(plain.feh, ABSENT_VARIANCE),
-        alpha=absent, alpha_variance=absent,
-    )  # fmt: skip
-    likelihood = StarLikelihood(pack(without_chemistry, flat_in_age(data.ages), trim=1e-300))
-    cells = thetas.shape[1] * thetas.shape[2]
-    each = np.eye(cells).reshape(cells, *thetas.shape[1:3])
+    observed = np.stack([_quantiles(one, bins) for one in of_stars.chemistry.T])
     rng = np.random.default_rng([seed, 1])
     replicated = np.empty((len(thetas), *observed.shape))
     for s, theta in enumerate(thetas):
-        _, probability = likelihood.per_star(theta, each)
-        feh_rep, alpha_rep = _replicate(rng, plain, feh, probability, theta, completeness)
-        alpha_rep[np.isnan(alpha)] = np.nan
-        replicated[s] = np.stack([_quantiles(feh_rep, bins), _quantiles(alpha_rep, bins)])
+        replicated[s] = [_quantiles(one, bins) for one in of_stars.draw(theta, rng).T]
     low, middle, high = np.quantile(replicated, [0.025, 0.5, 0.975], axis=0)
     beyond = (replicated > observed).mean(axis=0) + 0.5 * (replicated == observed).mean(axis=0)
     beyond[~np.isfinite(observed)] = np.nan
     dims = ("observable", "age_bin", "radius_bin", "quantile")
     count = [list(map(len, row)) for row in bins]
-    ends = np.array([plain.radius.min(), *inner, plain.radius.max()])
+    ends = np.array([radius.min(), *inner, radius.max()])
     dex = {"units": "dex"}
     return xr.Dataset(
         {
@@ -232,5 +294,5 @@ def posterior_predictive(
             "radius_lo": ("radius_bin", ends[:-1], {"units": "kpc"}),
             "radius_hi": ("radius_bin", ends[1:], {"units": "kpc"}),
         },
-        attrs={"draws": len(thetas), "stars": len(index)},
+        attrs={"draws": len(thetas), "stars": len(of_stars.index)},
     )  # fmt: skip

@@ -139,9 +139,8 @@ class PosteriorDensity:
         point = model.initial_point()
         self.start = np.asarray(DictToArrayBijection.map(point).data, dtype=np.float64)
         self.n = len(self.start)
-        others = [p for p in model.potentials if p.name != "stars"]
         # One after another: interpreted PyTensor knows no sum of more than 32.
-        terms = model.logp(vars=[*model.free_RVs, *others], sum=False)
+        terms = model.logp(vars=[*model.free_RVs, *model.potentials], sum=False)
         prior = reduce(operator.add, [term.sum() for term in terms])
         theta, *named = model.replace_rvs_by_values([population.theta, *model.unobserved_RVs])
         outputs, x = join_nonshared_inputs(

@@ -145,9 +145,9 @@ def sampler(d: RunProducts, plot: str) -> Image | None:
 
 def posterior_predictive(d: RunProducts) -> Image | None:
     """Quantiles of the stars against replicated ones."""
-    if d.fit is None or "posterior_predictive" not in d.fit.children:
+    if d.fit is None or "predictive_check" not in d.fit.children:
         return None
-    checks = d.fit["posterior_predictive"].to_dataset().assign_attrs(radius=d.radius)
+    checks = d.fit["predictive_check"].to_dataset().assign_attrs(radius=d.radius)
     if not checks["data"].notnull().any():
         raise NotDrawnError("no bin of age and radius has enough stars for quantiles")
     return encode(
