@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 WORTH = 0.01
 """Seconds of a pass from which on it is kept."""
 
+
 class RememberedLikelihood(WrappedLikelihood):
     """A `Likelihood` that looks passes up in a journal, and adds those that it lacks."""
 
