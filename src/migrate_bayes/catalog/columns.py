@@ -317,8 +317,6 @@ def conversion(found: str, canonical: str) -> Conversion | None:
 
 def _conversion(found: str, canonical: str) -> Conversion | None:
     """Do what `conversion` says of a unit without a remark."""
-    from astropy import units as u
-
     wanted = COLUMNS[canonical].unit
     is_error = canonical.endswith("_error")
     if _CENTURY.search(found):
@@ -333,6 +331,8 @@ def _conversion(found: str, canonical: str) -> Conversion | None:
     if degrees := sexagesimal(found):
         read = canonical == "ra" or (canonical == "dec" and degrees == 1.0)
         return Conversion(sexagesimal=degrees) if read else None
+    from astropy import units as u
+
     inner = _LOG_OF.fullmatch(found)
     if wanted == "dex":
         if key in _LOGARITHMS:

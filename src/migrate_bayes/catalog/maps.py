@@ -603,9 +603,9 @@ def unread(names: Sequence[str], read: Container[str]) -> str:
 
     `read` are the canonical columns that were found without a map.
     """
-    needed = {n for stage in ("ages", "orbits", "photometry") for n in REQUIRED[stage]}
-    found = {c: column for c, column in drafted(names).items() if c in needed and c not in read}
-    if not found:
+    stages = ("ages", "orbits", "photometry")
+    lacking = {n for stage in stages for n in REQUIRED[stage] if n not in read}
+    if not (lacking and (found := {c: n for c, n in drafted(names).items() if c in lacking})):
         return ""
     fitting = fitting_maps(names)
     how = f'columns = "{fitting[0]}" fits the file' if fitting else "name them by columns ="
@@ -635,7 +635,7 @@ def _named_otherwise(column: str, canonical: str) -> str:
     if canonical == "ra" and suffix.lower() in ("h", "hr", "hrs", "hour", "hours"):
         return f"is not stated, and the name ends in '{suffix}': if so, say unit = 'hourangle'"
     suffix = AMBIGUOUS.get(suffix, suffix)
-    if suffix == column or not is_unit(suffix, by_name=True):
+    if suffix == column or column == canonical or not is_unit(suffix, by_name=True):
         return ""
     if conversion(suffix, canonical) in (None, Conversion()):
         return ""

@@ -40,7 +40,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from migrate_bayes.catalog.measured import LEAST_ERROR
 from migrate_bayes.catalog.reader import as_catalog
@@ -225,6 +224,8 @@ def estimate_ages(
     for what, kind in ((chosen.giants, stars.giant), (chosen.near_zams, stars.unevolved)):
         if what == EXCLUDE:
             add_flag(flag, kind, StarFlag.EXCLUDED)
+    from scipy import special
+
     # Age and mass are fitted, [Fe/H] and [α/Fe] are observables with free parameters of their own.
     freedom = np.maximum(stars.n_observed - 2 - 1 - (stars.alpha[:, 1] > 0), 1)
     with np.errstate(invalid="ignore"):

@@ -37,7 +37,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import PchipInterpolator
 
 from migrate_bayes.core.constants import SALARIS_ALPHA, SALARIS_REST
 from migrate_bayes.core.errors import IsochroneError, suggest
@@ -313,6 +312,8 @@ def _along_feh(axis: NDArray, column: NDArray, targets: NDArray, shift: NDArray)
 
     A column is continued in straight lines by `_REACH` beyond its ends, and is constant from there.
     """
+    from scipy.interpolate import PchipInterpolator
+
     out = np.empty((len(column), len(targets), *column.shape[2:]), dtype=np.float32)
     for amount in np.unique(shift):
         here = np.flatnonzero(shift == amount)

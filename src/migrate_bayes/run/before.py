@@ -149,8 +149,6 @@ def check_run(
 
 
 def _check_completeness(recipe: Recipe) -> None:
-    from migrate_bayes.inject.share_files import read_shares
-
     c, compare = recipe.completeness, recipe.compare
     sources = {"completeness.source": [c.source]}
     if compare is not None:
@@ -163,6 +161,8 @@ def _check_completeness(recipe: Recipe) -> None:
             if not is_none(path) and path != "inject" and not expand(path).is_file():
                 raise RecipeError(f"'{entry}': there is no file {path}")
     if injected:
+        from migrate_bayes.inject.share_files import read_shares
+
         try:
             read_shares(c.shares)
         except CatalogError as error:

@@ -13,7 +13,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import PchipInterpolator
 
 #: Last axis of `IsochroneSource.values`: initial mass (solar), K, dex, mag, mag.
 COLUMNS = ("mass", "teff", "logg", "abs_g", "bp_rp")
@@ -259,6 +258,8 @@ def refine(
     typical = np.zeros(gap.shape[1])
     typical[present] = np.nanpercentile(gap[:, present], 90, axis=0)
     pieces = np.clip(np.ceil(typical / step), 1, 4).astype(int)
+    from scipy.interpolate import PchipInterpolator
+
     position = np.concatenate(
         [i + np.arange(k) / k for i, k in enumerate(pieces)] + [[len(pieces)]]
     )
