@@ -24,7 +24,7 @@ class Journal:
     """Results by key, in a file that only grows; one that is of something else is begun anew."""
 
     def __init__(self, path: Path, of: str) -> None:
-        self.path, self._first = path, f"migrate-bayes passes 1 {of}\n".encode()
+        self.path, self._first = path, f"migrate-bayes journal 1 {of}\n".encode()
         self._places: dict[bytes, tuple[int, int]] = {}
         self._lock = threading.Lock()
 

@@ -464,7 +464,7 @@ def _count(
     alpha_sum: Floats,
     shares: Floats,
 ) -> None:
-    """Inject stars and add those that pass to the counts, and to sums by which [α/Fe] is judged."""
+    """Inject stars of these numbers, and add those that pass to the counts and sums."""
     catalog, true = _observed(survey, number)
     rows = np.flatnonzero(usable(catalog))
     passed = catalog.isel(star=rows)
