@@ -58,8 +58,8 @@ class SamplerOptions(Options):
     target_accept : float
         Acceptance probability that NUTS tunes its step to.
     patience : int
-        Sample again, with chains this many times as long and as many draws kept of them, if R-hat
-        is 1.01 or more. With 1 the first chains stand.
+        Sample again, with chains twice as long and as many draws kept of them, while R-hat is 1.01
+        or more, up to this many times the first length. With 1 the first chains stand.
     starts : int
         Climbs to the posterior's maximum, from different points; a second maximum is reported.
     scheduler : str

@@ -36,6 +36,9 @@ from migrate_bayes.population.sampling.surrogate import sample_surrogate
 # `auto` takes the surrogate from this many stars on: it is as good there, in a fifth of the time.
 _MANY_STARS = 10_000
 
+# With fewer stars chains, or parts of a sum, that run side by side wait for each other.
+_ONE_BY_ONE = 1000
+
 _DEX_KPC, _DEX_KPC_GYR = "dex / kpc", "dex / (kpc Gyr)"
 
 # Unit and words of each variable and coordinate, both "" if there is none: natural logarithms (of
@@ -140,14 +143,16 @@ def sample(
             method, about = "nuts", {"surrogate_pareto_k": k}
     if method == "nuts":
         shown = sys.stderr.isatty() if progressbar is None else progressbar
-        cores = min(options.chains, default_workers()) if cores is None else cores
+        few = n_stars < _ONE_BY_ONE
+        if cores is None:
+            cores = 1 if few else min(options.chains, default_workers())
         workers = density.likelihood.workers
         # Chains that run side by side have one thread each.
-        density.likelihood.workers = 1 if cores > 1 else workers
+        density.likelihood.workers = 1 if few or cores > 1 else workers
         # With two answers the numbers are withheld, however long the chains are.
         divided = len(modes) > 1 and mode.log_evidence - modes[1].log_evidence < GRAVE_EVIDENCE
         try:
-            for thin in [1] if divided else sorted({1, options.patience}):
+            for thin in [1] if divided else _doubled(options.patience):
                 unconstrained, stats = run_nuts(
                     density, mode, options, seed=seed, thin=thin, cores=cores, progressbar=shown
                 )
@@ -171,6 +176,11 @@ def sample(
     tree.attrs["modes"] = json.dumps(_described(density, modes))
     tree.attrs |= about | _convergence(tree, free) | (attrs or {})
     return tree
+
+
+def _doubled(most: int) -> list[int]:
+    """Return 1, 2, 4 ... and `most`."""
+    return sorted({1 << k for k in range(most.bit_length())} | {most})
 
 
 def with_errors(
