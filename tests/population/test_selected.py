@@ -10,12 +10,13 @@ import xarray as xr
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from migrate_bayes.core.constants import PIVOT_RADIUS
+from migrate_bayes.core.constants import HEIGHT_OFFSET, PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.mock.model_stars import PopulationTruth, SurveyErrors, simulated_stars
 from migrate_bayes.population import ModelSpec, PopulationModel, population_data
 from migrate_bayes.population.likelihood.layout import StarArrays, pack, unpack
 from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.likelihood.places import _HEIGHTS, shares_at_heights
 from migrate_bayes.population.likelihood.selected import (
     Completeness,
     SelectedLikelihood,
@@ -392,7 +393,111 @@ def test_a_star_is_divided_by_what_is_taken_at_its_place():
     _, score, _ = both.score_outer(theta, x)
     np.testing.assert_allclose(score, [gradient[0, 1, 0], gradient[1, 0, len(THETA)], score[2]])
     part = both.subset(64)
-    assert part._stars_at.sum() == pytest.approx(149 * part.n_stars / 150)
+    assert part._count.sum() == pytest.approx(149 * part.n_stars / 150)
+
+
+def orbits_of(rng, law, n):
+    """|z| (kpc) and H of stars whose H has this mean and sd, at phases of equal chance."""
+    height = law[0] + law[1] * rng.normal(size=n)
+    highest = np.exp(height) - HEIGHT_OFFSET
+    today = np.abs(highest * np.sin(2.0 * np.pi * rng.uniform(size=n)))
+    return today[highest > 0], height[highest > 0]
+
+
+@pytest.mark.parametrize("law", [(-0.7, 0.3), (0.3, 0.45), (0.0, 1.4)])
+def test_share_at_a_height_is_that_of_oscillations(law):
+    z, n = np.exp(_HEIGHTS) - HEIGHT_OFFSET, 1_000_000
+    today, _ = orbits_of(np.random.default_rng(3), law, n)
+    found, of_m, of_q2 = shares_at_heights(np.array([[[law[0], law[1] ** 2]]]))[:, 0, 0, :-1]
+    edges = np.sqrt(z[1:] * z[:-1])
+    expected = np.histogram(today, edges)[0] / n
+    share = np.interp(np.sqrt(edges[1:] * edges[:-1]), z, found) * np.diff(edges)
+    np.testing.assert_allclose(share, expected, atol=4e-4 + 0.03 * expected.max())
+    for slope, step in ((of_m, (1e-4, 0.0)), (of_q2, (0.0, 1e-4))):
+        laws = np.array([law[0], law[1] ** 2]) + np.outer([1, -1], step)
+        up, down = shares_at_heights(laws[:, None])[0, :, 0, :-1]
+        np.testing.assert_allclose(slope, (up - down) / 2e-4, atol=1e-5)
+
+
+def test_slopes_at_given_height_today():
+    """In ln P, m and q² of discs and outliers; stars without height or modulus among them."""
+    rng, modulus = np.random.default_rng(9), np.arange(8.0, 12.1, 0.5)
+    packed = replace(
+        stars_of(rng, classes=2).stars,
+        modulus=np.r_[rng.uniform(7.0, 13.0, 149), np.nan],
+        height_today=np.r_[np.full(10, np.nan), rng.uniform(-1.8, 2.2, 140)],
+    )
+    theta = theta_of(rng, classes=2)
+    completeness = Completeness.of(table_of(curved).assign(ln_share=shares_of(rng, modulus)), AGES)
+    likelihood = SelectedLikelihood(StarLikelihood(packed, workers=1), completeness, packed)
+    value, gradient = likelihood.value_and_gradient(theta)
+    assert value == pytest.approx(likelihood.per_star(theta)[0].sum(), rel=1e-9)
+    entries = [(0, 1, 0), (1, 0, len(THETA)), (2, 1, 0)]
+    entries += [(c, k, COLUMN[name]) for c, k, name in ((0, 1, "m"), (1, 2, "m"), (1, 0, "q2"))]
+    x = np.zeros((*theta.shape, len(entries)))
+    for d, at in enumerate(entries):
+        step = np.zeros_like(theta)
+        step[at] = 1e-5
+        slope = (likelihood.value(theta + step) - likelihood.value(theta - step)) / 2e-5
+        assert gradient[at] == pytest.approx(slope, rel=1e-5, abs=1e-5)
+        x[(*at, d)] = 1.0
+    _, score, _ = likelihood.score_outer(theta, x)
+    np.testing.assert_allclose(score, [gradient[at] for at in entries], rtol=1e-9)
+
+
+def test_a_survey_that_looks_high_learns_the_shares_of_the_column():
+    """Ages of one year, and stars that are taken by their height alone."""
+    rng, n, truth = np.random.default_rng(12), 200_000, np.array([0.5, 0.3, 0.2])
+    laws = ((-0.9, 0.3), (-0.5, 0.35), (0.0, 0.4))
+    today, height, age = [], [], []
+    for k, (law, share) in enumerate(zip(laws, truth, strict=True)):
+        z, h = orbits_of(rng, law, int(n * share))
+        taken = rng.uniform(size=len(z)) < np.minimum(z / 0.5, 1.0) ** 2
+        today, height, age = (
+            [*today, z[taken]],
+            [*height, h[taken]],
+            [*age, np.full(taken.sum(), k)],
+        )
+    today, height, age = map(np.concatenate, (today, height, age))
+    m, one = len(age), np.ones(len(age))
+    plain = StarArrays(
+        radius=8 * one, radius_variance=0.01 * one, alpha=0 * one, alpha_variance=0.01 * one,
+        height=height, height_variance=1e-4 * one,
+        log_weight=np.where(age[:, None] == np.arange(3), 0.0, -30.0),
+        feh=np.zeros((m, 3)), feh_variance=np.full((m, 3), 0.01),
+    )  # fmt: skip
+
+    def shares(plain):
+        packed = pack(plain, np.full(3, 1 / 3))
+        table = Completeness.of(table_of(lambda c, age, x, f: 0.0 * f), AGES)
+        likelihood = SelectedLikelihood(StarLikelihood(packed, workers=1), table, packed)
+        theta = np.zeros((2, 3, len(THETA)))
+        theta[..., 1], theta[..., [2, 5, 8]] = 8.0, 1.0
+        theta[1] = theta[0]
+
+        def deviance(x):
+            log_p = [*x[:2], 0.0] - np.logaddexp.reduce([*x[:2], 0.0])
+            theta[:, :, 0] = log_p, np.full(3, -40.0)
+            theta[0, :, COLUMN["m"]], theta[0, :, COLUMN["q2"]] = x[2:5], np.exp(2.0 * x[5:])
+            theta[1, :, [COLUMN["m"], COLUMN["q2"]]] = theta[0, :, [COLUMN["m"], COLUMN["q2"]]]
+            value, gradient = likelihood.value_and_gradient(theta)
+            of_p, P = gradient[0, :, 0], np.exp(log_p)
+            of_x = (of_p - P * of_p.sum())[:2]
+            of_q = 2.0 * theta[0, :, COLUMN["q2"]] * gradient[:, :, COLUMN["q2"]].sum(axis=0)
+            of_m = gradient[:, :, COLUMN["m"]].sum(axis=0)
+            return -value / m, -np.r_[of_x, of_m, of_q] / m
+
+        x = np.r_[0.0, 0.0, -0.5 * np.ones(3), -1.0 * np.ones(3)]
+        x = minimize(deviance, x, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+        return np.exp([*x[:2], 0.0] - np.logaddexp.reduce([*x[:2], 0.0])), x[2:5]
+
+    sample = np.bincount(age) / m
+    assert sample[0] < 0.25
+    np.testing.assert_allclose(shares(plain)[0], sample, atol=1e-3)  # nothing is known of heights
+    with np.errstate(divide="ignore"):
+        P, m_found = shares(plain._replace(height_today=np.log(today + HEIGHT_OFFSET)))
+    np.testing.assert_allclose(P, truth, atol=0.015)
+    np.testing.assert_allclose(m_found, [law[0] for law in laws], atol=0.02)
 
 
 def test_ages_of_which_more_is_taken_gain_no_weight():

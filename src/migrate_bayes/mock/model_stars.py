@@ -30,8 +30,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from migrate_bayes.core.constants import PIVOT_RADIUS
-from migrate_bayes.population.data import HEIGHT_OFFSET, RadiusClasses
+from migrate_bayes.core.constants import HEIGHT_OFFSET, PIVOT_RADIUS
+from migrate_bayes.population.data import RadiusClasses
 from migrate_bayes.population.likelihood.selected import Completeness, todays
 from migrate_bayes.population.likelihood.theta import THETA, bent_by, columns_of, columns_of_classes
 from migrate_bayes.population.model.hierarchy import node_widths, spline_basis

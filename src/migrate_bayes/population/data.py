@@ -22,7 +22,8 @@ too old stand too near to the Sun's radius, and the gradient of old stars is too
 **Heights.** A disc flares, and a survey in cones about the Sun sees far stars high above the plane:
 heights change with R_g. The likelihood takes the two as independent at given age, so the parabola
 in R̂ that all stars have in common is taken from the heights. With it in, thick-disc stars pass for
-old thin ones at some radii, and the gradient of old stars is off.
+old thin ones at some radii, and the gradient of old stars is off. A fit with a completeness needs
+no such parabola: it knows what is taken at a star's height (`population.likelihood.places`).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from migrate_bayes.core.constants import PIVOT_RADIUS
+from migrate_bayes.core.constants import HEIGHT_OFFSET, PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError, suggest
 from migrate_bayes.core.flags import FATAL_AGE
 from migrate_bayes.population.likelihood.layout import PackedStars, StarArrays, pack
@@ -51,11 +52,6 @@ from migrate_bayes.stars import iter_parts
 _MIN_RADIUS_SD = 1e-3  # kpc
 _MIN_FEH_SD = _MIN_ALPHA_SD = 1e-3  # dex
 _MIN_HEIGHT_SD = 1e-2
-#: Z_0 of the height ln(Z_max + Z_0), kpc. A star of any disc may happen to move in the plane: ln
-#: Z_max of a normal vertical velocity has a long tail there, which says nothing of the disc, and a
-#: normal law that has to hold it is too broad above the plane, where the discs differ.
-HEIGHT_OFFSET = 0.2
-
 
 # Width of the classes of today's radius, kpc, and the fewest stars of one.
 _WIDTH, _OF_ONE_CLASS = 0.5, 100
@@ -265,6 +261,7 @@ def population_data(
     radius: str = "rg",
     classes: RadiusClasses | None = None,
     trim: float = 1e-5,
+    with_completeness: bool = False,
 ) -> PopulationData:
     """Take the stars of a selection into the likelihood.
 
@@ -282,6 +279,8 @@ def population_data(
         Classes of today's radius, if not these stars' own: those that a model was built for.
     trim : float
         Age nodes below this fraction of a star's highest weight are left out.
+    with_completeness : bool
+        For a fit with a completeness: heights as they are, and those of today beside them.
 
     Returns
     -------
@@ -354,7 +353,13 @@ def population_data(
         by_age |= _alpha_at_age(stars, keep, by_age["feh_variance"])
     height, height_sd = _heights(stars, keep)
     alpha, line = _observed(stars, "alpha_fe", keep), dividing_line(_observed(stars, "feh", keep))
-    height = _without_radius(height, r[keep], 2 * by_age["log_weight"].argmax(1) + (alpha > line))
+    height_today = np.full(len(height), np.nan)
+    if with_completeness and "z" in stars:
+        height_today = np.log(np.abs(_observed(stars, "z", keep)) + HEIGHT_OFFSET)
+        height_today[np.isnan(height)] = np.nan
+    else:
+        like = 2 * by_age["log_weight"].argmax(1) + (alpha > line)
+        height = _without_radius(height, r[keep], like)
     radius_variance = variance(spread, _MIN_RADIUS_SD)
     # Today's radius at given radius today has no law.
     by_place = radius == "rg"
@@ -365,7 +370,7 @@ def population_data(
         alpha, variance("alpha_fe_error", _MIN_ALPHA_SD),
         height, np.maximum(height_sd, _MIN_HEIGHT_SD) ** 2,
         **by_age, radius_class=classes(today), class_centre=classes.centre,
-        modulus=_moduli(stars, keep),
+        modulus=_moduli(stars, keep), height_today=height_today,
     )  # fmt: skip
     ids = stars["source_id"].values if "source_id" in stars.coords else np.arange(n)
     ages = np.asarray(stars["age"].values, dtype=np.float64)

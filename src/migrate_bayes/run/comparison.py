@@ -283,11 +283,12 @@ class ComparedRun:
         selections = {} if b is None else {"": b.selection, "_thick": b.thick_selection}
         with self.run.folder.stage("variant") as done:
             mask = select(stars, variant.selection, potential=orbits)
-            data = population_data(
-                stars, potential=orbits, mask=mask, radius=radius, classes=fitter.classes
-            )
-            fitter.classes = data.classes
             completeness = self.run.completeness(variant.completeness)
+            data = population_data(
+                stars, potential=orbits, mask=mask, radius=radius, classes=fitter.classes,
+                with_completeness=completeness is not None,
+            )  # fmt: skip
+            fitter.classes = data.classes
             tree = fitter.fit(data, variant.form, completeness)
             for disc, selection in selections.items():
                 if selection is None or b is None:

@@ -674,7 +674,10 @@ class Run:
 
         m = self.recipe.model
         mask = self.mask(m.selection)
-        data = population_data(self.stars, potential=m.potential, mask=mask, radius=m.radius)
+        data = population_data(
+            self.stars, potential=m.potential, mask=mask, radius=m.radius,
+            with_completeness=not is_none(self.recipe.completeness.source),
+        )  # fmt: skip
         return data, mask
 
     def _sampler(self, scheduler: str | None = None) -> SamplerOptions:

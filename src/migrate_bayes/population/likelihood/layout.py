@@ -36,8 +36,9 @@ class StarArrays(NamedTuple):
     `radius_class`, int64, is each star's class of today's radius, one if not given, and
     `class_centre`, shape (n_classes,), the mean of that radius in a class (kpc), or NaN.
     `radius_at` and `radius_variance_at`, of no columns if the same at all ages, are the radius if
-    the star has an age. `modulus`, mag, is G - M_G, NaN if not known. `alpha_rate`, `own_feh` and
-    `own_feh_variance` are ρ, F̂_0 and e_0² of "[α/Fe] at an age" in `likelihood.kernel`.
+    the star has an age. `modulus`, mag, is G - M_G, and `height_today` that of today, ln(abs(z) +
+    Z_0), NaN if not known. `alpha_rate`, `own_feh` and `own_feh_variance` are ρ, F̂_0 and e_0² of
+    "[α/Fe] at an age" in `likelihood.kernel`.
     """
 
     radius: NDArray[np.floating]
@@ -53,6 +54,7 @@ class StarArrays(NamedTuple):
     radius_at: NDArray[np.floating] = _NO_COLUMN
     radius_variance_at: NDArray[np.floating] = _NO_COLUMN
     modulus: NDArray[np.floating] = _UNKNOWN
+    height_today: NDArray[np.floating] = _UNKNOWN
     class_centre: NDArray[np.floating] = _UNKNOWN
     alpha_rate: NDArray[np.floating] = _NONE
     own_feh: NDArray[np.floating] = _NONE
@@ -65,7 +67,8 @@ class PackedStars:
 
     `star`, shape (n_blocks * BLOCK,), is the input star at each position, -1 for the filling of a
     class's last block; `mean_nodes` counts the age nodes kept per star, before filling up;
-    `modulus`, shape (n_stars,), and `class_centre`, shape (n_classes,), are those of `StarArrays`.
+    `modulus` and `height_today`, shape (n_stars,), and `class_centre`, shape (n_classes,), are
+    those of `StarArrays`.
     """
 
     blocks: Blocks
@@ -74,6 +77,7 @@ class PackedStars:
     n_ages: int
     mean_nodes: float
     modulus: NDArray[np.floating]
+    height_today: NDArray[np.floating]
     class_centre: NDArray[np.floating]
 
     @property
@@ -181,11 +185,14 @@ def pack(
     kept = float(keep.sum() / max(n_stars, 1))
     blocks = Blocks(rows, offset, first_node, n_nodes, of_class[source[:, 0]], per_node)
     fill_outliers(blocks, np.log(np.asarray(age_share, dtype=np.float64)))
-    modulus = np.array(np.broadcast_to(stars.modulus, n_stars), dtype=np.float32)
+    modulus, height_today = (
+        np.array(np.broadcast_to(of, n_stars), dtype=np.float32)
+        for of in (stars.modulus, stars.height_today)
+    )
     n_classes = max(len(stars.class_centre), int(of_class.max(initial=0)) + 1)
     centre = np.full(n_classes, np.nan)
     centre[: len(stars.class_centre)] = stars.class_centre
-    return PackedStars(blocks, star, n_stars, n_ages, kept, modulus, centre)
+    return PackedStars(blocks, star, n_stars, n_ages, kept, modulus, height_today, centre)
 
 
 def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
@@ -212,7 +219,10 @@ def unpack(packed: PackedStars, index: NDArray[np.int64]) -> StarArrays:
     at_age = dict(zip(("radius_at", "radius_variance_at"), nodes[3:], strict=False))
     of_alpha = dict(zip(("alpha_rate", "own_feh", "own_feh_variance"), columns[7:-1], strict=True))
     plain = StarArrays(*columns[1:7], *nodes[:3])._replace(radius_class=radius_class)
-    plain = plain._replace(modulus=packed.modulus[index], class_centre=packed.class_centre)
+    plain = plain._replace(
+        modulus=packed.modulus[index], height_today=packed.height_today[index],
+        class_centre=packed.class_centre,
+    )  # fmt: skip
     return plain._replace(**at_age)._replace(**of_alpha)
 
 
@@ -255,7 +265,10 @@ def thinned(packed: PackedStars, n_stars: int) -> PackedStars:
 
 def _renumbered(packed: PackedStars, part: Blocks, old: NDArray[np.int64]) -> PackedStars:
     kept, star = old[old >= 0], np.where(old >= 0, np.cumsum(old >= 0) - 1, -1)
-    return replace(packed, blocks=part, star=star, n_stars=len(kept), modulus=packed.modulus[kept])
+    return replace(
+        packed, blocks=part, star=star, n_stars=len(kept), modulus=packed.modulus[kept],
+        height_today=packed.height_today[kept],
+    )  # fmt: skip
 
 
 def subsample(n_stars: int, stars: int, seed: int) -> NDArray[np.int64]:

@@ -18,15 +18,7 @@ and r alone is taken out of a table when it is read, so that S is 1 on the avera
 the [Fe/H] of discs. No density of the Galaxy and no absolute completeness is needed, only how S
 changes with [Fe/H].
 
-The exception is the share :math:`f_{ck}(x)` of the stars born of an age that are taken *at the
-place* x of a star. Its age likelihood counts the stars of an age in its phase, of all that are
-born, so that with what is taken there it integrates to f. If P is the share of an age among those
-born, the same at all places but for R and height, the likelihood of a star is divided by
-
-.. math:: Z(x) = \sum_{ck} P_{ck}\, f_{ck}(x)
-
-without which P leans to the ages of which much is taken, the young ones, and the farther from the
-Sun the more. Places are told apart by their modulus of distance and dust, x = G - M_G.
+The exception is what is taken at a star's *place*, the normaliser of P: `likelihood.places`.
 
 α is a sum over points in [Fe/H], at equal steps finer than any disc is wide: smooth in (Z, G, s),
 as a quadrature that moves with the law over the table's corners is not. It is calculated at fixed
@@ -75,7 +67,6 @@ from numpy.typing import NDArray
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.core.parallel import BLOCKS_PER_TASK, blocks
-from migrate_bayes.population.likelihood.kernel import BLOCK
 from migrate_bayes.population.likelihood.layout import (
     ABSENT_VARIANCE,
     PackedStars,
@@ -83,6 +74,7 @@ from migrate_bayes.population.likelihood.layout import (
     unpack,
 )
 from migrate_bayes.population.likelihood.op import Likelihood, WrappedLikelihood
+from migrate_bayes.population.likelihood.places import OF_HEIGHT, Places, Taken, between
 from migrate_bayes.population.likelihood.theta import (
     THETA,
     bend_columns,
@@ -141,7 +133,7 @@ class Completeness(NamedTuple):
     modulus : ndarray, shape (n_moduli,)
         mag, at equal steps: G - M_G of places; none if shares are not known.
     log_share : ndarray, shape (2, n_ages, n_moduli)
-        ln of the share taken there, of the stars of each disc and age.
+        ln of the share taken there, of the stars of each disc and age; see `likelihood.places`.
 
     Examples
     --------
@@ -222,22 +214,12 @@ class Completeness(NamedTuple):
         self, component: NDArray[np.int64], node: NDArray[np.int64], today: Floats, feh: Floats
     ) -> Floats:
         """Return ln S of stars, shape (n, m), at `feh` of that shape; 0 of outliers."""
-        (i, u), (m, e) = _between(today[:, None], self.radius), _between(feh, self.feh)
+        (i, u), (m, e) = between(today[:, None], self.radius), between(feh, self.feh)
         c = np.minimum(component, 1)[:, None]
         table, k = self.log_s, node[:, None]
         low = (1.0 - e) * table[c, k, i, m] + e * table[c, k, i, m + 1]
         high = (1.0 - e) * table[c, k, i + 1, m] + e * table[c, k, i + 1, m + 1]
         return np.where(component[:, None] < 2, (1.0 - u) * low + u * high, 0.0)
-
-
-def _between(x: NDArray[np.floating], axis: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """Return the last of equal steps not above x, and which part of the step x is beyond it.
-
-    Beyond the axis x is its end; of NaN the part is NaN.
-    """
-    u = np.clip((x - axis[0]) / (axis[1] - axis[0]), 0.0, len(axis) - 1.0)
-    i = np.minimum(np.nan_to_num(u).astype(np.int64), len(axis) - 2)
-    return i, u - i
 
 
 def todays(
@@ -283,7 +265,7 @@ class _Comb(NamedTuple):
             n = int(np.ceil((np.ptp(axis) + 2.0 * _BEYOND) / _STEP_RADIUS)) + 1
             line = np.linspace(axis[0] - _BEYOND, axis[-1] + _BEYOND, n)
             radius = place = np.tile(line, (len(centre), 1))
-        i, upper = _between(place.ravel(), axis)
+        i, upper = between(place.ravel(), axis)
         upper = upper[:, None]
         log_s = (1.0 - upper) * log_s[:, :, i] + upper * log_s[:, :, i + 1]
 
@@ -372,7 +354,7 @@ def radii_of(stars: PackedStars, radius: Floats) -> Floats:
         thick = np.where(star.alpha_variance < ABSENT_VARIANCE, star.alpha > line, thick)
         at = star.radius_at if star.radius_at.shape[1] else star.radius[:, None]
         # The steps of all classes are alike.
-        i, upper = _between(at - (radius[star.radius_class, :1] - radius[0, 0]), radius[0])
+        i, upper = between(at - (radius[star.radius_class, :1] - radius[0, 0]), radius[0])
         place = thick[:, None] * n_ages + np.arange(n_ages)
         place = (place * n_classes + star.radius_class[:, None]) * n_radii + i
         for side, share in enumerate((1.0 - upper, upper)):
@@ -502,36 +484,17 @@ class SelectedLikelihood(WrappedLikelihood):
         return out
 
     @cached_property
-    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-        """Each star's class, and between which moduli of the table it is; share NaN: nowhere."""
-        stars, axis = self.stars, self.completeness.modulus
-        real = stars.star >= 0
-        radius_class = np.empty(stars.n_stars, dtype=np.int64)
-        radius_class[stars.star[real]] = np.repeat(stars.blocks.radius_class, BLOCK)[real]
-        if not len(axis):
-            return radius_class, np.zeros_like(radius_class), np.full(stars.n_stars, np.nan)
-        return radius_class, *_between(stars.modulus.astype(np.float64), axis)
+    def _places(self) -> Places:
+        return Places(self.stars, self.completeness.modulus, self.completeness.log_share)
 
-    @cached_property
-    def _stars_at(self) -> Floats:
-        """Number of stars of each class at each modulus, shape (n_classes, n_moduli)."""
-        radius_class, i, share = self._places
-        known, n = np.isfinite(share), len(self.completeness.modulus)
-        out = np.zeros((len(self.stars.class_centre), n))
-        np.add.at(out, (radius_class[known], i[known]), 1.0 - share[known])
-        np.add.at(out, (radius_class[known], i[known] + 1), share[known])
-        return out * (self.likelihood.n_stars / max(self.stars.n_stars, 1))
+    @property
+    def _count(self) -> Floats:
+        """Number of stars at each place."""
+        return self._places.count * (self.likelihood.n_stars / max(self.stars.n_stars, 1))
 
-    def _taken(self, theta: Floats) -> tuple[Floats, Floats]:
-        """Return ln Z and ∂ ln Z/∂(ln P).
-
-        Shapes (n_classes, n_moduli) and (n_components, n_ages, n_classes, n_moduli).
-        """
-        # Outliers are of any age, and are taken as those of the thin disc.
-        share = np.exp(self.completeness.log_share[[0, 1, 0][: len(theta)]])
-        part = np.exp(self._weights(theta, theta))[..., None] * share[:, :, None]
-        z = part.sum(axis=(0, 1))
-        return np.log(z), part / z
+    def _taken(self, theta: Floats) -> Taken:
+        weight = np.exp(self._weights(theta, theta))
+        return self._places.taken(weight, theta[..., OF_HEIGHT])
 
     def at_seam(self, theta: Floats) -> Floats:
         """Return θ′."""
@@ -539,15 +502,15 @@ class SelectedLikelihood(WrappedLikelihood):
 
     def value(self, theta: Floats) -> float:
         """Return Σ ln L; see `Likelihood.value`."""
-        log_z, _ = self._taken(theta)
-        return self.likelihood.value(self.at_seam(theta)) - float((self._stars_at * log_z).sum())
+        of_places = float((self._count * np.log(self._taken(theta).z)).sum())
+        return self.likelihood.value(self.at_seam(theta)) - of_places
 
     def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
         """Return Σ ln L and its gradient in θ; see `Likelihood.value_and_gradient`."""
         selected, slope, inputs = self._selected(theta)
         value, of_selected = self.likelihood.value_and_gradient(selected)
-        log_z, of_z = self._taken(theta)
-        of_p = (of_z * self._stars_at).sum(axis=3)
+        taken, count = self._taken(theta), self._count
+        of_p, of_height = taken.slopes(count)
         # Back to the columns of θ: those of bends, of what has no class, and of each class's law.
         gradient, end = np.zeros(theta.shape), end_of_laws(theta)
         gradient[..., 3 : len(THETA)] = of_selected[..., 3 : len(THETA)]
@@ -559,7 +522,8 @@ class SelectedLikelihood(WrappedLikelihood):
             gradient[2:, :, columns[:3]] += of_law[2:]
             gradient[:2, :, columns[0]] -= of_p[:2, :, j]
             gradient[2:, :, 0] -= of_p[2:, :, j]
-        return value - float((self._stars_at * log_z).sum()), gradient
+        gradient[..., OF_HEIGHT] -= of_height
+        return value - float((count * np.log(taken.z)).sum()), gradient
 
     def score_outer(self, theta: Floats, jacobian: Floats) -> tuple[float, Floats, Floats]:
         """Return Σ ln L, gradient and Fisher information in x; see `Likelihood.score_outer`."""
@@ -570,21 +534,16 @@ class SelectedLikelihood(WrappedLikelihood):
         carried[:, :2] = np.einsum("ckjix,nckjx->nckji", slope, rows[:, :2][..., inputs])
         full = np.moveaxis(with_laws(rows, carried, end_of_laws(theta)), 0, -1)
         value, score, outer = self.likelihood.score_outer(selected, np.ascontiguousarray(full))
-        log_z, of_z = self._taken(theta)
-        stars = self._stars_at
-        of_x = np.einsum("ckjm,xckj->jmx", of_z, self._weights(rows, theta))
-        # The scores of stars of a class and place have that of their ln Z as their mean.
-        score = score - np.einsum("jm,jmx->x", stars, of_x)
-        outer = outer - np.einsum("jm,jmx,jmy->xy", stars, of_x, of_x)
-        return value - float((stars * log_z).sum()), score, outer
+        taken, count = self._taken(theta), self._count
+        weights = self._weights(rows, theta)
+        # The scores of stars of a place have that of their ln Z as their mean.
+        for j, n in enumerate(count.reshape(len(count), -1)):
+            of_x = taken.carried(j, weights[..., j], rows[..., OF_HEIGHT])
+            score = score - of_x @ n
+            outer = outer - (of_x * n) @ of_x.T
+        return value - float((count * np.log(taken.z)).sum()), score, outer
 
     def per_star(self, theta: Floats, reduce: Floats | None = None) -> tuple[Floats, Floats]:
         """Return each star's ln L and expectations; see `Likelihood.per_star`."""
         log_like, expected = self.likelihood.per_star(self.at_seam(theta), reduce)
-        radius_class, i, share = self._places
-        log_z = self._taken(theta)[0]
-        known = np.flatnonzero(np.isfinite(share))
-        j, i, share = radius_class[known], i[known], share[known]
-        log_like = log_like.copy()
-        log_like[known] -= (1.0 - share) * log_z[j, i] + share * log_z[j, i + 1]
-        return log_like, expected
+        return log_like - self._places.of_stars(np.log(self._taken(theta).z)), expected
