@@ -91,7 +91,9 @@ def maxima(run: Run, stars: xr.Dataset, mask: NDArray[np.bool_]) -> None:
     rows = []
     for label, names in TRUTH.items():
         stated = known(stars, names)
-        data = population_data(stated, potential=chosen.potential, mask=mask)
+        data = population_data(
+            stated, potential=chosen.potential, mask=mask, with_completeness=table is not None
+        )
         model = PopulationModel(data, spec, completeness=table)
         mode = find_mode(model.density)
         draws = np.random.default_rng(1).multivariate_normal(mode.vector, mode.covariance, 300)

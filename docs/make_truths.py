@@ -1,6 +1,7 @@
 """Fit mock surveys of other truths than the default's, with and without each correction.
 
-    python docs/make_truths.py [--stars 1000000] [--injections 1500000] [--only LABEL]
+    python docs/make_truths.py [--stars 1000000] [--injections 1500000] [--only LABEL ...]
+                               [--corrections NAME ...]
 
 Each truth of `TRUTHS` is simulated with the LAMOST-like survey, taken through ages, orbits and the
 paper's cuts, and fitted with models/survey.toml: with one law of radii and without completeness,
@@ -57,19 +58,23 @@ def recipe_of(label: str, stars: int, injections: int) -> tuple[Recipe, dict]:
         "orbits": {"frame": "vickers2021"}
         | changed.get("orbits", {"potentials": ["MWPotential2014"]}),
         "isochrones": {"source": "dartmouth"},
-        "model": {"spec": "survey", "potential": model.pop("potential", "MWPotential2014")},
+        "model": {
+            "spec": "survey", "potential": model.pop("potential", "MWPotential2014"),
+            "selection": "r_present > 6.25 & r_present < 11.25",
+        },
         "completeness": {"source": "inject", "injections": injections},
     }  # fmt: skip
     return Recipe.model_validate(recipe), model
 
 
-def fits(label: str, stars: int, injections: int) -> list[dict]:
+def fits(label: str, stars: int, injections: int, corrections: list[str]) -> list[dict]:
     """Make what is not there yet of one truth; return its fits."""
     recipe, changed = recipe_of(label, stars, injections)
     known = [json.loads(line) for line in LEDGER.open()] if LEDGER.exists() else []
     key = {"truth": label, "recipe": content_hash(recipe.model_dump(mode="json"))}
     mine = [row for row in known if {name: row[name] for name in key} == key]
-    missing = [name for name in CORRECTIONS if name not in {row["correction"] for row in mine}]
+    mine = [row for row in mine if row["correction"] in corrections]
+    missing = [name for name in corrections if name not in {row["correction"] for row in mine}]
     if not missing:
         return mine
     run = Run(recipe, products=Path("runs"))
@@ -77,11 +82,13 @@ def fits(label: str, stars: int, injections: int) -> list[dict]:
     run.make_stars()
     table = run.completeness("inject")
     mask = run.mask(recipe.model.selection)
-    data = population_data(run.stars, potential=recipe.model.potential, mask=mask)
     base = load_model_spec(recipe.model.spec)
     for name in missing:
         by_place, selected = CORRECTIONS[name]
         spec = base.changed(radius_by_place=by_place, **changed)
+        data = population_data(
+            run.stars, potential=recipe.model.potential, mask=mask, with_completeness=selected
+        )
         began = time.perf_counter()
         model = PopulationModel(data, spec, completeness=table if selected else None)
         fit = model.sample(recipe.sampler, seed=recipe.seed, prior_draws=0)
@@ -108,11 +115,13 @@ def main() -> None:
     parser.add_argument("--stars", type=int, default=1_000_000)
     parser.add_argument("--injections", type=int, default=1_500_000)
     parser.add_argument("--only", choices=list(TRUTHS), nargs="*", default=list(TRUTHS))
+    parser.add_argument("--corrections", choices=list(CORRECTIONS), nargs="*",
+                        default=list(CORRECTIONS))  # fmt: skip
     asked = parser.parse_args()
     rows: list[list[str]] = []
-    inside = dict.fromkeys(CORRECTIONS, 0)
+    inside = dict.fromkeys(asked.corrections, 0)
     for label in asked.only:
-        made = fits(label, asked.stars, asked.injections)
+        made = fits(label, asked.stars, asked.injections, asked.corrections)
         first = made[0]
         rows.append([f"**{label}**", f"{first['stars']:,}",
                      *(f"{first[number][0]:.4f}" for number in NUMBERS), "", ""])  # fmt: skip
