@@ -51,7 +51,6 @@ ALPHA_SD = 0.03
 PURPOSE = 0x1A9EC7  # of the keyed random numbers
 _SHARES = 1 << 41  # first draw of those that the tables of shares take a candidate by
 _TRIED = 1 << 50  # what numbers of stars that are tried at places begin with
-_PLACES = 4  # one of so many stars that pass lends its place
 _ASKED = 20_000  # candidates by which tables are judged
 _RAREST = 0.001  # share of them that tables have to take
 _DOUBTFUL = 0.05  # share of them outside of a table
@@ -472,9 +471,8 @@ def _count(
     np.add.at(counts, cell, 1)
     np.add.at(alpha_sum, cell[:3:2], passed["alpha_residual"].values[inside])
     if survey.knows_shares:
-        lent = rows[number[rows] % _PLACES == 0]
-        places = {name: values[lent] for name, values in true.items()}
-        _try(survey, usable, number[lent] + _TRIED, places, cells, shares)
+        places = {name: values[rows] for name, values in true.items()}
+        _try(survey, usable, number[rows] + _TRIED, places, cells, shares)
 
 
 def _try(
