@@ -28,6 +28,9 @@ left out.
 A map may begin with ``extends = "gaia-joined"``, another map's name or file: its entries hold but
 for those given here, and one given as ``"none"`` is taken away.
 
+A column ``x`` has no value where a column ``x.mask`` is true, or ``l_x`` says that it is a limit
+(``<``, ``>``).
+
 All goes element by element, so that a catalogue read in chunks is the same as one read whole.
 """
 
