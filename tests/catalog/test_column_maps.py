@@ -252,9 +252,9 @@ def test_columns_are_told(tmp_path):
 
 
 def test_a_proposal_is_a_synonym_or_spelt_alike_in_enough_letters():
-    names = ["R", "D", "logt", "logTe", "distance_with_feh_term", "Ti_err", "C_err", "h_m", "RADIUS",
-             "pmra_hg", "BaFe", "Bmag", "G_MAG", "BP_MAG", "RP_MAG", "my_rv", "e_rv", "eTeff",
-             "lo_teff", "radialvelocty"]  # fmt: skip
+    names = ["R", "D", "logt", "logTe", "distance_with_feh_term", "Ti_err", "C_err", "h_m",
+             "RADIUS", "pmra_hg", "BaFe", "Bmag", "G_MAG", "BP_MAG", "RP_MAG", "my_rv", "e_rv",
+             "eTeff", "lo_teff", "radialvelocty"]  # fmt: skip
     found = {c: near_columns(c, names) for c in COLUMNS if near_columns(c, names)}
     assert found.pop("phot_g_mean_mag")[0] == "G_MAG"
     assert found == {"teff": ["lo_teff"], "teff_error": ["eTeff"], "pmra": ["pmra_hg"],

@@ -192,7 +192,10 @@ def test_the_template_holds_every_default(tmp_path):
     path = write_template(tmp_path / "new.toml", data="in.csv", columns="gaia")
     recipe = load_recipe(path)
     assert (recipe.name, recipe.data.path, recipe.data.columns["extends"]) == (
-        "new", "in.csv", "gaia")
+        "new",
+        "in.csv",
+        "gaia",
+    )
     with pytest.raises(ProductError, match="exists already"):
         write_template(path)
     # Each commented entry is one that there is, and has the default.
