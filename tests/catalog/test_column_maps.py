@@ -6,7 +6,8 @@ from astropy.table import Table
 from typer.testing import CliRunner
 
 from migrate_bayes.catalog import column_map_names, load_column_map, open_catalog, read_catalog
-from migrate_bayes.catalog.maps import as_column_map, missing_columns
+from migrate_bayes.catalog.columns import COLUMNS
+from migrate_bayes.catalog.maps import as_column_map, draft_map, missing_columns, near_columns
 from migrate_bayes.catalog.measured import validate_required
 from migrate_bayes.cli import app
 from migrate_bayes.core.errors import CatalogError, RecipeError, suggest
@@ -250,6 +251,21 @@ def test_columns_are_told(tmp_path):
     assert "absent" in told(path, "--map", "apogee-dr17")
 
 
+def test_a_proposal_is_a_synonym_or_spelt_alike_in_enough_letters():
+    names = ["R", "D", "logt", "logTe", "distance_with_feh_term", "Ti_err", "C_err", "h_m",
+             "RADIUS", "pmra_hg", "BaFe", "Bmag", "G_MAG", "BP_MAG", "RP_MAG", "my_rv", "e_rv",
+             "eTeff", "lo_teff", "radialvelocty"]  # fmt: skip
+    found = {c: near_columns(c, names) for c in COLUMNS if near_columns(c, names)}
+    assert found.pop("phot_g_mean_mag")[0] == "G_MAG"
+    assert found == {"teff": ["lo_teff"], "teff_error": ["eTeff"], "pmra": ["pmra_hg"],
+                     "distance": ["distance_with_feh_term"],
+                     "radial_velocity": ["radialvelocty", "my_rv"],
+                     "radial_velocity_error": ["e_rv"], "phot_bp_mean_mag": ["BP_MAG"],
+                     "phot_rp_mean_mag": ["RP_MAG"]}  # fmt: skip
+    draft = draft_map(names)  # none is asked about twice
+    assert all(draft.count(f"'{band}_MAG'") == 1 for band in ("G", "BP", "RP"))
+
+
 def test_init_names_the_map_of_a_catalogue_or_drafts_one(tmp_path):
     def begun(columns):
         data = write(columns, tmp_path / "s.ecsv")
@@ -257,8 +273,11 @@ def test_init_names_the_map_of_a_catalogue_or_drafts_one(tmp_path):
         return recipe.data.columns, Run(recipe, products=tmp_path / "runs", say=lambda line: None)
 
     named, run = begun(SURVEYS["galah-dr3"])
-    assert named == "galah-dr3"
+    assert named == {"extends": "galah-dr3"}
     run.check("ages", "orbits", "fit")
+    lacking, run = begun({k: v for k, v in SURVEYS["galah-dr3"].items() if "pm" not in k})
+    assert lacking == {"extends": "galah-dr3"}
+    assert '# pmra = "..."      # not found' in (tmp_path / "r.toml").read_text("utf-8")
     canonical = {"source_id": 1, "a_v": 0.1, **GAIA,
                  **spectrum("teff", "logg", "feh", "alpha_fe", "radial_velocity",
                             lambda n: f"{n}_error")}  # fmt: skip

@@ -23,7 +23,7 @@ from astropy.table import Column, MaskedColumn, QTable, Table
 from astropy.utils.masked import Masked
 
 import migrate_bayes as mb
-from migrate_bayes.catalog import iter_catalog, open_catalog, read_catalog
+from migrate_bayes.catalog import iter_catalog, open_catalog, read_catalog, write_catalog
 from migrate_bayes.catalog.columns import conversion
 from migrate_bayes.core.errors import CatalogError, CatalogWarning
 from migrate_bayes.core.flags import StarFlag
@@ -66,6 +66,26 @@ def test_masked_values_of_any_kind_are_missing(tmp_path, ending, dtype):
     got = read_catalog(write(made, tmp_path / f"stars.{ending}"))
     assert np.isnan(got["teff"].values).tolist() == (np.arange(N) == 2).tolist()
     np.testing.assert_array_equal(got["source_id"], IDS)
+
+
+@pytest.mark.parametrize("ending", ["csv", "fits", "parquet", "vot", "memory"])
+@pytest.mark.parametrize("name", ["[Fe/H]", "__Fe_H_", "feh"])
+def test_a_limit_is_no_measurement(tmp_path, ending, name):
+    made = table(**{name: np.linspace(-3.0, 0.1, N)})
+    mark = f"l{name}" if name.startswith("__") else f"l_{name}"
+    made[mark] = ["<", "", ">=", "", ":"]
+    made["l_teff"] = np.arange(N)  # a number: no limit
+    with warnings.catch_warnings(action="ignore"):  # of brackets in a name
+        source = made if ending == "memory" else write(made, tmp_path / f"stars.{ending}")
+    got = read_catalog(source, columns={"source_id": "source_id", "teff": "teff", "feh": name})
+    assert np.isnan(got["feh"].values).tolist() == [True, False, True, False, False]
+    assert np.isfinite(got["teff"]).all()
+
+
+def test_votable_is_not_written_by_rows_of_text(tmp_path):
+    path = write_catalog(read_catalog(table()), tmp_path / "stars.vot")
+    assert b"<TABLEDATA>" not in path.read_bytes()
+    np.testing.assert_array_equal(read_catalog(path)["source_id"], IDS)
 
 
 @pytest.mark.parametrize("ending", ["ecsv", "fits", "parquet"])

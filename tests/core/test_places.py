@@ -191,7 +191,11 @@ def test_dask_workers_start_from_a_script_without_a_main_guard(tmp_path):
 def test_the_template_holds_every_default(tmp_path):
     path = write_template(tmp_path / "new.toml", data="in.csv", columns="gaia")
     recipe = load_recipe(path)
-    assert (recipe.name, recipe.data.path, recipe.data.columns) == ("new", "in.csv", "gaia")
+    assert (recipe.name, recipe.data.path, recipe.data.columns["extends"]) == (
+        "new",
+        "in.csv",
+        "gaia",
+    )
     with pytest.raises(ProductError, match="exists already"):
         write_template(path)
     # Each commented entry is one that there is, and has the default.

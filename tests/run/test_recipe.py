@@ -45,6 +45,7 @@ def test_truth_is_the_mocks(tmp_path):
     ("text", "message"),
     [
         ("name = ", "not valid TOML"),
+        ('[data]\ncolumns = "gaia"\n[data.columns]\nteff = "T"', "keep the table, with extends"),
         ('[data]\nsource = "mock"\nmin_sn = 50', r"unknown entry 'data.min_sn'; did you mean 'mi"),
         ('[dta]\nsource = "mock"', "unknown entry 'dta'; did you mean 'data'"),
         ("[data]\nsource = 'mock'\n[sampler]\ndraws = 0", "'sampler.draws': .*greater than 0"),

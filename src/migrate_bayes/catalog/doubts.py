@@ -40,7 +40,8 @@ _USUAL_ERRORS = {
 }  # fmt: skip
 """Between which the median of a sample's errors lies."""
 _USUAL = (
-    ("distance", 0.0, 30.0), ("age", 0.0, 14.0), ("snr", 1.0, np.inf),
+    ("distance", 0.0, 30.0), ("age", 0.0, 14.0), ("a_v", -0.2, np.inf), ("ebv", -0.1, np.inf),
+    ("snr", 1.0, np.inf),
     *((f"snr_{b}", 1.0, np.inf) for b in "gri"),
 )  # fmt: skip
 """The same of values, of columns whose bounds are wider."""

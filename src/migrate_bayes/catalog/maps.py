@@ -28,6 +28,9 @@ left out.
 A map may begin with ``extends = "gaia-joined"``, another map's name or file: its entries hold but
 for those given here, and one given as ``"none"`` is taken away.
 
+A column ``x`` has no value where a column ``x.mask`` is true, or ``l_x`` says that it is a limit
+(``<``, ``>``).
+
 All goes element by element, so that a catalogue read in chunks is the same as one read whole.
 """
 
@@ -76,7 +79,7 @@ _SIGNS = {"": 1.0, "+": 1.0, "-": -1.0, "\u2212": -1.0}
 _DOUBTS = ("bits", "above", "figures")
 _ELEMENT = re.compile(r"(.+)(\[\d+\])")
 # What the name of an error has, and that of another survey's value has not.
-_ERROR_NAME = re.compile(r"(?i:err|sig|unc|std)|(?:^|_)[es](?:_|$)|^[es][A-Z]")
+_ERROR_NAME = re.compile(r"(?i:err|sig|unc|std)|(?:^|_)[es]d?(?:_|$)|^[es][A-Z]")
 # A name such as "dist (pc)" or "T[K]", and not "[Fe/H]".
 _UNIT_IN_NAME = re.compile(r"\s*[^\s(\[].*?[(\[]\s*([^()\[\]]+?)\s*[)\]]\s*")
 _SETTINGS = ("unit", "scale", "floor", "add_error", "missing", "optional", "words", "ignore_unit")
@@ -560,7 +563,11 @@ def not_found(found: Container[str], names: Sequence[str]) -> dict[str, list[str
         canonical: near_columns(canonical, names) for canonical in (*needed, *of_use)
         if canonical not in found and not canonical.startswith("distance")
     }  # fmt: skip
-    return {name: columns for name, columns in near.items() if columns or name in needed}
+    first = {columns[0] for columns in near.values() if columns}
+    return {
+        name: [c for c in columns if c == columns[0] or c not in first]
+        for name, columns in near.items() if columns or name in needed
+    }  # fmt: skip
 
 
 def _doubtful(canonical: str, near: Sequence[str]) -> str:
@@ -569,12 +576,15 @@ def _doubtful(canonical: str, near: Sequence[str]) -> str:
     return f"{canonical} ({near[0]!r}?)" if near else canonical
 
 
-def draft_map(names: Sequence[str]) -> str:
+def draft_map(names: Sequence[str], base: str = "") -> str:
     """Write a map to begin with, in TOML: columns of which a packaged map knows the name.
 
-    A needed column that was not found stands in a comment, with the nearest names of the file.
+    With `base`, a map that fits the file, it extends that. A needed column that was not found
+    stands in a comment, with the nearest names of the file.
     """
-    found = drafted(names)
+    found = {"extends": base} if base else drafted(names)
+    given = load_column_map(base).entries if base else {}
+    have = {*found, *(name for name, entry in given.items() if not lacks(entry, names))}
     lines = []
     for canonical, column in found.items():
         match column:
@@ -585,13 +595,13 @@ def draft_map(names: Sequence[str]) -> str:
             case _:
                 column = json.dumps(column)
         lines.append(f"{canonical} = {column}")
-    for canonical, near in not_found(found, names).items():
+    for canonical, near in not_found(have, names).items():
         if canonical.endswith("_error") and not near:
             lines.append(f"# {canonical} = {{ constant = ... }}")
         else:
             said = f"is it {' or '.join(map(repr, near))}?" if near else "not found"
             lines.append(f'# {canonical} = "..."      # {said}')
-    if "distance" not in found and not {"parallax", "parallax_error"} <= set(found):
+    if "distance" not in have and not {"parallax", "parallax_error"} <= have:
         lines.append(
             '# distance = { column = "...", unit = "kpc" }      # or a parallax with error'
         )

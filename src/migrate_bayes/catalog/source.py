@@ -73,15 +73,19 @@ class Source(NamedTuple):
         ``12:34:56.7`` the degrees of the first unit, or of a column of flags the `Bits` that are
         asked for; `missing`, further
         words that stand for nothing; `measured` are columns of which a truth value is no number.
+        A column `x` is missing where `x.mask` is true, and where `l_x` says, as VizieR's tables do,
+        that the number is a limit.
         ``name[i]`` is an element of a column of arrays. The arrays
         may be the table's own: do not write to them. A `seekable` table can `start` with any row.
         """
         wanted = list(dict.fromkeys(columns))
         base = {name: self.of_column(name) for name in wanted}
         known = {name.lower(): name for name in self.names}
-        ends = {c: known.get(f"{c}.mask".lower()) for c in base.values()}
-        masks = {c: mask for c, mask in ends.items() if mask is not None}
-        asked = list(dict.fromkeys([*base.values(), *masks.values()]))
+        masks = {c: known[n] for c in base.values() if (n := f"{c}.mask".lower()) in known}
+        # VizieR's FITS has [Fe/H] as __Fe_H_ and l_[Fe/H] as l__Fe_H_.
+        marks = {c: f"l{c}" if c.startswith("__") else f"l_{c}" for c in base.values()}
+        limits = {c: known[n.lower()] for c, n in marks.items() if n.lower() in known}
+        asked = list(dict.fromkeys([*base.values(), *masks.values(), *limits.values()]))
         pieces = self.pieces(asked, identifier, chunk_size, *([start] if start else []))
         first_row = start
         while True:
@@ -93,6 +97,9 @@ class Source(NamedTuple):
                 for name in wanted:
                     values = _element(piece[base[name]], name, base[name], self.path)
                     gone = as_mask(piece[masks[base[name]]]) if base[name] in masks else None
+                    if base[name] in limits:
+                        limit = _words_as_float(_as_numpy(piece[limits[base[name]]]), _LIMITS) == 1
+                        gone = limit if gone is None else gone | limit
                     if name == identifier:
                         values = _as_numpy(values)
                         if gone is not None:
@@ -214,6 +221,9 @@ def _element(values: Any, name: str, column: str, path: Path | str) -> Any:
     if plain.ndim < 2 or i >= plain[0].size:
         raise CatalogError(f"{path}: column '{column}' has no element {i} in every row")
     return plain.reshape(len(plain), -1)[:, i]
+
+
+_LIMITS = dict.fromkeys(("<", ">", "<=", ">=", "\u2264", "\u2265", "<~", ">~"), 1.0)
 
 
 def _words_as_float(values: Any, words: Mapping[str, float]) -> NDArray[np.float64]:

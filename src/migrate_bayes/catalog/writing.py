@@ -289,5 +289,7 @@ def _write_astropy(
         unit = None if c.unit == "dex" and format == "votable" else c.unit
         label = str(catalog[c.variable].attrs.get("long_name", ""))
         table[c.name] = Column(_values(catalog, [c])[c.name], unit=unit, description=label)
+    # astropy's writer of TABLEDATA ends a row of 2^n letters one beyond its memory (issue 20419).
+    how = {"tabledata_format": "binary2"} if format == "votable" else {}
     with warnings.catch_warnings(action="ignore"):
-        table.write(path, format=format, overwrite=True)
+        table.write(path, format=format, overwrite=True, **how)

@@ -96,24 +96,28 @@ def suggest(name: str, valid: Iterable[str]) -> str:
     options = sorted(str(v) for v in valid)
     if len(options) <= _MOST:
         return f"{_question(name, options)} Valid: {', '.join(options)}".lstrip()
-    near = nearest([name], options, most=6) or options[:6]
+    near = difflib.get_close_matches(name, options, n=6, cutoff=0.4) or options[:6]
     return f"{_question(name, options)} Nearest of {len(options)}: {', '.join(near)}".lstrip()
 
 
 def nearest(names: Iterable[str], options: Iterable[str], *, most: int = 3) -> list[str]:
-    """Return the options that are spelled like one of some names, the nearest first."""
-    lowered = {str(o).lower(): str(o) for o in options}
+    """Return the options that may mean the same as one of some names, the nearest first.
+
+    An option has a name as one of its words (``ra`` in ``ra_gaia``), or, if it has four letters or
+    more, within it; or both differ by a slip in many letters. ``r`` is not ``ra``.
+    """
     wanted = [name.lower() for name in names]
+    like = {str(o): max((_likeness(n, str(o).lower()) for n in wanted), default=0) for o in options}
+    return [o for o in sorted(like, key=lambda o: -like[o])[:most] if like[o]]
 
-    def likeness(option: str) -> float:
-        ratios = [difflib.SequenceMatcher(None, name, option).ratio() for name in wanted]
-        # A name within the other is nearer than its letters say: `teff` and `teff_apogee`.
-        parts = [0.25 for n in wanted if len(min(n, option, key=len)) > 2
-                 and (n in option or option in n)]  # fmt: skip
-        return max(ratios, default=0.0) + max(parts, default=0.0)
 
-    ranked = sorted(lowered, key=likeness, reverse=True)
-    return [lowered[o] for o in ranked[:most] if likeness(o) >= 0.6]
+def _likeness(name: str, option: str) -> float:
+    a, b = ("".join(re.findall(r"[^\W_]", text)) for text in (name, option))
+    ratio = difflib.SequenceMatcher(None, a, b).ratio()
+    within = (len(a) > 3 and a in b) or name in re.findall(r"[^\W_]+", option)
+    if within and ratio > 0.3:
+        return ratio + 0.25
+    return ratio if a == b or (ratio >= 0.85 and len(a) > 5) else 0.0
 
 
 def _question(name: str, options: Iterable[str]) -> str:

@@ -31,6 +31,7 @@ little below it, and the interval of 0.61 holds that peak and not the age.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
@@ -43,7 +44,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.catalog.measured import LEAST_ERROR
 from migrate_bayes.catalog.reader import as_catalog
-from migrate_bayes.core.errors import CatalogError, suggest
+from migrate_bayes.core.errors import CatalogError, CatalogWarning, suggest
 from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.progress import progress
@@ -450,6 +451,13 @@ def observe(catalog: xr.Dataset, grid: WorkingGrid, options: AgeOptions) -> Obse
         raise CatalogError(
             f"the catalogue has no error of {', '.join(lacking)}, which ages need: map a column, "
             f"or give a number in the column map: {errors}"
+        )
+    if "abs_g" in set(observables) - set(asked) and {"phot_g_mean_mag", "distance"} <= set(catalog):
+        warnings.warn(
+            "the catalogue has G and distances but no absolute magnitudes: ages are from the "
+            "spectrum alone; correct_extinction(catalog) makes abs_g",
+            CatalogWarning,
+            stacklevel=3,
         )
     n = catalog.sizes["star"]
     flag, bad = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=bool)

@@ -291,7 +291,7 @@ def _check_columns(
     data, i = recipe.data, recipe.isochrones
     where = "[data.columns]"
     if isinstance(data.columns, str):
-        where += f', below extends = "{data.columns}"'
+        where += f' with extends = "{data.columns}", in place of columns = "{data.columns}"'
     for purpose, needed in _needed_columns(recipe, columns, stages).items():
         if lacking := [n for n in needed if n not in columns]:
             text = f"the catalogue has no {', '.join(lacking)}, needed for {purpose}"

@@ -311,7 +311,12 @@ def _content_of(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
             hint = f"; the recipe of this name in the package is '{path.stem}'"
         raise RecipeError(f"cannot read recipe {path}: {error.strerror}{hint}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+        twice = "overwrite" in str(error) or "twice" in str(error)
+        hint = (
+            '; this stands in the file already. Of columns = "MAP" and a table [data.columns] keep '
+            'the table, with extends = "MAP" as its first line'
+        )
+        raise RecipeError(f"{path}: not valid TOML: {error}{hint if twice else ''}") from None
     content.setdefault("name", path.stem)
     if (base := content.pop("extends", None)) is None:
         return content
@@ -347,17 +352,16 @@ def _validated[Schema: BaseModel](
         raise RecipeError(f"{path}: {describe_validation(error, schema)}") from None
 
 
-def _suggested_columns(data: Path) -> tuple[str, str]:
-    """Return the packaged map that fits a catalogue, or else a draft; neither if none is needed."""
+def _suggested_columns(data: Path) -> str:
+    """Draft a map of a catalogue, upon the packaged one that fits it; nothing if none is needed."""
     from migrate_bayes.catalog.columns import REQUIRED
     from migrate_bayes.catalog.formats import open_source
     from migrate_bayes.catalog.maps import draft_map, fitting_maps
 
     names = open_source(data).names
     if {"source_id", "ra", "dec", *REQUIRED["ages"]} <= set(names):
-        return "", ""
-    fitting = fitting_maps(names)
-    return (fitting[0], "") if fitting else ("", draft_map(names))
+        return ""
+    return draft_map(names, next(iter(fitting_maps(names)), ""))
 
 
 def write_template(
@@ -384,11 +388,9 @@ def write_template(
         ("MODELS", ", ".join(packaged(MODELS))),
     ):
         text = text.replace(word, value)
-    draft = ""
+    draft = f'extends = "{columns}"' if columns else ""
     if not columns and expand(data).exists():
-        columns, draft = _suggested_columns(expand(data))
-    if columns:
-        text = text.replace('# columns = "none"  ', f'columns = "{columns}"')
+        draft = _suggested_columns(expand(data))
     if draft:
         head = (
             "\n[data.columns]                # a draft from the columns' names: look it through\n"
