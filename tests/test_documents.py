@@ -13,6 +13,7 @@ import typer
 
 import migrate_bayes as mb
 from migrate_bayes.cli import app
+from migrate_bayes.core.places import RECIPES, packaged
 from migrate_bayes.run import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,6 +44,15 @@ def test_commands_and_their_options_exist(block):
             assert name in command.commands, words
             command = command.commands[name]
         command.make_context(command.name, [w for w in rest if w != "&&"])
+
+
+def test_recipes_of_the_package_are_run_by_name():
+    """An installed package has no folder `runs`."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    typed = re.findall("migrate-bayes [a-z][^`\n#]*", text)
+    assert len(typed) > 50
+    names = "|".join(packaged(RECIPES))
+    assert [line for line in typed if re.search(rf"runs/({names})\.toml", line)] == []
 
 
 @pytest.mark.parametrize("block", [*blocks("toml")])

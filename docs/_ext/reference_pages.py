@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import textwrap
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,6 +22,7 @@ from migrate_bayes.catalog.columns import COLUMNS, REQUIRED
 from migrate_bayes.cli import app as command_line
 from migrate_bayes.core.flags import FATAL_AGE, FATAL_ORBIT, StarFlag
 from migrate_bayes.core.options import Options
+from migrate_bayes.core.places import RECIPES, packaged
 
 
 def heading(text: str, line: str = "-") -> str:
@@ -114,6 +116,16 @@ def recipe_section(
         yield from recipe_section(inner, path, lines[1:], told)
 
 
+def recipes() -> str:
+    """Tabulate the recipes of the package by name, with the comment at the top of each."""
+    rows = []
+    for name, path in packaged(RECIPES).items():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        said = " ".join(line.strip("# ") for line in takewhile(lambda x: x[:1] == "#", lines))
+        rows.append((code(name), said.replace("`", "``")))
+    return table(("recipe", "what it is"), rows, "25 75")
+
+
 def _toml(value: Any) -> str:
     if value is None:
         return '"none"'
@@ -169,6 +181,7 @@ def write(app: Sphinx) -> None:
     ]  # fmt: skip
     pages = {"migrate_bayes": api("migrate_bayes", set())}
     pages |= {room: api(room, set(mb.__all__)) for room in rooms}
+    pages["recipes"] = recipes()
     pages["recipe"] = "".join(recipe_section(mb.Recipe))
     pages["command-line"] = "".join(command_pages(typer.main.get_command(command_line)))
     pages |= {"columns": columns(), "flags": flags()}

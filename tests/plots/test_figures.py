@@ -285,6 +285,15 @@ def test_disc_figure_draws_points_band_truth_and_a_panel_per_bin(
     np.testing.assert_allclose(
         points.lines[0].get_xydata()[:, 1], baseline["slope"].sel(regression="odr")
     )
+    colours: dict[str, set[object]] = {}
+    gradient = plots.gradient(fit, baseline, thick_baseline=baseline)
+    for ax in (*made.axes, *plots.disc(stars, baseline, component="thick").axes, gradient):
+        for one in (*ax.containers, *ax.get_lines()):
+            name = str(one.get_label()).split(",")[0]
+            line = one.lines[0] if hasattr(one, "lines") else one
+            colours.setdefault(name, set()).add(line.get_color())
+    assert len(colours["ODR"]) == len(colours["ODR + scatter"]) == 1
+    assert colours["ODR"].isdisjoint(colours["ODR + scatter"] | colours["truth"])
     # Without a truth the paper's line stands there instead: -0.075 at 1 Gyr, 0.003 a gigayear.
     plain = lines(plots.disc(star_columns(stars), baseline).axes[0])
     (x0, y0), (x1, y1) = plain["Vickers et al. (2021)"]

@@ -26,6 +26,25 @@ _OVERFLOW = """(() => {
   return out;
 })()"""
 
+# Texts that stand out from what is behind them by less than WCAG's 4.5 to 1.
+_FAINT = """(() => {
+  const colour = (e, what) => getComputedStyle(e)[what].match(/[0-9.]+/g).map(Number);
+  const light = c => [0.2126, 0.7152, 0.0722].reduce((sum, w, i) => {
+    const v = c[i] / 255;
+    return sum + w * (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  }, 0);
+  const faint = [];
+  for (const e of document.body.querySelectorAll('*')) {
+    if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
+    let behind = e;
+    while (colour(behind, 'backgroundColor')[3] === 0) behind = behind.parentElement;
+    const [a, b] = [light(colour(e, 'color')), light(colour(behind, 'backgroundColor'))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) faint.push([e.tagName, e.className, contrast]);
+  }
+  return faint;
+})()"""
+
 
 def _browser() -> Any:
     """The module beside this one; tests are not a package."""
@@ -66,17 +85,35 @@ def test_nothing_complains_and_nothing_is_cut_off(browser: Any, page: Path, widt
     assert outside == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read(browser: Any, page: Path, scheme: str) -> None:
+    preferred = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.call("Emulation.setEmulatedMedia", features=preferred)
+    browser.open(page, width=1280)
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert (browser.evaluate(paper) == "rgb(255, 255, 255)") == (scheme == "light")
+    # What a fit that may not be believed shows as well.
+    browser.evaluate(
+        "document.querySelector('header').innerHTML += '<div class=withheld><p>no</p>"
+        "<p class=fail>no</p></div><p class=unknown>no</p>'"
+    )
+    assert browser.evaluate(_FAINT) == []
+    browser.call("Emulation.setEmulatedMedia", features=[])
+
+
 def test_what_the_test_looks_for_it_finds(browser: Any, tmp_path: Path) -> None:
     bad = tmp_path / "bad.html"
     bad.write_text(
-        "<body><div style='width: 2000px'>wide</div>"
+        "<body style='background: #fff'><div style='width: 2000px'>wide</div>"
         "<div style='width: 50px; overflow: hidden'>averyveryverylongword</div>"
+        "<p style='background: #fff; color: #888'>faint</p>"
         "<script>console.error('no'); nothing.at.all</script></body>"
     )
     browser.complaints.clear()
     browser.open(bad, width=400)
     assert len(browser.evaluate(_OVERFLOW)) == 2
     assert len(browser.complaints) == 2
+    assert [found[0] for found in browser.evaluate(_FAINT)] == ["P"]
 
 
 def test_every_image_is_decoded_and_every_link_leads_somewhere(browser: Any, page: Path) -> None:

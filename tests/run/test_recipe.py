@@ -102,6 +102,9 @@ def test_a_recipe_may_extend_another(tmp_path):
     (tmp_path / "base.toml").write_text('extends = "in/over.toml"\n')
     with pytest.raises(RecipeError, match="'extends' leads back to"):
         load_recipe(over)
+    over.write_text('extends = "paper"\nname = "over"\n[simulate]\nstars = 9\n')
+    recipe = load_recipe(over)
+    assert (recipe.name, recipe.simulate.stars, recipe.model.spec) == ("over", 9, "survey")
     over.write_text('extends = "none.toml"\n')
     with pytest.raises(RecipeError, match=r"cannot read recipe .*none\.toml"):
         load_recipe(over)

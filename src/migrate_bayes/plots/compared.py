@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.plots.curves import Curve
-from migrate_bayes.plots.style import BLUE, CYCLE, ORANGE, VERMILION, axes_of, in_style, new_figure
+from migrate_bayes.plots.style import BLUE, CYCLE, ODR, VERMILION, axes_of, in_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,7 +116,7 @@ def comparison(tree: xr.DataTree, *, figure: Figure | None = None) -> Figure:
             near = np.isfinite(x) & (np.abs(x - np.median(mid)) < 6 * width)
             ax.errorbar(
                 x[near], rows[near] - 0.27, xerr=error[near], fmt="s", ms=3.4, mfc="white",
-                color=ORANGE, elinewidth=0.8, lw=0, zorder=2,
+                color=ODR["odr+scatter"], elinewidth=0.8, lw=0, zorder=2,
             )  # fmt: skip
         ax.set_xlabel(_words(q)[0])
         ax.locator_params(axis="x", nbins=4)

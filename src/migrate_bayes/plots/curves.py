@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.mock.truth import as_truth
-from migrate_bayes.plots.style import CYCLE, DISCS, GREY, ORANGE, PURPLE, SKY, axes_of, in_style
+from migrate_bayes.plots.style import CYCLE, DISCS, ODR, ORANGE, axes_of, in_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,13 +31,14 @@ _BANDS = 4
 class Points(NamedTuple):
     """A baseline and how its points look: `tints` by method, methods left out are not drawn.
 
-    In the legend the method and `suffix`, or `label` in their place; `line` adds the baseline's own
-    straight line, `spread` the horizontal bars.
+    `markers` are those with scatter and without. In the legend the method and `suffix`, or `label`
+    in their place; `line` adds the baseline's own straight line, `spread` the horizontal bars.
     """
 
     data: xr.Dataset
     suffix: str = ""
-    tints: Mapping[str, str] = MappingProxyType({"odr+scatter": GREY, "odr": SKY})
+    tints: Mapping[str, str] = MappingProxyType(ODR)
+    markers: str = "so"
     label: str = ""
     line: bool = False
     spread: bool = True
@@ -117,7 +118,7 @@ def gradient(
     if baseline is not None:
         points.append(Points(baseline, "" if thick_baseline is None else ", thin"))
     if thick_baseline is not None:
-        points.append(Points(thick_baseline, ", thick", {"odr+scatter": ORANGE, "odr": PURPLE}))
+        points.append(Points(thick_baseline, ", thick", markers="D^"))
     draw_gradient(ax, fit, points, truth)
     ax.set_ylabel(gradient_label(fit, baseline))
     return ax
@@ -281,7 +282,7 @@ def _draw_points(ax: Any, group: Points) -> list[float]:
         hollow = {"mfc": "white", "mec": colour} if alike and method == "odr" else {"mec": "black"}
         ax.errorbar(
             age[good], slope[good], xerr=sides[:, good] if group.spread else None, yerr=error[good],
-            fmt="s" if method == "odr+scatter" else "o", ms=5, color=colour, mew=0.5 + alike / 2,
+            fmt=group.markers[method == "odr"], ms=5, color=colour, mew=0.5 + alike / 2,
             elinewidth=0.9, lw=0, label=group.label or f"{_METHODS[method]}{group.suffix}",
             zorder=4, **hollow,
         )  # fmt: skip

@@ -13,13 +13,10 @@ from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.plots.columns import finite, star_columns
 from migrate_bayes.plots.curves import Points, draw_gradient, gradient_label, radius_symbol
 from migrate_bayes.plots.planes import FEW, PlaneLimits, draw_cloud, draw_division, limits_of
-from migrate_bayes.plots.style import DISCS, ORANGE, in_style, legend_above, new_figure, span
+from migrate_bayes.plots.style import DISCS, ODR, in_style, legend_above, new_figure, span
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# The baseline's line is in the colour of the other disc, so that it is seen on the fit's band.
-_LINES = {"thin": DISCS["thick"], "thick": DISCS["thin"]}
 
 
 def age_edges(baseline: xr.Dataset | None) -> NDArray[np.float64]:
@@ -100,7 +97,7 @@ def draw_radial(
         cloud: dict[str, Any] = {"few": few, "bins": (48, 40), "contoured": contoured}
         draw_cloud(ax, radius[here], feh[here], xlim, ylim, weight=weight[here], **cloud)
         _draw_fit(ax, np.array(xlim), 0.5 * (edges[k] + edges[k + 1]), fit, component)
-        _draw_baseline(ax, np.array(xlim), k, baseline, _LINES[component])
+        _draw_baseline(ax, np.array(xlim), k, baseline)
         text = f"{edges[k]:g}–{edges[k + 1]:g} Gyr   N = {here.sum():,}"
         box = {"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1.5}
         ax.text(0.04, 0.05, text, transform=ax.transAxes, fontsize=10, bbox=box)
@@ -132,18 +129,15 @@ def _draw_fit(ax: Any, x: NDArray, age: float, fit: xr.DataTree | None, componen
     ax.plot(grid, mid, color=tint, label=f"hierarchical, {component} disc")
 
 
-def _draw_baseline(ax: Any, x: NDArray, k: int, baseline: xr.Dataset | None, tint: str) -> None:
+def _draw_baseline(ax: Any, x: NDArray, k: int, baseline: xr.Dataset | None) -> None:
     """Draw the baseline's lines of one age bin."""
     if baseline is None or k >= baseline.sizes["age_bin"]:
         return
-    for method, label, colour, dash in (
-        ("odr+scatter", "ODR + scatter", tint, "--"),
-        ("odr", "ODR", ORANGE, ":"),
-    ):
+    for method, label, dash in (("odr+scatter", "ODR + scatter", "--"), ("odr", "ODR", ":")):
         row = baseline.sel(regression=method).isel(age_bin=k)
         if np.isfinite(float(row["slope"])):
             y = float(row["intercept"]) + float(row["slope"]) * (x - PIVOT_RADIUS)
-            ax.plot(x, y, color=colour, ls=dash, label=label)
+            ax.plot(x, y, color=ODR[method], ls=dash, label=label)
 
 
 @in_style

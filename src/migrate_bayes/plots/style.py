@@ -20,6 +20,8 @@ BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 ORANGE, SKY, PURPLE, GREY = "#E69F00", "#56B4E9", "#CC79A7", "#555555"
 CYCLE = (BLUE, GREEN, VERMILION, PURPLE, ORANGE, SKY, "black", "#8a6d3b")
 DISCS = {"thin": BLUE, "thick": VERMILION}
+# Of the baseline, in every figure; truth is black, what is published grey.
+ODR = {"odr+scatter": GREEN, "odr": PURPLE}
 Limits = tuple[float, float]
 
 _STYLE = {

@@ -279,8 +279,8 @@ def resolve_data_path(path: str) -> Path:
     root = data_root()
     if not root.is_dir():
         raise RecipeError(
-            f"this recipe needs third-party data, which is not at {root}: set ${DATA_ENV} to the "
-            "folder that holds it"
+            f"this recipe needs third-party data, {path}, and there is no folder {root}: set "
+            f"${DATA_ENV} to the one that holds it"
         )
     return Path(path.replace(marker, str(root)))
 
@@ -302,7 +302,7 @@ def find_recipe(recipe: str | Path) -> Path:
 
 
 def _content_of(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Read a TOML file over the one that its entry ``extends`` names, relative to its folder."""
+    """Read a TOML file over what its ``extends`` names: another, or one of the package."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -322,7 +322,7 @@ def _content_of(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
         return content
     if not isinstance(base, str):
         raise RecipeError(f"{path}: 'extends' is the path of another recipe")
-    other = path.parent / base
+    other = packaged(RECIPES).get(base, path.parent / base)
     if other.resolve() in (path.resolve(), *below):
         raise RecipeError(f"{path}: 'extends' leads back to {other}")
     return _merged(_content_of(other, (path.resolve(), *below)), content)

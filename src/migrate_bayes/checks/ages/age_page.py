@@ -28,8 +28,7 @@ MEMBERS = (
 GIANTS = (
     "Branch and clump apart, by the evolutionary state that asteroseismology tells. Usable: error "
     "below 25%, and no flag against it (MISSING_PHASE where the family has no red clump); then "
-    "those with errors below 50%. The last row of each state has the choices of "
-    "runs/apokasc2.toml."
+    "those with errors below 50%. The last row of each state has what the recipe apokasc2 has."
 )
 
 

@@ -13,14 +13,14 @@ from migrate_bayes.checks.posterior.ranks import BAND, LEVELS
 from migrate_bayes.checks.posterior.recipe import BiasRecipe, SurveyRecipe
 from migrate_bayes.core.provenance import provenance
 from migrate_bayes.core.table import Estimate, Table
-from migrate_bayes.plots.style import BLUE, GREY, ORANGE, VERMILION, in_style, new_figure
+from migrate_bayes.plots.style import BLUE, GREY, ODR, VERMILION, in_style, new_figure
 from migrate_bayes.population.sampling.posterior import UNITS
 from migrate_bayes.report.section import Section, encode, write_html
 
 # Colour, marker and label of each method; title of each quantity.
 _LOOKS = {
-    "odr": (VERMILION, "s", "ODR"),
-    "odr+scatter": (ORANGE, "D", "ODR + scatter"),
+    "odr": (ODR["odr"], "s", "ODR"),
+    "odr+scatter": (ODR["odr+scatter"], "D", "ODR + scatter"),
     "hierarchical": (BLUE, "o", "hierarchical"),
 }
 _TITLES = {"gradient_young": "gradient at 1 Gyr", "flattening_rate": "flattening rate"}

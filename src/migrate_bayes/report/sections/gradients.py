@@ -203,12 +203,12 @@ _KINDS = {
     "potential": (
         "potential",
         "the run has orbits in one potential: name others in [orbits] potentials, or compare them "
-        "as runs/potentials.toml does",
+        "as “migrate-bayes compare potentials” does",
         "in other potentials",
     ),
     "solar": (
         "solar parameters",
-        "the run has one solar frame: sweep R0 and V0 as runs/solar.toml does",
+        "the run has one solar frame: sweep R0 and V0 as “migrate-bayes compare solar” does",
         "for other distances of the Sun from the centre (kpc) and circular speeds (km/s)",
     ),
 }
