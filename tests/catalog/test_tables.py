@@ -855,6 +855,7 @@ def test_columns_that_are_no_numbers_say_what_they_are(column, match):
         read_catalog(made)
 
 
+@pytest.mark.filterwarnings("ignore:the catalogue has G and distances")
 def test_every_stage_takes_a_users_table(tmp_path):
     made = sample(12, teff=5800.0, teff_error=60.0, logg=4.3, logg_error=0.08, feh=0.0,
                   feh_error=0.05, a_v=0.1, snr_g=90.0, age=4.0, age_error=1.0)  # fmt: skip
