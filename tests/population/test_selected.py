@@ -354,6 +354,20 @@ def shares_of(rng, modulus):
     return xr.DataArray(values, {"modulus": modulus}, ("component", "age", "modulus"))
 
 
+def assert_slopes(likelihood, theta, entries):
+    """Gradient and score at these entries of θ are differences of ln L."""
+    _, gradient = likelihood.value_and_gradient(theta)
+    x = np.zeros((*theta.shape, len(entries)))
+    for d, at in enumerate(entries):
+        step = np.zeros_like(theta)
+        step[at] = 1e-5
+        slope = (likelihood.value(theta + step) - likelihood.value(theta - step)) / 2e-5
+        assert gradient[at] == pytest.approx(slope, rel=1e-5, abs=1e-6)
+        x[(*at, d)] = 1.0
+    _, score, _ = likelihood.score_outer(theta, x)
+    np.testing.assert_allclose(score, [gradient[at] for at in entries], rtol=1e-9)
+
+
 def test_a_star_is_divided_by_what_is_taken_at_its_place():
     """ln L less ln Σ P f, f linear in the modulus; outliers are taken as the thin disc is."""
     rng, modulus = np.random.default_rng(9), np.arange(8.0, 12.1, 0.5)
@@ -381,17 +395,9 @@ def test_a_star_is_divided_by_what_is_taken_at_its_place():
         expected[i] -= np.interp(inside[i], modulus, np.log(at))
     found = both.per_star(theta)[0]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
-    value, gradient = both.value_and_gradient(theta)
+    value, _ = both.value_and_gradient(theta)
     assert value == both.value(theta) == pytest.approx(found.sum(), rel=1e-6)
-    x = np.zeros((*theta.shape, 3))
-    for d, at in enumerate(((0, 1, 0), (1, 0, len(THETA)), (2, 2, 0))):
-        step = np.zeros_like(theta)
-        step[at] = 1e-4
-        slope = (both.value(theta + step) - both.value(theta - step)) / 2e-4
-        assert gradient[at] == pytest.approx(slope, rel=1e-5, abs=1e-6)
-        x[(*at, d)] = 1.0
-    _, score, _ = both.score_outer(theta, x)
-    np.testing.assert_allclose(score, [gradient[0, 1, 0], gradient[1, 0, len(THETA)], score[2]])
+    assert_slopes(both, theta, [(0, 1, 0), (1, 0, len(THETA)), (2, 2, 0)])
     part = both.subset(64)
     assert part._count.sum() == pytest.approx(149 * part.n_stars / 150)
 
@@ -430,19 +436,11 @@ def test_slopes_at_given_height_today():
     theta = theta_of(rng, classes=2)
     completeness = Completeness.of(table_of(curved).assign(ln_share=shares_of(rng, modulus)), AGES)
     likelihood = SelectedLikelihood(StarLikelihood(packed, workers=1), completeness, packed)
-    value, gradient = likelihood.value_and_gradient(theta)
+    value, _ = likelihood.value_and_gradient(theta)
     assert value == pytest.approx(likelihood.per_star(theta)[0].sum(), rel=1e-9)
     entries = [(0, 1, 0), (1, 0, len(THETA)), (2, 1, 0)]
     entries += [(c, k, COLUMN[name]) for c, k, name in ((0, 1, "m"), (1, 2, "m"), (1, 0, "q2"))]
-    x = np.zeros((*theta.shape, len(entries)))
-    for d, at in enumerate(entries):
-        step = np.zeros_like(theta)
-        step[at] = 1e-5
-        slope = (likelihood.value(theta + step) - likelihood.value(theta - step)) / 2e-5
-        assert gradient[at] == pytest.approx(slope, rel=1e-5, abs=1e-5)
-        x[(*at, d)] = 1.0
-    _, score, _ = likelihood.score_outer(theta, x)
-    np.testing.assert_allclose(score, [gradient[at] for at in entries], rtol=1e-9)
+    assert_slopes(likelihood, theta, entries)
 
 
 def test_a_survey_that_looks_high_learns_the_shares_of_the_column():

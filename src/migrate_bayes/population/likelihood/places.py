@@ -137,14 +137,14 @@ class Places:
         `weight` is P, shape (n_components, n_ages, n_classes), and `laws` m and q² of heights.
         """
         # Outliers are of any age, and are taken as those of the thin disc.
-        share = self._share[[0, 1, 0][: len(weight)], :, None, :, None]
-        height = shares_at_heights(laws)[..., None, :]
-        at = (share[:, :, 0] * height).reshape(3, weight[..., 0].size, -1)
+        share = self._share[[0, 1, 0][: len(weight)], ..., None]
+        at = share * shares_at_heights(laws)[..., None, :]
+        at = at.reshape(3, weight[..., 0].size, -1)
         z = (weight.reshape(len(at[0]), -1).T @ at[0]).reshape(self.count.shape)
         return Taken(z, weight, at)
 
     def of_stars(self, values: Floats) -> Floats:
-        """Take values at the places to the stars, shape (n_stars,)."""
+        """Return values, given at each place, of the stars: linear between places, (n_stars,)."""
         flat = values.ravel()
         return np.add.reduce([of * flat[cell] for cell, of in self._corners])
 
