@@ -45,10 +45,18 @@ def residuals(law, star):
     return age, rg, z
 
 
+STIRRED = MigrationOptions(sigma_rm8=5.0, growth=0.4, birth_gradient_rate=-0.008)
+
+
+@pytest.mark.parametrize("law", [LAW, STIRRED])
 @pytest.mark.parametrize("cut", [None, (7.5, 9.5)])
-def test_gradient_at_given_age_is_the_closed_form_whatever_the_selection_by_radius(stars, cut):
-    # Standardised residuals from the closed form: no mean, no slope left, unit variance.
-    age, rg, z = residuals(LAW, stars)
+def test_gradient_at_given_age_is_the_closed_form_whatever_the_selection_by_radius(stars, cut, law):
+    # Standardised residuals from the closed form: no mean, no slope left, unit variance. Defect:
+    # the stated gradient was that of a disc with births at negative radii, 3% off for the oldest of
+    # the default and 18% of the stirred.
+    if law is STIRRED:
+        stars = draw(TRUTH.model_copy(update={"migration": law}))
+    age, rg, z = residuals(law, stars)
     for low, high in itertools.pairwise(EDGES):
         here = (age >= low) & (age < high)
         if cut is not None:
@@ -56,12 +64,10 @@ def test_gradient_at_given_age_is_the_closed_form_whatever_the_selection_by_radi
         x, y, n = rg[here], z[here], here.sum()
         assert n > 500
         slope_error = 1.0 / (np.std(x) * np.sqrt(n))
-        # Radii below zero are left out: a bias of some 1%.
-        allowance = 0.012 * abs(expected_gradient(LAW, high) / expected_scatter(LAW, high))
-        slope = np.polyfit(x, y, 1)[0]
-        assert abs(slope) < 4 * slope_error + allowance
-        assert abs(y.mean()) < 4 / np.sqrt(n) + 0.05
-        assert y.std() == pytest.approx(1.0, abs=4 / np.sqrt(2 * n) + 0.03)
+        assert abs(np.polyfit(x, y, 1)[0]) < 4 * slope_error
+        assert abs(y.mean()) < 4 / np.sqrt(n)
+        # The scatter is that at 8 kpc.
+        assert y.std() == pytest.approx(1.0, abs=4 / np.sqrt(2 * n) + 0.02)
 
 
 def test_the_isochrones_end_takes_little_of_gradient_and_scatter(stars):
@@ -104,12 +110,12 @@ def test_gradient_and_scatter_of_a_curved_gas_are_those_of_the_stars_at_8_kpc():
         fitted, *_ = np.linalg.lstsq(design, y)
         left = y - design @ fitted
         error = left.std() * np.sqrt(np.linalg.inv(design.T @ design)[1, 1])
-        assert abs(fitted[1] - expected_gradient(law, age)) < 4 * error + 0.0005
+        assert abs(fitted[1] - expected_gradient(law, age)) < 4 * error
         straight = expected_gradient(LAW, age)
         assert abs(expected_gradient(law, age) - straight) > 6 * error  # not what a line has
-        near = abs(x) < 0.7  # few of these would have been born at negative radii
+        near = abs(x) < 0.7
         level = expected_metallicity(law, star["rg"][here][near], star["age"][here][near])
-        assert abs((y[near] - level).mean()) < 0.01
+        assert abs((y[near] - level).mean()) < 4 * left[near].std() / np.sqrt(near.sum())
         expected = expected_scatter(law, age)
         assert left[near].std() == pytest.approx(
             expected, abs=4 * expected / np.sqrt(2 * near.sum()) + 0.002
