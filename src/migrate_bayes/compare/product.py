@@ -76,21 +76,25 @@ def build_comparison(
         [i["source_id"].values for i in influences], [p.values.astype(np.float64) for p in psi]
     )
     rho = correlation(covariance)
-    own = np.array([[p[n].values for n in names] for p in posteriors])
+    # Of each variant (quantity, draw): chains that had to be longer have more draws.
+    own = [np.array([p[n].values for n in names]) for p in posteriors]
     together = np.stack(
         [
-            paired_draws(list(own[:, q]), rho[q], draws=_PAIRED_DRAWS, seed=seed + q)
+            paired_draws([of[q] for of in own], rho[q], draws=_PAIRED_DRAWS, seed=seed + q)
             for q in range(len(names))
         ]
     )
-    mean, sd = own.mean(axis=-1), own.std(axis=-1)
+    mean, sd = np.array([of.mean(axis=-1) for of in own]), np.array([of.std(axis=-1) for of in own])
     both = ("variant", "quantity")
     estimates = xr.Dataset(
         {
             "mean": (both, mean),
             "sd": (both, sd),
             "sandwich_sd": (both, np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)).T),
-            **{n: (both, np.percentile(own, p, axis=-1)) for n, p in PERCENTILES.items()},
+            **{
+                n: (both, [np.percentile(of, p, axis=-1) for of in own])
+                for n, p in PERCENTILES.items()
+            },
             "n_stars": ("variant", [int(f.tree.attrs["n_stars"]) for f in fitted]),
             "doubt": ("variant", [judge(f.tree).sentence for f in fitted]),
         },
@@ -124,14 +128,14 @@ def build_comparison(
 
 def _marginal(
     fitted: Sequence[FittedVariant],
-    own: np.ndarray,
+    own: Sequence[np.ndarray],
     estimates: xr.Dataset,
     over: str,
     weights: Weights,
 ) -> xr.Dataset | None:
     """Mix the variants of one choice; None with fewer than two that may be believed.
 
-    `own`, shape (variant, quantity, draw), are draws of each variant's posterior.
+    `own` are draws of each variant's posterior, shape (quantity, draw).
     """
     levels = members([f.variant for f in fitted], over)
     believed = estimates["doubt"].values == ""
@@ -147,10 +151,10 @@ def _marginal(
     else:
         w = named_weights([*kept], {level: weights.get(level, 0.0) for level in kept})
     labels = estimates["variant"].values[[*kept.values()]].astype(str).tolist()
-    mine = own[[*kept.values()]]
-    rows = [moments(of, w) | percentiles(of, w) for of in mine.swapaxes(0, 1)]
-    chosen = pick([*kept], [own.shape[-1]] * len(kept), w, _PAIRED_DRAWS)
-    draws = np.concatenate([of[:, rows] for of, rows in zip(mine, chosen, strict=True)], axis=1)
+    mine = [own[k] for k in kept.values()]
+    rows = [moments(of, w) | percentiles(of, w) for of in map(list, zip(*mine, strict=True))]
+    chosen = pick([*kept], [of.shape[-1] for of in mine], w, _PAIRED_DRAWS)
+    draws = np.concatenate([of[:, some] for of, some in zip(mine, chosen, strict=True)], axis=1)
     made = {name: ("quantity", [row[name] for row in rows]) for name in rows[0]}
     mixed = xr.Dataset(
         {
