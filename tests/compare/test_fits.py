@@ -200,11 +200,14 @@ def families(stars):
     fitter = Fitter(SPEC, compare, SamplerOptions(), seed=1, expected=3)
     reference = ComparedVariant("reference", "right", "dartmouth", "all", "rg", "linear")
     variants = list_variants(compare, reference)
-    found = []
-    for variant, of in zip(variants, (stars, _scrambled(stars, 5), stars), strict=True):
-        tree = fitter.fit(population_data(of, potential="right"), "linear")
-        found.append(FittedVariant(variant, variant.factors(of), tree))
-    return found
+    trees = [
+        fitter.fit(population_data(of, potential="right"), "linear")
+        for of in (stars, _scrambled(stars, 5))
+    ]
+    return [
+        FittedVariant(variant, variant.factors(stars), tree)
+        for variant, tree in zip(variants, [*trees, trees[0]], strict=True)
+    ]
 
 
 def _mixed(families, weights, **changes):
@@ -393,6 +396,7 @@ min_stars = 20
 potentials = ["wrong", "the same"]
 selections = ["high-quality-ages"]
 data = [{ label = "ages to 10%", max_age_error = 0.1 }]
+marginal = { potential = { right = 1, wrong = 1, "the same" = 0 } }
 form = "linear"
 draws = 400
 histories = []
@@ -451,6 +455,12 @@ def test_json_says_which_potential_is_right(compared):
     )  # fmt: skip
     assert abs(same["difference"]) < 1e-6
     assert same["probability_greater"] == 0.5
+    # Over the potentials, by their weights: half way, and half of what is between them besides.
+    mixed = found["marginal"]["potential"]
+    assert mixed["weight"] == {"reference": 0.5, "wrong": 0.5, "the same": 0.0}
+    mixed = mixed["gradient_young"]
+    assert mixed["mean"] == pytest.approx(0.5 * (wrong["mean"] + right["mean"]))
+    assert mixed["between"] == pytest.approx(0.5 * (wrong["mean"] - right["mean"]))
     shares = found["variance"]["gradient_young"]
     assert sum(s["fraction"] for s in shares.values()) == pytest.approx(1.0)
     assert shares["potential"]["sd"] > 0.001
@@ -465,8 +475,10 @@ def test_products_are_labelled_and_resumed(compared, stars):
     assert e["potential"].sel(variant="wrong").item() == "wrong"
     assert e["selection"].sel(variant="thin-chemical").item() == "thin-chemical"
     assert tree["draws"]["value"].dims == ("quantity", "variant", "draw")
+    assert tree["marginal/potential/value"].dims == ("quantity", "draw")
     page = (folder / "reports/mocked/index.html").read_text()
-    assert page.count("<img") == 3
+    assert page.count("<img") == 4
+    assert "Marginalised over potentials, stated weights (2.0 in effect" in page
     with pytest.raises(ProductError, match="exists already"):
         CliRunner().invoke(app, arguments, catch_exceptions=False)
     files = sorted((folder / "runs/mocked/variants").iterdir())
