@@ -16,11 +16,13 @@ from migrate_bayes.compare.fits import HEADLINE_MAP, Fitter
 from migrate_bayes.compare.influence import (
     correlation,
     influence,
+    log_predictive,
     paired_covariance,
     quantity_gradient,
 )
-from migrate_bayes.compare.product import _variance, comparison_summary
-from migrate_bayes.core.errors import ProductError, RecipeError
+from migrate_bayes.compare.product import _variance, build_comparison, comparison_summary
+from migrate_bayes.compare.variants import ComparedVariant, FittedVariant, list_variants
+from migrate_bayes.core.errors import FitError, ProductError, RecipeError
 from migrate_bayes.core.io import read_netcdf, write_netcdf
 from migrate_bayes.core.table import Estimate
 from migrate_bayes.population.data import population_data
@@ -33,7 +35,7 @@ from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.population_model import PopulationModel
 from migrate_bayes.population.results.diagnostics import judge
 from migrate_bayes.population.sampling.density import PosteriorDensity, find_mode
-from migrate_bayes.report.comparison import comparison_sections
+from migrate_bayes.report.comparison import comparison_sections, marginal_tables
 from migrate_bayes.stars import write_stars
 
 AGES = np.concatenate([np.arange(0.5, 5.0, 0.5), np.arange(5.0, 14.1, 1.0)])
@@ -161,6 +163,132 @@ def test_influence_is_the_score_along_one_direction(two):
     assert data.n_stars == len(psi)
 
 
+def test_a_star_left_out_is_predicted_worse_by_what_it_had_to_say(two):
+    """ln p(star | others) is below ln L at the maximum, by the number of parameters in all."""
+    data, density, mode, *_ = two[1]  # whose stars are those of the density
+    predicted = log_predictive(density, mode, seed=2)
+    at_mode, _ = density.likelihood.per_star(density.theta(mode.vector))
+    # As many parameters as the model has, about: a few are held by their priors.
+    assert 0.5 * density.n < float((at_mode - predicted).sum()) < 1.3 * density.n
+    # One star, left out: a Newton step of its score away, and the sharper for it.
+    star = int(np.argmax(at_mode - predicted))
+    h = 1e-4 * np.sqrt(np.diag(mode.covariance))
+    steps = [[density.theta(mode.vector + s * h * e) for s in (1, -1)] for e in np.eye(density.n)]
+    one = StarLikelihood(pack(unpack(data.stars, np.array([star])), flat_in_age(data.ages)))
+    ends = np.array([[one.per_star(theta)[0][0] for theta in pair] for pair in steps])
+    score = (ends[:, 0] - ends[:, 1]) / (2 * h)
+    curvature = (ends[:, 0] + ends[:, 1] - 2 * at_mode[star]) / h**2
+    without = at_mode[star] - 0.5 * score @ mode.covariance @ score
+    without += 0.5 * curvature @ np.diag(mode.covariance)
+    assert predicted[star] == pytest.approx(without, abs=0.5 * (at_mode[star] - without))
+
+
+def _scrambled(stars, seed):
+    """Age likelihoods moved by a factor of their own for each star: ages of wrong isochrones."""
+    factor = np.exp(0.5 * np.random.default_rng(seed).normal(size=stars.sizes["star"]))
+    measured = stars["age_ml"].values * factor
+    like = -0.5 * ((np.log(measured)[:, None] - np.log(AGES)) / 0.1) ** 2
+    return stars.assign(log_age_likelihood=(("star", "age"), like.astype(np.float32)))
+
+
+@pytest.fixture(scope="module")
+def families(stars):
+    """Fits with the ages that made the stars, with wrong ones, and with the first once more."""
+    compare = CompareOptions.model_validate(
+        {"families": ["mist", "parsec"], "draws": 400, "histories": []}
+    )
+    fitter = Fitter(SPEC, compare, SamplerOptions(), seed=1, expected=3)
+    reference = ComparedVariant("reference", "right", "dartmouth", "all", "rg", "linear")
+    variants = list_variants(compare, reference)
+    trees = [
+        fitter.fit(population_data(of, potential="right"), "linear")
+        for of in (stars, _scrambled(stars, 5))
+    ]
+    return [
+        FittedVariant(variant, variant.factors(stars), tree)
+        for variant, tree in zip(variants, [*trees, trees[0]], strict=True)
+    ]
+
+
+def _mixed(families, weights, **changes):
+    tree = build_comparison(
+        families, truth=TRUTH, attrs={}, seed=3, marginal={"family": weights}, **changes
+    )
+    return tree, tree["marginal/family"].to_dataset()
+
+
+def test_numbers_are_marginalised_over_families(families):
+    tree, mixed = _mixed(families, "equal")
+    e = tree["estimates"].to_dataset()
+    np.testing.assert_allclose(mixed["weight"], 1 / 3)
+    assert mixed["level"].values.tolist() == ["dartmouth", "mist", "parsec"]
+    # The law of total variance, over the estimates of each family.
+    np.testing.assert_allclose(mixed["mean"], e["mean"].mean("variant"))
+    np.testing.assert_allclose(
+        mixed["sd"] ** 2, (e["sd"] ** 2).mean("variant") + e["mean"].var("variant")
+    )
+    # What is drawn is joint: each draw is one of one family's fit.
+    own = families[1].tree["posterior"].to_dataset()
+    mine = mixed["value"].values[:, mixed["member"].values == "mist"]
+    at = {rate: k for k, rate in enumerate(own["flattening_rate"].values)}
+    rows = [at[rate] for rate in mine[list(HEADLINE_MAP).index("flattening_rate")]]
+    for q, name in enumerate(HEADLINE_MAP):
+        np.testing.assert_array_equal(mine[q], own[name].values[rows])
+    summary = json.loads(json.dumps(comparison_summary(tree)))["marginal"]["family"]
+    assert summary["weight"] == pytest.approx(dict.fromkeys(e["variant"].values, 1 / 3))
+    rate = summary["flattening_rate"]
+    assert rate["truth_inside_95"] == (rate["lo95"] <= 0.003 <= rate["hi95"])
+    (table,) = marginal_tables(tree)
+    assert [row[0] for row in table.rows[:4]] == ["dartmouth", "mist", "parsec", "marginal"]
+    assert "weighed equally (3.0 in effect; 1,500 stars in common)" in table.title
+    assert [s.key for s in comparison_sections(tree)][1] == "marginal"
+
+
+def test_stacking_finds_the_ages_that_made_the_stars(families):
+    _, mixed = _mixed(families, "stacking")
+    a, wrong, b = mixed["weight"].values
+    assert wrong < 0.1
+    assert a == pytest.approx(b, abs=1e-4)  # alike, they share alike
+    # Whatever their order: the reference is another, the numbers are the same.
+    _, turned = _mixed([families[k] for k in (2, 1, 0)], "stacking")
+    for name in ("mean", "sd", "lo95", "hi95"):
+        np.testing.assert_allclose(turned[name], mixed[name], rtol=1e-4)
+
+
+def test_what_a_marginal_leaves_out(families):
+    """A fit that may not be believed, and other choices that differ; other stars are refused."""
+    doubted = families[1].tree.copy()
+    doubted.attrs |= {"believed": "no", "causes": CAUSE}
+    _, mixed = _mixed([families[0], families[1]._replace(tree=doubted), families[2]], "equal")
+    assert mixed["variant"].values.tolist() == ["reference", "parsec"]
+    np.testing.assert_allclose(mixed["weight"], 0.5)
+    today = families[2].variant._replace(radius="r_present")
+    _, mixed = _mixed(
+        [*families[:2], families[2]._replace(variant=today)], {"dartmouth": 1, "mist": 3}
+    )
+    assert mixed["weight"].values.tolist() == [0.25, 0.75]
+    few = families[1].tree.copy()
+    few["influence"] = few["influence"].to_dataset().isel(star=slice(0, 700))
+    with pytest.raises(FitError, match=r"those of 'dartmouth', 1,500, 700 can be used"):
+        _mixed([families[0], families[1]._replace(tree=few)], "stacking")
+
+
+@pytest.mark.parametrize(
+    ("marginal", "message"),
+    [
+        ({"family": {"dartmouth": 1, "msit": 1}}, "did you mean 'mist'"),
+        ({"potential": "equal"}, "varies no potential"),
+    ],
+)
+def test_marginals_that_cannot_be(marginal, message):
+    compare = CompareOptions.model_validate({"families": ["mist"], "marginal": marginal})
+    reference = ComparedVariant("reference", "right", "dartmouth", "all", "rg", "linear")
+    with pytest.raises(RecipeError, match=message):
+        list_variants(compare, reference)
+    with pytest.raises(ValueError, match="guiding radii are not the same"):
+        CompareOptions.model_validate({"marginal": {"potential": "stacking"}})
+
+
 def test_information_equality(two):
     """The model is right: scores' and Hessian's standard deviations agree to sampling error."""
     _, _, mode, _, slope, psi = two[0]
@@ -268,6 +396,7 @@ min_stars = 20
 potentials = ["wrong", "the same"]
 selections = ["high-quality-ages"]
 data = [{ label = "ages to 10%", max_age_error = 0.1 }]
+marginal = { potential = { right = 1, wrong = 1, "the same" = 0 } }
 form = "linear"
 draws = 400
 histories = []
@@ -326,6 +455,12 @@ def test_json_says_which_potential_is_right(compared):
     )  # fmt: skip
     assert abs(same["difference"]) < 1e-6
     assert same["probability_greater"] == 0.5
+    # Over the potentials, by their weights: half way, and half of what is between them besides.
+    mixed = found["marginal"]["potential"]
+    assert mixed["weight"] == {"reference": 0.5, "wrong": 0.5, "the same": 0.0}
+    mixed = mixed["gradient_young"]
+    assert mixed["mean"] == pytest.approx(0.5 * (wrong["mean"] + right["mean"]))
+    assert mixed["between"] == pytest.approx(0.5 * (wrong["mean"] - right["mean"]))
     shares = found["variance"]["gradient_young"]
     assert sum(s["fraction"] for s in shares.values()) == pytest.approx(1.0)
     assert shares["potential"]["sd"] > 0.001
@@ -340,8 +475,10 @@ def test_products_are_labelled_and_resumed(compared, stars):
     assert e["potential"].sel(variant="wrong").item() == "wrong"
     assert e["selection"].sel(variant="thin-chemical").item() == "thin-chemical"
     assert tree["draws"]["value"].dims == ("quantity", "variant", "draw")
+    assert tree["marginal/potential/value"].dims == ("quantity", "draw")
     page = (folder / "reports/mocked/index.html").read_text()
-    assert page.count("<img") == 3
+    assert page.count("<img") == 4
+    assert "Marginalised over potentials, stated weights (2.0 in effect" in page
     with pytest.raises(ProductError, match="exists already"):
         CliRunner().invoke(app, arguments, catch_exceptions=False)
     files = sorted((folder / "runs/mocked/variants").iterdir())
@@ -441,6 +578,7 @@ def test_what_the_chains_of_a_variant_say_is_kept_without_the_chains(stars, monk
     monkeypatch.setattr(PopulationModel, "sample", apart)
     # Where the maximum is and what each star says of it is of no matter here.
     monkeypatch.setattr(Fitter, "_at_mode", lambda *_: (None, None))
+    monkeypatch.setattr(fits, "log_predictive", lambda *_, **__: np.zeros(data.n_stars))
     monkeypatch.setattr(fits, "quantity_gradient", lambda *args: (None, len(args[2])))
     monkeypatch.setattr(fits, "influence", lambda *args: np.zeros((data.n_stars, args[2])))
     compare = CompareOptions.model_validate(

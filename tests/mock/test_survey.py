@@ -11,6 +11,8 @@ from migrate_bayes.mock.mock_options import MockOptions
 from migrate_bayes.mock.stars import get_survey
 from migrate_bayes.mock.survey import iter_simulated
 from migrate_bayes.orbits.orbit_options import OrbitOptions
+from migrate_bayes.run import Recipe
+from migrate_bayes.run.made_from import of_catalogue
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +163,22 @@ def test_stars_move_in_the_potential_that_is_stated(population):
     for name in ("pmra", "pmdec", "radial_velocity", "ref_true_zmax"):
         np.testing.assert_array_equal(a[name].values, b[name].values)
         assert not np.array_equal(a[name].values, c[name].values)
+
+
+def test_stars_are_of_the_isochrones_that_are_stated():
+    # Whatever isochrones the recipe takes ages from, so that a run may have the wrong ones.
+    stated = MockOptions(stars=100, isochrones="dartmouth")
+    a = simulate(stated, seed=3, isochrones=AgeOptions(source="mist"))
+    b = simulate(MockOptions(stars=100), seed=3)
+    for name in ("teff", "phot_g_mean_mag"):
+        np.testing.assert_array_equal(a[name].values, b[name].values)
+    assert MockOptions().drawn_from(AgeOptions(source="mist")) == "mist"
+    recipes = [
+        Recipe(name="a", simulate=stated, isochrones=AgeOptions(source="mist")),
+        Recipe(name="a", isochrones=AgeOptions(source="dartmouth")),
+        Recipe(name="a", simulate=MockOptions(isochrones="basti")),
+    ]
+    # Catalogues of the same stars are each other's; one of other stars is not.
+    made = [of_catalogue(r.model_copy(update={"seed": 3}))["isochrones"] for r in recipes]
+    assert made[0] == made[1] != made[2]
+    assert "isochrones" not in of_catalogue(recipes[0])["simulate"]

@@ -91,6 +91,17 @@ def test_errors_are_divided_by_what_makes_them_and_add_up(fit: xr.DataTree) -> N
     assert found["believed"]
     assert young["total"] == pytest.approx(total)
     assert young["hierarchical"]["value"] == np.median(fit["posterior"]["gradient_young"])
+    # Numbers marginalised over families: their weights decide what lies between, not equal ones.
+    ends = {"lo95": -0.1, "lo68": -0.09, "median": -0.08, "hi68": -0.07, "hi95": -0.0652}
+    numbers = {"mean": -0.08, "sd": 3 * sd, "within": sd, "between": 1.5 * sd, **ends}
+    mixed = {name: ("quantity", [value]) for name, value in numbers.items()}
+    other["marginal/family"] = xr.DataTree(xr.Dataset(mixed, {"quantity": ["gradient_young"]}))
+    found = headline(fit, comparisons=[one, other])
+    (row,) = found.budget.records()[:1]
+    assert row["95% over isochrones"].startswith("-0.1000 … -0.0652"[: len("-0.100")])
+    young = found.summary()["quantities"]["gradient_young"]
+    assert young["errors"]["family"] == pytest.approx(1.5 * sd)
+    assert young["marginal"]["family"] == pytest.approx(numbers)
     alone = headline(fit).summary()["quantities"]["flattening_rate"]
     assert alone["total"] == pytest.approx(float(fit["posterior"]["flattening_rate"].std()))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,7 @@ from migrate_bayes.catalog.catalog_options import CatalogOptions
 from migrate_bayes.core.options import Options
 
 Radius = Literal["rg", "r_present"]
+Weights = Literal["equal", "stacking"] | dict[str, Annotated[float, Field(ge=0)]]
 
 
 class IsmHistory(Options):
@@ -131,6 +132,10 @@ class CompareOptions(Options):
         is of the reference's stars: a variant of other stars, ages or radii must be without.
     variants : tuple of VariantOptions
         Departures in several choices at once.
+    marginal : mapping, optional
+        Choices (``family``, ``potential``) over which the numbers are marginalised too, and the
+        weights of their levels: ``"equal"``, ``"stacking"`` (families alone) or a number for each
+        by name. Families, of equal weights, by default.
     form : str, optional
         The reference's; that of the model specification if not given.
     method : {"laplace", "sample"}
@@ -155,6 +160,7 @@ class CompareOptions(Options):
     data: tuple[DataChoice, ...] = ()
     completeness: tuple[str, ...] = ()
     variants: tuple[VariantOptions, ...] = ()
+    marginal: dict[Literal["family", "potential"], Weights] = Field(default={"family": "equal"})
     form: str | None = None
     method: Literal["laplace", "sample"] = "laplace"
     draws: int = Field(default=2000, ge=200)
@@ -162,3 +168,12 @@ class CompareOptions(Options):
         IsmHistory(label="gradient constant in time"),
         IsmHistory(label="gradient once steeper", gradient_rate=-0.0067),
     )
+
+    @model_validator(mode="after")
+    def _of_the_same_data(self) -> Self:
+        if self.marginal.get("potential") == "stacking":
+            raise ValueError(
+                "marginal: 'stacking' asks how well each potential predicts the same data, and "
+                "guiding radii are not the same: 'equal', or a number for each"
+            )
+        return self

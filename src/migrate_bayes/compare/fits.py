@@ -16,7 +16,13 @@ import numpy as np
 import xarray as xr
 
 from migrate_bayes.compare.compare_options import CompareOptions, IsmHistory
-from migrate_bayes.compare.influence import Array, QuantityMap, influence, quantity_gradient
+from migrate_bayes.compare.influence import (
+    Array,
+    QuantityMap,
+    influence,
+    log_predictive,
+    quantity_gradient,
+)
 from migrate_bayes.population.data import PopulationData, RadiusClasses
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.op import Likelihood, StarLikelihood
@@ -101,17 +107,20 @@ class Fitter:
         """Fit the stars of one variant, normalised for a completeness if one is given.
 
         `posterior` (draw) holds the quantities compared, `curve` (component, age) mean and sd of
-        the gradient, beside `influence` (star, quantity).
+        the gradient, beside `influence` (star, quantity) and `log_predictive` (star).
         """
         spec = self.spec.changed(form=form)
-        values, curve, columns, causes = self._one(data, spec, completeness, HEADLINE_MAP)
+        at = self._at_mode(data, spec, completeness)
+        predictive = log_predictive(*at, seed=self.seed)
+        values, curve, columns, causes = self._one(at, data, spec, completeness, HEADLINE_MAP)
         units, psi = dict(HEADLINE), [columns]
         for history in self.compare.histories:
             name = f"sigma_rm8 ({history.label})"
             stated = {"form": "diffusion", "birth_gradient_rate": history.gradient_rate}
             churned = self.spec.changed(**stated)
             churning = {name: _churning(history)}
-            draws, _, columns, of_this = self._one(data, churned, completeness, churning)
+            at = self._at_mode(data, churned, completeness)
+            draws, _, columns, of_this = self._one(at, data, churned, completeness, churning)
             causes += [cause._replace(value=f"{cause.value} of {name}") for cause in of_this]
             values |= draws
             units[name] = "kpc"
@@ -120,7 +129,10 @@ class Fitter:
             {name: ("draw", value, {"units": units[name]}) for name, value in values.items()}
         )
         stars = xr.Dataset(
-            {"influence": (("star", "quantity"), np.concatenate(psi, 1).astype(np.float32))},
+            {
+                "influence": (("star", "quantity"), np.concatenate(psi, 1).astype(np.float32)),
+                "log_predictive": ("star", predictive.astype(np.float32)),
+            },
             coords={"source_id": ("star", data.source_id), "quantity": list(values)},
         )
         tree = xr.DataTree.from_dict({"posterior": posterior, "curve": curve, "influence": stars})
@@ -134,12 +146,13 @@ class Fitter:
 
     def _one(
         self,
+        at: tuple[PosteriorDensity, Mode],
         data: PopulationData,
         spec: ModelSpec,
         completeness: xr.Dataset | None,
         quantities: QuantityMap,
     ) -> tuple[dict[str, Array], xr.Dataset, Array, list[Check]]:
-        density, mode = self._at_mode(data, spec, completeness)
+        density, mode = at
         _, slope = quantity_gradient(density, mode, quantities)
         columns = influence(density, mode, slope)
         if self.compare.method == "laplace":

@@ -3,8 +3,10 @@
 Its groups are `estimates` (variant, quantity), `differences` (quantity, variant, other), `variance`
 (quantity, source), `draws` (quantity, variant, draw; paired across variants), `curve` (variant,
 component, age) and `baseline` (variant, regression). A variant's factors are coordinates along
-`variant`. Of `estimates`, `doubt` (variant) says why a variant's fit may not be believed, and is ""
-if it may; such a variant is left out of `variance`.
+`variant`. A choice that the numbers are marginalised over has the group `marginal/CHOICE`
+(quantity; weights on variant; draws of the mixture, joint in the quantities of one fit). Of
+`estimates`, `doubt` (variant) says why a variant's fit may not be believed, and is ""
+if it may; such a variant is left out of `variance` and of marginals.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,15 +23,25 @@ import xarray as xr
 
 from migrate_bayes.compare.decomposition import WITHIN, Share, decompose
 from migrate_bayes.compare.influence import correlation, paired_covariance, paired_draws
-from migrate_bayes.compare.variants import FACTORS, FittedVariant
+from migrate_bayes.compare.variants import FACTORS, FittedVariant, members
+from migrate_bayes.core.errors import FitError
 from migrate_bayes.core.table import plain
 from migrate_bayes.mock.truth import as_truth
-from migrate_bayes.plots.compared import doubts
+from migrate_bayes.plots.compared import doubts, marginals
 from migrate_bayes.population.results.diagnostics import judge
+from migrate_bayes.population.results.marginal import (
+    PERCENTILES,
+    Weights,
+    moments,
+    named_weights,
+    percentiles,
+    pick,
+    stack,
+)
 
 _PAIRED_DRAWS = 4000
 _TIE = 1e-3
-_PERCENTILES = {"lo95": 2.5, "lo68": 16.0, "median": 50.0, "hi68": 84.0, "hi95": 97.5}
+_LEAST_IN_COMMON = 0.5  # of a variant's stars, for stacking
 _BASELINE = {
     "flattening_rate": ("baseline", "trend"),
     "gradient_young": ("baseline", "slope_at_1gyr"),
@@ -41,10 +55,12 @@ def build_comparison(
     truth: Mapping[str, float] | None,
     attrs: Mapping[str, Any],
     seed: int,
+    marginal: Mapping[Any, Weights] = MappingProxyType({}),
 ) -> xr.DataTree:
     """Build the product from fits of the same stars; the first is the reference.
 
-    All have the same quantities. `truth` is a mock's, by quantity; `attrs` are of the root.
+    All have the same quantities. `truth` is a mock's, by quantity; `attrs` are of the root;
+    `marginal` has the weights of each choice that is marginalised over.
     """
     posteriors = [f.tree["posterior"].to_dataset() for f in fitted]
     influences = [f.tree["influence"].to_dataset() for f in fitted]
@@ -60,21 +76,25 @@ def build_comparison(
         [i["source_id"].values for i in influences], [p.values.astype(np.float64) for p in psi]
     )
     rho = correlation(covariance)
-    marginal = np.array([[p[n].values for n in names] for p in posteriors])
+    # Of each variant (quantity, draw): chains that had to be longer have more draws.
+    own = [np.array([p[n].values for n in names]) for p in posteriors]
     together = np.stack(
         [
-            paired_draws(list(marginal[:, q]), rho[q], draws=_PAIRED_DRAWS, seed=seed + q)
+            paired_draws([of[q] for of in own], rho[q], draws=_PAIRED_DRAWS, seed=seed + q)
             for q in range(len(names))
         ]
     )
-    mean, sd = marginal.mean(axis=-1), marginal.std(axis=-1)
+    mean, sd = np.array([of.mean(axis=-1) for of in own]), np.array([of.std(axis=-1) for of in own])
     both = ("variant", "quantity")
     estimates = xr.Dataset(
         {
             "mean": (both, mean),
             "sd": (both, sd),
             "sandwich_sd": (both, np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)).T),
-            **{n: (both, np.percentile(marginal, p, axis=-1)) for n, p in _PERCENTILES.items()},
+            **{
+                n: (both, [np.percentile(of, p, axis=-1) for of in own])
+                for n, p in PERCENTILES.items()
+            },
             "n_stars": ("variant", [int(f.tree.attrs["n_stars"]) for f in fitted]),
             "doubt": ("variant", [judge(f.tree).sentence for f in fitted]),
         },
@@ -95,12 +115,81 @@ def build_comparison(
             "curve": _with_truth(curve, truth),
         }
     )
+    for over, weights in marginal.items():
+        if (mixed := _marginal(fitted, own, estimates, over, weights)) is not None:
+            tree[f"marginal/{over}"] = xr.DataTree(mixed)
     if any("baseline" in f.tree.children for f in fitted):
         tree["baseline"] = xr.DataTree(_baselines(fitted, of_variant))
     tree.attrs.update(attrs)
     tree.attrs["reference"] = fitted[0].variant.label
     tree.attrs["method"] = str(fitted[0].tree.attrs["method"])
     return tree
+
+
+def _marginal(
+    fitted: Sequence[FittedVariant],
+    own: Sequence[np.ndarray],
+    estimates: xr.Dataset,
+    over: str,
+    weights: Weights,
+) -> xr.Dataset | None:
+    """Mix the variants of one choice; None with fewer than two that may be believed.
+
+    `own` are draws of each variant's posterior, shape (quantity, draw).
+    """
+    levels = members([f.variant for f in fitted], over)
+    believed = estimates["doubt"].values == ""
+    kept = {level: k for level, k in levels.items() if believed[k]}
+    if len(kept) < 2:
+        return None
+    stars = [fitted[k].tree["influence"].to_dataset() for k in kept.values()]
+    shared = reduce(np.intersect1d, [one["source_id"].values for one in stars])
+    if weights == "stacking":
+        w = _stacked(stars, shared, [*kept])
+    elif isinstance(weights, str):
+        w = named_weights([*kept], "equal")
+    else:
+        w = named_weights([*kept], {level: weights.get(level, 0.0) for level in kept})
+    labels = estimates["variant"].values[[*kept.values()]].astype(str).tolist()
+    mine = [own[k] for k in kept.values()]
+    rows = [moments(of, w) | percentiles(of, w) for of in map(list, zip(*mine, strict=True))]
+    chosen = pick([*kept], [of.shape[-1] for of in mine], w, _PAIRED_DRAWS)
+    draws = np.concatenate([of[:, some] for of, some in zip(mine, chosen, strict=True)], axis=1)
+    made = {name: ("quantity", [row[name] for row in rows]) for name in rows[0]}
+    mixed = xr.Dataset(
+        {
+            **made,
+            "weight": ("variant", w),
+            "value": (("quantity", "draw"), draws),
+        },
+        {
+            **{n: ("quantity", estimates[n].values) for n in ("quantity", "unit")},
+            "variant": labels,
+            "level": ("variant", [*kept]),
+            "member": ("draw", np.repeat(labels, [len(c) for c in chosen])),
+        },
+        {
+            "weights": weights if isinstance(weights, str) else "stated",
+            "n_effective": float(1.0 / np.sum(w**2)),
+            "n_stars_in_common": len(shared),
+        },
+    )
+    return mixed.assign(truth=estimates["truth"]) if "truth" in estimates else mixed
+
+
+def _stacked(stars: Sequence[xr.Dataset], shared: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Return stacking weights by the stars that all variants have."""
+    columns = []
+    for one, name in zip(stars, names, strict=True):
+        if len(shared) < _LEAST_IN_COMMON * one.sizes["star"]:
+            raise FitError(
+                f"stacking compares predictions of the same stars, and of those of '{name}', "
+                f"{one.sizes['star']:,}, {len(shared):,} can be used with every choice"
+            )
+        ids = one["source_id"].values
+        order = np.argsort(ids, kind="stable")
+        columns.append(one["log_predictive"].values[order[np.searchsorted(ids[order], shared)]])
+    return stack(np.stack(columns, axis=1).astype(np.float64))
 
 
 def _with_truth(curve: xr.Dataset, truth: Mapping[str, float] | None) -> xr.Dataset:
@@ -186,9 +275,23 @@ def _baselines(fitted: Sequence[FittedVariant], coords: dict[str, Any]) -> xr.Da
     return xr.Dataset(made, coords={**coords, "regression": methods})
 
 
+def _of_marginal(mixed: xr.Dataset, truth: Mapping[str, float]) -> dict[str, Any]:
+    """Give a marginal as plain numbers."""
+    weight = dict(zip(mixed["variant"].values.tolist(), mixed["weight"].values, strict=True))
+    found: dict[str, Any] = dict(mixed.attrs) | {"weight": weight}
+    for q in mixed["quantity"].values.astype(str).tolist():
+        cell = mixed.sel(quantity=q)
+        names = ("mean", "sd", "within", "between", *PERCENTILES)
+        found[q] = {name: cell[name].item() for name in names}
+        if q in truth:
+            found[q]["truth_inside_95"] = found[q]["lo95"] <= truth[q] <= found[q]["hi95"]
+    return found
+
+
 def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
     """Give the comparison as plain numbers, None for what is not finite: what ``--json`` prints.
 
+    `marginal` has the numbers over all levels of a choice, with the sd `within` and `between` them.
     Of a variant whose fit may not be believed, `believed` is false, `causes` says why, and its
     numbers and differences are None.
     """
@@ -247,6 +350,7 @@ def comparison_summary(tree: xr.DataTree) -> dict[str, Any]:
         "variants": variants,
         "differences": pairs,
         "variance": {q: shares(v.sel(quantity=q)) for q in quantities},
+        "marginal": {over: _of_marginal(one, known) for over, one in marginals(tree).items()},
     }
     if "truth" in e:
         summary["truth"] = known

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import xarray as xr
 
 from migrate_bayes.compare.compare_options import CompareOptions
-from migrate_bayes.core.errors import RecipeError, suggest
+from migrate_bayes.core.errors import FitError, RecipeError, suggest
 from migrate_bayes.population.model.specification import FORMS
+from migrate_bayes.population.results.marginal import named_weights
 
 #: Coordinates of a variant that may differ, in the order of tables.
 FACTORS = (
@@ -19,6 +20,8 @@ FACTORS = (
     "completeness",
 )  # fmt: skip
 _OF_STARS = "family", "selection", "radius", "data"  # what ln S is of, beside the orbits
+#: Choices that numbers may be marginalised over, and what of a variant has them.
+MARGINAL = {"family": "family", "potential": "orbits"}
 _RADIUS_LABELS = {"rg": "R_g", "r_present": "R today"}
 
 
@@ -60,6 +63,13 @@ class FittedVariant(NamedTuple):
     variant: ComparedVariant
     factors: dict[str, str | float]
     tree: xr.DataTree
+
+
+def members(variants: Sequence[ComparedVariant], over: str) -> dict[str, int]:
+    """Return variants that differ from the first in one choice alone: number by level, with it."""
+    first, entry = variants[0], MARGINAL[over]
+    alike = [v._replace(label=first.label, **{entry: getattr(first, entry)}) for v in variants]
+    return {getattr(variants[k], entry): k for k, v in enumerate(alike) if v == first}
 
 
 def _of_completeness(source: str) -> str:
@@ -113,6 +123,15 @@ def list_variants(
             )
     if len(unique) < 2:
         raise RecipeError("[compare] varies nothing")
+    for over, weights in compare.marginal.items():
+        levels = members([*unique.values()], over)
+        if len(levels) < 2 and "marginal" in compare.model_fields_set:
+            raise RecipeError(f"[compare.marginal] {over}: the comparison varies no {over}")
+        if not isinstance(weights, str):
+            try:
+                named_weights([*levels], weights)
+            except FitError as error:
+                raise RecipeError(f"[compare.marginal] {over}: {error}") from None
     label, count = Counter(v.label for v in unique.values()).most_common(1)[0]
     if count > 1:
         raise RecipeError(f"two variants are called '{label}'")

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from migrate_bayes.core.options import Options
+from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.orbits.orbit_options import OrbitOptions
 
 
@@ -72,6 +73,8 @@ class MockOptions(Options):
         Every bright star near the Sun's azimuth, or LAMOST's footprint, depth and errors.
     potential : str, optional
         In which the stars move; the first of the orbit stage if not given.
+    isochrones : str, optional
+        Source that the stars are drawn from; that of the age stage if not given.
     gradient_young, flattening_rate : float
         Of the "model" population: dex/kpc at 1 Gyr, and dex/kpc/Gyr.
     gradient_thick : float
@@ -92,6 +95,7 @@ class MockOptions(Options):
     population: Literal["model", "migration"] = "model"
     survey: Literal["simple", "lamost"] = "simple"
     potential: str | None = None
+    isochrones: str | None = None
     gradient_young: float = -0.075
     flattening_rate: float = 0.003
     gradient_thick: float = 0.02
@@ -101,3 +105,8 @@ class MockOptions(Options):
     def moves_in(self, orbits: OrbitOptions) -> str:
         """Return the potential of the stars: the stated one, or the first of `orbits`."""
         return self.potential or orbits.potentials[0]
+
+    def drawn_from(self, ages: AgeOptions) -> str:
+        """Return the isochrones of the stars: the stated ones, or those of the age stage."""
+        source = self.isochrones or ages.source
+        return source if source != "external" else "dartmouth"

@@ -72,8 +72,7 @@ class SimpleSurvey:
     @cached_property
     def source(self) -> Any:
         """Isochrones that the stars are drawn from."""
-        name = self.isochrones.source
-        return load_source(name if name != "external" else "dartmouth")
+        return load_source(self.truth.drawn_from(self.isochrones))
 
     @cached_property
     def grid(self) -> Any:

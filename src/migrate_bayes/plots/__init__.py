@@ -11,7 +11,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "columns": ["star_columns"],
         "compared": [
-            "PublishedPanel", "comparison", "comparison_gradient", "published", "variance",
+            "PublishedPanel", "comparison", "comparison_gradient", "marginal", "published",
+            "variance",
         ],
         "curves": ["Curve", "gradient", "overlay"],
         "panels": ["disc", "metallicity_radius", "slices"],

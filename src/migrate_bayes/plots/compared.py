@@ -52,6 +52,13 @@ def doubts(tree: xr.DataTree) -> dict[str, str]:
     return {str(label): str(why) for label, why in both if why}
 
 
+def marginals(tree: xr.DataTree) -> dict[str, xr.Dataset]:
+    """Return what a comparison has marginalised over: the mixture, by choice."""
+    if "marginal" not in tree.children:
+        return {}
+    return {over: node.to_dataset() for over, node in tree["marginal"].children.items()}
+
+
 def marked(label: str, tree: xr.DataTree) -> str:
     """Mark a variant's label if its fit may not be believed."""
     return f"× {label}" if label in doubts(tree) else label
@@ -218,6 +225,74 @@ def variance(tree: xr.DataTree, *, ax: Axes | None = None) -> Axes:
     legend = ax.figure.legend if own else ax.legend
     legend(loc="outside right upper" if own else None, fontsize=9.5)
     return ax
+
+
+@in_style
+def marginal(tree: xr.DataTree, over: str = "family", *, figure: Figure | None = None) -> Figure:
+    """Draw each quantity's posterior under each level of a choice, and marginalised over them.
+
+    Lines are densities by weight, the grey area is their sum; the bar below holds 95% (thin) and
+    68% of it; the dashed line is a mock's truth.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        Product of ``migrate-bayes compare``: its groups `draws` and `marginal`.
+    over : str
+        The choice.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> import migrate_bayes as mb
+    >>> draws = np.random.default_rng(1).normal([[[-0.08], [-0.07]]], 0.002, (1, 2, 50))
+    >>> coords = {"quantity": ["gradient_young"], "variant": ["reference", "mist"]}
+    >>> each = xr.Dataset({"value": (("quantity", "variant", "draw"), draws)}, coords)
+    >>> levels = ("lo95", "lo68", "median", "hi68", "hi95")
+    >>> both = {name: ("quantity", [-0.075]) for name in levels}
+    >>> both["weight"] = ("variant", [0.5, 0.5])
+    >>> both = xr.Dataset(both, coords | {"level": ("variant", ["dartmouth", "mist"])})
+    >>> tree = xr.DataTree.from_dict({"draws": each, "marginal/family": both})
+    >>> len(mb.plots.marginal(tree).axes)
+    1
+    """
+    from scipy.stats import gaussian_kde
+
+    mixed, each = marginals(tree)[over], tree["draws"].to_dataset()["value"]
+    quantities, labels = (mixed[name].values.tolist() for name in ("quantity", "variant"))
+    columns = min(len(quantities), 3)
+    tiers = -(-len(quantities) // columns)
+    made = figure or new_figure(2.2 + 2.5 * columns, 3.0 * tiers)
+    grid = made.subplots(tiers, columns, squeeze=False).ravel()
+    for spare in grid[len(quantities) :]:
+        spare.set_axis_off()
+    for ax, q in zip(grid, quantities, strict=False):
+        c, draws = mixed.sel(quantity=q), each.sel(quantity=q)
+        shown = draws.sel(variant=labels).values
+        x = np.linspace(shown.min(), shown.max(), 400)
+        total = np.zeros(len(x))
+        for k in range(len(labels)):
+            values, weight = shown[k], float(c["weight"][k])
+            if not weight > 0.0 or not np.ptp(values) > 0.0:
+                continue
+            density = weight * gaussian_kde(values)(x)
+            total += density
+            look = {"color": CYCLE[k % len(CYCLE)], "ls": _STYLES[k // len(CYCLE) % len(_STYLES)]}
+            name = str(c["level"].values[k]).partition(":")[0]
+            ax.plot(x, density, lw=1.3, label=f"{name} ({weight:.2f})", **look)
+        ax.fill_between(x, total, color="0.85", lw=0, zorder=0, label="marginal")
+        lo95, lo68, mid, hi68, hi95 = (float(c[n]) for n in _LEVELS)
+        below = -0.06 * max(total.max(), 1e-300)
+        ax.hlines(below, lo95, hi95, color="black", lw=1.0)
+        ax.hlines(below, lo68, hi68, color="black", lw=3.2)
+        ax.scatter([mid], [below], s=26, color="black", edgecolor="white", linewidth=0.6, zorder=4)
+        if "truth" in c and np.isfinite(c["truth"]):
+            ax.axvline(float(c["truth"]), color="black", ls=(0, (4, 2)), lw=1.1, zorder=1)
+        ax.set_xlabel(_words(str(q))[0])
+        ax.set_yticks([])
+        ax.locator_params(axis="x", nbins=4)
+    made.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper", fontsize=9.5)
+    return made
 
 
 class PublishedPanel(NamedTuple):

@@ -12,5 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "model.specification": ["ModelSpec", "load_model_spec"],
         "results.diagnostics": ["diagnose", "judge", "summary"],
         "results.loo": ["compare_elpd", "leave_one_out"],
+        "results.marginal": ["marginalise", "stacking_weights"],
     },
 )

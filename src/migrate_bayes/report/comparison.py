@@ -11,7 +11,7 @@ import xarray as xr
 
 from migrate_bayes import plots
 from migrate_bayes.core.table import Estimate, Table, decimals
-from migrate_bayes.plots.compared import doubts, marked
+from migrate_bayes.plots.compared import doubts, marginals, marked
 from migrate_bayes.report.headline_table import WITHHELD
 from migrate_bayes.report.section import Section, encode, write_html
 
@@ -20,6 +20,7 @@ QUANTITY_LABELS = {
     "gradient_young": "Thin-disc gradient at 1 Gyr",
     "gradient_thick": "Thick-disc gradient",
 }
+_PLURAL = {"family": "isochrone families", "potential": "potentials"}
 _UNIT_LABELS = {"dex / (kpc Gyr)": "dex/kpc/Gyr", "dex / kpc": "dex/kpc"}
 
 
@@ -96,6 +97,39 @@ def difference_tables(tree: xr.DataTree) -> list[Table]:
     return tables
 
 
+def marginal_tables(tree: xr.DataTree) -> list[Table]:
+    """Each choice that is marginalised over: its levels, and the numbers over all of them."""
+    e, tables = tree["estimates"].to_dataset(), []
+    units = _quantities(e)
+    header = ["", "weight"] + [f"{quantity_label(q)} ({u})" for q, u in units.items()]
+    for over, mixed in marginals(tree).items():
+        cells = [mixed.sel(quantity=q) for q in units]
+        rows = []
+        for k, label in enumerate(mixed["variant"].values.tolist()):
+            alone = [e.sel(quantity=q, variant=label) for q in units]
+            level, weight = mixed["level"].values[k], float(mixed["weight"][k])
+            each = [_estimate(c["mean"], c["sd"]) for c in alone]
+            rows.append([str(level).partition(":")[0], f"{weight:.3f}", *each])
+        rows.append(["marginal", "", *(_estimate(c["mean"], c["sd"]) for c in cells)])
+        intervals = []
+        for c in cells:
+            low, high, digits = float(c["lo95"]), float(c["hi95"]), decimals(float(c["sd"]), 5)
+            truth = float(c["truth"]) if "truth" in c else np.nan
+            star = " *" if np.isfinite(truth) and not low <= truth <= high else ""
+            intervals.append(f"{low:.{digits}f} … {high:.{digits}f}{star}")
+        rows.append(["95% interval", "", *intervals])
+        for name, words in (("within", "sd of the stars"), ("between", f"sd of the {over}")):
+            rows.append([words, "", *(f"{float(c[name]):.2g}" for c in cells)])
+        how = {"equal": "weighed equally", "stacking": "stacking weights"}
+        said = how.get(str(mixed.attrs["weights"]), "stated weights")
+        title = (
+            f"Marginalised over {_PLURAL[over]}, {said} ({mixed.attrs['n_effective']:.1f} in "
+            f"effect; {int(mixed.attrs['n_stars_in_common']):,} stars in common)"
+        )
+        tables.append(Table(title, header, rows))
+    return tables
+
+
 def variance_table(tree: xr.DataTree) -> Table:
     """Standard deviation and share of the variance by source of uncertainty."""
     v = tree["variance"].to_dataset()
@@ -132,7 +166,8 @@ def baseline_tables(tree: xr.DataTree) -> list[Table]:
 def comparison_tables(tree: xr.DataTree) -> list[Table]:
     """All tables, in the order of interest."""
     return [
-        estimate_table(tree), *difference_tables(tree), variance_table(tree), *baseline_tables(tree)
+        estimate_table(tree), *marginal_tables(tree), *difference_tables(tree),
+        variance_table(tree), *baseline_tables(tree),
     ]  # fmt: skip
 
 
@@ -193,9 +228,28 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
         )  # fmt: skip
     tables = [estimate_table(tree), *baseline_tables(tree)]
     differences, variance = difference_tables(tree), [variance_table(tree)]
+    mixed = [
+        encode(
+            plots.marginal(tree, over),
+            f"Marginalised over {_PLURAL[over]}",
+            "Posterior densities, each by its weight, and their sum (grey), of which the bar holds "
+            "95% (thin) and 68%.",
+        )
+        for over in marginals(tree)
+    ]
+    over_all = (
+        "One level of the choice may be right for all stars, and stars do not say which: the "
+        "posterior is the mixture of those under each, by weight. What lies between them no number "
+        "of stars averages away."
+    )
     return [
         Section(
             "Variants", "variants", [*warned, same + stated], [forest, curves], tables, shown=1
+        ),
+        *(
+            [Section("Marginalised", "marginal", [over_all], mixed, marginal_tables(tree))]
+            if mixed
+            else []
         ),
         Section("Paired differences", "differences", [paired], [], differences, shown=1),
         Section("Sources of uncertainty", "sources", [total], shares, variance),

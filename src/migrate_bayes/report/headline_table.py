@@ -14,6 +14,7 @@ from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.progress import say
 from migrate_bayes.core.table import Estimate, Table, decimals, plain
 from migrate_bayes.mock.truth import as_truth
+from migrate_bayes.plots.compared import marginals
 from migrate_bayes.population.results.diagnostics import (
     Verdict,
     baseline_estimate,
@@ -22,6 +23,7 @@ from migrate_bayes.population.results.diagnostics import (
     posterior_estimate,
     youngest_bin,
 )
+from migrate_bayes.population.results.marginal import PERCENTILES
 
 WITHHELD = "withheld"
 
@@ -66,24 +68,27 @@ class Headline(list[HeadlineRow]):
     """Rows; `note` says what a mock's true flattening rate is, if that needs saying.
 
     `verdict` is that on the fit: if it may not be believed, no row has its numbers. `errors` are
-    the parts of their errors (1σ) by what makes them: of each row's name, by source.
+    the parts of their errors (1σ) by what makes them: of each row's name, by source. `marginal`
+    has what comparisons find over all levels of a choice: of each row's name, by choice.
     """
 
     note: str = ""
     verdict: Verdict = Verdict()
     errors: Mapping[str, Mapping[str, float]] = {}
+    marginal: Mapping[str, Mapping[str, Mapping[str, float]]] = {}
 
     @property
     def budget(self) -> Table:
         """Word the parts of the errors; no rows if there is no more than one."""
-        return _budget_table(self, self.errors)
+        return _budget_table(self, self.errors, self.marginal)
 
     def summary(self) -> dict[str, Any]:
         """Give the rows as plain numbers, None for what is not known: what ``--json`` prints.
 
         Of each quantity the estimates with their 68% interval (of the baseline 1σ), `errors`, the
-        standard deviations by what makes them, and `total`, by the law of total variance. If the
-        fit may not be believed, `believed` is false and `causes` says why; its numbers are None.
+        standard deviations by what makes them, and `total`, by the law of total variance, and
+        `marginal`, by choice, the mixture over its levels with its percentiles. If the fit may not
+        be believed, `believed` is false and `causes` says why; its numbers are None.
         """
 
         def of(estimate: Estimate | None) -> dict[str, float] | None:
@@ -95,6 +100,7 @@ class Headline(list[HeadlineRow]):
                 "hierarchical": of(row.hierarchical), "odr+scatter": of(row.odr_scatter),
                 "odr": of(row.odr), "errors": dict(parts := self.errors.get(row.name, {})),
                 "total": total_error(parts) if parts else None,
+                "marginal": self.marginal.get(row.name, {}),
             }
             for row in self
         }  # fmt: skip
@@ -228,6 +234,7 @@ def headline(
     found.note, found.verdict = " ".join(filter(None, [truth.note, where])), verdict
     if fit is not None and verdict.believed:
         found.errors = error_budget(found, fit, comparisons)
+        found.marginal = {row.name: _marginal(row.name, comparisons) for row in found}
     return found
 
 
@@ -239,7 +246,8 @@ def error_budget(
     By the law of total variance: the posterior's variance, of which the injections that a
     completeness was made of have a share, and the variance between the choices of each comparison,
     without its noise (`migrate_bayes.compare.decomposition`). Of choices that several comparisons
-    vary, the largest counts.
+    vary, the largest counts. Where the numbers are marginalised over a choice, the variance between
+    its levels is by their weights.
     """
     share = json.loads(str(fit.attrs.get("completeness_share", "{}")))
     parts: dict[str, dict[str, float]] = {}
@@ -258,9 +266,24 @@ def error_budget(
             for source in map(str, of_choices["source"].values):
                 if source in _SYSTEMATIC:
                     between = float(of_choices["sd"].sel(quantity=row.name, source=source))
+                    if source in (mixed := _marginal(row.name, [tree])):
+                        between = mixed[source]["between"]
                     mine[source] = max(mine.get(source, 0.0), between)
         parts[row.name] = mine
     return parts
+
+
+def _marginal(name: str, comparisons: Sequence[xr.DataTree]) -> dict[str, dict[str, float]]:
+    """Return what comparisons find of a quantity over all levels of a choice, by choice."""
+    found: dict[str, dict[str, float]] = {}
+    for tree in comparisons:
+        for over, mixed in marginals(tree).items():
+            if name in mixed["quantity"] and over not in found:
+                cell = mixed.sel(quantity=name)
+                found[over] = {
+                    n: float(cell[n]) for n in ("mean", "sd", "within", "between", *PERCENTILES)
+                }
+    return found
 
 
 def total_error(parts: Mapping[str, float]) -> float:
@@ -268,10 +291,15 @@ def total_error(parts: Mapping[str, float]) -> float:
     return sum(sd**2 for sd in parts.values()) ** 0.5
 
 
-def _budget_table(rows: Sequence[HeadlineRow], parts: Mapping[str, Mapping[str, float]]) -> Table:
+def _budget_table(
+    rows: Sequence[HeadlineRow],
+    parts: Mapping[str, Mapping[str, float]],
+    marginal: Mapping[str, Mapping[str, Mapping[str, float]]],
+) -> Table:
     sources = list(dict.fromkeys(source for mine in parts.values() for source in mine))
     if len(sources) < 2:
         return Table("", (), ())
+    mixed = list(dict.fromkeys(over for of_row in marginal.values() for over in of_row))
     lines = []
     for row in rows:
         if row.name not in parts or row.hierarchical is None:
@@ -281,8 +309,12 @@ def _budget_table(rows: Sequence[HeadlineRow], parts: Mapping[str, Mapping[str, 
         digits = decimals(total)
         each = [f"{of_row[s]:.{digits}f}" if s in of_row else "" for s in sources]
         value = f"{row.hierarchical.value:.{digits}f} ± {total:.{digits}f}"
-        lines.append([row.label, row.unit, value, *each])
+        over_all = marginal.get(row.name, {})
+        ends = [over_all.get(over, {}) for over in mixed]
+        within = [f"{e['lo95']:.{digits}f} … {e['hi95']:.{digits}f}" if e else "" for e in ends]
+        lines.append([row.label, row.unit, value, *each, *within])
     header = ["quantity", "unit", "± total", *(_SYSTEMATIC.get(s, s) for s in sources)]
+    header += [f"95% over {_SYSTEMATIC[over]}" for over in mixed]
     return Table("Errors of the headline numbers, by what makes them (1σ)", header, lines)
 
 

@@ -207,6 +207,8 @@ def _check_potentials(recipe: Recipe) -> list[str]:
 def _isochrones(recipe: Recipe) -> list[str]:
     i, compare = recipe.isochrones, recipe.compare
     names = [i.source, *([] if i.giants in (None, EXCLUDE) else [i.giants])]
+    if recipe.data.source == "mock":
+        names.append(recipe.simulate.drawn_from(i))
     if compare is not None:
         names += [*compare.families, *(v.family for v in compare.variants if v.family is not None)]
     return list(dict.fromkeys(str(n) for n in names if n != "external"))

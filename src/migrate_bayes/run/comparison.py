@@ -18,7 +18,7 @@ import xarray as xr
 
 from migrate_bayes.baseline import fit_baseline
 from migrate_bayes.catalog.quality import cut_anew
-from migrate_bayes.compare.compare_options import DataChoice
+from migrate_bayes.compare.compare_options import CompareOptions, DataChoice
 from migrate_bayes.compare.fits import Fitter
 from migrate_bayes.compare.product import build_comparison
 from migrate_bayes.compare.variants import ComparedVariant, FittedVariant, list_variants
@@ -103,7 +103,14 @@ def compare_recipes(
     attrs = provenance(seed=first.seed, recipe_hash=" ".join(r.hash for r in recipes))
     attrs["recipes"] = json.dumps([r.name for r in recipes])
     attrs["histories"] = json.dumps([h.model_dump() for h in common[0]["histories"]])
-    return build_comparison([*fitted.values()], truth=first.truth(), attrs=attrs, seed=first.seed)
+    # Of several recipes the first that states the weights of a choice decides.
+    stated = [r.compare for r in recipes if r.compare and "marginal" in r.compare.model_fields_set]
+    marginal = dict(CompareOptions().marginal) if not stated else {}
+    for compare in reversed(stated):
+        marginal.update(compare.marginal)
+    return build_comparison(
+        [*fitted.values()], truth=first.truth(), attrs=attrs, seed=first.seed, marginal=marginal
+    )
 
 
 def _in_common(recipe: Recipe, source: Recipe | None) -> dict[str, Any]:

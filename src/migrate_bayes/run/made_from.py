@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MadeFrom = dict[str, Any]
 #: Raised when a product holds or means something else, within a version of the package.
-FORMATS = {"ages": 3, "baseline": 2, "completeness": 5}
+FORMATS = {"ages": 3, "baseline": 2, "completeness": 5, "variant": 2}
 # Entries of [data] that decide stars as they are read.
 _CATALOGUE = {
     "columns", "hdu", "duplicate_radius", "min_snr", "survey_flags", "parallax_zero_point",
@@ -34,13 +34,13 @@ def of_catalogue(recipe: Recipe) -> MadeFrom:
     from migrate_bayes.isochrones.sources.registry import source_checksum
     from migrate_bayes.orbits.potential_tables import table_key
 
-    mock, orbits, source = recipe.simulate, recipe.orbits, recipe.isochrones.source
-    source = "dartmouth" if source == "external" else source
+    mock, orbits = recipe.simulate, recipe.orbits
+    source = mock.drawn_from(recipe.isochrones)
     potential = mock.moves_in(orbits)
     made = {
         "version": __version__,
         "seed": recipe.seed,
-        "simulate": _entries(mock.model_copy(update={"potential": potential})),
+        "simulate": _entries(mock.model_copy(update={"potential": potential}), but={"isochrones"}),
         "isochrones": {"source": source, "checksum": source_checksum(source)},
         "orbits": _entries(orbits, only={"frame", "scaling"}) | {"tables": table_key(potential)},
     }

@@ -228,7 +228,8 @@ def _find_paths(content: dict[str, Any], folder: Path) -> dict[str, str]:
     def find_table(text: Any) -> Any:
         return find(text) if str(text).endswith(".nc") else text
 
-    for section, names in {"isochrones": ("source", "giants"), "simulate": ("potential",)}.items():
+    sources = {"isochrones": ("source", "giants"), "simulate": ("potential", "isochrones")}
+    for section, names in sources.items():
         if isinstance(table := content.get(section), dict):
             table |= {name: _in_texts(table[name], find_within) for name in names if name in table}
     for section in ("orbits", "compare"):
