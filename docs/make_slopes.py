@@ -20,12 +20,18 @@ import numpy as np
 import xarray as xr
 from asked import asked_run
 from numpy.typing import NDArray
-from scipy.interpolate import RegularGridInterpolator, interp1d
+from scipy.interpolate import RegularGridInterpolator
+from scipy.special import ndtri
 
 from migrate_bayes import PopulationModel, load_model_spec, population_data
 from migrate_bayes.core.table import Table
 from migrate_bayes.mock import MigrationOptions
-from migrate_bayes.mock.discs import expected_gradient, expected_metallicity, expected_scatter
+from migrate_bayes.mock.discs import (
+    draw_metallicity,
+    expected_gradient,
+    expected_metallicity,
+    expected_scatter,
+)
 from migrate_bayes.population.sampling.density import find_mode
 from migrate_bayes.run import Run
 
@@ -35,22 +41,34 @@ EDGES = (1.0, 1.5, 2.25, 3.5, 5.5, 7.5, 9.0, 10.0, 11.0, 12.0)  # Gyr
 HEAD = ["age, Gyr", "stars", "law", "law × S", "usable stars", "fit, at the middle", "R_g / true"]
 
 
-def selected(
-    law: MigrationOptions, table: xr.Dataset, age: Floats, rg: Floats, today: Floats
-) -> Floats:
-    """Return the mean [Fe/H] of the law at ages (Gyr) and radii (kpc) times S at today's radii."""
+def redrawn(
+    law: MigrationOptions, table: xr.Dataset, age: Floats, rg: Floats, today: Floats, *,
+    normal: bool = False, draws: int = 64,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Return the mean [Fe/H] of the law at ages (Gyr) and radii (kpc) times S, and a draw of it.
+
+    S is that at today's radii. The law is the mock's, or the normal one of its mean and scatter.
+    """
     of_thin = table["ln_s"].sel(component="thin").transpose("age", "r_present", "feh")
-    ages, places, feh = (of_thin[name].values for name in of_thin.dims)
-    finer = np.linspace(feh[0], feh[-1], 8 * (len(feh) - 1) + 1)
-    log_s = interp1d(feh, of_thin.values, axis=-1)(finer)
-    radii = np.arange(2.0, 16.1, 0.5)
-    centre = expected_metallicity(law, radii, ages[:, None])[..., None, None]
-    z = (finer - centre) / expected_scatter(law, ages)[:, None, None, None]
-    weight = np.exp(-0.5 * z**2 + log_s[:, None])
-    moved = (weight * (finer - centre)).sum(axis=-1) / weight.sum(axis=-1)
-    axes = ages, radii, places
-    at = RegularGridInterpolator(axes, moved, bounds_error=False, fill_value=None)
-    return expected_metallicity(law, rg, age) + at(np.stack([age, rg, today], axis=1))
+    axes = [of_thin[name].values for name in of_thin.dims]
+    log_s = RegularGridInterpolator(axes, of_thin.values, bounds_error=False, fill_value=None)
+    rng = np.random.default_rng(1)
+    mean, drawn = np.empty((2, len(age)))
+    for part in np.array_split(np.arange(len(age)), max(1, len(age) // 10_000)):
+        a, r = age[part, None], rg[part, None]
+        u = rng.random((2, len(part), draws))
+        if normal:
+            scatter = expected_scatter(law, age[part])[:, None]
+            feh = expected_metallicity(law, r, a) + scatter * ndtri(u[0])
+        else:
+            feh = draw_metallicity(law, r, a, u)
+        places = np.stack(np.broadcast_arrays(a, today[part, None], feh), axis=-1)
+        weight = np.cumsum(np.exp(log_s(places)), axis=1)
+        chosen = (weight < rng.random((len(part), 1)) * weight[:, -1:]).sum(axis=1)
+        drawn[part] = feh[np.arange(len(part)), chosen]
+        weight = np.diff(weight, prepend=0.0, axis=1)
+        mean[part] = (weight * feh).sum(axis=1) / weight.sum(axis=1)
+    return mean, drawn
 
 
 TRUTH = {
@@ -81,16 +99,32 @@ def known(stars: xr.Dataset, names: tuple[str, ...]) -> xr.Dataset:
     return stars
 
 
-def maxima(run: Run, stars: xr.Dataset, mask: NDArray[np.bool_]) -> None:
-    """Print the gradient at the knots, at the posterior's maximum, less the law."""
+def with_metallicity(stars: xr.Dataset, thin: NDArray[np.bool_], feh: Floats) -> xr.Dataset:
+    """Put other true [Fe/H] into stars of the thin disc, whose [α/Fe] follows it by -0.12."""
+    old = stars["ref_true_feh"].values
+    new = old.copy()
+    new[thin] = feh
+    alpha = stars["alpha_fe"].values - 0.12 * (new - old)
+    return stars.assign(ref_true_feh=("star", new), alpha_fe=("star", alpha))
+
+
+def maxima(
+    run: Run, stars: xr.Dataset, mask: NDArray[np.bool_], others: dict[str, xr.Dataset]
+) -> None:
+    """Print the gradient at the knots, at the posterior's maximum, less the law.
+
+    `others` are the same stars with other true values.
+    """
     chosen, path = run.recipe.model, run.folder / "completeness.nc"
     spec = load_model_spec(chosen.spec)
     table = xr.load_dataset(path, engine="h5netcdf") if path.exists() else None
     knots = np.array(spec.gradient_knots)
     law = expected_gradient(run.recipe.simulate.migration, knots)
     rows = []
-    for label, names in TRUTH.items():
-        stated = known(stars, names)
+    cases = {label: (stars, names) for label, names in TRUTH.items()}
+    cases |= {label: (other, TRUTH["true values"]) for label, other in others.items()}
+    for label, (of, names) in cases.items():
+        stated = known(of, names)
         data = population_data(
             stated, potential=chosen.potential, mask=mask, with_completeness=table is not None
         )
@@ -123,9 +157,13 @@ def main() -> None:
     orbits = stars[["rg_mean", "rg_sd"]].sel(potential=run.recipe.model.potential)
     measured, error = (orbits[name].values[thin] for name in orbits)
     law, path = run.recipe.simulate.migration, run.folder / "completeness.nc"
-    foretold = np.full(len(age), np.nan)
+    foretold, others = np.full(len(age), np.nan), {}
     if path.exists():
-        foretold = selected(law, xr.load_dataset(path, engine="h5netcdf"), age, rg, today)
+        table = xr.load_dataset(path, engine="h5netcdf")
+        foretold, drawn = redrawn(law, table, age, rg, today)
+        others["[Fe/H] drawn from the law × S"] = with_metallicity(stars, thin, drawn)
+        _, drawn = redrawn(law, table, age, rg, today, normal=True)
+        others["the same, a normal law"] = with_metallicity(stars, thin, drawn)
     fit = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")
     curve = fit["posterior"]["gradient"].sel(component="thin").mean(("chain", "draw"))
     rows, lines = [], []
@@ -147,7 +185,7 @@ def main() -> None:
     rates = [np.polyfit(middle, values, 1)[0] for values in curves]
     rows.append(["straight line", f"{thin.sum():,}", *(f"{rate:.4f}" for rate in rates), ""])
     Table("Thin-disc gradients, dex/kpc, and their rate, dex/kpc/Gyr", HEAD, rows).print()
-    maxima(run, stars, mask.values)
+    maxima(run, stars, mask.values, others)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from migrate_bayes.isochrones import build_grid
 from migrate_bayes.mock.discs import (
     N_MIGRATION,
     birth_gradient,
+    draw_metallicity,
     draw_migration,
     expected_gradient,
     expected_metallicity,
@@ -195,3 +196,14 @@ def test_truth_of_a_recipe_is_the_closed_forms_line():
     # By the default numbers, what Vickers, Shen & Li (2021) found.
     assert truth["gradient_young"] == pytest.approx(-0.075, abs=0.002)
     assert truth["flattening_rate"] == pytest.approx(0.003, abs=0.0003)
+
+
+def test_metallicities_drawn_at_given_radius_and_age_are_those_of_the_stars(stars):
+    thin = (stars["component"] == 0) & (stars["age"] > 6.0)
+    rg, age, feh = (stars[name][thin] for name in ("rg", "age", "feh"))
+    u = np.random.default_rng(2).random((2, 10, len(rg)))
+    drawn = draw_metallicity(LAW, rg, age, u)
+    assert stats.ks_2samp(drawn[0], feh).pvalue > 1e-3
+    # Not normal: births at negative radii are missing, which are the most metal-rich.
+    z = (drawn - expected_metallicity(LAW, rg, age)) / expected_scatter(LAW, age)
+    assert stats.skew(z, axis=None) < -4 * np.sqrt(6 / z.size)

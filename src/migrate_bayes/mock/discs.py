@@ -82,9 +82,10 @@ _HIGHEST = 8.0  # kpc
 
 
 def truncated_normal(
-    u: NDArray, mean: float, sd: float, low: float = -np.inf, high: float = np.inf
+    u: NDArray, mean: ArrayLike, sd: ArrayLike, low: float = -np.inf, high: float = np.inf
 ) -> NDArray[np.float64]:
     """Turn uniform numbers into a normal law truncated to [low, high]."""
+    mean, sd = np.asarray(mean), np.asarray(sd)
     below, above = ndtr((low - mean) / sd), ndtr((high - mean) / sd)
     return np.clip(mean + sd * ndtri(below + u * (above - below)), low, high)
 
@@ -184,14 +185,30 @@ def expected_metallicity(law: MigrationOptions, radius: ArrayLike, age: ArrayLik
     return _of_births(law, radius, age)[0]
 
 
+def draw_metallicity(
+    law: MigrationOptions, radius: ArrayLike, age: ArrayLike, u: NDArray
+) -> NDArray[np.float64]:
+    """Draw [Fe/H] of thin-disc stars of an R_g (kpc) and age (Gyr) by two uniform numbers each."""
+    _, born, spread = _born(law, radius, age)
+    born = truncated_normal(u[0], born, spread, low=0.0)
+    return gas_metallicity(law, born, age) + law.ism_scatter * ndtri(u[1])
+
+
+def _born(
+    law: MigrationOptions, radius: ArrayLike, age: ArrayLike
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Return h, and R_b* and √V (kpc) of stars of an R_g and age."""
+    kept, age = _kept(law, age), np.asarray(age, dtype=np.float64)
+    mean = law.birth_radius_now - law.growth * age
+    born = (1.0 - kept) * mean + kept * np.asarray(radius, dtype=np.float64)
+    return kept, born, np.maximum(np.sqrt(kept * _diffusion(law, age)), 1e-9)
+
+
 def _of_births(
     law: MigrationOptions, radius: ArrayLike, age: ArrayLike
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Return mean, derivative by R_g and scatter of [Fe/H] at given R_g and age."""
-    kept, age = _kept(law, age), np.asarray(age, dtype=np.float64)
-    mean = law.birth_radius_now - law.growth * age
-    born = (1.0 - kept) * mean + kept * np.asarray(radius, dtype=np.float64)
-    spread = np.maximum(np.sqrt(kept * _diffusion(law, age)), 1e-9)
+    age, (kept, born, spread) = np.asarray(age, dtype=np.float64), _born(law, radius, age)
     a = -born / spread
     first = np.exp(-0.5 * a**2 - 0.5 * np.log(2.0 * np.pi) - log_ndtr(-a))
     second, third = 1.0 + a * first, (2.0 + a**2) * first
