@@ -310,6 +310,29 @@ def test_an_abundance_by_hydrogen_is_doubted():
     assert said(STARS | {"MG_H": by_iron + STARS["feh"]}, columns=own)[1] == ""
 
 
+@pytest.mark.parametrize(
+    ("column", "canonical", "words"),
+    [("RAB1950", "ra", "the equinox B1950"), ("de1950", "dec", "the equinox B1950"),
+     ("VLSR", "radial_velocity", "not relative to the Sun"),
+     ("v_gsr", "radial_velocity", "not relative to the Sun"),
+     ("RAJ2000", "ra", ""), ("RVhel", "radial_velocity", "")],
+)  # fmt: skip
+def test_a_name_that_says_another_quantity_is_doubted(column, canonical, words):
+    own = {n: n for n in STARS} | {canonical: column}
+    found = said(STARS | {column: STARS[canonical]}, columns=own)[1]
+    assert words in found
+    assert bool(words) == bool(found)
+
+
+def test_g_of_another_survey_is_not_gaias():
+    table = STARS | {"gmag": STARS["phot_g_mean_mag"]}
+    del table["phot_g_mean_mag"]
+    own = {"extends": "gaia-joined", "columns": {"distance": "none", "distance_lo": "none"}}
+    assert "phot_g_mean_mag" not in said(table, columns=own)[0]
+    table["Gmag"] = table["gmag"] + 1
+    assert said(table, columns=own)[0]["phot_g_mean_mag"][0] == table["Gmag"][0]
+
+
 # Identifiers, units and maps ---------------------------------------------------------------------
 
 

@@ -48,6 +48,12 @@ _USUAL = (
 """The same of values, of columns whose bounds are wider."""
 # The name of an abundance by hydrogen, as "[Mg/H]", "__Mg_H_", "alpha_h" and "mgh_payne".
 _BY_HYDROGEN = re.compile(r"(?i)(?<![a-z0-9])(alpha|a|mg|si|ca|ti|o)[/_]?h(?![a-z0-9])")
+_OLD = "1950", "the equinox B1950: give ICRS, as of astropy's SkyCoord(..., frame='fk4').icrs"
+_NAMES = {
+    "ra": _OLD, "dec": _OLD,
+    "radial_velocity": ("lsr|gsr|galcen", "a velocity that is not relative to the Sun: give one"),
+}  # fmt: skip
+"""What a name that has a text says of a column, which makes it another quantity."""
 # Of stars [alpha/Fe] falls by 0.2 where [Fe/H] rises by 1, and [alpha/H] rises by 0.8; the least
 # slope, correlation and spread of [Fe/H], dex, by which it is the latter.
 _RISE, _CORRELATION, _SPREAD = 0.4, 0.6, 0.08
@@ -136,6 +142,10 @@ class Doubts:
         before = self._said
         self._against_each_other(x)
         against = self._said > before
+        for name, (text, what) in _NAMES.items():
+            operands = self.steps[name].operands if name in self.steps else ()
+            if any(re.search(text, str(o), re.I) for o in operands):
+                self.say(f"column {self._columns(name)} ('{name}'): the name says {what}")
         self._by_hydrogen(x)
         self._speeds(x, *self._across)
         self._alone(x, against=against)

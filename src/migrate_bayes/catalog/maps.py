@@ -415,6 +415,8 @@ def find(name: str, names: Sequence[str]) -> str | None:
     if name in names:
         return name
     same = [n for n in names if n.strip().lower() == name.lower()] or _of_coordinates(name, names)
+    if name.lower() in ("g", "gmag"):  # Gaia's is G, that of SDSS and Pan-STARRS g
+        same = [n for n in same if n.strip() == name]
     if len(same) != 1 and (element := _ELEMENT.fullmatch(name)):
         column = find(element[1], names)
         return None if column is None else column + element[2]
