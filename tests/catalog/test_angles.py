@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from astropy.coordinates import Angle
-from astropy.table import Table
+from astropy import units as u
+from astropy.coordinates import Angle, SkyCoord
+from astropy.table import QTable, Table
 
-from migrate_bayes.catalog import read_catalog
+from migrate_bayes.catalog import match, read_catalog
 from migrate_bayes.catalog.maps import draft_map
-from migrate_bayes.core.errors import CatalogError
+from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
 ANGLES = [
     ("12:34:56.7", "-01:02:03"), ("12 34 56.70", "-01 02 03.0"), ("00 00 00", "-00 00 30.5"),
@@ -122,3 +124,67 @@ def test_positions_in_columns_of_their_own(tmp_path):
     columns["dec"] = {"sexagesimal": ["DEd", "DEm", "DEs"]}
     with pytest.raises(CatalogError, match="the sign of a declination one of them"):
         read_catalog(path, columns={"source_id": "ID", "teff": "Teff", **columns})
+
+
+COORDINATES = {
+    "ra": ("ra", "deg"), "dec": ("dec", "deg"), "distance": ("distance", "kpc"),
+    "pmra": ("pm_ra_cosdec", "mas/yr"), "pmdec": ("pm_dec", "mas/yr"),
+    "radial_velocity": ("radial_velocity", "km/s"),
+}  # fmt: skip
+
+
+def with_coordinates(kept="icrs"):
+    """Return coordinates, and a table with a column of them in a frame or a representation."""
+    rng = np.random.default_rng(4)
+    pmra, pmdec = rng.normal(0, 9, (2, 6)) * u.mas / u.yr
+    where = SkyCoord(
+        rng.uniform(1, 359, 6) * u.deg, rng.uniform(-70, 70, 6) * u.deg, pm_ra_cosdec=pmra,
+        pm_dec=pmdec, distance=rng.uniform(100, 900, 6) * u.pc,
+        radial_velocity=rng.normal(0, 3e4, 6) * u.m / u.s,
+    )  # fmt: skip
+    stored = where.copy()
+    if kept == "cartesian":
+        stored.representation_type = kept
+    elif kept in ("galactic", "fk4", "fk5"):
+        stored = getattr(where, kept)
+    return where, QTable({"source_id": range(6), "at": stored, "teff": np.full(6, 5800.0) * u.K})
+
+
+@pytest.mark.parametrize("kept", ["icrs", "galactic", "fk5", "cartesian", ".ecsv", ".fits"])
+def test_a_column_of_sky_coordinates(tmp_path, kept):
+    where, table = with_coordinates(kept)
+    if kept.startswith("."):
+        path = tmp_path / f"in{kept}"
+        table.write(path)
+        table = path
+        match(path, path, tmp_path / "out.parquet", epochs=(2000.0, 2016.0))
+        moved = pq.read_table(tmp_path / "out.parquet").to_pandas()
+        size = np.hypot(where.pm_ra_cosdec, where.pm_dec).to_value("arcsec/yr")
+        np.testing.assert_allclose(moved["match_separation"], 16 * size, rtol=1e-6)
+    stars = read_catalog(table)
+    for name, (part, unit) in COORDINATES.items():
+        expected = getattr(where, part).to_value(unit)
+        np.testing.assert_allclose(stars[name], expected, rtol=1e-9, atol=1e-9, err_msg=name)
+    own = {"source_id": "source_id", "ra": 10.0, "dec": "at.dec", "pmra": "PMRA"}
+    with pytest.raises(CatalogError, match="no column 'zz'"):
+        read_catalog(table, columns=own | {"pmdec": "zz"})
+    assert read_catalog(table, columns=own)["ra"][0] == 10.0
+
+
+def test_coordinates_of_other_frames_are_refused_by_name(tmp_path):
+    old, galactic = (with_coordinates(frame)[1] for frame in ("fk4", "galactic"))
+    old.write(tmp_path / "fk4.ecsv")
+    old.write(tmp_path / "fk4.fits")
+    for table in (old, tmp_path / "fk4.ecsv", tmp_path / "fk4.fits"):
+        with pytest.raises(CatalogError, match=r"'at.ra' .* in the frame fk4 \(give at.icrs, of"):
+            read_catalog(table)
+    galactic.write(tmp_path / "l.ecsv")
+    how = "'at.l' and 'at.b' are Galactic: make ra and dec of them, as astropy's SkyCoord"
+    with pytest.warns(CatalogWarning, match=re.escape(how)):
+        assert "ra" not in read_catalog(tmp_path / "l.ecsv")
+    with pytest.raises(CatalogError, match=re.escape(how)):
+        read_catalog(tmp_path / "l.ecsv", columns={"source_id": "source_id", "ra": "ra"})
+    _, two = with_coordinates()
+    two["also"] = two["at"]
+    with pytest.raises(CatalogError, match=r"'at.ra' and 'also.ra' are both coordinates, and"):
+        read_catalog(two)

@@ -287,6 +287,52 @@ def test_what_a_name_says_is_doubted(column, canonical, words):
     assert said({"source_id": [1], "logg": [4.0]})[1] == ""
 
 
+def test_an_abundance_by_hydrogen_is_doubted():
+    """[α/Fe] falls with [Fe/H], also with large errors of both; [α/H] rises, or its name says."""
+    feh = STARS["feh"] + RNG.normal(0, 0.1, N)
+    by_iron = 0.1 - 0.2 * STARS["feh"] + RNG.normal(0, 0.08, N)
+    rises = "column 'alpha_fe' ('alpha_fe') has a slope of 0."
+    assert said(STARS | {"feh": feh, "alpha_fe": by_iron})[1] == ""
+    assert rises in said(STARS | {"feh": feh, "alpha_fe": by_iron + STARS["feh"]})[1]
+    assert said(STARS | {"feh": 0.1 * feh, "alpha_fe": 0.1 * feh})[1] == ""  # of one cluster
+    names = {"MG_H": "by hydrogen", "[Mg/H]": "by hydrogen", "__Mg_H_": "by hydrogen"}
+    names |= {"mgh_payne": "by hydrogen", "alpha_h": "by hydrogen", "ALPHA_M": "", "Mg_Fe": ""}
+    for name, words in names.items():
+        own = {"source_id": "source_id", "feh": "feh", "alpha_fe": name}
+        found = said(STARS | {name: by_iron}, columns=own)[1]
+        assert words in found
+        assert bool(words) == bool(found)
+    assert (
+        'alpha_fe = { difference = ["MG_H", "feh"] }'
+        in said(STARS | {"MG_H": by_iron}, columns=own | {"alpha_fe": "MG_H"})[1]
+    )
+    own["alpha_fe"] = {"difference": ["MG_H", "feh"]}
+    assert said(STARS | {"MG_H": by_iron + STARS["feh"]}, columns=own)[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("column", "canonical", "words"),
+    [("RAB1950", "ra", "the equinox B1950"), ("de1950", "dec", "the equinox B1950"),
+     ("VLSR", "radial_velocity", "not relative to the Sun"),
+     ("v_gsr", "radial_velocity", "not relative to the Sun"),
+     ("RAJ2000", "ra", ""), ("RVhel", "radial_velocity", "")],
+)  # fmt: skip
+def test_a_name_that_says_another_quantity_is_doubted(column, canonical, words):
+    own = {n: n for n in STARS} | {canonical: column}
+    found = said(STARS | {column: STARS[canonical]}, columns=own)[1]
+    assert words in found
+    assert bool(words) == bool(found)
+
+
+def test_g_of_another_survey_is_not_gaias():
+    table = STARS | {"gmag": STARS["phot_g_mean_mag"]}
+    del table["phot_g_mean_mag"]
+    own = {"extends": "gaia-joined", "columns": {"distance": "none", "distance_lo": "none"}}
+    assert "phot_g_mean_mag" not in said(table, columns=own)[0]
+    table["Gmag"] = table["gmag"] + 1
+    assert said(table, columns=own)[0]["phot_g_mean_mag"][0] == table["Gmag"][0]
+
+
 # Identifiers, units and maps ---------------------------------------------------------------------
 
 

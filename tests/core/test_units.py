@@ -10,9 +10,10 @@ from astropy.table import Column
 from astropy.utils.masked import Masked
 
 from migrate_bayes import estimate_ages, external_ages, mark_duplicates, quality_cuts
+from migrate_bayes.catalog.extinction import deredden, extinction_ratio
 from migrate_bayes.core.errors import MigrateBayesError, UnitError
 from migrate_bayes.core.units import in_unit
-from migrate_bayes.isochrones import build_grid, isochrone
+from migrate_bayes.isochrones import age_cdf, build_grid, draw_stars, isochrone
 from migrate_bayes.orbits import (
     circular_velocity,
     compute_orbits,
@@ -33,6 +34,12 @@ _ONE = {"ra": 1.0, "dec": 1.0, "snr_g": 60.0, "teff": 5772.0, "teff_error": 20.0
         "age_hi": 5.0, "distance": 0.1, "pmra": 1.0, "pmdec": 1.0,
         "radial_velocity": 3.0}  # fmt: skip
 STAR = xr.Dataset({name: ("star", [value]) for name, value in _ONE.items()})
+
+AGES = xr.Dataset(
+    {"log_age_likelihood": (("star", "age"), np.zeros((1, 13))), "flag": ("star", [0]),
+     "log_interim_prior": ("age", np.zeros(13))},
+    coords={"age": np.arange(1.0, 14.0)}, attrs={"age_method": "fine"},
+)  # fmt: skip
 
 # A call with quantities, with the same plain numbers, and with one that is of no use there.
 DOORS = {
@@ -91,6 +98,30 @@ DOORS = {
     "isochrone": (
         lambda: isochrone("dartmouth", 4000 * u.Myr)["teff"],
         lambda: isochrone("dartmouth", 4.0)["teff"], lambda: isochrone("dartmouth", 4 * u.K),
+    ),
+    "age_cdf": (
+        lambda: age_cdf(AGES, 4000 * u.Myr), lambda: age_cdf(AGES, 4.0),
+        lambda: age_cdf(AGES, 4.0 * u.kpc),
+    ),
+    "draw_stars": (
+        lambda: draw_stars("dartmouth", 4600 * u.Myr, 0.0, 0.0, 0.5)["teff"],
+        lambda: draw_stars("dartmouth", 4.6, 0.0, 0.0, 0.5)["teff"],
+        lambda: draw_stars("dartmouth", 4.6 * u.kpc, 0.0, 0.0, 0.5),
+    ),
+    "extinction_ratio": (
+        lambda: extinction_ratio("G", 900 * u.mmag, teff=5.7 * u.kK),
+        lambda: extinction_ratio("G", 0.9, teff=5700.0),
+        lambda: extinction_ratio("G", 0.9, bp_rp=0.8 * u.K),
+    ),
+    "deredden": (
+        lambda: deredden(
+            [900.0] * u.mmag, bp_rp_observed=[1.2] * u.mag, teff=[5.7] * u.kK,
+            abs_g_reddened=[4.0] * u.mag,
+        ),
+        lambda: deredden([0.9], bp_rp_observed=[1.2], teff=[5700.0], abs_g_reddened=[4.0]),
+        lambda: deredden(
+            [0.9] * u.K, bp_rp_observed=[1.2], teff=[5700.0], abs_g_reddened=[4.0]
+        ),
     ),
     "mark_duplicates": (
         lambda: mark_duplicates(STAR, radius_arcsec=5000 * u.mas)["flag"],

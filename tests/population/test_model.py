@@ -227,6 +227,12 @@ def test_reprs_are_one_line(make_stars, of_default):
     assert repr(data) == f"PopulationData(1,200 stars × {nodes:.1f} age nodes, MWPotential2014, rg)"
 
 
+def test_stars_for_a_completeness_are_not_fitted_without_one(make_stars):
+    data = population_data(make_stars(20), with_completeness=True)
+    with pytest.raises(FitError, match=r"with_completeness=True, .* none is given.* Give Popul"):
+        PopulationModel(data)
+
+
 def test_everything_is_named_and_has_its_unit(make_stars):
     # Each function of age by the ages of its knots, in Gyr; each variable with a unit.
     from migrate_bayes.population.sampling.posterior import UNITS, label

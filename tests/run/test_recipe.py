@@ -45,7 +45,24 @@ def test_truth_is_the_mocks(tmp_path):
     ("text", "message"),
     [
         ("name = ", "not valid TOML"),
-        ('[data]\ncolumns = "gaia"\n[data.columns]\nteff = "T"', "keep the table, with extends"),
+        (
+            '[data]\ncolumns = "gaia"\n[data.columns]\nteff = "T"',
+            r"\[data.columns\] stands in the file already\. Of .* keep the table, with extends",
+        ),
+        (
+            '[data.columns]\nteff = "T"\n[data]\ncolumns = "gaia"',
+            r"'columns' of \[data\] stands in the file already\. Of .* keep the table",
+        ),
+        ("seed = 1\nseed = 2", "'seed' stands in the file already$"),
+        ("[model]\n[data] # again\n[model]", r"\[model\] stands in the file already$"),
+        (
+            '[data.columns]\nteff = "T"\nra = [\n1]\nra = "x"\n[fit]',
+            r"'ra' of \[data.columns\] stands in the file already$",
+        ),
+        (
+            '[data.columns]\nteff = "T"\n[data.columns]',
+            r"\[data.columns\] stands in the file already$",
+        ),
         ('[data]\nsource = "mock"\nmin_sn = 50', r"unknown entry 'data.min_sn'; did you mean 'mi"),
         ('[dta]\nsource = "mock"', "unknown entry 'dta'; did you mean 'data'"),
         ("[data]\nsource = 'mock'\n[sampler]\ndraws = 0", "'sampler.draws': .*greater than 0"),
@@ -111,3 +128,21 @@ def test_a_recipe_may_extend_another(tmp_path):
     over.write_text("extends = 3\n")
     with pytest.raises(RecipeError, match="'extends' is the path of another recipe"):
         load_recipe(over)
+
+
+def test_a_file_here_comes_before_the_packages_recipe_of_its_name(tmp_path, monkeypatch):
+    # By the same rule for what is run and for what is extended, and it is said.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.toml").write_text('extends = "paper"\nname = "own"\n')
+    spec = load_recipe("own").model.spec
+    (tmp_path / "paper.toml").write_text('seed = 5\n[data]\nsource = "mock"\n')
+    for name in ("own", "paper"):
+        with pytest.warns(UserWarning, match=r"recipe 'paper' is the file .*paper\.toml here, not"):
+            recipe = load_recipe(name)
+        assert (recipe.seed, recipe.name) == (5, name)
+    # A file that extends its own name can only mean the package's; a folder is no recipe.
+    (tmp_path / "paper.toml").write_text('extends = "paper"\nseed = 6\n')
+    recipe = load_recipe("paper.toml")
+    assert (recipe.seed, recipe.model.spec) == (6, spec)
+    (tmp_path / "demo").mkdir()
+    assert load_recipe("demo").name == "demo"

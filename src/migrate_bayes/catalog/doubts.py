@@ -6,6 +6,7 @@ contradict each other: most lie out of bounds, or distance times parallax is 100
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -45,6 +46,17 @@ _USUAL = (
     *((f"snr_{b}", 1.0, np.inf) for b in "gri"),
 )  # fmt: skip
 """The same of values, of columns whose bounds are wider."""
+# The name of an abundance by hydrogen, as "[Mg/H]", "__Mg_H_", "alpha_h" and "mgh_payne".
+_BY_HYDROGEN = re.compile(r"(?i)(?<![a-z0-9])(alpha|a|mg|si|ca|ti|o)[/_]?h(?![a-z0-9])")
+_OLD = "1950", "the equinox B1950: give ICRS, as of astropy's SkyCoord(..., frame='fk4').icrs"
+_NAMES = {
+    "ra": _OLD, "dec": _OLD,
+    "radial_velocity": ("lsr|gsr|galcen", "a velocity that is not relative to the Sun: give one"),
+}  # fmt: skip
+"""What a name that has a text says of a column, which makes it another quantity."""
+# Of stars [alpha/Fe] falls by 0.2 where [Fe/H] rises by 1, and [alpha/H] rises by 0.8; the least
+# slope, correlation and spread of [Fe/H], dex, by which it is the latter.
+_RISE, _CORRELATION, _SPREAD = 0.4, 0.6, 0.08
 _TRIPLES = (("distance", "distance_lo", "distance_hi"), ("age", "age_lo", "age_hi"))
 
 
@@ -130,6 +142,11 @@ class Doubts:
         before = self._said
         self._against_each_other(x)
         against = self._said > before
+        for name, (text, what) in _NAMES.items():
+            operands = self.steps[name].operands if name in self.steps else ()
+            if any(re.search(text, str(o), re.I) for o in operands):
+                self.say(f"column {self._columns(name)} ('{name}'): the name says {what}")
+        self._by_hydrogen(x)
         self._speeds(x, *self._across)
         self._alone(x, against=against)
         for name, values in x.items():
@@ -275,6 +292,30 @@ class Doubts:
                         "that of "
                         f"no stars: see the units of {self._columns(by, 'phot_g_mean_mag')}"
                     )
+
+    def _by_hydrogen(self, x: Mapping[str, Floats]) -> None:
+        """Say of [alpha/Fe] that it may be [alpha/H], by its name or as it rises with [Fe/H]."""
+        if "alpha_fe" not in x:
+            return
+        entry, operands = self.steps["alpha_fe"].entry, self.steps["alpha_fe"].operands
+        names = [str(o) for o in operands if entry.operation in ("column", "mean")]
+        found = "a name that says so" if any(map(_BY_HYDROGEN.search, names)) else ""
+        if "feh" in x:
+            known = np.isfinite(x["alpha_fe"] + x["feh"])
+            feh, alpha = x["feh"][known], x["alpha_fe"][known]
+            if known.sum() >= _ENOUGH and feh.std() > _SPREAD and alpha.std() > 0.0:
+                r = np.corrcoef(feh, alpha)[0, 1]
+                slope = r * alpha.std() / feh.std()
+                if slope > _RISE and r > _CORRELATION:
+                    found = f"a slope of {slope:.2g} on [Fe/H], with a correlation of {r:.2g}"
+        if found:
+            iron = self.steps["feh"].operands if "feh" in self.steps else ()
+            pair = f'"{operands[0]}", "{iron[0] if len(iron) == 1 else "..."}"'
+            self.say(
+                f"column {self._columns('alpha_fe')} ('alpha_fe') has {found}: if it is an "
+                "abundance by hydrogen, [α/H], take [Fe/H] from it: "
+                f"alpha_fe = {{ difference = [{pair}] }}"
+            )
 
     def _speeds(self, x: Mapping[str, Floats], by: str, across: float, n: int) -> None:
         """Hold speeds across the sky against those along the line of sight."""

@@ -44,6 +44,7 @@ from migrate_bayes.catalog.reader import as_catalog
 from migrate_bayes.core.errors import CatalogError, suggest
 from migrate_bayes.core.flags import StarFlag
 from migrate_bayes.core.parallel import map_blocks
+from migrate_bayes.core.units import in_unit
 
 Floats = NDArray[np.float64]
 
@@ -420,10 +421,10 @@ def extinction_ratio(
         raise ValueError("give bp_rp or teff")
     a = _COEFFICIENTS[int(main_sequence), int(bp_rp is None), BANDS.index(band)]
     if bp_rp is not None:
-        x = np.clip(np.asarray(bp_rp, dtype=np.float64), *COLOUR_RANGE)
+        x = np.clip(in_unit(bp_rp, "mag", "bp_rp"), *COLOUR_RANGE)
     else:
-        x = np.clip(np.asarray(teff, dtype=np.float64), *TEFF_RANGE) / 5040.0
-    e = np.asarray(a0, dtype=np.float64)
+        x = np.clip(in_unit(teff, "K", "teff"), *TEFF_RANGE) / 5040.0
+    e = in_unit(a0, "mag", "a0")
     poly = a[0] + a[1] * x + a[2] * x**2 + a[3] * x**3 + a[4] * e + a[5] * e**2 + a[6] * e**3
     return np.asarray(poly + a[7] * x * e + a[8] * x**2 * e + a[9] * x * e**2)
 
@@ -442,7 +443,10 @@ def deredden(
     extinction `a0` (mag) is zero. `abs_g_reddened`, G minus the distance modulus, chooses between
     the two fits; NaN takes the upper one. All are of shape (n,); `workers` are threads.
     """
-    n = a0.size
+    a0, bp_rp_observed, abs_g_reddened = (
+        in_unit(v, "mag") for v in (a0, bp_rp_observed, abs_g_reddened)
+    )
+    teff, n = in_unit(teff, "K", "teff"), a0.size
     a_g, reddening = np.empty(n), np.empty(n)
     limits = np.array([*COLOUR_RANGE, *TEFF_RANGE, LOWER_MAIN_SEQUENCE])
 

@@ -31,6 +31,10 @@ for those given here, and one given as ``"none"`` is taken away.
 A column ``x`` has no value where a column ``x.mask`` is true, or ``l_x`` says that it is a limit
 (``<``, ``>``).
 
+A SkyCoord in a column ``x`` is columns ``x.ra``, ``x.dec``, ``x.pm_ra_cosdec`` and so on;
+an entry that names ``ra``, ``dec``, ``distance``, ``pmra``, ``pmdec`` or ``radial_velocity`` reads
+its part of it, if the table has no column of this name.
+
 All goes element by element, so that a catalogue read in chunks is the same as one read whole.
 """
 
@@ -391,12 +395,30 @@ def guess_map(names: Sequence[str]) -> ColumnMap:
     return ColumnMap("canonical", entries, source)
 
 
-def _find(name: str, names: Sequence[str]) -> str | None:
+# What parts of a column of astropy's SkyCoord are: it is kept as NAME.ra, NAME.dec and so on.
+_COORDINATES = {
+    "ra": "ra", "dec": "dec", "distance": "distance", "pmra": "pm_ra_cosdec", "pmdec": "pm_dec",
+    "radial_velocity": "radial_velocity",
+}  # fmt: skip
+
+
+def _of_coordinates(name: str, names: Sequence[str]) -> list[str]:
+    """Return the columns that are this part of coordinates."""
+    if (part := _COORDINATES.get(name.lower())) is None:
+        return []
+    kept = [n.removesuffix(f".{part}") for n in names if n.endswith(f".{part}")]
+    return [f"{k}.{part}" for k in kept if {f"{k}.ra", f"{k}.dec"} <= set(names)]
+
+
+def find(name: str, names: Sequence[str]) -> str | None:
+    """Return the column that has a name, in whatever case, or is that part of a SkyCoord."""
     if name in names:
         return name
-    same = [n for n in names if n.strip().lower() == name.lower()]
+    same = [n for n in names if n.strip().lower() == name.lower()] or _of_coordinates(name, names)
+    if name.lower() in ("g", "gmag"):  # Gaia's is G, that of SDSS and Pan-STARRS g
+        same = [n for n in same if n.strip() == name]
     if len(same) != 1 and (element := _ELEMENT.fullmatch(name)):
-        column = _find(element[1], names)
+        column = find(element[1], names)
         return None if column is None else column + element[2]
     return same[0] if len(same) == 1 else None
 
@@ -406,7 +428,7 @@ def plan(column_map: ColumnMap, source: Source) -> list[Step]:
     steps: list[Step] = []
     absent: dict[str, Entry] = {}
     for canonical, entry in column_map.entries.items():
-        found = [o if isinstance(o, float) else _find(o, source.names) for o in entry.operands]
+        found = [o if isinstance(o, float) else find(o, source.names) for o in entry.operands]
         operands = [o for o in found if o is not None]
         if entry.operation == "column":  # the first that the file has
             operands = operands[:1]
@@ -441,9 +463,11 @@ def _refuse_alike(canonical: str, entry: Entry, source: Source) -> None:
     """Refuse columns of which either may be the one that a map means."""
     for operand in entry.operands:
         alike = [name for name in source.names if name.lower() == str(operand).lower()]
+        how = "differ in case alone" if alike else "are both coordinates"
+        alike = alike or _of_coordinates(str(operand), source.names)
         if len(alike) > 1:
             raise CatalogError(
-                f"{source.path}: columns {' and '.join(map(repr, alike))} differ in case alone, "
+                f"{source.path}: columns {' and '.join(map(repr, alike))} {how}, "
                 f"and either may be '{canonical}': name one in a column map, as "
                 f'{canonical} = "{alike[0]}"'
             )
@@ -463,17 +487,19 @@ def spellings(canonical: str) -> tuple[str, ...]:
 def _said_absent(column_map: ColumnMap, absent: Mapping[str, Entry], source: Source) -> str:
     """Word the columns that a map reads and a file lacks, with the nearest that it has."""
     taken = {
-        _find(str(o), source.names) for e in column_map.entries.values() for o in e.operands
+        find(str(o), source.names) for e in column_map.entries.values() for o in e.operands
     }  # fmt: skip
     free = [name for name in source.names if name not in taken]
     lines = []
     for canonical, entry in absent.items():
-        lacking = [o for o in entry.operands if isinstance(o, str) and not _find(o, source.names)]
-        known = (found for s in spellings(canonical) if (found := _find(s, free)))
+        lacking = [o for o in entry.operands if isinstance(o, str) and not find(o, source.names)]
+        known = (found for s in spellings(canonical) if (found := find(s, free)))
         near = list(dict.fromkeys([*known, *nearest(lacking, free)]))[:3]
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         if parts := _components(canonical, source.names):
             hint = f"; give {canonical} = {{ sexagesimal = {json.dumps(parts)} }}"
+        if canonical in ("ra", "dec") and (galactic := _galactic(source.names)):
+            hint = f"; {galactic}"
         if canonical.endswith("_error") and not near:
             hint = f"; without any, give {canonical} = {{ constant = ... }}"
         what = f"no column {' or '.join(map(repr, lacking))}"
@@ -505,15 +531,25 @@ def _said_absent(column_map: ColumnMap, absent: Mapping[str, Entry], source: Sou
     return f"{source.path}: {listed}\n{how}{said}"
 
 
+def _galactic(names: Sequence[str]) -> str:
+    """Name the columns of a file that are Galactic coordinates; nothing if it has none."""
+    for name in names:
+        ends = re.fullmatch(r"(?i)(?:(.*\.|g|)l|glon)", name)
+        if ends and (other := find("glat" if ends[1] is None else f"{ends[1]}b", names)):
+            how = "make ra and dec of them, as astropy's SkyCoord(...).icrs"
+            return f"'{name}' and '{other}' are Galactic: {how}"
+    return ""
+
+
 def _components(canonical: str, names: Sequence[str]) -> list[str]:
     """Return the columns of a file that together are a position; none if it has them not all."""
-    found = [_find(part, names) for part in _COMPONENTS.get(canonical, ())]
+    found = [find(part, names) for part in _COMPONENTS.get(canonical, ())]
     return [] if None in found else [name for name in found if name is not None]
 
 
 def lacks(entry: Entry, names: Sequence[str]) -> bool:
     """Tell whether a file of these columns lacks what an entry reads."""
-    found = [isinstance(o, float) or _find(o, names) is not None for o in entry.operands]
+    found = [isinstance(o, float) or find(o, names) is not None for o in entry.operands]
     return not (any(found) if entry.operation in ("column", "doubts") else all(found))
 
 
@@ -548,7 +584,7 @@ def drafted(names: Sequence[str]) -> dict[str, Any]:
     """Return a map to begin with: the columns of which a packaged map knows the name."""
     found: dict[str, Any] = {}
     for canonical in ("source_id", *COLUMNS):
-        if column := next(filter(None, (_find(s, names) for s in spellings(canonical))), None):
+        if column := next(filter(None, (find(s, names) for s in spellings(canonical))), None):
             found[canonical] = column
         elif parts := _components(canonical, names):
             found[canonical] = {"sexagesimal": parts}
@@ -615,8 +651,9 @@ def unread(names: Sequence[str], read: Container[str]) -> str:
     """
     stages = ("ages", "orbits", "photometry")
     lacking = {n for stage in stages for n in REQUIRED[stage] if n not in read}
+    galactic = "" if "ra" in read else _galactic(names)
     if not (lacking and (found := {c: n for c, n in drafted(names).items() if c in lacking})):
-        return ""
+        return galactic
     fitting = fitting_maps(names)
     how = f'columns = "{fitting[0]}" fits the file' if fitting else "name them by columns ="
     which = ", ".join(f"{canonical} ({column!r})" for canonical, column in found.items())

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from migrate_bayes.catalog.cleaning import Seen, clean
 from migrate_bayes.catalog.columns import COLUMNS, conversion_to
 from migrate_bayes.catalog.formats import open_source
+from migrate_bayes.catalog.maps import find
 from migrate_bayes.catalog.source import (
     Block,
     Cells,
@@ -209,11 +210,12 @@ def _on_sky(
     ]
     if epochs is not None and epochs[0] != epochs[1]:
         tables = (first, second)
-        able = [i for i in (0, 1) if {"pmra", "pmdec"} <= set(tables[i].column_names)]
+        motions = "pmra", "pmdec"
+        able = [i for i in (0, 1) if all(find(n, tables[i].column_names) for n in motions)]
         if not able:
             raise CatalogError(f"neither {a} nor {b} has pmra and pmdec to move by")
         i = able[0]
-        motion = [_measured(tables[i], name, (a, b)[i]) for name in ("pmra", "pmdec")]
+        motion = [_measured(tables[i], name, (a, b)[i]) for name in motions]
         years = epochs[1 - i] - epochs[i]
         at[i] = list(moved(at[i][0], at[i][1], motion[0], motion[1], years))
     index = np.full(len(first), -1, np.int64)
@@ -233,12 +235,13 @@ def _on_sky(
 
 def _measured(table: Any, name: str, file: str | Path) -> NDArray[np.float64]:
     """Return a canonical column in its unit, NaN for what is missing."""
-    column, cells = _column(table, name, file).combine_chunks(), Cells(file, name)
-    stated = (table.schema.field(name).metadata or {}).get(b"unit", b"").decode()
-    how = conversion_to(stated, file=str(file), column=name, canonical=name)
+    found = find(name, table.column_names) or name
+    column, cells = _column(table, found, file).combine_chunks(), Cells(file, found)
+    stated = (table.schema.field(found).metadata or {}).get(b"unit", b"").decode()
+    how = conversion_to(stated, file=str(file), column=found, canonical=name)
     plain = angles(column, how.sexagesimal, cells) if how.sexagesimal else as_float(column, cells)
-    if f"{name}.mask" in table.column_names:
-        plain = np.where(as_mask(table.column(f"{name}.mask").combine_chunks()), np.nan, plain)
+    if f"{found}.mask" in table.column_names:
+        plain = np.where(as_mask(table.column(f"{found}.mask").combine_chunks()), np.nan, plain)
     known = COLUMNS[name]
     return clean(plain, how, (), 1.0, (known.low, known.high), known.usual, Seen(), 0)
 

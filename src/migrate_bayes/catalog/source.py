@@ -443,9 +443,15 @@ def stated_units(attrs: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def table_source(path: Path | str, format: str, table: Any) -> Source:
-    """Slice a table of astropy's that is in memory."""
+    """Slice a table of astropy's that is in memory; a SkyCoord is columns as in a file of it."""
     columns = {str(name): table[name] for name in table.colnames}
-    units = {n: str(c.unit) for n, c in columns.items() if getattr(c, "unit", None) is not None}
+    units: dict[str, str] = {}
+    for name in [n for n, c in columns.items() if type(c).__name__ == "SkyCoord"]:
+        frame, parts = _of_coordinates(name, columns.pop(name))
+        units |= framed(name, frame, {n: str(c.unit) for n, c in parts.items()})
+        columns |= parts
+    stated = {n: str(c.unit) for n, c in columns.items() if getattr(c, "unit", None) is not None}
+    units = stated | units
 
     def pieces(wanted: list[str], identifier: str | None, size: int | None) -> Iterator[Block]:
         step = size or max(len(table), 1)
@@ -453,6 +459,28 @@ def table_source(path: Path | str, format: str, table: Any) -> Source:
             yield {name: plain_column(columns[name][start : start + step]) for name in wanted}
 
     return Source(path, format, list(columns), units, pieces, rows=len(table), whole=True)
+
+
+def _of_coordinates(name: str, coordinates: Any) -> tuple[str, dict[str, Any]]:
+    """Return frame and columns of a SkyCoord, in ICRS if that is a rotation."""
+    from astropy.table import QTable
+    from astropy.table.serialize import represent_mixins_as_columns
+
+    if coordinates.frame.name in ("galactic", "fk5"):
+        coordinates = coordinates.icrs
+    if coordinates.frame.name == "icrs":
+        coordinates = coordinates.copy()
+        coordinates.representation_type = "spherical"
+        coordinates.differential_type = "sphericalcoslat"
+    made = represent_mixins_as_columns(QTable({name: coordinates}))
+    return coordinates.frame.name, {column: made[column] for column in made.colnames}
+
+
+def framed(name: str, frame: str, units: Mapping[str, str]) -> dict[str, str]:
+    """Return units of the angles of coordinates: none that are known, if these are not of ICRS."""
+    angles = (f"{name}.{part}" for part in ("ra", "dec", "pm_ra_cosdec", "pm_dec"))
+    how = f"in the frame {frame} (give {name}.icrs, of astropy)"
+    return {n: f"{units[n]} {how}" for n in angles if frame != "icrs" and n in units}
 
 
 def resized(tables: Iterable[Any], size: int | None) -> Iterator[Any]:

@@ -18,7 +18,15 @@ from typing import Any, BinaryIO, NamedTuple
 
 from migrate_bayes.catalog.columns import is_unit, is_unstated
 from migrate_bayes.catalog.contents import Contents
-from migrate_bayes.catalog.source import Block, Source, arrow_columns, quiet, resized, table_source
+from migrate_bayes.catalog.source import (
+    Block,
+    Source,
+    arrow_columns,
+    framed,
+    quiet,
+    resized,
+    table_source,
+)
 from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
 _BLOCK = 1 << 20  # bytes at a time
@@ -252,11 +260,17 @@ def _are_units(row: list[str], below: list[str], columns: int) -> bool:
 
 
 def described_units(lines: list[str]) -> tuple[dict[str, str], str]:
-    """Return units and delimiter from the header that astropy writes to ECSV and Parquet."""
+    """Return units and delimiter from the header that astropy writes to ECSV, FITS and Parquet.
+
+    Angles of a SkyCoord in a frame other than ICRS get a unit that is none, and names the frame.
+    """
     from astropy.table.meta import get_header_from_yaml
 
     header = get_header_from_yaml(lines)
     units = {c["name"]: str(c["unit"]) for c in header["datatype"] if c.get("unit")}
+    for name, made in (header.get("meta") or {}).get("__serialized_columns__", {}).items():
+        if made.get("__class__", "").endswith(".SkyCoord"):
+            units |= framed(name, made.get("frame", "icrs"), units)
     return units, str(header.get("delimiter", " "))
 
 

@@ -338,7 +338,8 @@ def compare(
     from migrate_bayes.run import compare_recipes, load_recipe
     from migrate_bayes.run.recipe import find_recipe
 
-    loaded = [load_recipe(path) for path in recipes]
+    files = [find_recipe(path) for path in recipes]
+    loaded = [load_recipe(path) for path in files]
     name = name or "+".join(r.name for r in loaded)
     product, folder = products / name / "comparison.nc", reports / name
     refuse_existing(product, folder, overwrite=overwrite)  # before anything is fitted
@@ -354,7 +355,6 @@ def compare(
     from migrate_bayes.compare.product import comparison_summary
     from migrate_bayes.report.comparison import comparison_tables, write_comparison_page
 
-    files = [find_recipe(path) for path in recipes]
     text = "\n\n".join(f"# {path}\n{path.read_text(encoding='utf-8')}" for path in files)
     page = write_comparison_page(tree, folder, name=name, recipe_text=text, overwrite=overwrite)
     summary = comparison_summary(tree)
@@ -533,9 +533,7 @@ def _warning(
     line: str | None = None,
 ) -> str:
     """Word a warning without the line of code that it is from."""
-    from migrate_bayes.core.errors import CatalogWarning
-
-    kind = "warning" if issubclass(category, CatalogWarning) else category.__name__
+    kind = "warning" if issubclass(category, UserWarning) else category.__name__
     _log.info("%s: %s", kind, message)
     return f"migrate-bayes: {kind}: {message}\n"
 

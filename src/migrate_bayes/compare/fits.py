@@ -87,7 +87,8 @@ class Fitter:
         model = spec.model_dump_json()
         key = (model, data.ages.tobytes() + data.classes.level.tobytes())
         if key not in self._compiled:
-            self._compiled[key] = PosteriorDensity(PopulationModel(data, spec), mode=self._mode)
+            compiled = PopulationModel(data, spec, completeness=completeness)
+            self._compiled[key] = PosteriorDensity(compiled, mode=self._mode)
         likelihood: Likelihood = StarLikelihood(data.stars)
         if completeness is not None:
             table = Completeness.of(completeness, data.ages)

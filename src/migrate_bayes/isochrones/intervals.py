@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.core.flags import FATAL_AGE
+from migrate_bayes.core.units import in_unit
 
 #: Fraction of the greatest likelihood at the ends of the interval.
 THRESHOLD = 0.61
@@ -79,7 +80,7 @@ def age_cdf(ages: xr.Dataset, at: ArrayLike) -> xr.DataArray:
     ----------
     ages : xarray.Dataset
         From `estimate_ages`.
-    at : array-like, shape (star,)
+    at : array-like or Quantity, shape (star,)
         Gyr. Below the youngest node the probability is 0, above the oldest 1.
 
     Returns
@@ -103,7 +104,7 @@ def age_cdf(ages: xr.Dataset, at: ArrayLike) -> xr.DataArray:
     >>> age_cdf(ages, 4.0).values
     array([0.25])
     """
-    when = np.broadcast_to(np.asarray(at, dtype=np.float64), (ages.sizes["star"],))
+    when = np.broadcast_to(in_unit(at, "Gyr", "at"), (ages.sizes["star"],))
     able, curves = _curves(ages)
     ask, found = when[able], np.empty(len(able))
     _distribution_function(curves, ask, found)

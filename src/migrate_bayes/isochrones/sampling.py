@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.core.parallel import map_blocks
+from migrate_bayes.core.units import in_unit
 from migrate_bayes.isochrones.grid import WorkingGrid, build_grid, salaris
 from migrate_bayes.isochrones.kernel.cubic import cubic_stencil
 from migrate_bayes.isochrones.sources.base import IsochroneSource
@@ -73,7 +74,8 @@ def draw_stars(
     """
     if not isinstance(grid, WorkingGrid):
         grid = build_grid(grid)
-    given = (age, feh, alpha_fe, uniforms, np.inf if abs_g_max is None else abs_g_max)
+    bright = in_unit(np.inf if abs_g_max is None else abs_g_max, "mag", "abs_g_max")
+    given = in_unit(age, "Gyr", "age"), feh, alpha_fe, uniforms, bright
     stars = np.broadcast_arrays(*(np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in given))
     tau, metal, alpha, u, faintest = (np.ascontiguousarray(v) for v in stars)
     if np.any((u < 0) | (u >= 1)):

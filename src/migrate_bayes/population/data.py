@@ -115,6 +115,7 @@ class PopulationData:
     classes: RadiusClasses  # of today's radius
     #: How many selected stars could not be used, by reason.
     left_out: dict[str, int] = field(default_factory=dict)
+    with_completeness: bool = False  # heights as they are: a fit needs a completeness
 
     @property
     def n_stars(self) -> int:
@@ -280,7 +281,8 @@ def population_data(
     trim : float
         Age nodes below this fraction of a star's highest weight are left out.
     with_completeness : bool
-        For a fit with a completeness: heights as they are, and those of today beside them.
+        For a fit with a completeness: heights as they are, and those of today beside them. A
+        `PopulationModel` without one refuses such stars.
 
     Returns
     -------
@@ -376,4 +378,6 @@ def population_data(
     ages = np.asarray(stars["age"].values, dtype=np.float64)
     some_left_out = {why: count for why, count in left_out.items() if count}
     packed = pack(plain, flat_in_age(ages), trim=trim)
-    return PopulationData(packed, ages, ids[keep], potential, radius, classes, some_left_out)
+    return PopulationData(
+        packed, ages, ids[keep], potential, radius, classes, some_left_out, with_completeness
+    )

@@ -16,6 +16,7 @@ import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.core.errors import FitError
 from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.distributed import likelihood_on
@@ -82,7 +83,8 @@ class PopulationModel:
     Raises
     ------
     FitError
-        If the gradient's shape is wrong, or it depends on another model's random variables.
+        If the gradient's shape is wrong, or it depends on another model's random variables; or if
+        `data` is made `with_completeness` and none is given.
 
     Examples
     --------
@@ -112,6 +114,13 @@ class PopulationModel:
         likelihood: Likelihood | None = None,
         workers: int | None = None,
     ) -> None:
+        if data.with_completeness and completeness is None:
+            raise FitError(
+                "these stars are made with_completeness=True, for a fit with a completeness, and "
+                "none is given: their heights would be neither normalised nor freed of what they "
+                "have of a parabola in R_g. Give PopulationModel a completeness, or make them by "
+                "population_data without with_completeness"
+            )
         self.data, self.spec, self.workers = data, spec or ModelSpec(), workers
         self._gradient = gradient
         self._local = likelihood is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+import warnings
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -286,8 +287,14 @@ def resolve_data_path(path: str) -> Path:
     return Path(path.replace(marker, str(root)))
 
 
-def find_recipe(recipe: str | Path) -> Path:
-    """Return a recipe's file: the path, ``NAME.toml`` here, or one that comes with the package.
+def find_recipe(
+    recipe: str | Path, *, beside: Path | None = None, above: tuple[Path, ...] = ()
+) -> Path:
+    """Return a recipe's file: the path, ``NAME.toml`` there, or one that comes with the package.
+
+    Relative paths are those in the folder `beside`, the working directory if not given. By a name
+    the files `above`, which are being read, are not found. A warning says if the file is taken in
+    place of the package's recipe of that name.
 
     Examples
     --------
@@ -295,38 +302,65 @@ def find_recipe(recipe: str | Path) -> Path:
     >>> find_recipe("demo").name
     'demo.toml'
     """
-    path = expand(recipe)
-    if path.suffix == ".toml" or path.exists() or not path.name:
+    path = expand(recipe) if beside is None else beside / expand(recipe)
+    if path.suffix == ".toml" or not path.name:
         return path
-    here = path.with_name(f"{path.name}.toml")
-    return here if here.is_file() else packaged(RECIPES).get(str(recipe), path)
+    ours = packaged(RECIPES).get(str(recipe))
+    for here in (path, path.with_name(f"{path.name}.toml")):
+        if not here.is_file() or here.resolve() in above:
+            continue
+        if ours is not None and here.resolve() != ours.resolve():
+            warnings.warn(
+                f"recipe '{recipe}' is the file {here} here, not the package's recipe of this name",
+                stacklevel=2,
+            )
+        return here
+    return ours or path
 
 
-def _content_of(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+def _twice(text: str, said: str) -> str:
+    """Word what a TOML file defines twice, by what the parser said; empty if that is no such."""
+    if not re.search("overwrite|twice|Duplicate", said):
+        return ""
+    line = re.search(r"line (\d+)", said)
+    table = entry = ""
+    for read in text.splitlines()[: int(line[1]) if line else None]:
+        if header := re.match(r"\s*\[+\s*([^\[\],=]+?)\s*\]+\s*(#|$)", read):
+            table, entry = header[1], ""
+        elif assigned := re.match(r"\s*([\w.'\"-]+)\s*=", read):
+            entry = assigned[1]
+    what = f"'{entry}'" * bool(entry) + " of " * bool(entry and table) + f"[{table}]" * bool(table)
+    hint = (
+        '. Of columns = "MAP" and a table [data.columns] keep the table, with extends = "MAP" as '
+        "its first line"
+    )
+    of_map = "overwrite" in said and (table, entry) in (("data.columns", ""), ("data", "columns"))
+    return f"; {what} stands in the file already{hint if of_map else ''}"
+
+
+def _content_of(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Read a TOML file over what its ``extends`` names: another, or one of the package."""
+    text = ""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        content = tomllib.loads(text)
     except OSError as error:
         hint = ""
         if isinstance(error, FileNotFoundError) and path.stem in packaged(RECIPES):
             hint = f"; the recipe of this name in the package is '{path.stem}'"
         raise RecipeError(f"cannot read recipe {path}: {error.strerror}{hint}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        twice = "overwrite" in str(error) or "twice" in str(error)
-        hint = (
-            '; this stands in the file already. Of columns = "MAP" and a table [data.columns] keep '
-            'the table, with extends = "MAP" as its first line'
-        )
-        raise RecipeError(f"{path}: not valid TOML: {error}{hint if twice else ''}") from None
+        raise RecipeError(f"{path}: not valid TOML: {error}{_twice(text, str(error))}") from None
     content.setdefault("name", path.stem)
     if (base := content.pop("extends", None)) is None:
         return content
     if not isinstance(base, str):
         raise RecipeError(f"{path}: 'extends' is the path of another recipe")
-    other = packaged(RECIPES).get(base, path.parent / base)
-    if other.resolve() in (path.resolve(), *below):
+    above = (path.resolve(), *above)
+    other = find_recipe(base, beside=path.parent, above=above)
+    if other.resolve() in above:
         raise RecipeError(f"{path}: 'extends' leads back to {other}")
-    return _merged(_content_of(other, (path.resolve(), *below)), content)
+    return _merged(_content_of(other, above), content)
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
