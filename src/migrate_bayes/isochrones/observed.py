@@ -180,7 +180,8 @@ def observe(
         pairs["logg"] = value, np.where(scaled, np.hypot(error, by_teff * np.sqrt(more)), error)
         covariance[:, 0] += by_teff * more
 
-    given, shear, bound = conditional(*(pairs[name][1] for name in _CORRELATED), covariance)
+    three = np.stack([pairs[name][1] for name in _CORRELATED])
+    given, shear, bound = conditional(three, covariance)
     values, inverse, constant = np.zeros((n, 4)), np.zeros((n, 4)), np.zeros(n)
     bound_inverse = np.zeros((n, 4))
     for k, name in enumerate(_KERNEL):
@@ -286,16 +287,14 @@ def correlation_matrix(
     return matrix
 
 
-def conditional(
-    teff: NDArray, logg: NDArray, feh: NDArray, covariance: NDArray
-) -> tuple[NDArray, NDArray, NDArray]:
-    """Turn errors of T_eff, log g and [Fe/H] and their covariances into what the kernel takes.
+def conditional(errors: NDArray, covariance: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Turn errors of T_eff, log g and [Fe/H] (3, star) and covariances into what the kernel takes.
 
     Return the errors (2, star) of T_eff given [Fe/H] and of log g given both; `shear` of
     `kernel.likelihood.Stars`; and the errors (2, star) of T_eff and log g that bounds are taken
     with. `covariance` (star, 3) is that of `_PAIRS`. Independent errors stay what they are.
     """
-    given, shear = np.stack([teff, logg]), np.zeros((len(teff), 4))
+    given, shear = errors[:2].copy(), np.zeros((errors.shape[1], 4))
     bound = given.copy()
     shear[:, 3] = 1.0
     some = np.flatnonzero((covariance != 0.0).any(axis=1))
@@ -303,7 +302,7 @@ def conditional(
         return given, shear, bound
     tg, tf, gf = covariance[some].T
     # A covariance is of stars that have both errors; the third may be missing.
-    errors = np.stack([np.nan_to_num(x[some], posinf=0.0) for x in (teff, logg, feh)])
+    errors = np.nan_to_num(errors[:, some], posinf=0.0)
     st, sg, sf = np.where(errors > 0, errors, 1.0)
     by_teff, by_logg = tf / sf**2, gf / sf**2
     left_t = st**2 - by_teff * tf

@@ -133,7 +133,7 @@ def mixture(parts: list[tuple[NDArray, AgeLikelihood]]) -> AgeLikelihood:
     return AgeLikelihood(
         log_like, feh, np.sqrt((share * (sd**2 + (mean - feh) ** 2)).sum(axis=0)), tilt,
         (share * (bend + (slope - tilt) ** 2)).sum(axis=0),
-        np.min([out.chi2 for _, out in parts], axis=0),
+        np.minimum.reduce([out.chi2 for _, out in parts]),
     )  # fmt: skip
 
 
