@@ -94,6 +94,8 @@ def estimate_ages(
         Canonical columns on dim ``star``: ``teff`` K, ``logg``, ``feh``, ``alpha_fe`` dex,
         ``abs_g``, ``bp_rp`` mag (dereddened) and their ``_error``. An observable that a star lacks
         (NaN) is left out for that star; without ``alpha_fe`` a star has [α/Fe] = 0 exactly.
+        Used too, if there: correlations of errors (``teff_logg_corr``, ``teff_feh_corr``,
+        ``logg_feh_corr``), ``logg_seismic`` dex and ``nu_max`` µHz in place of ``logg``.
     options : AgeOptions, optional
         Source, method, observables, prior, scale of [Fe/H] and age nodes.
     workers : int, optional
