@@ -125,11 +125,11 @@ def test_pit_is_uniform_and_is_not_when_errors_are_misstated(stars):
 
 def test_pit_is_uniform_of_pairs_and_of_correlated_errors():
     options = AgeOptions(giant_systematics={}, binaries={"share": 0.6})
-    errors = CalibrationOptions(stars=600, correlations=(0.6, 0.7, 0.5))
+    errors = CalibrationOptions(stars=400, correlations=(0.6, 0.7, 0.5))
     mock = draw_prior_stars(options, errors, seed=12)
     result = calibrate(mock, options)
     pit = result.pit.values[np.isfinite(result.pit.values)]
-    assert len(pit) > 590
+    assert len(pit) > 390
     assert stats.kstest(pit, "uniform").pvalue > 1e-3
     row = coverage_table(result)[0]
     assert abs(row.coverage68 - 0.68) < 4 * row.error68 + 0.01
