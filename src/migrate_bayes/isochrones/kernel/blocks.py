@@ -66,9 +66,9 @@ class Scratch(NamedTuple):
     """Scratch memory, reused by every star, float32."""
 
     work: NDArray[np.float32]  # of a sweep
-    block: NDArray[np.float32]  # interpolated to a group
-    sheared: NDArray[np.float32]  # likewise, for correlated errors: value and slope in [α/Fe]
-    of_sheared: NDArray[np.float32]  # the weights of these: 1, 0 for the value and 0, 1
+    #: interpolated to a group; and for correlated errors sheared: its value and slope in [α/Fe],
+    #: and the weights of these as of two nodes, 1, 0 for the value and 0, 1
+    block: NDArray[np.float32]
     found: NDArray[np.float32]  # the least χ² at the lattice points of a block
     bounds: NDArray[np.float32]  # lower bounds of χ² of a row of blocks, by (cell, block)
     least: NDArray[np.float32]  # the least of them, by block
@@ -78,12 +78,11 @@ class Scratch(NamedTuple):
 @njit(cache=True, nogil=True, error_model="numpy")
 def new_scratch(flat):  # type: ignore[no-untyped-def]
     """Return the `Scratch` for a `FlatLayout`."""
-    weights = np.zeros(4 * WIDTH, dtype=_F)
-    weights[:WIDTH] = weights[3 * WIDTH :] = _F(1.0)
+    block = np.zeros((POINTS * QUANTITIES * (flat.n_alpha + 2) + 4) * WIDTH, dtype=_F)
+    block[-4 * WIDTH : -3 * WIDTH] = block[-WIDTH:] = _F(1.0)
     return Scratch(
         np.empty(SWEEP_SCRATCH, dtype=_F),
-        np.empty(POINTS * QUANTITIES * flat.n_alpha * WIDTH, dtype=_F),
-        np.empty(POINTS * QUANTITIES * 2 * WIDTH, dtype=_F), weights,
+        block,
         np.empty(flat.n_cell * MAX_PIECES + WIDTH, dtype=_F),
         np.empty(flat.n_cell * LARGE, dtype=_F), np.empty(LARGE, dtype=_F),
         np.empty(flat.n_row * LARGE, dtype=_F),
@@ -167,7 +166,7 @@ def _add_block(  # type: ignore[no-untyped-def]
     least χ².
     """
     work, found = scratch.work, scratch.found
-    colour, tilted = inv[3] > _F(0.0), flat.n_alpha > 1 or prior.sheared
+    colour, tilted = inv[3] > _F(0.0), flat.n_alpha > 1
     cached = prior.pieces == PIECES and len(flat.chunks) > 0 and not colour
     per_point = CACHED * HALF
     per_alpha, n_metal = POINTS * per_point, flat.n_cell + 1
@@ -189,24 +188,27 @@ def _add_block(  # type: ignore[no-untyped-def]
                 flat.nodes, (first + prior.first_alpha) * n_metal, n_metal, prior.n_alpha,
                 flat.n_alpha * n_metal, pool, prior.stencil + point, prior.n_point, points,
             )  # fmt: skip
-        by, weights, per_weight = pool, prior.alpha_weight + point, prior.n_point
+        weights, per_weight = prior.alpha_weight + point, prior.n_point
         if prior.sheared:
-            place = shear_block(points, place, pool, point, prior, obs, scratch.sheared)
-            points, by, weights, per_weight = scratch.sheared, scratch.of_sheared, 0, WIDTH
-        if colour and tilted:
+            counted = _sweep_sheared(
+                flat.n_alpha, points, place, pool, point, prior, obs, inv, chi2, window, scratch
+            )
+        elif colour and tilted:
             counted = sweep_colour_tilted(
-                points, place, by, weights, per_weight, obs, inv, chi2, window, work, 0
+                points, place, pool, weights, per_weight, obs, inv, chi2, window, work, 0
             )
         elif colour:
             counted = sweep_colour(
-                points, place, by, weights, per_weight, obs, inv, chi2, window, work, 0
+                points, place, pool, weights, per_weight, obs, inv, chi2, window, work, 0
             )
         elif tilted:
             counted = sweep_tilted(
-                points, place, by, weights, per_weight, obs, inv, chi2, window, work, 0
+                points, place, pool, weights, per_weight, obs, inv, chi2, window, work, 0
             )
         else:
-            counted = sweep(points, place, by, weights, per_weight, obs, inv, chi2, window, work, 0)
+            counted = sweep(
+                points, place, pool, weights, per_weight, obs, inv, chi2, window, work, 0
+            )
         if not counted:
             store(found, point - start, splat(NEVER))
             continue
@@ -234,6 +236,21 @@ def _add_block(  # type: ignore[no-untyped-def]
         totals[3] += total(magnitude)
         totals[4] += total(square)
     return least
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sweep_sheared(  # type: ignore[no-untyped-def]
+    n_alpha, points, place, pool, point, prior, obs, inv, chi2, window, scratch
+):
+    """Sweep along a block as correlated errors shear it."""
+    block, work, at = scratch.block, scratch.work, POINTS * QUANTITIES * n_alpha * WIDTH
+    place = shear_block(points, place, pool, point, prior, obs, block, at)
+    weights, per_weight = at + 2 * POINTS * QUANTITIES * WIDTH, np.int64(WIDTH)
+    if inv[3] > _F(0.0):
+        return sweep_colour_tilted(
+            block, place, block, weights, per_weight, obs, inv, chi2, window, work, 0
+        )
+    return sweep_tilted(block, place, block, weights, per_weight, obs, inv, chi2, window, work, 0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -374,10 +374,11 @@ def interpolate_block(nodes, start, per_alpha, n_alpha, per_quantity, pool, sten
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def shear_block(points, place, pool, point, prior, obs, out):  # type: ignore[no-untyped-def]
+def shear_block(points, place, pool, point, prior, obs, out, start):  # type: ignore[no-untyped-def]
     """Shear a block for correlated errors (see `likelihood`); return its `Place` in `out`.
 
-    What a sweep makes of its nodes of [α/Fe], the value and the slope, stand in `out` as two nodes.
+    What a sweep makes of its nodes of [α/Fe], the value and the slope, stand in `out` from `start`
+    on as two nodes.
     [Fe/H] is that of the lattice, and changes with [α/Fe] as there.
     """
     per_point = QUANTITIES * WIDTH
@@ -386,7 +387,7 @@ def shear_block(points, place, pool, point, prior, obs, out):  # type: ignore[no
         away = load(pool, prior.feh + side * prior.n_point + point)  # of [Fe/H], or its slope
         seen = obs[0] if side == 0 else _F(0.0)
         for p in range(POINTS):
-            to = (side * POINTS + p) * per_point
+            to = start + (side * POINTS + p) * per_point
             for q in range(n):
                 at = place.start + p * place.per_point + q * place.per_quantity
                 w = prior.alpha_weight + point + side * prior.n_point
@@ -400,4 +401,4 @@ def shear_block(points, place, pool, point, prior, obs, out):  # type: ignore[no
             logg = load(out, to + WIDTH) - splat(prior.logg_by_feh) * away
             store(out, to, teff)
             store(out, to + WIDTH, logg - splat(prior.logg_by_teff) * (teff - splat(seen)))
-    return Place(0, HALF, POINTS * per_point, per_point, WIDTH, 2)
+    return Place(start, HALF, POINTS * per_point, per_point, WIDTH, 2)
