@@ -247,7 +247,10 @@ def test_the_prior_is_a_gaussian_within_the_grid(n_alpha, feh, alpha):
     assert (component.number > 1) == (alpha[1] > MAX_ALPHA_SD and n_alpha > 1)
     for k in range(component.number):
         one = mixture_component(layout, np.array(alpha), k)
-        pool, _, prior = add_prior(layout, inv, np.array([feh, 0.04]), one, np.zeros(9, "f4"), 0)
+        pool, _, prior = add_prior(
+            layout, inv, np.array([0.0, 0.0, 0.0, 1.0]), np.array([feh, 0.04]), one,
+            np.zeros(9, "f4"), 0,
+        )  # fmt: skip
         n = prior.n_point
         if prior.pieces == 0:
             continue

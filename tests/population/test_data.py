@@ -143,6 +143,11 @@ def test_alpha_at_an_age_has_what_the_age_stage_says(stars):
     np.testing.assert_allclose(plain.alpha_rate, rate)
     np.testing.assert_allclose(plain.own_feh, stars["feh"])
     np.testing.assert_allclose(plain.own_feh_variance, stars["feh_error"] ** 2)
+    # Ages of other errors than the catalogue's say which.
+    used = {f"{name}_error_used": 2.0 * stars[f"{name}_error"] for name in ("feh", "alpha_fe")}
+    inflated = unpack(population_data(sharp.assign(used), trim=1e-300).stars, every)
+    np.testing.assert_allclose(inflated.own_feh_variance, 4.0 * plain.own_feh_variance)
+    np.testing.assert_allclose(inflated.alpha_variance, 4.0 * plain.alpha_variance)
     # Errors of [Fe/H] and [α/Fe] at an age are a covariance, however sharp [Fe/H] is said to be.
     learned = plain.own_feh_variance[:, None] - plain.feh_variance
     shared = rate[:, None] * learned

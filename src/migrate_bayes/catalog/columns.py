@@ -64,10 +64,13 @@ _MEASURED = [
     ("logg", "dex", "log10 surface gravity (cgs)", -3.0, 10.0, (-3.0, 9.5), 99.0),
     ("feh", "dex", "[Fe/H]", -10.0, 3.0, (-8.9, 3.0), 99.0),
     ("alpha_fe", "dex", "[alpha/Fe]", -3.0, 3.0, (-3.0, 3.0), 99.0),
+    ("logg_seismic", "dex", "log g of asteroseismology", -3.0, 10.0, (-3.0, 9.5), 99.0),
+    ("nu_max", "uHz", "frequency of greatest oscillation power", 0.0, 2e4, (0.0, 9e3), 5e3),
     ("a_v", "mag", "V extinction", -5.0, 20.0, (-5.0, 20.0), 99.0),
     ("ebv", "mag", "E(B-V)", -2.0, 6.5, (-2.0, 6.5), 3.0),
 ]  # fmt: skip
 _ASTROMETRIC = ("ra", "dec", "parallax", "pmra", "pmdec")
+_SPECTRAL = ("teff", "logg", "feh")
 MAX_DISTANCE = 300.0  # kpc: beyond the halo and the Clouds, within which single stars are seen
 _WITHOUT_ERROR = [
     ("distance", "kpc", "distance, median", 0.0, MAX_DISTANCE, (0.0, 90.0)),
@@ -101,9 +104,10 @@ def _columns() -> Iterator[Column]:
         yield Column(
             f"{name}_error", error_unit, f"standard error of {long_name}", 0.0, error, nines
         )
-    for first, second in itertools.combinations(_ASTROMETRIC, 2):
-        meaning = f"correlation of {first} and {second}"
-        yield Column(f"{first}_{second}_corr", "", meaning, -1.0, 1.0)
+    for names in (_ASTROMETRIC, _SPECTRAL):
+        for first, second in itertools.combinations(names, 2):
+            meaning = f"correlation of {first} and {second}"
+            yield Column(f"{first}_{second}_corr", "", meaning, -1.0, 1.0)
     yield from itertools.starmap(Column, _WITHOUT_ERROR)
 
 

@@ -142,7 +142,8 @@ def show_columns(file: Path | None, chosen: str | None) -> None:
         return
     rows = []
     for name, column in COLUMNS.items():
-        if name.endswith("_corr") and name != "ra_dec_corr":
+        of_spectrum = name.startswith(("teff", "logg"))
+        if name.endswith("_corr") and not (name == "ra_dec_corr" or of_spectrum):
             continue
         shown = "*_corr (ten)" if name == "ra_dec_corr" else name
         rows.append([shown, column.unit, _needed_by(name), column.long_name])

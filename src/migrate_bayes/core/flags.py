@@ -30,7 +30,7 @@ class StarFlag(IntFlag):
     MISSING_ASTROMETRY = 1 << 1, "position or proper motion missing: no orbit"
     MISSING_RADIAL_VELOCITY = 1 << 2, "radial velocity missing: no orbit"
     BAD_DISTANCE = 1 << 3, "no positive distance (or parallax/error below 10): no orbit"
-    BAD_ERROR = 1 << 4, "an error is missing, zero, negative or infinite"
+    BAD_ERROR = 1 << 4, "an error is missing, zero, negative or infinite, or a correlation is none"
     BAD_COVARIANCE = 1 << 5, "astrometric covariance not positive definite: correlations ignored"
     MISSING_PHOTOMETRY = 1 << 6, "no absolute magnitude: age from the spectrum alone"
     DUPLICATE = 1 << 7, "repeat observation; the one of highest S/N is kept"

@@ -10,7 +10,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "age_options": ["AgeOptions", "Systematics"],
+        "age_options": ["AgeOptions", "Binaries", "Inflation", "Outliers", "Systematics"],
         "ages": ["estimate_ages", "external_ages"],
         "grid": ["WorkingGrid", "build_grid", "isochrone", "salaris"],
         "intervals": ["age_cdf", "age_quantiles"],

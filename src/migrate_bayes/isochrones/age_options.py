@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self, get_args
+from collections.abc import Iterable
+from typing import Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from migrate_bayes.core.options import Options
 
@@ -37,6 +38,81 @@ class Systematics(Options):
     feh: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
+class Inflation(Options):
+    """By how much a survey understates its errors: factors of them, before floors are added.
+
+    Parameters
+    ----------
+    teff, logg, feh, alpha_fe, abs_g, bp_rp : float
+        1: as stated.
+
+    Examples
+    --------
+    >>> from migrate_bayes.isochrones import Inflation
+    >>> Inflation(logg=2.0).teff
+    1.0
+    """
+
+    teff: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    logg: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    feh: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    alpha_fe: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    abs_g: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    bp_rp: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+
+class Outliers(Options):
+    """Observables that are simply wrong: one at most of a star's, each with the same small chance.
+
+    The likelihood is a mixture: with a chance of `share` for each observable in turn, its error is
+    a broad one.
+
+    Parameters
+    ----------
+    share : float
+        Chance that an observable of a star is wrong; 0: none ever is.
+    teff, logg, feh, abs_g, bp_rp : float
+        What is then added to its error in quadrature: K, dex, dex, mag, mag. 0: never wrong.
+
+    Examples
+    --------
+    >>> from migrate_bayes.isochrones import Outliers
+    >>> Outliers(share=0.01).logg
+    0.5
+    """
+
+    share: float = Field(default=0.0, ge=0, lt=0.2)
+    teff: float = Field(default=500.0, ge=0, allow_inf_nan=False)
+    logg: float = Field(default=0.5, ge=0, allow_inf_nan=False)
+    feh: float = Field(default=0.3, ge=0, allow_inf_nan=False)
+    abs_g: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    bp_rp: float = Field(default=0.3, ge=0, allow_inf_nan=False)
+
+    def among(self, names: Iterable[str]) -> list[str]:
+        """Return which of some observables may be wrong."""
+        widths = self.model_dump(exclude={"share"})
+        return [name for name in names if self.share > 0 and widths.get(name, 0.0) > 0]
+
+
+class Binaries(Options):
+    """Unresolved pairs of stars, of one age and composition; see `isochrones.binaries`.
+
+    Parameters
+    ----------
+    share : float
+        Chance that a star is one; mass ratios are equally likely between 0 and 1. 0: none is.
+
+    Examples
+    --------
+    >>> from migrate_bayes.isochrones import Binaries
+    >>> Binaries(share=0.4).share
+    0.4
+    """
+
+    share: float = Field(default=0.0, ge=0, lt=1)
+
+
+_LATER = ("inflation", "outliers", "binaries")
 #: Of giants, measured on APOKASC-2: see docs/ages.md.
 GIANT_SYSTEMATICS = Systematics(teff=25.0, logg=0.05)
 
@@ -79,6 +155,12 @@ class AgeOptions(Options):
     giant_systematics : Systematics, optional
         Floor of the errors of giants; if None, `GIANT_SYSTEMATICS` for ``fine``, none for
         ``paper``.
+    inflation : Inflation
+        Factors of the catalogue's errors.
+    outliers : Outliers
+        The chance that one of a star's observables is wrong.
+    binaries : Binaries
+        The chance that a star is two; by ``fine`` only.
 
     Examples
     --------
@@ -100,17 +182,33 @@ class AgeOptions(Options):
     near_zams: Literal["flag", "exclude"] = "flag"
     systematics: Systematics = Systematics()
     giant_systematics: Systematics | None = None
+    inflation: Inflation = Inflation()
+    outliers: Outliers = Outliers()
+    binaries: Binaries = Binaries()
 
     @model_validator(mode="after")
     def _isochrones_have_kinds(self) -> Self:
         if self.source == "external" and (self.giants is not None or self.near_zams == EXCLUDE):
             raise ValueError("a catalogue's own ages know no `giants` and no `near_zams`")
+        if self.binaries.share and self.method == "paper":
+            raise ValueError("method 'paper' knows no `binaries`: use 'fine'")
         return self
 
     @property
     def short_name(self) -> str:
         """The source's name without its folder."""
         return self.source.partition(":")[0]
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what came later and is not set: products of before are current."""
+        later = {n for n in _LATER if getattr(self, n) == type(getattr(self, n))()}
+        return {name: value for name, value in handler(self).items() if name not in later}
+
+    def changes_error_of(self, name: str) -> bool:
+        """Whether a catalogue's error of [Fe/H] or [α/Fe] is not the one that is used."""
+        floors = self.systematics, self.giant_floor
+        return getattr(self.inflation, name) != 1.0 or any(getattr(f, name, 0.0) for f in floors)
 
     @property
     def giants_source(self) -> str:

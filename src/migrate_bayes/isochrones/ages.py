@@ -31,10 +31,10 @@ little below it, and the interval of 0.61 holds that peak and not the age.
 
 from __future__ import annotations
 
-import warnings
+import itertools
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -42,33 +42,27 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from migrate_bayes.catalog.measured import LEAST_ERROR
 from migrate_bayes.catalog.reader import as_catalog
-from migrate_bayes.core.errors import CatalogError, CatalogWarning, suggest
+from migrate_bayes.core.errors import CatalogError
 from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.progress import progress
 from migrate_bayes.core.units import in_unit
 from migrate_bayes.isochrones.age_options import EXCLUDE, AgeOptions, AgePrior
-from migrate_bayes.isochrones.grid import WorkingGrid, build_grid, salaris_rate
+from migrate_bayes.isochrones.binaries import kinds
+from migrate_bayes.isochrones.grid import WorkingGrid, build_grid
 from migrate_bayes.isochrones.intervals import Curves, quantiles, summarise
 from migrate_bayes.isochrones.kernel.blocks import CUT, FAR
-from migrate_bayes.isochrones.kernel.grid_layout import lay_out
 from migrate_bayes.isochrones.kernel.likelihood import (
     AgeLikelihood,
-    Stars,
     age_likelihood,
     age_likelihood_by_nodes,
+    mixture,
 )
+from migrate_bayes.isochrones.observed import possibilities
 from migrate_bayes.isochrones.sources.base import IsochroneSource
 from migrate_bayes.isochrones.sources.registry import load_source
-from migrate_bayes.isochrones.states import Seen, in_clump_region, is_giant, near_zams
 
-#: What an age can be estimated from.
-OBSERVABLES = ("teff", "logg", "feh", "alpha_fe", "abs_g", "bp_rp")
-_KERNEL = ("teff", "logg", "abs_g", "bp_rp")  # the order of the grid's columns
-_PHOTOMETRIC = ("abs_g", "bp_rp")
-_WINDOW = 10.0  # errors: a star further than this from the grid's [Fe/H] or [α/Fe] is off it
 #: ln of the least likelihood, relative to the star's peak, that an age node is given (1.5e-8): the
 #: kernel looks no deeper, so everything below is set to this floor.
 LOG_FLOOR = -0.5 * CUT
@@ -100,6 +94,8 @@ def estimate_ages(
         Canonical columns on dim ``star``: ``teff`` K, ``logg``, ``feh``, ``alpha_fe`` dex,
         ``abs_g``, ``bp_rp`` mag (dereddened) and their ``_error``. An observable that a star lacks
         (NaN) is left out for that star; without ``alpha_fe`` a star has [α/Fe] = 0 exactly.
+        Used too, if there: correlations of errors (``teff_logg_corr``, ``teff_feh_corr``,
+        ``logg_feh_corr``), ``logg_seismic`` dex and ``nu_max`` µHz in place of ``logg``.
     options : AgeOptions, optional
         Source, method, observables, prior, scale of [Fe/H] and age nodes.
     workers : int, optional
@@ -151,11 +147,15 @@ def estimate_ages(
     chosen = AgeOptions.of(options, settings)
     given = source if isinstance(source, IsochroneSource) else load_source(chosen.source)
     families = [_Family(given, _grid(given, chosen.ages, chosen))]
-    stars = observe(catalog, families[0].grid, chosen)
+    ways = possibilities(catalog, families[0].grid, chosen)
+    stars = ways[0][1]
     if chosen.giants_source != chosen.source:
         theirs = load_source(chosen.giants_source)
         families.append(_Family(theirs, _grid(theirs, _reached(theirs, chosen.ages), chosen)))
-        stars = stars.with_rows_of(observe(catalog, families[1].grid, chosen), stars.giant)
+        others = possibilities(catalog, families[1].grid, chosen)
+        giant = stars.giant
+        ways = [(w, a.with_rows_of(b, giant)) for (w, a), (_, b) in zip(ways, others, strict=True)]
+        stars = ways[0][1]
     whose = [~stars.giant, stars.giant] if len(families) == 2 else [np.ones_like(stars.giant)]
     nodes = np.unique(np.concatenate([family.grid.ages for family in families]))
     n, n_age = len(stars.flag), len(nodes)
@@ -171,17 +171,17 @@ def estimate_ages(
     summary, chi2 = np.full((n, 4), np.nan), np.full(n, np.nan)
     fine = chosen.method == "fine"
 
-    def run(family: _Family, layout: Any, rows: NDArray, start: int, stop: int) -> None:
-        own, rows, at = family.grid, rows[start:stop], family.among(nodes)
-        out, values = AgeLikelihood.empty(len(rows), len(own.ages)), stars.values[rows]
-        inverse, feh = stars.inverse_error[rows], stars.feh[rows]
-        if fine:
-            values, inverse = values.astype(np.float32), inverse.astype(np.float32)
-            age_likelihood(layout, Stars(values, inverse, feh, stars.alpha[rows]), out)
-        else:
-            part = Stars(values, inverse, feh, stars.alpha[rows])
-            age_likelihood_by_nodes(own.points, own.metallicity, own.alpha, part, out)
-        log_like, f_mean, f_sd, of_m, of_mm, least = out
+    def run(family: _Family, laid_out: list, rows: NDArray, start: int, stop: int) -> None:
+        own, rows, at, parts = family.grid, rows[start:stop], family.among(nodes), []
+        for (log_way, way), (log_kind, layout) in itertools.product(ways, laid_out):
+            part, out = way.stars(rows, fine), AgeLikelihood.empty(len(rows), len(own.ages))
+            if fine:
+                age_likelihood(layout, part, out)
+            else:
+                age_likelihood_by_nodes(own.points, own.metallicity, own.alpha, part, out)
+            constant = way.log_constant[rows] - stars.log_constant[rows]
+            parts.append((log_way + log_kind + constant, out))
+        log_like, f_mean, f_sd, of_m, of_mm, least = mixture(parts)
         peak = log_like.max(axis=1)
         found = (least <= FAR) & np.isfinite(peak)
         chi2[rows] = np.where(np.isfinite(least), least, np.nan)
@@ -201,8 +201,8 @@ def estimate_ages(
     with progress(int(able.sum()), "ages") if show_progress else nullcontext() as advance:
         for family, their in zip(families, whose, strict=True):
             rows = order[(able & their)[order]]
-            layout = lay_out(family.grid) if fine else None
-            block = partial(run, family, layout, rows)
+            laid_out = kinds(family.grid, chosen.binaries) if fine else [(0.0, None)]
+            block = partial(run, family, laid_out, rows)
             map_blocks(block, len(rows), _STARS_PER_BLOCK, workers=workers, on_done=advance)
 
     flag = stars.flag.copy()
@@ -260,6 +260,10 @@ def estimate_ages(
         coords={"age": _column("age", nodes, "Gyr", "age")},
         attrs=_attrs(chosen, families),
     )
+    for name, pair in (("feh", stars.feh), ("alpha_fe", stars.alpha)):
+        if chosen.changes_error_of(name):
+            said = f"error of {name} that ages are made with"
+            product[f"{name}_error_used"] = _column("star", pair[:, 1], "dex", said)
     if "source_id" in catalog.coords:
         product = product.assign_coords(source_id=catalog["source_id"])
     return product
@@ -301,6 +305,8 @@ def _attrs(options: AgeOptions, families: Sequence[_Family]) -> dict[str, str]:
     out = {**families[0].grid.attrs, "age_prior": options.age_prior}
     if (floor := options.giant_floor) != options.systematics:
         out["giant_systematics"] = f"{floor.teff:g} K, {floor.logg:g}, {floor.feh:g} dex"
+    for name, entries in options.model_dump(include={"inflation", "outliers", "binaries"}).items():
+        out[name] = ", ".join(f"{n} {v:g}" for n, v in entries.items())
     if options.giants is not None:
         out |= {"giants": options.giants, "giants_checksum": families[-1].source.checksum}
     return out
@@ -399,117 +405,3 @@ def external_ages(catalog: xr.Dataset, *, ages: ArrayLike | None = None) -> xr.D
         | ({"source_id": catalog["source_id"]} if "source_id" in catalog.coords else {}),
         attrs={"isochrone_source": "external", "age_method": "catalogue ages, two-piece in ln age"},
     )
-
-
-@dataclass(frozen=True)
-class Observed:
-    """Stars as arrays."""
-
-    values: NDArray[np.float64]  # (star, 4): T_eff, log g, M_G, BP−RP
-    inverse_error: NDArray[np.float64]  # of them; 0 for one that is missing
-    feh: NDArray[np.float64]  # (star, 2): observed value and error
-    alpha: NDArray[np.float64]  # (star, 2): likewise of [α/Fe]; (0, 0) if missing
-    log_constant: NDArray[np.float64]  # (star,): normalisation of the observables' Gaussians
-    n_observed: NDArray[np.int64]  # (star,): how many observables each star has
-    flag: NDArray[np.int32]  # reasons found so far
-    giant: NDArray[np.bool_]  # (star,)
-    gravity: NDArray[np.float64]  # (star,): log g, or what M_G says of it in a giant
-    clump: NDArray[np.bool_]  # (star,): giant in the region of the red clump
-    unevolved: NDArray[np.bool_]  # (star,): hot, near the zero-age main sequence
-
-    @property
-    def alpha_rate(self) -> NDArray[np.float64]:
-        """ρ of the module's text, (star,); 0 without an error of [α/Fe]."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rate = salaris_rate(self.alpha[:, 0]) * (self.alpha[:, 1] / self.feh[:, 1]) ** 2
-        return np.where(np.isfinite(rate), rate, 0.0)
-
-    def with_rows_of(self, other: Observed, rows: NDArray[np.bool_]) -> Observed:
-        """Return these stars with the given rows of another's arrays."""
-        arrays = {}
-        for field in fields(self):
-            mine, theirs = getattr(self, field.name), getattr(other, field.name)
-            arrays[field.name] = np.where(rows[(...,) + (None,) * (mine.ndim - 1)], theirs, mine)
-        return Observed(**arrays)
-
-
-def observe(catalog: xr.Dataset, grid: WorkingGrid, options: AgeOptions) -> Observed:
-    """Collect the observables of every star; a `CatalogError` if one is unknown or feh is absent.
-
-    Those that the catalogue lacks are left out. `photometric_floor` is added in quadrature to the
-    errors of M_G and BP−RP, the `Systematics` of giants and of other stars to the others.
-    """
-    observables = options.observables
-    for name in observables:
-        if name not in OBSERVABLES:
-            raise CatalogError(f"unknown observable '{name}': {suggest(name, OBSERVABLES)}")
-    if "feh" not in observables or "feh" not in catalog:
-        raise CatalogError("isochrone ages need [Fe/H]: column 'feh' is absent or not asked for")
-    asked = [name for name in OBSERVABLES if name in observables and name in catalog]
-    if lacking := [name for name in asked if f"{name}_error" not in catalog]:
-        errors = ", ".join(f"{name}_error = {{ constant = ... }}" for name in lacking)
-        raise CatalogError(
-            f"the catalogue has no error of {', '.join(lacking)}, which ages need: map a column, "
-            f"or give a number in the column map: {errors}"
-        )
-    if "abs_g" in set(observables) - set(asked) and {"phot_g_mean_mag", "distance"} <= set(catalog):
-        warnings.warn(
-            "the catalogue has G and distances but no absolute magnitudes: ages are from the "
-            "spectrum alone; correct_extinction(catalog) makes abs_g",
-            CatalogWarning,
-            stacklevel=3,
-        )
-    n = catalog.sizes["star"]
-    flag, bad = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=bool)
-    pairs: dict[str, tuple[NDArray, NDArray]] = {}
-    for name in OBSERVABLES:
-        value, error = np.full(n, np.nan), np.full(n, np.nan)
-        if name in asked:
-            value = catalog[name].values.astype(np.float64)
-            error = catalog[f"{name}_error"].values.astype(np.float64)
-        value = np.where(np.isfinite(value), value, np.nan)
-        bad |= np.isfinite(value) & ~((error > LEAST_ERROR) & np.isfinite(error))
-        pairs[name] = (value, error)
-    seen = Seen(**{name: np.stack(pair, axis=1) for name, pair in pairs.items()})
-    giant = is_giant(seen)
-    for name in ("teff", "logg", "feh"):
-        floors = (getattr(of, name) for of in (options.giant_floor, options.systematics))
-        value, error = pairs[name]
-        # An error that is not one stays so.
-        pairs[name] = value, np.where(error > 0, np.hypot(error, np.where(giant, *floors)), error)
-
-    values, inverse, constant = np.zeros((n, 4)), np.zeros((n, 4)), np.zeros(n)
-    for k, name in enumerate(_KERNEL):
-        value, error = pairs[name]
-        if name in _PHOTOMETRIC:
-            error = np.hypot(error, options.photometric_floor)
-        used = np.isfinite(value) & (error > 0) & np.isfinite(error)
-        values[used, k] = value[used]
-        inverse[used, k] = 1.0 / error[used]
-        constant[used] -= np.log(error[used]) + 0.5 * np.log(2 * np.pi)
-    has = np.stack([np.isfinite(pairs[name][0]) for name in _KERNEL], axis=1)
-    feh, feh_error = pairs["feh"]
-    missing = ~((has[:, 0] | has[:, 3]) & (has[:, 1] | has[:, 2]) & np.isfinite(feh))
-    add_flag(flag, missing, StarFlag.MISSING_PARAMETERS)
-    add_flag(flag, bad & ~missing, StarFlag.BAD_ERROR)
-    if "abs_g" in observables:
-        add_flag(flag, ~has[:, 2], StarFlag.MISSING_PHOTOMETRY)
-
-    with_alpha = np.isfinite(pairs["alpha_fe"][0])
-    alpha = np.stack([np.where(with_alpha, p, 0.0) for p in pairs["alpha_fe"]], axis=1)
-    good = flag & np.int32(StarFlag.MISSING_PARAMETERS | StarFlag.BAD_ERROR) == 0
-    low, high = (grid.alpha[0], grid.alpha[-1]) if len(grid.alpha) > 1 else (-0.2, 0.8)
-    inside = np.clip(np.where(good, alpha[:, 0], 0.0), low, high)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        least, most = grid.feh_limits(inside)
-        beyond = np.maximum(least - feh, feh - most) / feh_error
-        # Without an error [α/Fe] is 0, which may be a hair outside.
-        beyond_alpha = np.abs(alpha[:, 0] - inside) / np.maximum(alpha[:, 1], 1e-9)
-        off = good & ~((beyond_alpha <= _WINDOW) & (beyond <= _WINDOW))
-    add_flag(flag, off, StarFlag.OFF_GRID)
-    return Observed(
-        values, inverse, np.stack([feh, feh_error], axis=1), alpha, constant,
-        has.sum(axis=1) + 1 + with_alpha, flag, giant, seen.gravity[:, 0],
-        in_clump_region(seen),
-        near_zams(seen),
-    )  # fmt: skip

@@ -134,6 +134,12 @@ def _observed(stars: xr.Dataset, name: str, keep: NDArray[np.bool_]) -> NDArray[
     return np.asarray(stars[name].values, dtype=np.float64)[keep]
 
 
+def _error(stars: xr.Dataset, name: str, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the error of a column: that which the age stage made of the catalogue's, if any."""
+    used = f"{name}_error_used"
+    return _observed(stars, used if used in stars else f"{name}_error", keep)
+
+
 def _heights(
     stars: xr.Dataset, keep: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -235,8 +241,8 @@ def _alpha_at_age(
     finite error.
     """
     rate = np.nan_to_num(_observed(stars, "alpha_rate", keep))
-    own = np.maximum(_observed(stars, "feh_error", keep), _MIN_FEH_SD) ** 2
-    alpha = np.maximum(_observed(stars, "alpha_fe_error", keep), _MIN_ALPHA_SD) ** 2
+    own = np.maximum(_error(stars, "feh", keep), _MIN_FEH_SD) ** 2
+    alpha = np.maximum(_error(stars, "alpha_fe", keep), _MIN_ALPHA_SD) ** 2
     shared = (rate * own) ** 2
     least = np.nan_to_num(own * shared / (alpha * own + shared))
     return {
@@ -341,13 +347,15 @@ def population_data(
             + ", ".join(f"{count} have {why}" for why, count in left_out.items())
         )
 
-    def variance(name: str, floor: float) -> NDArray[np.float64]:
-        return np.maximum(_observed(stars, name, keep), floor) ** 2
+    def variance(error: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
+        return np.maximum(error, floor) ** 2
 
     if "feh" not in by_age:
         shape = by_age["log_weight"].shape
         by_age["feh"] = np.broadcast_to(_observed(stars, "feh", keep)[:, None], shape)
-        by_age["feh_variance"] = np.broadcast_to(variance("feh_error", _MIN_FEH_SD)[:, None], shape)
+        by_age["feh_variance"] = np.broadcast_to(
+            variance(_error(stars, "feh", keep), _MIN_FEH_SD)[:, None], shape
+        )
     of_magnitude = [by_age.pop(name) for name in _OF_MAGNITUDE if name in by_age]
     if len(of_magnitude) == 2 and radius == "rg" and "cov_rg_distance" in stars:
         by_age |= _radius_at_age(stars, keep, *of_magnitude)
@@ -362,14 +370,14 @@ def population_data(
     else:
         like = 2 * by_age["log_weight"].argmax(1) + (alpha > line)
         height = _without_radius(height, r[keep], like)
-    radius_variance = variance(spread, _MIN_RADIUS_SD)
+    radius_variance = variance(_observed(stars, spread, keep), _MIN_RADIUS_SD)
     # Today's radius at given radius today has no law.
     by_place = radius == "rg"
     today = _observed(stars, "r_present", keep) if by_place else np.full(int(keep.sum()), np.nan)
     classes = classes or RadiusClasses.of(today)
     plain = StarArrays(
         r[keep], radius_variance,
-        alpha, variance("alpha_fe_error", _MIN_ALPHA_SD),
+        alpha, variance(_error(stars, "alpha_fe", keep), _MIN_ALPHA_SD),
         height, np.maximum(height_sd, _MIN_HEIGHT_SD) ** 2,
         **by_age, radius_class=classes(today), class_centre=classes.centre,
         modulus=_moduli(stars, keep), height_today=height_today,

@@ -218,10 +218,18 @@ def _ages(
         f"The errors of giants have a floor of {stars['giant_systematics']} (T_eff, log g, [Fe/H])."
         if "giant_systematics" in stars
         else "",
+        *(f"{said} ({stars[name]})." for name, said in _ERROR_MODELS.items() if name in stars),
         f"A star whose least χ² has a chance below {i['poor_fit']:g} is not used."
         if i.get("poor_fit") and i["method"] == "fine"
         else "",
     )
+
+
+_ERROR_MODELS = {
+    "inflation": "The catalogue's errors are multiplied by factors",
+    "outliers": "One observable of a star may be wrong, with a broad error of its own",
+    "binaries": "A star may be an unresolved pair of any mass ratio",
+}
 
 
 def _giants(m: Methods, family: str | None) -> str:

@@ -215,8 +215,8 @@ def _isochrones(recipe: Recipe) -> list[str]:
 
 
 def _check_observables(recipe: Recipe) -> None:
-    from migrate_bayes.isochrones.ages import OBSERVABLES
     from migrate_bayes.isochrones.grid import age_nodes
+    from migrate_bayes.isochrones.observed import OBSERVABLES
     from migrate_bayes.isochrones.sources.registry import load_source
 
     i = recipe.isochrones

@@ -21,6 +21,7 @@ _AGE_FLAGS = (
 AGE_VARIABLES = (
     "log_age_likelihood", "feh_mean", "feh_sd", "abs_g_slope", "abs_g_curvature", "alpha_rate",
     "log_interim_prior", "age_ml", "age_median", "age_lo", "age_hi", "age_error", "chi2_min",
+    "feh_error_used", "alpha_fe_error_used",
 )  # fmt: skip
 
 

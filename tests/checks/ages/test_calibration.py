@@ -123,6 +123,19 @@ def test_pit_is_uniform_and_is_not_when_errors_are_misstated(stars):
     assert coverage_table(wrong)[0].coverage68 < 0.5
 
 
+def test_pit_is_uniform_of_pairs_and_of_correlated_errors():
+    options = AgeOptions(giant_systematics={}, binaries={"share": 0.6})
+    errors = CalibrationOptions(stars=400, correlations=(0.6, 0.7, 0.5))
+    mock = draw_prior_stars(options, errors, seed=12)
+    result = calibrate(mock, options)
+    pit = result.pit.values[np.isfinite(result.pit.values)]
+    assert len(pit) > 390
+    assert stats.kstest(pit, "uniform").pvalue > 1e-3
+    row = coverage_table(result)[0]
+    assert abs(row.coverage68 - 0.68) < 4 * row.error68 + 0.01
+    assert abs(row.coverage95 - 0.95) < 4 * row.error95 + 0.01
+
+
 @pytest.mark.slow
 def test_twenty_thousand_stars_are_covered_as_promised():
     exact = AgeOptions(giant_systematics={})

@@ -93,12 +93,17 @@ def _gaussian(x: NDArray, mean: float, sd: float) -> NDArray[np.float64]:
 
 
 def reference_log_likelihood(
-    star: Mapping[str, tuple[float, float]], tracks: Tracks, *, panel: float = PANEL
+    star: Mapping[str, tuple[float, float]],
+    tracks: Tracks,
+    *,
+    panel: float = PANEL,
+    correlation: NDArray | None = None,
 ) -> NDArray[np.float64]:
     """Return one star's ln L at every age, ``-inf`` if L is below what a float64 can hold.
 
     The star has some of ``teff`` K, ``logg``, ``feh``, ``alpha_fe`` dex, ``abs_g``, ``bp_rp`` mag:
-    value and error. Without ``alpha_fe`` it is 0 exactly.
+    value and error. Without ``alpha_fe`` it is 0 exactly. `correlation` (3, 3) is that of the
+    errors of T_eff, log g and [Fe/H]; their isochrones are whitened by its Cholesky factor.
     """
     grid, obs, inv, constant = tracks.grid, np.zeros(4), np.zeros(4), 1.0
     for k, name in enumerate(_OBSERVABLES):
@@ -106,6 +111,13 @@ def reference_log_likelihood(
             obs[k], inv[k] = star[name][0], 1.0 / star[name][1]
             constant *= inv[k] / np.sqrt(2.0 * np.pi)
     f0, sf = star["feh"]
+    sharp, seen, width = None, obs.copy(), sf
+    if correlation is not None:
+        first_feh = np.ix_([2, 0, 1], [2, 0, 1])
+        factor = np.linalg.cholesky(np.asarray(correlation)[first_feh])
+        sharp = np.linalg.inv(factor) / np.array([sf, star["teff"][1], star["logg"][1]])
+        constant *= sharp[1, 1] * sharp[2, 2] / (inv[0] * inv[1])
+        obs[:2], inv[:2], width = 0.0, 1.0, 1.0 / float(np.linalg.norm(sharp[:, 0]))
     a0, sa = star.get("alpha_fe", (0.0, 0.0))
     if sa > 0.0:
         ends = tracks.alpha_limits
@@ -119,9 +131,14 @@ def reference_log_likelihood(
         least, most = grid.feh_limits(a)
         low, high = max(float(least), f0 - _REACH * sf), min(float(most), f0 + _REACH * sf)
         isochrones = tracks.at_alpha(a, low, high)
-        fehs, wf = _panels(low, high, grid.metallicity - float(salaris(a)), panel * sf)
+        fehs, wf = _panels(low, high, grid.metallicity - float(salaris(a)), panel * width)
         for f, w in zip(fehs, wa * wf * _gaussian(fehs, f0, sf), strict=True):
-            _add(isochrones(f), obs, inv, w, panel, total)
+            points = isochrones(f)
+            if sharp is not None:
+                errors = f0 - f, seen[0] - points[..., 0], seen[1] - points[..., 1]
+                for k in (1, 2):
+                    points[..., k - 1] = sum(sharp[k, m] * errors[m] for m in range(k + 1))
+            _add(points, obs, inv, w, panel, total)
     with np.errstate(divide="ignore"):
         return np.log(total * constant)
 

@@ -34,7 +34,9 @@ from migrate_bayes.checks.ages.samples import observed_catalog
 from migrate_bayes.checks.ages.statistics import coverage, spread
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.isochrones import AgeOptions, age_cdf, age_quantiles, draw_stars, load_source
+from migrate_bayes.isochrones.binaries import LEAST_RATIO, as_pairs
 from migrate_bayes.isochrones.grid import WorkingGrid, build_grid, salaris
+from migrate_bayes.isochrones.observed import correlation_matrix
 
 #: Draws [Fe/H] and [α/Fe] of so many stars.
 Composition = Callable[[np.random.Generator, int], tuple[NDArray, NDArray]]
@@ -46,6 +48,8 @@ AGE_EDGES = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.6)
 _TEFF, _MAX_ABS_G = (4300.0, 7500.0), 6.5  # every region, observed
 _BATCH = 16_000
 _MARGIN = 7.0  # errors
+_RATIOS = 12  # classes of mass ratio that pairs are drawn from
+_CORRELATED = ("teff", "logg", "feh")
 
 
 class Region(NamedTuple):
@@ -92,7 +96,8 @@ def draw_prior_stars(
     """Draw stars from the prior, observe them with `errors`, and select as many in each region.
 
     They are on the family `options.source` with [Fe/H] on its `feh_scale`, ages and [Fe/H] within
-    the range of the family `like` too; `composition` draws a likely disc in place of the prior.
+    the range of the family `like` too; `composition` draws a likely disc in place of the prior. The
+    share `options.binaries` of them are unresolved pairs.
     The catalogue has ``true_age`` Gyr, ``true_feh``, ``true_alpha_fe`` and ``region`` beside it.
     """
     source, scale = options.source, options.feh_scale
@@ -107,21 +112,36 @@ def draw_prior_stars(
         "alpha_fe": errors.alpha_error,
         "abs_g": float(np.hypot(errors.abs_g_error, options.photometric_floor)),
     }  # fmt: skip
+    kinds = _kinds(grid, options.binaries.share)
+    mix = np.linalg.cholesky(correlation_matrix(*errors.correlations))
     streams = np.random.SeedSequence(seed).spawn(len(REGIONS))
     each = -(-errors.stars // len(REGIONS))
     parts = [
-        _region_stars(k, grid, limits, sd, composition, np.random.default_rng(stream), each)
+        _region_stars(k, kinds, limits, sd, mix, composition, np.random.default_rng(stream), each)
         for k, stream in enumerate(streams)
     ]
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     # The inference adds the floor itself.
     stated = {f"{name}_error": e for name, e in {**sd, "abs_g": errors.abs_g_error}.items()}
+    names = ("teff_logg_corr", "teff_feh_corr", "logg_feh_corr")
+    if any(errors.correlations):
+        stated |= dict(zip(names, errors.correlations, strict=True))
     catalog = observed_catalog({**{name: whole[name] for name in sd}, **stated})
     units = {"true_age": "Gyr", "true_feh": "dex", "true_alpha_fe": "dex", "region": ""}
     for name, unit in units.items():
         catalog[name] = ("star", whole[name], {"units": unit, "long_name": name.replace("_", " ")})
     catalog["region"].attrs["regions"] = ", ".join(r.name for r in REGIONS)
     return catalog
+
+
+def _kinds(grid: WorkingGrid, share: float) -> list[tuple[float, WorkingGrid]]:
+    """Return single stars and pairs by mass ratio, finer than the likelihood has them: shares."""
+    if not share:
+        return [(1.0, grid)]
+    wide = (1.0 - LEAST_RATIO) / _RATIOS
+    ratios = (LEAST_RATIO + wide * (np.arange(_RATIOS) + 0.5)).tolist()
+    seen = share * (1.0 - LEAST_RATIO)
+    return [(1.0 - seen, grid), *((share * wide, as_pairs(grid, ratio)) for ratio in ratios)]
 
 
 def _limits(name: str, grid: WorkingGrid, feh_scale: str) -> Limits:
@@ -136,14 +156,19 @@ def _limits(name: str, grid: WorkingGrid, feh_scale: str) -> Limits:
 
 def _region_stars(
     index: int,
-    grid: WorkingGrid,
+    kinds: list[tuple[float, WorkingGrid]],
     limits: Limits,
     sd: dict[str, float],
+    mix: NDArray,
     composition: Composition | None,
     rng: np.random.Generator,
     count: int,
 ) -> dict[str, NDArray]:
-    """Draw `count` stars whose observed values are in a region; their errors are `sd`."""
+    """Draw `count` stars whose observed values are in a region.
+
+    Their errors are `sd`; `mix` is the Cholesky factor of correlations of the first three.
+    """
+    grid = kinds[0][1]
     region = REGIONS[index]
     margin = {name: _MARGIN * error for name, error in sd.items()}
     teff_range = (region.teff[0] - margin["teff"], region.teff[1] + margin["teff"])
@@ -159,10 +184,20 @@ def _region_stars(
         total = feh + salaris(alpha)
         on_grid = (total >= limits[1][0] + own.min()) & (total <= limits[1][1] + own.max())
         age, feh, alpha = age[on_grid], feh[on_grid], alpha[on_grid]
-        star = draw_stars(
-            grid, age, feh, alpha, rng.random(len(age)), teff_range=teff_range,
-            logg_range=logg_range, abs_g_max=_MAX_ABS_G + margin["abs_g"],
-        )  # fmt: skip
+        uniforms = rng.random(len(age))
+        kind = np.zeros(len(age), dtype=int)
+        if len(kinds) > 1:
+            kind = rng.choice(len(kinds), len(age), p=[share for share, _ in kinds])
+        star: dict[str, NDArray] = {}
+        for k, (_, isochrones) in enumerate(kinds):
+            rows = np.flatnonzero(kind == k)
+            drawn = draw_stars(
+                isochrones, age[rows], feh[rows], alpha[rows], uniforms[rows],
+                teff_range=teff_range, logg_range=logg_range,
+                abs_g_max=_MAX_ABS_G + margin["abs_g"],
+            )  # fmt: skip
+            for name, values in drawn.items():
+                star.setdefault(name, np.empty(len(age), dtype=values.dtype))[rows] = values
         born = np.where(star["ok"], star["probability"], 0.0)
         # The first batch sets the scale; the margin covers what it did not see.
         most = most or 1.5 * float(born.max())
@@ -173,7 +208,11 @@ def _region_stars(
             )
         kept = rng.random(len(age)) < born / most
         true = {**{n: star[n] for n in ("teff", "logg", "abs_g")}, "feh": feh, "alpha_fe": alpha}
-        part = {n: v[kept] + sd[n] * rng.standard_normal(kept.sum()) for n, v in true.items()}
+        noise = {n: rng.standard_normal(kept.sum()) for n in true}
+        if np.any(mix != np.eye(3)):
+            mixed = mix @ np.stack([noise[n] for n in _CORRELATED])
+            noise |= dict(zip(_CORRELATED, mixed, strict=True))
+        part = {n: v[kept] + sd[n] * noise[n] for n, v in true.items()}
         chosen = region_of(part["teff"], part["logg"], part["abs_g"]) == index
         part |= {"true_age": age[kept], "true_feh": feh[kept], "true_alpha_fe": alpha[kept]}
         found.append({name: v[chosen] for name, v in part.items()})

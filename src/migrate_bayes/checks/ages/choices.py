@@ -112,6 +112,8 @@ class AgeBook:
             "without log g": {"observables": tuple(o for o in seen if o != "logg")},
             "with BP−RP": {"observables": (*seen, "bp_rp")},
             "prior flat in log age": {"age_prior": "log-flat"},
+            "one in a hundred of each wrong": {"outliers": {"share": 0.01}},
+            "unresolved pairs, a share of 0.4": {"binaries": {"share": 0.4}},
         }
         if self.native is not None:
             changes["native Dartmouth, own α axis"] = {"source": self.native}

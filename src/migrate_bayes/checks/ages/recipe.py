@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 from pydantic import Field
 
@@ -40,7 +41,10 @@ class FamilyOptions(Options):
 
 
 class CalibrationOptions(Options):
-    """Number of stars drawn from the prior, and their errors (K, dex, dex, dex, mag)."""
+    """Number of stars drawn from the prior, and their errors (K, dex, dex, dex, mag).
+
+    `correlations` are those of the errors of T_eff and log g, T_eff and [Fe/H], log g and [Fe/H].
+    """
 
     stars: int = Field(default=20_000, ge=100)
     teff_error: float = Field(default=22.6, gt=0)
@@ -48,6 +52,12 @@ class CalibrationOptions(Options):
     feh_error: float = Field(default=0.03, gt=0)
     alpha_error: float = Field(default=0.02, gt=0)
     abs_g_error: float = Field(default=0.1, gt=0)
+    correlations: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def times(self, factor: float) -> Self:
+        """Return the same with errors so many times as large."""
+        errors = {n: factor * v for n, v in self.model_dump().items() if n.endswith("_error")}
+        return self.model_copy(update=errors)
 
 
 class ValidateAges(Options):

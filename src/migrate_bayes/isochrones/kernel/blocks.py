@@ -29,11 +29,13 @@ from migrate_bayes.isochrones.kernel.segments import (
     MAGNITUDE,
     MOMENT,
     NEVER,
+    SECOND,
     SQUARE,
     SWEEP_SCRATCH,
     Place,
     Window,
     interpolate_block,
+    shear_block,
     sweep,
     sweep_colour,
     sweep_colour_tilted,
@@ -64,7 +66,9 @@ class Scratch(NamedTuple):
     """Scratch memory, reused by every star, float32."""
 
     work: NDArray[np.float32]  # of a sweep
-    block: NDArray[np.float32]  # interpolated to a group
+    #: interpolated to a group; and for correlated errors sheared: its value and slope in [α/Fe],
+    #: and the weights of these as of two nodes, 1, 0 for the value and 0, 1
+    block: NDArray[np.float32]
     found: NDArray[np.float32]  # the least χ² at the lattice points of a block
     bounds: NDArray[np.float32]  # lower bounds of χ² of a row of blocks, by (cell, block)
     least: NDArray[np.float32]  # the least of them, by block
@@ -74,9 +78,11 @@ class Scratch(NamedTuple):
 @njit(cache=True, nogil=True, error_model="numpy")
 def new_scratch(flat):  # type: ignore[no-untyped-def]
     """Return the `Scratch` for a `FlatLayout`."""
+    block = np.zeros((POINTS * QUANTITIES * (flat.n_alpha + 2) + 4) * WIDTH, dtype=_F)
+    block[-4 * WIDTH : -3 * WIDTH] = block[-WIDTH:] = _F(1.0)
     return Scratch(
         np.empty(SWEEP_SCRATCH, dtype=_F),
-        np.empty(POINTS * QUANTITIES * flat.n_alpha * WIDTH, dtype=_F),
+        block,
         np.empty(flat.n_cell * MAX_PIECES + WIDTH, dtype=_F),
         np.empty(flat.n_cell * LARGE, dtype=_F), np.empty(LARGE, dtype=_F),
         np.empty(flat.n_row * LARGE, dtype=_F),
@@ -84,12 +90,14 @@ def new_scratch(flat):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def add_age(flat, age, looks, obs, inv, prior, pool, scratch, tally, k):  # type: ignore[no-untyped-def]
+def add_age(  # type: ignore[no-untyped-def]
+    flat, age, looks, obs, inv, bound_inv, prior, pool, scratch, tally, k
+):
     """Add a star's likelihood at one age to star k of the tally.
 
-    If it only `looks` it searches, in the likeliest cell, for a best fit to compare with. `obs` and
-    `inv` are the star's observables and inverse errors, `prior` a `Prior` in `pool`, `flat` a
-    `FlatLayout`.
+    If it only `looks` it searches, in the likeliest cell, for a best fit to compare with. `obs`,
+    `inv` and `bound_inv` are the star's observables and inverse errors (of `Stars`), `prior` a
+    `Prior` in `pool`, `flat` a `FlatLayout`.
     """
     # Each array is taken out of its tuple once: in a loop that costs more than the arithmetic.
     bounds_of_blocks, large_bounds = flat.bounds, flat.large_bounds
@@ -104,7 +112,7 @@ def add_age(flat, age, looks, obs, inv, prior, pool, scratch, tally, k):  # type
     for row in range(n_row):
         lower_bounds(
             large_bounds, (age * flat.n_strip * 8 * n_row + row) * per_row, n_row * per_row, obs,
-            inv, prior, pool, from_cell, to_cell, bounds, large_least, row * LARGE,
+            bound_inv, prior, pool, from_cell, to_cell, bounds, large_least, row * LARGE,
         )  # fmt: skip
     # First the block of the best fit at the last age; at the first age, that of the lowest bound.
     last, least_here = tally.best_block[k], np.inf
@@ -116,8 +124,8 @@ def add_age(flat, age, looks, obs, inv, prior, pool, scratch, tally, k):  # type
             continue
         lower_bounds(
             bounds_of_blocks, (age * flat.n_strip * 8 * n_large + big) * per_row,
-            n_large * per_row, obs, inv, prior, pool, from_cell, to_cell, bounds, least_of_block,
-            np.int64(0),
+            n_large * per_row, obs, bound_inv, prior, pool, from_cell, to_cell, bounds,
+            least_of_block, np.int64(0),
         )  # fmt: skip
         lead, n_here = 0, min(LARGE, n_block - big * LARGE)
         if order == 0:
@@ -181,7 +189,11 @@ def _add_block(  # type: ignore[no-untyped-def]
                 flat.n_alpha * n_metal, pool, prior.stencil + point, prior.n_point, points,
             )  # fmt: skip
         weights, per_weight = prior.alpha_weight + point, prior.n_point
-        if colour and tilted:
+        if prior.sheared:
+            counted = _sweep_sheared(
+                flat.n_alpha, points, place, pool, point, prior, obs, inv, chi2, window, scratch
+            )
+        elif colour and tilted:
             counted = sweep_colour_tilted(
                 points, place, pool, weights, per_weight, obs, inv, chi2, window, work, 0
             )
@@ -212,6 +224,9 @@ def _add_block(  # type: ignore[no-untyped-def]
         whole = whole + integral
         first_moment = first_moment + integral * f + moved
         second = second + integral * (f * f + variance) + (moved + moved) * f
+        if prior.sheared:  # T_eff and log g tell of z what the prior does not
+            of_z = load(work, SECOND * WIDTH) * w * change * change
+            second = second + of_z - integral * variance
         magnitude = magnitude + load(work, MAGNITUDE * WIDTH) * w
         square = square + load(work, SQUARE * WIDTH) * w
     if counts:
@@ -221,6 +236,21 @@ def _add_block(  # type: ignore[no-untyped-def]
         totals[3] += total(magnitude)
         totals[4] += total(square)
     return least
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sweep_sheared(  # type: ignore[no-untyped-def]
+    n_alpha, points, place, pool, point, prior, obs, inv, chi2, window, scratch
+):
+    """Sweep along a block as correlated errors shear it."""
+    block, work, at = scratch.block, scratch.work, POINTS * QUANTITIES * n_alpha * WIDTH
+    place = shear_block(points, place, pool, point, prior, obs, block, at)
+    weights, per_weight = at + 2 * POINTS * QUANTITIES * WIDTH, np.int64(WIDTH)
+    if inv[3] > _F(0.0):
+        return sweep_colour_tilted(
+            block, place, block, weights, per_weight, obs, inv, chi2, window, work, 0
+        )
+    return sweep_tilted(block, place, block, weights, per_weight, obs, inv, chi2, window, work, 0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

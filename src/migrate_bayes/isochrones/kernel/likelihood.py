@@ -27,6 +27,18 @@ Nothing is approximated by a window: segments, and blocks of them, are left out 
 bound of their χ² exceeds the best found by `DEPTH`, or the best found at this age by `NODE_CUT`
 (`blocks`). Sums over ages are in double precision, sums along an isochrone in single.
 
+*Correlated errors* of T_eff, log g and [Fe/H] (covariance C) are a shear of the isochrones. The
+Gaussian of all three is that of [Fe/H], times that of T_eff given the error of [Fe/H], times that
+of log g given both; each mean is linear in what is given, so that with
+
+.. math:: T' = T - \beta_T (f - f_0),\qquad g' = g - \beta_g (f - f_0) - \gamma (T' - T_0)
+
+in place of an isochrone's T_eff and log g, and the conditional errors in place of the marginal
+ones, it is the Gaussian of independent errors. Segments stay straight, and the integrand linear in
+[α/Fe]: only the block that a sweep reads is another (`segments.shear_block`). Bounds of χ² are of
+the unsheared isochrones: with marginal errors z, and λ the greatest eigenvalue of the correlation
+matrix, χ² is at least |z|²/λ.
+
 `age_likelihood_by_nodes` does as Vickers, Shen & Li (2021) do. For every isochrone of the grid
 whose [Fe/H] and [α/Fe] are within ten errors of the star,
 
@@ -68,6 +80,10 @@ class Stars(NamedTuple):
     inverse_error: NDArray  # of them; 0 if missing
     feh: NDArray[np.float64]  # (star, 2): mean and standard deviation, dex
     alpha: NDArray[np.float64]  # likewise of [α/Fe]
+    #: (star, 4): β_T in K/dex, β_g, γ in dex/K, and 1/λ: 0, 0, 0, 1 for independent errors. With
+    #: others `inverse_error` is of the conditional errors.
+    shear: NDArray
+    bound_inverse: NDArray  # (star, 4): `inverse_error` for bounds, of marginal errors over 1/√λ
 
 
 class AgeLikelihood(NamedTuple):
@@ -86,6 +102,39 @@ class AgeLikelihood(NamedTuple):
         like, mean, sd = np.empty((3, n_star, n_age))
         slope, curvature = np.zeros((2, n_star, n_age))
         return cls(like, mean, sd, slope, curvature, np.empty(n_star))
+
+
+def mixture(parts: list[tuple[NDArray, AgeLikelihood]]) -> AgeLikelihood:
+    r"""Return the likelihood of stars that are one of several things.
+
+    Each of the `parts` has ln of its weight, (star,), and the likelihood if it were so. With shares
+    p of each in the sum at an age, slope and curvature in M_G are
+
+    .. math:: s = \sum_k p_k s_k, \qquad c = \sum_k p_k (c_k + s_k^2) - s^2
+
+    and mean and variance of [Fe/H] likewise. The least χ² is that of all. What is `FAR` from every
+    isochrone does not count.
+    """
+    if len(parts) == 1:
+        return parts[0][1]
+    log_weight = np.stack([w[:, None] + out.log_like for w, out in parts])
+    log_weight[np.stack([~(out.chi2 <= FAR) for _, out in parts])] = -np.inf
+    most = np.maximum(log_weight.max(axis=0), -1e300)
+    share = np.exp(log_weight - most)
+    whole = share.sum(axis=0)
+    with np.errstate(divide="ignore"):
+        log_like = most + np.log(whole)
+    # Where nothing counts all are as good as the first.
+    share = np.where(whole > 0.0, share, np.eye(len(parts))[0][:, None, None])
+    share /= share.sum(axis=0)
+    mean, sd, slope, bend = (np.stack([out[k] for _, out in parts]) for k in range(1, 5))
+    feh = (share * mean).sum(axis=0)
+    tilt = (share * slope).sum(axis=0)
+    return AgeLikelihood(
+        log_like, feh, np.sqrt((share * (sd**2 + (mean - feh) ** 2)).sum(axis=0)), tilt,
+        (share * (bend + (slope - tilt) ** 2)).sum(axis=0),
+        np.minimum.reduce([out.chi2 for _, out in parts]),
+    )  # fmt: skip
 
 
 # Numba keeps the compiled code of a function with that of all it calls, and compiles it again only
@@ -152,7 +201,7 @@ def _sum_over_tile(layout, flat, stars, tile, scratch):  # type: ignore[no-untyp
             most = max(most, one.number)
             if component < one.number:
                 pool, used, priors[k] = add_prior(
-                    layout, stars.inverse_error[s], stars.feh[s], one, pool, used
+                    layout, stars.inverse_error[s], stars.shear[s], stars.feh[s], one, pool, used
                 )
             if priors[k].pieces > 0:
                 log_scale[k] = priors[k].log_scale - math.log(one.total)
@@ -160,8 +209,12 @@ def _sum_over_tile(layout, flat, stars, tile, scratch):  # type: ignore[no-untyp
             for i in range(0, n_age, _FIRST_LOOK if looks else 1):
                 for k, s in enumerate(tile):
                     if priors[k].pieces > 0:
-                        obs, inv = stars.values[s], stars.inverse_error[s]
-                        add_age(flat, i, looks, obs, inv, priors[k], pool, scratch, tally, k)
+                        obs, inv, bound_inv = (
+                            stars.values[s], stars.inverse_error[s], stars.bound_inverse[s]
+                        )  # fmt: skip
+                        add_age(
+                            flat, i, looks, obs, inv, bound_inv, priors[k], pool, scratch, tally, k
+                        )
             if looks and component == 0:
                 for k in range(n_star):
                     tally.best[k, 2] = min(tally.best[k, 0], FAR)

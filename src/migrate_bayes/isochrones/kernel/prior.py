@@ -36,6 +36,7 @@ MAX_PIECES = 120
 OUTSIDE = 1e4  # χ²
 _FURTHEST = 6.0  # standard deviations of the prior: exp(-z²/2) is 1.5e-8
 _STEP = 1.65  # of the narrowest width
+_STEP_SHEARED = 1.5  # `RATES` are not of sheared isochrones
 _REFINE = 8.0  # times finer next to an edge
 #: Change with metallicity across an isochrone: K, dex, mag, mag per dex.
 RATES = (1200.0, 0.3, 1.0, 0.45)
@@ -73,6 +74,10 @@ class Prior(NamedTuple):
     alpha_weight: int  # (n_alpha, 2, point): of nodes from `first_alpha` on, for value and slope
     first_alpha: int
     n_alpha: int
+    sheared: bool  # whether errors are correlated: see `likelihood`
+    teff_by_feh: np.float32  # β_T, β_g, γ
+    logg_by_feh: np.float32
+    logg_by_teff: np.float32
 
 
 class Component(NamedTuple):
@@ -142,23 +147,26 @@ def mixture_component(layout, alpha, k):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pieces_per_cell(sd, inv, cell, cut):  # type: ignore[no-untyped-def]
+def _pieces_per_cell(sd, inv, shear, cell, cut):  # type: ignore[no-untyped-def]
     """Return in how many pieces to divide a cell (dex wide)."""
     sharper = 1.0
+    teff = RATES[0] + abs(shear[0])
+    extra = (abs(shear[0]), abs(shear[1]) + abs(shear[2]) * teff, 0.0, 0.0)
     for c in range(4):
-        sharper += (RATES[c] * sd * inv[c]) ** 2
-    step = _STEP * sd / math.sqrt(sharper)
+        sharper += ((RATES[c] + extra[c]) * sd * inv[c]) ** 2
+    correlated = extra[0] + extra[1] > 0.0
+    step = (_STEP_SHEARED if correlated else _STEP) * sd / math.sqrt(sharper)
     wanted = cell / step * (_REFINE if cut else 1.0)
     return max(math.ceil(min(wanted, MAX_PIECES)), PIECES)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def add_prior(layout, inv, feh, component, pool, used):  # type: ignore[no-untyped-def]
+def add_prior(layout, inv, shear, feh, component, pool, used):  # type: ignore[no-untyped-def]
     """Put one Gaussian of a star's composition on a lattice.
 
     Return the pool (a larger one if it was full), how much of it is used, and the `Prior`. `inv`
-    has the inverse errors of observables, `feh` mean and standard deviation, `component` the
-    Gaussian of [α/Fe].
+    has the inverse errors of observables, `shear` what their correlations make of the isochrones
+    (`likelihood.Stars`), `feh` mean and standard deviation, `component` the Gaussian of [α/Fe].
     """
     axis, column = layout.metallicity, len(layout.alpha) == 1
     g = _gaussian(feh, component)
@@ -174,7 +182,8 @@ def add_prior(layout, inv, feh, component, pool, used):  # type: ignore[no-untyp
     if cut:  # a star beyond the end: some way in from there, for the rule at the end
         begin, end = min(begin, end - 0.6 * reach), max(end, begin + 0.6 * reach)
         begin, end = max(begin, lowest), min(end, highest)
-    pieces = _pieces_per_cell(g.phi_sd, inv, cell, cut)
+    sheared = shear[0] != 0.0 or shear[1] != 0.0 or shear[2] != 0.0
+    pieces = _pieces_per_cell(g.phi_sd, inv, shear, cell, cut)
     spacing = cell / pieces
     width = 0.0 if column else g.slope * g.given_phi
     soft = cut and width > spacing
@@ -208,13 +217,12 @@ def add_prior(layout, inv, feh, component, pool, used):  # type: ignore[no-untyp
         phi = axis[0] + point * spacing
         here = _moments(layout, g, phi, soft)
         chi2[p] = min(here.chi2 + component.chi2, OUTSIDE)
-        least_chi2[p // pieces] = min(least_chi2[p // pieces], chi2[p])
+        least_chi2[p // pieces] = min(least_chi2[p // pieces], chi2[p] * shear[3])
         weight[p] = spacing * here.weight
         weight[p] *= ends[0, min(point - first, 5)] if point - first < 6 else 1.0
         weight[p] *= ends[1, min(last - point, 5)] if last - point < 6 else 1.0
         of_feh[0, p], of_feh[2, p] = here.feh, here.feh_variance
-        if not column:
-            of_feh[1, p] = -_salaris(here.alpha)[1] * here.alpha_sd
+        of_feh[1, p] = -_salaris(here.alpha)[1] * here.alpha_sd
         for side in range(2):
             sign = 1.0 if side else -1.0
             k = cubic_stencil(layout.alpha, here.alpha + sign * here.alpha_sd, four)
@@ -245,6 +253,7 @@ def add_prior(layout, inv, feh, component, pool, used):  # type: ignore[no-untyp
     prior = Prior(
         pieces, low, high, low + np.argmin(least_chi2), n_point, log_scale, used, at_weight,
         at_feh, at_stencil, at_least, at_strips, at_alpha, k_low, k_high - k_low,
+        sheared, np.float32(shear[0]), np.float32(shear[1]), np.float32(shear[2]),
     )  # fmt: skip
     return pool, _append(pool, at_alpha, of_alpha.reshape(-1)), prior
 
@@ -260,7 +269,8 @@ def _append(pool, at, array):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def nothing():  # type: ignore[no-untyped-def]
     """Return the `Prior` of a star that no isochrone is within reach of."""
-    return Prior(0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    zero = np.float32(0.0)
+    return Prior(0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, False, zero, zero, zero)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

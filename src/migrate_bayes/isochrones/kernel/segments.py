@@ -40,7 +40,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from migrate_bayes.isochrones.kernel.grid_layout import BLOCK, BORN, POINTS, QUANTITIES
+from migrate_bayes.isochrones.kernel.grid_layout import BLOCK, BORN, CACHED, POINTS, QUANTITIES
 from migrate_bayes.isochrones.kernel.simd import (
     HALF,
     WIDTH,
@@ -62,9 +62,9 @@ from migrate_bayes.isochrones.kernel.simd import (
 )
 
 # Places in a sweep's scratch, of `WIDTH` floats: the integral, its moment of z, the least χ², the
-# first two moments of the residual of M_G; then of each point residuals r, slopes j, c, the number
-# born, its slope, the mean of z, and M^(-1/2).
-INTEGRAL, MOMENT, LEAST, MAGNITUDE, SQUARE, _FIRST = range(6)
+# first two moments of the residual of M_G, the second moment of z; then of each point residuals r,
+# slopes j, c, the number born, its slope, the mean of z, and M^(-1/2).
+INTEGRAL, MOMENT, LEAST, MAGNITUDE, SQUARE, SECOND, _FIRST = range(7)
 _R, _J, _C, _BIRTHS, _BIRTH_SLOPE, _MEAN, _ROOT, _PER_POINT = 0, 4, 8, 9, 10, 11, 12, 13
 SWEEP_SCRATCH = (_FIRST + _PER_POINT * POINTS) * WIDTH  # floats
 _F = np.float32
@@ -174,7 +174,7 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
         The block is at `place` in `points`. Weights of nodes of [α/Fe], by lane, are in `pool` from
         `weights` on, those of the slope `per_weight` further, and those of the next node again.
         From `out` on, `work` is filled with the integral, its first moment of z, the least χ², and
-        the integrals of the residual of M_G and of its square.
+        the integrals of the residual of M_G, of its square, and, if tilted, of that of z.
         Return whether any segment counts; if not, there is no result.
         """
         zero, one, half = splat(_F(0.0)), splat(_F(1.0)), splat(_F(0.5))
@@ -255,7 +255,7 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
         if wanted == 0:
             return False
         integral, moment, least, e0, known = zero, zero, splat(NEVER), zero, False
-        magnitude, square = zero, zero
+        magnitude, square, second = zero, zero, zero
         for p in range(BLOCK):
             if wanted >> p & 1 == 0:
                 known = False
@@ -311,6 +311,7 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
                 births = where_negative(zero - births, greater(births + tilt * mean, zero), zero)
                 part = births * part * (half * (one_root + other))
                 moment = moment + part * mean
+                second = second + part * (mean * mean + over)
             else:
                 part = births * part
             integral = integral + part
@@ -330,6 +331,8 @@ def _sweeper(colour: bool, tilted: bool) -> Any:
         store(work, out + LEAST * WIDTH, least)
         store(work, out + MAGNITUDE * WIDTH, magnitude)
         store(work, out + SQUARE * WIDTH, square)
+        if tilted:
+            store(work, out + SECOND * WIDTH, second)
         return True
 
     # Functions of one name differ, to numba, by a number that counts within a process: in compiled
@@ -368,3 +371,34 @@ def interpolate_block(nodes, start, per_alpha, n_alpha, per_quantity, pool, sten
                     total = total + load(weights, n * WIDTH) * broadcast(nodes, at + n)
                 store(out, ((k * POINTS + p) * QUANTITIES + q) * WIDTH, total)
     return place
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def shear_block(points, place, pool, point, prior, obs, out, start):  # type: ignore[no-untyped-def]
+    """Shear a block for correlated errors (see `likelihood`); return its `Place` in `out`.
+
+    What a sweep makes of its nodes of [α/Fe], the value and the slope, stand in `out` from `start`
+    on as two nodes.
+    [Fe/H] is that of the lattice, and changes with [α/Fe] as there.
+    """
+    per_point = QUANTITIES * WIDTH
+    n = QUANTITIES if place.per_quantity == WIDTH else CACHED  # of those that are precomputed
+    for side in range(2):
+        away = load(pool, prior.feh + side * prior.n_point + point)  # of [Fe/H], or its slope
+        seen = obs[0] if side == 0 else _F(0.0)
+        for p in range(POINTS):
+            to = start + (side * POINTS + p) * per_point
+            for q in range(n):
+                at = place.start + p * place.per_point + q * place.per_quantity
+                w = prior.alpha_weight + point + side * prior.n_point
+                total = splat(_F(0.0))
+                for _ in range(place.n_alpha):
+                    total = total + load(pool, w) * load_halves(points, at, at + place.per_half)
+                    at += place.per_alpha
+                    w += 2 * prior.n_point
+                store(out, to + q * WIDTH, total)
+            teff = load(out, to) - splat(prior.teff_by_feh) * away
+            logg = load(out, to + WIDTH) - splat(prior.logg_by_feh) * away
+            store(out, to, teff)
+            store(out, to + WIDTH, logg - splat(prior.logg_by_teff) * (teff - splat(seen)))
+    return Place(start, HALF, POINTS * per_point, per_point, WIDTH, 2)
