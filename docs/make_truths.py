@@ -58,10 +58,7 @@ def recipe_of(label: str, stars: int, injections: int) -> tuple[Recipe, dict]:
         "orbits": {"frame": "vickers2021"}
         | changed.get("orbits", {"potentials": ["MWPotential2014"]}),
         "isochrones": {"source": "dartmouth"},
-        "model": {
-            "spec": "survey", "potential": model.pop("potential", "MWPotential2014"),
-            "selection": "r_present > 6.25 & r_present < 11.25",
-        },
+        "model": {"spec": "survey", "potential": model.pop("potential", "MWPotential2014")},
         "completeness": {"source": "inject", "injections": injections},
     }  # fmt: skip
     return Recipe.model_validate(recipe), model
