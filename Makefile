@@ -64,8 +64,9 @@ docs: $(VENV)/.tools
 	@echo docs/_build/html/index.html
 
 # What makes the site and the wheel, so that both may be made at once.
+comma := ,
 $(VENV)/.tools: $(STAMP)
-	$(call add,-e ".[docs,dist]")
+	$(call add,-e ".[docs$(comma)dist]")
 	@touch $@
 
 # Wheel and sdist in build/dist, checked; the wheel, alone in an environment of its own, runs the

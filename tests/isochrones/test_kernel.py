@@ -64,7 +64,7 @@ def run(grid, obs, inv, feh, alpha, *, layout=None, corr=(0.0, 0.0, 0.0)):
     with np.errstate(divide="ignore"):
         t, g, f = 1 / inv[:, 0], 1 / inv[:, 1], feh[:, 1]
     products = np.stack([t * g, t * f, g * f], axis=1)
-    covariance = np.where(np.isfinite(products), np.array(corr) * products, 0.0)
+    covariance = np.array(corr) * np.where(np.isfinite(products), products, 0.0)
     given, shear, bound = conditional(np.stack([t, g, f]), covariance)
     bound_inverse = np.concatenate([1 / bound.T, inv[:, 2:]], axis=1)
     inv = np.concatenate([1 / given.T, inv[:, 2:]], axis=1)
