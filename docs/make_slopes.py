@@ -32,6 +32,7 @@ from migrate_bayes.mock.discs import (
     expected_metallicity,
     expected_scatter,
 )
+from migrate_bayes.population.model.hierarchy import spline_basis
 from migrate_bayes.population.sampling.density import find_mode
 from migrate_bayes.run import Run
 
@@ -108,8 +109,28 @@ def with_metallicity(stars: xr.Dataset, thin: NDArray[np.bool_], feh: Floats) ->
     return stars.assign(ref_true_feh=("star", new), alpha_fe=("star", alpha))
 
 
+def regression(
+    law: MigrationOptions, knots: Floats, age: Floats, rg: Floats, left: Floats
+) -> tuple[Floats, Floats]:
+    """Return the gradient at the knots, and its sd, of [Fe/H] less what law × S foretells.
+
+    By least squares with the functions of age of a fit: no error, no mixture, no P(age).
+    """
+    fine = np.concatenate([np.arange(1.0, 3.0, 0.5), np.arange(3.0, 12.1, 1.0)])
+    scatter = expected_scatter(law, age)[:, None]
+    columns = spline_basis(age, knots) * (rg - 8.0)[:, None], spline_basis(age, fine)
+    design = np.concatenate(columns, axis=1) / scatter
+    inverse = np.linalg.inv(design.T @ design)
+    found = inverse @ (design.T @ (left / scatter[:, 0]))
+    return found[: len(knots)], np.sqrt(np.diag(inverse))[: len(knots)]
+
+
 def maxima(
-    run: Run, stars: xr.Dataset, mask: NDArray[np.bool_], others: dict[str, xr.Dataset]
+    run: Run,
+    stars: xr.Dataset,
+    mask: NDArray[np.bool_],
+    others: dict[str, xr.Dataset],
+    regressions: dict[str, tuple[Floats, Floats]],
 ) -> None:
     """Print the gradient at the knots, at the posterior's maximum, less the law.
 
@@ -121,6 +142,10 @@ def maxima(
     knots = np.array(spec.gradient_knots)
     law = expected_gradient(run.recipe.simulate.migration, knots)
     rows = []
+    for label, (off_law, sds) in regressions.items():
+        at = [f"{1e4 * m:+.0f} ± {1e4 * sd:.0f}" for m, sd in zip(off_law, sds, strict=True)]
+        rows.append([label, *at, f"{np.polyfit(knots, law + off_law, 1)[0]:.5f}", ""])
+        print(*rows[-1], flush=True)
     cases = {label: (stars, names) for label, names in TRUTH.items()}
     cases |= {label: (other, TRUTH["true values"]) for label, other in others.items()}
     for label, (of, names) in cases.items():
@@ -157,13 +182,20 @@ def main() -> None:
     orbits = stars[["rg_mean", "rg_sd"]].sel(potential=run.recipe.model.potential)
     measured, error = (orbits[name].values[thin] for name in orbits)
     law, path = run.recipe.simulate.migration, run.folder / "completeness.nc"
-    foretold, others = np.full(len(age), np.nan), {}
+    foretold, others, regressions = np.full(len(age), np.nan), {}, {}
+    knots = np.array(load_model_spec(run.recipe.model.spec).gradient_knots)
     if path.exists():
         table = xr.load_dataset(path, engine="h5netcdf")
-        foretold, drawn = redrawn(law, table, age, rg, today)
-        others["[Fe/H] drawn from the law × S"] = with_metallicity(stars, thin, drawn)
-        _, drawn = redrawn(law, table, age, rg, today, normal=True)
-        others["the same, a normal law"] = with_metallicity(stars, thin, drawn)
+        foretold, _ = redrawn(law, table, age, rg, today)
+        regressions["regression of true values"] = regression(law, knots, age, rg, feh - foretold)
+        for label, normal in {
+            "[Fe/H] drawn from law × S": False,
+            "from a normal law": True,
+        }.items():
+            expected, drawn = redrawn(law, table, age, rg, today, normal=normal)
+            of_drawn = regression(law, knots, age, rg, drawn - expected)
+            regressions[f"{label}, regression"] = of_drawn
+            others[label] = with_metallicity(stars, thin, drawn)
     fit = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")
     curve = fit["posterior"]["gradient"].sel(component="thin").mean(("chain", "draw"))
     rows, lines = [], []
@@ -185,7 +217,7 @@ def main() -> None:
     rates = [np.polyfit(middle, values, 1)[0] for values in curves]
     rows.append(["straight line", f"{thin.sum():,}", *(f"{rate:.4f}" for rate in rates), ""])
     Table("Thin-disc gradients, dex/kpc, and their rate, dex/kpc/Gyr", HEAD, rows).print()
-    maxima(run, stars, mask.values, others)
+    maxima(run, stars, mask.values, others, regressions)
 
 
 if __name__ == "__main__":
