@@ -9,7 +9,8 @@ measured, on the true one, weighted by the errors: 1 if distances do not stretch
 
 A second table tells what in the estimates moves the fit: the maximum of the posterior less the law,
 with the truth in place of all estimates, of some, and with none. Each is a fit: minutes for a
-million stars.
+million stars. Beside them, if the run has a completeness, are regressions of true [Fe/H] less "law
+× S", and both for [Fe/H] drawn anew from it, and from the normal law of the same mean and scatter.
 """
 
 from __future__ import annotations
@@ -186,16 +187,14 @@ def main() -> None:
     knots = np.array(load_model_spec(run.recipe.model.spec).gradient_knots)
     if path.exists():
         table = xr.load_dataset(path, engine="h5netcdf")
-        foretold, _ = redrawn(law, table, age, rg, today)
+        foretold, drawn = redrawn(law, table, age, rg, today)
         regressions["regression of true values"] = regression(law, knots, age, rg, feh - foretold)
-        for label, normal in {
-            "[Fe/H] drawn from law × S": False,
-            "from a normal law": True,
-        }.items():
-            expected, drawn = redrawn(law, table, age, rg, today, normal=normal)
-            of_drawn = regression(law, knots, age, rg, drawn - expected)
+        by_normal = redrawn(law, table, age, rg, today, normal=True)
+        both = {"[Fe/H] drawn from law × S": (foretold, drawn), "from a normal law": by_normal}
+        for label, (expected, redrawn_feh) in both.items():
+            of_drawn = regression(law, knots, age, rg, redrawn_feh - expected)
             regressions[f"{label}, regression"] = of_drawn
-            others[label] = with_metallicity(stars, thin, drawn)
+            others[label] = with_metallicity(stars, thin, redrawn_feh)
     fit = xr.load_datatree(run.folder / "fit.nc", engine="h5netcdf")
     curve = fit["posterior"]["gradient"].sel(component="thin").mean(("chain", "draw"))
     rows, lines = [], []

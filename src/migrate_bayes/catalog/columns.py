@@ -70,7 +70,8 @@ _MEASURED = [
     ("ebv", "mag", "E(B-V)", -2.0, 6.5, (-2.0, 6.5), 3.0),
 ]  # fmt: skip
 _ASTROMETRIC = ("ra", "dec", "parallax", "pmra", "pmdec")
-_SPECTRAL = ("teff", "logg", "feh")
+SPECTRAL = ("teff", "logg", "feh")
+"""Of which errors may be correlated, in columns ``teff_logg_corr`` and so on."""
 MAX_DISTANCE = 300.0  # kpc: beyond the halo and the Clouds, within which single stars are seen
 _WITHOUT_ERROR = [
     ("distance", "kpc", "distance, median", 0.0, MAX_DISTANCE, (0.0, 90.0)),
@@ -104,7 +105,7 @@ def _columns() -> Iterator[Column]:
         yield Column(
             f"{name}_error", error_unit, f"standard error of {long_name}", 0.0, error, nines
         )
-    for names in (_ASTROMETRIC, _SPECTRAL):
+    for names in (_ASTROMETRIC, SPECTRAL):
         for first, second in itertools.combinations(names, 2):
             meaning = f"correlation of {first} and {second}"
             yield Column(f"{first}_{second}_corr", "", meaning, -1.0, 1.0)

@@ -34,6 +34,7 @@ from migrate_bayes.population.results.marginal import (
     Weights,
     moments,
     named_weights,
+    numbers,
     percentiles,
     pick,
     stack,
@@ -146,10 +147,9 @@ def _marginal(
     shared = reduce(np.intersect1d, [one["source_id"].values for one in stars])
     if weights == "stacking":
         w = _stacked(stars, shared, [*kept])
-    elif isinstance(weights, str):
-        w = named_weights([*kept], "equal")
     else:
-        w = named_weights([*kept], {level: weights.get(level, 0.0) for level in kept})
+        stated = weights if isinstance(weights, str) else {n: weights.get(n, 0.0) for n in kept}
+        w = named_weights([*kept], stated)
     labels = estimates["variant"].values[[*kept.values()]].astype(str).tolist()
     mine = [own[k] for k in kept.values()]
     rows = [moments(of, w) | percentiles(of, w) for of in map(list, zip(*mine, strict=True))]
@@ -280,9 +280,7 @@ def _of_marginal(mixed: xr.Dataset, truth: Mapping[str, float]) -> dict[str, Any
     weight = dict(zip(mixed["variant"].values.tolist(), mixed["weight"].values, strict=True))
     found: dict[str, Any] = dict(mixed.attrs) | {"weight": weight}
     for q in mixed["quantity"].values.astype(str).tolist():
-        cell = mixed.sel(quantity=q)
-        names = ("mean", "sd", "within", "between", *PERCENTILES)
-        found[q] = {name: cell[name].item() for name in names}
+        found[q] = numbers(mixed, q)
         if q in truth:
             found[q]["truth_inside_95"] = found[q]["lo95"] <= truth[q] <= found[q]["hi95"]
     return found

@@ -112,7 +112,8 @@ class Binaries(Options):
     share: float = Field(default=0.0, ge=0, lt=1)
 
 
-_LATER = ("inflation", "outliers", "binaries")
+#: Entries that say how a survey's errors are not what they are stated to be.
+ERROR_MODELS = ("inflation", "outliers", "binaries")
 #: Of giants, measured on APOKASC-2: see docs/ages.md.
 GIANT_SYSTEMATICS = Systematics(teff=25.0, logg=0.05)
 
@@ -200,10 +201,10 @@ class AgeOptions(Options):
         return self.source.partition(":")[0]
 
     @model_serializer(mode="wrap")
-    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what came later and is not set: products of before are current."""
-        later = {n for n in _LATER if getattr(self, n) == type(getattr(self, n))()}
-        return {name: value for name, value in handler(self).items() if name not in later}
+    def _without_defaults_of_models(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out models of errors that are not set: products from before them are current."""
+        unset = {n for n in ERROR_MODELS if getattr(self, n) == type(getattr(self, n))()}
+        return {name: value for name, value in handler(self).items() if name not in unset}
 
     def changes_error_of(self, name: str) -> bool:
         """Whether a catalogue's error of [Fe/H] or [α/Fe] is not the one that is used."""

@@ -48,7 +48,7 @@ from migrate_bayes.core.flags import StarFlag, add_flag
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.progress import progress
 from migrate_bayes.core.units import in_unit
-from migrate_bayes.isochrones.age_options import EXCLUDE, AgeOptions, AgePrior
+from migrate_bayes.isochrones.age_options import ERROR_MODELS, EXCLUDE, AgeOptions, AgePrior
 from migrate_bayes.isochrones.binaries import kinds
 from migrate_bayes.isochrones.grid import WorkingGrid, build_grid
 from migrate_bayes.isochrones.intervals import Curves, quantiles, summarise
@@ -305,7 +305,7 @@ def _attrs(options: AgeOptions, families: Sequence[_Family]) -> dict[str, str]:
     out = {**families[0].grid.attrs, "age_prior": options.age_prior}
     if (floor := options.giant_floor) != options.systematics:
         out["giant_systematics"] = f"{floor.teff:g} K, {floor.logg:g}, {floor.feh:g} dex"
-    for name, entries in options.model_dump(include={"inflation", "outliers", "binaries"}).items():
+    for name, entries in options.model_dump(include={*ERROR_MODELS}).items():
         out[name] = ", ".join(f"{n} {v:g}" for n, v in entries.items())
     if options.giants is not None:
         out |= {"giants": options.giants, "giants_checksum": families[-1].source.checksum}

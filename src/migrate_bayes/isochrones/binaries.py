@@ -43,6 +43,11 @@ def as_pairs(grid: WorkingGrid, ratio: float) -> WorkingGrid:
     return replace(grid, points=points)
 
 
+def mass_ratios(n: int) -> list[float]:
+    """Return the middles of `n` classes of mass ratio above `LEAST_RATIO`."""
+    return (LEAST_RATIO + (1.0 - LEAST_RATIO) * (np.arange(n) + 0.5) / n).tolist()
+
+
 def kinds(grid: WorkingGrid, options: Binaries) -> list[tuple[float, Layout]]:
     """Return ln of the share of single stars and of pairs by mass ratio, and their isochrones."""
     seen = options.share * (1.0 - LEAST_RATIO)
@@ -54,5 +59,4 @@ def kinds(grid: WorkingGrid, options: Binaries) -> list[tuple[float, Layout]]:
 
 @lru_cache(maxsize=2)
 def _pairs(grid: WorkingGrid) -> list[Layout]:
-    ratios = LEAST_RATIO + (1.0 - LEAST_RATIO) * (np.arange(_CLASSES) + 0.5) / _CLASSES
-    return [lay_out.__wrapped__(as_pairs(grid, ratio)) for ratio in ratios.tolist()]
+    return [lay_out.__wrapped__(as_pairs(grid, ratio)) for ratio in mass_ratios(_CLASSES)]

@@ -38,6 +38,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from migrate_bayes.catalog.columns import SPECTRAL
 from migrate_bayes.catalog.measured import LEAST_ERROR
 from migrate_bayes.core.errors import CatalogError, CatalogWarning, suggest
 from migrate_bayes.core.flags import StarFlag, add_flag
@@ -52,7 +53,6 @@ _KERNEL = ("teff", "logg", "abs_g", "bp_rp")  # the order of the grid's columns
 _PHOTOMETRIC = ("abs_g", "bp_rp")
 _WINDOW = 10.0  # errors: a star further than this from the grid's [Fe/H] or [α/Fe] is off it
 SEISMIC = ("logg_seismic", "nu_max")  # log g of a star is of the first that it has
-_CORRELATED = ("teff", "logg", "feh")
 _PAIRS = ((0, 1), (0, 2), (1, 2))  # of them, whose columns are named so
 #: Least eigenvalue of a correlation matrix: of a smaller one an error is known to 3% of itself.
 _LEAST_EIGENVALUE = 1e-3
@@ -180,7 +180,7 @@ def observe(
         pairs["logg"] = value, np.where(scaled, np.hypot(error, by_teff * np.sqrt(more)), error)
         covariance[:, 0] += by_teff * more
 
-    three = np.stack([pairs[name][1] for name in _CORRELATED])
+    three = np.stack([pairs[name][1] for name in SPECTRAL])
     given, shear, bound = conditional(three, covariance)
     values, inverse, constant = np.zeros((n, 4)), np.zeros((n, 4)), np.zeros(n)
     bound_inverse = np.zeros((n, 4))
@@ -228,7 +228,7 @@ def _covariance(catalog: xr.Dataset, pairs: dict[str, Pair]) -> tuple[NDArray, N
     n = catalog.sizes["star"]
     rho, product = np.zeros((2, 3, n))
     for k, (i, j) in enumerate(_PAIRS):
-        first, second = _CORRELATED[i], _CORRELATED[j]
+        first, second = SPECTRAL[i], SPECTRAL[j]
         if (name := f"{first}_{second}_corr") in catalog:
             known = np.isfinite(pairs[first]).all(axis=0) & np.isfinite(pairs[second]).all(axis=0)
             own = np.nan_to_num(catalog[name].values.astype(np.float64))

@@ -23,7 +23,7 @@ from migrate_bayes.population.results.diagnostics import (
     posterior_estimate,
     youngest_bin,
 )
-from migrate_bayes.population.results.marginal import PERCENTILES
+from migrate_bayes.population.results.marginal import numbers
 
 WITHHELD = "withheld"
 
@@ -263,10 +263,11 @@ def error_budget(
             of_choices = tree["variance"].to_dataset() if "variance" in tree.children else None
             if of_choices is None or row.name not in of_choices["quantity"]:
                 continue
+            mixed = _marginal(row.name, [tree])
             for source in map(str, of_choices["source"].values):
                 if source in _SYSTEMATIC:
                     between = float(of_choices["sd"].sel(quantity=row.name, source=source))
-                    if source in (mixed := _marginal(row.name, [tree])):
+                    if source in mixed:
                         between = mixed[source]["between"]
                     mine[source] = max(mine.get(source, 0.0), between)
         parts[row.name] = mine
@@ -279,10 +280,7 @@ def _marginal(name: str, comparisons: Sequence[xr.DataTree]) -> dict[str, dict[s
     for tree in comparisons:
         for over, mixed in marginals(tree).items():
             if name in mixed["quantity"] and over not in found:
-                cell = mixed.sel(quantity=name)
-                found[over] = {
-                    n: float(cell[n]) for n in ("mean", "sd", "within", "between", *PERCENTILES)
-                }
+                found[over] = numbers(mixed, name)
     return found
 
 

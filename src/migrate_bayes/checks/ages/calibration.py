@@ -21,20 +21,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from migrate_bayes.catalog.columns import SPECTRAL
 from migrate_bayes.checks.ages.choices import estimate
 from migrate_bayes.checks.ages.recipe import CalibrationOptions
 from migrate_bayes.checks.ages.samples import observed_catalog
 from migrate_bayes.checks.ages.statistics import coverage, spread
 from migrate_bayes.core.errors import IsochroneError
 from migrate_bayes.isochrones import AgeOptions, age_cdf, age_quantiles, draw_stars, load_source
-from migrate_bayes.isochrones.binaries import LEAST_RATIO, as_pairs
+from migrate_bayes.isochrones.binaries import LEAST_RATIO, as_pairs, mass_ratios
 from migrate_bayes.isochrones.grid import WorkingGrid, build_grid, salaris
 from migrate_bayes.isochrones.observed import correlation_matrix
 
@@ -49,7 +50,6 @@ _TEFF, _MAX_ABS_G = (4300.0, 7500.0), 6.5  # every region, observed
 _BATCH = 16_000
 _MARGIN = 7.0  # errors
 _RATIOS = 12  # classes of mass ratio that pairs are drawn from
-_CORRELATED = ("teff", "logg", "feh")
 
 
 class Region(NamedTuple):
@@ -123,7 +123,7 @@ def draw_prior_stars(
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     # The inference adds the floor itself.
     stated = {f"{name}_error": e for name, e in {**sd, "abs_g": errors.abs_g_error}.items()}
-    names = ("teff_logg_corr", "teff_feh_corr", "logg_feh_corr")
+    names = (f"{first}_{second}_corr" for first, second in combinations(SPECTRAL, 2))
     if any(errors.correlations):
         stated |= dict(zip(names, errors.correlations, strict=True))
     catalog = observed_catalog({**{name: whole[name] for name in sd}, **stated})
@@ -138,10 +138,9 @@ def _kinds(grid: WorkingGrid, share: float) -> list[tuple[float, WorkingGrid]]:
     """Return single stars and pairs by mass ratio, finer than the likelihood has them: shares."""
     if not share:
         return [(1.0, grid)]
-    wide = (1.0 - LEAST_RATIO) / _RATIOS
-    ratios = (LEAST_RATIO + wide * (np.arange(_RATIOS) + 0.5)).tolist()
     seen = share * (1.0 - LEAST_RATIO)
-    return [(1.0 - seen, grid), *((share * wide, as_pairs(grid, ratio)) for ratio in ratios)]
+    pairs = ((seen / _RATIOS, as_pairs(grid, ratio)) for ratio in mass_ratios(_RATIOS))
+    return [(1.0 - seen, grid), *pairs]
 
 
 def _limits(name: str, grid: WorkingGrid, feh_scale: str) -> Limits:
@@ -210,8 +209,8 @@ def _region_stars(
         true = {**{n: star[n] for n in ("teff", "logg", "abs_g")}, "feh": feh, "alpha_fe": alpha}
         noise = {n: rng.standard_normal(kept.sum()) for n in true}
         if np.any(mix != np.eye(3)):
-            mixed = mix @ np.stack([noise[n] for n in _CORRELATED])
-            noise |= dict(zip(_CORRELATED, mixed, strict=True))
+            mixed = mix @ np.stack([noise[n] for n in SPECTRAL])
+            noise |= dict(zip(SPECTRAL, mixed, strict=True))
         part = {n: v[kept] + sd[n] * noise[n] for n, v in true.items()}
         chosen = region_of(part["teff"], part["logg"], part["abs_g"]) == index
         part |= {"true_age": age[kept], "true_feh": feh[kept], "true_alpha_fe": alpha[kept]}

@@ -145,6 +145,12 @@ def percentiles(values: Sequence[Floats], weights: Floats) -> dict[str, float]:
     return {name: float(np.interp(p / 100.0, below, x)) for name, p in PERCENTILES.items()}
 
 
+def numbers(mixed: xr.Dataset, quantity: str) -> dict[str, float]:
+    """Return the moments and percentiles of a quantity of a mixture as plain numbers."""
+    cell = mixed.sel(quantity=quantity)
+    return {n: cell[n].item() for n in ("mean", "sd", "within", "between", *PERCENTILES)}
+
+
 def pick(names: Sequence[str], sizes: Sequence[int], weights: Floats, draws: int) -> list[NDArray]:
     """Choose draws of each part of a mixture, `draws` in all: numbers in 0 … size - 1.
 
