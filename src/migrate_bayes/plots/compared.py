@@ -59,6 +59,14 @@ def marginals(tree: xr.DataTree) -> dict[str, xr.Dataset]:
     return {over: node.to_dataset() for over, node in tree["marginal"].children.items()}
 
 
+def _line_of(number: int, reference: int) -> dict[str, Any]:
+    """Return the look of a variant's line, the same in all figures: the reference is black."""
+    if number == reference:
+        return {"color": "black", "ls": "-", "lw": 2.0}
+    turn, place = divmod(number - 1, len(CYCLE))
+    return {"color": CYCLE[place], "ls": _STYLES[turn % len(_STYLES)], "lw": 1.3}
+
+
 def marked(label: str, tree: xr.DataTree) -> str:
     """Mark a variant's label if its fit may not be believed."""
     return f"× {label}" if label in doubts(tree) else label
@@ -169,11 +177,7 @@ def comparison_gradient(
     top.fill_between(age, (mean - sd)[reference], (mean + sd)[reference], **band)
     below.fill_between(age, -sd[reference], sd[reference], **band)
     for i, label in enumerate(labels):
-        look: dict[str, Any] = {
-            "color": "black" if i == reference else CYCLE[(i - 1) % len(CYCLE)],
-            "ls": "-" if i == reference else _STYLES[(i - 1) // len(CYCLE) % len(_STYLES)],
-            "lw": 2.0 if i == reference else 1.3,
-        }
+        look = _line_of(i, reference)
         top.plot(age, mean[i], label=marked(label, tree), **look)
         below.plot(age, mean[i] - mean[reference], **look)
     if "truth" in curve:
@@ -260,6 +264,8 @@ def marginal(tree: xr.DataTree, over: str = "family", *, figure: Figure | None =
 
     mixed, each = marginals(tree)[over], tree["draws"].to_dataset()["value"]
     quantities, labels = (mixed[name].values.tolist() for name in ("quantity", "variant"))
+    every = each["variant"].values.tolist()
+    reference = str(tree.attrs.get("reference", every[0]))
     columns = min(len(quantities), 3)
     tiers = -(-len(quantities) // columns)
     made = figure or new_figure(2.2 + 2.5 * columns, 3.0 * tiers)
@@ -271,15 +277,15 @@ def marginal(tree: xr.DataTree, over: str = "family", *, figure: Figure | None =
         shown = draws.sel(variant=labels).values
         x = np.linspace(shown.min(), shown.max(), 400)
         total = np.zeros(len(x))
-        for k in range(len(labels)):
+        for k, label in enumerate(labels):
             values, weight = shown[k], float(c["weight"][k])
             if not weight > 0.0 or not np.ptp(values) > 0.0:
                 continue
             density = weight * gaussian_kde(values)(x)
             total += density
-            look = {"color": CYCLE[k % len(CYCLE)], "ls": _STYLES[k // len(CYCLE) % len(_STYLES)]}
             name = str(c["level"].values[k]).partition(":")[0]
-            ax.plot(x, density, lw=1.3, label=f"{name} ({weight:.2f})", **look)
+            look = _line_of(every.index(label), every.index(reference))
+            ax.plot(x, density, label=f"{name} ({weight:.2f})", **look)
         ax.fill_between(x, total, color="0.85", lw=0, zorder=0, label="marginal")
         lo95, lo68, mid, hi68, hi95 = (float(c[n]) for n in _LEVELS)
         below = -0.06 * max(total.max(), 1e-300)

@@ -233,9 +233,9 @@ def comparison_sections(tree: xr.DataTree) -> list[Section]:
             plots.marginal(tree, over),
             f"Marginalised over {_PLURAL[over]}",
             "Posterior densities, each by its weight, and their sum (grey), of which the bar holds "
-            "95% (thin) and 68%.",
+            "95% (thin) and 68%." + " Dashed: the mock's truth." * ("truth" in one),
         )
-        for over in marginals(tree)
+        for over, one in marginals(tree).items()
     ]
     over_all = (
         "One level of the choice may be right for all stars, and stars do not say which: the "
