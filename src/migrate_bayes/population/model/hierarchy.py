@@ -383,6 +383,12 @@ def _component(
         height,
         variance("log_height_scatter", spec.height_scatter),
     ]
+    if spec.skew is not None and disc == "thin":
+        cubed = pt.as_tensor(columns[2]) ** 1.5
+        columns += [function(name, spec.skew) * cubed for name in ("skew", "skew_tilt")]
+    else:
+        columns += [0.0 * one, 0.0 * one]
+    columns.append(float(spec.skew is not None) * one)
     # The spline's knot values sum to zero: the softmax does not see a constant.
     name, at = f"age_weight_{disc}", getattr(spec.age_weight, disc)
     tilt, sd = spec.prior(name)

@@ -44,6 +44,8 @@ _PRIORS_OF_DISCS = {
     "log_radius_scatter_tilt": ((0.0, 0.1, 0.02), (0.0, 0.1, 0.02)),
     "log_radius_scatter_bend": ((0.0, 0.03, 0.01), (0.0, 0.03, 0.01)),
     "log_height_scatter": ((-0.9, 0.4, 0.06), (-0.7, 0.4, 0.06)),
+    "skew": ((0.0, 0.3, 0.03), (0.0, 0.3, 0.03)),
+    "skew_tilt": ((0.0, 0.1, 0.01), (0.0, 0.1, 0.01)),
     "alpha_slope": ((-0.1, 0.15), (-0.1, 0.15)),
     "log_alpha_scatter": ((-3.7, 0.7), (-3.2, 0.6)),
     "age_weight": ((-0.15, 2.5), (0.3, 2.5)),
@@ -213,6 +215,7 @@ age_weight : FunctionKnots
     # Old stars of a thin disc are richer in α (Haywood et al. 2013, A&A 560, A109): with one mean
     # for all ages they would be taken for thick-disc stars, and the old gradient with them.
     alpha: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
+    skew: FunctionKnots | None = None
     age_weight: FunctionKnots = FunctionKnots(
         thin=(0.5, 2.0, 4.0, 6.5, 9.5, 13.0), thick=(1.0, 5.0, 9.0, 13.0)
     )
