@@ -109,7 +109,7 @@ def with_magnitudes(stars, *, seed=3):
 def test_radius_and_age_are_one_likelihood(make_stars):
     stars, at_age, width, seen, error = with_magnitudes(make_stars(60))
     data = population_data(stars, trim=1e-300)
-    theta = np.zeros((1, len(at_age), 11))
+    theta = np.zeros((1, len(at_age), 14))
     theta[0, :, 0] = np.linspace(-4.0, -2.0, len(at_age))
     theta[0, :, 1] = np.linspace(7.0, 9.0, len(at_age))  # the mean radius moves with age
     theta[0, :, 2] = 1.5**2

@@ -44,7 +44,7 @@ def fitted(stars, **options):
 
 def true_theta(ages, *, selected, rate):
     """θ of `migrated_stars`: all of one disc."""
-    theta = np.zeros((3, len(ages), 11))
+    theta = np.zeros((3, len(ages), 14))
     moved = SIGMA**2 * ages / 8.0
     kept, slope = SPREAD**2 / (SPREAD**2 + moved), NOW + rate * ages
     mean, variance = np.full(len(ages), 8.0), SPREAD**2 + moved

@@ -15,7 +15,7 @@ N_AGES = 7
 
 
 def random_theta(rng, n_ages=N_AGES, *, outliers=False):
-    theta = np.empty((2, n_ages, len(THETA)))
+    theta = np.zeros((2, n_ages, len(THETA)))
     shape = (2, n_ages)
     for name, draw in {
         "log_weight": rng.normal(-2, 1, shape),
@@ -172,10 +172,57 @@ def test_classes_survive_packing_in_parts():
     np.testing.assert_array_equal(unpack(part, np.arange(part.n_stars)).radius_class, mine)
 
 
+def with_skewness(rng, theta):
+    """Give each disc and age a third cumulant, -0.3 to 0.3 s³, that changes with radius."""
+    cube = theta[:2, :, THETA.index("s2")] ** 1.5
+    theta = theta.copy()
+    theta[:2, :, THETA.index("k")] = rng.uniform(-0.3, 0.3, cube.shape) * cube
+    theta[:2, :, THETA.index("k_slope")] = rng.uniform(-0.05, 0.05, cube.shape) * cube
+    theta[:2, :, THETA.index("skewed")] = 1.0
+    return theta
+
+
+def test_skew_law_against_quadrature():
+    rng = np.random.default_rng(8)
+    theta = random_theta(rng, 1)[:1]
+    theta = np.repeat(with_skewness(rng, theta), N_AGES, axis=1)
+    stars = random_stars(rng, 20)
+    stars["log_weight"][:, 1:] = -np.inf
+    of_one, _ = StarLikelihood(pack_stars(stars)).per_star(theta)
+    normal = theta.copy()
+    normal[..., THETA.index("skewed")] = 0.0
+    without, _ = StarLikelihood(pack_stars(stars)).per_star(normal)
+    t = dict(zip(THETA, theta[0, 0], strict=True))
+    s = np.sqrt(t["s2"])
+    r, f = np.linspace(-9.0, 9.0, 241), np.linspace(-9.0, 9.0, 721)
+    for i in range(20):
+        radius = t["mu"] + np.sqrt(t["sigma2"]) * r[:, None]
+        feh = t["Z"] + t["G"] * (radius - PIVOT_RADIUS) + s * f
+        learned = stars["own_feh_variance"][i] - stars["feh_variance"][i, 0]
+        rho = stars["alpha_rate"][i]
+        alpha = stars["alpha"][i] + rho * (stars["feh"][i, 0] - stars["own_feh"][i])
+        # Errors of [Fe/H] and [α/Fe] are covariant at an age.
+        cov = np.array([[stars["feh_variance"][i, 0], -rho * learned],
+                        [0.0, stars["alpha_variance"][i] - rho**2 * learned]])  # fmt: skip
+        cov[1, 0] = cov[0, 1]
+        cov[1, 1] += t["t2"]
+        left = np.stack([stars["feh"][i, 0] - feh, alpha - t["a"] - t["b"] * feh])
+        chi = np.einsum("a...,ab,b...->...", left, np.linalg.inv(cov), left)
+        law = norm.pdf(r)[:, None] * norm.pdf(f) * np.exp(-0.5 * chi)
+        law *= norm.pdf(stars["radius"][i], radius, np.sqrt(stars["radius_variance"][i]))
+        k = t["k"] + t["k_slope"] * (stars["radius"][i] - PIVOT_RADIUS)
+        skew = 1.0 + k / (6.0 * s**3) * f * (f**2 - 3.0)
+        ratio = (law * skew).sum() / law.sum()
+        assert of_one[i] - without[i] == pytest.approx(np.log(ratio), abs=2e-3)
+
+
+@pytest.mark.parametrize("skewed", [False, True])
 @pytest.mark.parametrize("outliers", [False, True])
-def test_gradient_against_finite_differences(outliers):
+def test_gradient_against_finite_differences(outliers, skewed):
     rng = np.random.default_rng(5)
     stars, theta = random_stars(rng, 100), random_theta(rng, outliers=outliers)
+    if skewed:
+        theta = with_skewness(rng, theta)
     likelihood = StarLikelihood(pack_stars(stars, trim=1e-300))
     _, gradient = likelihood.value_and_gradient(theta)
     for c in range(len(theta)):
@@ -279,7 +326,7 @@ def test_a_bent_profile_against_quadrature():
         R, e2 = stars["radius"][i], stars["radius_variance"][i]
         terms = []
         for c, k in np.ndindex(2, N_AGES):
-            lnp, mu, s2r, Z, G, s2, a, b, t2, m, q2 = theta[c, k, : len(THETA)]
+            lnp, mu, s2r, Z, G, s2, a, b, t2, m, q2, *_ = theta[c, k, : len(THETA)]
             at = R + np.sqrt(e2) * grid
             law = Z + G * (at - PIVOT_RADIUS) + bent_by(theta[c, k][None], at[None])[0]
             F, eF = stars["feh"][i, k], stars["feh_variance"][i, k]

@@ -394,6 +394,29 @@ def test_a_broken_profile_is_found(small):
     assert rows["profile_bend[7]"].label == "Change of the gradient at 7 kpc"
 
 
+@pytest.mark.slow
+def test_a_skew_law_is_found(small):
+    """Skewness of [Fe/H] at given radius, and its change with radius, are parameters."""
+    theta = PopulationTruth(thick_fraction=0.1).theta(AGES)
+    cube = theta[0, :, THETA.index("s2")] ** 1.5
+    theta[0, :, THETA.index("k")] = -0.3 * cube
+    theta[0, :, THETA.index("k_slope")] = 0.08 * cube
+    theta[:2, :, THETA.index("skewed")] = 1.0
+    stars = simulated_stars(8000, seed=8, truth=theta)
+    spec = ModelSpec(**small, form="linear", outliers=False).varied("skew")
+    density = quick(PopulationModel(population_data(stars), spec))
+    mode = find_mode(density)
+    rng = np.random.default_rng(0)
+    draws = mode.vector + rng.normal(size=(200, density.n)) @ np.linalg.cholesky(mode.covariance).T
+    named = density.named(draws)
+    wanted = {"gradient_young": -0.075, "flattening_rate": 0.003}
+    wanted |= {"skewness_thin": -0.3, "skewness_tilt_thin": 0.08}
+    for name, true in wanted.items():
+        mean, sd = named[name].mean(axis=0), named[name].std(axis=0)
+        assert np.all(np.abs(mean - true) < 3.5 * sd), name
+    assert np.all(named["skewness_thin"].std(axis=0) < 0.1)
+
+
 def test_radius_classes():
     """Half a kpc wide, but of a hundred stars at least; a star without a radius is in one too."""
     radius = np.random.default_rng(2).normal(8.3, 1.5, 3000)

@@ -33,7 +33,13 @@ from scipy.special import logsumexp
 from migrate_bayes.core.constants import HEIGHT_OFFSET, PIVOT_RADIUS
 from migrate_bayes.population.data import RadiusClasses
 from migrate_bayes.population.likelihood.selected import Completeness, todays
-from migrate_bayes.population.likelihood.theta import THETA, bent_by, columns_of, columns_of_classes
+from migrate_bayes.population.likelihood.theta import (
+    THETA,
+    bent_by,
+    columns_of,
+    columns_of_classes,
+    skewed,
+)
 from migrate_bayes.population.model.hierarchy import node_widths, spline_basis
 from migrate_bayes.population.model.specification import ModelSpec
 
@@ -106,7 +112,7 @@ class PopulationTruth:
             (knots.thin, self.age_weight_thin, 1.0 - self.thick_fraction),
             (knots.thick, self.age_weight_thick, self.thick_fraction),
         )
-        theta = np.empty((2, len(ages), len(THETA)))
+        theta = np.zeros((2, len(ages), len(THETA)))
         for c, (at, height, share) in enumerate(discs):
             log_age = spline_basis(ages, at) @ np.asarray(height) + np.log(node_widths(ages))
             # A share of zero is a component that holds no star.
@@ -266,7 +272,7 @@ def _true(
     t = columns_of(of_star, of_class)
     radius = t["mu"] + np.sqrt(t["sigma2"]) * noise[0]
     mean = t["Z"] + t["G"] * (radius - PIVOT_RADIUS) + bent_by(of_star, radius)
-    feh = mean + np.sqrt(t["s2"]) * noise[1]
+    feh = mean + np.sqrt(t["s2"]) * skewed(of_star, radius, noise[1])
     return {
         "component": component, "rg": radius, "feh": feh,
         "alpha": t["a"] + t["b"] * feh + np.sqrt(t["t2"]) * noise[2],
@@ -286,7 +292,10 @@ def _taken(
     grid = np.linspace(-6.0, 6.0, _STEPS)
     today = todays(centre, of_class, radius)
     log_s = completeness.at(
-        component, node, today, mean[:, None] + np.sqrt(law["s2"])[:, None] * grid
+        component,
+        node,
+        today,
+        mean[:, None] + np.sqrt(law["s2"])[:, None] * skewed(theta, radius, grid[None]),
     )
     weight = np.exp(log_s - log_s.max(axis=1, keepdims=True) - 0.5 * grid**2)
     edge = np.cumsum(weight, axis=1)

@@ -78,6 +78,17 @@ radius, by its value and slope at R̂, with the width that the error makes of it
 :math:`w^2 + 3 e_R^2 / π^2`. b, r and w of each bend stand in three columns after those of the
 classes, their number in a last one (`n_bends`).
 
+*Skewness.* [Fe/H] at given radius may have a third cumulant, k(R) = k + k' (R - R_0), taken at R̂.
+Its law is (1 - k/6 ∂³/∂F³) N(F; m, s²), and so is, whatever the errors, that of the data:
+
+.. math::
+
+   N\,(1 + e), \qquad e = \frac{k}{6 N} \frac{∂^3 N}{∂m^3} = \frac{k}{6} (u^3 - 3 u v), \qquad
+   u = \frac{∂ \ln N}{∂m}, \qquad v = -\frac{∂^2 \ln N}{∂m^2}
+
+1 + e is negative in one far wing; in its place stands [1 + e + √((1 + e)² + δ²)]/[1 + √(1 + δ²)],
+with δ of `_LEAST`. Of a skewness γ = k/s³ terms of γ² are left out: at γ = 0.3 e is a tenth off.
+
 Layout. Stars are sorted by class and by the age nodes they touch and cut into blocks of `BLOCK`;
 within a block all stars share one span of nodes, and every quantity is a contiguous row of `BLOCK`
 numbers (see `population.likelihood.layout`). Every loop below then runs over rows with scalar θ,
@@ -119,6 +130,9 @@ LOG_2PI = math.log(2.0 * math.pi)
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 # A component and node whose share of every star of a block is below this has no slope to speak of.
 NEGLIGIBLE = 1e-18
+# Where a skew law of [Fe/H] would be less than so much of a normal one, it is bent to stay above 0.
+_LEAST = 0.02
+_SCALE = 1.0 / (1.0 + math.sqrt(1.0 + _LEAST**2))
 
 
 class Blocks(NamedTuple):
@@ -349,6 +363,23 @@ def log_normal(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, fl
     return -0.5 * (r1 * r1 * i1 + r2 * r2 * i2 + r3 * r3 * i3 + r4 * r4 * i4), product
 
 
+@njit(forceinline=True, fastmath=FAST, error_model="numpy")
+def skew_factor(star, F, eF, law, k, k_slope):  # type: ignore[no-untyped-def]
+    """Return by what skewness multiplies the law of one star at one component and age."""
+    A, eA, shared = alpha_of(star, F, eF)
+    i1, i2, i3, _, _, of_r2, _ = inverse_variances(
+        star.radius_variance, eF, eA, shared, star.height_variance, law
+    )
+    mF = law.Zc + law.G * (law.mu + law.sig2 * i1 * (star.radius - law.mu))
+    r2 = F - mF
+    rest = law.b - of_r2
+    u = r2 * i2 + rest * i3 * (A - law.a - law.b * mF - of_r2 * r2)
+    v = i2 + rest * rest * i3
+    k += k_slope * (star.radius - PIVOT_RADIUS)
+    y = 1.0 + k * (1.0 / 6.0) * u * (u * u - 3.0 * v)
+    return _SCALE * (y + math.sqrt(y * y + _LEAST * _LEAST))
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def fill_outliers(blocks, log_age):  # type: ignore[no-untyped-def]
     """Write the outliers' row of every block; `log_age`, shape (n_ages,), is their ln P(age)."""
@@ -388,8 +419,39 @@ def log_share_of_outliers(theta):  # type: ignore[no-untyped-def]
     return math.log(total)
 
 
-@njit(inline="always")
-def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
+@njit(forceinline=True, fastmath=FAST, error_model="numpy")
+def add_skewness(  # type: ignore[no-untyped-def]
+    skewed, k, k_slope, dm, dC, da, db, dt2, R, C, m, u_of_alpha, i2, i3, rest
+):
+    """Add the slopes of ln(1 + e) to those of ln N by m, C, a, b and t²; return also by k and k'.
+
+    u and v of the module's text are d·V⁻¹ρ and d·V⁻¹d, with V the covariance of the residuals ρ of
+    [Fe/H] and [α/Fe] and d = (1, b); c is what [α/Fe] has of V⁻¹d.
+    """
+    if skewed is None:
+        return dm, dC, da, db, dt2, 0.0, 0.0
+    u, c, x = dm, rest * i3, R - PIVOT_RADIUS
+    v = i2 + rest * c
+    k = (k + k_slope * x) * (1.0 / 6.0)
+    third = u * (u * u - 3.0 * v)
+    y = 1.0 + k * third
+    per = 1.0 / math.sqrt(y * y + _LEAST * _LEAST)
+    of_u, of_v, of_k = 3.0 * k * per * (u * u - v), -3.0 * k * per * u, third * per * (1.0 / 6.0)
+    db += of_u * (u_of_alpha - C * (c * u + v * u_of_alpha) - m * c)
+    db += of_v * 2.0 * c * (1.0 - C * v)
+    return (
+        dm - of_u * v,
+        dC - (of_u * u + of_v * v) * v,
+        da - of_u * c,
+        db,
+        dt2 - (of_u * u_of_alpha + of_v * c) * c,
+        of_k,
+        of_k * x,
+    )
+
+
+@njit(forceinline=True, fastmath=FAST, error_model="numpy")
+def slopes(star, F, eF, law, skewed, k, k_slope):  # type: ignore[no-untyped-def]
     """Return ∂ ln N(star | c, k) / ∂θ for θ after the weight, in order."""
     R, eR, _, _, z, ez, _, _, _ = star
     mu, sig2, Zc, G, s2, a, b, _, m, _ = law
@@ -409,6 +471,11 @@ def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
     rest = b - of_r2
     dmF = u3 * rest + u2
     dC = 0.5 * (u2 * u2 - i2) + u3 * u2 * rest + D3 * rest * rest
+    C, da = s2 + G * G * vR, u3
+    db = u3 * (mF + hF * r2) + 2.0 * D3 * rest * C
+    dmF, dC, da, db, D3, dk, dk_slope = add_skewness(
+        skewed, k, k_slope, dmF, dC, da, db, D3, R, C, mF, u3, i2, i3, rest
+    )
     dRs = dmF * G
     dh = dRs * r1 + dC * G * G * eR
     return (
@@ -417,11 +484,13 @@ def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
         dmF,
         dmF * (Rs - PIVOT_RADIUS) + 2.0 * dC * G * vR,
         dC,
-        u3,
-        u3 * (mF + hF * r2) + 2.0 * D3 * rest * (s2 + G * G * vR),
+        da,
+        db,
         D3,
         u4,
         0.5 * (u4 * u4 - i4),
+        dk,
+        dk_slope,
     )
 
 
@@ -430,12 +499,26 @@ def slopes(star: StarRows, F: float, eF: float, law: Law) -> tuple[float, ...]:
 # the caller was compiled just now or long ago.
 @njit(forceinline=True, nogil=True, fastmath=FAST, error_model="numpy")
 def probabilities(  # type: ignore[no-untyped-def]
-    table, per_node, base, k0, span, at, theta, log_share, bend, probability, root, top, total
+    table,
+    per_node,
+    base,
+    k0,
+    span,
+    at,
+    theta,
+    log_share,
+    bend,
+    skewed,
+    probability,
+    root,
+    top,
+    total,
 ):
     """Fill exp(ln p(c, k, star) - top) of one block, up to (2π)², and its sum over (c, k).
 
     `table` has a row of `BLOCK` numbers for each quantity, the block's own from row `base` on; `at`
-    is the column of its class's ln P; `bend`, None of a straight profile, is filled. `probability`
+    is the column of its class's ln P; `bend`, None of a straight profile, is filled; `skewed` is
+    None if [Fe/H] is not. `probability`
     and `root` have one for each (c, k) of the discs, and a last one for the outliers, of whose
     share `log_share` is ln.
     """
@@ -462,6 +545,8 @@ def probabilities(  # type: ignore[no-untyped-def]
                 chi, product = log_normal(one_star(here, i), F[i], eF[i], mine)
                 lnp_out[i] = lnw[i] + lnp + chi
                 root_out[i] = math.sqrt(product)
+                if skewed is not None:
+                    root_out[i] *= skew_factor(one_star(here, i), F[i], eF[i], mine, th[11], th[12])
             for i in range(B):
                 top[i] = max(top[i], lnp_out[i])
     n_rows = n_discs * span
@@ -482,13 +567,16 @@ def probabilities(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsibility, gradient):  # type: ignore[no-untyped-def]
+def log_likelihood_blocks(  # type: ignore[no-untyped-def]
+    blocks, theta, n_bent, skewed, start, stop, log_like, responsibility, gradient
+):
     """Add up Σ weight · ln L over the blocks `start` to `stop`, and its gradient in θ.
 
     Arrays of size 0 are skipped; `blocks` is a `Blocks`; `n_bent` is the number of bends, None for
-    a straight profile, which has code of its own. Each star's ln L is written to `log_like`
-    at ``(block - start) * BLOCK + position``, and P(c, k | star i) likewise to `responsibility`,
-    shape (n_components, n_ages, n); the gradient is added to `gradient`, of θ's shape.
+    a straight profile, which has code of its own, as None for `skewed` has. Each star's ln L is
+    written to `log_like` at ``(block - start) * BLOCK + position``, and P(c, k | star i) likewise
+    to `responsibility`, shape (n_components, n_ages, n); the gradient is added to `gradient`, of
+    θ's shape.
     """
     rows, offset, first_node, n_nodes, radius_class, per_node = blocks
     n_comp = min(theta.shape[0], N_DISCS)
@@ -514,8 +602,8 @@ def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsi
         k0 = first_node[j]
         at = column_of_class(width, radius_class[j])
         probabilities(
-            table, per_node, base, k0, span, at, theta, log_share, bend, probability, root, top,
-            total,
+            table, per_node, base, k0, span, at, theta, log_share, bend, skewed, probability, root,
+            top, total,
         )  # fmt: skip
         weight = table[base]
         for i in range(B):
@@ -561,18 +649,20 @@ def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsi
                     share += p[i] * total[i]
                 if share < NEGLIGIBLE:
                     continue
-                law = law_of(theta[c, k0 + kk], at)
+                th = theta[c, k0 + kk]
+                law = law_of(th, at)
                 node = base + N_STAR_ROWS + per_node * kk
                 here = at_node(star, table, node, per_node)
                 F, eF = table[node + 1], table[node + 2]
-                g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = g9 = g10 = 0.0
+                g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = g9 = g10 = g11 = g12 = 0.0
                 if bend is not None:
                     add_bends(theta[c, k0 + kk], bend)
                 for i in range(B):
                     w = p[i] * total[i]
-                    d1, d2, d3, d4, d5, d6, d7, d8, d9, d10 = slopes(
-                        one_star(here, i), F[i], eF[i], of_star(law, bend, i)
-                    )
+                    d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12 = slopes(
+                        one_star(here, i), F[i], eF[i], of_star(law, bend, i), skewed, th[11],
+                        th[12],
+                    )  # fmt: skip
                     if bend is not None:
                         of_Z[i] = w * d3
                         of_G[i] = w * d4
@@ -586,6 +676,9 @@ def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsi
                     g8 += w * d8
                     g9 += w * d9
                     g10 += w * d10
+                    if skewed is not None:
+                        g11 += w * d11
+                        g12 += w * d12
                 g = gradient[c, k0 + kk]
                 g[at] += share
                 g[at + 1] += g1
@@ -598,6 +691,8 @@ def log_likelihood_blocks(blocks, theta, n_bent, start, stop, log_like, responsi
                 g[8] += g8
                 g[9] += g9
                 g[10] += g10
+                g[11] += g11
+                g[12] += g12
                 if bend is not None:
                     for q in range(n_bent):
                         of_b = 0.0

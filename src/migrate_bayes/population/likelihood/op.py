@@ -59,6 +59,7 @@ from migrate_bayes.population.likelihood.theta import (
     column_of_class,
     n_bends,
     n_columns,
+    switches,
     width_of_laws,
 )
 
@@ -84,7 +85,7 @@ class Likelihood(Protocol):
     """The sum over stars, as samplers and results see it: a function of θ.
 
     θ has shape (n_components, n_ages, n_theta), last axis as `likelihood.theta.THETA`, then ln P,
-    μ and σ² of each further class of today's radius; n_theta is 11 for one class.
+    μ and σ² of each further class of today's radius; n_theta is 14 for one class.
     """
 
     n_stars: int
@@ -143,7 +144,9 @@ class SparseJacobian(NamedTuple):
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def score_outer_blocks(blocks, theta, n_bent, jacobian, start, stop, score_sum, outer):  # type: ignore[no-untyped-def]
+def score_outer_blocks(  # type: ignore[no-untyped-def]
+    blocks, theta, n_bent, skewed, jacobian, start, stop, score_sum, outer
+):
     """Add up ln L, the scores s and their outer products s sᵀ over a range of blocks.
 
     Σ weight · s, shape (n,), is added to `score_sum`, and Σ weight · s sᵀ, shape (n, n), to the
@@ -175,7 +178,7 @@ def score_outer_blocks(blocks, theta, n_bent, jacobian, start, stop, score_sum, 
     total = np.empty(B)
     bend = None if n_bent is None else empty_bends(n_bent)
     width = width_of_laws(theta, n_bent)
-    g = np.empty((len(THETA), B))
+    g = np.zeros((len(THETA), B))
     s = np.empty((n, B))
     ws = np.empty(B)
     total_ll = 0.0
@@ -185,8 +188,8 @@ def score_outer_blocks(blocks, theta, n_bent, jacobian, start, stop, score_sum, 
         k0 = first_node[j]
         at = column_of_class(width, radius_class[j])
         probabilities(
-            table, per_node, base, k0, span, at, theta, log_share, bend, probability, root, top,
-            total,
+            table, per_node, base, k0, span, at, theta, log_share, bend, skewed, probability, root,
+            top, total,
         )  # fmt: skip
         weight = table[base]
         star = star_rows(table, base)
@@ -202,7 +205,8 @@ def score_outer_blocks(blocks, theta, n_bent, jacobian, start, stop, score_sum, 
                     share += p[i] * total[i]
                 if share < NEGLIGIBLE:
                     continue
-                law = law_of(theta[c, k0 + kk], at)
+                th = theta[c, k0 + kk]
+                law = law_of(th, at)
                 node = base + N_STAR_ROWS + per_node * kk
                 here = at_node(star, table, node, per_node)
                 F, eF = table[node + 1], table[node + 2]
@@ -210,9 +214,10 @@ def score_outer_blocks(blocks, theta, n_bent, jacobian, start, stop, score_sum, 
                     add_bends(theta[c, k0 + kk], bend)
                 for i in range(B):
                     w = p[i] * total[i]
-                    d1, d2, d3, d4, d5, d6, d7, d8, d9, d10 = slopes(
-                        one_star(here, i), F[i], eF[i], of_star(law, bend, i)
-                    )
+                    d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12 = slopes(
+                        one_star(here, i), F[i], eF[i], of_star(law, bend, i), skewed, th[11],
+                        th[12],
+                    )  # fmt: skip
                     g[0, i] = w
                     g[1, i] = w * d1
                     g[2, i] = w * d2
@@ -224,6 +229,8 @@ def score_outer_blocks(blocks, theta, n_bent, jacobian, start, stop, score_sum, 
                     g[8, i] = w * d8
                     g[9, i] = w * d9
                     g[10, i] = w * d10
+                    g[11, i] = w * d11
+                    g[12, i] = w * d12
                 row = (c * n_ages + k0 + kk) * n_theta
                 for q in range(len(THETA)):
                     slopes_of_q = g[q]
@@ -304,7 +311,7 @@ class StarLikelihood:
         def task(start: int, stop: int) -> tuple[float, Floats]:
             blocks, gradient = self.stars.blocks, np.zeros(shape)
             value = log_likelihood_blocks(
-                blocks, theta, n_bends(theta) or None, start, stop, _NO_ROW, _NO_CUBE, gradient
+                blocks, theta, *switches(theta), start, stop, _NO_ROW, _NO_CUBE, gradient
             )
             return value, gradient
 
@@ -323,8 +330,9 @@ class StarLikelihood:
         def task(start: int, stop: int) -> tuple[float, NDArray, NDArray]:
             score, outer = np.zeros(n), np.zeros((n, n))
             blocks = self.stars.blocks
-            bent = n_bends(theta) or None
-            value = score_outer_blocks(blocks, theta, bent, sparse, start, stop, score, outer)
+            value = score_outer_blocks(
+                blocks, theta, *switches(theta), sparse, start, stop, score, outer
+            )
             return value, score, outer
 
         value, gradient, information = in_order(self._sum(task))
@@ -344,7 +352,7 @@ class StarLikelihood:
             piece = np.empty(n)
             cube = np.zeros((*theta.shape[:2], n)) if len(wanted) else _NO_CUBE
             log_likelihood_blocks(
-                packed.blocks, theta, n_bends(theta) or None, start, stop, piece, cube, _NO_CUBE
+                packed.blocks, theta, *switches(theta), start, stop, piece, cube, _NO_CUBE
             )
             star = packed.star[start * BLOCK : stop * BLOCK]
             real = star >= 0

@@ -81,6 +81,7 @@ from migrate_bayes.population.likelihood.theta import (
     bends,
     columns_of_classes,
     end_of_laws,
+    is_skewed,
     with_laws,
 )
 from migrate_bayes.selection.conditions import dividing_line
@@ -89,6 +90,9 @@ Floats = NDArray[np.float64]
 
 #: Least D: below it the selection would widen the law of radii more than fivefold in variance.
 LEAST_CURVATURE = 0.2
+
+# Columns of the third cumulant and of its slope.
+_THIRD = [THETA.index("k"), THETA.index("k_slope")]
 
 # ln S of what is never taken.
 _NEVER = -40.0
@@ -279,11 +283,20 @@ class _Comb(NamedTuple):
         return cls(radius, feh, by_feh, np.exp(log_s[..., 0]))
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp"})
-def _log_alpha(theta, bent, radius, feh, weight, below, y):  # type: ignore[no-untyped-def]
-    """Fill -ln α, ∂/∂m and ∂/∂(s²), y of shape (2, n_ages, n_radii, 3).
+@njit(inline="always")
+def _hermites(x: float, N: float) -> tuple[float, float, float]:
+    """Return N times the third, fourth and fifth of (probabilists') Hermite's polynomials."""
+    q = x * x
+    return N * x * (q - 3.0), N * ((q - 6.0) * q + 3.0), N * x * ((q - 10.0) * q + 15.0)
 
-    `bent`, shape (2, n_ages, n_radii), is what the bends of the profile add to m at the radii.
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp"})
+def _log_alpha(theta, bent, third, radius, feh, weight, below, y):  # type: ignore[no-untyped-def]
+    r"""Fill -ln α, ∂/∂m, ∂/∂(s²) and, if skew, ∂/∂k, y of shape (2, n_ages, n_radii, 3 or 4).
+
+    `bent`, shape (2, n_ages, n_radii), is what the bends of the profile add to m at the radii, and
+    `third` the third cumulant k of [Fe/H] there, None of a normal law: α is then
+    :math:`(1 + \frac{k}{6} ∂^3/∂m^3) \int N S`.
     From one point to the next a normal law changes by a ratio, which itself changes by one factor:
     no exponential for a point, and all radii at once. From the point in the middle outwards the
     law is in range for s of 0.02 dex and more.
@@ -291,7 +304,7 @@ def _log_alpha(theta, bent, radius, feh, weight, below, y):  # type: ignore[no-u
     step, last, n_radii = feh[1] - feh[0], len(feh) - 1, len(radius)
     first = feh[0] - 0.5 * step
     start, law, ratio, x = np.empty((4, n_radii))
-    alpha, of_m, of_s = np.empty((3, n_radii))
+    alpha, of_m, of_s, three, four, five = np.empty((6, n_radii))
     for c in range(2):
         for k in range(theta.shape[1]):
             Z, G, s = theta[c, k, 3], theta[c, k, 4], np.sqrt(theta[c, k, 5])
@@ -306,6 +319,8 @@ def _log_alpha(theta, bent, radius, feh, weight, below, y):  # type: ignore[no-u
                 alpha[i] = weight[c, k, nearest, i]
                 of_m[i] = alpha[i] * start[i]
                 of_s[i] = alpha[i] * (start[i] * start[i] - 1.0)
+                if third is not None:
+                    three[i], four[i], five[i] = _hermites(start[i], alpha[i])
             for sign in (1, -1):
                 for i in range(n_radii):
                     x[i], law[i] = start[i], 1.0
@@ -320,19 +335,39 @@ def _log_alpha(theta, bent, radius, feh, weight, below, y):  # type: ignore[no-u
                         alpha[i] += N
                         of_m[i] += N * x[i]
                         of_s[i] += N * (x[i] * x[i] - 1.0)
+                        if third is not None:
+                            h3, h4, h5 = _hermites(x[i], N)
+                            three[i] += h3
+                            four[i] += h4
+                            five[i] += h5
             for i in range(n_radii):
                 scale = norm * np.exp(-0.5 * start[i] * start[i])
                 z = (first - Z - G * (radius[i] - PIVOT_RADIUS) - rise[i]) / s
                 N = norm * below[c, k, i] * np.exp(-0.5 * z * z)
                 total = alpha[i] * scale + 0.5 * below[c, k, i] * math.erfc(-z * np.sqrt(0.5))
+                first_m = of_m[i] * scale / s - N
+                first_s = (of_s[i] * scale / s - N * z) * 0.5 / s
+                of_k = 0.0
+                if third is not None:
+                    # The tail's: its law times the polynomial of one degree less.
+                    g2, g3, g4 = z * z - 1.0, z * (z * z - 3.0), z**4 - 6.0 * z * z + 3.0
+                    sixth = 1.0 / (6.0 * s * s)
+                    of_k = (three[i] * scale / s - N * g2) * sixth
+                    total += third[c, k, i] * of_k
+                    first_m += third[c, k, i] * (four[i] * scale / s - N * g3) * sixth / s
+                    first_s += (
+                        third[c, k, i] * (five[i] * scale / s - N * g4) * sixth * 0.5 / (s * s)
+                    )
                 total = max(total, _LEAST)
                 value, slope = -np.log(total), -1.0 / total
                 if value > _MOST:
                     bend = np.exp(_MOST - value)
                     value, slope = _MOST + 1.0 - bend, slope * bend
                 y[c, k, i, 0] = value
-                y[c, k, i, 1] = slope * (of_m[i] * scale / s - N)
-                y[c, k, i, 2] = slope * (of_s[i] * scale / s - N * z) * 0.5 / s
+                y[c, k, i, 1] = slope * first_m
+                y[c, k, i, 2] = slope * first_s
+                if third is not None:
+                    y[c, k, i, 3] = slope * of_k
 
 
 def radii_of(stars: PackedStars, radius: Floats) -> Floats:
@@ -427,21 +462,26 @@ class SelectedLikelihood(WrappedLikelihood):
         laws = theta[..., self._laws(theta)]
         shape = (2, *laws.shape[1:3])
         shapes = bends(theta, radius)
-        y = np.empty((2, theta.shape[1], len(radius), 3))
+        x_of = (radius - PIVOT_RADIUS)[:, None] ** np.arange(2)
+        skewed = is_skewed(theta)
+        y = np.empty((2, theta.shape[1], len(radius), 3 + skewed))
         bent = theta[:2][..., of_bends] @ shapes
-        _log_alpha(theta, bent, radius, *self._comb[1:], y)
+        third = theta[:2][..., _THIRD] @ x_of.T if skewed else None
+        _log_alpha(theta, bent, third, radius, *self._comb[1:], y)
         mu, s2 = laws[:2, ..., 1], laws[:2, ..., 2]
         sigma, x = np.sqrt(s2)[..., None], (mu - PIVOT_RADIUS)[..., None]
         # -ln α and its slopes in Z, G, s², b at the radii, and their parabolas.
-        of_Z, of_s = y[..., 1:2], y[..., 2:]
-        of_line = of_Z * (radius[:, None] - PIVOT_RADIUS) ** np.arange(2)
-        values = np.concatenate([y[..., :1], of_line, of_s, of_Z * shapes.T], axis=-1)
+        of_Z, of_s, of_k = y[..., 1:2], y[..., 2:3], y[..., 3:]
+        # Columns Z, G, s², b, and k and its slope if there are.
+        inner = [of_Z * x_of, of_s, of_Z * shapes.T, of_k * x_of if skewed else of_k]
+        values = np.concatenate([y[..., :1], *inner], axis=-1)
         values = values.reshape(*shape, -1, values.shape[-1])
         p0, p1, p2 = np.moveaxis(self._project @ values, -2, 0)
         # The parabola about μ: a + b (R - μ) + c (R - μ)².
         at, tilt = p0 + (p1 + p2 * x) * x, p1 + 2.0 * p2 * x
         every = np.stack([at + p2 * s2[..., None], tilt * sigma, p2 * s2[..., None]], axis=-2)
-        a, da = every[..., 0], np.empty((*shape, 3, 5 + len(shapes)))
+        further = values.shape[-1] - 4
+        a, da = every[..., 0], np.empty((*shape, 3, 5 + further))
         da[..., 2:] = every[..., 1:]
         tilt, bend, sigma = tilt[..., 0], p2[..., 0], sigma[..., 0]
         da[..., 0, 0], da[..., 1, 0], da[..., 2, 0] = tilt, 2.0 * bend * sigma, 0.0
@@ -456,7 +496,7 @@ class SelectedLikelihood(WrappedLikelihood):
         out[:2, ..., 0] += a[..., 0] - a[..., 2] + 0.5 * a1**2 / D - 0.5 * np.log(D)
         out[:2, ..., 1] += a1 * sigma / D
         out[:2, ..., 2] /= D
-        slope = np.zeros((*shape, 3, 6 + len(shapes)))
+        slope = np.zeros((*shape, 3, 6 + further))
         one, inverse, shift = a1[..., None], 1.0 / D[..., None], (a1 * sigma / D**2)[..., None]
         slope[..., 0, 0] = 1.0
         slope[..., 0, 1:] = (
@@ -468,7 +508,7 @@ class SelectedLikelihood(WrappedLikelihood):
         slope[..., 1, 2] += 0.5 * a1 / (sigma * D)
         slope[..., 2, 1:] = -(s2 / D**2)[..., None] * dD
         slope[..., 2, 2] += 1.0 / D
-        others = np.array([3, 4, 5, *of_bends])
+        others = np.array([3, 4, 5, *of_bends, *(_THIRD if skewed else ())])
         inputs = np.stack([np.concatenate([law, others]) for law in self._laws(theta)])
         return with_laws(theta, out, end_of_laws(theta)), slope, inputs
 

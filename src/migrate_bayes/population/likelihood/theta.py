@@ -16,8 +16,14 @@ from numba import njit
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
 
-#: Names of the last axis of θ, in order. Variances, not standard deviations, are stored.
-THETA = ("log_weight", "mu", "sigma2", "Z", "G", "s2", "a", "b", "t2", "m", "q2")
+#: Names of the last axis of θ, in order. Variances, not standard deviations, are stored. `k` is the
+#: third cumulant of [Fe/H] at R_0 (dex³), `k_slope` its change with radius (dex³/kpc), and `skewed`
+#: 1 in the rows of discs if the model has them.
+THETA = (
+    "log_weight", "mu", "sigma2", "Z", "G", "s2", "a", "b", "t2", "m", "q2", "k", "k_slope",
+    "skewed",
+)  # fmt: skip
+_SKEWED = THETA.index("skewed")
 
 # Columns of THETA, and those of each further class or bend.
 _FIRST, _EACH = len(THETA), 3
@@ -27,7 +33,7 @@ N_DISCS = 2
 
 #: θ of the outliers after the weight: so broad that it holds any star that belongs to no disc.
 #: Fixed, because a handful of such stars cannot inform it.
-OUTLIER = (8.0, 25.0, -0.5, 0.0, 0.64, 0.1, 0.0, 0.04, 0.0, 2.0)
+OUTLIER = (8.0, 25.0, -0.5, 0.0, 0.64, 0.1, 0.0, 0.04, 0.0, 2.0, 0.0, 0.0, 0.0)
 
 # Variance, over e_R², by which an error of the radius widens w² of a bend: the variance of a
 # logistic law of scale w is π² w²/3.
@@ -57,6 +63,11 @@ def width_of_laws(theta, n_bent):  # type: ignore[no-untyped-def]
     return theta.shape[2] - 1 - _EACH * n_bent
 
 
+def is_skewed(theta: np.ndarray) -> bool:
+    """Return whether [Fe/H] at given radius may be skew."""
+    return bool(theta.flat[_SKEWED])
+
+
 def n_bends(theta: np.ndarray) -> int:
     """Return the number of bends; θ, of any shape, has a last column for it if there are any."""
     return int(theta.flat[theta.shape[-1] - 1]) if (theta.shape[-1] - _FIRST) % _EACH else 0
@@ -66,6 +77,11 @@ def bend_columns(theta: np.ndarray) -> np.ndarray:
     """Return the column of b of every bend; those of r and w follow."""
     end = theta.shape[-1] - 1
     return np.arange(end - _EACH * n_bends(theta), end, _EACH)
+
+
+def switches(theta: np.ndarray) -> tuple[int | None, int | None]:
+    """Return number of bends and whether [Fe/H] is skew, None for no: kernels compile by them."""
+    return n_bends(theta) or None, int(is_skewed(theta)) or None
 
 
 @njit(inline="always")
@@ -110,6 +126,16 @@ def bent_by(
     shape = bends(theta, radius, variance)
     b = theta[:, bend_columns(theta)].T
     return (b.reshape(*b.shape, *[1] * (shape.ndim - 2)) * shape).sum(axis=0)
+
+
+def skewed(theta: np.ndarray, radius: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Turn standard normal numbers into those of skew laws of [Fe/H] at `radius`.
+
+    By Cornish & Fisher, z + γ (z² - 1)/6, for rows of θ (n, n_theta); z is (n,) or (n, m).
+    """
+    k, slope, s2 = (theta[:, THETA.index(name)] for name in ("k", "k_slope", "s2"))
+    gamma = (k + slope * (radius - PIVOT_RADIUS)) / s2**1.5
+    return z + gamma.reshape(-1, *[1] * (z.ndim - 1)) * (z * z - 1.0) / 6.0
 
 
 @njit(inline="always")

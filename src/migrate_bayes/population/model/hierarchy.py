@@ -383,6 +383,14 @@ def _component(
         height,
         variance("log_height_scatter", spec.height_scatter),
     ]
+    skew = spec.skewness if disc == "thin" else None
+    for name in ("skewness_thin", "skewness_tilt_thin"):
+        if skew:
+            law = _function_of_age(name, spec.prior(name), skew, ages, spec.reference_age)
+            columns.append(law * pt.as_tensor(columns[2]) ** 1.5)
+        else:
+            columns.append(0.0 * one)
+    columns.append(float(spec.skewness is not None) * one)
     # The spline's knot values sum to zero: the softmax does not see a constant.
     name, at = f"age_weight_{disc}", getattr(spec.age_weight, disc)
     tilt, sd = spec.prior(name)

@@ -30,8 +30,11 @@ FORMS: tuple[Form, ...] = get_args(Form)
 #: Mean [Fe/H] of the thin disc against radius: a straight line, or one that bends.
 Profile = Literal["linear", "broken", "spline"]
 
-#: What `compare-models` ranks: forms of the gradient, and profiles that bend.
-RANKED = (*FORMS, *get_args(Profile)[1:])
+#: What `compare-models` ranks: forms of the gradient, profiles that bend, and a skew [Fe/H].
+RANKED = (*FORMS, *get_args(Profile)[1:], "skew")
+
+# Ages (Gyr) of the skewness of a model that `compare-models` makes skew.
+_SKEW_KNOTS = (1.0, 12.0)
 
 # Priors of what each disc has: thin, thick.
 _PRIORS_OF_DISCS = {
@@ -73,6 +76,9 @@ DEFAULT_PRIORS: dict[str, tuple[float, ...]] = {
         for i, disc in enumerate(("thin", "thick"))
         for name, priors in _PRIORS_OF_DISCS.items()
     },
+    # Skewness of [Fe/H] at given radius, and its change with it (1/kpc).
+    "skewness_thin": (0.0, 0.3, 0.03),
+    "skewness_tilt_thin": (0.0, 0.1, 0.01),
     # What makes the discs: [α/Fe] at [Fe/H] = −0.3 and ln(Z_max + 0.2 kpc) of the thick one, and by
     # how much the thin one's are below, over the least gap. APOGEE, HARPS and LAMOST have 0.12 to
     # 0.18 dex between the discs' ridges there (Adibekyan et al. 2012; Hayden et al. 2015).
@@ -139,6 +145,9 @@ class ModelSpec(Options):
         then those at 8 kpc. The thick disc's is a straight line.
     profile_knots : tuple of float, optional
         kpc; 7 and 11 if not given, of a spline 5 to 12.5 by 1.5.
+    skewness : tuple of float, optional
+        Gyr; ages at which the skewness of the thin disc's [Fe/H] at given radius, and its change
+        with radius, are free. None: [Fe/H] is normal.
     outliers : bool
         Add a broad component of fixed shape, for stars of no disc and gross errors.
     radius_by_place : bool
@@ -213,6 +222,7 @@ age_weight : FunctionKnots
     # Old stars of a thin disc are richer in α (Haywood et al. 2013, A&A 560, A109): with one mean
     # for all ages they would be taken for thick-disc stars, and the old gradient with them.
     alpha: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
+    skewness: Knots | None = None
     age_weight: FunctionKnots = FunctionKnots(
         thin=(0.5, 2.0, 4.0, 6.5, 9.5, 13.0), thick=(1.0, 5.0, 9.0, 13.0)
     )
@@ -248,12 +258,14 @@ age_weight : FunctionKnots
         return self
 
     def varied(self, name: str) -> ModelSpec:
-        """Return the model with another form of the gradient, or a profile that bends (`RANKED`).
+        """Return the model with another form of the gradient, profile, or a skew one (`RANKED`).
 
         A `RecipeError` is raised if there is none of the name.
         """
         if name not in RANKED:
             raise RecipeError(f"unknown gradient form '{name}'; {suggest(name, RANKED)}")
+        if name == "skew":
+            return self.changed(skewness=self.skewness or _SKEW_KNOTS)
         return self.changed(**{"form" if name in FORMS else "profile": name})
 
     def changed(self, **entries: Any) -> ModelSpec:

@@ -40,7 +40,7 @@ from migrate_bayes.population.likelihood.layout import (
 )
 from migrate_bayes.population.likelihood.op import StarLikelihood
 from migrate_bayes.population.likelihood.selected import Completeness, todays
-from migrate_bayes.population.likelihood.theta import THETA, bent_by, columns_of
+from migrate_bayes.population.likelihood.theta import THETA, bent_by, columns_of, skewed
 from migrate_bayes.population.model.hierarchy import flat_in_age, node_widths
 
 Floats = NDArray[np.float64]
@@ -149,7 +149,8 @@ def _replicate(
     mean = t["Z"] + t["G"] * (radius - PIVOT_RADIUS) + bent
     if completeness is not None:
         # Of some true [Fe/H] of the population one that the survey took.
-        some = mean[:, None] + np.sqrt(spread)[:, None] * rng.normal(size=(n, _TRIED))
+        z = skewed(of_star, radius, rng.normal(size=(n, _TRIED)))
+        some = mean[:, None] + np.sqrt(spread)[:, None] * z
         today = todays(stars.class_centre, stars.radius_class, radius)
         log_s = completeness.at(component, node, today, some)
         true = some[rows, np.argmax(log_s + rng.gumbel(size=some.shape), axis=1)]
@@ -157,7 +158,7 @@ def _replicate(
         alpha = t["a"] + t["b"] * true + error * rng.normal(size=n)
         seen = true + np.sqrt(e_feh) * rng.normal(size=n)
         return seen - (stars.feh[rows, node] - feh), alpha
-    step = np.sqrt(total) * rng.normal(size=n)
+    step = np.sqrt(total) * skewed(of_star, radius, rng.normal(size=n))
     true = mean + spread / total * step
     error = t["b"] ** 2 * spread / total * e_feh + t["t2"] + stars.alpha_variance
     alpha = t["a"] + t["b"] * true + np.sqrt(error) * rng.normal(size=n)

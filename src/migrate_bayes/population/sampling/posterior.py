@@ -66,6 +66,8 @@ _VARIABLES = {
     "scatter": ("dex", "intrinsic scatter of [Fe/H] at given radius"),
     "mean_age": ("Gyr", "mean age of a disc's stars"),
     "thick_fraction": ("", "share of thick-disc stars among disc stars, at 8 kpc today"),
+    "skewness_thin": ("", "skewness of [Fe/H] at 8 kpc, thin disc"),
+    "skewness_tilt_thin": ("1 / kpc", "change of the skewness of [Fe/H] with radius, thin disc"),
     "alpha_thick": ("dex", "mean [alpha/Fe] at [Fe/H] = -0.3, thick disc"),
     "height_thick": ("", "mean of ln((Z_max + Z_0) / kpc), Z_0 = 0.2 kpc, thick disc"),
     "alpha_below": (
