@@ -22,6 +22,7 @@ import numpy as np
 from migrate_bayes import PopulationModel, Recipe, Run, load_model_spec, population_data
 from migrate_bayes.core.provenance import content_hash
 from migrate_bayes.core.table import Table
+from migrate_bayes.run.recipe import load_recipe
 
 MIGRATION = "simulate.migration"
 TRUTHS: dict[str, dict] = {
@@ -43,24 +44,17 @@ LEDGER = Path("runs/truths.jsonl")
 
 
 def recipe_of(label: str, stars: int, injections: int) -> tuple[Recipe, dict]:
-    """Return the recipe of a truth, and the entries of the model file that differ."""
+    """Return that of runs/paper.toml with a truth, and the entries of the model file that differ."""
     changed = TRUTHS[label]
+    recipe = load_recipe("paper").model_dump(mode="json", exclude_unset=True)
     model = dict(changed.get("model", {}))
-    simulated = {"stars": stars, "population": "migration", "survey": "lamost"}
-    simulated |= {"gradient_thick": 0.02, "migration": changed.get(MIGRATION, {})}
-    recipe = {
-        "name": f"truth-{label}",
-        "seed": 1 + list(TRUTHS).index(label),
-        "data": {
-            "source": "mock", "duplicate_radius": 5.0, "min_snr": 50.0, "max_age_error": 0.25,
-        },
-        "simulate": simulated | changed.get("simulate", {}),
-        "orbits": {"frame": "vickers2021"}
-        | changed.get("orbits", {"potentials": ["MWPotential2014"]}),
-        "isochrones": {"source": "dartmouth"},
-        "model": {"spec": "survey", "potential": model.pop("potential", "MWPotential2014")},
-        "completeness": {"source": "inject", "injections": injections},
-    }  # fmt: skip
+    recipe |= {"name": f"truth-{label}", "seed": 1 + list(TRUTHS).index(label)}
+    recipe["simulate"] |= {"stars": stars, "migration": changed.get(MIGRATION, {})}
+    recipe["simulate"] |= changed.get("simulate", {})
+    recipe["orbits"] |= changed.get("orbits", {"potentials": ["MWPotential2014"]})
+    recipe["orbits"]["zmax_potentials"] = recipe["orbits"]["potentials"]
+    recipe["model"]["potential"] = model.pop("potential", "MWPotential2014")
+    recipe["completeness"] = {"source": "inject", "injections": injections}
     return Recipe.model_validate(recipe), model
 
 

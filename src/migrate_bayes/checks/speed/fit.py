@@ -22,6 +22,7 @@ from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.mock.model_stars import AGES, PopulationTruth, SurveyErrors, simulated_stars
 from migrate_bayes.population import PopulationModel, population_data
 from migrate_bayes.population.likelihood.op import StarLikelihood
+from migrate_bayes.population.likelihood.theta import THETA
 
 # Stars of the plain graph: its arrays on (star, component, age), forty and more at once, take 3 GB.
 GRAPH_STARS = 40_000
@@ -37,7 +38,7 @@ def _stars(n: int, seed: int) -> xr.Dataset:
 def pytensor_graph(stars: xr.Dataset, theta: NDArray[np.float64]) -> Any:
     """Compile Σ ln L and its gradient in θ as a plain PyTensor graph over dense arrays.
 
-    `stars` are StarPosteriors of one potential, `theta` (component, age, 11) is an example; the
+    `stars` are StarPosteriors of one potential, `theta` (component, age, n_theta) is an example; the
     function returned takes θ to (value, gradient).
     """
 
@@ -52,7 +53,7 @@ def pytensor_graph(stars: xr.Dataset, theta: NDArray[np.float64]) -> Any:
     z, ez = column("height_mean"), column("height_sd") ** 2
 
     t = pt.dtensor3("theta")
-    lnp, mu, sig2, Z, G, s2, a, b, t2, m, q2 = (t[None, :, :, p] for p in range(theta.shape[-1]))
+    lnp, mu, sig2, Z, G, s2, a, b, t2, m, q2 = (t[None, :, :, p] for p in range(THETA.index("k")))
     V1 = sig2 + eR
     h = sig2 / V1
     C = s2 + G**2 * h * eR
