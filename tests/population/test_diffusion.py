@@ -56,7 +56,7 @@ def true_theta(ages, *, selected, rate):
     shares = np.log(node_widths(ages) / node_widths(ages).sum())
     columns = shares, mean, variance, 0.05 - 0.03 * ages, slope * kept, scatter
     theta[0, :, :6] = np.stack(columns, axis=1)
-    theta[0, :, 6:] = 0.03, -0.1, 0.025**2, 0.0, 1.0
+    theta[0, :, 6:11] = 0.03, -0.1, 0.025**2, 0.0, 1.0
     theta[1:] = theta[0]
     theta[1:, :, 0] = -60.0
     return theta

@@ -1,17 +1,18 @@
 r"""ln S([Fe/H], today's radius, age) from counts of injected stars, with its error.
 
-Counts of one disc in cells of age A, radius R and [Fe/H] F are Poisson with
+The stars of one disc in a cell of age A and radius R are divided among cells of [Fe/H] F by a
+multinomial law,
 
 .. math::
 
-   \ln \langle n \rangle = \ln g(F \mid A) + f(A, R) + \ln S, \qquad
-   \ln S = \ln e(F) + h(A, F) + r(A, R, F)
+   p(F \mid A, R) \propto g(F \mid A)\, S, \qquad \ln S = \ln e(F) + h(A, F) + r(A, R, F)
 
-g is the injected law of [Fe/H]; e the part of it that has an isochrone; f takes whatever depends
-on age and radius alone, which no fit needs; h and r are tensor products of cubic B-splines, r with
-few functions of age. Second differences of their coefficients are penalised. How much, how many
-functions there are, and whether r is there at all, is chosen by Akaike's criterion, the deviance
-and twice the effective number of parameters.
+g is the injected law of [Fe/H], e the part of it that has an isochrone. How many stars there are in
+all depends on age and radius alone, which no fit needs. h and r are tensor products of cubic
+B-splines, r with few functions of age. Those of radius stand where stars are many: near the Sun a
+survey changes within half a kpc from faint stars to bright ones. Second differences of coefficients
+are penalised. How much, how many functions there are, and whether r is there at all, is chosen by
+Akaike's criterion, the deviance and twice the effective number of parameters.
 
 **[α/Fe].** S is taken not to depend on [α/Fe] at given [Fe/H] and age. Were ln S to have a slope κ
 in it, the injected residual δ of [α/Fe], a normal law of the scatter t, would pass as
@@ -47,9 +48,9 @@ Floats = NDArray[np.float64]
 
 NEVER = -40.0
 """ln S of what is never taken."""
-# Functions of age, radius and [Fe/H] in f and h, and of age and radius in r; the finer are tried,
-# in ten times the time, if more than `_MANY` stars of a disc have passed.
-_SIZES, _MANY = ((7, 6, 12, 3, 4), (12, 6, 20, 6, 8)), 300_000
+# Functions of age and [Fe/H] in h, and of age and radius in r; the finer are tried, in ten times the
+# time, if more than `_MANY` stars of a disc have passed.
+_SIZES, _MANY = ((7, 12, 3, 6), (12, 20, 6, 12)), 300_000
 _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 _SHARE_SIZES, _SHARE_PENALTIES = (9, 9), (0.1, 1.0, 10.0, 100.0)
 _SMALL = 1e-4  # penalty of any coefficient, so that all have a value
@@ -98,20 +99,25 @@ class _Term:
 
 
 def _terms(cells: xr.Dataset, sizes: tuple[int, ...], *, with_radius: bool) -> list[_Term]:
-    """Return f, h and, if asked for, r, with splines over the range of the cells."""
-    ages, radii, fehs, few_ages, few_radii = sizes
+    """Return h and, if asked for, r, with splines over the range of the cells."""
+    ages, fehs, few_ages, few_radii = sizes
     age_axis, today, fe = _axes(cells)
-    log_age = np.log(age_axis)
-    age, radius, feh = _spline(log_age, ages), _spline(today, radii), _spline(fe, fehs)
-    terms = [_Term(age, radius, None), _Term(age, None, feh)]
+    log_age, feh = np.log(age_axis), _spline(fe, fehs)
+    terms = [_Term(_spline(log_age, ages), None, feh)]
     if not with_radius:
         return terms
-    return [*terms, _Term(_spline(log_age, few_ages, 2), _spline(today, few_radii), feh)]
+    crowd = np.sqrt(cells["passed"].sum(("age", "feh")).values)
+    radius = _spline(today, few_radii, crowd=crowd)
+    return [*terms, _Term(_spline(log_age, few_ages, 2), radius, feh)]
 
 
-def _spline(x: Floats, n: int, degree: int = 3) -> BSpline:
-    """Return `n` functions over the range of x."""
+def _spline(x: Floats, n: int, degree: int = 3, crowd: Floats | None = None) -> BSpline:
+    """Return `n` functions over the range of x, with knots at quantiles of a weight, or even."""
     inner = np.linspace(x[0], x[-1], n - degree + 1)
+    if crowd is not None:
+        below = np.concatenate([[0.0], np.cumsum(0.5 * (crowd[1:] + crowd[:-1]) * np.diff(x))])
+        inner = np.interp(np.linspace(0.0, below[-1], len(inner)), below, x)
+        inner[[0, -1]] = x[[0, -1]]
     knots = np.concatenate([[x[0]] * degree, inner, [x[-1]] * degree])
     return BSpline(knots, np.eye(n), degree, extrapolate=True)
 
@@ -126,11 +132,12 @@ def _sum(terms: list[_Term], coefficients: Floats, *axes: Floats) -> Floats:
     return total
 
 
-def _weighted(terms: list[_Term], weight: Floats, *axes: Floats) -> Floats:
-    """Return Xᵀ diag(w) X of the sum of terms, w of shape (n_ages, n_radii, n_feh).
+def _weighted(terms: list[_Term], weight: Floats, total: Floats | None, *axes: Floats) -> Floats:
+    """Return Xᵀ W X of the sum of terms, W of weights w (n_ages, n_radii, n_feh).
 
-    X has as many rows as w has cells, but it is a product over the axes, and so is the sum (Currie,
-    Durban & Eilers 2006, JRSS B 68, 259).
+    W is diag(w), less w wᵀ / `total` of each age and radius if their totals (n_ages, n_radii) are
+    given. X has as many rows as w has cells, but it is a product over the axes, and so is the sum
+    (Currie, Durban & Eilers 2006, JRSS B 68, 259).
     """
     bases = [term.at(*axes) for term in terms]
     blocks = []
@@ -139,6 +146,9 @@ def _weighted(terms: list[_Term], weight: Floats, *axes: Floats) -> Floats:
         for other in bases:
             both = [np.einsum("xp,xq->xpq", b, c) for b, c in zip(mine, other, strict=True)]
             out = np.einsum("arf,fuv->aruv", weight, both[2])
+            if total is not None:
+                one, two = (weight @ basis[2] for basis in (mine, other))
+                out -= np.einsum("aru,arv->aruv", one / np.maximum(total, 1.0)[..., None], two)
             out = np.einsum("aruv,rst->austv", out, both[1])
             out = np.einsum("austv,apq->psuqtv", out, both[0])
             row.append(out.reshape(int(np.prod(out.shape[:3])), -1))
@@ -161,26 +171,24 @@ class _Regression:
         """Akaike's criterion."""
         return self.deviance + 2.0 * self.parameters
 
-    @property
-    def first(self) -> int:
-        """Where the coefficients of ln S begin, after those of f."""
-        return int(np.prod(self.terms[0].sizes))
-
     def log_s(self, cells: xr.Dataset) -> Floats:
         """Return ln S of the cells of a disc, shape (n_ages, n_radii, n_feh)."""
-        smooth = _sum(self.terms[1:], self.coefficients[self.first :], *_axes(cells))
-        return smooth + _log_on_grid(cells)
+        return _sum(self.terms, self.coefficients, *_axes(cells)) + _log_on_grid(cells)
 
 
 def _regress(
-    n: Floats, offset: Floats, terms: list[_Term], penalties: tuple[float, ...], *axes: Floats
-) -> _Regression:
-    """Maximise the penalised Poisson likelihood by Newton steps."""
+    n: Floats, offset: Floats, terms: list[_Term], penalty: float, *axes: Floats,
+    divided: bool = False,
+) -> _Regression:  # fmt: skip
+    """Maximise the penalised likelihood of counts n by Newton steps.
+
+    Counts are Poisson, or those of each age and radius are `divided` among [Fe/H].
+    """
     sizes = [int(np.prod(term.sizes)) for term in terms]
-    penalty = block_diag(*(f * t.rough for t, f in zip(terms, penalties, strict=True)))
-    penalty += _SMALL * np.eye(sum(sizes))
+    rough = block_diag(*(penalty * term.rough for term in terms)) + _SMALL * np.eye(sum(sizes))
     inside = np.isfinite(offset)
     offset = np.where(inside, offset, 0.0)
+    total = n.sum(axis=2) if divided else None
     bases = [term.at(*axes) for term in terms]
 
     def onto(values: Floats) -> Floats:
@@ -190,15 +198,23 @@ def _regress(
     eta = np.log(np.maximum(n, 0.1)) - offset  # a start: the counts themselves
     last = np.inf
     for _ in range(100):
-        mean = np.where(inside, np.exp(np.clip(eta + offset, -60.0, 25.0)), 0.0)
-        curvature = _weighted(terms, mean, *axes)
-        factor = cho_factor(curvature + penalty)
+        log_mean = eta + offset
+        if total is not None:
+            log_mean -= log_mean.max(axis=2, keepdims=True, where=inside, initial=-np.inf)
+        mean = np.where(inside, np.exp(np.clip(log_mean, -60.0, 25.0)), 0.0)
+        if total is not None:
+            mean *= (total / np.maximum(mean.sum(axis=2), 1e-300))[..., None]
+            eta = eta - ((mean * eta).sum(axis=2) / np.maximum(total, 1.0))[..., None]
+        curvature = _weighted(terms, mean, total, *axes)
+        factor = cho_factor(curvature + rough)
         coefficients = cho_solve(factor, onto(np.where(inside, mean * eta + n - mean, 0.0)))
         # Where nothing has passed the likelihood has no end: steps of ln S are limited.
-        step = np.clip(_sum(terms, coefficients, *axes) - eta, -5.0, 5.0)
-        eta = eta + step
-        ratio = np.log(np.where(n > 0, n, 1.0)) - np.where(n > 0, eta + offset, 0.0)
-        deviance = 2.0 * float((n * ratio - np.where(inside, n - mean, 0.0)).sum())
+        step = _sum(terms, coefficients, *axes) - eta
+        if total is not None:
+            step -= ((mean * step).sum(axis=2) / np.maximum(total, 1.0))[..., None]
+        eta = eta + np.clip(step, -5.0, 5.0)
+        ratio = np.log(np.where(n > 0, n, 1.0) / np.where(n > 0, mean, 1.0))
+        deviance = 2.0 * float((n * ratio - (n - mean)).sum())
         if abs(last - deviance) < 1e-6 * max(deviance, 1.0):
             break
         last = deviance
@@ -217,7 +233,7 @@ def _best(counts: xr.Dataset, disc: str, *, with_radius: bool) -> _Regression:
     offset = np.where((n.sum(axis=2) > 0)[..., None], offset, -np.inf)
     n = np.where(np.isfinite(offset), n, 0.0)
     fits = [
-        _regress(n, offset, terms, (1.0, *[weight] * (len(terms) - 1)), *axes)
+        _regress(n, offset, terms, weight, *axes, divided=True)
         for sizes in (_SIZES if n.sum() > _MANY else _SIZES[:1])
         for terms in [_terms(cells, sizes, with_radius=with_radius)]
         for weight in _PENALTIES
@@ -244,7 +260,7 @@ def _log_shares(counts: xr.Dataset) -> Floats:
         with np.errstate(divide="ignore"):
             offset = np.log(tried * scale)
         fits = [
-            _regress(taken * scale, offset, [term], (weight,), age, modulus[near], one)
+            _regress(taken * scale, offset, [term], weight, age, modulus[near], one)
             for weight in _SHARE_PENALTIES
         ]
         best = min(fits, key=lambda fit: fit.aic)
@@ -295,7 +311,7 @@ def _directions(fit: _Regression, counts: xr.Dataset, disc: str) -> Floats:
     x = some - (by_radius @ some) / by_radius.sum()
     law, log_s = np.exp(_log_injected(cells)), fit.log_s(cells)
     centre = ((law @ feh) / law.sum(axis=1))[:, None] + _SLOPES[disc] * (some - _RADIUS)
-    bases = [term.at(age, some, feh) for term in fit.terms[1:]]
+    bases = [term.at(age, some, feh) for term in fit.terms]
     forms = []
     for step in _STEPS:
         normal = -0.5 * ((feh - centre[..., None] - step) / _SD) ** 2 + log_s
@@ -305,12 +321,11 @@ def _directions(fit: _Regression, counts: xr.Dataset, disc: str) -> Floats:
         parts = [np.einsum("arf,ap,rq,fs->apqs", form, *b, optimize=True) for b in bases]
         forms.append(np.concatenate([part.reshape(len(age), -1) for part in parts], axis=1))
     A = np.concatenate(forms)
-    sigma = fit.covariance[fit.first :, fit.first :]
-    values, vectors = np.linalg.eigh(A @ sigma @ A.T)
+    values, vectors = np.linalg.eigh(A @ fit.covariance @ A.T)
     order = np.argsort(values)[::-1]
     share = np.cumsum(values[order]) / values.sum()
     kept = order[: int(np.searchsorted(share, _KEPT)) + 1]
-    return sigma @ A.T @ vectors[:, kept] / np.sqrt(values[kept])
+    return fit.covariance @ A.T @ vectors[:, kept] / np.sqrt(values[kept])
 
 
 def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
@@ -381,7 +396,7 @@ def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
         share /= share.sum(axis=-1, keepdims=True)
         for column in _directions(fit, counts, disc).T[:directions]:
             change = np.zeros(shape)
-            change[c] = _sum(fit.terms[1:], column, *axes)
+            change[c] = _sum(fit.terms, column, *axes)
             # At each age and radius 0 for the stars that pass: else μ and σ would move with it.
             change[c] -= (share * change[c]).sum(axis=-1, keepdims=True)
             change[c, ..., cells["on_grid"].values == 0.0] = 0.0
