@@ -34,7 +34,7 @@ def data(make_stars):
 def theta(data):
     rng = np.random.default_rng(2)
     theta = np.zeros((2, len(data.ages), 14))
-    theta[:] = [-3.0, 8.0, 2.0, -0.1, -0.05, 0.03, 0.1, -0.1, 0.002, -0.8, 0.5]
+    theta[..., :11] = [-3.0, 8.0, 2.0, -0.1, -0.05, 0.03, 0.1, -0.1, 0.002, -0.8, 0.5]
     return theta + 0.01 * rng.normal(size=theta.shape) * np.abs(theta)
 
 

@@ -20,7 +20,7 @@ def bits(*values):
 
 data = population_data(simulated_stars(2000, seed=1))
 theta = np.zeros((2, len(data.ages), 14))
-theta[:] = [-3.0, 8.0, 2.0, -0.1, -0.05, 0.03, 0.1, -0.1, 0.002, -0.8, 0.5]
+theta[..., :11] = [-3.0, 8.0, 2.0, -0.1, -0.05, 0.03, 0.1, -0.1, 0.002, -0.8, 0.5]
 theta += 0.01 * np.random.default_rng(2).normal(size=theta.shape) * np.abs(theta)
 likelihood = StarLikelihood(data.stars)
 """

@@ -205,6 +205,7 @@ age_weight : FunctionKnots
         ]
         | None
     ) = None
+    skewness: Knots | None = None
     outliers: bool = True
     radius_by_place: bool = True
     least_alpha_gap: float = 0.08
@@ -222,7 +223,6 @@ age_weight : FunctionKnots
     # Old stars of a thin disc are richer in α (Haywood et al. 2013, A&A 560, A109): with one mean
     # for all ages they would be taken for thick-disc stars, and the old gradient with them.
     alpha: FunctionKnots = FunctionKnots(thin=(1.0, 5.0, 12.0), thick=(8.0,))
-    skewness: Knots | None = None
     age_weight: FunctionKnots = FunctionKnots(
         thin=(0.5, 2.0, 4.0, 6.5, 9.5, 13.0), thick=(1.0, 5.0, 9.0, 13.0)
     )
