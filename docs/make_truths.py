@@ -44,7 +44,7 @@ LEDGER = Path("runs/truths.jsonl")
 
 
 def recipe_of(label: str, stars: int, injections: int) -> tuple[Recipe, dict]:
-    """Return that of runs/paper.toml with a truth, and the entries of the model file that differ."""
+    """Return runs/paper.toml with a truth, and the entries of the model file that differ."""
     changed = TRUTHS[label]
     recipe = load_recipe("paper").model_dump(mode="json", exclude_unset=True)
     model = dict(changed.get("model", {}))

@@ -48,8 +48,8 @@ Floats = NDArray[np.float64]
 
 NEVER = -40.0
 """ln S of what is never taken."""
-# Functions of age and [Fe/H] in h, and of age and radius in r; the finer are tried, in ten times the
-# time, if more than `_MANY` stars of a disc have passed.
+# Functions of age and [Fe/H] in h, and of age and radius in r; the finer are tried, in ten times
+# the time, if more than `_MANY` stars of a disc have passed.
 _SIZES, _MANY = ((7, 12, 3, 6), (12, 20, 6, 12)), 300_000
 _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 _SHARE_SIZES, _SHARE_PENALTIES = (9, 9), (0.1, 1.0, 10.0, 100.0)

@@ -38,8 +38,8 @@ def _stars(n: int, seed: int) -> xr.Dataset:
 def pytensor_graph(stars: xr.Dataset, theta: NDArray[np.float64]) -> Any:
     """Compile Σ ln L and its gradient in θ as a plain PyTensor graph over dense arrays.
 
-    `stars` are StarPosteriors of one potential, `theta` (component, age, n_theta) is an example; the
-    function returned takes θ to (value, gradient).
+    `stars` are StarPosteriors of one potential, `theta` (component, age, n_theta) is an example;
+    the function returned takes θ to (value, gradient).
     """
 
     def column(name: str) -> NDArray[np.float64]:
