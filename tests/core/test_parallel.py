@@ -9,9 +9,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from migrate_bayes.core import constants
-from migrate_bayes.core.parallel import blocks, default_workers, map_blocks, peak_memory_gb
+from migrate_bayes.core.parallel import (
+    blocks,
+    default_workers,
+    map_blocks,
+    one_blas_thread,
+    peak_memory_gb,
+)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -21,6 +28,18 @@ def test_blocks_come_back_in_order_whatever_the_threads(workers):
     assert found == blocks(10, 4) == [(0, 4), (4, 8), (8, 10)]
     assert done == [4, 4, 2]
     assert map_blocks(lambda a, b: a, 0, 4, workers=workers) == []
+
+
+def test_linear_algebra_leaves_the_processors_to_the_workers():
+    def threads():
+        return {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
+
+    if not threads():
+        pytest.skip("a BLAS that does not tell its threads, as Apple's")
+    with threadpool_limits(2, user_api="blas"):
+        with one_blas_thread():
+            assert threads() == {1}
+        assert threads() == {2}
 
 
 def test_the_number_of_workers_is_the_users(monkeypatch):

@@ -55,7 +55,7 @@ def track_at(grid, phi, alpha):
     return np.einsum("ijkec,j,k->iec", grid.points.astype(float), *weights)
 
 
-def run(grid, obs, inv, feh, alpha, *, layout=None, corr=(0.0, 0.0, 0.0)):
+def run(grid, obs, inv, feh, alpha, *, layout=None, corr=(0.0, 0.0, 0.0), rare=True):
     """Return ln L, mean and sd of [Fe/H] (star, age), and the least χ² (star,).
 
     `corr` are the correlations of T_eff with log g and [Fe/H], and of these two.
@@ -73,7 +73,7 @@ def run(grid, obs, inv, feh, alpha, *, layout=None, corr=(0.0, 0.0, 0.0)):
         np.float32(bound_inverse),
     )  # fmt: skip
     out = AgeLikelihood.empty(len(obs), len(grid.ages))
-    age_likelihood(layout or lay_out(grid), stars, out)
+    age_likelihood(layout or lay_out(grid), stars, out, rare)
     return out
 
 
@@ -312,3 +312,12 @@ def test_neither_order_nor_company_nor_threads_matter():
     for k, expected in enumerate(whole):
         np.testing.assert_array_equal(shuffled[k], expected[order])
         np.testing.assert_array_equal(np.concatenate([one[k] for one in alone]), expected)
+
+
+@pytest.mark.parametrize("alpha", [ALPHA, np.zeros(1)])
+def test_what_is_left_out_for_usual_stars_changes_nothing(alpha):
+    grid = smooth_grid(alpha=alpha)
+    obs, inv, feh, of_alpha = some_stars(grid, 24)
+    stars = obs, inv * [1, 1, 1, 0], feh, of_alpha
+    for usual, rare in zip(run(grid, *stars, rare=None), run(grid, *stars), strict=True):
+        np.testing.assert_array_equal(usual, rare)

@@ -73,6 +73,18 @@ def map_blocks[T](
     return results
 
 
+def one_blas_thread() -> Any:
+    """Let linear algebra use one thread in the body.
+
+    On matrices of a hundred rows more threads gain nothing, and while they wait for work they take
+    the processors from `map_blocks`: a decomposition then costs up to a hundred times as much.
+    Their number would decide last bits, too.
+    """
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, user_api="blas")
+
+
 _main: list[ModuleType] = []  # the user's script, once for each body of `apart_from_main`
 _swap = threading.Lock()
 

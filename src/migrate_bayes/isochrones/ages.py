@@ -170,13 +170,14 @@ def estimate_ages(
     slope, curvature = np.zeros((2, n, n_age), dtype=np.float32)
     summary, chi2 = np.full((n, 4), np.nan), np.full(n, np.nan)
     fine = chosen.method == "fine"
+    rare = any(way.inverse_error[:, 3].any() or way.shear[:, :3].any() for _, way in ways) or None
 
     def run(family: _Family, laid_out: list, rows: NDArray, start: int, stop: int) -> None:
         own, rows, at, parts = family.grid, rows[start:stop], family.among(nodes), []
         for (log_way, way), (log_kind, layout) in itertools.product(ways, laid_out):
             part, out = way.stars(rows, fine), AgeLikelihood.empty(len(rows), len(own.ages))
             if fine:
-                age_likelihood(layout, part, out)
+                age_likelihood(layout, part, out, rare)
             else:
                 age_likelihood_by_nodes(own.points, own.metallicity, own.alpha, part, out)
             constant = way.log_constant[rows] - stars.log_constant[rows]

@@ -36,7 +36,7 @@ from migrate_bayes.core.io import (
 )
 from migrate_bayes.core.journal import Journal
 from migrate_bayes.core.options import is_none
-from migrate_bayes.core.parallel import open_scheduler, peak_memory_gb
+from migrate_bayes.core.parallel import one_blas_thread, open_scheduler, peak_memory_gb
 from migrate_bayes.core.places import expand
 from migrate_bayes.core.progress import progress, record_progress, say
 from migrate_bayes.core.provenance import content_hash, file_sha256, provenance
@@ -164,11 +164,11 @@ class RunFolder:
 
 
 def _alone[**P, T](method: Callable[Concatenate[Run, P], T]) -> Callable[Concatenate[Run, P], T]:
-    """Let a stage write in its folder while no other process does."""
+    """Let a stage write in its folder while no other process does, in threads of ours alone."""
 
     @wraps(method)
     def held(run: Run, *args: P.args, **settings: P.kwargs) -> T:
-        with run.folder.held():
+        with run.folder.held(), one_blas_thread():
             return method(run, *args, **settings)
 
     return held

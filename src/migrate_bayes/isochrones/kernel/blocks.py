@@ -89,15 +89,17 @@ def new_scratch(flat):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+# A function that another one calls is compiled by itself and again within that one; not so if it is
+# written into it.
+@njit(inline="always")
 def add_age(  # type: ignore[no-untyped-def]
-    flat, age, looks, obs, inv, bound_inv, prior, pool, scratch, tally, k
+    flat, age, looks, obs, inv, bound_inv, prior, pool, scratch, tally, k, rare
 ):
     """Add a star's likelihood at one age to star k of the tally.
 
     If it only `looks` it searches, in the likeliest cell, for a best fit to compare with. `obs`,
     `inv` and `bound_inv` are the star's observables and inverse errors (of `Stars`), `prior` a
-    `Prior` in `pool`, `flat` a `FlatLayout`.
+    `Prior` in `pool`, `flat` a `FlatLayout`; `rare` as in `age_likelihood`.
     """
     # Each array is taken out of its tuple once: in a loop that costs more than the arithmetic.
     bounds_of_blocks, large_bounds = flat.bounds, flat.large_bounds
@@ -146,7 +148,7 @@ def add_age(  # type: ignore[no-untyped-def]
             block = big * LARGE + at
             least = _add_block(
                 flat, age, block, obs, inv, prior, pool, start, stop, Window(reference, limit),
-                scratch, totals, not looks,
+                scratch, totals, not looks, rare,
             )  # fmt: skip
             if least < least_here:
                 least_here, tally.best_block[k] = least, block
@@ -158,7 +160,7 @@ def add_age(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_block(  # type: ignore[no-untyped-def]
-    flat, age, block, obs, inv, prior, pool, start, stop, window, scratch, totals, counts
+    flat, age, block, obs, inv, prior, pool, start, stop, window, scratch, totals, counts, rare
 ):
     """Add a block to `totals` if it `counts`; return the least χ².
 
@@ -189,7 +191,15 @@ def _add_block(  # type: ignore[no-untyped-def]
                 flat.n_alpha * n_metal, pool, prior.stencil + point, prior.n_point, points,
             )  # fmt: skip
         weights, per_weight = prior.alpha_weight + point, prior.n_point
-        if prior.sheared:
+        if rare is None and tilted:
+            counted = sweep_tilted(
+                points, place, pool, weights, per_weight, obs, inv, chi2, window, work, 0
+            )
+        elif rare is None:
+            counted = sweep(
+                points, place, pool, weights, per_weight, obs, inv, chi2, window, work, 0
+            )
+        elif prior.sheared:
             counted = _sweep_sheared(
                 flat.n_alpha, points, place, pool, point, prior, obs, inv, chi2, window, scratch
             )
@@ -238,7 +248,7 @@ def _add_block(  # type: ignore[no-untyped-def]
     return least
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(inline="always")
 def _sweep_sheared(  # type: ignore[no-untyped-def]
     n_alpha, points, place, pool, point, prior, obs, inv, chi2, window, scratch
 ):

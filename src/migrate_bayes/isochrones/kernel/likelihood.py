@@ -140,20 +140,21 @@ def mixture(parts: list[tuple[NDArray, AgeLikelihood]]) -> AgeLikelihood:
 # Numba keeps the compiled code of a function with that of all it calls, and compiles it again only
 # if this file changes.
 @njit(cache=True, nogil=True, error_model="numpy")
-def age_likelihood(layout, stars, out):  # type: ignore[no-untyped-def]
+def age_likelihood(layout, stars, out, rare):  # type: ignore[no-untyped-def]
     """Compute ln L(age) and the mean and sd of [Fe/H] at each age, for a block of stars.
 
     Stars go through the ages in step, a tile of them at a time: what one star reads of an age,
     stars like it then find in the cache. The result of a star does not depend on its company.
 
     `stars` is a `Stars` with observables in float32; [Fe/H] has an error. `out` is an
-    `AgeLikelihood`, filled.
+    `AgeLikelihood`, filled. `rare` is None if no star has BP−RP or correlated errors: what these
+    take is then not compiled. Else it is True, with the same bits for the same stars.
     """
     flat = flatten(layout)
     scratch = new_scratch(flat)
     for begin in range(0, len(stars.feh), _TILE):
         tile = range(begin, min(begin + _TILE, len(stars.feh)))
-        tally, log_scale = _sum_over_tile(layout, flat, stars, tile, scratch)
+        tally, log_scale = _sum_over_tile(layout, flat, stars, tile, scratch, rare)
         for k, s in enumerate(tile):
             f0, sd_f = stars.feh[s]
             q = stars.inverse_error[s, 2]
@@ -178,8 +179,8 @@ def _in_magnitude(residual, square, q):  # type: ignore[no-untyped-def]
     return -q * residual, q * q * (max(square - residual * residual, 0.0) - 1.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _sum_over_tile(layout, flat, stars, tile, scratch):  # type: ignore[no-untyped-def]
+@njit(inline="always")  # see `add_age`
+def _sum_over_tile(layout, flat, stars, tile, scratch, rare):  # type: ignore[no-untyped-def]
     """Return the `Tally` of the stars in the range `tile`, and ln of what their sums lack."""
     n_star, n_age = len(tile), len(layout.nodes)
     tally = Tally(
@@ -213,7 +214,18 @@ def _sum_over_tile(layout, flat, stars, tile, scratch):  # type: ignore[no-untyp
                             stars.values[s], stars.inverse_error[s], stars.bound_inverse[s]
                         )  # fmt: skip
                         add_age(
-                            flat, i, looks, obs, inv, bound_inv, priors[k], pool, scratch, tally, k
+                            flat,
+                            i,
+                            looks,
+                            obs,
+                            inv,
+                            bound_inv,
+                            priors[k],
+                            pool,
+                            scratch,
+                            tally,
+                            k,
+                            rare,
                         )
             if looks and component == 0:
                 for k in range(n_star):
