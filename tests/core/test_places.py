@@ -91,6 +91,22 @@ def test_a_full_disk_is_named_whatever_the_library_says(tmp_path, code):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_tree_that_does_not_fit_is_an_error_and_leaves_nothing(tmp_path):
+    """A library that crashes as it clears up would take the process with it."""
+    code = (
+        "import resource, sys, xarray as xr\n"
+        "from migrate_bayes.core.errors import ProductError\n"
+        "from migrate_bayes.core.io import write_netcdf\n"
+        "groups = {f'/{k}': xr.Dataset({'x': ('star', [1.0] * 300)}) for k in 'abcd'}\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))\n"
+        "try:\n    write_netcdf(xr.DataTree.from_dict(groups), 'out/fit.nc')\n"
+        "except ProductError as error:\n    sys.exit(f'said: {error}')\n"
+    )
+    done = python(code, tmp_path)
+    assert done.stderr.startswith(b"said: cannot write out/fit.nc: file too large"), done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_product_is_not_begun_where_it_cannot_be_written(tmp_path, monkeypatch):
     assert places.why_not_writable(tmp_path / "a" / "b") == ""
     (tmp_path / "file").write_text("")

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 from migrate_bayes.core.errors import MigrateBayesError, ProductError
 from migrate_bayes.core.places import expand, why_not_writable
-from migrate_bayes.core.provenance import file_sha256
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -314,10 +313,11 @@ def write_netcdf(
     """
     path = Path(path)
     with atomic_output(path, overwrite=overwrite) as out:
-        product.to_netcdf(out, engine="h5netcdf")
-        digest = file_sha256(out)
-        with out.open("ab") as file:
-            file.write(_DIGEST + digest.encode())
+        # HDF5 itself, writing to a disk that is full, crashes as it clears up.
+        content = product.to_netcdf(engine="h5netcdf")
+        with out.open("wb") as file:
+            file.write(content)
+            file.write(_DIGEST + hashlib.sha256(content).hexdigest().encode())
     return path
 
 
