@@ -104,6 +104,7 @@ def test_a_tree_that_does_not_fit_is_an_error_and_leaves_nothing(tmp_path):
     )
     done = python(code, tmp_path)
     assert done.stderr.startswith(b"said: cannot write out/fit.nc: file too large"), done.stderr
+    assert done.stderr.count(b"\n") == 1, done.stderr
     assert list((tmp_path / "out").iterdir()) == []
 
 

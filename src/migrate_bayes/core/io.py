@@ -314,8 +314,7 @@ def write_netcdf(
     path = Path(path)
     with atomic_output(path, overwrite=overwrite) as out:
         # HDF5 itself, writing to a disk that is full, crashes as it clears up.
-        content = product.to_netcdf(engine="h5netcdf")
-        with out.open("wb") as file:
+        with product.to_netcdf(engine="h5netcdf") as content, out.open("wb") as file:
             file.write(content)
             file.write(_DIGEST + hashlib.sha256(content).hexdigest().encode())
     return path
