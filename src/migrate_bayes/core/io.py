@@ -312,11 +312,14 @@ def write_netcdf(
     The file's SHA-256 stands after its end as HDF5 has it, where readers do not look.
     """
     path = Path(path)
-    with atomic_output(path, overwrite=overwrite) as out:
+    with (
+        atomic_output(path, overwrite=overwrite) as out,
         # HDF5 itself, writing to a disk that is full, crashes as it clears up.
-        with product.to_netcdf(engine="h5netcdf") as content, out.open("wb") as file:
-            file.write(content)
-            file.write(_DIGEST + hashlib.sha256(content).hexdigest().encode())
+        product.to_netcdf(engine="h5netcdf") as content,
+        out.open("wb") as file,
+    ):
+        file.write(content)
+        file.write(_DIGEST + hashlib.sha256(content).hexdigest().encode())
     return path
 
 
