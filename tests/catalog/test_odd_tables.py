@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xarray as xr
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
@@ -101,14 +102,32 @@ def test_the_ends_of_integers_are_missing():
           "phot_g_mean_mag": np.full(N, np.nan)}, "'parallax_error'): the median is 0.0004 mas"),
         ({"feh": RNG.uniform(0.008, 0.03, N)}, "Z, a mass fraction"),
         ({"age": np.full(N, 5.0), "age_error": np.full(N, 20.0)}, "per cent"),
+        ({"logg": STARS["logg"] * u.cm / u.s**2}, "none is above 4.6"),
+        ({"logg": STARS["logg"] * u.m / u.s**2}, "none is above 4.6"),
+        ({"age": np.linspace(9, 10, N) * u.yr}, "the median is 9.5e-09 Gyr"),
+        ({"phot_g_mean_mag": STARS["phot_g_mean_mag"] / 1e3}, "'phot_g_mean_mag'): the median"),
+        ({"alpha_fe": np.full(N, 1.1)}, "that of no sample"),
     ],
 )  # fmt: skip
 def test_values_of_no_stars_in_our_unit_are_doubted(columns, words):
-    if "phot_g_mean_mag" in columns:
+    if np.isnan(columns.get("phot_g_mean_mag", 0.0)).all():
         columns = {n: v for n, v in (STARS | columns).items() if n != "phot_g_mean_mag"}
     else:
         columns = STARS | columns
     assert words in said(columns)[1]
+
+
+@pytest.mark.parametrize(("name", "factor"), [("distance", 1e3), ("radial_velocity", 1e3)])
+def test_a_dataset_of_ones_own_in_another_unit_is_refused(name, factor):
+    stars = STARS | {"distance": 1 / STARS["parallax"]}
+    stars = {n: ("star", v * factor if n == name else v) for n, v in stars.items()}
+    with pytest.raises(CatalogError, match=f"'{name}'"):
+        compute_orbits(xr.Dataset(stars))
+
+
+def test_ages_of_no_star_are_refused():
+    with pytest.raises(CatalogError, match="need teff or bp_rp, logg or abs_g"):
+        estimate_ages(xr.Dataset({n: ("star", [0.1]) for n in ("feh", "feh_error")}))
 
 
 def test_hours_in_a_name_are_doubted():

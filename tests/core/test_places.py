@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -9,12 +10,14 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 
 from migrate_bayes.core import places
 from migrate_bayes.core.errors import ProductError
 from migrate_bayes.core.io import atomic_output, write_netcdf
+from migrate_bayes.core.journal import Journal
 from migrate_bayes.core.parallel import apart_from_main
 from migrate_bayes.mock import simulated_stars
 from migrate_bayes.run import Recipe, load_recipe
@@ -89,6 +92,38 @@ def test_a_full_disk_is_named_whatever_the_library_says(tmp_path, code):
     with pytest.raises(RuntimeError, match="HDF error"), atomic_output(tmp_path / "fit.nc"):
         _fails(errno.ENOENT)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tree_that_does_not_fit_is_an_error_and_leaves_nothing(tmp_path):
+    """A library that crashes as it clears up would take the process with it."""
+    code = (
+        "import resource, sys, xarray as xr\n"
+        "from migrate_bayes.core.errors import ProductError\n"
+        "from migrate_bayes.core.io import write_netcdf\n"
+        "groups = {f'/{k}': xr.Dataset({'x': ('star', [1.0] * 300)}) for k in 'abcd'}\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))\n"
+        "try:\n    write_netcdf(xr.DataTree.from_dict(groups), 'out/fit.nc')\n"
+        "except ProductError as error:\n    sys.exit(f'said: {error}')\n"
+    )
+    done = python(code, tmp_path)
+    assert done.stderr.startswith(b"said: cannot write out/fit.nc: file too large"), done.stderr
+    assert done.stderr.count(b"\n") == 1, done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_journal_does_not_believe_what_a_full_disk_took_of_a_record(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Journal(tmp_path / "journal", "x") as kept:
+        kept.put(b"a" * 16, np.arange(10.0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+        try:
+            with pytest.raises(OSError, match="journal"):
+                kept.put(b"b" * 16, np.arange(1000.0))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert kept.get(b"b" * 16) is None
+    with Journal(tmp_path / "journal", "x") as kept:
+        assert len(kept) == 1
 
 
 def test_a_product_is_not_begun_where_it_cannot_be_written(tmp_path, monkeypatch):

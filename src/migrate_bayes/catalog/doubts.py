@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migrate_bayes.catalog.cleaning import NINES, Seen
-from migrate_bayes.catalog.columns import COLUMNS, MAX_DISTANCE, SYMMETRIC
+from migrate_bayes.catalog.columns import COLUMNS, LOG, MAX_DISTANCE, SYMMETRIC
 from migrate_bayes.catalog.maps import Step
 from migrate_bayes.core.errors import CatalogError, CatalogWarning
 
@@ -41,11 +41,13 @@ _USUAL_ERRORS = {
 }  # fmt: skip
 """Between which the median of a sample's errors lies."""
 _USUAL = (
-    ("distance", 0.0, 30.0), ("age", 0.0, 14.0), ("a_v", -0.2, np.inf), ("ebv", -0.1, np.inf),
-    ("snr", 1.0, np.inf),
+    ("distance", 0.0, 30.0), ("age", 1e-4, 14.0), ("a_v", -0.2, np.inf), ("ebv", -0.1, np.inf),
+    ("snr", 1.0, np.inf), ("feh", -5.0, 0.6), ("alpha_fe", -0.5, 0.7),
+    *((f"phot_{b}_mean_mag", 1.0, np.inf) for b in ("g", "bp", "rp")),
     *((f"snr_{b}", 1.0, np.inf) for b in "gri"),
 )  # fmt: skip
-"""The same of values, of columns whose bounds are wider."""
+"""The same of values, of columns whose bounds are wider, whether they state a unit or not."""
+_LEAST_G = 7.0  # log g, in any unit of it, is below; stars whose g all is are none
 # The name of an abundance by hydrogen, as "[Mg/H]", "__Mg_H_", "alpha_h" and "mgh_payne".
 _BY_HYDROGEN = re.compile(r"(?i)(?<![a-z0-9])(alpha|a|mg|si|ca|ti|o)[/_]?h(?![a-z0-9])")
 _OLD = "1950", "the equinox B1950: give ICRS, as of astropy's SkyCoord(..., frame='fk4').icrs"
@@ -330,15 +332,13 @@ class Doubts:
             )
 
     def _alone(self, x: Mapping[str, Floats], *, against: bool) -> None:
-        """Say of columns that state no unit what their values would be of no stars in ours.
+        """Say of columns, most of which state no unit, what would be values of no stars in ours.
 
         Of parallaxes this has been said if they were found `against` other columns.
         """
-        known = {
-            name: v[np.isfinite(v)] for name, v in x.items()
-            if name in COLUMNS and not self.steps[name].stated
-        }  # fmt: skip
-        known = {name: v for name, v in known.items() if v.size >= _ENOUGH}
+        every = {n: v[np.isfinite(v)] for n, v in x.items() if n in COLUMNS}
+        every = {name: v for name, v in every.items() if v.size >= _ENOUGH}
+        known = {name: v for name, v in every.items() if not self.steps[name].stated}
         if against:
             known.pop("parallax_error", None)
 
@@ -369,12 +369,18 @@ class Doubts:
         if feh.min() > 0.0 and (0.0 < np.ptp(feh) < 0.06 or np.ptp(feh) > 0.5):
             doubt("feh", f"all between {feh.min():.2g} and {feh.max():.2g}",
                   "if it is Z, a mass fraction, or a ratio to the Sun's, map [Fe/H]")  # fmt: skip
+        if "logg" in every and (how := self.steps["logg"].conversions[0]).function == LOG:
+            g = 10.0 ** every["logg"].max() / how.factor
+            if g < _LEAST_G:
+                doubt("logg", f"as g, by its unit, none is above {g:.3g}",
+                      "if these are logarithms already, say so: "
+                      'unit = "dex(cm/s2)", ignore_unit = true')  # fmt: skip
         if against:
-            known.pop("distance", None)
+            every.pop("distance", None)
         for name, least, most in _USUAL:
-            if name not in known or any(c.doubt for c in self.steps[name].conversions):
+            if name not in every or any(c.doubt for c in self.steps[name].conversions):
                 continue
-            if not least <= (middle := float(np.median(known[name]))) <= most:
+            if not least <= (middle := float(np.median(every[name]))) <= most:
                 doubt(name, f"the median is {middle:.3g} {COLUMNS[name].unit}".rstrip(),
                       "which is that of no sample of stars: see its unit")  # fmt: skip
         for name, error in SYMMETRIC.items():

@@ -508,8 +508,8 @@ def as_catalog(stars: Any) -> xr.Dataset:
     """Return stars as a catalogue, whatever they are in.
 
     A Dataset on dim ``star`` keeps all that it has. Its canonical columns that do not state their
-    canonical unit are converted and freed of sentinels; a ``flag`` and a ``star_key`` are made if
-    it has none. Anything else is read as
+    canonical unit are converted, freed of sentinels, and held against each other as a file's are;
+    a ``flag`` and a ``star_key`` are made if it has none. Anything else is read as
     `migrate_bayes.read_catalog` does.
 
     Raises
@@ -521,6 +521,7 @@ def as_catalog(stars: Any) -> xr.Dataset:
         (catalog,) = checked(CatalogReader(stars, None, None), None)
         return catalog
     stars = unpacked(stars)
+    _doubt(stars)
     made: dict[str, Any] = {}
     for key, variable in stars.variables.items():
         name = str(key)
@@ -561,6 +562,22 @@ def as_catalog(stars: Any) -> xr.Dataset:
         flag = measured.flag_measurements(rest)
         stars = rest.assign(flag=("star", flag, attributes("flag")))
     return stars
+
+
+def _doubt(stars: xr.Dataset) -> None:
+    """Say what is doubtful in a Dataset of somebody's own of which measurements state no unit."""
+    own = [
+        name for name, v in stars.data_vars.items()
+        if name in COLUMNS and v.dims == ("star",) and not str(name).endswith("_error")
+    ]  # fmt: skip
+    if "star_key" in stars or all(stated_unit(stars[n].attrs) for n in own if COLUMNS[n].unit):
+        return
+    columns = {"source_id": {"row_number": True}} | {name: name for name in own}
+    reader = CatalogReader(stars[own], columns, None)
+    doubts = Doubts(reader.path, reader.by_name, reader.rows)
+    for _ in reader.chunks(None, doubts):
+        pass
+    doubts.finish()
 
 
 def _is_ours(flag: xr.DataArray) -> bool:

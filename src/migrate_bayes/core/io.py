@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 from migrate_bayes.core.errors import MigrateBayesError, ProductError
 from migrate_bayes.core.places import expand, why_not_writable
-from migrate_bayes.core.provenance import file_sha256
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -313,11 +312,14 @@ def write_netcdf(
     The file's SHA-256 stands after its end as HDF5 has it, where readers do not look.
     """
     path = Path(path)
-    with atomic_output(path, overwrite=overwrite) as out:
-        product.to_netcdf(out, engine="h5netcdf")
-        digest = file_sha256(out)
-        with out.open("ab") as file:
-            file.write(_DIGEST + digest.encode())
+    with (
+        atomic_output(path, overwrite=overwrite) as out,
+        # HDF5 itself, writing to a disk that is full, crashes as it clears up.
+        product.to_netcdf(engine="h5netcdf") as content,
+        out.open("wb") as file,
+    ):
+        file.write(content)
+        file.write(_DIGEST + hashlib.sha256(content).hexdigest().encode())
     return path
 
 

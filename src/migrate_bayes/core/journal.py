@@ -6,7 +6,9 @@ what a killed process left of the last one is cut off.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import struct
 import threading
 from pathlib import Path
@@ -73,7 +75,13 @@ class Journal:
         body = numbers.astype(np.float64).tobytes()
         with self._lock:
             place = self._file.seek(0, 2)
-            self._file.write(_HEAD.pack(key, len(body), _checksum(key, body)) + body)
+            record = _HEAD.pack(key, len(body), _checksum(key, body)) + body
+            try:
+                whole = self._file.write(record) == len(record)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self.path)) from None
+            if not whole:  # the last bytes of a disk are taken without an error
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             self._places[key] = place + _HEAD.size, len(body)
 
 

@@ -102,6 +102,9 @@ class Observed:
         return Observed(**arrays)
 
 
+_ONE_OF = ("teff", "bp_rp"), ("logg", "abs_g")  # and [Fe/H]: without these no star has an age
+
+
 def observe(
     catalog: xr.Dataset, grid: WorkingGrid, options: AgeOptions, *, wrong: str = ""
 ) -> Observed:
@@ -120,6 +123,11 @@ def observe(
         raise CatalogError("isochrone ages need [Fe/H]: column 'feh' is absent or not asked for")
     asked = [name for name in OBSERVABLES if name in observables and name in catalog]
     seismic = [n for n in SEISMIC if n in catalog] if "logg" in observables else []
+    heard = {*asked, *(["logg"] if seismic else [])}
+    if needs := [" or ".join(two) for two in _ONE_OF if not heard & set(two)]:
+        raise CatalogError(
+            f"isochrone ages need {', '.join(needs)}: no such column is there and asked for"
+        )
     if lacking := [name for name in [*asked, *seismic] if f"{name}_error" not in catalog]:
         errors = ", ".join(f"{name}_error = {{ constant = ... }}" for name in lacking)
         raise CatalogError(
