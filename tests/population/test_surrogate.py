@@ -324,6 +324,28 @@ def test_a_skewed_likelihood_is_mended_by_the_weights():
     assert skewness > 0.25  # that of the surrogate is 0
 
 
+def test_chains_of_the_surrogate_go_on_while_r_hat_asks_for_it(monkeypatch):
+    # Defect: a fit by surrogate ended with R-hat 1.012, where NUTS on the stars would have gone on.
+    from migrate_bayes.population.sampling import surrogate
+
+    known, thinned = Known(lambda x: (-0.5 * x @ x, -x), np.eye(3)), []
+
+    def drawn(target, mode, options, *, seed, thin):
+        thinned.append(thin)
+        x, stats = gaussian(target, mode, options, seed=seed, thin=thin)
+        x[0] += 0.5 * mode.covariance[0, 0] ** 0.5 * (options.chains > 1 and thin < 4)
+        return x, stats
+
+    monkeypatch.setattr(surrogate, "run_nuts", drawn)
+    for patience, expected in ((8, [1, 2, 4]), (2, [1, 2]), (1, [1])):
+        thinned.clear()
+        options = SamplerOptions(draws=400, chains=4, patience=patience)
+        x, _, about = surrogate.sample_surrogate(known, known.mode, options, seed=1)
+        assert thinned[-len(expected) :] == expected
+        assert thinned[: -len(expected)] == [1] * about["surrogate_rounds"]
+        assert (surrogate._r_hat(x) < 1.01) == (patience == 8)
+
+
 @pytest.fixture(scope="module")
 def of_few(small_density):
     few = small_density(population_data(simulated_stars(300, seed=8)))

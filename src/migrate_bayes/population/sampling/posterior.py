@@ -31,7 +31,7 @@ from migrate_bayes.population.results.diagnostics import (
     MAX_R_HAT,
 )
 from migrate_bayes.population.sampling.density import Mode, PosteriorDensity, find_modes, run_nuts
-from migrate_bayes.population.sampling.surrogate import sample_surrogate
+from migrate_bayes.population.sampling.surrogate import doubled, sample_surrogate
 
 # `auto` takes the surrogate from this many stars on: it is as good there, in a fifth of the time.
 _MANY_STARS = 10_000
@@ -154,7 +154,7 @@ def sample(
         # With two answers the numbers are withheld, however long the chains are.
         divided = len(modes) > 1 and mode.log_evidence - modes[1].log_evidence < GRAVE_EVIDENCE
         try:
-            for thin in [1] if divided else _doubled(options.patience):
+            for thin in [1] if divided else doubled(options.patience):
                 unconstrained, stats = run_nuts(
                     density, mode, options, seed=seed, thin=thin, cores=cores, progressbar=shown
                 )
@@ -178,11 +178,6 @@ def sample(
     tree.attrs["modes"] = json.dumps(_described(density, modes))
     tree.attrs |= about | _convergence(tree, free) | (attrs or {})
     return tree
-
-
-def _doubled(most: int) -> list[int]:
-    """Return 1, 2, 4 ... and `most`."""
-    return sorted({1 << k for k in range(most.bit_length())} | {most})
 
 
 def with_errors(

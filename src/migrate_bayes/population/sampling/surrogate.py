@@ -6,10 +6,11 @@ r"""The posterior of very many stars: draws from a surrogate, weighted to the tr
    hierarchical scale and its funnel are sampled, not approximated.
 3. A pilot: one pass over the stars for each of some draws; the surrogate is fitted again to the
    gradients met there. Pilots are repeated until the weights of one are even.
-4. NUTS again, and for each draw a pass, for the value alone, and a weight :math:`w = L / \tilde L`,
-   Pareto-smoothed (Vehtari et al. 2024, JMLR 25, 72). If the shape of the weights' tail, k̂, is
-   above `MAX_PARETO_K`, or they leave less than half of the draws, the surrogate is fitted once
-   more, to gradients at some of these draws too, and the step repeated.
+4. NUTS again, with longer chains while R-hat asks for it, and for each draw a pass, for the value
+   alone, and a weight :math:`w = L / \tilde L`, Pareto-smoothed (Vehtari et al. 2024, JMLR 25,
+   72). If the shape of the weights' tail, k̂, is above `MAX_PARETO_K`, or they leave less than half
+   of the draws, the surrogate is fitted once more, to gradients at some of these draws too, and
+   the step repeated.
 
 The draws are then resampled, in order and in proportion to their weights: they are equal, and their
 autocorrelation shows what the weights have cost.
@@ -71,6 +72,9 @@ _LEAST = 100
 # Pilots at most; they end when the weights leave this share of a pilot's draws, of the last step's
 # too. Times that the last step is made at most.
 _ROUNDS, _ENOUGH, _REPEATS = 4, 0.5, 3
+# R-hat above which chains are made longer: resampling adds to it, and numbers that are functions of
+# x scatter more than x. Of 1,600 independent draws of 86 parameters the largest is 1.005.
+_LONGER = 1.0075
 # k̂ of a surrogate that no repeat mends.
 _HOPELESS = 2.0
 # Ridge that pulls the fitted curvature to the earlier one; the points' own spread is 1.
@@ -224,6 +228,20 @@ def pareto_weights(log_ratio: Floats) -> tuple[Floats, float]:
     return np.asarray(log_weight), float(k)
 
 
+def doubled(most: int) -> list[int]:
+    """Return 1, 2, 4 ... and `most`: how much longer chains are made, again and again."""
+    return sorted({1 << k for k in range(most.bit_length())} | {most})
+
+
+def _r_hat(x: Floats) -> float:
+    """Return the largest R-hat of draws, shape (chains, draws, n); 1 of a single chain."""
+    from arviz_stats.base import array_stats
+
+    if x.shape[0] < 2 or x.shape[1] < 4:
+        return 1.0
+    return float(array_stats.rhat(x, chain_axis=0, draw_axis=1).max())
+
+
 def effective_size(log_weight: Floats) -> float:
     """Return (Σ w)² / Σ w²: of how many equal draws the weighted ones are worth."""
     return float(np.exp(-np.logaddexp.reduce(2.0 * log_weight)))
@@ -308,7 +326,10 @@ def sample_surrogate(
         surrogate, share = slopes.learn(surrogate, x[0])
         rounds += 1
     for again in range(_REPEATS):
-        x, stats = nuts(per_chain, chains, thin)
+        for longer in doubled(options.patience):
+            x, stats = nuts(per_chain, chains, thin * longer)
+            if _r_hat(x) < _LONGER:
+                break
         flat = x.reshape(-1, density.n)
         ratio = _log_ratio(density, coordinates, surrogate, flat)
         log_weight, k = pareto_weights(ratio)
