@@ -31,20 +31,7 @@ $(STAMP): $(RUNS)
 	$(call add,-e ".[dev]")
 	@touch $@
 
-# A fit of a few stars, near and far, which compiles what every fit needs; fonts are listed once, too.
-define FIT
-import arviz_plots, matplotlib.font_manager, numpy
-from migrate_bayes.mock.model_stars import simulated_stars
-from migrate_bayes.population import PopulationModel, population_data
-radii = "star", numpy.linspace(7, 9, 1000), {"units": "kpc"}
-data = population_data(simulated_stars(1000, seed=1).assign(r_present=radii))
-PopulationModel(data).sample(draws=10, tune=10, chains=1, starts=1)
-endef
-export FIT
-
-# On a fresh machine one process compiles the fit while the other makes the stars.
 demo: $(RUNS)
-	@$(BIN)/python -c "$$FIT" >$(VENV)/fit.log 2>&1 &
 	$(BIN)/migrate-bayes run runs/demo.toml --overwrite
 
 # The paper in the small: one survey, all recipes on its stars, one report. PAPER_STARS=4000000 is

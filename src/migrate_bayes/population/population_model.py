@@ -17,7 +17,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import FitError
-from migrate_bayes.core.parallel import one_blas_thread
 from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.distributed import likelihood_on
@@ -32,7 +31,7 @@ from migrate_bayes.population.model.hierarchy import GradientForm, hierarchy
 from migrate_bayes.population.model.specification import ModelSpec
 from migrate_bayes.population.results import loo, membership, predictive
 from migrate_bayes.population.results.birth_radii import Birth, births_of
-from migrate_bayes.population.sampling.density import MANY, ManyPoints, PosteriorDensity
+from migrate_bayes.population.sampling.density import PosteriorDensity
 from migrate_bayes.population.sampling.posterior import draw_prior, sample
 from migrate_bayes.stars import PART_SIZE
 
@@ -182,14 +181,12 @@ class PopulationModel:
         return PosteriorDensity(self)
 
     @cached_property
-    def _theta_function(self) -> tuple[Any, ManyPoints]:
+    def _theta_function(self) -> Any:
         # Not optimised: for some thousand draws that would take longer than the draws.
-        inputs = self.pymc.free_RVs
-        one = self.pymc.compile_fn(
-            [self.theta], inputs=inputs, on_unused_input="ignore", point_fn=False,
+        return self.pymc.compile_fn(
+            self.theta, inputs=self.pymc.free_RVs, on_unused_input="ignore", point_fn=False,
             mode="FAST_COMPILE",
         )  # fmt: skip
-        return one, ManyPoints(lambda: one, varied=len(inputs))
 
     def theta_draws(self, fit: Fit, *, n: int | None = None, seed: int = 0) -> NDArray[np.float64]:
         """Carry draws of the hyperparameters to θ.
@@ -209,10 +206,8 @@ class PopulationModel:
         """
         some = _some_draws(_group(fit), n, seed)
         columns = [some[rv.name].transpose("sample", ...).values for rv in self.pymc.free_RVs]
-        one, many = self._theta_function
-        if some.sizes["sample"] >= MANY:
-            return many(*columns)[0]
-        return np.stack([one(*map(np.asarray, v))[0] for v in zip(*columns, strict=True)])
+        theta = self._theta_function
+        return np.stack([theta(*map(np.asarray, values)) for values in zip(*columns, strict=True)])
 
     def _of_stars(self, fit: Fit, n: int, seed: int) -> tuple[Floats, list[Birth]]:
         """Return θ of some draws at the seam, and their coefficients of the birth radius."""
@@ -285,7 +280,7 @@ class PopulationModel:
         apart = self._local and chosen.scheduler != "threads"
         if apart:
             elsewhere = likelihood_on(self.data.stars, chosen.scheduler)
-        with one_blas_thread(), elsewhere as likelihood:
+        with elsewhere as likelihood:
             over = self.selected(likelihood, self.data.stars) if apart else likelihood
             tree = sample(
                 density.over(over), chosen, seed=seed, attrs=attrs, cores=cores,

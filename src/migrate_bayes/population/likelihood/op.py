@@ -344,7 +344,6 @@ class StarLikelihood:
         packed = self.stars
         cells = theta.shape[0] * theta.shape[1]
         wanted = np.zeros((0, cells)) if reduce is None else reduce.reshape(-1, cells)
-        each = np.array_equal(wanted, np.eye(cells))
         log_like = np.empty(packed.n_stars)
         expectation = np.empty((len(wanted), packed.n_stars))
 
@@ -359,8 +358,7 @@ class StarLikelihood:
             real = star >= 0
             log_like[star[real]] = piece[real]
             if len(wanted):
-                found = cube.reshape(-1, n)
-                expectation[:, star[real]] = (found if each else wanted @ found)[:, real]
+                expectation[:, star[real]] = (wanted @ cube.reshape(-1, n))[:, real]
 
         self._sum(task)
         return log_like, expectation

@@ -56,12 +56,9 @@ class SplitModel(Protocol):
     likelihood: Likelihood
 
 
-#: From this many draws on, an interpreted graph over all of them at once is worth its making.
-MANY = 300
-# Draws that go through it at a time.
-_AT_ONCE = 1000
-
-_NONE = np.zeros(())
+# From this many draws on, a graph over all of them at once is worth its compilation, if that for a
+# single draw is interpreted; and so many go through it at a time.
+_MANY, _AT_ONCE = 300, 1000
 
 # Maxima whose evidence differs by more than this, in ln, on `_FIRST_STARS` differ by more on all.
 _CLOSE = 20.0
@@ -97,38 +94,35 @@ def _compiled(inputs: Sequence[Any], outputs: Any, mode: Any, example: Sequence[
 _UNTRACED = pytensor.config.change_flags(traceback__limit=0)
 
 
-class ManyPoints:
-    """An interpreted function at many points, of which some inputs are held; made at first use.
+class _ManyPoints:
+    """An interpreted function of x, and of others that are held, at many points; made at first use.
 
     Interpreted PyTensor takes milliseconds for a point, and little longer for a hundred. The graph
     is the function's own, rewritten already: nothing is left to rewrite, which is what takes time.
     """
 
-    def __init__(self, function: Callable[[], Any], *held: Any, varied: int = 1) -> None:
-        self._function, self._held, self._varied = function, held, varied
+    def __init__(self, function: Callable[[], Any], *held: Any) -> None:
+        self._function, self._held = function, held
 
     @cached_property
     @_UNTRACED
     def _all(self) -> Any:
-        graph, held = self._function().maker.fgraph.clone(), map(pt.constant, self._held)
-        one = [variable.type for variable in graph.inputs[: self._varied]]
-        many = [pt.tensor(dtype=of.dtype, shape=(None, *of.shape)) for of in one]
+        graph, many = self._function().maker.fgraph.clone(), pt.dmatrix("points")
+        held = map(pt.constant, self._held)
         # Shared variables, which are inputs too, come after those of the function.
-        replaced = dict(zip(graph.inputs, [*many, *held], strict=False))
+        replaced = dict(zip(graph.inputs, [many, *held], strict=False))
         mode = pytensor.compile.mode.Mode(linker=_interpreted().linker, optimizer=None)
         outputs = vectorize_graph(graph.outputs, replaced)
-        return pytensor.function(many, outputs, mode=mode), [o.ndim for o in graph.outputs]
+        return pytensor.function([many], outputs, mode=mode), [o.ndim for o in graph.outputs]
 
-    def __call__(self, *points: Floats) -> list[Floats]:
-        """Evaluate at m points, (m, ...) of each input; outputs have m as their first dimension."""
+    def __call__(self, points: Floats) -> list[Floats]:
+        """Evaluate at points, shape (m, n); each output has m as its leading dimension."""
         function, ndim = self._all
-        parts = []
-        for i in range(0, len(points[0]), _AT_ONCE):
-            some = [values[i : i + _AT_ONCE] for values in points]
-            found = zip(function(*some), ndim, strict=True)
-            # A variable that does not depend on an input has no dimension of points.
-            parts.append([v if v.ndim > n else np.stack([v] * len(some[0])) for v, n in found])
-        return [np.concatenate(part) for part in zip(*parts, strict=True)]
+        # A variable that does not depend on x has no dimension of points.
+        return [
+            np.broadcast_to(value, (len(points), *value.shape)) if value.ndim == n else value
+            for value, n in zip(function(points), ndim, strict=True)
+        ]
 
 
 class PosteriorDensity:
@@ -158,25 +152,20 @@ class PosteriorDensity:
         slope = pt.dtensor3("theta_gradient")
         share = pt.dscalar("share_of_prior")
         gradient = pytensor.grad(share * prior + (theta * slope).sum(), x)
-        flat = np.zeros(population.theta.type.shape)
+        interpreted = mode == "FAST_COMPILE"
+        self._mode: Any = _interpreted() if interpreted else mode
         self._lock = threading.Lock()
-        self._thetas = self._slopes = None
-        if mode == "FAST_COMPILE":
-            self._down = down = _compiled([x], [theta, prior], _interpreted(), [self.start])
-            example = [self.start, flat, 1.0]
-            self._up = up = _compiled([x, slope, share], [gradient], _interpreted(), example)
-            self._thetas, self._slopes = ManyPoints(lambda: down), ManyPoints(lambda: up, flat, 1.0)
-        else:
-            # Most of the gradient is θ and the prior again, and it is compilation that takes time.
-            whole = [theta, prior, gradient]
-            both = _compiled([x, slope, share], whole, mode, [self.start, flat, 1.0])
-            self._down = lambda x: both(x, flat, _NONE)[:2]
-            self._up = lambda *given: both(*given)[2:]
+        self._down = down = _compiled([x], [theta, prior], self._mode, [self.start])
+        flat = np.zeros_like(self.theta(self.start))
+        self._up = up = _compiled([x, slope, share], gradient, self._mode, [self.start, flat, 1.0])
         self._names = [str(rv.name) for rv in model.unobserved_RVs]
-        # Never compiled, which would take longer than all draws. A cache is shared by the copies of
-        # `over`.
-        self._named_one = cache(lambda: _compiled([x], named, _interpreted(), [self.start]))
-        self._named_all = ManyPoints(self._named_one)
+        # A cache is shared by the copies of `over`.
+        self._named_one = cache(lambda: _compiled([x], named, self._mode, [self.start]))
+        self._thetas = self._slopes = self._named_all = None
+        if interpreted:
+            self._thetas = _ManyPoints(lambda: down)
+            self._slopes = _ManyPoints(lambda: up, flat, 1.0)
+            self._named_all = _ManyPoints(self._named_one)
 
     def over(self, likelihood: Likelihood) -> PosteriorDensity:
         """Return the same model, without compiling again, over other stars of the same ages."""
@@ -191,7 +180,7 @@ class PosteriorDensity:
     def back(self, x: Floats, slope: Floats, *, prior: bool) -> Floats:
         """Return ∂(slope · θ)/∂x, with that of the log prior if asked for."""
         with self._lock:
-            return np.array(self._up(x, slope, np.asarray(float(prior)))[0])
+            return np.array(self._up(x, slope, np.asarray(float(prior))))
 
     def theta_and_prior(self, x: Floats) -> tuple[Floats, float]:
         """Return θ and the log prior of x, change of variables included."""
@@ -210,7 +199,7 @@ class PosteriorDensity:
         return 0.5 * (out + out.T)
 
     def _differences(
-        self, one: Callable[[Floats], Floats], many: ManyPoints | None, x: Floats, width: float
+        self, one: Callable[[Floats], Floats], many: _ManyPoints | None, x: Floats, width: float
     ) -> Floats:
         """Central differences of a function, along the first axis; of `many` points if it can."""
 
@@ -243,8 +232,10 @@ class PosteriorDensity:
         """Carry unconstrained draws, shape (..., n), to every named variable of the model."""
         flat = np.ascontiguousarray(draws, dtype=np.float64).reshape(-1, self.n)
         with self._lock:
-            if len(flat) >= MANY:
-                columns = self._named_all(flat)
+            if self._named_all is not None and len(flat) >= _MANY:
+                starts = range(0, len(flat), _AT_ONCE)
+                parts = [self._named_all(flat[i : i + _AT_ONCE]) for i in starts]
+                columns = [np.concatenate(part) for part in zip(*parts, strict=True)]
             else:
                 one = self._named_one()
                 columns = [np.stack(column) for column in zip(*map(one, flat), strict=True)]
