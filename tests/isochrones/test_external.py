@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 
 from migrate_bayes.catalog import quality_cuts
-from migrate_bayes.core.errors import CatalogError
+from migrate_bayes.core.errors import CatalogError, CatalogWarning
 from migrate_bayes.core.flags import FATAL_AGE, StarFlag
 from migrate_bayes.isochrones import external_ages
 from migrate_bayes.stars import assemble_stars
@@ -35,7 +35,9 @@ def test_quantiles_come_back():
 
 
 def test_bad_ages_are_flagged_and_kept():
-    product = external_ages(catalog([np.nan, -1, 3, 4, 20], [1, 1, 4, 3, 15], [2, 2, 5, 5, 25]))
+    stars = catalog([np.nan, -1, 3, 4, 20], [1, 1, 4, 3, 15], [2, 2, 5, 5, 25])
+    with pytest.warns(CatalogWarning, match=r"column 'age'.* outside 0 to 30 Gyr.* missing"):
+        product = external_ages(stars)
     missing = (product["flag"].values & int(StarFlag.MISSING_AGE)) != 0
     np.testing.assert_array_equal(missing, [True, True, True, False, False])
     assert np.isnan(product["age_ml"].values[:3]).all()

@@ -79,7 +79,7 @@ class PopulationTruth:
     >>> import numpy as np
     >>> from migrate_bayes.mock import PopulationTruth
     >>> PopulationTruth(flattening_rate=0.0).theta(np.array([1.0, 5.0])).shape
-    (2, 2, 11)
+    (2, 2, 14)
     """
 
     gradient_young: float = -0.075
