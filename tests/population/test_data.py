@@ -158,6 +158,19 @@ def test_alpha_at_an_age_has_what_the_age_stage_says(stars):
     np.testing.assert_allclose(plain.feh_variance[0, kept], own, rtol=1e-6)
 
 
+def test_a_fit_with_completeness_does_without_heights_where_there_is_alpha(make_stars):
+    # Defect: S is of stars at all heights; those of 1.35 million mock stars took 0.0001 dex/kpc/Gyr
+    # from the rate.
+    stars = make_stars(40)
+    stars["alpha_fe"] = stars["alpha_fe"].where(np.arange(40) % 4 > 0)
+    stars["z"] = "star", np.linspace(0.0, 1.0, 40), {"units": "kpc"}
+    packed = unpack(population_data(stars, with_completeness=True).stars, np.arange(40))
+    np.testing.assert_array_equal(
+        packed.height_variance > 1e6, np.isfinite(packed.alpha) & (packed.alpha_variance < 1e6)
+    )
+    np.testing.assert_array_equal(np.isfinite(packed.height_today), packed.height_variance < 1e6)
+
+
 def test_heights_lose_what_they_have_of_the_radius(make_stars):
     """A flare of both discs alike is taken out, not what the discs and ages differ by."""
     stars = make_stars(3000).isel(potential=[0])

@@ -115,7 +115,7 @@ class PopulationData:
     classes: RadiusClasses  # of today's radius
     #: How many selected stars could not be used, by reason.
     left_out: dict[str, int] = field(default_factory=dict)
-    with_completeness: bool = False  # heights as they are: a fit needs a completeness
+    with_completeness: bool = False  # heights are others: a fit needs a completeness
 
     @property
     def n_stars(self) -> int:
@@ -287,8 +287,8 @@ def population_data(
     trim : float
         Age nodes below this fraction of a star's highest weight are left out.
     with_completeness : bool
-        For a fit with a completeness: heights as they are, and those of today beside them. A
-        `PopulationModel` without one refuses such stars.
+        For a fit with a completeness: no heights of stars with [α/Fe]; of the others as they are,
+        with those of today beside them. A `PopulationModel` without one refuses such stars.
 
     Returns
     -------
@@ -364,9 +364,12 @@ def population_data(
     height, height_sd = _heights(stars, keep)
     alpha, line = _observed(stars, "alpha_fe", keep), dividing_line(_observed(stars, "feh", keep))
     height_today = np.full(len(height), np.nan)
-    if with_completeness and "z" in stars:
-        height_today = np.log(np.abs(_observed(stars, "z", keep)) + HEIGHT_OFFSET)
-        height_today[np.isnan(height)] = np.nan
+    if with_completeness:
+        # S is of stars at all heights: what is taken of those at one has another [Fe/H].
+        height[np.isfinite(alpha)] = np.nan
+        if "z" in stars:
+            height_today = np.log(np.abs(_observed(stars, "z", keep)) + HEIGHT_OFFSET)
+            height_today[np.isnan(height)] = np.nan
     else:
         like = 2 * by_age["log_weight"].argmax(1) + (alpha > line)
         height = _without_radius(height, r[keep], like)

@@ -319,6 +319,10 @@ def _fit(
     radius = "present" if model["radius"] == "r_present" else "guiding"
     completeness = recipe.get("completeness", {}).get("source", "none")
     share = json.loads(str(fit.get("completeness_share", "{}")))
+    told = "[Fe/H], Z_max" if "alpha_fe" in lacks else "[Fe/H], [α/Fe], Z_max"
+    if completeness != "none" and "alpha_fe" not in lacks:
+        # See `population_data`.
+        told = "[Fe/H], [α/Fe] (Z_max where it is missing)"
     replaced, up_to = "", ""
     if fit.get("method") == "surrogate":
         replaced = (
@@ -332,9 +336,9 @@ def _fit(
         f"The hierarchical model is of the stars of selection '{model['selection']}' "
         f"({parse_selection(model['selection']).description}) and of their {radius} radii in "
         f"{model['potential']}. Each star belongs to the thin or the thick disc "
-        f"with a probability that [Fe/H], {'' if 'alpha_fe' in lacks else '[α/Fe], '}Z_max, radius "
-        "and age decide; its age is summed over the nodes of its likelihood, with the [Fe/H] that "
-        "goes with each, and everything else is integrated with the star's own errors.",
+        f"with a probability that {told}, radius and age decide; its age is summed over the nodes "
+        "of its likelihood, with the [Fe/H] that goes with each, and everything else is integrated "
+        "with the star's own errors.",
         f"The thin disc's gradient is {_FORMS[form]}{at}." if form in _FORMS else "",
         f"The form is that of radial diffusion {m.cite('frankel2018')}."
         if form == "diffusion"
