@@ -31,6 +31,17 @@ RG, FEH = np.linspace(3.0, 14.0, 45), np.linspace(-3.0, 2.0, 501)
 COLUMN = {name: i for i, name in enumerate(THETA)}
 
 
+def exactly_known(radius, feh):
+    """Likelihood of stars of one age, of which nothing else is known."""
+    m, one = len(feh), np.ones(len(feh))
+    plain = StarArrays(
+        radius=radius, radius_variance=1e-6 * one, alpha=0 * one, alpha_variance=1e12 * one,
+        height=0 * one, height_variance=1e12 * one, log_weight=np.zeros((m, 1)),
+        feh=feh[:, None], feh_variance=np.full((m, 1), 1e-6),
+    )  # fmt: skip
+    return StarLikelihood(pack(plain, np.ones(1)), workers=1)
+
+
 def theta_of(rng, classes=1, *, skewed=False):
     theta = np.empty((3, len(AGES), len(THETA) + 3 * (classes - 1)))
     theta[:2] = 0.1 * rng.normal(size=(2, *theta.shape[1:]))
@@ -201,13 +212,7 @@ def test_stars_that_a_survey_took_give_the_slope_of_all(skewed, monkeypatch):
 
     taken = rng.random(n) < np.exp(log_s(0, 0, radius - PIVOT_RADIUS, feh))
     radius, feh = radius[taken], feh[taken]
-    m, one = len(feh), np.ones(taken.sum())
-    plain = StarArrays(
-        radius=radius, radius_variance=1e-6 * one, alpha=0 * one, alpha_variance=1e12 * one,
-        height=0 * one, height_variance=1e12 * one, log_weight=np.zeros((m, 1)),
-        feh=feh[:, None], feh_variance=np.full((m, 1), 1e-6),
-    )  # fmt: skip
-    stars = StarLikelihood(pack(plain, np.ones(1)), workers=1)
+    stars = exactly_known(radius, feh)
     table = table_of(log_s).isel(age=[0])
     both = SelectedLikelihood(stars, Completeness.of(table, np.ones(1)), stars.stars)
 
@@ -254,13 +259,7 @@ def test_skew_metallicities_that_a_survey_took_give_the_slope_of_all():
     chance = log_s(0, 0, radius - PIVOT_RADIUS, feh) - 1.5
     taken = rng.random(n) < np.exp(np.minimum(chance, 0.0))
     radius, feh = radius[taken], feh[taken]
-    m, one = len(feh), np.ones(taken.sum())
-    plain = StarArrays(
-        radius=radius, radius_variance=1e-6 * one, alpha=0 * one, alpha_variance=1e12 * one,
-        height=0 * one, height_variance=1e12 * one, log_weight=np.zeros((m, 1)),
-        feh=feh[:, None], feh_variance=np.full((m, 1), 1e-6),
-    )  # fmt: skip
-    stars = StarLikelihood(pack(plain, np.ones(1)), workers=1)
+    stars = exactly_known(radius, feh)
     table = table_of(lambda c, age, x, f: np.minimum(log_s(c, age, x, f) - 1.5, 0.0)).isel(age=[0])
     both = SelectedLikelihood(stars, Completeness.of(table, np.ones(1)), stars.stars)
     found = []

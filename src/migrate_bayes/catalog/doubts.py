@@ -47,7 +47,8 @@ _USUAL = (
     *((f"snr_{b}", 1.0, np.inf) for b in "gri"),
 )  # fmt: skip
 """The same of values, of columns whose bounds are wider, whether they state a unit or not."""
-_LEAST_G = 7.0  # log g, in any unit of it, is below; stars whose g all is are none
+# A sample whose largest g, in any unit of it, is below this has logarithms there.
+_LEAST_G = 7.0
 # The name of an abundance by hydrogen, as "[Mg/H]", "__Mg_H_", "alpha_h" and "mgh_payne".
 _BY_HYDROGEN = re.compile(r"(?i)(?<![a-z0-9])(alpha|a|mg|si|ca|ti|o)[/_]?h(?![a-z0-9])")
 _OLD = "1950", "the equinox B1950: give ICRS, as of astropy's SkyCoord(..., frame='fk4').icrs"
@@ -332,7 +333,7 @@ class Doubts:
             )
 
     def _alone(self, x: Mapping[str, Floats], *, against: bool) -> None:
-        """Say of columns, most of which state no unit, what would be values of no stars in ours.
+        """Warn of columns whose values, in our unit, are those of no sample of stars.
 
         Of parallaxes this has been said if they were found `against` other columns.
         """

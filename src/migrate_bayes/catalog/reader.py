@@ -565,7 +565,7 @@ def as_catalog(stars: Any) -> xr.Dataset:
 
 
 def _doubt(stars: xr.Dataset) -> None:
-    """Say what is doubtful in a Dataset of somebody's own of which measurements state no unit."""
+    """Warn of doubtful values in a user's Dataset, if any of its measurements states no unit."""
     own = [
         name for name, v in stars.data_vars.items()
         if name in COLUMNS and v.dims == ("star",) and not str(name).endswith("_error")

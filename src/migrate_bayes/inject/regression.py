@@ -195,6 +195,12 @@ def _regress(
         parts = [np.einsum("arf,ap,rq,fs->pqs", values, *b, optimize=True).ravel() for b in bases]
         return np.concatenate(parts)
 
+    def centred(values: Floats, mean: Floats) -> Floats:
+        """Take from values what those of an age and radius have in common, if they are divided."""
+        if total is None:
+            return values
+        return values - ((mean * values).sum(axis=2) / np.maximum(total, 1.0))[..., None]
+
     eta = np.log(np.maximum(n, 0.1)) - offset  # a start: the counts themselves
     last = np.inf
     for _ in range(100):
@@ -204,14 +210,12 @@ def _regress(
         mean = np.where(inside, np.exp(np.clip(log_mean, -60.0, 25.0)), 0.0)
         if total is not None:
             mean *= (total / np.maximum(mean.sum(axis=2), 1e-300))[..., None]
-            eta = eta - ((mean * eta).sum(axis=2) / np.maximum(total, 1.0))[..., None]
+        eta = centred(eta, mean)
         curvature = _weighted(terms, mean, total, *axes)
         factor = cho_factor(curvature + rough)
         coefficients = cho_solve(factor, onto(np.where(inside, mean * eta + n - mean, 0.0)))
         # Where nothing has passed the likelihood has no end: steps of ln S are limited.
-        step = _sum(terms, coefficients, *axes) - eta
-        if total is not None:
-            step -= ((mean * step).sum(axis=2) / np.maximum(total, 1.0))[..., None]
+        step = centred(_sum(terms, coefficients, *axes) - eta, mean)
         eta = eta + np.clip(step, -5.0, 5.0)
         ratio = np.log(np.where(n > 0, n, 1.0) / np.where(n > 0, mean, 1.0))
         deviance = 2.0 * float((n * ratio - (n - mean)).sum())

@@ -272,7 +272,7 @@ def _true(
     t = columns_of(of_star, of_class)
     radius = t["mu"] + np.sqrt(t["sigma2"]) * noise[0]
     mean = t["Z"] + t["G"] * (radius - PIVOT_RADIUS) + bent_by(of_star, radius)
-    feh = mean + np.sqrt(t["s2"]) * skewed(of_star, radius, noise[1])
+    feh = mean + np.sqrt(t["s2"]) * skewed(of_star, radius, noise[1], t["s2"])
     return {
         "component": component, "rg": radius, "feh": feh,
         "alpha": t["a"] + t["b"] * feh + np.sqrt(t["t2"]) * noise[2],
@@ -291,12 +291,9 @@ def _taken(
     # By inversion on a grid: S may be small where the normal law is large.
     grid = np.linspace(-6.0, 6.0, _STEPS)
     today = todays(centre, of_class, radius)
-    log_s = completeness.at(
-        component,
-        node,
-        today,
-        mean[:, None] + np.sqrt(law["s2"])[:, None] * skewed(theta, radius, grid[None]),
-    )
+    z = skewed(theta, radius, grid[None], law["s2"])
+    feh = mean[:, None] + np.sqrt(law["s2"])[:, None] * z
+    log_s = completeness.at(component, node, today, feh)
     weight = np.exp(log_s - log_s.max(axis=1, keepdims=True) - 0.5 * grid**2)
     edge = np.cumsum(weight, axis=1)
     target = rng.random(len(node)) * edge[:, -1]

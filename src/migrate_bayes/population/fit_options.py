@@ -82,3 +82,9 @@ class SamplerOptions(Options):
     patience: int = Field(default=4, gt=0, le=1000)
     starts: int = Field(default=4, gt=0, le=1000)
     scheduler: str = "threads"
+
+    @property
+    def lengths(self) -> list[int]:
+        """Lengths of chains, one after another, in the first's: 1, 2, 4 ... and `patience`."""
+        most = self.patience
+        return sorted({1 << k for k in range(most.bit_length())} | {most})

@@ -191,23 +191,15 @@ def _add_block(  # type: ignore[no-untyped-def]
                 flat.n_alpha * n_metal, pool, prior.stencil + point, prior.n_point, points,
             )  # fmt: skip
         weights, per_weight = prior.alpha_weight + point, prior.n_point
-        if rare is None and tilted:
-            counted = sweep_tilted(
-                points, place, pool, weights, per_weight, obs, inv, chi2, window, work, 0
-            )
-        elif rare is None:
-            counted = sweep(
-                points, place, pool, weights, per_weight, obs, inv, chi2, window, work, 0
-            )
-        elif prior.sheared:
+        if rare is not None and prior.sheared:
             counted = _sweep_sheared(
                 flat.n_alpha, points, place, pool, point, prior, obs, inv, chi2, window, scratch
             )
-        elif colour and tilted:
+        elif rare is not None and colour and tilted:
             counted = sweep_colour_tilted(
                 points, place, pool, weights, per_weight, obs, inv, chi2, window, work, 0
             )
-        elif colour:
+        elif rare is not None and colour:
             counted = sweep_colour(
                 points, place, pool, weights, per_weight, obs, inv, chi2, window, work, 0
             )

@@ -214,19 +214,9 @@ def _sum_over_tile(layout, flat, stars, tile, scratch, rare):  # type: ignore[no
                             stars.values[s], stars.inverse_error[s], stars.bound_inverse[s]
                         )  # fmt: skip
                         add_age(
-                            flat,
-                            i,
-                            looks,
-                            obs,
-                            inv,
-                            bound_inv,
-                            priors[k],
-                            pool,
-                            scratch,
-                            tally,
-                            k,
-                            rare,
-                        )
+                            flat, i, looks, obs, inv, bound_inv, priors[k], pool, scratch, tally,
+                            k, rare,
+                        )  # fmt: skip
             if looks and component == 0:
                 for k in range(n_star):
                     tally.best[k, 2] = min(tally.best[k, 0], FAR)

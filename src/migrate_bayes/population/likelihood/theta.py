@@ -128,13 +128,16 @@ def bent_by(
     return (b.reshape(*b.shape, *[1] * (shape.ndim - 2)) * shape).sum(axis=0)
 
 
-def skewed(theta: np.ndarray, radius: np.ndarray, z: np.ndarray) -> np.ndarray:
+def skewed(
+    theta: np.ndarray, radius: np.ndarray, z: np.ndarray, variance: np.ndarray
+) -> np.ndarray:
     """Turn standard normal numbers into those of skew laws of [Fe/H] at `radius`.
 
-    By Cornish & Fisher, z + γ (z² - 1)/6, for rows of θ (n, n_theta); z is (n,) or (n, m).
+    By Cornish & Fisher, z + γ (z² - 1)/6, for rows of θ (n, n_theta); z is (n,) or (n, m). γ is
+    that of [Fe/H] of a `variance` (n,), which errors may be part of.
     """
-    k, slope, s2 = (theta[:, THETA.index(name)] for name in ("k", "k_slope", "s2"))
-    gamma = (k + slope * (radius - PIVOT_RADIUS)) / s2**1.5
+    k, slope = (theta[:, THETA.index(name)] for name in ("k", "k_slope"))
+    gamma = (k + slope * (radius - PIVOT_RADIUS)) / variance**1.5
     return z + gamma.reshape(-1, *[1] * (z.ndim - 1)) * (z * z - 1.0) / 6.0
 
 

@@ -258,7 +258,7 @@ age_weight : FunctionKnots
         return self
 
     def varied(self, name: str) -> ModelSpec:
-        """Return the model with another form of the gradient, profile, or a skew one (`RANKED`).
+        """Return the model with one of `RANKED`: a form of the gradient, a profile, a skew [Fe/H].
 
         A `RecipeError` is raised if there is none of the name.
         """

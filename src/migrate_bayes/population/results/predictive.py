@@ -149,7 +149,7 @@ def _replicate(
     mean = t["Z"] + t["G"] * (radius - PIVOT_RADIUS) + bent
     if completeness is not None:
         # Of some true [Fe/H] of the population one that the survey took.
-        z = skewed(of_star, radius, rng.normal(size=(n, _TRIED)))
+        z = skewed(of_star, radius, rng.normal(size=(n, _TRIED)), spread)
         some = mean[:, None] + np.sqrt(spread)[:, None] * z
         today = todays(stars.class_centre, stars.radius_class, radius)
         log_s = completeness.at(component, node, today, some)
@@ -158,7 +158,7 @@ def _replicate(
         alpha = t["a"] + t["b"] * true + error * rng.normal(size=n)
         seen = true + np.sqrt(e_feh) * rng.normal(size=n)
         return seen - (stars.feh[rows, node] - feh), alpha
-    step = np.sqrt(total) * skewed(of_star, radius, rng.normal(size=n))
+    step = np.sqrt(total) * skewed(of_star, radius, rng.normal(size=n), total)
     true = mean + spread / total * step
     error = t["b"] ** 2 * spread / total * e_feh + t["t2"] + stars.alpha_variance
     alpha = t["a"] + t["b"] * true + np.sqrt(error) * rng.normal(size=n)

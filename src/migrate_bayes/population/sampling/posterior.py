@@ -31,7 +31,7 @@ from migrate_bayes.population.results.diagnostics import (
     MAX_R_HAT,
 )
 from migrate_bayes.population.sampling.density import Mode, PosteriorDensity, find_modes, run_nuts
-from migrate_bayes.population.sampling.surrogate import doubled, sample_surrogate
+from migrate_bayes.population.sampling.surrogate import sample_surrogate
 
 # `auto` takes the surrogate from this many stars on: it is as good there, in a fifth of the time.
 _MANY_STARS = 10_000
@@ -154,7 +154,7 @@ def sample(
         # With two answers the numbers are withheld, however long the chains are.
         divided = len(modes) > 1 and mode.log_evidence - modes[1].log_evidence < GRAVE_EVIDENCE
         try:
-            for thin in [1] if divided else doubled(options.patience):
+            for thin in [1] if divided else options.lengths:
                 unconstrained, stats = run_nuts(
                     density, mode, options, seed=seed, thin=thin, cores=cores, progressbar=shown
                 )

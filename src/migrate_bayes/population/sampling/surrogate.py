@@ -228,11 +228,6 @@ def pareto_weights(log_ratio: Floats) -> tuple[Floats, float]:
     return np.asarray(log_weight), float(k)
 
 
-def doubled(most: int) -> list[int]:
-    """Return 1, 2, 4 ... and `most`: how much longer chains are made, again and again."""
-    return sorted({1 << k for k in range(most.bit_length())} | {most})
-
-
 def _r_hat(x: Floats) -> float:
     """Return the largest R-hat of draws, shape (chains, draws, n); 1 of a single chain."""
     from arviz_stats.base import array_stats
@@ -326,7 +321,7 @@ def sample_surrogate(
         surrogate, share = slopes.learn(surrogate, x[0])
         rounds += 1
     for again in range(_REPEATS):
-        for longer in doubled(options.patience):
+        for longer in options.lengths:
             x, stats = nuts(per_chain, chains, thin * longer)
             if _r_hat(x) < _LONGER:
                 break
