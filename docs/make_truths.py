@@ -1,12 +1,13 @@
 """Fit mock surveys of other truths than the default's, with and without each correction.
 
-    python docs/make_truths.py [--stars 1000000] [--injections 1500000] [--only LABEL ...]
-                               [--corrections NAME ...]
+    python docs/make_truths.py [--stars 1000000] [--completeness FILE] [--injections 1500000]
+                               [--only LABEL ...] [--corrections NAME ...]
 
 Each truth of `TRUTHS` is simulated with the LAMOST-like survey, taken through ages, orbits and the
 paper's cuts, and fitted with models/survey.toml: with one law of radii and without completeness,
 with laws by place, and with both corrections. A line of the table is one fit: (f − t) / sd in
-brackets, sd of the posterior with the error of ln S. Products are kept in ``runs/truth-LABEL``
+brackets, sd of the posterior with the error of ln S. The survey is the same for all truths, and so
+is ln S: of the injections into runs/paper.toml, if given as a file. Products are kept in ``runs/truth-LABEL``
 and fits in ``runs/truths.jsonl``: what is there is not made again.
 """
 
@@ -43,7 +44,7 @@ NUMBERS = {"gradient_young": "1 Gyr", "flattening_rate": "rate", "gradient_thick
 LEDGER = Path("runs/truths.jsonl")
 
 
-def recipe_of(label: str, stars: int, injections: int) -> tuple[Recipe, dict]:
+def recipe_of(label: str, stars: int, completeness: dict) -> tuple[Recipe, dict]:
     """Return runs/paper.toml with a truth, and the entries of the model file that differ."""
     changed = TRUTHS[label]
     recipe = load_recipe("paper").model_dump(mode="json", exclude_unset=True)
@@ -54,13 +55,15 @@ def recipe_of(label: str, stars: int, injections: int) -> tuple[Recipe, dict]:
     recipe["orbits"] |= changed.get("orbits", {"potentials": ["MWPotential2014"]})
     recipe["orbits"]["zmax_potentials"] = recipe["orbits"]["potentials"]
     recipe["model"]["potential"] = model.pop("potential", "MWPotential2014")
-    recipe["completeness"] = {"source": "inject", "injections": injections}
+    recipe["completeness"] = completeness
+    # Three numbers of each fit are asked for, not its slowest scales: chains are not made longer.
+    recipe["sampler"] = {"patience": 1}
     return Recipe.model_validate(recipe), model
 
 
-def fits(label: str, stars: int, injections: int, corrections: list[str]) -> list[dict]:
+def fits(label: str, stars: int, completeness: dict, corrections: list[str]) -> list[dict]:
     """Make what is not there yet of one truth; return its fits."""
-    recipe, changed = recipe_of(label, stars, injections)
+    recipe, changed = recipe_of(label, stars, completeness)
     known = [json.loads(line) for line in LEDGER.open()] if LEDGER.exists() else []
     key = {"truth": label, "recipe": content_hash(recipe.model_dump(mode="json"))}
     mine = [row for row in known if {name: row[name] for name in key} == key]
@@ -71,7 +74,7 @@ def fits(label: str, stars: int, injections: int, corrections: list[str]) -> lis
     run = Run(recipe, products=Path("runs"))
     run.simulate()
     run.make_stars()
-    table = run.completeness("inject")
+    table = run.completeness(recipe.completeness.source)
     mask = run.mask(recipe.model.selection)
     base = load_model_spec(recipe.model.spec)
     for name in missing:
@@ -104,15 +107,17 @@ def main() -> None:
     """Fit, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--stars", type=int, default=1_000_000)
+    parser.add_argument("--completeness", default="inject")
     parser.add_argument("--injections", type=int, default=1_500_000)
     parser.add_argument("--only", choices=list(TRUTHS), nargs="*", default=list(TRUTHS))
     parser.add_argument("--corrections", choices=list(CORRECTIONS), nargs="*",
                         default=list(CORRECTIONS))  # fmt: skip
     asked = parser.parse_args()
+    completeness = {"source": asked.completeness, "injections": asked.injections}
     rows: list[list[str]] = []
     inside = dict.fromkeys(asked.corrections, 0)
     for label in asked.only:
-        made = fits(label, asked.stars, asked.injections, asked.corrections)
+        made = fits(label, asked.stars, completeness, asked.corrections)
         first = made[0]
         rows.append([f"**{label}**", f"{first['stars']:,}",
                      *(f"{first[number][0]:.4f}" for number in NUMBERS), "", ""])  # fmt: skip

@@ -550,6 +550,7 @@ def test_a_varied_model_is_a_whole_one():
     assert spec.varied("free") == ModelSpec(form="free", young_age=2.0)
     assert spec.varied("broken").bends == ((7.0, 0.125), (11.0, 0.125))
     assert len(spec.varied("spline").bends) == 6
+    assert not spec.varied("one-law").radius_by_place
     with pytest.raises(RecipeError, match="unknown gradient form 'brokn'; did you mean 'broken'"):
         spec.varied("brokn")
     with pytest.raises(RecipeError, match="diffusion' moves a straight line"):

@@ -30,8 +30,9 @@ FORMS: tuple[Form, ...] = get_args(Form)
 #: Mean [Fe/H] of the thin disc against radius: a straight line, or one that bends.
 Profile = Literal["linear", "broken", "spline"]
 
-#: What `compare-models` ranks: forms of the gradient, profiles that bend, and a skew [Fe/H].
-RANKED = (*FORMS, *get_args(Profile)[1:], "skew")
+#: What `compare-models` ranks: forms of the gradient, profiles that bend, a skew [Fe/H], and one law
+#: of radii for stars at all places.
+RANKED = (*FORMS, *get_args(Profile)[1:], "skew", "one-law")
 
 # Ages (Gyr) of the skewness of a model that `compare-models` makes skew.
 _SKEW_KNOTS = (1.0, 12.0)
@@ -258,7 +259,7 @@ age_weight : FunctionKnots
         return self
 
     def varied(self, name: str) -> ModelSpec:
-        """Return the model with one of `RANKED`: a form of the gradient, a profile, a skew [Fe/H].
+        """Return the model with one of `RANKED`: a form of the gradient, a profile, a law.
 
         A `RecipeError` is raised if there is none of the name.
         """
@@ -266,6 +267,8 @@ age_weight : FunctionKnots
             raise RecipeError(f"unknown gradient form '{name}'; {suggest(name, RANKED)}")
         if name == "skew":
             return self.changed(skewness=self.skewness or _SKEW_KNOTS)
+        if name == "one-law":
+            return self.changed(radius_by_place=False)
         return self.changed(**{"form" if name in FORMS else "profile": name})
 
     def changed(self, **entries: Any) -> ModelSpec:
