@@ -7,8 +7,8 @@ Each truth of `TRUTHS` is simulated with the LAMOST-like survey, taken through a
 paper's cuts, and fitted with models/survey.toml: with one law of radii and without completeness,
 with laws by place, and with both corrections. A line of the table is one fit: (f − t) / sd in
 brackets, sd of the posterior with the error of ln S. The survey is the same for all truths, and so
-is ln S: of the injections into runs/paper.toml, if given as a file. Products are kept in ``runs/truth-LABEL``
-and fits in ``runs/truths.jsonl``: what is there is not made again.
+is ln S, which may be given as a file: that of injections into runs/paper.toml. Products are kept
+in ``runs/truth-LABEL`` and fits in ``runs/truths.jsonl``: what is there is not made again.
 """
 
 from __future__ import annotations

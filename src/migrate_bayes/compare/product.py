@@ -134,21 +134,21 @@ def _marginal(
     over: str,
     weights: Weights,
 ) -> xr.Dataset | None:
-    """Mix the variants of one choice; None with fewer than two that may be believed.
+    """Mix the variants of one choice; None with fewer than two that may be believed, or no weight.
 
     `own` are draws of each variant's posterior, shape (quantity, draw).
     """
     levels = members([f.variant for f in fitted], over)
     believed = estimates["doubt"].values == ""
     kept = {level: k for level, k in levels.items() if believed[k]}
-    if len(kept) < 2:
+    stated = weights if isinstance(weights, str) else {n: weights.get(n, 0.0) for n in kept}
+    if len(kept) < 2 or not (isinstance(stated, str) or any(stated.values())):
         return None
     stars = [fitted[k].tree["influence"].to_dataset() for k in kept.values()]
     shared = reduce(np.intersect1d, [one["source_id"].values for one in stars])
     if weights == "stacking":
         w = _stacked(stars, shared, [*kept])
     else:
-        stated = weights if isinstance(weights, str) else {n: weights.get(n, 0.0) for n in kept}
         w = named_weights([*kept], stated)
     labels = estimates["variant"].values[[*kept.values()]].astype(str).tolist()
     mine = [own[k] for k in kept.values()]

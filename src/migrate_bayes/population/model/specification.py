@@ -30,8 +30,8 @@ FORMS: tuple[Form, ...] = get_args(Form)
 #: Mean [Fe/H] of the thin disc against radius: a straight line, or one that bends.
 Profile = Literal["linear", "broken", "spline"]
 
-#: What `compare-models` ranks: forms of the gradient, profiles that bend, a skew [Fe/H], and one law
-#: of radii for stars at all places.
+#: What `compare-models` ranks: forms of the gradient, profiles that bend, a skew [Fe/H], and one
+#: law of radii for stars at all places.
 RANKED = (*FORMS, *get_args(Profile)[1:], "skew", "one-law")
 
 # Ages (Gyr) of the skewness of a model that `compare-models` makes skew.
