@@ -24,6 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.integrate import cumulative_trapezoid
 from scipy.special import ndtri
 
 from migrate_bayes.catalog.quality import total_snr
@@ -55,7 +56,10 @@ _ASKED = 20_000  # candidates by which tables are judged
 _RAREST = 0.001  # share of them that tables have to take
 _DOUBTFUL = 0.05  # share of them outside of a table
 _MOST_CALLS = 1000
-_FEH_STEP, _AGE_STEP, _RADIUS_STEP = 0.05, 0.25, 0.5  # dex, Gyr, kpc: of the cells
+_FEH_STEP, _RADIUS_STEP = 0.05, 0.5  # dex, kpc: of the cells
+# Width of a cell by its age, and limits of it in Gyr: a limit in T_eff takes the youngest stars, and
+# of those that are 0.3 Gyr older none.
+_AGE_STEP, _AGE_STEPS = 0.06, (0.05, 0.25)
 _MODULI = np.arange(4.0, 17.1, 0.25)  # mag: edges of the cells of G - M_G
 CHUNK = 65_536
 """Stars at a time; it decides nothing."""
@@ -507,7 +511,11 @@ class Cells:
     def __init__(self, ages: tuple[float, float]) -> None:
         feh = np.arange(-2.0, 0.8, _FEH_STEP)
         radii = np.arange(_RADII[0], _RADII[1] + 0.01, _RADIUS_STEP)
-        self.edges = np.arange(ages[0], ages[1] + 0.01, _AGE_STEP), radii, feh
+        age = np.linspace(*ages, 2001)
+        # Number of cells up to each age.
+        number = cumulative_trapezoid(1.0 / np.clip(_AGE_STEP * age, *_AGE_STEPS), age, initial=0.0)
+        even = np.linspace(0.0, number[-1], int(np.ceil(number[-1])) + 1)
+        self.edges = np.interp(even, number, age), radii, feh
         self.shape = (2, *(len(edge) - 1 for edge in self.edges))
 
     @property

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MadeFrom = dict[str, Any]
 #: Raised when a product holds or means something else, within a version of the package.
-FORMATS = {"ages": 3, "baseline": 2, "completeness": 5, "variant": 2}
+FORMATS = {"ages": 3, "baseline": 2, "completeness": 6, "variant": 2}
 # Entries of [data] that decide stars as they are read.
 _CATALOGUE = {
     "columns", "hdu", "duplicate_radius", "min_snr", "survey_flags", "parallax_zero_point",
