@@ -57,8 +57,8 @@ _RAREST = 0.001  # share of them that tables have to take
 _DOUBTFUL = 0.05  # share of them outside of a table
 _MOST_CALLS = 1000
 _FEH_STEP, _RADIUS_STEP = 0.05, 0.5  # dex, kpc: of the cells
-# Width of a cell by its age, and limits of it in Gyr: a limit in T_eff takes the youngest stars, and
-# of those that are 0.3 Gyr older none.
+# Width of a cell over its age, and limits of the width in Gyr: a limit in T_eff takes the youngest
+# stars, and none of those that are 0.3 Gyr older.
 _AGE_STEP, _AGE_STEPS = 0.06, (0.05, 0.25)
 _MODULI = np.arange(4.0, 17.1, 0.25)  # mag: edges of the cells of G - M_G
 CHUNK = 65_536

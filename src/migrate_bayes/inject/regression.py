@@ -11,8 +11,9 @@ g is the injected law of [Fe/H], e the part of it that has an isochrone. How man
 all depends on age and radius alone, which no fit needs. h and r are tensor products of cubic
 B-splines, r with few functions of age. Those of radius stand where stars are many: near the Sun a
 survey changes within half a kpc from faint stars to bright ones. Second differences of coefficients
-are penalised. How much, how many functions there are, and whether r is there at all, is chosen by
-Akaike's criterion, the deviance and twice the effective number of parameters.
+are penalised, those of h by other than those of r. How much, how many functions there are, and
+whether r is there at all, is chosen by Akaike's criterion, the deviance and twice the effective
+number of parameters.
 
 **[α/Fe].** S is taken not to depend on [α/Fe] at given [Fe/H] and age. Were ln S to have a slope κ
 in it, the injected residual δ of [α/Fe], a normal law of the scatter t, would pass as
@@ -48,11 +49,11 @@ Floats = NDArray[np.float64]
 
 NEVER = -40.0
 """ln S of what is never taken."""
-# Functions of age and [Fe/H] in h, and of age and radius in r; the finer are tried, in ten times
-# the time, if more than `_MANY` stars of a disc have passed.
-_SIZES, _MANY = ((7, 12, 3, 6), (12, 20, 6, 12)), 300_000
+# Functions of age and [Fe/H] in h, and of age and radius in r, which has those of [Fe/H] that h
+# has. The finer of r are tried, in ten times the time, if more than `_MANY` stars have passed.
+_SIZES, _RADIAL_SIZES, _MANY = ((7, 12), (18, 20)), ((3, 6), (6, 12)), 300_000
 _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
-_SHARE_SIZES, _SHARE_PENALTIES = (9, 9), (0.1, 1.0, 10.0, 100.0)
+_SHARE_SIZES, _SHARE_PENALTIES = ((9, 9), (18, 9)), (0.1, 1.0, 10.0, 100.0)
 _SMALL = 1e-4  # penalty of any coefficient, so that all have a value
 # Laws by which the error of a gradient is judged: sd of [Fe/H], at steps (dex) from the injected
 # mean, and its slope (dex/kpc); mean and sd of the radius.
@@ -98,17 +99,9 @@ class _Term:
         return total
 
 
-def _terms(cells: xr.Dataset, sizes: tuple[int, ...], *, with_radius: bool) -> list[_Term]:
-    """Return h and, if asked for, r, with splines over the range of the cells."""
-    ages, fehs, few_ages, few_radii = sizes
-    age_axis, today, fe = _axes(cells)
-    log_age, feh = np.log(age_axis), _spline(fe, fehs)
-    terms = [_Term(_spline(log_age, ages), None, feh)]
-    if not with_radius:
-        return terms
-    crowd = np.sqrt(cells["passed"].sum(("age", "feh")).values)
-    radius = _spline(today, few_radii, crowd=crowd)
-    return [*terms, _Term(_spline(log_age, few_ages, 2), radius, feh)]
+def _with_ends(age: Floats) -> Floats:
+    """Return middles of cells of age, and the ends of the first and the last: nodes are there."""
+    return np.concatenate([[1.5 * age[0] - 0.5 * age[1]], age, [1.5 * age[-1] - 0.5 * age[-2]]])
 
 
 def _spline(x: Floats, n: int, degree: int = 3, crowd: Floats | None = None) -> BSpline:
@@ -165,27 +158,29 @@ class _Regression:
     covariance: Floats
     deviance: float
     parameters: float
+    penalties: tuple[float, ...]
 
     @property
     def aic(self) -> float:
         """Akaike's criterion."""
         return self.deviance + 2.0 * self.parameters
 
-    def log_s(self, cells: xr.Dataset) -> Floats:
-        """Return ln S of the cells of a disc, shape (n_ages, n_radii, n_feh)."""
-        return _sum(self.terms, self.coefficients, *_axes(cells)) + _log_on_grid(cells)
+    def log_s(self, age: Floats, cells: xr.Dataset) -> Floats:
+        """Return ln S at ages, in the other cells of a disc, shape (n_ages, n_radii, n_feh)."""
+        return _sum(self.terms, self.coefficients, age, *_axes(cells)[1:]) + _log_on_grid(cells)
 
 
 def _regress(
-    n: Floats, offset: Floats, terms: list[_Term], penalty: float, *axes: Floats,
+    n: Floats, offset: Floats, terms: list[_Term], penalties: tuple[float, ...], *axes: Floats,
     divided: bool = False,
 ) -> _Regression:  # fmt: skip
-    """Maximise the penalised likelihood of counts n by Newton steps.
+    """Maximise the likelihood of counts n, with a penalty of each term, by Newton steps.
 
     Counts are Poisson, or those of each age and radius are `divided` among [Fe/H].
     """
     sizes = [int(np.prod(term.sizes)) for term in terms]
-    rough = block_diag(*(penalty * term.rough for term in terms)) + _SMALL * np.eye(sum(sizes))
+    rough = block_diag(*(k * term.rough for k, term in zip(penalties, terms, strict=True)))
+    rough += _SMALL * np.eye(sum(sizes))
     inside = np.isfinite(offset)
     offset = np.where(inside, offset, 0.0)
     total = n.sum(axis=2) if divided else None
@@ -224,25 +219,38 @@ def _regress(
         last = deviance
     covariance = cho_solve(factor, np.eye(len(coefficients)))
     used = float((covariance * curvature).sum())
-    return _Regression(terms, coefficients, covariance, deviance, used)
+    return _Regression(terms, coefficients, covariance, deviance, used, penalties)
 
 
-def _best(counts: xr.Dataset, disc: str, *, with_radius: bool) -> _Regression:
-    """Fit one disc with the functions and the penalty of the least criterion."""
+def _fits(counts: xr.Dataset, disc: str) -> tuple[_Regression, _Regression]:
+    """Fit one disc without and with r, by the functions and penalties of the least criterion.
+
+    Those of h are chosen without r.
+    """
     cells = counts.sel(component=disc)
-    axes = _axes(cells)
+    age, today, fe = axes = _axes(cells)
     n = cells["passed"].transpose("age", "r_present", "feh").values.astype(np.float64)
     offset = _log_injected(cells)[:, None] + _log_on_grid(cells)
     # Where an age and radius have no star at all there is nothing to divide among [Fe/H].
     offset = np.where((n.sum(axis=2) > 0)[..., None], offset, -np.inf)
     n = np.where(np.isfinite(offset), n, 0.0)
-    fits = [
-        _regress(n, offset, terms, weight, *axes, divided=True)
-        for sizes in (_SIZES if n.sum() > _MANY else _SIZES[:1])
-        for terms in [_terms(cells, sizes, with_radius=with_radius)]
-        for weight in _PENALTIES
+    log_age, crowd = np.log(_with_ends(age)), np.sqrt(n.sum(axis=(0, 2)))
+
+    def best(terms: list[list[_Term]], *chosen: float) -> _Regression:
+        tried = [
+            _regress(n, offset, some, (*chosen, penalty), *axes, divided=True)
+            for some in terms
+            for penalty in _PENALTIES
+        ]
+        return min(tried, key=lambda fit: fit.aic)
+
+    h = best([[_Term(_spline(log_age, ages), None, _spline(fe, fehs))] for ages, fehs in _SIZES])
+    (of_age,) = h.terms
+    with_r = [
+        _Term(_spline(log_age, ages, 2), _spline(today, radii, crowd=crowd), of_age.feh)
+        for ages, radii in _RADIAL_SIZES[: 2 if n.sum() > _MANY else 1]
     ]
-    return min(fits, key=lambda fit: fit.aic)
+    return h, best([[of_age, r] for r in with_r], *h.penalties)
 
 
 def _log_shares(counts: xr.Dataset) -> Floats:
@@ -250,10 +258,12 @@ def _log_shares(counts: xr.Dataset) -> Floats:
     lent = np.flatnonzero(counts["tried"].sum(("component", "age")).values > 0)
     near = slice(lent[0], lent[-1] + 1)
     age, modulus, one = counts["age"].values, counts["modulus"].values, np.zeros(1)
-    term = _Term(
-        _spline(np.log(age), _SHARE_SIZES[0]), _spline(modulus[near], _SHARE_SIZES[1]), None
-    )
-    out = np.empty((2, len(age), len(modulus)))
+    every = _with_ends(age)
+    terms = [
+        _Term(_spline(np.log(every), ages), _spline(modulus[near], moduli), None)
+        for ages, moduli in _SHARE_SIZES
+    ]
+    out = np.empty((2, len(every), len(modulus)))
     for c in range(2):
         tried, taken, squared = (
             counts[name].transpose("component", "age", "modulus").values[c][:, near, None]
@@ -264,12 +274,13 @@ def _log_shares(counts: xr.Dataset) -> Floats:
         with np.errstate(divide="ignore"):
             offset = np.log(tried * scale)
         fits = [
-            _regress(taken * scale, offset, [term], weight, age, modulus[near], one)
+            _regress(taken * scale, offset, [term], (weight,), age, modulus[near], one)
+            for term in terms
             for weight in _SHARE_PENALTIES
         ]
         best = min(fits, key=lambda fit: fit.aic)
         inside = np.clip(modulus, *modulus[near][[0, -1]])
-        out[c] = _sum([term], best.coefficients, age, inside, one)[..., 0]
+        out[c] = _sum(best.terms, best.coefficients, every, inside, one)[..., 0]
     return out - out.mean(axis=(0, 1))
 
 
@@ -313,7 +324,7 @@ def _directions(fit: _Regression, counts: xr.Dataset, disc: str) -> Floats:
     age, some, feh = _axes(cells)
     by_radius = np.exp(-0.5 * ((some - _RADIUS) / _WIDTH) ** 2)
     x = some - (by_radius @ some) / by_radius.sum()
-    law, log_s = np.exp(_log_injected(cells)), fit.log_s(cells)
+    law, log_s = np.exp(_log_injected(cells)), fit.log_s(age, cells)
     centre = ((law @ feh) / law.sum(axis=1))[:, None] + _SLOPES[disc] * (some - _RADIUS)
     bases = [term.at(age, some, feh) for term in fit.terms]
     forms = []
@@ -385,22 +396,24 @@ def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
                 f"only {few} injected stars of the {disc} disc pass the cuts, fewer than "
                 f"{_FEWEST}: set `injections` of [completeness] higher"
             )
-    age, radius, feh = axes = _axes(counts)
+    age, radius, feh = _axes(counts)
+    nearest = np.concatenate([[0], np.arange(len(age)), [len(age) - 1]])
+    age = _with_ends(age)
     shape = 2, len(age), len(radius), len(feh)
     log_s, errors, attrs = np.empty(shape), list[Floats](), dict[str, float]()
     for c, disc in enumerate(("thin", "thick")):
-        fits = [_best(counts, disc, with_radius=with_radius) for with_radius in (False, True)]
+        fits = _fits(counts, disc)
         attrs |= {f"aic_{disc}_age": fits[0].aic, f"aic_{disc}_age_radius": fits[1].aic}
         fit = min(fits, key=lambda fit: fit.aic)
         cells = counts.sel(component=disc)
         attrs |= by_alpha(cells, disc, fit.aic)
-        log_s[c] = fit.log_s(cells)
-        share = _log_injected(cells)[:, None] + log_s[c]
+        log_s[c] = fit.log_s(age, cells)
+        share = _log_injected(cells)[nearest, None] + log_s[c]
         share = np.exp(share - share.max(axis=-1, keepdims=True))
         share /= share.sum(axis=-1, keepdims=True)
         for column in _directions(fit, counts, disc).T[:directions]:
             change = np.zeros(shape)
-            change[c] = _sum(fit.terms, column, *axes)
+            change[c] = _sum(fit.terms, column, age, radius, feh)
             # At each age and radius 0 for the stars that pass: else μ and σ would move with it.
             change[c] -= (share * change[c]).sum(axis=-1, keepdims=True)
             change[c, ..., cells["on_grid"].values == 0.0] = 0.0
