@@ -59,7 +59,7 @@ _MOST_CALLS = 1000
 _FEH_STEP, _RADIUS_STEP = 0.05, 0.5  # dex, kpc: of the cells
 # Width of a cell over its age, and limits of the width in Gyr: a limit in T_eff takes the youngest
 # stars, and none of those that are 0.3 Gyr older.
-_AGE_STEP, _AGE_STEPS = 0.06, (0.05, 0.25)
+_AGE_STEP, _AGE_LIMITS = 0.06, (0.05, 0.25)
 _MODULI = np.arange(4.0, 17.1, 0.25)  # mag: edges of the cells of G - M_G
 CHUNK = 65_536
 """Stars at a time; it decides nothing."""
@@ -513,7 +513,7 @@ class Cells:
         radii = np.arange(_RADII[0], _RADII[1] + 0.01, _RADIUS_STEP)
         age = np.linspace(*ages, 2001)
         # Number of cells up to each age.
-        number = cumulative_trapezoid(1.0 / np.clip(_AGE_STEP * age, *_AGE_STEPS), age, initial=0.0)
+        number = cumulative_trapezoid(1.0 / np.clip(_AGE_STEP * age, *_AGE_LIMITS), age, initial=0.0)
         even = np.linspace(0.0, number[-1], int(np.ceil(number[-1])) + 1)
         self.edges = np.interp(even, number, age), radii, feh
         self.shape = (2, *(len(edge) - 1 for edge in self.edges))
