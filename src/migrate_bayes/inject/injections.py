@@ -513,7 +513,8 @@ class Cells:
         radii = np.arange(_RADII[0], _RADII[1] + 0.01, _RADIUS_STEP)
         age = np.linspace(*ages, 2001)
         # Number of cells up to each age.
-        number = cumulative_trapezoid(1.0 / np.clip(_AGE_STEP * age, *_AGE_LIMITS), age, initial=0.0)
+        width = np.clip(_AGE_STEP * age, *_AGE_LIMITS)
+        number = cumulative_trapezoid(1.0 / width, age, initial=0.0)
         even = np.linspace(0.0, number[-1], int(np.ceil(number[-1])) + 1)
         self.edges = np.interp(even, number, age), radii, feh
         self.shape = (2, *(len(edge) - 1 for edge in self.edges))
