@@ -553,7 +553,8 @@ class Run:
                 if len(journal):
                     self.say(f"inject     goes on: {len(journal):,} chunks of stars are there")
                 counts = count_injections(survey, self._usable, c.injections, journal=journal)
-            table = fit_completeness(counts, directions=c.directions).assign(counts)
+            table = fit_completeness(counts, directions=c.directions)
+            table = table.assign(counts.rename(age="cell_age"))
             sums = made.get("shares", [])
             judged = [one | {"sha256": of} for one, of in zip(judged, sums, strict=True)]
             table.attrs |= {"shares": json.dumps(judged), "doubts": json.dumps(doubts)}
