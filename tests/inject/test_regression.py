@@ -105,8 +105,8 @@ def test_a_survey_that_changes_near_the_sun_is_followed():
 
 def test_a_limit_that_takes_the_youngest_is_followed(monkeypatch):
     # Defect: with cells of 0.25 Gyr, and functions as far apart, ln S of runs/paper.toml was at
-    # 1 Gyr that of stars of 1.1: a limit of 8500 K takes the metal-poor among the youngest. The
-    # gradient of the stars was off by 0.002 dex/kpc at 1 Gyr and by -0.0015 at 1.35.
+    # 1 Gyr that of stars of 1.1: a limit of 8500 K takes the metal-poor among the youngest, whose
+    # mean [Fe/H] was off by 0.004 dex. Here slopes were off by 0.003 dex/kpc.
     def log_s(age, x, f):
         return law_of_survey(age, x, f) - np.logaddexp(0.0, -(f + 0.35 + 3.0 * (age - 1.0)) / 0.15)
 
