@@ -46,6 +46,7 @@ times over, and over the posterior's whole width, not at a point.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -75,6 +76,8 @@ _ROUNDS, _ENOUGH, _REPEATS = 4, 0.5, 3
 # R-hat above which chains are made longer: resampling adds to it, and numbers that are functions of
 # x scatter more than x. Of 1,600 independent draws of 86 parameters the largest is 1.005.
 _LONGER = 1.0075
+# Of seeds of runs that a chain is made of.
+_APART = 1000
 # k̂ of a surrogate that no repeat mends.
 _HOPELESS = 2.0
 # Ridge that pulls the fitted curvature to the earlier one; the points' own spread is 1.
@@ -311,20 +314,26 @@ def sample_surrogate(
     # Draws of the surrogate cost no pass: where few are weighted they may as well be independent.
     thin = max(1, 2 * options.draws // per_chain - 1)
 
-    def nuts(draws: int, chains: int, thin: int) -> tuple[Floats, xr.Dataset]:
+    def nuts(draws: int, chains: int, thin: int, part: int = 0) -> tuple[Floats, xr.Dataset]:
         target = surrogate_density(density, coordinates, surrogate)
         few = SamplerOptions.of(options, {"draws": draws, "chains": chains})
-        return run_nuts(target, mode, few, seed=seed + rounds, thin=thin)
+        return run_nuts(target, mode, few, seed=seed + rounds + _APART * part, thin=thin)
 
     while share < _ENOUGH and rounds < _ROUNDS:
         x, _ = nuts(_PILOT, 1, 1)
         surrogate, share = slopes.learn(surrogate, x[0])
         rounds += 1
     for again in range(_REPEATS):
-        for longer in options.lengths:
-            x, stats = nuts(per_chain, chains, thin * longer)
+        x, stats = nuts(per_chain, chains, thin)
+        for part, (length, longer) in enumerate(pairwise(options.lengths), start=1):
             if _r_hat(x) < _LONGER:
                 break
+            # A chain grows by one that has begun elsewhere; of both, as many draws are kept.
+            parts = (x, stats), nuts(per_chain, chains, thin * (longer - length), part)
+            ends = np.cumsum(np.repeat([length, longer - length], per_chain))
+            kept = np.searchsorted(ends, longer * (np.arange(per_chain) + 0.5))
+            x = np.concatenate([draws for draws, _ in parts], axis=1)[:, kept]
+            stats = xr.concat([of_part for _, of_part in parts], "draw").isel(draw=kept)
         flat = x.reshape(-1, density.n)
         ratio = _log_ratio(density, coordinates, surrogate, flat)
         log_weight, k = pareto_weights(ratio)
