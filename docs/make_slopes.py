@@ -1,7 +1,7 @@
 """d[Fe/H]/dR_g of a migration mock: its law, selected, the stars a run can use, the run's fit.
 
 After ``migrate-bayes run runs/paper.toml``, ``python docs/make_slopes.py runs/paper.toml`` prints
-the table of docs/mock.md. The stars' slopes are of true [Fe/H] on true R_g and age, by least
+two tables. In the first the stars' slopes are of true [Fe/H] on true R_g and age, by least
 squares: what differs from the law there is the sample's selection and no error of measurement. If
 the run has a completeness, "law × S" has in place of each star the mean [Fe/H] of law times S at
 its age and radius: a prediction that has seen no star. The last column is the slope of R_g, as
