@@ -337,7 +337,7 @@ def test_chains_of_the_surrogate_go_on_while_r_hat_asks_for_it(monkeypatch):
         return x, stats
 
     monkeypatch.setattr(surrogate, "run_nuts", drawn)
-    # A chain four times as long is made of those of a quarter, a quarter and a half of it.
+    # A chain eight times as long is the first, as much again, and twice and four times as much.
     for patience, expected in ((8, [1, 1, 2, 4]), (2, [1, 1]), (1, [1])):
         thinned.clear()
         options = SamplerOptions(draws=400, chains=4, patience=patience)

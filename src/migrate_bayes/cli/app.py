@@ -257,7 +257,11 @@ def compare_models(
     recipe: RecipeArgument,
     forms: Annotated[
         list[str] | None,
-        typer.Option("--form", help="A gradient form; may be repeated. The recipe's by default."),
+        typer.Option(
+            "--form",
+            help="A gradient form, a profile, 'skew' or 'one-law'; may be repeated. The recipe's "
+            "by default.",
+        ),
     ] = None,
     overwrite: Overwrite = False,
     products: Products = RUNS,

@@ -100,7 +100,7 @@ class _Term:
 
 
 def _with_ends(age: Floats) -> Floats:
-    """Return middles of cells of age, and the ends of the first and the last: nodes are there."""
+    """Return the middles of cells of age and both ends of all: a fit has nodes there."""
     return np.concatenate([[1.5 * age[0] - 0.5 * age[1]], age, [1.5 * age[-1] - 0.5 * age[-2]]])
 
 
@@ -225,7 +225,7 @@ def _regress(
 def _fits(counts: xr.Dataset, disc: str) -> tuple[_Regression, _Regression]:
     """Fit one disc without and with r, by the functions and penalties of the least criterion.
 
-    Those of h are chosen without r.
+    The functions and the penalty of h are chosen without r.
     """
     cells = counts.sel(component=disc)
     age, today, fe = axes = _axes(cells)
@@ -357,9 +357,10 @@ def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
     -------
     xarray.Dataset
         ``ln_s`` on (component, age, r_present, feh), 0 at its highest for each disc, age and
-        radius, and ``ln_s_error`` with the dimension `direction` before these: changes of ln S by
-        one standard deviation each, independent of each other; if stars were tried at places,
-        ``ln_share`` on (component, age, modulus), the share of those of an age that is taken.
+        radius, of the cells of `counts` and of both ends of their ages; ``ln_s_error`` with the
+        dimension `direction` before these: changes of ln S by one standard deviation each,
+        independent of each other; if stars were tried at places, ``ln_share`` on (component, age,
+        modulus), the share of those of an age that is taken.
         Attributes ``aic_…`` compare ln S of age and [Fe/H] alone with that of radius too, for each
         disc; the terms are those of the less. Two more are of these terms and a slope in [α/Fe],
         ``alpha_slope_…`` per dex, which is not in ``ln_s``.

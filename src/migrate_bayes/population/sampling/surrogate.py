@@ -76,7 +76,7 @@ _ROUNDS, _ENOUGH, _REPEATS = 4, 0.5, 3
 # R-hat above which chains are made longer: resampling adds to it, and numbers that are functions of
 # x scatter more than x. Of 1,600 independent draws of 86 parameters the largest is 1.005.
 _LONGER = 1.0075
-# Of seeds of runs that a chain is made of.
+# Difference of the seeds of the runs that make up a chain.
 _APART = 1000
 # k̂ of a surrogate that no repeat mends.
 _HOPELESS = 2.0
@@ -328,7 +328,7 @@ def sample_surrogate(
         for part, (length, longer) in enumerate(pairwise(options.lengths), start=1):
             if _r_hat(x) < _LONGER:
                 break
-            # A chain grows by one that has begun elsewhere; of both, as many draws are kept.
+            # A chain goes on as one that has begun elsewhere; of both, as many draws are kept.
             parts = (x, stats), nuts(per_chain, chains, thin * (longer - length), part)
             ends = np.cumsum(np.repeat([length, longer - length], per_chain))
             kept = np.searchsorted(ends, longer * (np.arange(per_chain) + 0.5))
