@@ -362,6 +362,7 @@ def test_a_broken_profile_is_found(small):
     columns = np.array([v for bend in bends for v in bend] + [len(bends)])
     theta = np.concatenate([straight, np.broadcast_to(columns, (2, len(AGES), 7))], axis=-1)
     theta[1, :, -7] = theta[1, :, -4] = 0.0
+    theta[0][:, [-7, -4]] *= np.exp(-0.15 * (AGES - 5.0))[:, None]
     theta[0, :, 2] = 1.8**2
     stars = simulated_stars(5000, seed=8, truth=theta)
     spec = ModelSpec(
@@ -375,10 +376,12 @@ def test_a_broken_profile_is_found(small):
     fit = posterior_tree(density, draws[None])
     posterior = fit["posterior"].to_dataset() if isinstance(fit, xr.DataTree) else fit
     wanted = {"profile_bend": [-0.07, 0.05], "gradient_young": -0.075, "flattening_rate": 0.003}
+    wanted["profile_fading"] = 0.15
     for name, true in wanted.items():
         mean, sd = posterior[name].mean(("chain", "draw")), posterior[name].std(("chain", "draw"))
         assert np.all(np.abs(mean - true) < 3.5 * sd), name
     assert posterior["profile_bend"].std(("chain", "draw")).max() < 0.012
+    assert posterior["profile_fading"].std() < 0.05
     assert list(posterior["profile_knot"]) == [7.0, 10.5]
     # Replicates of the stars have the profile too.
     found = {}
@@ -391,7 +394,7 @@ def test_a_broken_profile_is_found(small):
     assert found["bent"] < 0.2
     assert found["straight"] > found["bent"] + 0.1
     rows = {row.name: row for row in headline(xr.DataTree.from_dict({"posterior": posterior}))}
-    assert rows["profile_bend[7]"].label == "Change of the gradient at 7 kpc"
+    assert rows["profile_bend[7]"].label == "Change of the gradient at 7 kpc, reference age"
 
 
 @pytest.mark.slow
@@ -571,8 +574,8 @@ def test_every_component_knows_of_the_bends_that_the_thin_disc_has(outliers):
     for c, component in enumerate(value):
         at = bend_columns(component[-1:])
         assert len(at) == 2
-        b = component[:, at]
-        np.testing.assert_array_equal(b, np.broadcast_to(change * (c == 0), b.shape))
+        b, left = component[:, at], np.exp(-0.1 * (AGES - spec.reference_age))
+        np.testing.assert_allclose(b, (c == 0) * change * left[:, None], rtol=1e-12)
         np.testing.assert_array_equal(component[:, at + 1], [[7.0, 11.0]] * len(AGES))
 
 

@@ -244,5 +244,5 @@ def test_gradients_of_a_bent_profile_say_where_they_hold(knots, words):
     found = headline(xr.DataTree.from_dict({"posterior": posterior}))
     assert found.note.endswith(words)
     assert [row.label for row in found] == [
-        f"Change of the gradient at {radius:g} kpc" for radius in knots
+        f"Change of the gradient at {radius:g} kpc, reference age" for radius in knots
     ]

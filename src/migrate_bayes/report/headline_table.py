@@ -218,7 +218,8 @@ def headline(
             )
         for i, radius in enumerate(at):
             name = f"profile_bend[{radius:g}]"
-            wanted.append((name, f"Change of the gradient at {radius:g} kpc", slope, None, ""))
+            label = f"Change of the gradient at {radius:g} kpc, reference age"
+            wanted.append((name, label, slope, None, ""))
             fitted[name] = Estimate.of_draws(change.isel(profile_knot=i).values.ravel())
             true[name] = None
     rows = [

@@ -432,16 +432,19 @@ def _ordered(
     return thick - apart, thick
 
 
-def _bends(spec: ModelSpec) -> tuple[list, list]:
-    """Add what the gradient changes by at each knot of the profile.
+def _bends(spec: ModelSpec, ages: Floats) -> tuple[list, list]:
+    """Add what the gradient changes by at each knot of the profile, b exp(-λ (τ - τ_ref)).
 
-    Returns columns of θ, those of the thin disc and those of the others, which have no bend.
+    Stars that have moved come from both sides of a bend: with age it fades. Returns columns of θ,
+    those of the thin disc and those of the others, which have no bend.
     """
     if not spec.bends:
         return [], []
     pm.modelcontext(None).add_coord("profile_knot", [radius for radius, _ in spec.bends])
     change = pm.Normal("profile_bend", *spec.prior("profile_bend"), dims="profile_knot")
-    thin = [v for j, (r, w) in enumerate(spec.bends) for v in (change[j], r, w)]
+    fading = pm.Normal("profile_fading", *spec.prior("profile_fading"))
+    left = pt.exp(-fading * (ages - spec.reference_age))
+    thin = [v for j, (r, w) in enumerate(spec.bends) for v in (change[j] * left, r, w)]
     others = [v for r, w in spec.bends for v in (0.0, r, w)]
     n = float(len(spec.bends))
     return [*thin, n], [*others, n]
@@ -493,7 +496,7 @@ def hierarchy(
             laws = [np.log(flat_in_age(ages)) * one, OUTLIER[0] * one, OUTLIER[1] * one]
             blocks.append((laws, [v * one[0] for v in OUTLIER[2:]]))
         cubes = []
-        of_thin, of_others = _bends(spec)
+        of_thin, of_others = _bends(spec, ages)
         bends = [of_thin, *[of_others] * (len(blocks) - 1)]
         for mix, (laws, columns), bent in zip(log_mix, blocks, bends, strict=True):
             law = pt.stack([mix[..., None] + laws[0], *laws[1:]], axis=-1)

@@ -67,6 +67,8 @@ DEFAULT_PRIORS: dict[str, tuple[float, ...]] = {
     "gradient_thick": (0.0, 0.05),
     "gradient_thick_rate": (0.0, 0.01),
     "profile_bend": (0.0, 0.04),
+    # 1/Gyr: 0.18 of births spread by 3 kpc that diffuse by 3.5 kpc in 8 Gyr.
+    "profile_fading": (0.1, 0.1),
     "birth_gradient": (-0.07, 0.03),
     "birth_gradient_rate": (0.0, 0.003),
     "birth_radius_spread": (1.1, 0.4),
@@ -142,8 +144,8 @@ class ModelSpec(Options):
         Gradient form of the thick disc.
     profile : {"linear", "broken", "spline"}
         Mean [Fe/H] of the thin disc against radius: a straight line, or one whose gradient changes
-        at `profile_knots`, within 0.5 kpc of each or smoothly from one to the next. Gradients are
-        then those at 8 kpc. The thick disc's is a straight line.
+        at `profile_knots`, within 0.5 kpc of each or smoothly from one to the next, the less the
+        older the stars are. Gradients are then those at 8 kpc. The thick disc's is a straight line.
     profile_knots : tuple of float, optional
         kpc; 7 and 11 if not given, of a spline 5 to 12.5 by 1.5.
     skewness : tuple of float, optional

@@ -54,7 +54,11 @@ _VARIABLES = {
     "sigma_G": (_DEX_KPC, "spread of the gradient's deviations from a line"),
     "gradient_deviation": (_DEX_KPC, "deviation of the thin-disc gradient from its line"),
     "deviation_G": ("", "deviations of the gradient as they are sampled"),
-    "profile_bend": (_DEX_KPC, "change of the thin-disc gradient with radius at a knot, outwards"),
+    "profile_bend": (
+        _DEX_KPC,
+        "change of the thin-disc gradient with radius at a knot, outwards, at the reference age",
+    ),
+    "profile_fading": ("1 / Gyr", "rate at which the profile's bends fade with age"),
     "profile_knot": ("kpc", "radius of a knot of the thin disc's profile"),
     "birth_gradient": (_DEX_KPC, "gradient of the gas today"),
     "birth_gradient_rate": (_DEX_KPC_GYR, "change of the gradient of the gas with lookback time"),
