@@ -158,6 +158,23 @@ def test_surrogate_density_gradient(density, coordinates):
         numeric = (target(x + h * direction)[0] - target(x - h * direction)[0]) / (2 * h)
         assert gradient @ direction == pytest.approx(numeric, rel=1e-4, abs=1e-3)
 
+def test_a_leap_to_where_a_scatter_is_nothing_is_refused(density, coordinates):
+    """Without a warning: it is the warm-up's."""
+    n = coordinates.n
+    target = surrogate_density(density, coordinates, Surrogate(np.zeros(n), np.ones(n), np.eye(n)))
+    free = [rv.name for rv in density.model.pymc.free_RVs]
+    away = density.start.copy()
+    named = density.named(np.stack([away, away])[None])
+    at, wide = 0, {name: np.size(named[name][0, 0]) for name in free}
+    for name in free:
+        if name.startswith("log_height_scatter"):
+            away[at : at + wide[name]] = -400.0
+        at += wide[name]
+    assert np.isfinite(target(density.start)[0])
+    value, gradient = target(away)
+    assert value == -np.inf
+    assert not gradient.any()
+
 
 @pytest.mark.parametrize(("shift", "scale", "good"), [(0.3, 1.0, True), (0.0, 5.0, False)])
 def test_pareto_weights(shift, scale, good):

@@ -180,8 +180,10 @@ def surrogate_density(
     """Return ln(prior × surrogate likelihood) of x, with its gradient: no pass over the stars."""
 
     def of_stars(theta: Floats) -> tuple[float, Floats]:
-        value, slope = surrogate(coordinates.of(theta))
-        return value, coordinates.pullback(theta, slope)
+        # A leap of the warm-up may end where a variance is 0: ln L is no number, and NUTS turns.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value, slope = surrogate(coordinates.of(theta))
+            return value, coordinates.pullback(theta, slope)
 
     return lambda x: density.with_likelihood(of_stars, x)
 
