@@ -106,6 +106,20 @@ def test_a_factor_of_disc_age_and_radius_changes_nothing():
     np.testing.assert_allclose(one._selected(theta)[0], other._selected(theta)[0], rtol=1e-12)
 
 
+@pytest.mark.parametrize("what", [1, 2])
+def test_a_law_wider_than_any_survey_gains_nothing(what):
+    """Defect: what is to cancel left rounding errors of 1e5 a star, and a climb took them."""
+    rng = np.random.default_rng(3)
+    stars, theta = stars_of(rng, classes=2), theta_of(rng, classes=2)
+    both, wide = selected(lambda c, age, x, f: 3.0 * f * x**2, stars), theta.copy()
+    for size in np.logspace(1.5, 30, 58):
+        wide[:2, :, len(THETA) + what] = size**what
+        assert both.value(wide) < both.value(theta)
+    value, gradient = both.value_and_gradient(wide)
+    assert value == both.value(wide) == -np.inf
+    assert not gradient.any()
+
+
 def test_a_law_beyond_the_end_of_the_isochrones_gains_little():
     """With S = 0 above 0.43 dex α = Φ((0.43 − m) / s), and its logarithm is never below −5."""
     axes = {

@@ -158,6 +158,7 @@ def test_surrogate_density_gradient(density, coordinates):
         numeric = (target(x + h * direction)[0] - target(x - h * direction)[0]) / (2 * h)
         assert gradient @ direction == pytest.approx(numeric, rel=1e-4, abs=1e-3)
 
+
 def test_a_leap_to_where_a_scatter_is_nothing_is_refused(density, coordinates):
     """Without a warning: it is the warm-up's."""
     n = coordinates.n

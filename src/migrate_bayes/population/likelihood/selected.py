@@ -102,6 +102,9 @@ _NEVER = -40.0
 _MOST = 4.0
 _LEAST = 1e-200  # α of a law that a climb may try
 _FARTHEST = 36.0  # standard deviations: e^(z²/2) is a number
+# Laws of radii that are wider (kpc), or farther off, than any survey looks are refused: at 1e10 kpc
+# what P' and the law must cancel leaves a rounding error of 1e5 a star, which a climb would take.
+_WIDEST = 1e3
 
 
 #: Mean at age 0, its change with age (dex/Gyr), and sd of the [Fe/H] of thin and thick disc, by
@@ -540,13 +543,22 @@ class SelectedLikelihood(WrappedLikelihood):
         """Return θ′."""
         return self._selected(theta)[0]
 
+    def _is_too_wide(self, theta: Floats) -> bool:
+        laws = theta[:2][..., self._laws(theta)]
+        apart = np.abs(laws[..., 1] - PIVOT_RADIUS).max()
+        return bool(max(apart, np.sqrt(laws[..., 2].max())) > _WIDEST)
+
     def value(self, theta: Floats) -> float:
-        """Return Σ ln L; see `Likelihood.value`."""
+        """Return Σ ln L, -inf of laws wider than any survey; see `Likelihood.value`."""
+        if self._is_too_wide(theta):
+            return -math.inf
         of_places = float((self._count * np.log(self._taken(theta).z)).sum())
         return self.likelihood.value(self.at_seam(theta)) - of_places
 
     def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
-        """Return Σ ln L and its gradient in θ; see `Likelihood.value_and_gradient`."""
+        """Return Σ ln L and its gradient in θ; see `value` and `Likelihood.value_and_gradient`."""
+        if self._is_too_wide(theta):
+            return -math.inf, np.zeros(theta.shape)
         selected, slope, inputs = self._selected(theta)
         value, of_selected = self.likelihood.value_and_gradient(selected)
         taken, count = self._taken(theta), self._count
