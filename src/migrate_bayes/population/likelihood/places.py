@@ -122,7 +122,7 @@ class Places:
             i, part = between(stars.modulus.astype(np.float64), modulus)
             cell = cell * len(modulus) + i
             corners = [(cell, 1.0 - part), (cell + 1, part)]
-        wide, sides = self._n_heights + 1, [(self._n_heights, known)]
+        wide, sides = self._n_heights + 1, [(np.zeros_like(cell), known)]
         if self._n_heights:
             h, part = between(stars.height_today.astype(np.float64), _HEIGHTS)
             h, part = np.where(np.isnan(part), wide - 2, h), np.nan_to_num(part, nan=1.0)
