@@ -293,7 +293,7 @@ def test_nuts_agrees_with_laplace_and_with_truth(
     mode = find_mode(density)
     monkeypatch.setattr(sampling, "find_modes", lambda *_, **__: [mode])
     tree = model.sample(
-        density=density, draws=100, tune=40, chains=2, starts=1, patience=1, seed=1,
+        density=density, draws=300, tune=100, chains=2, starts=1, patience=1, seed=1,
         target_accept=0.8, progressbar=False,
     )  # fmt: skip
     posterior = tree["posterior"]
@@ -312,7 +312,7 @@ def test_nuts_agrees_with_laplace_and_with_truth(
     assert posterior["flattening_rate"].attrs["units"] == "dex / (kpc Gyr)"
     # Defect: PyMC's draws of the prior came in the order of a set, another in every process.
     assert list(tree["prior"].data_vars) == list(posterior.data_vars)
-    assert posterior["flattening_rate"].shape == (2, 100)
+    assert posterior["flattening_rate"].shape == (2, 300)
 
 
 def far_is_uncertain(n, seed, *, permuted=False):
