@@ -72,21 +72,21 @@ def _phases() -> Floats:
 
 
 _PHASES = _phases()
+# p and its slopes of stars whose height is not known, shape (3, 1, 1, 1).
+_UNKNOWN = np.array([1.0, 0.0, 0.0]).reshape(3, 1, 1, 1)
 
 
-def shares_at_heights(laws: Floats, n_heights: int = len(_HEIGHTS)) -> Floats:
+def shares_at_heights(laws: Floats) -> Floats:
     """Return p(|z|) and its slopes in m and q², shape (3, n_components, n_ages, n_heights + 1).
 
     `laws` are m and q², shape (n_components, n_ages, 2). The last of the heights is of stars whose
-    height is not known: p is 1. There is no other if `n_heights` is 0.
+    height is not known: p is 1.
     """
-    if not n_heights:
-        return np.array([1.0, 0.0, 0.0])[:, None, None, None] * np.ones((*laws.shape[:2], 1))
     m, q2 = laws[..., :1], laws[..., 1:]
     x = _HIGHEST - m
     law = np.exp(-0.5 * x * x / q2) / np.sqrt(2.0 * np.pi * q2)
     both = np.stack([law, law * x / q2, law * (x * x / q2 - 1.0) / (2.0 * q2)])
-    out = np.zeros((*both.shape[:-1], n_heights + 1))
+    out = np.zeros((*both.shape[:-1], len(_HEIGHTS) + 1))
     out[..., :-1] = both @ _PHASES.T
     out[0, ..., :-1] += _LEAST
     out[0, ..., -1] = 1.0
@@ -115,18 +115,18 @@ class Places:
         cell, known = np.empty(stars.n_stars, dtype=np.int64), np.ones(stars.n_stars)
         cell[stars.star[real]] = np.repeat(stars.blocks.radius_class, BLOCK)[real]
         self._share = np.ones((2, stars.n_ages, 1))
-        self._n_heights = len(_HEIGHTS) if np.isfinite(stars.height_today).any() else 0
-        corners = [(cell, known)] if self._n_heights else []
+        self._of_heights = bool(np.isfinite(stars.height_today).any())
+        corners = [(cell, known)] if self._of_heights else []
         if len(modulus):
             self._share = np.exp(log_share)
             i, part = between(stars.modulus.astype(np.float64), modulus)
             cell = cell * len(modulus) + i
             corners = [(cell, 1.0 - part), (cell + 1, part)]
-        wide, sides = self._n_heights + 1, [(np.zeros_like(cell), known)]
-        if self._n_heights:
+        wide, sides = 1, [(np.zeros_like(cell), known)]
+        if self._of_heights:
             h, part = between(stars.height_today.astype(np.float64), _HEIGHTS)
-            h, part = np.where(np.isnan(part), wide - 2, h), np.nan_to_num(part, nan=1.0)
-            sides = [(h, 1.0 - part), (h + 1, part)]
+            h, part = np.where(np.isnan(part), len(_HEIGHTS) - 1, h), np.nan_to_num(part, nan=1.0)
+            wide, sides = len(_HEIGHTS) + 1, [(h, 1.0 - part), (h + 1, part)]
         self._corners = [
             (cell * wide + h, np.nan_to_num(of * side))  # none of stars without a modulus
             for cell, of in corners
@@ -143,7 +143,8 @@ class Places:
         """
         # Outliers are of any age, and are taken as those of the thin disc.
         share = self._share[[0, 1, 0][: len(weight)], ..., None]
-        at = share * shares_at_heights(laws, self._n_heights)[..., None, :]
+        at_heights = shares_at_heights(laws) if self._of_heights else _UNKNOWN
+        at = share * at_heights[..., None, :]
         at = at.reshape(3, weight[..., 0].size, -1)
         z = (weight.reshape(len(at[0]), -1).T @ at[0]).reshape(self.count.shape)
         return Taken(z, weight, at)
