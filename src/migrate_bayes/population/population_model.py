@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from migrate_bayes.core.errors import FitError
+from migrate_bayes.core.parallel import one_blas_thread
 from migrate_bayes.population.data import PopulationData
 from migrate_bayes.population.fit_options import SamplerOptions
 from migrate_bayes.population.likelihood.distributed import likelihood_on
@@ -280,7 +281,7 @@ class PopulationModel:
         apart = self._local and chosen.scheduler != "threads"
         if apart:
             elsewhere = likelihood_on(self.data.stars, chosen.scheduler)
-        with elsewhere as likelihood:
+        with elsewhere as likelihood, one_blas_thread():
             over = self.selected(likelihood, self.data.stars) if apart else likelihood
             tree = sample(
                 density.over(over), chosen, seed=seed, attrs=attrs, cores=cores,
