@@ -387,13 +387,15 @@ def test_a_broken_profile_is_found(small):
     draws = mode.vector + rng.normal(size=(200, density.n)) @ np.linalg.cholesky(mode.covariance).T
     fit = posterior_tree(density, draws[None])
     posterior = fit["posterior"].to_dataset() if isinstance(fit, xr.DataTree) else fit
+    posterior["young_bend"] = (
+        posterior["profile_bend"] + (np.exp(0.6) - 1) * posterior["profile_fading"]
+    )
     wanted = {"profile_bend": [-0.07, 0.05], "gradient_young": -0.075, "flattening_rate": 0.003}
-    wanted["profile_fading"] = 0.15
+    wanted["young_bend"] = np.exp(0.45) * np.array(wanted["profile_bend"])
     for name, true in wanted.items():
         mean, sd = posterior[name].mean(("chain", "draw")), posterior[name].std(("chain", "draw"))
         assert np.all(np.abs(mean - true) < 3.5 * sd), name
     assert posterior["profile_bend"].std(("chain", "draw")).max() < 0.012
-    assert posterior["profile_fading"].std() < 0.05
     assert list(posterior["profile_knot"]) == [7.0, 10.5]
     # Replicates of the stars have the profile too.
     found = {}
@@ -577,17 +579,19 @@ def test_every_component_knows_of_the_bends_that_the_thin_disc_has(outliers):
     # The functions of θ read the first of some rows, which may be of any component.
     spec = ModelSpec(form="constant", profile="broken", outliers=outliers)
     graph, theta = hierarchy(spec, AGES, 10)
-    inputs, change = graph.free_RVs, np.array([-0.06, 0.04])
+    inputs, change, fading = graph.free_RVs, np.array([-0.06, 0.04]), np.array([-0.03, 0.05])
     knots = {v.name: len(graph.coords[graph.named_vars_to_dims[v.name][0]]) for v in inputs
              if v.ndim}  # fmt: skip
     point = [np.full(knots[v.name], 0.1) if v.ndim else np.float64(0.1) for v in inputs]
     point[[v.name for v in inputs].index("profile_bend")] = change
+    point[[v.name for v in inputs].index("profile_fading")] = fading
     value = pytensor.function(inputs, theta, on_unused_input="ignore", mode="FAST_COMPILE")(*point)
     for c, component in enumerate(value):
         at = bend_columns(component[-1:])
         assert len(at) == 2
-        b, left = component[:, at], np.exp(-0.1 * (AGES - spec.reference_age))
-        np.testing.assert_allclose(b, (c == 0) * change * left[:, None], rtol=1e-12)
+        left = np.exp((spec.reference_age - AGES) / 5.0)[:, None] - 1.0
+        wanted = (c == 0) * (change + fading * left)
+        np.testing.assert_allclose(component[:, at], wanted, rtol=1e-12)
         np.testing.assert_array_equal(component[:, at + 1], [[7.0, 11.0]] * len(AGES))
 
 

@@ -61,6 +61,21 @@ def test_coordinates_are_as_many_as_stars_can_see(density, coordinates):
     )
 
 
+def test_coordinates_are_of_ages_where_stars_are(density):
+    """Defect: laws were told by their values at ages without stars, of which ln L is no parabola.
+
+    There a bend of the profile follows from those that stars see; a survey's surrogate ran away.
+    """
+    x, spread = density.start, 0.05**2 * np.eye(density.n)
+    theta = density.theta(x)
+    theta[..., 0] -= 1.5 * (AGES - AGES[0])  # e⁻¹⁹ at the oldest
+    chosen = Coordinates.telling(theta, density.jacobian(x), spread)
+    disc, age, column = np.unravel_index(chosen.rows, theta.shape)
+    laws = (disc < 2) & np.isin(column, [THETA.index(name) for name in ("mu", "Z", "G")])
+    assert laws.sum() > 5
+    assert AGES[age[laws]].max() < 9.0
+
+
 def of_one(kind, value):
     """One number of θ as a coordinate: ln P, a variance or another; φ is 0 at the value."""
     n_shares, n_logs = int(kind == "share"), int(kind == "log")
@@ -141,6 +156,17 @@ def test_a_quadratic_is_fitted_exactly():
     # A direction in which the likelihood curves upwards is left flat.
     bent = fit_surrogate(phi, phi @ curvature, weight, start)
     assert np.linalg.eigvalsh(bent.curvature).min() > -1e-9
+
+
+def test_noise_does_not_flatten_a_surrogate():
+    """Defect: of 93 coordinates and 100 draws the fit was worse than what it had begun with."""
+    rng = np.random.default_rng(9)
+    n, m = 40, 60
+    curvature = np.diag(np.repeat([1.0, 0.2], n // 2))
+    start = Surrogate(np.zeros(n), np.zeros(n), curvature)
+    phi, noise = rng.normal(size=(2, m, n))
+    fitted = fit_surrogate(phi, noise - phi @ curvature, np.ones(m), start)
+    assert np.linalg.eigvalsh(fitted.curvature).min() > 0.1
 
 
 def test_surrogate_density_gradient(density, coordinates):

@@ -67,8 +67,7 @@ DEFAULT_PRIORS: dict[str, tuple[float, ...]] = {
     "gradient_thick": (0.0, 0.05),
     "gradient_thick_rate": (0.0, 0.01),
     "profile_bend": (0.0, 0.04),
-    # 1/Gyr: 0.18 of births spread by 3 kpc that diffuse by 3.5 kpc in 8 Gyr.
-    "profile_fading": (0.1, 0.1),
+    "profile_fading": (0.0, 0.02),
     "birth_gradient": (-0.07, 0.03),
     "birth_gradient_rate": (0.0, 0.003),
     "birth_radius_spread": (1.1, 0.4),

@@ -58,7 +58,10 @@ _VARIABLES = {
         _DEX_KPC,
         "change of the thin-disc gradient with radius at a knot, outwards, at the reference age",
     ),
-    "profile_fading": ("1 / Gyr", "rate at which the profile's bends fade with age"),
+    "profile_fading": (
+        _DEX_KPC,
+        "part of a bend of the profile, at the reference age, that fades with age",
+    ),
     "profile_knot": ("kpc", "radius of a knot of the thin disc's profile"),
     "birth_gradient": (_DEX_KPC, "gradient of the gas today"),
     "birth_gradient_rate": (_DEX_KPC_GYR, "change of the gradient of the gas with lookback time"),

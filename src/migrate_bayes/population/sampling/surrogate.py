@@ -25,8 +25,9 @@ Gaussian. A variance is told by its logarithm, ln P of a component at an age by
 since :math:`n \ln P - N P`, the likelihood of n stars where N P are expected, has no third
 derivative at its maximum in :math:`P^{1/3}`. In ln P it is far from a parabola where stars are few.
 The numbers are picked one after another, each the one that the others tell least (pivots of a QR
-decomposition of what the posterior moves in θ). All other numbers of θ follow from them, so that
-slopes along φ are
+decomposition of what the posterior moves in θ), of ages where stars are rather than of those that
+only follow from them: there is no parabola in what a law says of ages without stars. All other
+numbers of θ follow from them, so that slopes along φ are
 
 .. math:: \frac{∂ \ln L}{∂φ} = \left(\frac{∂x}{∂φ}\right)^T \frac{∂ \ln L}{∂x}
 
@@ -80,8 +81,9 @@ _LONGER = 1.0075
 _APART = 1000
 # k̂ of a surrogate that no repeat mends.
 _HOPELESS = 2.0
-# Ridge that pulls the fitted curvature to the earlier one; the points' own spread is 1.
-_RIDGE = 1e-3
+# Ridges that pull the fitted curvature to the earlier one; the points' own spread is 1. One is
+# chosen by what the surrogate says of one part of the points when it is fitted to the others.
+_RIDGES, _PARTS = (1e-3, 1e-2, 0.1, 0.3, 1.0, 10.0, 100.0), 5
 # A number of θ that spreads by less is fixed, in its own units; a direction is told by numbers that
 # move by more than this along it, of their spread.
 _FIXED, _TOLD = 1e-6, 1e-4
@@ -107,7 +109,9 @@ class Coordinates(NamedTuple):
         """Choose the numbers that tell best what the posterior moves in θ.
 
         `jacobian` is ∂θ/∂x, shape (*θ.shape, n_x), at the posterior's maximum, and `covariance`
-        that of x there. The numbers are pivots of a QR decomposition of their scaled moves.
+        that of x there. The numbers are pivots of a QR decomposition of their moves, each over
+        the error with which the stars of its disc and age would tell it, up to a factor that a
+        column of θ has in common.
         """
         weight = first_columns(theta)
         kind = np.full(theta.shape, 2)
@@ -119,7 +123,14 @@ class Coordinates(NamedTuple):
         moves = moves @ np.linalg.cholesky(covariance)
         spread = np.sqrt((moves**2).sum(axis=1))
         free = np.flatnonzero(spread > _FIXED)
-        size, pivots = qr((moves[free] / spread[free, None]).T, mode="r", pivoting=True)
+        # n stars tell ln P to 1 / √(n P), and P^(1/3) to P^(-1/6) / √n.
+        power = np.where(kind == 0, 1.0 / 6.0, 0.5)
+        scale = np.exp(power * theta[..., :1]).ravel()[order]
+        column = np.broadcast_to(np.arange(theta.shape[-1]), theta.shape).ravel()[order]
+        best = np.full(theta.shape[-1], _FIXED)
+        np.maximum.at(best, column, spread * scale)
+        told = moves * (scale / best[column])[:, None]
+        size, pivots = qr(told[free].T, mode="r", pivoting=True)
         rank = int((np.abs(np.diag(size)) > _TOLD * abs(size[0, 0])).sum())
         chosen = np.sort(free[pivots[:rank]])
         n_shares, to_logs = np.searchsorted(chosen, np.cumsum(sizes)[:2])
@@ -189,7 +200,27 @@ def surrogate_density(
 
 
 def fit_surrogate(phi: Floats, gradient: Floats, weight: Floats, earlier: Surrogate) -> Surrogate:
-    r"""Fit a surrogate to gradients ∂ ln L/∂φ at m points, both of shape (m, n), so weighted (m,).
+    """Fit a surrogate to gradients ∂ ln L/∂φ at m points, both of shape (m, n), so weighted (m,).
+
+    Where ln L is no parabola gradients are noise to it, and a curvature fitted to noise lets draws
+    run away. So the ridge is chosen with which the gradients at a part of the points follow best
+    from those at the others.
+    """
+    part, missed = np.arange(len(phi)) % _PARTS, np.zeros(len(_RIDGES))
+    spread = np.cov(phi, rowvar=False, aweights=weight, ddof=0)
+    for k in range(_PARTS):
+        rest, own = part != k, part == k
+        for i, ridge in enumerate(_RIDGES):
+            fitted = _fitted(phi[rest], gradient[rest], weight[rest], earlier, ridge)
+            off = gradient[own] - fitted.slope + (phi[own] - fitted.centre) @ fitted.curvature
+            missed[i] += weight[own] @ ((off @ spread) * off).sum(axis=1)
+    return _fitted(phi, gradient, weight, earlier, _RIDGES[int(missed.argmin())])
+
+
+def _fitted(
+    phi: Floats, gradient: Floats, weight: Floats, earlier: Surrogate, ridge: float
+) -> Surrogate:
+    r"""Fit a surrogate with a ridge λ.
 
     With both centred and φ whitened to ψ by the points' covariance, the symmetric A that minimises
     :math:`\sum w |γ + A ψ|^2 + λ |A - A_0|^2`, the weights being normalised, solves
@@ -207,8 +238,8 @@ def fit_surrogate(phi: Floats, gradient: Floats, weight: Floats, earlier: Surrog
     before = sd[:, None] * (vectors.T @ earlier.curvature @ vectors) * sd
     size, axes = np.linalg.eigh(psi.T @ (weight * psi))
     pull = gamma.T @ (weight * psi)
-    right = -(pull + pull.T) + 2.0 * _RIDGE * before
-    bent = (axes.T @ right @ axes) / (size[:, None] + size + 2.0 * _RIDGE)
+    right = -(pull + pull.T) + 2.0 * ridge * before
+    bent = (axes.T @ right @ axes) / (size[:, None] + size + 2.0 * ridge)
     curvature = axes @ bent @ axes.T
     # The likelihood may curve upwards somewhere; a surrogate that does has no maximum.
     values, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
