@@ -1,14 +1,15 @@
 """Fit mock surveys of other truths than the default's, with and without each correction.
 
     python docs/make_truths.py [--stars 1000000] [--completeness FILE] [--injections 1500000]
-                               [--only LABEL ...] [--corrections NAME ...]
+                               [--survey NAME] [--only LABEL ...] [--corrections NAME ...]
 
 Each truth of `TRUTHS` is simulated with the LAMOST-like survey, taken through ages, orbits and the
 paper's cuts, and fitted with models/survey.toml: with one law of radii and without completeness,
 with laws by place, and with both corrections. A line of the table is one fit: (f − t) / sd in
 brackets, sd of the posterior with the error of ln S. The survey is the same for all truths, and so
-is ln S, which may be given as a file: that of injections into runs/paper.toml. Products are kept
-in ``runs/truth-LABEL`` and fits in ``runs/truths.jsonl``: what is there is not made again.
+is ln S, which may be given as a file: that of injections into runs/paper.toml. With
+``--survey catalogue`` a truth's catalogue is its own survey, as that of real stars is. Products are
+kept in ``runs/truth-LABEL`` and fits in ``runs/truths.jsonl``: what is there is not made again.
 """
 
 from __future__ import annotations
@@ -109,11 +110,14 @@ def main() -> None:
     parser.add_argument("--stars", type=int, default=1_000_000)
     parser.add_argument("--completeness", default="inject")
     parser.add_argument("--injections", type=int, default=1_500_000)
+    parser.add_argument("--survey", choices=["mock", "catalogue"], default="mock")
     parser.add_argument("--only", choices=list(TRUTHS), nargs="*", default=list(TRUTHS))
     parser.add_argument("--corrections", choices=list(CORRECTIONS), nargs="*",
                         default=list(CORRECTIONS))  # fmt: skip
     asked = parser.parse_args()
-    completeness = {"source": asked.completeness, "injections": asked.injections}
+    completeness = {
+        "source": asked.completeness, "survey": asked.survey, "injections": asked.injections,
+    }  # fmt: skip
     rows: list[list[str]] = []
     inside = dict.fromkeys(asked.corrections, 0)
     for label in asked.only:
