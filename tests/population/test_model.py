@@ -304,7 +304,7 @@ def test_nuts_agrees_with_laplace_and_with_truth(
     monkeypatch.setattr(sampling, "find_modes", known_mode)
     with threadpool_limits(2, user_api="blas"):
         tree = model.sample(
-            density=density, draws=300, tune=100, chains=2, starts=1, patience=1, seed=1,
+            density=density, draws=150, tune=60, chains=2, starts=1, patience=1, seed=1,
             target_accept=0.8, progressbar=False,
         )  # fmt: skip
     assert set(threads) == {1}
@@ -324,7 +324,7 @@ def test_nuts_agrees_with_laplace_and_with_truth(
     assert posterior["flattening_rate"].attrs["units"] == "dex / (kpc Gyr)"
     # Defect: PyMC's draws of the prior came in the order of a set, another in every process.
     assert list(tree["prior"].data_vars) == list(posterior.data_vars)
-    assert posterior["flattening_rate"].shape == (2, 300)
+    assert posterior["flattening_rate"].shape == (2, 150)
 
 
 def far_is_uncertain(n, seed, *, permuted=False):
