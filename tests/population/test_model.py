@@ -396,6 +396,7 @@ def test_a_broken_profile_is_found(small):
         mean, sd = posterior[name].mean(("chain", "draw")), posterior[name].std(("chain", "draw"))
         assert np.all(np.abs(mean - true) < 3.5 * sd), name
     assert posterior["profile_bend"].std(("chain", "draw")).max() < 0.012
+    assert posterior["profile_fading"].std(("chain", "draw")).max() < 0.012
     assert list(posterior["profile_knot"]) == [7.0, 10.5]
     # Replicates of the stars have the profile too.
     found = {}

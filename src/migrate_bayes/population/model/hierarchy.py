@@ -439,9 +439,9 @@ def _bends(spec: ModelSpec, ages: Floats) -> tuple[list, list]:
     """Add what the gradient changes by at each knot of the profile, b + f (exp(-Δτ / T) - 1).
 
     Stars that have moved come from both sides of a bend: with age it fades. Δτ is the age less the
-    reference age, and T stated: an amount f of each bend is linear in θ, a rate common to all has a
-    posterior with two maxima. Returns columns of θ, those of the thin disc and those of the
-    others, which have no bend.
+    reference age, T is `_FADING_TIME`. θ is linear in b and f; a rate of fading, common to all
+    bends, gave a posterior of two maxima. Returns columns of θ, those of the thin disc and those of
+    the others, which have no bend.
     """
     if not spec.bends:
         return [], []
@@ -449,8 +449,8 @@ def _bends(spec: ModelSpec, ages: Floats) -> tuple[list, list]:
     change = pm.Normal("profile_bend", *spec.prior("profile_bend"), dims="profile_knot")
     fading = pm.Normal("profile_fading", *spec.prior("profile_fading"), dims="profile_knot")
     left = np.exp((spec.reference_age - ages) / _FADING_TIME) - 1.0
-    at_age = [change[j] + fading[j] * left for j in range(len(spec.bends))]
-    thin = [v for b, (r, w) in zip(at_age, spec.bends, strict=True) for v in (b, r, w)]
+    bends = enumerate(spec.bends)
+    thin = [v for j, (r, w) in bends for v in (change[j] + fading[j] * left, r, w)]
     others = [v for r, w in spec.bends for v in (0.0, r, w)]
     n = float(len(spec.bends))
     return [*thin, n], [*others, n]

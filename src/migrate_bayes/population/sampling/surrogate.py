@@ -46,7 +46,7 @@ times over, and over the posterior's whole width, not at a point.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -210,20 +210,20 @@ def fit_surrogate(phi: Floats, gradient: Floats, weight: Floats, earlier: Surrog
     spread = np.cov(phi, rowvar=False, aweights=weight, ddof=0)
     for k in range(_PARTS):
         rest, own = part != k, part == k
-        for i, ridge in enumerate(_RIDGES):
-            fitted = _fitted(phi[rest], gradient[rest], weight[rest], earlier, ridge)
-            off = gradient[own] - fitted.slope + (phi[own] - fitted.centre) @ fitted.curvature
+        fits = _fitted(phi[rest], gradient[rest], weight[rest], earlier, _RIDGES)
+        for i, fit in enumerate(fits):
+            off = gradient[own] - fit.slope + (phi[own] - fit.centre) @ fit.curvature
             missed[i] += weight[own] @ ((off @ spread) * off).sum(axis=1)
-    return _fitted(phi, gradient, weight, earlier, _RIDGES[int(missed.argmin())])
+    return next(_fitted(phi, gradient, weight, earlier, [_RIDGES[int(missed.argmin())]]))
 
 
 def _fitted(
-    phi: Floats, gradient: Floats, weight: Floats, earlier: Surrogate, ridge: float
-) -> Surrogate:
-    r"""Fit a surrogate with a ridge λ.
+    phi: Floats, gradient: Floats, weight: Floats, earlier: Surrogate, ridges: Sequence[float]
+) -> Iterator[Surrogate]:
+    r"""Fit a surrogate with each ridge λ, see `fit_surrogate`.
 
-    With both centred and φ whitened to ψ by the points' covariance, the symmetric A that minimises
-    :math:`\sum w |γ + A ψ|^2 + λ |A - A_0|^2`, the weights being normalised, solves
+    With gradients centred to γ, and φ centred and whitened to ψ by the points' covariance, the
+    symmetric A that minimises :math:`\sum w |γ + A ψ|^2 + λ |A - A_0|^2`, Σw being 1, solves
     :math:`S A + A S + 2 λ A = -(K + K^T) + 2 λ A_0`, :math:`S = \sum w ψψ^T`,
     :math:`K = \sum w γ ψ^T`: a division in S's own axes. A_0 is the curvature of the `earlier`
     surrogate, which holds where the points say little.
@@ -238,14 +238,15 @@ def _fitted(
     before = sd[:, None] * (vectors.T @ earlier.curvature @ vectors) * sd
     size, axes = np.linalg.eigh(psi.T @ (weight * psi))
     pull = gamma.T @ (weight * psi)
-    right = -(pull + pull.T) + 2.0 * ridge * before
-    bent = (axes.T @ right @ axes) / (size[:, None] + size + 2.0 * ridge)
-    curvature = axes @ bent @ axes.T
-    # The likelihood may curve upwards somewhere; a surrogate that does has no maximum.
-    values, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
-    curvature = (axes * np.maximum(values, 0.0)) @ axes.T
-    curvature = (vectors / sd) @ curvature @ (vectors / sd).T
-    return Surrogate(centre, mean, curvature)
+    for ridge in ridges:
+        right = -(pull + pull.T) + 2.0 * ridge * before
+        bent = (axes.T @ right @ axes) / (size[:, None] + size + 2.0 * ridge)
+        curvature = axes @ bent @ axes.T
+        # The likelihood may curve upwards somewhere; a surrogate that does has no maximum.
+        values, own = np.linalg.eigh(0.5 * (curvature + curvature.T))
+        curvature = (own * np.maximum(values, 0.0)) @ own.T
+        curvature = (vectors / sd) @ curvature @ (vectors / sd).T
+        yield Surrogate(centre, mean, curvature)
 
 
 def passes_for(n_stars: int, wanted: int) -> int:
