@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 from scipy.stats import multivariate_normal
 
@@ -12,6 +13,7 @@ from migrate_bayes.mock.model_stars import (
     SurveyErrors,
     simulated_stars,
 )
+from migrate_bayes.population.likelihood.selected import Completeness
 from migrate_bayes.population.likelihood.theta import THETA
 
 N = 20_000
@@ -85,3 +87,34 @@ def test_theta_at_the_nodes_gives_ages_at_the_nodes():
     s = simulated_stars(2000, seed=5, truth=theta)
     assert np.isin(s["true_age"].values, AGES).all()
     assert (s["true_component"].values == 0).all()
+
+
+@pytest.mark.parametrize("rho", [0.0, -0.6])
+def test_stars_are_taken_by_their_data(rho):
+    # A chance that falls with the datum F̂ as N(F̂; 0.1, w² - e²) is, over its errors, N(F; 0.1, w²).
+    z, s, e, w = -0.2, 0.15, 0.1, 0.2
+    theta = PopulationTruth(0.0, 0.0, thick_fraction=0.0, scatter_thin=s).theta(AGES)
+    theta[..., THETA.index("Z")], theta[..., THETA.index("s2")] = z, s**2
+    axes = {"age": [1.0, 9.0], "r_present": [5.0, 8.0, 11.0], "feh": np.arange(-2.0, 2.01, 0.05)}
+    ln_s = np.broadcast_to(-0.5 * ((axes["feh"] - 0.1) / w) ** 2, (2, 3, 81))
+    table = Completeness.of(xr.Dataset({"ln_s": (tuple(axes), ln_s)}, coords=axes), AGES)
+    errors = SurveyErrors(age=0.05, feh=e, age_feh_correlation=rho, spread=0.0)
+    taken = simulated_stars(N, seed=9, truth=theta, errors=errors, completeness=table)
+
+    def product(mean, variance, other):
+        both = 1.0 / (1.0 / variance + 1.0 / other)
+        return both * (mean / variance + 0.1 / other), np.sqrt(both)
+
+    true, seen = taken["true_feh"].values, taken["feh"].values
+    for values, law in [
+        (true, product(z, s**2, w**2)),
+        (seen, product(z, s**2 + e**2, w**2 - e**2)),
+        # Of a datum F̂ it is no longer seen that its star was taken.
+        (true - (z * e**2 + seen * s**2) / (s**2 + e**2), (0.0, s * e / np.hypot(s, e))),
+    ]:
+        assert stats.kstest((values - law[0]) / law[1], "norm").pvalue > 1e-3
+    # The error of age moves along, and what it does not share with that of [Fe/H] stays as it was.
+    u = (np.arcsinh(taken["age_ml"] / 3.0) - np.arcsinh(taken["true_age"] / 3.0)).values / 0.05
+    within = (taken["age_ml"] > AGES[0]).values & (taken["age_ml"] < AGES[-1]).values
+    rest = (u - rho * (seen - true) / e)[within]
+    assert abs(rest.mean()) < 4.0 * rest.std() / np.sqrt(len(rest)) + 0.02

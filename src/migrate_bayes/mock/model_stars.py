@@ -19,6 +19,13 @@ an isochrone's are: an older isochrone fits a poorer star. So, exactly,
    [Fe/H] \mid τ &\sim N\big(\hat F - ρ\,(e_F/ε_i)\,(\hat u - u(τ)),\; e_F^2 (1 - ρ^2)\big)
 
 which are `log_age_likelihood`, `feh_mean` and `feh_sd`.
+
+**Selection.** A survey takes a star by its data. [Fe/H] is drawn from its law times S, and then the
+error of a star that is taken, if e is its standard deviation, from
+
+.. math:: N\big(e^2\, ∂_F \ln S,\; e^2 (1 + e^2\, ∂_F^2 \ln S)\big)
+
+which is exact where ln S is a parabola: the chance with which data are taken is then a Gaussian.
 """
 
 from __future__ import annotations
@@ -229,16 +236,17 @@ def simulated_stars(
         normal = rng.normal(size=(4, _AT_ONCE))
         size = rng.normal(scale=errors.spread, size=(5, _AT_ONCE))
         sd = {name: getattr(errors, name) * np.exp(size[j]) for j, name in enumerate(_OBSERVED)}
+        shift, scale = np.zeros(_AT_ONCE), np.ones(_AT_ONCE)  # of the error of [Fe/H]
         if completeness is not None:
             first = slice(rows.stop - start)
             some = np.random.default_rng([seed, block, 1])
             component, at = cells[0][first], cells[1][first]
-            normal[1, first] = _taken(
+            normal[1, first], shift[first], scale[first] = _taken(
                 some, theta[component, at], of_class[first], completeness, component, at,
-                normal[0, first], of_radii.centre,
+                normal[0, first], of_radii.centre, sd["feh"][first],
             )  # fmt: skip
         true = _true(theta, *cells, normal, of_class) | {"age": true_ages[cells[1]]}
-        star, node = _observe(true, rng, sd, errors, ages, rows.stop - start)
+        star, node = _observe(true, rng, sd, shift, scale, errors, ages, rows.stop - start)
         if classes is not None:
             star |= {"r_present": today[: rows.stop - start]}
         for name, value in (star | node).items():
@@ -282,9 +290,13 @@ def _true(
 
 def _taken(
     rng: np.random.Generator, theta: NDArray, of_class: NDArray, completeness: Completeness,
-    component: NDArray, node: NDArray, of_radius: NDArray, centre: NDArray,
-) -> NDArray[np.float64]:  # fmt: skip
-    """Draw the normal number of [Fe/H] of stars from N(0, 1) times S at their radius."""
+    component: NDArray, node: NDArray, of_radius: NDArray, centre: NDArray, error: NDArray,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+    """Draw the normal number of [Fe/H] of stars from N(0, 1) times S at their radius.
+
+    Second and third are the mean and the sd of the error of [Fe/H] over `error`; see the module's
+    text.
+    """
     law = columns_of(theta, of_class)
     radius = law["mu"] + np.sqrt(law["sigma2"]) * of_radius
     mean = law["Z"] + law["G"] * (radius - PIVOT_RADIUS) + bent_by(theta, radius)
@@ -300,18 +312,29 @@ def _taken(
     cell = np.minimum((edge < target[:, None]).sum(axis=1), _STEPS - 1)
     rows = np.arange(len(node))
     within = (edge[rows, cell] - target) / weight[rows, cell]
-    return grid[cell] + (0.5 - within) * (grid[1] - grid[0])
+    normal = grid[cell] + (0.5 - within) * (grid[1] - grid[0])
+    z = skewed(theta, radius, normal, law["s2"])
+    step = completeness.feh[1] - completeness.feh[0]
+    # Differences over the table's own steps are the derivatives of a parabola.
+    near = (mean + np.sqrt(law["s2"]) * z)[:, None] + step * np.array([-1.0, 0.0, 1.0])
+    low, at, high = completeness.at(component, node, today, near).T
+    slope, curvature = (high - low) / (2.0 * step), (high - 2.0 * at + low) / step**2
+    return normal, error * slope, np.sqrt(np.maximum(1.0 + error**2 * curvature, 0.0))
 
 
 def _observe(
     true: dict[str, NDArray], rng: np.random.Generator, sd: dict[str, NDArray],
-    errors: SurveyErrors, ages: NDArray, keep: int,
+    shift: NDArray, scale: NDArray, errors: SurveyErrors, ages: NDArray, keep: int,
 ) -> tuple[dict[str, NDArray], dict[str, NDArray]]:  # fmt: skip
     """Add errors; return columns per star and per (star, age)."""
     noise = rng.normal(size=(5, _AT_ONCE))
     rho = errors.age_feh_correlation
-    u = np.arcsinh(true["age"] / _TURN_AGE) + sd["age"] * noise[0]
-    feh = true["feh"] + sd["feh"] * (rho * noise[0] + np.sqrt(1.0 - rho**2) * noise[1])
+    rest = np.sqrt(1.0 - rho**2)
+    of_feh = rho * noise[0] + rest * noise[1]
+    # What selection does to the error of [Fe/H] moves that of age along.
+    moved = shift + (scale - 1.0) * of_feh
+    u = np.arcsinh(true["age"] / _TURN_AGE) + sd["age"] * (noise[0] + rho * moved)
+    feh = true["feh"] + sd["feh"] * (of_feh + moved)
     radius = true["rg"] + sd["radius"] * noise[2]
     height = true["height"] + sd["height"] * noise[4]
     # The model's law of heights is normal, so that a few are of no Z_max.
@@ -338,7 +361,7 @@ def _observe(
     node = {
         "log_age_likelihood": -0.5 * pull**2,
         "feh_mean": feh[:keep, None] - rho * e_feh * pull,
-        "feh_sd": np.broadcast_to(e_feh * np.sqrt(1.0 - rho**2), pull.shape),
+        "feh_sd": np.broadcast_to(e_feh * rest, pull.shape),
     }
     return star, node
 
