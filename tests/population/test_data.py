@@ -171,23 +171,13 @@ def test_a_fit_with_completeness_does_without_heights_where_there_is_alpha(make_
     np.testing.assert_array_equal(np.isfinite(packed.height_today), packed.height_variance < 1e6)
 
 
-def test_heights_lose_what_they_have_of_the_radius(make_stars):
-    """A flare of both discs alike is taken out, not what the discs and ages differ by."""
+def test_heights_are_those_of_the_product(make_stars):
+    # Defect: from 1,000 stars on a parabola in R̂ was taken from them that the model does not know
+    # of. Where discs overlap it was that of their shares: height_thick was off by 4 sd.
     stars = make_stars(3000).isel(potential=[0])
-    radius = stars["rg_mean"].isel(potential=0)
-    x = radius.clip(*np.quantile(radius, [0.005, 0.995])) - 8.0
-    height = np.log(np.exp(stars["ln_zmax_mean"].isel(potential=0)) + 0.2)
-
-    def heights(of):
-        data = population_data(of.assign(height_sd=stars["ln_zmax_sd"]))
-        return unpack(data.stars, np.arange(data.n_stars)).height
-
-    plain, flared = (
-        stars.assign(height_mean=height + more) for more in (0.0, 0.1 * x**2 - 0.05 * x)
-    )
-    apart = heights(flared) - heights(plain)
-    np.testing.assert_allclose(apart, apart.mean(), atol=1e-6)
-    assert (heights(plain) - height.values).std() < 0.1 * height.values.std()
-    assert heights(plain).mean() == pytest.approx(height.values.mean(), rel=1e-6)
-    stars, few = stars.isel(star=slice(0, 900)), flared.isel(star=slice(0, 900))
-    np.testing.assert_allclose(heights(few), few["height_mean"].values, rtol=1e-6)
+    data = population_data(stars)
+    packed = unpack(data.stars, np.arange(data.n_stars))
+    height = np.log(np.exp(stars["ln_zmax_mean"].values[:, 0]) + 0.2)
+    by_id = dict(zip(stars["source_id"].values.tolist(), height, strict=True))
+    expected = [by_id[one] for one in data.source_id.tolist()]
+    np.testing.assert_allclose(packed.height, expected, rtol=1e-6)

@@ -18,12 +18,6 @@ likelihood as a function of the measured M_G,
 which is exact for normal laws: both together are the likelihood of age and radius, N(M̂, R̂) that of
 M_G and R_g, integrated over M_G. If the two are taken as independent, stars that their errors make
 too old stand too near to the Sun's radius, and the gradient of old stars is too steep.
-
-**Heights.** A disc flares, and a survey in cones about the Sun sees far stars high above the plane:
-heights change with R_g. The likelihood takes the two as independent at given age, so the parabola
-in R̂ that all stars have in common is taken from the heights. With it in, thick-disc stars pass for
-old thin ones at some radii, and the gradient of old stars is off. A fit with a completeness needs
-no such parabola: it knows what is taken at a star's height (`population.likelihood.places`).
 """
 
 from __future__ import annotations
@@ -40,12 +34,7 @@ from migrate_bayes.core.errors import FitError, suggest
 from migrate_bayes.core.flags import FATAL_AGE
 from migrate_bayes.population.likelihood.layout import PackedStars, StarArrays, pack
 from migrate_bayes.population.model.hierarchy import flat_in_age
-from migrate_bayes.selection.conditions import (
-    DISC_FEH,
-    DISC_RADII,
-    dividing_line,
-    possible_of_disc,
-)
+from migrate_bayes.selection.conditions import DISC_FEH, DISC_RADII, possible_of_disc
 from migrate_bayes.stars import iter_parts
 
 # Errors are at least these, a guard against division by zero if a catalogue claims perfection.
@@ -59,8 +48,6 @@ _WIDTH, _OF_ONE_CLASS = 0.5, 100
 _OF_MAGNITUDE = "abs_g_slope", "abs_g_curvature"
 # Least share of the variance of R_g that an age may leave.
 _LEAST_LEFT = 0.01
-# Of fewer stars the parabola of heights in R̂ would have too great an error.
-_FEW = 1000
 
 Floats = NDArray[np.floating]
 
@@ -149,28 +136,6 @@ def _heights(
     zmax = np.exp(_observed(stars, "ln_zmax_mean", keep))
     sd = _observed(stars, "ln_zmax_sd", keep)
     return np.log(zmax + HEIGHT_OFFSET), sd * zmax / (zmax + HEIGHT_OFFSET)
-
-
-def _without_radius(
-    height: NDArray[np.float64], radius: NDArray[np.float64], like: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Take from heights the parabola in R̂ that stars alike in age and [α/Fe] (`like`) have.
-
-    Its mean over the stars stays.
-    """
-    known = np.flatnonzero(np.isfinite(height))
-    if len(known) < _FEW:
-        return height
-    x = np.clip(radius, *np.quantile(radius[known], [0.005, 0.995])) - PIVOT_RADIUS
-    columns = np.stack([x, x * x, height])[:, known]
-    of_all = columns[:2] - columns[:2].mean(axis=1, keepdims=True)
-    n = np.bincount(like[known])
-    for column in columns:
-        column -= (np.bincount(like[known], column) / np.maximum(n, 1))[like[known]]
-    shape = np.linalg.lstsq(columns[:2].T, columns[2])[0]
-    out = height.copy()
-    out[known] -= shape @ of_all
-    return out
 
 
 def _by_age(
@@ -362,7 +327,7 @@ def population_data(
     if "alpha_rate" in stars:
         by_age |= _alpha_at_age(stars, keep, by_age["feh_variance"])
     height, height_sd = _heights(stars, keep)
-    alpha, line = _observed(stars, "alpha_fe", keep), dividing_line(_observed(stars, "feh", keep))
+    alpha = _observed(stars, "alpha_fe", keep)
     height_today = np.full(len(height), np.nan)
     if with_completeness:
         # S is of stars at all heights: what is taken of those at one has another [Fe/H].
@@ -370,9 +335,6 @@ def population_data(
         if "z" in stars:
             height_today = np.log(np.abs(_observed(stars, "z", keep)) + HEIGHT_OFFSET)
             height_today[np.isnan(height)] = np.nan
-    else:
-        like = 2 * by_age["log_weight"].argmax(1) + (alpha > line)
-        height = _without_radius(height, r[keep], like)
     radius_variance = variance(_observed(stars, spread, keep), _MIN_RADIUS_SD)
     # Today's radius at given radius today has no law.
     by_place = radius == "rg"

@@ -118,9 +118,8 @@ class PopulationModel:
         if data.with_completeness and completeness is None:
             raise FitError(
                 "these stars are made with_completeness=True, for a fit with a completeness, and "
-                "none is given: their heights would be neither normalised nor freed of what they "
-                "have of a parabola in R_g. Give PopulationModel a completeness, or make them by "
-                "population_data without with_completeness"
+                "none is given: they lack heights that a fit without one has. Give PopulationModel "
+                "a completeness, or make them by population_data without with_completeness"
             )
         self.data, self.spec, self.workers = data, spec or ModelSpec(), workers
         self._gradient = gradient
