@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy.optimize import minimize
+from scipy.special import logsumexp
 from scipy.stats import norm
 
 from migrate_bayes.core.constants import HEIGHT_OFFSET, PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
+from migrate_bayes.mock.model_stars import AGES as SURVEY_AGES
 from migrate_bayes.mock.model_stars import PopulationTruth, SurveyErrors, simulated_stars
 from migrate_bayes.population import ModelSpec, PopulationModel, population_data
 from migrate_bayes.population.likelihood.layout import StarArrays, pack, unpack
@@ -96,12 +98,26 @@ def test_what_takes_all_stars_changes_nothing():
     np.testing.assert_allclose(gradient, expected[1], rtol=1e-10, atol=1e-10)
 
 
-def test_a_factor_of_disc_age_and_radius_changes_nothing():
+def test_a_factor_of_radius_changes_nothing_and_one_of_disc_and_age_its_weight():
     theta = theta_of(np.random.default_rng(2), classes=2)
     stars = stars_of(np.random.default_rng(2), 2)
     one, other = (
         selected(lambda c, age, x, f, a=a: curved(c, age, x, f) + a * (c - 0.2 * x**2 + age), stars)
         for a in (0.0, 1.0)
+    )
+    found = other._selected(theta)[0] - one._selected(theta)[0]
+    free = found[:2, :, 0] + np.arange(2.0)[:, None] + AGES
+    np.testing.assert_allclose(free - free[0, 0], 0.0, atol=1e-10)
+    np.testing.assert_allclose(found[..., 1:], 0.0, atol=1e-10)
+    # Of shares at places that is the level, whatever that of ln S is.
+    tables = [
+        table_of(lambda c, age, x, f, a=a: curved(c, age, x, f) + a * (c + age)).assign(
+            ln_share=(("component", "age", "modulus"), np.zeros((2, len(AGES), 2)))
+        ).assign_coords(modulus=[8.0, 12.0])
+        for a in (0.0, 1.0)
+    ]  # fmt: skip
+    one, other = (
+        SelectedLikelihood(stars, Completeness.of(table, AGES), stars.stars) for table in tables
     )
     np.testing.assert_allclose(one._selected(theta)[0], other._selected(theta)[0], rtol=1e-12)
 
@@ -148,11 +164,11 @@ def test_log_quadratic_selection_in_closed_form():
     theta, l1, l2 = theta_of(rng), 0.8, -6.0
     both = selected(lambda c, age, x, f: l1 * f + 0.5 * l2 * f**2, stars_of(rng, 2))
     out = both._selected(theta)[0]
+    # Free is a constant: the mean level.
+    mean, d = np.array([-0.05 - 0.035 * AGES, -0.5 + 0.0 * AGES]), 1.0 - 0.04 * l2
+    usual = ((l1 * mean + 0.5 * l2 * mean**2 + 0.02 * l1**2) / d - 0.5 * np.log(d)).mean()
     for c in range(2):
         for k in range(len(AGES)):
-            # ln of the mean of S over the law that S is normalised by
-            mean, d = (-0.05 - 0.035 * AGES[k], -0.5)[c], 1.0 - 0.04 * l2
-            usual = (l1 * mean + 0.5 * l2 * mean**2 + 0.02 * l1**2) / d - 0.5 * np.log(d)
             lnp, mu, s2r, Z, G, s2 = theta[c, k, :6]
             D = 1.0 - l2 * s2
             # −ln ∫ N(F; m, s²) S = ½ ln D − (l_1 m + l_2 m²/2 + l_1² s²/2) / D
@@ -441,9 +457,10 @@ def test_a_star_is_divided_by_what_is_taken_at_its_place():
     stars, theta = StarLikelihood(packed, workers=1), theta_of(rng, classes=2)
     theta[:2, :, len(THETA)] += 0.3
     shares, table = shares_of(rng, modulus), table_of(curved)
+    known = Completeness.of(table.assign(ln_share=shares), AGES)
     without, both = (
-        SelectedLikelihood(stars, Completeness.of(one, AGES), packed)
-        for one in (table, table.assign(ln_share=shares))
+        SelectedLikelihood(stars, one, packed)
+        for one in (known._replace(modulus=np.empty(0), log_share=known.log_share[..., :0]), known)
     )
     inside = np.clip(np.nan_to_num(packed.modulus, nan=8.0), 8.0, 12.0)
     radius_class = unpack(packed, np.arange(150)).radius_class
@@ -595,3 +612,31 @@ def test_ages_of_which_more_is_taken_gain_no_weight():
     sd = 0.006  # of 10 such samples
     np.testing.assert_allclose(shares(table.assign(ln_share=f)), truth, atol=3 * sd)
     assert shares(table)[0] > truth[0] + 10 * sd
+
+
+def test_it_is_a_density_of_the_data_that_are_taken():
+    """Of stars of θ the mean of L(θ')/L(θ) is 1, whatever θ' is: both integrate to 1 over T(data).
+
+    Defect: the level of S at an age had been divided out, and ages that are not known leaned to the
+    ages of which much is taken.
+    """
+    theta = PopulationTruth(0.0, 0.0, 0.0, thick_fraction=0.3).theta(SURVEY_AGES)
+    theta = np.concatenate([theta, np.zeros((1, *theta.shape[1:]))])
+    theta[2, :, 0], theta[2, :, 1 : len(OUTLIER) + 1] = -50.0, OUTLIER
+    theta[0, :, COLUMN["Z"]] = 0.1 - 0.05 * SURVEY_AGES
+    axes = {"age": SURVEY_AGES, "r_present": RG, "feh": np.arange(-2.0, 1.51, 0.05)}
+    ridge = np.broadcast_to(-0.5 * (axes["feh"] / 0.3) ** 2, [len(x) for x in axes.values()])
+    table = Completeness.of(xr.Dataset({"ln_s": (tuple(axes), ridge)}, coords=axes), SURVEY_AGES)
+    stars = simulated_stars(
+        8000, seed=2, truth=theta, errors=SurveyErrors(age=0.4, feh=0.1), completeness=table
+    )
+    packed = population_data(stars, trim=1e-10).stars
+    likelihood = SelectedLikelihood(StarLikelihood(packed, workers=1), table, packed)
+    at = likelihood.per_star(theta)[0]
+    for age, metallicity, share in [(0.1, 0.0, 0.0), (0.0, 0.05, 0.0), (0.0, 0.0, 0.3)]:
+        other = theta.copy()
+        other[:2, :, 0] += age * (SURVEY_AGES - 7.0) + share * np.array([[-1.0], [1.0]])
+        other[..., 0] -= logsumexp(other[..., 0])
+        other[:2, :, COLUMN["Z"]] += metallicity
+        ratio = np.exp(likelihood.per_star(other)[0] - at)
+        assert abs(ratio.mean() - 1.0) < 4.0 * ratio.std() / np.sqrt(len(ratio))

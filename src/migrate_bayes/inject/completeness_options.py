@@ -49,7 +49,8 @@ class CompletenessOptions(Options):
     ----------
     source : str
         ``"none"``: all [Fe/H] alike; ``"inject"``: as `migrate-bayes inject` finds it; or a NetCDF
-        file with ``ln_s`` on ([component], age, r_present, feh).
+        file with ``ln_s``, ln of the share taken up to a constant of each radius, on ([component],
+        age, r_present, feh).
     survey : {"mock", "catalogue"}
         Whose limits injected stars meet: those of the mock survey of ``[simulate]``; or those of
         the catalogue, whose stars lend their places, depth and errors.

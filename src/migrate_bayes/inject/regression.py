@@ -43,7 +43,7 @@ from scipy.linalg import block_diag, cho_factor, cho_solve
 
 from migrate_bayes.core.errors import FitError
 from migrate_bayes.inject.injections import ALPHA_SD
-from migrate_bayes.population.likelihood.selected import REFERENCE
+from migrate_bayes.population.likelihood.selected import REFERENCE, level_of
 
 Floats = NDArray[np.float64]
 
@@ -356,11 +356,12 @@ def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        ``ln_s`` on (component, age, r_present, feh), 0 at its highest for each disc, age and
-        radius, of the cells of `counts` and of both ends of their ages; ``ln_s_error`` with the
-        dimension `direction` before these: changes of ln S by one standard deviation each,
-        independent of each other; if stars were tried at places, ``ln_share`` on (component, age,
-        modulus), the share of those of an age that is taken.
+        ``ln_s`` on (component, age, r_present, feh), whose mean over the [Fe/H] of discs is 0 at
+        each age and radius of a disc, since numbers are not fitted, of the cells of `counts` and of
+        both ends of their ages; ``ln_s_error`` with the dimension `direction` before these: changes
+        of ln S by one standard deviation each, independent of each other; if stars were tried at
+        places, ``ln_share`` on (component, age, modulus), the share of those of an age that is
+        taken.
         Attributes ``aic_…`` compare ln S of age and [Fe/H] alone with that of radius too, for each
         disc; the terms are those of the less. Two more are of these terms and a slope in [α/Fe],
         ``alpha_slope_…`` per dex, which is not in ``ln_s``.
@@ -420,7 +421,7 @@ def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
             change[c, ..., cells["on_grid"].values == 0.0] = 0.0
             errors.append(change)
         attrs[f"parameters_{disc}"] = fit.parameters
-    log_s = np.maximum(log_s - log_s.max(axis=-1, keepdims=True), NEVER)
+    log_s = np.maximum(log_s - level_of(log_s, age, feh), NEVER)
     every = np.stack(errors) if errors else np.empty((0, *shape))
     dims = ("component", "age", "r_present", "feh")
     out = xr.Dataset(
@@ -435,6 +436,9 @@ def fit_completeness(counts: xr.Dataset, *, directions: int = 12) -> xr.Dataset:
     if "tried" in counts:
         out["ln_share"] = ("component", "age", "modulus"), _log_shares(counts)
         out["ln_share"].attrs = {"units": "", "long_name": "ln of the share taken at a place"}
-    out["ln_s"].attrs = {"units": "", "long_name": "ln of the share taken, 0 at its highest"}
+    out["ln_s"].attrs = {
+        "units": "",
+        "long_name": "ln of the share taken, 0 at the [Fe/H] of discs",
+    }
     out["ln_s_error"].attrs = {"units": "", "long_name": "error of ln S by independent directions"}
     return out

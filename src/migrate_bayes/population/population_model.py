@@ -61,8 +61,8 @@ class PopulationModel:
         model's context, so it can define parameters.
     completeness : xarray.Dataset, optional
         How the survey took stars by [Fe/H] at given age and radius: ``ln_s`` on ([component], age,
-        r_present, feh), whose factors of disc, age and radius alone do not matter, and
-        ``ln_s_error`` with the dimension direction more, if it has an error. All stars alike if not
+        r_present, feh), up to a constant of each radius, and ``ln_s_error`` with the dimension
+        direction more, if it has an error. All stars alike if not
         given. `data` is to be made `with_completeness`. See `population.likelihood.selected`.
     likelihood : Likelihood, optional
         What sums over the stars, if the sum is not to be made in this process: see

@@ -13,12 +13,13 @@ the *population*, the law of the latent (R, F) is
 
 divided by S: whether a star passes is seen in its data, so that S, the mean over their errors,
 stands in the normaliser alone. r is that of a star's class of today's radius, which has its own P,
-μ and σ; of stars without classes it is R. P is of the sample: a factor of S that depends on c, k
-and r alone is taken out of a table when it is read, so that S is 1 on the average over `REFERENCE`,
-the [Fe/H] of discs. No density of the Galaxy and no absolute completeness is needed, only how S
-changes with [Fe/H].
+μ and σ; of stars without classes it is R. A factor of S that depends on r alone cancels, so that no
+density of the Galaxy is needed. The *level* of S at an age, its mean over `REFERENCE`, the [Fe/H]
+of discs, does not: data that fit two ages are more likely of that of which fewer are taken, if as
+many are in the sample.
 
-The exception is what is taken at a star's *place*, the normaliser of P: `likelihood.places`.
+Of a survey that knows what it takes at a star's *place*, that is the level, and the normaliser of
+P, which is then of the stars that are there: `likelihood.places`.
 
 α is a sum over points in [Fe/H], at equal steps finer than any disc is wide: smooth in (Z, G, s),
 as a quadrature that moves with the law over the table's corners is not. It is calculated at fixed
@@ -63,6 +64,7 @@ import numpy as np
 import xarray as xr
 from numba import njit
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from migrate_bayes.core.constants import PIVOT_RADIUS
 from migrate_bayes.core.errors import FitError
@@ -108,7 +110,7 @@ _WIDEST = 1e3
 
 
 #: Mean at age 0, its change with age (dex/Gyr), and sd of the [Fe/H] of thin and thick disc, by
-#: which S is normalised. By its highest value, at [Fe/H] = -2, every old star became a thick one.
+#: which levels are told. By the highest S, at [Fe/H] = -2, every old star became a thick one.
 REFERENCE = ((-0.05, -0.035, 0.2), (-0.5, 0.0, 0.2))
 
 # Widest steps of the sums over [Fe/H] (dex) and of the radii (kpc) at which α is calculated. At
@@ -123,6 +125,13 @@ _BORROWED = 3.0
 _FAR, _STEP_CLASS, _BEYOND = 4.0, 1.0, 2.0
 
 
+def level_of(log_s: Floats, ages: Floats, feh: Floats) -> Floats:
+    """Return ln of the mean of S over `REFERENCE`, shape (2, n_ages, n_radii, 1)."""
+    mean, rate, sd = (np.array(of)[:, None, None, None] for of in zip(*REFERENCE, strict=True))
+    law = -0.5 * ((feh - mean - rate * ages[:, None, None]) / sd) ** 2
+    return logsumexp(log_s + law - logsumexp(law, axis=3, keepdims=True), axis=3, keepdims=True)
+
+
 class Completeness(NamedTuple):
     """ln S on a regular grid.
 
@@ -133,8 +142,9 @@ class Completeness(NamedTuple):
     feh : ndarray, shape (n_feh,)
         dex, at equal steps. Beyond the ends of both S is that of the end.
     log_s : ndarray, shape (2, n_ages, n_radii, n_feh)
-        ln S of the thin and the thick disc, for each disc, age and radius relative to the mean of S
-        over `REFERENCE`.
+        ln S of the thin and the thick disc, for each disc, age and radius less its level.
+    level : ndarray, shape (2, n_ages, n_radii)
+        ln of the level, up to a constant of each radius; 0 if shares are known.
     directions : ndarray, shape (2, n_ages, n_radii, n_feh, n_directions)
         Independent errors of ln S, each of one standard deviation.
     modulus : ndarray, shape (n_moduli,)
@@ -155,6 +165,7 @@ class Completeness(NamedTuple):
     radius: Floats
     feh: Floats
     log_s: Floats
+    level: Floats
     directions: Floats
     modulus: Floats
     log_share: Floats
@@ -207,14 +218,12 @@ class Completeness(NamedTuple):
             (1.0 - upper) * values[:, first] + upper * values[:, last]
             for values in (array.values.astype(float) for array in arrays)
         )
-        mean, rate, sd = (np.array(of)[:, None, None, None] for of in zip(*REFERENCE, strict=True))
-        law = np.exp(-0.5 * ((axes[2] - mean - rate * ages[:, None, None]) / sd) ** 2)
-        law /= law.sum(axis=3, keepdims=True)
-        log_s = log_s[..., 0] - log_s[..., 0].max(axis=3, keepdims=True)
-        log_s -= np.log((law * np.exp(log_s)).sum(axis=3, keepdims=True))
+        level = level_of(log_s[..., 0], ages, axes[2])
+        log_s = np.maximum(log_s[..., 0] - level, _NEVER)
+        level = (level - level.mean(axis=(0, 1)))[..., 0] * (not len(modulus))
         return cls(
-            axes[1], axes[2], np.maximum(log_s, _NEVER), np.ascontiguousarray(directions),
-            modulus, share[:, :, 0, 0],
+            axes[1], axes[2], log_s, level, np.ascontiguousarray(directions), modulus,
+            share[:, :, 0, 0],
         )  # fmt: skip
 
     def at(
@@ -251,13 +260,14 @@ class _Comb(NamedTuple):
     `radius`, shape (n_classes, n_radii), are R at equal steps; `feh` (n_feh,) too; `weight`
     (2, n_ages, n_feh, n_classes · n_radii), the integral of S, whose logarithm is linear between
     the table's points, over the cell of each point; `below` (2, n_ages, n_classes · n_radii), S
-    below the first cell.
+    below the first cell; `level` of that shape.
     """
 
     radius: Floats
     feh: Floats
     weight: Floats
     below: Floats
+    level: Floats
 
     @classmethod
     def of(cls, completeness: Completeness, centre: NDArray[np.floating]) -> _Comb:
@@ -273,6 +283,7 @@ class _Comb(NamedTuple):
             line = np.linspace(axis[0] - _BEYOND, axis[-1] + _BEYOND, n)
             radius = place = np.tile(line, (len(centre), 1))
         i, upper = between(place.ravel(), axis)
+        level = (1.0 - upper) * completeness.level[..., i] + upper * completeness.level[..., i + 1]
         upper = upper[:, None]
         log_s = (1.0 - upper) * log_s[:, :, i] + upper * log_s[:, :, i + 1]
 
@@ -283,7 +294,7 @@ class _Comb(NamedTuple):
         mean = np.where(np.abs(half) < 1e-6, 1.0, np.expm1(half) / np.where(half == 0, 1.0, half))
         weight = 0.5 * (feh[1] - feh[0]) * np.exp(log_s) * mean.sum(axis=0)
         by_feh = np.ascontiguousarray(weight.transpose(0, 1, 3, 2))
-        return cls(radius, feh, by_feh, np.exp(log_s[..., 0]))
+        return cls(radius, feh, by_feh, np.exp(log_s[..., 0]), level)
 
 
 @njit(inline="always")
@@ -470,7 +481,8 @@ class SelectedLikelihood(WrappedLikelihood):
         y = np.empty((2, theta.shape[1], len(radius), 3 + skewed))
         bent = theta[:2][..., of_bends] @ shapes
         third = theta[:2][..., _THIRD] @ x_of.T if skewed else None
-        _log_alpha(theta, bent, third, radius, *self._comb[1:], y)
+        _log_alpha(theta, bent, third, radius, *self._comb[1:4], y)
+        y[..., 0] -= self._comb.level
         mu, s2 = laws[:2, ..., 1], laws[:2, ..., 2]
         sigma, x = np.sqrt(s2)[..., None], (mu - PIVOT_RADIUS)[..., None]
         # -ln α and its slopes in Z, G, s², b at the radii, and their parabolas.
