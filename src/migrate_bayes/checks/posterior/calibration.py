@@ -48,6 +48,8 @@ from migrate_bayes.population.sampling.density import PosteriorDensity
 _NOT_RANKED = {"gradient", "metallicity", "scatter", "alpha", "deviation_G"}
 # Largest number of times that the number of draws is doubled.
 _DOUBLINGS = 4
+# Largest share of a survey's stars that may be of no disc: a posterior without them is another.
+_MOST_LEFT_OUT = 3e-3
 
 Numbers = NDArray[np.float64]
 
@@ -111,6 +113,11 @@ class Refit:
         data = population_data(stars, classes=self.classes, trim=1e-7)
         if not np.array_equal(data.ages, AGES):
             raise FitError("the stars are on other age nodes than the model")
+        if sum(data.left_out.values()) > _MOST_LEFT_OUT * stars.sizes["star"]:
+            raise FitError(
+                f"the truth has stars that no fit takes, {data.left_out} of {stars.sizes['star']}: "
+                "narrow [spec.priors] of radii"
+            )
         likelihood = self.model.selected(StarLikelihood(data.stars, workers=1), data.stars)
         density = self.density.over(likelihood)
         with warnings.catch_warnings():
