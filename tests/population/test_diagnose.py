@@ -248,6 +248,8 @@ def test_the_command_and_its_exit_code(tmp_path):
 def test_no_fit_there(tmp_path):
     with pytest.raises(ProductError, match="no fit at"):
         read_fit(tmp_path)
+    with pytest.raises(ProductError, match=r"demo.toml is a recipe: give .*runs/demo$"):
+        read_fit("runs/demo.toml")
     (tmp_path / "fit.nc").write_text("no NetCDF")
     with pytest.raises(ProductError, match="damaged"):
         read_fit(tmp_path)

@@ -205,6 +205,8 @@ tune longer, or look for two modes in the rank plots.
 def read_fit(path: str | Path) -> xr.DataTree:
     """Read a fit: a file, or a run's folder, which holds ``fit.nc``."""
     path = Path(path)
+    if path.suffix == ".toml":
+        raise ProductError(f"{path} is a recipe: give its run's folder, {path.with_suffix('')}")
     file = path / "fit.nc" if path.is_dir() else path
     if not file.is_file():
         raise ProductError(f"no fit at {path}: give a run's folder or its fit.nc")

@@ -287,12 +287,14 @@ def find_modes(density: PosteriorDensity, *, starts: int, seed: int) -> list[Mod
     rule out (`_CLOSE`) are climbed to on all.
     """
     first = _few_stars(density)
-    climbed = []
+    climbed: list[Mode] = []
     for k, start in enumerate(_starting_points(density, starts, seed)):
         if k > 0 and not np.isfinite(first(start)[0]):
             continue  # a draw from the prior may be where no star has a probability
         with np.errstate(all="ignore"):
-            climbed.append(_newton(first, _climb(first, start, 500), 1e-4))
+            # Far from the first maximum its errors are a scale; its correlations lead astray.
+            like = np.diag(np.diag(climbed[0].covariance)) if climbed else None
+            climbed.append(_newton(first, _climb(first, start, covariance=like), 1e-4))
     found = _distinct(climbed)
     if first is density:
         return found
@@ -336,27 +338,44 @@ def _few_stars(density: PosteriorDensity) -> PosteriorDensity:
     return density.over(density.likelihood.subset(_FIRST_STARS))
 
 
-def _climb(density: PosteriorDensity, start: Floats, max_iterations: int) -> Floats:
-    """Climb by quasi-Newton steps until a few Newton steps are enough for the rest."""
+def _climb(
+    density: PosteriorDensity,
+    start: Floats,
+    max_iterations: int = 500,
+    *,
+    covariance: Floats | None = None,
+) -> Floats:
+    """Climb by quasi-Newton steps until a few Newton steps are enough for the rest.
+
+    They are steps in z, x = start + L z with L Lᵀ the covariance, that of the start if not given:
+    fewer than in x, which has directions of very different lengths.
+    """
     if not np.isfinite(density(start)[0]):
         raise FitError("the model's log density is not finite at its initial point")
 
-    def negative(x: Floats) -> tuple[float, Floats]:
-        value, gradient = density(x)
-        return (-value, -gradient) if np.isfinite(value) else (1e300, np.zeros_like(x))
+    scale = np.linalg.cholesky(_slopes(density, start)[2] if covariance is None else covariance)
+
+    def negative(z: Floats) -> tuple[float, Floats]:
+        value, gradient = density(start + scale @ z)
+        return (-value, -scale.T @ gradient) if np.isfinite(value) else (1e300, np.zeros_like(z))
 
     options = {"maxiter": max_iterations, "maxcor": 60, "ftol": 1e-8, "gtol": 1e-2}
-    return minimize(negative, start, jac=True, method="L-BFGS-B", options=options).x
+    z = minimize(negative, np.zeros_like(start), jac=True, method="L-BFGS-B", options=options).x
+    return start + scale @ z
+
+
+def _slopes(density: PosteriorDensity, x: Floats) -> tuple[float, Floats, Floats]:
+    """Return the density at x, its gradient, and the inverse of the Fisher information."""
+    theta, prior = density.theta_and_prior(x)
+    log_like, of_stars, information = density.likelihood.score_outer(theta, density.jacobian(x))
+    gradient = of_stars + density.back(x, np.zeros_like(theta), prior=True)
+    return log_like + prior, gradient, _positive_inverse(information - density.prior_hessian(x))
 
 
 def _newton(density: PosteriorDensity, x: Floats, tolerance: float, steps: int = 40) -> Mode:
     """Newton steps with the Fisher information, halved if they would lose."""
     for _ in range(steps):
-        theta, prior = density.theta_and_prior(x)
-        log_like, of_stars, information = density.likelihood.score_outer(theta, density.jacobian(x))
-        gradient = of_stars + density.back(x, np.zeros_like(theta), prior=True)
-        value = log_like + prior
-        covariance = _positive_inverse(information - density.prior_hessian(x))
+        value, gradient, covariance = _slopes(density, x)
         step = covariance @ gradient
         if gradient @ step < tolerance:
             break
