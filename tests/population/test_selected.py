@@ -100,15 +100,20 @@ def test_what_takes_all_stars_changes_nothing():
 
 def test_a_factor_of_radius_changes_nothing_and_one_of_disc_and_age_its_weight():
     theta = theta_of(np.random.default_rng(2), classes=2)
-    stars = stars_of(np.random.default_rng(2), 2)
+    stars = stars_of(np.random.default_rng(2), classes=2)
     one, other = (
         selected(lambda c, age, x, f, a=a: curved(c, age, x, f) + a * (c - 0.2 * x**2 + age), stars)
-        for a in (0.0, 1.0)
+        for a in (0.0, 0.2)
     )
     found = other._selected(theta)[0] - one._selected(theta)[0]
-    free = found[:2, :, 0] + np.arange(2.0)[:, None] + AGES
-    np.testing.assert_allclose(free - free[0, 0], 0.0, atol=1e-10)
-    np.testing.assert_allclose(found[..., 1:], 0.0, atol=1e-10)
+    weights = [0, len(THETA)]  # of the classes, each with a free constant
+    free = found[:2][..., weights] + 0.2 * (np.arange(2.0)[:, None] + AGES)[..., None]
+    np.testing.assert_allclose(free - free[:1, :1], 0.0, atol=1e-10)
+    np.testing.assert_allclose(np.delete(found, weights, axis=2), 0.0, atol=1e-10)
+    # An age of which nothing is taken gains no more than a bound.
+    never = selected(lambda c, age, x, f: curved(c, age, x, f) - 40.0 * (age > 5.0), stars)
+    gain = never._selected(theta)[0][:2, :, 0] - one._selected(theta)[0][:2, :, 0]
+    assert 2.0 < np.ptp(gain) < 5.0
     # Of shares at places that is the level, whatever that of ln S is.
     tables = [
         table_of(lambda c, age, x, f, a=a: curved(c, age, x, f) + a * (c + age)).assign(
@@ -164,9 +169,9 @@ def test_log_quadratic_selection_in_closed_form():
     theta, l1, l2 = theta_of(rng), 0.8, -6.0
     both = selected(lambda c, age, x, f: l1 * f + 0.5 * l2 * f**2, stars_of(rng, 2))
     out = both._selected(theta)[0]
-    # Free is a constant: the mean level.
+    # Free is a constant: the highest level.
     mean, d = np.array([-0.05 - 0.035 * AGES, -0.5 + 0.0 * AGES]), 1.0 - 0.04 * l2
-    usual = ((l1 * mean + 0.5 * l2 * mean**2 + 0.02 * l1**2) / d - 0.5 * np.log(d)).mean()
+    usual = ((l1 * mean + 0.5 * l2 * mean**2 + 0.02 * l1**2) / d - 0.5 * np.log(d)).max()
     for c in range(2):
         for k in range(len(AGES)):
             lnp, mu, s2r, Z, G, s2 = theta[c, k, :6]

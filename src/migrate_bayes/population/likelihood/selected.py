@@ -16,7 +16,7 @@ stands in the normaliser alone. r is that of a star's class of today's radius, w
 μ and σ; of stars without classes it is R. A factor of S that depends on r alone cancels, so that no
 density of the Galaxy is needed. The *level* of S at an age, its mean over `REFERENCE`, the [Fe/H]
 of discs, does not: data that fit two ages are more likely of that of which fewer are taken, if as
-many are in the sample.
+many are in the sample. It is bounded as -ln α is: P, a spline, cannot end where nothing is taken.
 
 Of a survey that knows what it takes at a star's *place*, that is the level, and the normaliser of
 P, which is then of the stars that are there: `likelihood.places`.
@@ -144,7 +144,7 @@ class Completeness(NamedTuple):
     log_s : ndarray, shape (2, n_ages, n_radii, n_feh)
         ln S of the thin and the thick disc, for each disc, age and radius less its level.
     level : ndarray, shape (2, n_ages, n_radii)
-        ln of the level, up to a constant of each radius; 0 if shares are known.
+        ln of the level over the highest at a radius, at least -4; 0 if shares are known.
     directions : ndarray, shape (2, n_ages, n_radii, n_feh, n_directions)
         Independent errors of ln S, each of one standard deviation.
     modulus : ndarray, shape (n_moduli,)
@@ -220,7 +220,7 @@ class Completeness(NamedTuple):
         )
         level = level_of(log_s[..., 0], ages, axes[2])
         log_s = np.maximum(log_s[..., 0] - level, _NEVER)
-        level = (level - level.mean(axis=(0, 1)))[..., 0] * (not len(modulus))
+        level = np.maximum(level - level.max(axis=(0, 1)), -_MOST)[..., 0] * (not len(modulus))
         return cls(
             axes[1], axes[2], log_s, level, np.ascontiguousarray(directions), modulus,
             share[:, :, 0, 0],
