@@ -11,6 +11,7 @@ from migrate_bayes.checks.posterior import CalibrateRecipe, Calibration, calibra
 from migrate_bayes.checks.posterior.calibration import Refit, survey_function
 from migrate_bayes.checks.posterior.recipe import SurveySampler
 from migrate_bayes.cli import app
+from migrate_bayes.core.errors import FitError
 from migrate_bayes.mock.model_stars import AGES, simulated_stars
 from migrate_bayes.population import PopulationModel, population_data
 from migrate_bayes.population.likelihood.op import StarLikelihood
@@ -88,6 +89,14 @@ def test_exchanged_stars_give_the_density_of_a_model_of_their_own(refit):
 def test_other_age_nodes_are_refused(refit):
     stars = simulated_stars(30, seed=1, ages=AGES[::2])
     with pytest.raises(ValueError, match="other age nodes"):
+        refit.fit(stars, RECIPE.sampler, seed=1)
+
+
+def test_a_truth_with_stars_that_no_fit_takes_is_refused(refit):
+    # Defect: stars beyond the Galaxy's centre were left out, and posteriors of radii 7 sd off.
+    stars = simulated_stars(200, seed=1)
+    stars["rg_mean"][:2] = -0.5
+    with pytest.raises(FitError, match=r"a radius outside .* 2\} of 200: narrow \[spec.priors\]"):
         refit.fit(stars, RECIPE.sampler, seed=1)
 
 

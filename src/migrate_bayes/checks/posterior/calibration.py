@@ -108,14 +108,15 @@ class Refit:
     def fit(self, stars: xr.Dataset, sampler: SurveySampler, *, seed: int) -> xr.DataTree:
         """Sample the posterior of one survey, on one thread.
 
-        NUTS replaces a surrogate whose k̂ is too large; the attribute `method` says so.
+        NUTS replaces a surrogate whose k̂ is too large; the attribute `method` says so. A survey
+        that loses stars to the checks of `population_data` is refused with a `FitError`.
         """
         data = population_data(stars, classes=self.classes, trim=1e-7)
         if not np.array_equal(data.ages, AGES):
             raise FitError("the stars are on other age nodes than the model")
         if sum(data.left_out.values()) > _MOST_LEFT_OUT * stars.sizes["star"]:
             raise FitError(
-                f"the truth has stars that no fit takes, {data.left_out} of {stars.sizes['star']}: "
+                f"a survey has stars that no fit takes, {data.left_out} of {stars.sizes['star']}: "
                 "narrow [spec.priors] of radii"
             )
         likelihood = self.model.selected(StarLikelihood(data.stars, workers=1), data.stars)
