@@ -33,6 +33,10 @@ class CatalogOptions(Options):
     survey_flags : {"cut", "keep"}
         Whether a star that the survey's own flags doubt, by the column map's ``survey_flag``, is
         not usable.
+    skip_cut : bool
+        Whether stars that these cuts leave out get no ages and orbits (`max_age_error` needs the
+        age). Of a survey of which most have a low S/N it saves most of the time; with other cuts
+        such stars are computed again.
     parallax_zero_point : str or float, optional
         What is subtracted from parallaxes, and so changes distances that are their inverse:
         ``"lindegren2021"`` or a number of mas (see `correct_parallax`).
@@ -58,5 +62,6 @@ class CatalogOptions(Options):
     min_snr: float | None = Field(default=50.0, ge=0, allow_inf_nan=False)
     max_age_error: float | None = Field(default=0.25, gt=0, le=10)
     survey_flags: Literal["cut", "keep"] = "cut"
+    skip_cut: bool = False
     parallax_zero_point: str | float | None = None
     extinction: str | tuple[str, ...] | None = "auto"

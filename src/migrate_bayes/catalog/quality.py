@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from migrate_bayes.catalog.measured import with_flag
 from migrate_bayes.catalog.reader import as_catalog
 from migrate_bayes.core.errors import CatalogError, suggest
-from migrate_bayes.core.flags import StarFlag
+from migrate_bayes.core.flags import CUT, StarFlag, are_skipped
 from migrate_bayes.core.units import number
 
 SNR_BANDS = ("snr_g", "snr_r", "snr_i", "snr")
@@ -103,11 +103,15 @@ def flag_age_error(stars: xr.Dataset, *, max_age_error: float = 0.25) -> xr.Data
             "no age errors to cut on: need age_error, or age with age_lo and age_hi; "
             f"{suggest('age_error', map(str, stars.data_vars))}"
         )
-    return with_flag(stars, ~(error <= max_age_error), StarFlag.POOR_AGE)
+    poor = ~(error <= max_age_error) & ~are_skipped(stars)
+    return with_flag(stars, poor, StarFlag.POOR_AGE)
 
 
 def cut_anew(stars: xr.Dataset, cuts: Mapping[str, Any]) -> xr.Dataset:
-    """Return stars, with ages, whose flags are those of other cuts of ``[data]``, by entry."""
+    """Return stars, with ages, whose flags are those of other cuts of ``[data]``, by entry.
+
+    A `CatalogError` is raised if stars that these take were skipped under the cuts of before.
+    """
     none = np.zeros(stars.sizes["star"], dtype=bool)
     if "min_snr" in cuts:
         stars = quality_cuts(stars, min_snr=cuts["min_snr"])
@@ -123,6 +127,12 @@ def cut_anew(stars: xr.Dataset, cuts: Mapping[str, Any]) -> xr.Dataset:
         radius = cuts["duplicate_radius"]
         stars = with_flag(stars, none, StarFlag.DUPLICATE)
         stars = stars if radius is None else mark_duplicates(stars, radius_arcsec=radius)
+    lost = are_skipped(stars) & (stars["flag"].values & np.int32(CUT) == 0)
+    if lost.any():
+        raise CatalogError(
+            f"{lost.sum():,} stars that other cuts take were skipped: make the stars with "
+            "[data] skip_cut = false"
+        )
     return stars
 
 

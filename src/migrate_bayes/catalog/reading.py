@@ -23,7 +23,7 @@ from migrate_bayes.catalog.measured import with_flag
 from migrate_bayes.catalog.reader import CHUNK, CatalogReader, Columns, Places, checked
 from migrate_bayes.catalog.zero_point import check_zero_point, correct_parallax
 from migrate_bayes.core.errors import CatalogError
-from migrate_bayes.core.flags import StarFlag
+from migrate_bayes.core.flags import CUT, StarFlag
 from migrate_bayes.core.progress import progress
 
 
@@ -188,6 +188,8 @@ def _flagged(
     chunk = quality.quality_cuts(chunk, min_snr=options.min_snr)
     if options.survey_flags == "keep":
         chunk = with_flag(chunk, np.zeros(n, dtype=bool), StarFlag.SURVEY_FLAG)
+    if options.skip_cut:
+        chunk = with_flag(chunk, chunk["flag"].values & np.int32(CUT) != 0, StarFlag.SKIPPED)
     if options.parallax_zero_point is not None:
         chunk = correct_parallax(chunk, zero_point=options.parallax_zero_point)
     if options.extinction is not None:

@@ -46,7 +46,7 @@ class DataChoice(CatalogOptions):
         Not to be given: other stars are another recipe.
     columns, hdu : optional
         How stars are read, as of `migrate_bayes.catalog.CatalogOptions`.
-    duplicate_radius, min_snr, max_age_error, survey_flags : optional
+    duplicate_radius, min_snr, max_age_error, survey_flags, skip_cut : optional
         Cuts, as there.
     parallax_zero_point, extinction : optional
         Corrections, as there.
@@ -58,7 +58,8 @@ class DataChoice(CatalogOptions):
     >>> from migrate_bayes.catalog import CatalogOptions
     >>> from migrate_bayes.compare import DataChoice
     >>> choice = DataChoice(label="S/N above 30", min_snr=30)
-    >>> choice.over(CatalogOptions(extinction="none")).min_snr, choice.rereads
+    >>> data = CatalogOptions(extinction="none")
+    >>> choice.over(data).min_snr, choice.rereads(data)
     (30.0, False)
     """
 
@@ -75,12 +76,12 @@ class DataChoice(CatalogOptions):
         """The entries that are given."""
         return {n: getattr(self, n) for n in sorted(self.model_fields_set - {"label"})}
 
-    @property
-    def rereads(self) -> bool:
-        """Whether more than flags changes, so that stars are read and computed again."""
-        return not set(self.changes) <= {
-            "duplicate_radius", "max_age_error", "min_snr", "survey_flags",
-        }  # fmt: skip
+    def rereads(self, data: CatalogOptions) -> bool:
+        """Say whether more than flags of `data` changes: stars are read and computed again."""
+        flags = {"max_age_error"}
+        if not data.skip_cut:
+            flags |= {"duplicate_radius", "min_snr", "survey_flags"}
+        return not set(self.changes) <= flags
 
     def over(self, data: CatalogOptions) -> CatalogOptions:
         """Return a recipe's ``[data]`` with these entries."""

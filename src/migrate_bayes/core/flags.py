@@ -56,25 +56,38 @@ class StarFlag(IntFlag):
     ABSURD_RADIUS = 1 << 24, "guiding radius or its error above 100 kpc: its data are wrong"
     SURVEY_FLAG = 1 << 25, "the survey's own flags doubt its parameters"
     NO_ZERO_POINT = 1 << 26, "parallax zero point not known here: parallax as published"
+    SKIPPED = 1 << 27, "cut before ages and orbits (skip_cut): it has none"
 
 
 FLAG_MEANING: dict[StarFlag, str] = {flag: flag.meaning for flag in StarFlag}
 
+#: Reasons that are known of a star before its age and its orbit are.
+CUT = StarFlag.DUPLICATE | StarFlag.LOW_SNR | StarFlag.SURVEY_FLAG
+
 FATAL_AGE = (
     StarFlag.MISSING_PARAMETERS | StarFlag.OFF_GRID | StarFlag.MISSING_AGE | StarFlag.BAD_ERROR
-)
+    | StarFlag.SKIPPED
+)  # fmt: skip
 FATAL_ORBIT = (
     StarFlag.MISSING_ASTROMETRY
     | StarFlag.MISSING_RADIAL_VELOCITY
     | StarFlag.BAD_DISTANCE
     | StarFlag.UNBOUND
     | StarFlag.ABSURD_RADIUS
+    | StarFlag.SKIPPED
 )
 
 
 def add_flag(flag: NDArray[np.int32], where: ArrayLike, reason: StarFlag) -> None:
     """Set a reason's bit, in place, for the stars in a boolean mask."""
     flag[np.asarray(where, dtype=bool)] |= np.int32(reason)
+
+
+def are_skipped(stars: xr.Dataset) -> NDArray[np.bool_]:
+    """Say which stars of a catalogue are `SKIPPED`."""
+    if "flag" not in stars:
+        return np.zeros(stars.sizes["star"], dtype=bool)
+    return stars["flag"].values & np.int32(StarFlag.SKIPPED) != 0
 
 
 def count_flags(flag: ArrayLike | xr.DataArray) -> dict[StarFlag, int]:

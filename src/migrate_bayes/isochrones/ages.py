@@ -44,7 +44,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from migrate_bayes.catalog.reader import as_catalog
 from migrate_bayes.core.errors import CatalogError
-from migrate_bayes.core.flags import StarFlag, add_flag
+from migrate_bayes.core.flags import FATAL_AGE, StarFlag, add_flag, are_skipped
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.core.progress import progress
 from migrate_bayes.core.units import in_unit
@@ -75,7 +75,7 @@ _CENTRAL = np.array([0.16, 0.84])  # the interval of a giant
 _INTERVAL = "0.61 interval, or of the central 68% of a giant"
 _DISC_AGE, _DISC_SD = 4.0, 3.5  # Gyr: with the cut at 0, the ages of APOKASC-2 (4.9 ± 3.1 Gyr)
 _STARS_PER_BLOCK = 256
-_NO_AGE = np.int32(StarFlag.MISSING_PARAMETERS | StarFlag.BAD_ERROR | StarFlag.OFF_GRID)
+_NO_AGE = np.int32(FATAL_AGE)
 
 
 def estimate_ages(
@@ -112,10 +112,10 @@ def estimate_ages(
         On dims ``star``, ``age``: ``log_age_likelihood``, ``feh_mean``, ``feh_sd``,
         ``abs_g_slope``, ``abs_g_curvature``, ``alpha_rate``, ``log_interim_prior``, ``age_ml``,
         ``age_median``, ``age_lo``, ``age_hi``, ``age_error``, ``chi2_min``, ``flag``. A star
-        without an age (MISSING_PARAMETERS, BAD_ERROR, OFF_GRID) has a likelihood of 1 at every age,
-        its own [Fe/H] and NaN summaries. No node is more than
-        `LOG_FLOOR` below the star's peak, and those that the star's family does not reach are as
-        far. Giants are MISSING_PHASE where their family has none of their kind.
+        without an age (MISSING_PARAMETERS, BAD_ERROR, OFF_GRID, SKIPPED) has a likelihood of 1 at
+        every age, its own [Fe/H] and NaN summaries. No node is more than `LOG_FLOOR` below the
+        star's peak, and those that the star's family does not reach are as far. Giants are
+        MISSING_PHASE where their family has none of their kind.
 
     Raises
     ------
@@ -365,7 +365,9 @@ def external_ages(catalog: xr.Dataset, *, ages: ArrayLike | None = None) -> xr.D
         & np.isfinite(catalog["feh"].values)
     )  # fmt: skip
     flag = np.zeros(len(middle), dtype=np.int32)
-    add_flag(flag, ~good, StarFlag.MISSING_AGE)
+    add_flag(flag, are_skipped(catalog), StarFlag.SKIPPED)
+    good &= flag == 0
+    add_flag(flag, ~good & (flag == 0), StarFlag.MISSING_AGE)
     for name in ("feh", "alpha_fe"):
         if name in catalog and f"{name}_error" in catalog:
             error = catalog[f"{name}_error"].values

@@ -41,7 +41,7 @@ from numpy.typing import ArrayLike, NDArray
 from migrate_bayes.catalog.columns import SPECTRAL
 from migrate_bayes.catalog.measured import LEAST_ERROR
 from migrate_bayes.core.errors import CatalogError, CatalogWarning, suggest
-from migrate_bayes.core.flags import StarFlag, add_flag
+from migrate_bayes.core.flags import StarFlag, add_flag, are_skipped
 from migrate_bayes.isochrones.age_options import AgeOptions
 from migrate_bayes.isochrones.grid import WorkingGrid, salaris_rate
 from migrate_bayes.isochrones.kernel.likelihood import Stars
@@ -208,6 +208,7 @@ def observe(
     missing = ~((has[:, 0] | has[:, 3]) & (has[:, 1] | has[:, 2]) & np.isfinite(feh))
     add_flag(flag, missing, StarFlag.MISSING_PARAMETERS)
     add_flag(flag, bad & ~missing, StarFlag.BAD_ERROR)
+    add_flag(flag, are_skipped(catalog), StarFlag.SKIPPED)
     if "abs_g" in observables:
         add_flag(flag, ~has[:, 2], StarFlag.MISSING_PHOTOMETRY)
 

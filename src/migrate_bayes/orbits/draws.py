@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from migrate_bayes.core.counter_rng import mix
 from migrate_bayes.core.errors import CatalogError
-from migrate_bayes.core.flags import StarFlag, add_flag
+from migrate_bayes.core.flags import StarFlag, add_flag, are_skipped
 from migrate_bayes.core.parallel import map_blocks
 from migrate_bayes.orbits.coordinates import (
     cartesian_to_cylindrical,
@@ -179,7 +179,8 @@ def read_kinematics(catalog: xr.Dataset) -> tuple[Observed, NDArray[np.int32], l
     # A zero error is exact, and only an error of a quantity that is there can be amiss.
     wrong_sigma = ~(np.isfinite(sigma) & (sigma >= 0))
     wrong_spread = ~(np.isfinite(spread) & (spread >= 0)) & has_distance[:, None]
-    usable = place & has_distance
+    add_flag(flag, are_skipped(catalog), StarFlag.SKIPPED)
+    usable = place & has_distance & ~are_skipped(catalog)
     moving = usable & astrometry & has_rv
     unknown = moving & (wrong_sigma.any(1) | wrong_spread.any(1))
     add_flag(flag, unknown, StarFlag.UNKNOWN_KINEMATIC_ERROR)

@@ -187,7 +187,7 @@ class ComparedRun:
         """
         if choice is None:
             return self.of_family(family)
-        if not choice.rereads:
+        if not choice.rereads(self.recipe.data):
             return cut_anew(self.of_family(family), choice.changes)
         run = self.run.on_data(choice.over(self.recipe.data))
         slug = _slug(choice.label)
@@ -223,7 +223,7 @@ class ComparedRun:
         assert c is not None
         mine, choice = {"stars", "ages", "orbits"}, self._choice(variant.data)
         ages = _ages_name(variant.family)
-        if choice is not None and choice.rereads:
+        if choice is not None and choice.rereads(self.recipe.data):
             slug = _slug(choice.label)
             mine, ages = {f"stars-{slug}"}, f"{ages}-{slug}"
         stars = {

@@ -25,7 +25,8 @@ MadeFrom = dict[str, Any]
 FORMATS = {"ages": 3, "baseline": 2, "completeness": 6, "variant": 2}
 # Entries of [data] that decide stars as they are read.
 _CATALOGUE = {
-    "columns", "hdu", "duplicate_radius", "min_snr", "survey_flags", "parallax_zero_point",
+    "columns", "hdu", "duplicate_radius", "min_snr", "survey_flags", "skip_cut",
+    "parallax_zero_point",
 }  # fmt: skip
 
 
