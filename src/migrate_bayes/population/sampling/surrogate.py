@@ -11,6 +11,8 @@ r"""The posterior of very many stars: draws from a surrogate, weighted to the tr
    72). If the shape of the weights' tail, k̂, is above `MAX_PARETO_K`, or they leave less than half
    of the draws, the surrogate is fitted once more, to gradients at some of these draws too, and
    the step repeated.
+5. Weights leave fewer draws, whose chains agree less by chance. As many again are drawn and
+   weighted while R-hat asks for it.
 
 The draws are then resampled, in order and in proportion to their weights: they are equal, and their
 autocorrelation shows what the weights have cost.
@@ -359,6 +361,7 @@ def sample_surrogate(
         rounds += 1
     for again in range(_REPEATS):
         x, stats = nuts(per_chain, chains, thin)
+        stretched = thin
         for part, (length, longer) in enumerate(pairwise(options.lengths), start=1):
             if _r_hat(x) < _LONGER:
                 break
@@ -368,6 +371,7 @@ def sample_surrogate(
             kept = np.searchsorted(ends, longer * (np.arange(per_chain) + 0.5))
             x = np.concatenate([draws for draws, _ in parts], axis=1)[:, kept]
             stats = xr.concat([of_part for _, of_part in parts], "draw").isel(draw=kept)
+            stretched = thin * longer
         flat = x.reshape(-1, density.n)
         ratio = _log_ratio(density, coordinates, surrogate, flat)
         log_weight, k = pareto_weights(ratio)
@@ -376,7 +380,14 @@ def sample_surrogate(
             break
         surrogate, _ = slopes.learn(surrogate, flat)
         rounds += 1
-    equal = flat[resample(np.exp(log_weight), np.random.default_rng([seed, 2]))]
+    times, equal = 1, _equal(x, log_weight, seed)
+    while times < options.patience and k <= MAX_PARETO_K and _r_hat(x) < _LONGER <= _r_hat(equal):
+        more, of_more = nuts(per_chain, chains, stretched, len(options.lengths) + times)
+        new = _log_ratio(density, coordinates, surrogate, more.reshape(-1, density.n))
+        ratio = np.hstack([ratio.reshape(chains, -1), new.reshape(chains, -1)]).ravel()
+        x, stats = np.hstack([x, more]), xr.concat([stats, of_more], "draw")
+        log_weight, k = pareto_weights(ratio)
+        times, equal = times + 1, _equal(x, log_weight, seed)
     keep = [name for name in ("diverging", "maxdepth_reached", "depth", "n_steps") if name in stats]
     stats = stats[keep].assign_coords(draw=np.arange(x.shape[1]))
     stats["log_weight"] = (("chain", "draw"), log_weight.reshape(chains, -1))
@@ -386,7 +397,13 @@ def sample_surrogate(
         "log_ratio_sd": float(ratio.std()),
         "surrogate_rounds": rounds,
     }
-    return equal.reshape(x.shape), stats, about
+    return equal, stats, about
+
+
+def _equal(x: Floats, log_weight: Floats, seed: int) -> Floats:
+    """Return equal draws from weighted ones, both of shape (chains, draws, n)."""
+    drawn = resample(np.exp(log_weight), np.random.default_rng([seed, 2]))
+    return x.reshape(-1, x.shape[-1])[drawn].reshape(x.shape)
 
 
 def resample(weight: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
