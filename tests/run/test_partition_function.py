@@ -1,4 +1,4 @@
-"""Ages and orbits of a part: as `map_partitions` of lsdb makes them, of which stars."""
+"""Ages and orbits of a part, as a run and as lsdb make them; stars that get none."""
 
 import numpy as np
 import pandas as pd

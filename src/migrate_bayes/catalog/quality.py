@@ -110,7 +110,7 @@ def flag_age_error(stars: xr.Dataset, *, max_age_error: float = 0.25) -> xr.Data
 def cut_anew(stars: xr.Dataset, cuts: Mapping[str, Any]) -> xr.Dataset:
     """Return stars, with ages, whose flags are those of other cuts of ``[data]``, by entry.
 
-    A `CatalogError` is raised if stars that these take were skipped under the cuts of before.
+    Stars that were skipped have no ages: a `CatalogError` is raised if the other cuts take some.
     """
     none = np.zeros(stars.sizes["star"], dtype=bool)
     if "min_snr" in cuts:
@@ -130,8 +130,8 @@ def cut_anew(stars: xr.Dataset, cuts: Mapping[str, Any]) -> xr.Dataset:
     lost = are_skipped(stars) & (stars["flag"].values & np.int32(CUT) == 0)
     if lost.any():
         raise CatalogError(
-            f"{lost.sum():,} stars that other cuts take were skipped: make the stars with "
-            "[data] skip_cut = false"
+            f"{lost.sum():,} stars that the other cuts take were skipped, and have no ages: run "
+            "again with [data] skip_cut = false"
         )
     return stars
 

@@ -61,6 +61,8 @@ class DataChoice(CatalogOptions):
     >>> data = CatalogOptions(extinction="none")
     >>> choice.over(data).min_snr, choice.rereads(data)
     (30.0, False)
+    >>> choice.rereads(data.model_copy(update={"skip_cut": True}))
+    True
     """
 
     label: str

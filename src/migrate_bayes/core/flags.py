@@ -56,7 +56,7 @@ class StarFlag(IntFlag):
     ABSURD_RADIUS = 1 << 24, "guiding radius or its error above 100 kpc: its data are wrong"
     SURVEY_FLAG = 1 << 25, "the survey's own flags doubt its parameters"
     NO_ZERO_POINT = 1 << 26, "parallax zero point not known here: parallax as published"
-    SKIPPED = 1 << 27, "cut before ages and orbits (skip_cut): it has none"
+    SKIPPED = 1 << 27, "cut before ages and orbits are computed (skip_cut): it has none"
 
 
 FLAG_MEANING: dict[StarFlag, str] = {flag: flag.meaning for flag in StarFlag}

@@ -365,9 +365,9 @@ def external_ages(catalog: xr.Dataset, *, ages: ArrayLike | None = None) -> xr.D
         & np.isfinite(catalog["feh"].values)
     )  # fmt: skip
     flag = np.zeros(len(middle), dtype=np.int32)
+    add_flag(flag, ~good, StarFlag.MISSING_AGE)
     add_flag(flag, are_skipped(catalog), StarFlag.SKIPPED)
     good &= flag == 0
-    add_flag(flag, ~good & (flag == 0), StarFlag.MISSING_AGE)
     for name in ("feh", "alpha_fe"):
         if name in catalog and f"{name}_error" in catalog:
             error = catalog[f"{name}_error"].values

@@ -179,8 +179,9 @@ def read_kinematics(catalog: xr.Dataset) -> tuple[Observed, NDArray[np.int32], l
     # A zero error is exact, and only an error of a quantity that is there can be amiss.
     wrong_sigma = ~(np.isfinite(sigma) & (sigma >= 0))
     wrong_spread = ~(np.isfinite(spread) & (spread >= 0)) & has_distance[:, None]
-    add_flag(flag, are_skipped(catalog), StarFlag.SKIPPED)
-    usable = place & has_distance & ~are_skipped(catalog)
+    skipped = are_skipped(catalog)
+    add_flag(flag, skipped, StarFlag.SKIPPED)
+    usable = place & has_distance & ~skipped
     moving = usable & astrometry & has_rv
     unknown = moving & (wrong_sigma.any(1) | wrong_spread.any(1))
     add_flag(flag, unknown, StarFlag.UNKNOWN_KINEMATIC_ERROR)

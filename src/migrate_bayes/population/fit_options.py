@@ -59,8 +59,9 @@ class SamplerOptions(Options):
         Acceptance probability that NUTS tunes its step to.
     patience : int
         Sample again, with chains twice as long and as many draws kept of them, while R-hat is 1.01
-        or more, up to this many times the first length; of a surrogate whose weights leave too few
-        draws for R-hat, draw and weight up to as many times as many. With 1 the first chains stand.
+        or more, up to this many times the first length. If the weights of a surrogate leave too few
+        draws for R-hat, as many again are drawn and weighted, up to this many times as many in all.
+        With 1 the first chains stand.
     starts : int
         Climbs to the posterior's maximum, from different points; a second maximum is reported.
     scheduler : str

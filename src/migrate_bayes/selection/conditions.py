@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from migrate_bayes.catalog.columns import COLUMNS as CATALOGUED
 from migrate_bayes.core.errors import CatalogError, OrbitError, RecipeError, suggest
-from migrate_bayes.core.flags import FATAL_AGE, FATAL_ORBIT, StarFlag
+from migrate_bayes.core.flags import CUT, FATAL_AGE, FATAL_ORBIT, StarFlag
 from migrate_bayes.core.units import number
 
 Floats = NDArray[np.float64]
@@ -27,8 +27,8 @@ Verdict = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 Columns = Callable[[str], Floats]
 
 _UNUSABLE = (
-    FATAL_AGE | FATAL_ORBIT | StarFlag.DUPLICATE | StarFlag.LOW_SNR | StarFlag.POOR_AGE
-    | StarFlag.POOR_FIT | StarFlag.MISSING_PHASE | StarFlag.EXCLUDED | StarFlag.SURVEY_FLAG
+    FATAL_AGE | FATAL_ORBIT | CUT | StarFlag.POOR_AGE | StarFlag.POOR_FIT
+    | StarFlag.MISSING_PHASE | StarFlag.EXCLUDED
 )  # fmt: skip
 
 
@@ -240,7 +240,7 @@ def excluding_flags(stars: xr.Dataset) -> StarFlag:
     Ages alone do not lack orbits, nor do the places of a catalogue without velocities.
     """
     orbits = "potential" in stars.coords and not _places_alone(stars)
-    return _UNUSABLE if orbits else _UNUSABLE & ~FATAL_ORBIT
+    return _UNUSABLE if orbits else _UNUSABLE & ~FATAL_ORBIT | FATAL_AGE
 
 
 def _places_alone(stars: xr.Dataset) -> bool:
